@@ -1,0 +1,1 @@
+"""Benchmarks: without sockets (`pytest bench`), end to end (bench.load), in instructions (bench.callgrind)."""

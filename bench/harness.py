@@ -1,0 +1,189 @@
+"""Whole exchanges through the compiled core on transports that are not sockets: without the kernel's share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import uvloop
+
+from bench.exchanges import Exchange
+from fastserve._core.access import AccessLog
+from fastserve._core.connection import Connection
+from fastserve._core.settings import Settings
+from fastserve._core.worker import Worker
+from fastserve.logs import ACCESS_FORMAT, AccessFormatter
+
+_QUIET_TURNS = 100
+_MOST_TURNS = 100_000
+
+
+class Transport(asyncio.Transport):
+    """Counts what is written against what is `missing` and tells the harness when all of it is there."""
+
+    def __init__(self, harness: Harness) -> None:
+        super().__init__({"peername": ("127.0.0.1", 50000), "sockname": ("127.0.0.1", 8000)})
+        self.harness = harness
+        self.missing = -1
+        self.kept: list[bytes] | None = None
+        self.protocol = Connection(harness.worker)
+        self.closing = False
+        self.protocol.connection_made(self)
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        if self.kept is not None:
+            self.kept.append(bytes(data))
+        self.missing -= len(data)
+        if self.missing == 0 and not self.harness.exchange.fresh:
+            self.harness.pending -= 1
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview[Any]]) -> None:
+        for data in list_of_data:
+            self.write(data)
+
+    def close(self) -> None:
+        if not self.closing:
+            self.closing = True
+            self.harness.loop.call_soon(self._lost)
+
+    abort = close
+
+    def _lost(self) -> None:
+        self.protocol.connection_lost(None)
+        if self.harness.exchange.fresh:
+            self.harness.pending -= 1
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def is_reading(self) -> bool:
+        return not self.closing
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return (0, 0)
+
+    def can_write_eof(self) -> bool:
+        return True
+
+
+class Harness:
+    """Serves one kind of exchange on a number of connections at a time; a context manager.
+
+    RuntimeError when the answer is not a 200 for each request, or does not come.
+    """
+
+    def __init__(self, exchange: Exchange, connections: int) -> None:
+        self.exchange = exchange
+        self.connections = connections
+        self.loop = uvloop.new_event_loop()
+        self.files = contextlib.ExitStack()
+        self.worker = Worker(
+            self.loop,
+            exchange.app,
+            Settings(),
+            state={},
+            log=logging.getLogger("fastserve.error").log,
+            access=self._access_log() if exchange.access_log else None,
+        )
+        self.transports: list[Transport] = []
+        self.pending = 0
+        self.rounds = 0
+        self.turns = 0
+        self.answer_size = self._learn()
+        if not exchange.fresh:
+            self.transports = [Transport(self) for _ in range(connections)]
+
+    def __enter__(self) -> Harness:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def run(self, rounds: int) -> None:
+        """One exchange on each connection, so many times."""
+        self.rounds = rounds
+        self.loop.call_soon(self._begin)
+        self.loop.run_forever()
+        if self.pending:
+            raise RuntimeError(f"{self.exchange.name}: {self.pending} exchanges were not answered")
+
+    def close(self) -> None:
+        for transport in self.transports:
+            transport.close()
+        self._idle()
+        self.worker.close()
+        self.loop.close()
+        self.files.close()
+
+    def _access_log(self) -> AccessLog:
+        logger = logging.getLogger("bench.access")
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        handler = logging.StreamHandler(self.files.enter_context(Path(os.devnull).open("w")))
+        handler.setFormatter(AccessFormatter(ACCESS_FORMAT))
+        logger.handlers = [handler]
+        return AccessLog(logger, AccessFormatter, ACCESS_FORMAT)
+
+    def _learn(self) -> int:
+        """Bytes of the right answer, taken from one exchange that is given time enough."""
+        transport = Transport(self)
+        transport.kept = []
+        for read in self.exchange.reads:
+            self.loop.call_soon(transport.protocol.data_received, read)
+            self._idle()
+        transport.close()
+        self._idle()
+        answer = b"".join(transport.kept)
+        if answer.count(b"HTTP/1.1 200 OK\r\n") != self.exchange.answers:
+            raise RuntimeError(f"{self.exchange.name}: wrong answer {answer[:200]!r}")
+        return len(answer)
+
+    def _idle(self) -> None:
+        for _ in range(_QUIET_TURNS):
+            self.loop.call_soon(self.loop.stop)
+            self.loop.run_forever()
+
+    def _begin(self) -> None:
+        self.rounds -= 1
+        self.turns = 0
+        self.pending = self.connections
+        if self.exchange.fresh:
+            self.transports = [Transport(self) for _ in range(self.connections)]
+        for transport in self.transports:
+            transport.missing = self.answer_size
+        self._feed(0)
+
+    def _feed(self, step: int) -> None:
+        data = self.exchange.reads[step]
+        for transport in self.transports:
+            transport.protocol.data_received(data)
+        if step + 1 < len(self.exchange.reads):
+            self.loop.call_soon(self._feed, step + 1)
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        self.turns += 1
+        if self.pending and self.turns < _MOST_TURNS:
+            self.loop.call_soon(self._look)
+        elif self.rounds and not self.pending:
+            self.loop.call_soon(self._begin)
+        else:
+            self.loop.stop()

@@ -1,0 +1,1 @@
+"""End-to-end load: fastserve beside its peers on the same applications, see ../README.md."""

@@ -1,0 +1,67 @@
+"""Whether a server's answer is what the row expects, asked with the request that the load will send."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+
+from bench.load.rows import Row
+
+_SECONDS = 10.0
+
+
+class Wrong(Exception):
+    """The answer is not the row's; the text says in what."""
+
+
+def check(row: Row, port: int) -> None:
+    """Returns when the answer is right. Wrong when it is not, OSError when there is none."""
+    try:
+        _single(row, port)
+        if row.pipeline > 1:
+            _pipelined(row, port)
+    except http.client.HTTPException as error:
+        raise Wrong(f"not an HTTP answer: {error!r}") from error
+
+
+def request_bytes(row: Row, *, close: bool = False) -> bytes:
+    """The row's request as it goes over the wire, with `connection: close` added on demand."""
+    request = row.request
+    fields = [("Host", "127.0.0.1"), *request.headers]
+    if request.body:
+        fields.append(("Content-Length", str(request.body)))
+    if close and not any(name.lower() == "connection" for name, _ in fields):
+        fields.append(("Connection", "close"))
+    lines = [f"{request.method} {request.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
+    return "\r\n".join([*lines, "", ""]).encode() + b"x" * request.body
+
+
+def _single(row: Row, port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), _SECONDS) as connection:
+        connection.sendall(request_bytes(row))
+        answer = http.client.HTTPResponse(connection, method=row.request.method)
+        answer.begin()
+        body = answer.read()
+    if answer.status != 200:
+        raise Wrong(f"status {answer.status}: {body[:60]!r}")
+    if body != row.answer.body:
+        raise Wrong(f"body {_excerpt(body)} where {_excerpt(row.answer.body)} is right")
+    if len(answer.getheaders()) < row.answer.headers:
+        raise Wrong(f"{len(answer.getheaders())} response headers where there should be {row.answer.headers}")
+
+
+def _excerpt(body: bytes) -> str:
+    return f"{body[:40]!r} ({len(body)} bytes)"
+
+
+def _pipelined(row: Row, port: int) -> None:
+    packet = request_bytes(row) * (row.pipeline - 1) + request_bytes(row, close=True)
+    received = bytearray()
+    with socket.create_connection(("127.0.0.1", port), _SECONDS) as connection:
+        connection.sendall(packet)
+        # The floor answers each packet with all its answers and leaves the connection open: enough is enough.
+        while received.count(row.answer.body) < row.pipeline and (data := connection.recv(65536)):
+            received += data
+    heads, bodies = received.count(b"HTTP/1.1 200 "), received.count(row.answer.body)
+    if (heads, bodies) != (row.pipeline, row.pipeline):
+        raise Wrong(f"{heads} heads and {bodies} bodies for {row.pipeline} pipelined requests")

@@ -1,0 +1,218 @@
+"""The rows: what is asked, of which application, over how many connections, and what the answer has to be.
+
+A row with `kind` "cpu" is put under load by wrk; "idle" and "start" are measured without load (see measure.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bench.load import apps
+
+Kind = Literal["cpu", "idle", "start"]
+
+UNITS: dict[Kind, str] = {"cpu": "us/request", "idle": "KB/connection", "start": "ms"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as wrk sends it, `host` left to wrk; `body` is a number of bytes."""
+
+    method: str = "GET"
+    path: str = "/"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the answer has to be: status 200, this body, at least so many headers."""
+
+    body: bytes
+    headers: int = 0
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What the bare protocol does: write `answer` for each read, or for each `body` bytes after a head."""
+
+    answer: bytes
+    body: int = 0
+    close: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One workload. `goal` is the figure fastserve has to reach as a share of uvicorn's in the same run."""
+
+    name: str
+    title: str
+    app: str
+    answer: Answer
+    request: Request = field(default_factory=Request)
+    connections: int = 64
+    pipeline: int = 1
+    access_log: bool = False
+    floor: Floor | None = None
+    goal: float | None = None
+    kind: Kind = "cpu"
+
+    @property
+    def unit(self) -> str:
+        return UNITS[self.kind]
+
+
+def _fixed(body: bytes, *, headers: bytes = b"") -> bytes:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%s\r\n"
+    return head % (len(body), headers) + body
+
+
+def _chunked(piece: bytes, pieces: int) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
+    return head + (b"%x\r\n%s\r\n" % (len(piece), piece)) * pieces + b"0\r\n\r\n"
+
+
+# With wrk's own host field these are 18, in the order and the size in which a browser sends them.
+BROWSER_HEADERS = (
+    ("Connection", "keep-alive"),
+    ("Cache-Control", "max-age=0"),
+    ("sec-ch-ua", '"Chromium";v="140", "Not=A?Brand";v="24", "Browser";v="140"'),
+    ("sec-ch-ua-mobile", "?0"),
+    ("sec-ch-ua-platform", '"Linux"'),
+    ("DNT", "1"),
+    ("Upgrade-Insecure-Requests", "1"),
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"),
+    ("Sec-Fetch-Site", "same-origin"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Sec-Fetch-User", "?1"),
+    ("Sec-Fetch-Dest", "document"),
+    ("Referer", "http://127.0.0.1/shop/items?page=2&sort=price"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Accept-Language", "en-GB,en;q=0.9,de;q=0.8"),
+    ("Cookie", "session=2f9c1e7ab04d4f0c9e3bb2b7a5d0c6e1; theme=dark; consent=necessary; visits=17"),
+)
+
+_APPS = "bench.load.apps"
+_TEXT = Answer(apps.HELLO)
+_JSON = Answer(b'{"message":"Hello, World!"}')
+_HELLO = _fixed(apps.HELLO)
+_FLOOR = Floor(_HELLO)
+_KIB, _MIB = 1024, 1024 * 1024
+_STARLETTE = "bench.load.starlette_app:app"
+_FASTAPI = "bench.load.fastapi_app:app"
+
+
+def _post(size: int) -> Request:
+    return Request("POST", headers=(("Content-Type", "application/octet-stream"),), body=size)
+
+
+def _echoed(size: int) -> tuple[Answer, Floor]:
+    body = b"x" * size
+    return Answer(body), Floor(_fixed(body), body=size)
+
+
+_ECHO_1K, _FLOOR_1K = _echoed(_KIB)
+_ECHO_64K, _FLOOR_64K = _echoed(64 * _KIB)
+_COUNT_10M = b"%d" % (10 * _MIB)
+_EXTRA = b"".join(b"%s: %s\r\n" % header for header in apps.EXTRA_HEADERS)
+
+ROWS: tuple[Row, ...] = (
+    Row("hello", "Hello, World (plain ASGI)", f"{_APPS}:hello", _TEXT, floor=_FLOOR, goal=8.0 / 26.0),
+    Row("hello-1", "Hello, 1 connection", f"{_APPS}:hello", _TEXT, connections=1, floor=_FLOOR, goal=28 / 61),
+    Row("hello-8", "Hello, 8 connections", f"{_APPS}:hello", _TEXT, connections=8, floor=_FLOOR),
+    Row("hello-512", "Hello, 512 connections", f"{_APPS}:hello", _TEXT, connections=512, floor=_FLOOR, goal=10 / 40.6),
+    Row("hello-access", "Hello, access log on", f"{_APPS}:hello", _TEXT, access_log=True, goal=9.5 / 59.8),
+    Row(
+        "browser",
+        "Hello, 18 request headers, as a browser's",
+        f"{_APPS}:hello",
+        _TEXT,
+        Request(headers=BROWSER_HEADERS),
+        floor=_FLOOR,
+        goal=11 / 33.9,
+    ),
+    Row(
+        "pipelined",
+        "Hello, 16 pipelined requests a packet",
+        f"{_APPS}:hello",
+        _TEXT,
+        pipeline=16,
+        floor=Floor(_HELLO * 16),
+        goal=3.5 / 29.9,
+    ),
+    Row(
+        "new-connection",
+        "Hello, a new connection each",
+        f"{_APPS}:hello",
+        _TEXT,
+        Request(headers=(("Connection", "close"),)),
+        floor=Floor(_fixed(apps.HELLO, headers=b"connection: close\r\n"), close=True),
+        goal=36 / 97.7,
+    ),
+    Row("post-1k", "POST 1 KiB, echoed", f"{_APPS}:echo", _ECHO_1K, _post(_KIB), floor=_FLOOR_1K, goal=11 / 30.2),
+    Row(
+        "post-64k", "POST 64 KiB, echoed", f"{_APPS}:echo", _ECHO_64K, _post(64 * _KIB), floor=_FLOOR_64K, goal=38 / 93
+    ),
+    # Few connections: what is under way when wrk stops is CPU spent on requests that are not counted.
+    Row(
+        "post-10m",
+        "POST 10 MiB, counted",
+        f"{_APPS}:count",
+        Answer(_COUNT_10M),
+        _post(10 * _MIB),
+        connections=8,
+        floor=Floor(_fixed(_COUNT_10M), body=10 * _MIB),
+        goal=2000 / 9077,
+    ),
+    Row(
+        "stream",
+        "Streamed response, 100 x 1 KiB",
+        f"{_APPS}:stream",
+        Answer(apps.PIECE * apps.PIECES),
+        floor=Floor(_chunked(apps.PIECE, apps.PIECES)),
+        goal=90 / 826,
+    ),
+    Row(
+        "big",
+        "1 MiB response",
+        f"{_APPS}:big",
+        Answer(apps.MEGABYTE),
+        floor=Floor(_fixed(apps.MEGABYTE)),
+        goal=205 / 203,
+    ),
+    Row(
+        "response-headers",
+        "Hello, 20 response headers",
+        f"{_APPS}:response_headers",
+        Answer(apps.HELLO, headers=20),
+        floor=Floor(_fixed(apps.HELLO, headers=_EXTRA)),
+        goal=12 / 38.6,
+    ),
+    Row("suspend", "Hello, after asyncio.sleep(0)", f"{_APPS}:suspend", _TEXT, goal=12 / 26.9),
+    Row("starlette", "Starlette, plain text", _STARLETTE, _TEXT, goal=16.5 / 35.6),
+    Row("fastapi", "FastAPI, JSON", _FASTAPI, _JSON, goal=53 / 94.6),
+    Row("fastapi-access", "FastAPI, JSON, access log on", _FASTAPI, _JSON, access_log=True, goal=55 / 146),
+    Row("fastapi-512", "FastAPI, JSON, 512 connections", _FASTAPI, _JSON, connections=512, goal=57 / 127),
+    Row(
+        "fastapi-def",
+        "FastAPI, JSON from a thread-pool endpoint",
+        _FASTAPI,
+        _JSON,
+        Request(path="/def"),
+        goal=130 / 178,
+    ),
+    Row(
+        "idle",
+        "Memory of an idle connection",
+        f"{_APPS}:hello",
+        _TEXT,
+        connections=2000,
+        floor=_FLOOR,
+        goal=2.5 / 7.7,
+        kind="idle",
+    ),
+    Row("start", "Start to first answer", f"{_APPS}:hello", _TEXT, connections=1, goal=80 / 130, kind="start"),
+)
+BY_NAME: dict[str, Row] = {row.name: row for row in ROWS}

@@ -1,0 +1,98 @@
+"""The servers and the command line of each: one worker, uvloop, a free port, the access log as the row says."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import metadata, util
+
+from bench.load.rows import Row
+
+_HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Server:
+    """How to start one server for a row; `package` is its distribution, whose absence stops the run with a sentence.
+
+    `environment` is added to the child's: the comparison of two commits puts each one's build on PYTHONPATH.
+    """
+
+    name: str
+    package: str
+    arguments: Callable[[Row], list[str]]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def command(self, row: Row) -> list[str]:
+        return [sys.executable, "-m", *self.arguments(row)]
+
+    def serves(self, row: Row) -> bool:
+        return self.name != "floor" or row.floor is not None
+
+
+def _fastserve(row: Row) -> list[str]:
+    log = "--access-log" if row.access_log else "--no-access-log"
+    return ["fastserve", row.app, "--host", _HOST, "--port", "0", log]
+
+
+def _uvicorn(row: Row) -> list[str]:
+    log = "--access-log" if row.access_log else "--no-access-log"
+    return ["uvicorn", row.app, "--host", _HOST, "--port", "0", "--loop", "uvloop", "--http", "httptools", log]
+
+
+def _uvicorn_fast(row: Row) -> list[str]:
+    return [*_uvicorn(row), "--no-proxy-headers", "--no-server-header", "--no-date-header", "--ws", "none"]
+
+
+def _granian(row: Row) -> list[str]:
+    log = "--access-log" if row.access_log else "--no-access-log"
+    # It serves no more than 1024 connections at a time unless told.
+    many = ["--backpressure", "4096"] if row.kind == "idle" else []
+    server = ["granian", "--interface", "asgi", "--host", _HOST, "--port", "0", "--workers", "1", "--loop", "uvloop"]
+    return [*server, *many, log, row.app]
+
+
+def _hypercorn(row: Row) -> list[str]:
+    log = ["--access-logfile", "-"] if row.access_log else []
+    return ["hypercorn", "--bind", f"{_HOST}:0", "--workers", "1", "--worker-class", "uvloop", *log, row.app]
+
+
+def _floor(row: Row) -> list[str]:
+    return ["bench.load.floor", row.name]
+
+
+FASTSERVE = Server("fastserve", "fastserve", _fastserve)
+SERVERS: tuple[Server, ...] = (
+    FASTSERVE,
+    Server("uvicorn", "uvicorn", _uvicorn),
+    Server("uvicorn-fast", "uvicorn", _uvicorn_fast),
+    Server("granian", "granian", _granian),
+    Server("hypercorn", "hypercorn", _hypercorn),
+    Server("floor", "uvloop", _floor),
+)
+BY_NAME: dict[str, Server] = {server.name: server for server in SERVERS}
+DEFAULT = ("fastserve", "uvicorn", "granian", "hypercorn", "floor")
+REFERENCE = "uvicorn"
+
+# What the rows' applications and the servers' command lines need beside the servers themselves.
+_COMPANIONS = ("uvloop", "httptools", "starlette", "fastapi", "pydantic")
+
+
+def missing(servers: list[Server], rows: list[Row]) -> list[str]:
+    """The packages that the servers and rows need and that are not installed."""
+    needed = {server.package for server in servers if not server.environment} | {"uvloop"}
+    needed |= {"httptools"} if any(server.package == "uvicorn" for server in servers) else set()
+    needed |= {name for name in ("starlette", "fastapi") if any(name in row.app for row in rows)}
+    return sorted(name for name in needed if util.find_spec(name) is None)
+
+
+def versions(servers: list[Server]) -> dict[str, str]:
+    """The versions of the servers and of the libraries under them; a package run from its sources may have none."""
+    found: dict[str, str] = {}
+    for name in [server.package for server in servers] + list(_COMPANIONS):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

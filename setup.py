@@ -1,0 +1,136 @@
+"""The compiled half of the build; everything declarative is in pyproject.toml.
+
+FASTSERVE_BUILD chooses how `fastserve._core` is compiled: release (default), debug (checks and assertions on, warnings
+are errors), trace (line coverage of .pyx files) or asan (address and undefined-behaviour sanitizers).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "vendor"))
+
+import fetch  # noqa: E402
+
+CORE = "src/fastserve/_core"
+# fmt: off
+MODULES = (
+    "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker",
+    "rules", "parser", "scope", "head", "access",
+    "writer", "handler",
+    "task", "cycle",
+    "http1",
+    "connection",
+)
+# fmt: on
+LLHTTP = tuple(f"vendor/llhttp/src/{name}.c" for name in ("llhttp", "api", "http"))
+
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "initializedcheck": False,
+    "cdivision": True,
+}
+
+
+class Kind(NamedTuple):
+    """What one value of FASTSERVE_BUILD changes in how an extension module is translated, compiled and linked."""
+
+    compile: tuple[str, ...]
+    link: tuple[str, ...] = ()
+    define: tuple[str, ...] = ()
+    undefine: tuple[str, ...] = ()
+    directives: tuple[str, ...] = ()
+    warnings_are_errors: bool = False
+
+
+CHECKS = ("boundscheck", "wraparound", "initializedcheck")
+WARNINGS = ("warn.maybe_uninitialized", "warn.unreachable", "warn.unused")
+SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+# Python's own flags ask for sign-compare, and the loops that Cython writes do not heed it.
+WALL = ("-Wall", "-Wno-sign-compare")
+KINDS = {
+    "release": Kind(("-O3", "-g0", *WALL)),
+    "debug": Kind(
+        # llhttp's C is clean under -Wall too, so one set of flags serves it and ours.
+        ("-O1", "-g", *WALL, "-Werror"),
+        define=("FASTSERVE_DEBUG",),
+        undefine=("NDEBUG",),
+        directives=CHECKS + WARNINGS,
+        warnings_are_errors=True,
+    ),
+    "trace": Kind(("-O0", "-g0"), define=("CYTHON_TRACE", "CYTHON_TRACE_NOGIL"), directives=("linetrace",)),
+    "asan": Kind(
+        ("-O1", "-g", "-fno-omit-frame-pointer", *SANITIZE),
+        link=SANITIZE,
+        define=("FASTSERVE_DEBUG",),
+        undefine=("NDEBUG",),
+    ),
+}
+MSVC = {"release": ("/O2",), "debug": ("/Od", "/Z7"), "trace": ("/Od",)}
+
+
+def chosen_kind() -> str:
+    """Return the value of FASTSERVE_BUILD; SystemExit with the choices when this platform has no such kind of build."""
+    kind = os.environ.get("FASTSERVE_BUILD") or "release"
+    choices = MSVC if sys.platform == "win32" else KINDS
+    if kind not in choices:
+        raise SystemExit(f"FASTSERVE_BUILD={kind!r} is not a kind of build; choose from: {', '.join(choices)}")
+    return kind
+
+
+def extension(name: str, kind: str) -> Extension:
+    """Return the extension module fastserve._core.<name>, to be compiled as that kind of build."""
+    flags = KINDS[kind]
+    windows = sys.platform == "win32"
+    parser = name == "parser"
+    module = Extension(
+        f"fastserve._core.{name}",
+        [f"{CORE}/{name}.pyx", *(LLHTTP if parser else ())],
+        include_dirs=["vendor/llhttp/include"],
+        depends=["vendor/llhttp/include/llhttp.h"] if parser else [],
+        define_macros=[(macro, "1") for macro in flags.define],
+        undef_macros=list(flags.undefine),
+        extra_compile_args=list(MSVC[kind] if windows else flags.compile),
+        extra_link_args=[] if windows else list(flags.link),
+    )
+    # Read by Cython's build_ext; no argument of Extension carries it.
+    vars(module)["cython_directives"] = {**DIRECTIVES, **dict.fromkeys(flags.directives, True)}
+    return module
+
+
+class BuildExt(build_ext):
+    """Cython's build_ext, which starts afresh when the kind of build is not that of the last one in this tree."""
+
+    def run(self) -> None:
+        from Cython.Compiler import Options
+
+        kind = chosen_kind()
+        Options.warning_errors = KINDS[kind].warnings_are_errors
+        stamp = ROOT / CORE / ".build-kind"
+        self.force = self.force or not stamp.exists() or stamp.read_text("utf-8") != kind
+        stamp.unlink(missing_ok=True)
+        super().run()
+        stamp.write_text(kind, "utf-8")
+
+
+def main() -> None:
+    """Build as setuptools was asked to; SystemExit when FASTSERVE_BUILD is wrong or llhttp cannot be had."""
+    kind = chosen_kind()
+    try:
+        fetch.ensure()
+    except fetch.FetchError as error:
+        raise SystemExit(str(error)) from None
+    present = sorted(path.stem for path in (ROOT / CORE).glob("*.pyx"))
+    setup(ext_modules=[extension(name, kind) for name in present], cmdclass={"build_ext": BuildExt})
+
+
+main()

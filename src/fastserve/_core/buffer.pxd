@@ -1,0 +1,18 @@
+"""A growable run of bytes on their way out."""
+
+
+cdef class Buffer:
+    cdef char* data
+    cdef Py_ssize_t size  # bytes in use
+    cdef Py_ssize_t capacity
+
+    cdef char* reserve(self, Py_ssize_t more) except NULL  # room for `more` bytes behind the last one
+    cdef int append(self, const char* data, Py_ssize_t size) except -1
+    cdef int append_bytes(self, bytes data) except -1
+    cdef int append_decimal(self, unsigned long long number) except -1
+    cdef int append_hex(self, unsigned long long number) except -1
+    cdef void consume(self, Py_ssize_t count) noexcept  # drop that many from the front
+
+
+cdef Buffer take()  # an empty one; give it back when it is empty again
+cdef void give(Buffer buffer) noexcept

@@ -1,0 +1,49 @@
+"""Time for a worker: coarse readings, the Date header, and deadlines behind one timer."""
+
+
+cdef enum:
+    # What a deadline is for. Each kind has one duration, so its queue is in order of expiry by itself.
+    KEEP_ALIVE
+    REQUEST_HEAD
+    REQUEST_BODY
+    WRITE
+    LINGER
+    WAITS  # how many kinds there are
+
+
+cdef struct Deadline:
+    Deadline* previous
+    Deadline* next  # NULL while in no queue
+    double when
+    int kind
+    void* owner  # borrowed from the Timed that embeds this and unlinks it before it goes
+
+
+cdef class Timed:
+    """Something that has at most one deadline at a time."""
+    cdef Deadline deadline
+    cdef void expired(self, int kind) noexcept
+
+
+cdef class Clock:
+    cdef object loop
+    cdef object timer  # the TimerHandle, None while nothing is due
+    cdef double timer_when
+    cdef double skew  # seconds added to the real time, by tests
+    cdef Deadline queues[5]  # sentinels of circular lists
+    cdef double seconds[5]  # 0: this kind never expires
+    cdef long long date_second  # the second that date_text is for
+    cdef char date_text[30]
+
+    cdef double now(self) noexcept
+    cdef const char* date(self) noexcept
+    cdef void start(self, Timed timed, int kind) noexcept
+    cdef void schedule(self, double when) noexcept
+
+# Seconds; for how long the server still reads after it has said that it closes.
+cdef enum:
+    LINGER_SECONDS = 2
+    DATE_SIZE = 29
+
+cdef double monotonic() noexcept
+cdef void stop(Timed timed) noexcept

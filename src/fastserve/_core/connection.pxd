@@ -1,0 +1,16 @@
+"""The object whose callbacks the event loop calls."""
+from .handler cimport Handler
+from .turn cimport Turn
+from .worker cimport Worker
+from .writer cimport Writer
+
+
+cdef class Connection:
+    cdef object __weakref__
+    cdef Worker worker
+    cdef Turn turn  # the worker's
+    cdef object transport  # None before the connection is made and after it is lost
+    cdef Writer writer
+    cdef Handler handler  # the protocol that is spoken now; assigned only in connection.pyx
+
+    cdef int failed(self, exception) except -1

@@ -1,0 +1,11 @@
+"""Counts of live objects, kept so that tests can show that nothing leaks."""
+
+
+cdef struct LiveCounts:
+    long connection
+    long cycle
+    long task
+    long buffer
+
+
+cdef LiveCounts live_counts

@@ -1,0 +1,11 @@
+"""Counts of live objects, kept so that tests can show that nothing leaks."""
+
+
+def live():
+    """Return how many objects of each kind exist in this process, by kind."""
+    return {
+        "connection": live_counts.connection,
+        "cycle": live_counts.cycle,
+        "task": live_counts.task,
+        "buffer": live_counts.buffer,
+    }

@@ -1,0 +1,43 @@
+"""One HTTP exchange in the terms of ASGI."""
+from .awaitable cimport Awaitable
+from .handler cimport Stream
+from .task cimport Owner, Task
+from .worker cimport Worker
+
+
+cdef class Cycle(Owner):
+    cdef Worker worker
+    cdef Stream stream  # None when the response is complete or the connection is not there any more
+    cdef readonly dict scope
+    cdef object context  # the contextvars.Context of the application
+    cdef Task task  # while it goes on after its first step
+    cdef int stage  # which message send() takes next
+    cdef bint started  # the application has been called
+    cdef bint gone  # nobody reads the response
+    cdef object pieces  # body that receive() has not returned: None, bytes, or a list of bytes
+    cdef Py_ssize_t buffered  # its size
+    cdef bint body_ended  # all of the body has come
+    cdef bint body_taken  # receive() has said so
+    cdef list receiving  # the futures that calls of receive() wait for
+    cdef list sending  # the futures that calls of send() wait for
+
+    cdef dict next_message(self)  # None where receive() has to wait
+    cdef dict body_message(self)
+    cdef int take(self, message) except -1
+    cdef int take_start(self, message) except -1
+    cdef int take_body(self, message) except -1
+    cdef object wait_in(self, list waiting)
+    cdef int end_without_response(self) except -1
+    cdef bint is_quiet(self, exception) except -1
+
+
+cdef class Receive(Awaitable):
+    cdef Cycle cycle
+
+
+cdef class Send(Awaitable):
+    cdef Cycle cycle
+    cdef object message  # None once it has been taken
+
+
+cdef Cycle make_cycle(Worker worker, Stream stream, dict scope)

@@ -1,0 +1,279 @@
+"""One HTTP exchange in the terms of ASGI: the application's scope, receive() and send().
+
+stage           what send() takes
+EXPECT_START    http.response.start
+EXPECT_BODY     http.response.body
+COMPLETE        nothing: the last body has been sent
+
+receive() gives the body as it comes, then waits; http.disconnect comes when the response is complete or the client is
+gone, as often as it is asked for. A body that has come is given first, even from a client that is gone since.
+"""
+import logging
+from asyncio import CancelledError
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+
+from .awaitable cimport WAIT, Awaitable
+from .call import call
+from .counters cimport live_counts
+from .errors import ClientDisconnected
+from .handler cimport Stream
+from .task cimport PENDING, Owner, Task, start
+from .worker cimport Worker
+
+cdef extern from "Python.h":
+    object PyContext_CopyCurrent()
+    object PyContext_New()
+
+cdef enum:
+    EXPECT_START
+    EXPECT_BODY
+    COMPLETE
+
+cdef int ERROR = logging.ERROR
+
+
+cdef Cycle make_cycle(Worker worker, Stream stream, dict scope):
+    cdef Cycle cycle = Cycle.__new__(Cycle)
+    cycle.worker = worker
+    cycle.stream = stream
+    cycle.scope = scope
+    cycle.context = PyContext_New() if worker.settings.reset_contextvars else PyContext_CopyCurrent()
+    worker.active += 1
+    worker.total_requests += 1
+    return cycle
+
+
+cdef class Cycle(Owner):
+    def __cinit__(self):
+        live_counts.cycle += 1
+        self.receiving = []
+        self.sending = []
+
+    def __dealloc__(self):
+        live_counts.cycle -= 1
+
+    cdef void run(self) noexcept:
+        cdef Task task
+        cdef Worker worker = self.worker
+        self.started = True
+        try:
+            if worker.app_is_coroutine_function:
+                coro = worker.app(self.scope, self.receive, self.send)
+            else:
+                coro = call(worker.app, self.scope, self.receive, self.send)
+            task = start(coro, worker.loop, self.context, worker.turn, self)
+        except BaseException as exception:
+            # Not from inside the application: it could not even be called.
+            self.ended(None, exception)
+            return
+        if task.state == PENDING:
+            self.task = task
+            worker.tasks.add(task)
+
+    # What the application calls
+
+    def receive(self):
+        """Return an awaitable for the next message."""
+        cdef Receive awaitable = Receive.__new__(Receive)
+        awaitable.cycle = self
+        return awaitable
+
+    def send(self, message):
+        """Return an awaitable that takes the message."""
+        cdef Send awaitable = Send.__new__(Send)
+        awaitable.cycle = self
+        awaitable.message = message
+        return awaitable
+
+    cdef dict next_message(self):
+        if self.stage == COMPLETE:
+            return {"type": "http.disconnect"}
+        if self.pieces is not None or self.body_ended and not self.body_taken:
+            return self.body_message()
+        if self.gone:
+            return {"type": "http.disconnect"}
+        if not self.body_ended:
+            self.stream.want_body()
+        return None
+
+    cdef dict body_message(self):
+        body = self.pieces
+        if body is None:
+            body = b""
+        elif type(body) is list:
+            body = b"".join(body)
+        self.pieces = None
+        self.buffered = 0
+        self.body_taken = self.body_ended
+        if self.stream is not None and not self.body_ended:
+            self.stream.took_body(0)
+        return {"type": "http.request", "body": body, "more_body": not self.body_ended}
+
+    cdef int take(self, message) except -1:
+        if self.stage == COMPLETE:
+            raise RuntimeError(
+                f"Unexpected ASGI message '{message['type']}' sent, after response already completed."
+            )
+        if self.stream is None:
+            raise ClientDisconnected("the client is gone")
+        return self.take_start(message) if self.stage == EXPECT_START else self.take_body(message)
+
+    cdef int take_start(self, message) except -1:
+        kind = message["type"]
+        if kind != "http.response.start":
+            raise RuntimeError(f"Expected ASGI message 'http.response.start', but got '{kind}'.")
+        self.stream.respond(message["status"], message.get("headers", ()))
+        self.stage = EXPECT_BODY
+        return 0
+
+    cdef int take_body(self, message) except -1:
+        cdef bint more
+        kind = message["type"]
+        if kind != "http.response.body":
+            raise RuntimeError(f"Expected ASGI message 'http.response.body', but got '{kind}'.")
+        body = message.get("body", b"")
+        more = message.get("more_body", False)
+        if type(body) is not bytes:
+            if not isinstance(body, (bytes, bytearray, memoryview)):
+                raise TypeError(f"the body of a response has to be bytes, not {type(body).__name__}")
+            body = bytes(body)
+        if not more:
+            self.stage = COMPLETE
+            try:
+                self.stream.body(<bytes>body, False)
+            except BaseException:
+                self.stage = EXPECT_BODY
+                raise
+        else:
+            self.stream.body(<bytes>body, True)
+        return 0
+
+    # What the stream calls
+
+    cdef int put_body(self, bytes data) except -1:
+        if self.pieces is None:
+            self.pieces = data
+        elif type(self.pieces) is list:
+            (<list>self.pieces).append(data)
+        else:
+            self.pieces = [self.pieces, data]
+        self.buffered += PyBytes_GET_SIZE(data)
+        return wake(self.receiving)
+
+    cdef int end_body(self) except -1:
+        self.body_ended = True
+        return wake(self.receiving)
+
+    cdef int disconnected(self) except -1:
+        """The client will not send any more; it may still read, unless the stream is taken away as well."""
+        self.gone = True
+        wake(self.receiving)
+        return wake(self.sending)
+
+    cdef int completed(self) except -1:
+        self.stream = None
+        return self.disconnected()
+
+    cdef int writable(self) except -1:
+        wake(self.sending)
+        return 0
+
+    cdef object wait_in(self, list waiting):
+        """A future of the caller's own: cancelling one call of receive() must not cancel another."""
+        while waiting and waiting[len(waiting) - 1].done():
+            waiting.pop()
+        future = self.worker.loop.create_future()
+        waiting.append(future)
+        return future
+
+    # The end of the application
+
+    cdef void ended(self, object result, object exception) noexcept:
+        cdef Worker worker = self.worker
+        worker.active -= 1
+        if self.task is not None:
+            worker.tasks.discard(self.task)
+            self.task = None
+        try:
+            if exception is not None:
+                if not self.is_quiet(exception):
+                    details = (type(exception), exception, exception.__traceback__)
+                    worker.log(ERROR, "Exception in ASGI application\n", exc_info=details)
+            elif result is not None:
+                worker.log(ERROR, "ASGI callable should return None, but returned '%s'.", result)
+            if self.stage != COMPLETE and self.stream is not None:
+                if exception is None:
+                    self.end_without_response()
+                self.stage = COMPLETE
+                self.stream.abandon()
+        except BaseException as error:
+            worker.log(ERROR, "Exception while ending an exchange", exc_info=error)
+
+    cdef int end_without_response(self) except -1:
+        if self.gone:
+            return 0
+        if self.stage == EXPECT_START:
+            self.worker.log(ERROR, "ASGI callable returned without starting response.")
+        else:
+            self.worker.log(ERROR, "ASGI callable returned without completing response.")
+        return 0
+
+    cdef bint is_quiet(self, exception) except -1:
+        """Whether this is how an application ends that notices that its client is gone, or that is cancelled."""
+        if isinstance(exception, CancelledError):
+            return True
+        if not self.gone and self.stream is not None:
+            return False
+        return only_disconnects(exception)
+
+
+cdef int wake(list waiting) except -1:
+    while waiting:
+        future = waiting.pop()
+        if not future.done():
+            future.set_result(None)
+    return 0
+
+
+cdef bint only_disconnects(exception) except -1:
+    if isinstance(exception, ClientDisconnected):
+        return True
+    nested = getattr(exception, "exceptions", None)
+    if type(nested) is tuple and nested:
+        for one in nested:
+            if not only_disconnects(one):
+                return False
+        return True
+    # A framework's own exception of that meaning, raised from ours (Starlette's ClientDisconnect).
+    cause = exception.__cause__ or exception.__context__
+    return type(exception).__name__.startswith("ClientDisconnect") and isinstance(cause, ClientDisconnected)
+
+
+cdef class Receive(Awaitable):
+    """The awaitable of receive()."""
+
+    cdef object poll(self):
+        cdef Cycle cycle = self.cycle
+        message = cycle.next_message()
+        if message is not None:
+            return message
+        self.future = cycle.wait_in(cycle.receiving)
+        return WAIT
+
+
+cdef class Send(Awaitable):
+    """The awaitable of send()."""
+
+    cdef object poll(self):
+        cdef Cycle cycle = self.cycle
+        message = self.message
+        if message is not None:
+            self.message = None
+            cycle.take(message)
+        elif cycle.stream is None and cycle.stage != COMPLETE:
+            raise ClientDisconnected("the client is gone")
+        if cycle.stage == COMPLETE or cycle.stream is None or not cycle.stream.must_wait():
+            return None
+        self.future = cycle.wait_in(cycle.sending)
+        return WAIT

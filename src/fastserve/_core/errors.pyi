@@ -1,0 +1,6 @@
+class ProtocolError(Exception):
+    status: int
+    reason: str
+    def __init__(self, status: int, reason: str) -> None: ...
+
+class ClientDisconnected(OSError): ...

@@ -1,0 +1,31 @@
+"""The seams: what the connection asks of a protocol, what an exchange asks of it, and what it asks of an exchange."""
+from .clock cimport Timed
+from .turn cimport Runnable
+
+
+cdef class Exchange(Runnable):
+    """One request and its response in the terms of the application."""
+    cdef int put_body(self, bytes data) except -1  # a piece of the request's body
+    cdef int end_body(self) except -1  # there is no more of it
+    cdef int disconnected(self) except -1  # the client is gone, or gone silent
+    cdef int completed(self) except -1  # the response is out of the application's hands
+    cdef int writable(self) except -1  # send() need not wait any more
+
+
+cdef class Stream(Timed):
+    """Where an exchange puts its response; its verbs in the order in which they are used."""
+    cdef int want_body(self) except -1  # the application waits for the request's body
+    cdef int took_body(self, Py_ssize_t left) except -1  # it took all but `left` bytes of what had come
+    cdef int respond(self, status, headers) except -1  # raises TypeError, ValueError; nothing is written yet
+    cdef int body(self, bytes data, bint more) except -1  # raises RuntimeError, ClientDisconnected
+    cdef bint must_wait(self) noexcept  # the client does not read: send() has to wait for writable()
+    cdef int abandon(self) except -1  # the application will not complete: 500, or break off
+
+
+cdef class Handler(Stream):
+    """What a connection does with bytes, while it is the connection's handler."""
+    cdef int feed(self, bytes data) except -1
+    cdef bint eof(self) except -1  # the client sent its last byte; true to go on writing
+    cdef int lost(self) except -1  # the connection is gone
+    cdef int drain(self) except -1  # close as soon as nothing is under way
+    cdef int drained(self) except -1  # all that was written is in the kernel's hands

@@ -1,0 +1,55 @@
+"""The seams between the parts of the core; what is not overridden is not asked of that part."""
+
+
+cdef class Exchange(Runnable):
+    cdef int put_body(self, bytes data) except -1:
+        return 0
+
+    cdef int end_body(self) except -1:
+        return 0
+
+    cdef int disconnected(self) except -1:
+        return 0
+
+    cdef int completed(self) except -1:
+        return 0
+
+    cdef int writable(self) except -1:
+        return 0
+
+
+cdef class Stream(Timed):
+    cdef int want_body(self) except -1:
+        return 0
+
+    cdef int took_body(self, Py_ssize_t left) except -1:
+        return 0
+
+    cdef int respond(self, status, headers) except -1:
+        return 0
+
+    cdef int body(self, bytes data, bint more) except -1:
+        return 0
+
+    cdef bint must_wait(self) noexcept:
+        return False
+
+    cdef int abandon(self) except -1:
+        return 0
+
+
+cdef class Handler(Stream):
+    cdef int feed(self, bytes data) except -1:
+        return 0
+
+    cdef bint eof(self) except -1:
+        return False
+
+    cdef int lost(self) except -1:
+        return 0
+
+    cdef int drain(self) except -1:
+        return 0
+
+    cdef int drained(self) except -1:
+        return 0

@@ -1,0 +1,28 @@
+"""The head of a response: status line, header fields, and what they decide about framing."""
+from .buffer cimport Buffer
+from .clock cimport Clock
+from .settings cimport Settings
+
+
+cdef enum:
+    # What the Connection field of a response says.
+    NO_CONNECTION
+    CLOSE
+    KEEP_ALIVE
+
+
+cdef struct HeadFacts:
+    # What the application's own fields say.
+    int status
+    long long content_length  # -1 where it gave none
+    bint close  # `Connection: close`
+    bint date  # it gave Date
+    bint server  # it gave Server
+
+
+cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1
+cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, long long content_length,
+                  bint chunked, int connection) except -1
+cdef bint has_no_body(int status) noexcept
+cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body)
+cdef str reason_phrase(int status)

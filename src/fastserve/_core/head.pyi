@@ -1,0 +1,13 @@
+from collections.abc import Iterable
+
+from .clock import Clock
+from .settings import Settings
+
+def encode_head(
+    settings: Settings,
+    clock: Clock,
+    status: int,
+    headers: Iterable[tuple[bytes, bytes]],
+    content_length: int | None = ...,
+    chunked: bool = ...,
+) -> bytes: ...

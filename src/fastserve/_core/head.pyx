@@ -1,0 +1,200 @@
+"""The head of a response: status line, header fields, and what they decide about framing.
+
+start_head() encodes what the application gave, as soon as it gives it, so that a wrong field is an error of that send();
+end_head() adds what only the first piece of body decides. Names go out in lower case. Content-Length, Connection and
+Transfer-Encoding are taken out of the application's fields: the first two say what it wants and are written by
+end_head(), the third is the server's alone (ASGI HTTP: "Response Start").
+"""
+from http import HTTPStatus
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memcpy
+
+from .buffer cimport Buffer
+from .clock cimport DATE_SIZE, Clock
+from .names cimport LOWER
+from .rules cimport equals
+from .settings cimport Settings
+
+cdef list STATUS_LINES = [None] * 1000
+for code in HTTPStatus:
+    STATUS_LINES[code] = f"HTTP/1.1 {code.value} {code.phrase}\r\n".encode()
+
+
+cdef str reason_phrase(int status):
+    return HTTPStatus(status).phrase
+
+
+cdef bint has_no_body(int status) noexcept:
+    """RFC 9112 section 6.3, first rule, without the HEAD method."""
+    return status < 200 or status == 204 or status == 304
+
+
+cdef bytes status_line(int status):
+    line = STATUS_LINES[status]
+    if line is None:
+        # The space belongs to the status line even where there is no reason phrase (RFC 9112 section 4).
+        line = STATUS_LINES[status] = b"HTTP/1.1 %d \r\n" % status
+    return line
+
+
+cdef bytes as_bytes(part, str what):
+    if isinstance(part, (bytearray, memoryview)):
+        return bytes(part)
+    raise TypeError(f"{what} has to be bytes, not {type(part).__name__}: {part!r}")
+
+
+cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
+    """Append the status line and the application's fields, and note what these say.
+
+    Raises TypeError or ValueError for what no response can have, with nothing appended.
+    """
+    cdef Py_ssize_t mark = out.size
+    cdef object name, value
+    if not isinstance(status, int):
+        raise TypeError(f"the status of a response is an integer, not {status!r}")
+    if not 100 <= status <= 999:
+        raise ValueError(f"the status of a response has three digits, not {status!r}")
+    facts.status = status
+    facts.content_length = -1
+    facts.close = facts.date = facts.server = False
+    out.append_bytes(status_line(facts.status))
+    try:
+        for pair in headers:
+            name, value = pair
+            if type(name) is not bytes:
+                name = as_bytes(name, "the name of a header")
+            if type(value) is not bytes:
+                value = as_bytes(value, "the value of a header")
+            add_field(out, facts, <bytes>name, <bytes>value)
+    except BaseException:
+        out.size = mark
+        raise
+    return 0
+
+
+cdef int add_field(Buffer out, HeadFacts* facts, bytes name, bytes value) except -1:
+    cdef Py_ssize_t name_size = PyBytes_GET_SIZE(name), value_size = PyBytes_GET_SIZE(value), at
+    cdef const char* value_data = PyBytes_AS_STRING(value)
+    cdef const char* name_data = PyBytes_AS_STRING(name)
+    cdef char* to = out.reserve(name_size + value_size + 4)
+    cdef char byte
+    for at in range(name_size):
+        byte = <char>LOWER[<unsigned char>name_data[at]]
+        if byte == 0:
+            raise ValueError(f"a header cannot have the name {name!r}")
+        to[at] = byte
+    if name_size == 0:
+        raise ValueError("a header cannot have an empty name")
+    for at in range(value_size):
+        byte = value_data[at]
+        if byte == c"\r" or byte == c"\n" or byte == 0:
+            raise ValueError(f"header {name!r} cannot have the value {value!r}")
+    if is_servers_own(facts, to, name_size, value_data, value_size):
+        return 0
+    to += name_size
+    to[0] = c":"
+    to[1] = c" "
+    memcpy(to + 2, value_data, value_size)
+    to += 2 + value_size
+    to[0] = c"\r"
+    to[1] = c"\n"
+    out.size += name_size + value_size + 4
+    return 0
+
+
+cdef bint is_servers_own(HeadFacts* facts, const char* name, Py_ssize_t name_size, const char* value,
+                         Py_ssize_t value_size) except -1:
+    """Note a field that the server has to know of; whether it is left out of what the application gave."""
+    if name_size == 4 and equals(name, 4, b"date", 4):
+        facts.date = True
+    elif name_size == 6 and equals(name, 6, b"server", 6):
+        facts.server = True
+    elif name_size == 14 and equals(name, 14, b"content-length", 14):
+        note_length(facts, value, value_size)
+        return True
+    elif name_size == 17 and equals(name, 17, b"transfer-encoding", 17):
+        return True
+    elif name_size == 10 and equals(name, 10, b"connection", 10):
+        if equals(value, value_size, b"close", 5):
+            facts.close = True
+            return True
+        return equals(value, value_size, b"keep-alive", 10)
+    return False
+
+
+cdef int note_length(HeadFacts* facts, const char* value, Py_ssize_t size) except -1:
+    cdef long long length = 0
+    cdef Py_ssize_t at
+    cdef bint valid = 0 < size < 19
+    for at in range(size):
+        valid = valid and c"0" <= value[at] <= c"9"
+        if valid:
+            length = length * 10 + (value[at] - c"0")
+    if not valid:
+        raise ValueError(f"{value[:size]!r} is not a Content-Length")
+    if facts.content_length not in (-1, length):
+        raise ValueError("the response has two Content-Length fields that differ")
+    facts.content_length = length
+    return 0
+
+
+cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, long long content_length,
+                  bint chunked, int connection) except -1:
+    """Append what the server adds, and the empty line.
+
+    A `content_length` of -1 is none; `connection` is one of the values that this field can get.
+    """
+    if settings.date and not facts.date:
+        out.append(b"date: ", 6)
+        out.append(clock.date(), DATE_SIZE)
+        out.append(b"\r\n", 2)
+    if settings.server is not None and not facts.server:
+        out.append(b"server: ", 8)
+        out.append_bytes(settings.server)
+        out.append(b"\r\n", 2)
+    for name, value in settings.default_headers:
+        if name == b"date" and facts.date or name == b"server" and facts.server:
+            continue
+        out.append_bytes(name)
+        out.append(b": ", 2)
+        out.append_bytes(value)
+        out.append(b"\r\n", 2)
+    if content_length >= 0:
+        out.append(b"content-length: ", 16)
+        out.append_decimal(content_length)
+        out.append(b"\r\n", 2)
+    elif chunked:
+        out.append(b"transfer-encoding: chunked\r\n", 28)
+    if connection == CLOSE:
+        out.append(b"connection: close\r\n", 19)
+    elif connection == KEEP_ALIVE:
+        out.append(b"connection: keep-alive\r\n", 24)
+    return out.append(b"\r\n", 2)
+
+
+cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body):
+    """A whole response that the server makes itself: its reason phrase as text, and the connection closes after it.
+
+    `extra` is further header lines.
+    """
+    cdef HeadFacts facts
+    cdef Buffer out = Buffer()
+    cdef bytes body = reason_phrase(status).encode()
+    start_head(out, &facts, status, [(b"content-type", b"text/plain; charset=utf-8")])
+    out.append_bytes(extra)
+    end_head(out, &facts, settings, clock, len(body), False, CLOSE)
+    if with_body:
+        out.append_bytes(body)
+    return out.data[:out.size]
+
+
+def encode_head(Settings settings, Clock clock, status, headers, content_length=None, chunked=False):
+    """Return the bytes of a response head, for tests."""
+    cdef HeadFacts facts
+    cdef Buffer out = Buffer()
+    start_head(out, &facts, status, headers)
+    if content_length is None:
+        content_length = facts.content_length
+    end_head(out, &facts, settings, clock, content_length, chunked, CLOSE if facts.close else NO_CONNECTION)
+    return out.data[:out.size]

@@ -1,0 +1,65 @@
+"""The state machine of an HTTP/1 connection."""
+from .cycle cimport Cycle
+from .handler cimport Handler
+from .head cimport HeadFacts
+from .parser cimport Parser
+from .scope cimport Peers
+from .turn cimport Runnable
+from .worker cimport Worker
+from .writer cimport Writer
+
+
+cdef class Http1(Handler):
+    cdef Worker worker
+    cdef object transport
+    cdef Writer writer
+    cdef Parser parser
+    cdef int reading
+    cdef int writing
+    cdef bint keep_alive  # the connection lasts longer than the exchange under way
+    cdef bint eof_seen  # the client has sent its last byte
+    cdef bint read_paused
+    cdef Peers peers  # None before the first request
+    cdef bytes address  # of the client, as the access log shows it
+    cdef Cycle cycle  # the exchange under way, None between two and once its response is complete
+    cdef bytes tail  # what came behind the request under way, from tail_at on
+    cdef Py_ssize_t tail_at
+    cdef Py_ssize_t discarded  # bytes of body that nobody wants any more
+    # The request under way.
+    cdef bint is_head  # its method is HEAD
+    cdef bint is_http10
+    cdef bint expect_continue  # the client waits for 100 (Continue)
+    # Its response.
+    cdef HeadFacts facts
+    cdef bint chunked
+    cdef bint no_body  # whatever body the application sends is left out
+    cdef long long remaining  # bytes of Content-Length still to come, -1 where there is none
+
+    cdef int parse(self, bytes data, Py_ssize_t at) except -1
+    cdef int begin(self) except -1
+    cdef int deliver(self, bytes data) except -1
+    cdef int end_request(self) except -1
+    cdef int wait_for_more(self) except -1
+    cdef int keep_tail(self, bytes data) except -1
+    cdef int pause_reading(self) except -1
+    cdef int resume_reading(self) except -1
+    cdef int refuse(self, int status) except -1
+    cdef int refuse_now(self, int status) except -1
+    cdef int frame(self, Py_ssize_t size, bint more) except -1
+    cdef int put_payload(self, bytes data, bint more) except -1
+    cdef int finish(self) except -1
+    cdef int advance(self) except -1
+    cdef int answer(self, int status, bytes extra) except -1
+    cdef int log_access(self, dict scope, int status) except -1
+    cdef int detach(self) except -1
+    cdef int close(self) except -1
+    cdef Peers find_peers(self)
+
+
+cdef class Refusal(Runnable):
+    """Refuses the rest of a request behind the first step of its application."""
+    cdef Http1 http1
+    cdef int status
+
+
+cdef Http1 make_http1(Worker worker, object transport, Writer writer)

@@ -1,0 +1,17 @@
+"""The request header names that are met often, as ready bytes objects."""
+
+cdef enum:
+    # The first of the table, in its order; these mean something to the server itself.
+    HOST
+    CONTENT_LENGTH
+    TRANSFER_ENCODING
+    EXPECT
+    CONNECTION
+    UPGRADE
+    TE
+    UNKNOWN = -1
+
+cdef const unsigned char* LOWER  # 256 bytes: a token character in lower case, 0 for any other byte
+
+cdef int lookup(const char* name, Py_ssize_t size) noexcept  # index in the table, or UNKNOWN
+cdef object known(int index)  # the name at this index

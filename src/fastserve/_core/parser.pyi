@@ -1,0 +1,12 @@
+from collections.abc import Iterable
+from typing import Any
+
+from .settings import Settings
+
+class Fields:
+    def __init__(self, capacity: int) -> None: ...
+
+class Parser:
+    def __init__(self, settings: Settings) -> None: ...
+
+def parse(settings: Settings, inputs: Iterable[bytes]) -> list[tuple[Any, ...]]: ...

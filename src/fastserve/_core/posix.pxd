@@ -1,0 +1,53 @@
+"""Direct system calls on a socket; where the platform has none, each says so and the transport is used instead."""
+
+
+cdef extern from *:
+    """
+    #ifdef _WIN32
+    enum { FASTSERVE_DIRECT_WRITES = 0 };
+    static CYTHON_INLINE Py_ssize_t fastserve_send(int fd, const void *data, size_t size) {
+        (void)fd; (void)data; (void)size;
+        return -1;
+    }
+    static CYTHON_INLINE Py_ssize_t fastserve_send2(int fd, const void *first, size_t first_size,
+                                                    const void *second, size_t second_size) {
+        (void)fd; (void)first; (void)first_size; (void)second; (void)second_size;
+        return -1;
+    }
+    #else
+    #include <errno.h>
+    #include <string.h>
+    #include <sys/socket.h>
+    #include <sys/uio.h>
+    #ifndef MSG_NOSIGNAL
+    #define MSG_NOSIGNAL 0
+    #endif
+    enum { FASTSERVE_DIRECT_WRITES = 1 };
+    static CYTHON_INLINE Py_ssize_t fastserve_result(Py_ssize_t sent) {
+        if (sent >= 0) return sent;
+        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR || errno == ENOBUFS) return 0;
+        return -(Py_ssize_t)errno;
+    }
+    static CYTHON_INLINE Py_ssize_t fastserve_send(int fd, const void *data, size_t size) {
+        return fastserve_result(send(fd, data, size, MSG_NOSIGNAL));
+    }
+    static CYTHON_INLINE Py_ssize_t fastserve_send2(int fd, const void *first, size_t first_size,
+                                                    const void *second, size_t second_size) {
+        struct iovec parts[2];
+        struct msghdr message;
+        memset(&message, 0, sizeof(message));
+        parts[0].iov_base = (void *)first;
+        parts[0].iov_len = first_size;
+        parts[1].iov_base = (void *)second;
+        parts[1].iov_len = second_size;
+        message.msg_iov = parts;
+        message.msg_iovlen = 2;
+        return fastserve_result(sendmsg(fd, &message, MSG_NOSIGNAL));
+    }
+    #endif
+    """
+    const bint FASTSERVE_DIRECT_WRITES  # false where only transports can write
+    # Both return how many bytes the kernel took (0: would block), or -errno.
+    Py_ssize_t fastserve_send(int fd, const void* data, size_t size) nogil
+    Py_ssize_t fastserve_send2(int fd, const void* first, size_t first_size,
+                               const void* second, size_t second_size) nogil

@@ -1,0 +1,14 @@
+"""The rules of RFC 9110 and RFC 9112 for a request's head that llhttp leaves open."""
+
+cdef enum:
+    # What transfer_coding() found.
+    CHUNKED_ONLY = 0
+    CODING_UNKNOWN = 501
+    CODING_BAD = 400
+
+cdef bint valid_host(const char* host, Py_ssize_t size) noexcept
+cdef bint same_authority(const char* one, Py_ssize_t one_size, const char* other, Py_ssize_t other_size,
+                         int default_port) noexcept
+cdef int transfer_coding(const char* value, Py_ssize_t size) noexcept
+cdef bint equals(const char* text, Py_ssize_t size, const char* lower, Py_ssize_t lower_size) noexcept
+cdef bint forbidden_trailer(const char* name, Py_ssize_t size) noexcept

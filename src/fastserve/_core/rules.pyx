@@ -1,0 +1,166 @@
+"""The rules of RFC 9110 and RFC 9112 for a request's head that llhttp leaves open."""
+from libc.string cimport memchr
+
+from .names cimport LOWER
+
+# RFC 9110 section 6.5.1: framing, routing, request modifiers, authentication, and what describes the content
+# are decided before trailers come.
+cdef frozenset FORBIDDEN_TRAILERS = frozenset([
+    b"authorization", b"cache-control", b"connection", b"content-encoding", b"content-length", b"content-range",
+    b"content-type", b"cookie", b"expect", b"host", b"if-match", b"if-modified-since", b"if-none-match", b"if-range",
+    b"if-unmodified-since", b"keep-alive", b"max-forwards", b"pragma", b"proxy-authorization", b"proxy-connection",
+    b"range", b"set-cookie", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"forwarded", b"x-forwarded-for",
+    b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip",
+])
+
+
+cdef inline bint is_digit(char byte) noexcept:
+    return c"0" <= byte <= c"9"
+
+
+cdef inline bint is_alpha(char byte) noexcept:
+    return c"a" <= (byte | 0x20) <= c"z"
+
+
+cdef inline bint is_hex(char byte) noexcept:
+    return is_digit(byte) or c"a" <= (byte | 0x20) <= c"f"
+
+
+cdef inline bint is_one_of(char byte, const char* others, size_t size) noexcept:
+    return memchr(others, byte, size) != NULL
+
+
+cdef bint equals(const char* text, Py_ssize_t size, const char* lower, Py_ssize_t lower_size) noexcept:
+    """Whether `text` is the token `lower` in any case."""
+    cdef Py_ssize_t at
+    if size != lower_size:
+        return False
+    for at in range(size):
+        if LOWER[<unsigned char>text[at]] != <unsigned char>lower[at]:
+            return False
+    return True
+
+
+cdef Py_ssize_t port_start(const char* host, Py_ssize_t size) noexcept:
+    """Where the ":" of a port is, or `size` where there is none."""
+    cdef Py_ssize_t at = size
+    while at > 0 and is_digit(host[at - 1]):
+        at -= 1
+    return at - 1 if at > 0 and host[at - 1] == c":" else size
+
+
+cdef bint valid_name(const char* name, Py_ssize_t size) noexcept:
+    """reg-name of RFC 3986 section 3.2.2, without the comma, which joins two Host fields into one."""
+    cdef Py_ssize_t at = 0
+    while at < size:
+        if name[at] == c"%":
+            if at + 2 >= size or not is_hex(name[at + 1]) or not is_hex(name[at + 2]):
+                return False
+            at += 2
+        elif not (is_alpha(name[at]) or is_digit(name[at]) or is_one_of(name[at], b"-._~!$&'()*+;=", 14)):
+            return False
+        at += 1
+    return size > 0
+
+
+cdef bint valid_literal(const char* literal, Py_ssize_t size) noexcept:
+    """What stands between the brackets of an IP-literal; its form is checked, not that it is an address."""
+    cdef Py_ssize_t at
+    cdef bint colon = False
+    for at in range(size):
+        if literal[at] == c":":
+            colon = True
+        elif not (is_alpha(literal[at]) or is_digit(literal[at]) or is_one_of(literal[at], b"-._~%", 5)):
+            return False
+    return colon
+
+
+cdef bint valid_host(const char* host, Py_ssize_t size) noexcept:
+    """uri-host with an optional port (RFC 9110 section 7.2), and not empty."""
+    cdef Py_ssize_t name_size = port_start(host, size), port = 0, at
+    if size > 0 and host[0] == c"[":
+        if name_size < 2 or host[name_size - 1] != c"]":
+            return False
+        if not valid_literal(host + 1, name_size - 2):
+            return False
+    elif not valid_name(host, name_size):
+        return False
+    if size - name_size > 6:
+        return False
+    for at in range(name_size + 1, size):
+        port = port * 10 + (host[at] - c"0")
+    return port <= 65535
+
+
+cdef Py_ssize_t without_default_port(const char* host, Py_ssize_t size, int default_port) noexcept:
+    cdef Py_ssize_t colon = port_start(host, size), at
+    cdef long port = 0
+    if size - colon > 6:
+        return size
+    for at in range(colon + 1, size):
+        port = port * 10 + (host[at] - c"0")
+    return colon if colon + 1 >= size or port == default_port else size
+
+
+cdef bint same_authority(const char* one, Py_ssize_t one_size, const char* other, Py_ssize_t other_size,
+                         int default_port) noexcept:
+    """Whether two authorities name the same host and port (RFC 3986 section 6.2.3)."""
+    cdef Py_ssize_t at
+    cdef char a, b
+    one_size = without_default_port(one, one_size, default_port)
+    other_size = without_default_port(other, other_size, default_port)
+    if one_size != other_size:
+        return False
+    for at in range(one_size):
+        a, b = one[at], other[at]
+        if a != b and not (is_alpha(a) and is_alpha(b) and (a | 0x20) == (b | 0x20)):
+            return False
+    return True
+
+
+cdef int transfer_coding(const char* value, Py_ssize_t size) noexcept:
+    """Judge the value of the only Transfer-Encoding field: a lone `chunked` is all that is served (RFC 9112
+    section 6.1); a list of other codings is 501 where it is well formed and ends in chunked or has none."""
+    cdef Py_ssize_t start = 0, stop, comma
+    cdef bint chunked = False, unknown = False
+    cdef Py_ssize_t at
+    while start <= size:
+        comma = start
+        while comma < size and value[comma] != c",":
+            comma += 1
+        stop = comma
+        while start < stop and value[start] in (c" ", c"\t"):
+            start += 1
+        while stop > start and value[stop - 1] in (c" ", c"\t"):
+            stop -= 1
+        if start == stop or chunked:
+            return CODING_BAD
+        for at in range(start, stop):
+            if LOWER[<unsigned char>value[at]] == 0:
+                return CODING_BAD
+        if equals(value + start, stop - start, b"chunked", 7):
+            chunked = True
+        else:
+            unknown = True
+        start = comma + 1
+    return CODING_UNKNOWN if unknown else CHUNKED_ONLY
+
+
+cdef bint forbidden_trailer(const char* name, Py_ssize_t size) noexcept:
+    """Whether a trailer of this name, in lower case, must not be sent (RFC 9110 section 6.5.1)."""
+    return name[:size] in FORBIDDEN_TRAILERS
+
+
+def host_is_valid(bytes host):
+    """Return whether this can be the value of a Host field."""
+    return valid_host(host, len(host))
+
+
+def authorities_match(bytes one, bytes other, int default_port):
+    """Return whether two authorities name the same host and port."""
+    return same_authority(one, len(one), other, len(other), default_port)
+
+
+def judge_transfer_coding(bytes value):
+    """Return 0 for a lone `chunked`, else the status that the request gets."""
+    return transfer_coding(value, len(value))

@@ -1,0 +1,112 @@
+"""The ASGI scope of a request."""
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
+
+from .names cimport LOWER, UNKNOWN, known
+from .parser cimport HEAD, Field, Parser, method_name
+
+
+cdef class Peers:
+    def __init__(self, client, server, scheme):
+        self.client = client
+        self.server = server
+        self.scheme = scheme
+
+
+cdef int hex_value(char digit) noexcept:
+    if c"0" <= digit <= c"9":
+        return digit - c"0"
+    digit |= 0x20
+    return digit - c"a" + 10 if c"a" <= digit <= c"f" else -1
+
+
+cdef str decode_path(const char* path, Py_ssize_t size):
+    """Undo percent-encoding, then UTF-8; what is not UTF-8 becomes U+FFFD, a "%" without two digits stays."""
+    cdef char* decoded = <char*>PyMem_Malloc(size)
+    cdef Py_ssize_t at = 0, written = 0
+    cdef int high, low
+    if decoded == NULL:
+        raise MemoryError
+    while at < size:
+        if path[at] == c"%" and at + 2 < size:
+            high, low = hex_value(path[at + 1]), hex_value(path[at + 2])
+            if high >= 0 and low >= 0:
+                decoded[written] = <char>(high << 4 | low)
+                written += 1
+                at += 3
+                continue
+        decoded[written] = path[at]
+        written += 1
+        at += 1
+    try:
+        return PyUnicode_DecodeUTF8(decoded, written, b"replace")
+    finally:
+        PyMem_Free(decoded)
+
+
+cdef bytes lowered(const char* name, Py_ssize_t size):
+    cdef bytes lower = PyBytes_FromStringAndSize(NULL, size)
+    cdef char* out = lower
+    cdef Py_ssize_t at
+    for at in range(size):
+        out[at] = <char>LOWER[<unsigned char>name[at]]
+    return lower
+
+
+cdef list header_list(Parser head):
+    """All fields as (name, value), names in lower case, order and duplicates as received."""
+    cdef list headers = []
+    cdef Py_ssize_t index
+    cdef Field* field
+    cdef object name
+    for index in range(head.count):
+        field = &head.fields.items[index]
+        if field.known != UNKNOWN:
+            name = known(field.known)
+        else:
+            name = lowered(head.head + field.name.start, field.name.size)
+        headers.append((name, PyBytes_FromStringAndSize(head.head + field.value.start, field.value.size)))
+    return headers
+
+
+cdef dict http_scope(Parser head, Peers peers, Settings settings, dict state):
+    """Build the scope of the request whose head was just parsed (ASGI HTTP 2.5)."""
+    cdef str path
+    cdef bytes raw_path
+    if head.path.size == 0:  # an absolute-form target without a path (RFC 9110 section 4.2.3)
+        path, raw_path = "/", b"/"
+    else:
+        raw_path = PyBytes_FromStringAndSize(head.head + head.path.start, head.path.size)
+        if head.escaped:
+            path = decode_path(head.head + head.path.start, head.path.size)
+        else:
+            path = PyUnicode_DecodeASCII(head.head + head.path.start, head.path.size, NULL)
+    if settings.raw_root_path:
+        path = settings.root_path + path
+        raw_path = settings.raw_root_path + raw_path
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "http_version": "1.1" if head.minor else "1.0",
+        "method": method_name(head.method),
+        "scheme": peers.scheme,
+        "path": path,
+        "raw_path": raw_path,
+        "query_string": PyBytes_FromStringAndSize(head.head + head.query.start, head.query.size),
+        "root_path": settings.root_path,
+        "headers": header_list(head),
+        "client": peers.client,
+        "server": peers.server,
+        "state": state.copy(),
+    }
+
+
+def scope_of(Settings settings, bytes request, Peers peers, dict state):
+    """Return the scope that this complete request head gets, or None for one that is refused, for tests."""
+    cdef Parser parser = Parser(settings)
+    cdef const char* position = request
+    cdef const char* end = position + len(request)
+    if parser.next(&position, end) != HEAD:
+        return None
+    return http_scope(parser, peers, settings, state)

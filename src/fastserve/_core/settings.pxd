@@ -1,0 +1,21 @@
+"""The frozen configuration that every connection of a worker reads."""
+
+
+cdef class Settings:
+    cdef readonly tuple default_headers  # ((name, value), ...) added to every response
+    cdef readonly bytes server  # value of the Server header, None for no such header
+    cdef readonly bint date  # whether responses carry Date
+    cdef readonly str root_path  # prepended to the path of every scope
+    cdef readonly bytes raw_root_path
+    cdef readonly bint reset_contextvars  # run each exchange in an empty context
+    # Seconds, 0 for none.
+    cdef readonly double timeout_keep_alive
+    cdef readonly double timeout_request_head
+    cdef readonly double timeout_request_body
+    cdef readonly double timeout_write
+    # Bytes or counts, 0 for none.
+    cdef readonly Py_ssize_t limit_request_line
+    cdef readonly Py_ssize_t limit_request_head
+    cdef readonly Py_ssize_t limit_request_fields
+    cdef readonly Py_ssize_t limit_request_body
+    cdef readonly Py_ssize_t limit_concurrency

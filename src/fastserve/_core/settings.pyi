@@ -1,0 +1,36 @@
+from collections.abc import Sequence
+
+class Settings:
+    default_headers: tuple[tuple[bytes, bytes], ...]
+    server: bytes | None
+    date: bool
+    root_path: str
+    raw_root_path: bytes
+    reset_contextvars: bool
+    timeout_keep_alive: float
+    timeout_request_head: float
+    timeout_request_body: float
+    timeout_write: float
+    limit_request_line: int
+    limit_request_head: int
+    limit_request_fields: int
+    limit_request_body: int
+    limit_concurrency: int
+    def __init__(
+        self,
+        *,
+        default_headers: Sequence[tuple[bytes, bytes]] = ...,
+        server: bytes | None = ...,
+        date: bool = ...,
+        root_path: str = ...,
+        timeout_keep_alive: float = ...,
+        timeout_request_head: float = ...,
+        timeout_request_body: float = ...,
+        timeout_write: float = ...,
+        limit_request_line: int = ...,
+        limit_request_head: int = ...,
+        limit_request_fields: int = ...,
+        limit_request_body: int = ...,
+        limit_concurrency: int = ...,
+        reset_contextvars: bool = ...,
+    ) -> None: ...

@@ -1,0 +1,50 @@
+"""The task that an application runs in."""
+from .handler cimport Exchange
+from .turn cimport Turn
+
+
+cdef enum:
+    PENDING
+    CANCELLED
+    FINISHED
+
+
+cdef class Owner(Exchange):
+    """What a task tells how its coroutine ended; the exception goes no further."""
+    cdef void ended(self, object result, object exception) noexcept
+
+
+cdef class Task:
+    cdef object __weakref__
+    cdef object loop
+    cdef object coro
+    cdef object context
+    cdef object name  # str, or None until somebody asks
+    cdef Turn turn  # None for a task that is not an exchange's
+    cdef Owner owner  # None for a task whose result is its coroutine's
+    cdef int state
+    cdef object outcome  # the result
+    cdef object error  # the exception
+    cdef list callbacks  # (callable, context), or None
+    cdef object waiter  # the future that the coroutine waits for
+    cdef object registration  # the weak reference in asyncio's set of tasks (up to 3.11)
+    cdef bint registered  # with asyncio's own function
+    cdef object cancel_message
+    cdef object source_traceback  # where it was made by hand, in asyncio's debug mode
+    cdef long cancels  # cancel() less uncancel()
+    cdef bint must_cancel
+    cdef bint blocking  # _asyncio_future_blocking
+    cdef bint log_destroyed
+    cdef bint log_traceback
+
+    cdef int begin(self) except -1
+    cdef int register(self) except -1
+    cdef object step(self, object exception)
+    cdef int suspend(self, object waited) except -1
+    cdef int end(self, object result, object exception) except -1
+    cdef int schedule_callbacks(self) except -1
+    cdef int call_soon(self, exception) except -1
+    cdef object cancelled_error(self)
+
+
+cdef Task start(object coro, object loop, object context, Turn turn, Owner owner)

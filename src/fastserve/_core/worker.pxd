@@ -1,0 +1,21 @@
+"""What all connections of one event loop share."""
+from .clock cimport Clock
+from .settings cimport Settings
+from .turn cimport Turn
+
+
+cdef class Worker:
+    cdef readonly object loop
+    cdef readonly object app  # the ASGI application
+    cdef bint app_is_coroutine_function  # calling it runs none of its code
+    cdef readonly Settings settings
+    cdef readonly Clock clock
+    cdef readonly Turn turn
+    cdef readonly dict state  # the lifespan's, copied into each scope
+    cdef readonly object log  # Logger.log of the server's general logger
+    cdef readonly object access  # AccessLog, or None
+    cdef readonly set connections
+    cdef readonly set tasks  # of exchanges that did not end in their first step
+    cdef readonly long active  # exchanges whose application has not returned
+    cdef readonly long total_requests
+    cdef readonly bint draining

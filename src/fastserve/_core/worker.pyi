@@ -1,0 +1,37 @@
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from typing import Any
+
+from .access import AccessLog
+from .clock import Clock
+from .connection import Connection
+from .settings import Settings
+from .turn import Turn
+
+class Worker:
+    loop: AbstractEventLoop
+    app: Callable[..., Any]
+    settings: Settings
+    clock: Clock
+    turn: Turn
+    state: dict[str, Any]
+    log: Callable[..., None]
+    access: AccessLog | None
+    connections: set[Connection]
+    tasks: set[Any]
+    active: int
+    total_requests: int
+    draining: bool
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        app: Callable[..., Any],
+        settings: Settings,
+        *,
+        state: dict[str, Any],
+        log: Callable[..., None],
+        access: AccessLog | None = ...,
+    ) -> None: ...
+    def drain(self) -> None: ...
+    def abort(self) -> None: ...
+    def close(self) -> None: ...

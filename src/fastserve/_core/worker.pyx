@@ -1,0 +1,50 @@
+"""What all connections of one event loop share."""
+import inspect
+
+from .turn cimport Flushable
+
+
+cdef class Worker:
+    """The state that the connections of one event loop share; it is closed after the last of them.
+
+    `app` is an ASGI 3 callable, `log` a bound Logger.log, `access` an AccessLog or None for no access log.
+    """
+
+    def __init__(self, loop, app, Settings settings not None, *, dict state not None, log, Flushable access=None):
+        self.loop = loop
+        self.app = app
+        self.app_is_coroutine_function = inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(
+            getattr(app, "__call__", None)
+        )
+        self.settings = settings
+        self.clock = Clock(
+            loop,
+            settings.timeout_keep_alive,
+            settings.timeout_request_head,
+            settings.timeout_request_body,
+            settings.timeout_write,
+        )
+        self.turn = Turn(loop)
+        self.turn.last = access
+        self.state = state
+        self.log = log
+        self.access = access
+        self.connections = set()
+        self.tasks = set()
+
+    def drain(self):
+        """Close idle connections now and every other one after the response that it is busy with."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+
+    def abort(self):
+        """Close every connection at once, whatever it is doing."""
+        for connection in list(self.connections):
+            connection.abort()
+
+    def close(self):
+        """Cancel the timer and write what the access log still holds."""
+        self.clock.close()
+        if self.access is not None:
+            self.access.write_held()

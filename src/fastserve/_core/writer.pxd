@@ -1,0 +1,33 @@
+"""The write path of one connection."""
+from .buffer cimport Buffer
+from .clock cimport Clock
+from .turn cimport Flushable, Turn
+
+
+cdef class Writer(Flushable):
+    cdef object transport
+    cdef Turn turn
+    cdef Clock clock
+    cdef int fd  # for system calls of our own; -1 where only the transport may write (TLS, other platforms)
+    cdef Buffer buffer  # None while there is nothing to write
+    cdef Py_ssize_t committed  # bytes at the front of `buffer` that may leave; behind them a head is being made
+    cdef Py_ssize_t stuck  # size of the transport's queue when its deadline was set
+    cdef bint unlimited  # the transport's high-water mark is still its own
+    cdef bint paused  # the transport has bytes that the kernel did not take
+    cdef bint ending  # end the writing side when everything is written
+    cdef bint closing  # close the transport when everything is written
+    cdef bint broken  # the client is gone, nothing can be written
+
+    cdef Buffer output(self)  # where to put bytes; commit() lets them leave
+    cdef int commit(self) except -1  # they leave at the end of the turn
+    cdef int commit_with(self, bytes data) except -1  # they leave now, `data` behind them without a copy
+    cdef void discard(self, Py_ssize_t mark) noexcept  # take back what was put behind `mark` of the buffer
+    cdef void end(self) noexcept  # close the writing side after what is committed, go on reading
+    cdef void close(self) noexcept  # after what is committed
+    cdef void abort(self) noexcept
+    cdef void lost(self) noexcept  # the transport is closed
+    cdef int pause(self) except -1
+    cdef int resume(self) except -1
+    cdef int write_out(self) except -1
+    cdef int hand_over(self, object data) except -1
+    cdef void drop_front(self, Py_ssize_t size) noexcept

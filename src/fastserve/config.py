@@ -1,0 +1,307 @@
+"""Config: what a server is told, checked, and what follows from it."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from fastserve import log_config
+from fastserve.importer import ImportFromStringError, blame, import_from_string
+from fastserve.log_config import ConfigError
+from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL
+from fastserve.options import INTERFACES, Options
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from ssl import SSLContext
+
+    from fastserve._core.settings import Settings
+    from fastserve._core.worker import Worker
+    from fastserve._types import ASGI3Application
+    from fastserve.lifespan import LifespanOff, LifespanOn
+
+__all__ = [
+    "HTTP_PROTOCOLS",
+    "INTERFACES",
+    "LIFESPAN",
+    "LOGGING_CONFIG",
+    "LOG_LEVELS",
+    "LOOP_FACTORIES",
+    "STARTUP_FAILURE",
+    "Config",
+    "ConfigError",
+]
+
+STARTUP_FAILURE = 3  # the exit code of a server that could not start
+
+CORE = "fastserve._core.connection:Connection"
+HTTP_PROTOCOLS: dict[str, str] = {"auto": CORE, "llhttp": CORE, "httptools": CORE}
+LIFESPAN: dict[str, str] = {
+    "auto": "fastserve.lifespan:LifespanOn",
+    "on": "fastserve.lifespan:LifespanOn",
+    "off": "fastserve.lifespan:LifespanOff",
+}
+LOOP_FACTORIES: dict[str, str | None] = {
+    "none": None,
+    "auto": "fastserve.loops:auto_loop_factory",
+    "asyncio": "fastserve.loops:asyncio_loop_factory",
+    "uvloop": "fastserve.loops:uvloop_loop_factory",
+    "zuvloop": "fastserve.loops:zuvloop_loop_factory",
+}
+
+logger = logging.getLogger("fastserve.error")
+
+
+def fail(message: str, *args: Any, exc_info: BaseException | None = None) -> NoReturn:
+    """Log an error and leave the process with STARTUP_FAILURE."""
+    logger.error(message, *args, exc_info=exc_info)
+    sys.exit(STARTUP_FAILURE)
+
+
+class Config(Options):
+    """The configuration of a server: its options as attributes, and after load() the application and what serves it.
+
+    The arguments are the rows of fastserve.options, in uvicorn's order. Making one sets up logging and reads env_file.
+    Raises OptionError, a ValueError, for a value that an option cannot have, and ConfigError for a file it cannot use.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.headers = self.headers or []
+        self.encoded_headers: list[tuple[bytes, bytes]] = []
+        self.http_protocol_class: Callable[[Worker], asyncio.Protocol]
+        self.lifespan_class: type[LifespanOn | LifespanOff]
+        self.loaded_app: ASGI3Application
+        self.ssl: SSLContext | None = None
+        self.loaded = False
+        if self.app_dir is not None:
+            sys.path.insert(0, os.fspath(self.app_dir))
+        self.configure_logging()
+        if self.env_file is not None:
+            self.load_env_file()
+        self.mention_unused_environment()
+
+    def configure_logging(self) -> None:
+        """Apply log_config, use_colors, log_level and access_log to the loggers. Raises ConfigError for a file."""
+        logging.addLevelName(TRACE_LOG_LEVEL, "TRACE")
+        renamed = log_config.apply(self.log_config, self.use_colors)
+        if self.log_level is not None:
+            level = LOG_LEVELS[self.log_level] if isinstance(self.log_level, str) else self.log_level
+            for name in ("fastserve.error", "fastserve.access", "fastserve.asgi"):
+                logging.getLogger(name).setLevel(level)
+        if not self.access_log:
+            access = logging.getLogger("fastserve.access")
+            access.handlers = []
+            access.propagate = False
+        if renamed:
+            logger.info("The logging configuration names only uvicorn's loggers: it is applied to fastserve's.")
+
+    def load_env_file(self) -> None:
+        """Put the variables of env_file into the environment, those apart that are there. Raises ConfigError."""
+        from pathlib import Path
+
+        assert self.env_file is not None
+        try:
+            from dotenv import load_dotenv
+        except ImportError:
+            raise ConfigError("env_file needs python-dotenv: install it, or fastserve[standard].") from None
+        logger.info("Loading environment from '%s'", self.env_file)
+        try:
+            with Path(self.env_file).open(encoding="utf-8") as stream:
+                load_dotenv(stream=stream)
+        except (OSError, ValueError) as exc:
+            raise ConfigError(f"env_file '{self.env_file}' cannot be read: {exc}") from exc
+
+    def mention_unused_environment(self) -> None:
+        """Say which variables that configure uvicorn are set and have nothing to configure here yet."""
+        workers = os.environ.get("WEB_CONCURRENCY", "1")
+        if self.workers is None and workers != "1":
+            logger.warning("WEB_CONCURRENCY=%s is not used: this version serves from one process.", workers)
+        if self.proxy_headers and "FORWARDED_ALLOW_IPS" in os.environ:
+            logger.warning("FORWARDED_ALLOW_IPS is not used: this version does not read proxy headers.")
+
+    @property
+    def asgi_version(self) -> str:
+        """The version that the scope names: "2.0" or "3.0"."""
+        return "2.0" if self.interface == "asgi2" else "3.0"
+
+    @property
+    def is_ssl(self) -> bool:
+        return bool(self.ssl_keyfile or self.ssl_certfile or self.ssl_context_factory)
+
+    @property
+    def use_subprocess(self) -> bool:
+        return bool(self.reload or (self.workers or 1) > 1)
+
+    @property
+    def should_reload(self) -> bool:
+        return isinstance(self.app, str) and self.reload
+
+    def load(self) -> None:
+        """Import the application, and set what follows from the options; called once, before serving.
+
+        Logs an error and exits with STARTUP_FAILURE if there is no application to be had.
+        """
+        assert not self.loaded
+        headers = self.own_headers()
+        named = any(name == b"server" for name, _ in headers)
+        self.encoded_headers = headers if named or not self.server_header else [(b"server", b"fastserve"), *headers]
+        self.http_protocol_class = import_from_string(HTTP_PROTOCOLS[str(self.http)])
+        self.lifespan_class = import_from_string(LIFESPAN[self.lifespan])
+        app = self.made_by_factory(self.load_app())
+        if not callable(app):
+            close = getattr(app, "close", None)
+            if inspect.iscoroutine(app) and close is not None:
+                close()  # else Python complains about it as well
+            fail("Error loading ASGI app. %s is not callable, it is of type %s.", self.app_name, type(app).__name__)
+        self.loaded_app = self.as_asgi3(app)
+        self.loaded = True
+
+    @property
+    def app_name(self) -> str:
+        return f'"{self.app}"' if isinstance(self.app, str) else "The application"
+
+    def load_app(self) -> Any:
+        """Import the application and return it. Logs an error and exits with STARTUP_FAILURE if that fails."""
+        try:
+            return import_from_string(self.app)
+        except ImportFromStringError as exc:
+            fail("Error loading ASGI app. %s", exc)
+        except Exception as exc:
+            fail("Error loading ASGI app. Importing %s raised %s", self.app_name, blame(exc), exc_info=exc)
+
+    def made_by_factory(self, app: Any) -> Any:
+        """Return what the application factory makes, if `app` is one, else `app`."""
+        if not self.factory and not may_be_factory(app):
+            return app
+        try:
+            made = app()
+        except Exception as exc:
+            # Without --factory, and unless it takes no arguments for sure, a TypeError says that it is the application.
+            if not self.factory and isinstance(exc, TypeError) and not takes_no_arguments(app):
+                return app
+            fail("Error loading ASGI app factory: %s", blame(exc), exc_info=exc)
+        if not self.factory:
+            logger.warning(
+                "ASGI app factory detected. Using it, but please consider setting the --factory flag explicitly."
+            )
+        return made
+
+    def as_asgi3(self, app: Any) -> ASGI3Application:
+        """Settle which interface the application has, and return it as ASGI 3, inside of what the options ask for."""
+        if self.interface == "auto":
+            self.interface = "asgi3" if is_asgi3(app) else "asgi2"
+        if self.interface == "asgi2":
+            from fastserve.asgi2 import ASGI2Middleware
+
+            app = ASGI2Middleware(app)
+        if logger.getEffectiveLevel() <= TRACE_LOG_LEVEL:
+            from fastserve.message_logger import MessageLoggerMiddleware
+
+            app = MessageLoggerMiddleware(app)
+        wrapped: ASGI3Application = app
+        return wrapped
+
+    def own_headers(self) -> list[tuple[bytes, bytes]]:
+        return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers or []]
+
+    def core_settings(self) -> Settings:
+        """Return the compiled core's copy of what concerns it."""
+        from fastserve._core.settings import Settings
+
+        return Settings(
+            default_headers=self.own_headers(),
+            server=b"fastserve" if self.server_header else None,
+            date=self.date_header,
+            root_path=self.root_path,
+            timeout_keep_alive=self.timeout_keep_alive,
+            timeout_request_head=self.timeout_request_head,
+            timeout_request_body=self.timeout_request_body,
+            timeout_write=self.timeout_write,
+            limit_request_line=self.limit_request_line,
+            limit_request_head=self.limit_request_head,
+            limit_request_fields=self.limit_request_fields,
+            limit_request_body=self.limit_request_body,
+            limit_concurrency=self.limit_concurrency or 0,
+            reset_contextvars=self.reset_contextvars,
+        )
+
+    def get_loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
+        """Return what makes the event loop, None for asyncio's own choice. Logs an error and exits if it is missing."""
+        known = self.loop in LOOP_FACTORIES
+        try:
+            factory = import_from_string(LOOP_FACTORIES[self.loop] if known else self.loop)
+            if factory is not None and known:
+                factory = factory(use_subprocess=self.use_subprocess)
+        except ImportFromStringError as exc:
+            fail("Error loading custom loop setup function. %s", exc)
+        except Exception as exc:
+            if known:
+                fail('Error loading the event loop "%s". %s: install it, or choose another --loop.', self.loop, exc)
+            fail('Error loading custom loop setup function "%s": %s', self.loop, blame(exc), exc_info=exc)
+        if factory is not None and not callable(factory):
+            fail('Error loading custom loop setup function. "%s" is not callable.', self.loop)
+        made: Callable[[], asyncio.AbstractEventLoop] | None = factory
+        return made
+
+    def bind_socket(self) -> socket.socket:
+        """Return a bound socket that child processes inherit, not listening yet, and log where the server runs.
+
+        Logs an error and exits with STARTUP_FAILURE if the address cannot be had.
+        """
+        from fastserve import sockets
+
+        try:
+            sock = sockets.bind(self)[0]
+        except OSError as exc:
+            fail("%s", exc)
+        sockets.log_running(self, sock)
+        sock.set_inheritable(True)
+        return sock
+
+
+def takes_no_arguments(app: Any) -> bool:
+    """Say whether `app` is sure to be callable with no arguments, and made to be."""
+    try:
+        parameters = inspect.signature(app).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return all(each.default is not each.empty and each.kind not in variable for each in parameters)
+
+
+def may_be_factory(app: Any) -> bool:
+    """Say whether calling `app` without arguments could give an application; a coroutine function gives none."""
+    return callable(app) and not is_coroutine_function(app)
+
+
+def is_coroutine_function(function: Any) -> bool:
+    if sys.version_info >= (3, 14):
+        return inspect.iscoroutinefunction(function)
+    import asyncio
+
+    return asyncio.iscoroutinefunction(function)  # knows functions marked as such, too
+
+
+def is_asgi3(app: Any) -> bool:
+    """Say whether an application takes scope, receive and send at once; ASGI 2 takes the scope alone, first."""
+    if inspect.isclass(app):
+        return hasattr(app, "__await__")
+    if is_coroutine_function(app) or is_coroutine_function(getattr(app, "__call__", None)):  # noqa: B004
+        return True
+    # Not a coroutine function, but it may well return a coroutine: then its parameters tell.
+    try:
+        signature = inspect.signature(app)
+        signature.bind(None, None, None)
+    except (TypeError, ValueError):
+        return False
+    try:
+        signature.bind(None)
+    except TypeError:
+        return True
+    return False

@@ -1,0 +1,64 @@
+"""Objects named as "<module>:<attribute>", and what to say when they cannot be had."""
+
+from __future__ import annotations
+
+import importlib
+from types import TracebackType
+from typing import Any
+
+PACKAGE = __file__.removesuffix("importer.py")
+
+
+class ImportFromStringError(Exception):
+    """The name has no such form, or no module or attribute has that name."""
+
+
+def import_from_string(import_str: Any) -> Any:
+    """Return the object that "<module>:<attribute>" names (the attribute may be dotted); anything but a str as it is.
+
+    Raises ImportFromStringError if there is no such thing, and whatever the module raises while it is imported.
+    """
+    if not isinstance(import_str, str):
+        return import_str
+    module_name, _, attributes = import_str.partition(":")
+    if not module_name or not attributes:
+        raise ImportFromStringError(f'Import string "{import_str}" must be in format "<module>:<attribute>".')
+    try:
+        found = importlib.import_module(module_name)
+    except ModuleNotFoundError as exc:
+        # A module that lacks one of its own imports is there: that fault is its author's to see.
+        if exc.name is None or not f"{module_name}.".startswith(f"{exc.name}."):
+            raise
+        raise ImportFromStringError(f'Could not import module "{module_name}".') from None
+    for attribute in attributes.split("."):
+        try:
+            found = getattr(found, attribute)
+        except AttributeError:
+            message = f'Attribute "{attributes}" not found in module "{module_name}".'
+            raise ImportFromStringError(message) from None
+    return found
+
+
+def blame(exc: BaseException) -> str:
+    """Return "Type: message (file, line n)" for an exception of the user's code; cuts our frames off its traceback."""
+    exc.__traceback__ = users_part(exc.__traceback__)
+    what = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    if isinstance(exc, SyntaxError):
+        return what if exc.filename is None else f"{type(exc).__name__}: {exc.msg} ({exc.filename}, line {exc.lineno})"
+    innermost = exc.__traceback__
+    if innermost is None:
+        return what
+    while innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    return f"{what} ({innermost.tb_frame.f_code.co_filename}, line {innermost.tb_lineno})"
+
+
+def users_part(traceback: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from its first frame that is neither ours nor the import system's."""
+    while traceback is not None:
+        filename = traceback.tb_frame.f_code.co_filename
+        ours = filename.startswith((PACKAGE, "<frozen importlib")) or filename == importlib.__file__
+        if not ours:
+            break
+        traceback = traceback.tb_next
+    return traceback

@@ -1,0 +1,174 @@
+"""Kinds of option values: what text on the command line or in the environment means, and what a program may pass."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+
+class Kind:
+    """A kind of value: how it is named in --help, whether an option of it repeats, and which values it has."""
+
+    metavar = "TEXT"
+    repeatable = False
+
+    def checked(self, value: Any) -> Any:
+        """Return the value as the server uses it. Raises TypeError or ValueError if it is not of this kind."""
+        return value
+
+    def parsed(self, text: str) -> Any:
+        """Return the value of a command line's or environment's text. Raises ValueError."""
+        return self.checked(text)
+
+
+class Text(Kind):
+    """A string, or a path given as one."""
+
+    def checked(self, value: Any) -> str:
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r} is not a string")
+        return value
+
+
+class Integer(Kind):
+    """A whole number within bounds, as such or in digits."""
+
+    metavar = "INTEGER"
+
+    def __init__(self, least: int, most: int | None = None) -> None:
+        self.least = least
+        self.most = most
+
+    def checked(self, value: Any) -> int:
+        number = value
+        if isinstance(value, str):
+            try:
+                number = int(value)
+            except ValueError:
+                number = None
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise TypeError(f"{value!r} is not a whole number")
+        if number < self.least or (self.most is not None and number > self.most):
+            bounds = f"from {self.least}" if self.most is None else f"from {self.least} to {self.most}"
+            raise ValueError(f"{number} is not a whole number {bounds}")
+        return number
+
+
+class Seconds(Kind):
+    """A number of seconds from 0."""
+
+    metavar = "SECONDS"
+
+    def checked(self, value: Any) -> int | float:
+        number = value
+        if isinstance(value, str):
+            try:
+                number = float(value)
+            except ValueError:
+                number = None
+        if not isinstance(number, int | float) or isinstance(number, bool):
+            raise TypeError(f"{value!r} is not a number of seconds")
+        if not 0 <= number < 1e9:
+            raise ValueError(f"{value!r} is not a number of seconds from 0")
+        return int(number) if number == int(number) else number
+
+
+class Switch(Kind):
+    """Yes or no; on the command line --name or --no-name."""
+
+    metavar = "BOOLEAN"
+    words = {  # noqa: RUF012
+        **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
+        **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
+    }
+
+    def checked(self, value: Any) -> bool:
+        if isinstance(value, str):
+            known = self.words.get(value.strip().lower())
+            if known is None:
+                raise ValueError(f"{value!r} is not a boolean: true or false")
+            return known
+        if not isinstance(value, int) or value not in (0, 1):
+            raise TypeError(f"{value!r} is not a boolean")
+        return bool(value)
+
+
+class Flag(Switch):
+    """Yes or no, no by default; on the command line --name alone."""
+
+
+class Choice(Kind):
+    """One of some names in any case, or, where `other` describes it, the import string of something else."""
+
+    def __init__(self, names: tuple[str, ...], other: str = "") -> None:
+        self.names = names
+        self.other = other
+        self.metavar = "|".join((*names, other) if other else names)
+
+    def checked(self, value: Any) -> str:
+        if isinstance(value, str):
+            if value.lower() in self.names:
+                return value.lower()
+            if self.other and ":" in value:
+                return value
+        choices = ", ".join(self.names) + (f" or {self.other}" if self.other else "")
+        raise ValueError(f"{value!r} is not one of {choices}")
+
+
+class Level(Choice):
+    """A log level by name, or, from a program, by number."""
+
+    def checked(self, value: Any) -> Any:
+        return value if isinstance(value, int) and not isinstance(value, bool) else super().checked(value)
+
+
+class File(Kind):
+    """A file that is there; from a program also what stands for one."""
+
+    metavar = "PATH"
+
+    def parsed(self, text: str) -> str:
+        from pathlib import Path
+
+        if not Path(text).exists():
+            raise ValueError(f"path {text!r} does not exist")
+        return text
+
+
+class Headers(Kind):
+    """Pairs of a response header's name and value; as text one "Name:Value"."""
+
+    metavar = "NAME:VALUE"
+    repeatable = True
+
+    def checked(self, value: Any) -> list[tuple[str, str]]:
+        return [self.pair(*pair) for pair in value]
+
+    def parsed(self, text: str) -> tuple[str, str]:
+        name, colon, value = text.partition(":")
+        if not colon:
+            raise ValueError(f"{text!r} is not of the form Name:Value")
+        return self.pair(name, value)
+
+    def pair(self, name: Any, value: Any) -> tuple[str, str]:
+        """Return the pair if it can be a header. Raises TypeError or ValueError."""
+        from fastserve._core.settings import Settings
+
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"{name!r}: {value!r} is not a pair of strings")
+        try:
+            Settings(default_headers=[(name.encode("latin-1"), value.encode("latin-1"))])
+        except UnicodeEncodeError:
+            raise ValueError(f"header {name!r} has a character outside of latin-1") from None
+        return name, value
+
+
+class Callback(Kind):
+    """A callable, from a program only."""
+
+    def checked(self, value: Any) -> Any:
+        if not callable(value):
+            raise TypeError(f"{value!r} is not callable")
+        return value

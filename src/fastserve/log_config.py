@@ -1,0 +1,110 @@
+"""Applying a logging configuration, in any of the forms that Config takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from configparser import RawConfigParser
+
+    LogConfig = dict[str, Any] | str | os.PathLike[str] | RawConfigParser | IO[Any] | None
+
+UVICORN_FORMATTERS = {
+    f"uvicorn.logging.{name}": f"fastserve.logs.{name}"
+    for name in ("AccessFormatter", "ColourizedFormatter", "DefaultFormatter")
+}
+
+
+class ConfigError(Exception):
+    """A file of the configuration that cannot be used; the text names the file and the reason."""
+
+
+def apply(config: LogConfig, use_colors: bool | None) -> bool:
+    """Configure logging, and say whether the configuration was uvicorn's and was translated.
+
+    A dict is one of logging.config.dictConfig, a path one of a .json, .yaml or .ini file, a parser or an open file what
+    logging.config.fileConfig takes; None leaves logging as it is. Raises ConfigError for a file that cannot be used.
+    """
+    if config is None:
+        return False
+    if isinstance(config, dict):
+        return apply_dict(config, use_colors)
+    if isinstance(config, str | os.PathLike):
+        path = os.fspath(config)
+        try:
+            return apply_path(path)
+        except Exception as exc:
+            raise ConfigError(f"log_config '{path}' cannot be used: {type(exc).__name__}: {exc}") from exc
+    return apply_parser(config)
+
+
+def apply_path(path: str) -> bool:
+    from pathlib import Path
+
+    if path.endswith(".json"):
+        import json
+
+        with Path(path).open(encoding="utf-8") as file:
+            return apply_dict(json.load(file), None)
+    if path.endswith((".yaml", ".yml")):
+        try:
+            import yaml
+        except ImportError:
+            raise ImportError("install PyYAML, or fastserve[standard], to read YAML") from None
+        with Path(path).open(encoding="utf-8") as file:
+            return apply_dict(yaml.safe_load(file), None)
+    with Path(path).open(encoding="utf-8") as file:
+        return apply_parser(file)
+
+
+def apply_dict(config: dict[str, Any], use_colors: bool | None) -> bool:
+    from logging.config import dictConfig
+
+    loggers = config.get("loggers", {})
+    # Copies: the dict is the caller's, and as often as not the default one.
+    formatters = {name: dict(formatter) for name, formatter in config.get("formatters", {}).items()}
+    translated = is_uvicorns(loggers)
+    if translated:
+        loggers = {fastserves(name): logger for name, logger in loggers.items()}
+        for formatter in formatters.values():
+            for key in ("()", "class"):
+                if isinstance(formatter.get(key), str):
+                    formatter[key] = UVICORN_FORMATTERS.get(formatter[key], formatter[key])
+    if use_colors is not None:
+        for name in formatters.keys() & {"default", "access"}:
+            formatters[name]["use_colors"] = use_colors
+    dictConfig({**config, "loggers": loggers, "formatters": formatters})
+    return translated
+
+
+def apply_parser(config: RawConfigParser | IO[Any]) -> bool:
+    from configparser import ConfigParser, RawConfigParser
+    from logging.config import fileConfig
+
+    parser = config if isinstance(config, RawConfigParser) else ConfigParser()
+    if parser is not config:
+        parser.read_file(config)
+    sections = {section: dict(parser.items(section, raw=True)) for section in parser.sections()}
+    translated = is_uvicorns(values["qualname"] for values in sections.values() if "qualname" in values)
+    if translated:
+        for section, values in sections.items():
+            if "qualname" in values:
+                parser.set(section, "qualname", fastserves(values["qualname"]))
+            if values.get("class") in UVICORN_FORMATTERS:
+                parser.set(section, "class", UVICORN_FORMATTERS[values["class"]])
+    fileConfig(parser, disable_existing_loggers=False)
+    return translated
+
+
+def is_uvicorns(names: Iterable[str]) -> bool:
+    """Say whether loggers of uvicorn are among the names, and none of fastserve."""
+    tops = {name.partition(".")[0] for name in names}
+    return "uvicorn" in tops and "fastserve" not in tops
+
+
+def fastserves(name: str) -> str:
+    """Return the name of fastserve's logger that stands for one of uvicorn's; any other as it is."""
+    top, dot, rest = name.partition(".")
+    return f"fastserve{dot}{rest}" if top == "uvicorn" else name

@@ -1,0 +1,150 @@
+"""Loggers, formatters and the default logging configuration, with uvicorn's layout under fastserve's name."""
+
+from __future__ import annotations
+
+import http
+import logging
+import sys
+from typing import Any, Literal, TextIO
+
+TRACE_LOG_LEVEL = 5
+
+LOG_LEVELS: dict[str, int] = {
+    "critical": logging.CRITICAL,
+    "error": logging.ERROR,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": TRACE_LOG_LEVEL,
+}
+
+# The core writes access lines itself only while the formatter in use has this very format.
+ACCESS_FORMAT = '%(levelprefix)s %(client_addr)s - "%(request_line)s" %(status_code)s'
+
+LOGGING_CONFIG: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "default": {
+            "()": "fastserve.logs.DefaultFormatter",
+            "fmt": "%(levelprefix)s %(message)s",
+            "use_colors": None,
+        },
+        "access": {
+            "()": "fastserve.logs.AccessFormatter",
+            "fmt": ACCESS_FORMAT,
+        },
+    },
+    "handlers": {
+        "default": {"formatter": "default", "class": "logging.StreamHandler", "stream": "ext://sys.stderr"},
+        "access": {"formatter": "access", "class": "logging.StreamHandler", "stream": "ext://sys.stdout"},
+    },
+    "loggers": {
+        "fastserve": {"handlers": ["default"], "level": "INFO", "propagate": False},
+        "fastserve.error": {"level": "INFO"},
+        "fastserve.access": {"handlers": ["access"], "level": "INFO", "propagate": False},
+    },
+}
+
+COLOURS = {
+    "red": 31,
+    "green": 32,
+    "yellow": 33,
+    "blue": 34,
+    "cyan": 36,
+    "bright_red": 91,
+    "bright_white": 97,
+}
+LEVEL_COLOURS = {
+    TRACE_LOG_LEVEL: "blue",
+    logging.DEBUG: "cyan",
+    logging.INFO: "green",
+    logging.WARNING: "yellow",
+    logging.ERROR: "red",
+    logging.CRITICAL: "bright_red",
+}
+STATUS_COLOURS = {1: "bright_white", 2: "green", 3: "yellow", 4: "red", 5: "bright_red"}
+
+
+def style(text: str, fg: str | None = None, bold: bool = False) -> str:
+    """Return the text between the terminal's codes for a colour of COLOURS, for bold, or for both."""
+    colour = f"\033[{COLOURS[fg]}m" if fg else ""
+    weight = "\033[1m" if bold else ""
+    return f"{colour}{weight}{text}\033[0m"
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Say whether the stream, which may be missing or closed, is a terminal."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+class ColourizedFormatter(logging.Formatter):
+    """A formatter with `%(levelprefix)s`, the level's name and a colon padded to nine columns, in colour on request.
+
+    A record's `color_message` attribute takes the place of its message where colours are on, with the same arguments.
+    """
+
+    def __init__(
+        self,
+        fmt: str | None = None,
+        datefmt: str | None = None,
+        style: Literal["%", "{", "$"] = "%",
+        use_colors: bool | None = None,
+    ) -> None:
+        self.use_colors = self.should_use_colors() if use_colors is None else bool(use_colors)
+        super().__init__(fmt=fmt, datefmt=datefmt, style=style)
+
+    def should_use_colors(self) -> bool:
+        """Say whether to colour when `use_colors` leaves it open."""
+        return is_terminal(sys.stdout)
+
+    def color_level_name(self, level_name: str, level_no: int) -> str:
+        """Return a level's name in its colour; the plain name for a level without one."""
+        colour = LEVEL_COLOURS.get(level_no)
+        return style(level_name, fg=colour) if colour else level_name
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Return the line of a record; the record itself, which other handlers see as well, stays as it is."""
+        values = dict(record.__dict__)
+        name = record.levelname
+        padding = " " * (8 - len(name))
+        if self.use_colors:
+            name = self.color_level_name(name, record.levelno)
+            if "color_message" in values:
+                values["msg"] = values["color_message"]
+                values["message"] = logging.makeLogRecord(values).getMessage()
+        values["levelprefix"] = f"{name}:{padding}"
+        return super().formatMessage(logging.makeLogRecord(values))
+
+
+class DefaultFormatter(ColourizedFormatter):
+    """The formatter of everything but access lines; colours by default if standard error is a terminal."""
+
+    def should_use_colors(self) -> bool:
+        return is_terminal(sys.stderr)
+
+
+class AccessFormatter(ColourizedFormatter):
+    """The formatter of access records, whose five arguments are client, method, path, HTTP version and status."""
+
+    def get_status_code(self, status_code: int) -> str:
+        """Return a status with its reason phrase, in the colour of its class on request."""
+        try:
+            phrase = http.HTTPStatus(status_code).phrase
+        except ValueError:
+            phrase = ""
+        text = f"{status_code} {phrase}"
+        colour = STATUS_COLOURS.get(status_code // 100)
+        return style(text, fg=colour) if self.use_colors and colour else text
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        client_addr, method, full_path, http_version, status_code = record.args  # type: ignore[misc]
+        request_line = f"{method} {full_path} HTTP/{http_version}"
+        values = dict(record.__dict__)
+        values["client_addr"] = client_addr
+        values["request_line"] = style(request_line, bold=True) if self.use_colors else request_line
+        values["status_code"] = self.get_status_code(int(status_code))  # type: ignore[arg-type]
+        return super().formatMessage(logging.makeLogRecord(values))

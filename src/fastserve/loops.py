@@ -1,0 +1,77 @@
+"""Event loops: the factories that `--loop` names, and running a coroutine on a loop of one."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+T = TypeVar("T")
+
+
+def asyncio_loop_factory(use_subprocess: bool = False) -> LoopFactory:
+    """Return the factory of the standard library's loops."""
+    if sys.platform == "win32" and not use_subprocess:
+        return asyncio.ProactorEventLoop
+    return asyncio.SelectorEventLoop
+
+
+def uvloop_loop_factory(use_subprocess: bool = False) -> LoopFactory:
+    """Return the factory of uvloop's loops. Raises ImportError where uvloop is not installed."""
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+def zuvloop_loop_factory(use_subprocess: bool = False) -> LoopFactory:
+    """Return the factory of zuvloop's loops. Raises ImportError where zuvloop is not installed."""
+    factory: LoopFactory = importlib.import_module("zuvloop").new_event_loop
+    return factory
+
+
+def auto_loop_factory(use_subprocess: bool = False) -> LoopFactory:
+    """Return uvloop's factory where it imports, else the standard library's."""
+    try:
+        return uvloop_loop_factory(use_subprocess)
+    except ImportError:
+        return asyncio_loop_factory(use_subprocess)
+
+
+def run(main: Callable[[], Coroutine[Any, Any, T]], loop_factory: LoopFactory | None) -> T:
+    """Run `main()` on a new loop, close the loop, and return or raise what `main()` did.
+
+    None stands for the loop of asyncio's policy. As with asyncio.run, tasks that are left are cancelled and waited for.
+    """
+    if sys.version_info >= (3, 11):
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.get_loop()  # before there is a coroutine that a failing factory would leave unawaited
+            return runner.run(main())
+    loop = asyncio.new_event_loop() if loop_factory is None else loop_factory()
+    try:
+        if loop_factory is None:
+            asyncio.set_event_loop(loop)
+        return loop.run_until_complete(main())
+    finally:
+        try:
+            loop.run_until_complete(cancel_all_tasks(loop))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            if loop_factory is None:
+                asyncio.set_event_loop(None)
+            loop.close()
+
+
+async def cancel_all_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel every other task of the loop and wait until all have ended; what they raise goes to its handler."""
+    tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        if not task.cancelled() and task.exception() is not None:
+            context = {"message": "exception in a task cancelled at the end", "exception": task.exception()}
+            loop.call_exception_handler(context | {"task": task})

@@ -1,0 +1,52 @@
+"""run(), and the names that programs know from uvicorn.main."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from fastserve.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE, Config
+from fastserve.server import Server
+
+if TYPE_CHECKING:
+    from fastserve.cli import main
+
+__all__ = ["LOGGING_CONFIG", "LOG_LEVELS", "STARTUP_FAILURE", "Config", "Server", "main", "run"]
+
+P = ParamSpec("P")
+
+
+def arguments_of(source: Callable[P, object]) -> Callable[[Callable[..., None]], Callable[P, None]]:
+    """Give a function the parameters of `source`, for type checkers and for inspect.signature."""
+
+    def give(function: Callable[..., None]) -> Callable[P, None]:
+        function.__wrapped__ = source  # type: ignore[attr-defined]
+        return function
+
+    return give
+
+
+@arguments_of(Config)
+def run(*args: Any, **options: Any) -> None:
+    """Serve an application until told to stop; the arguments are those of Config.
+
+    Raises SystemExit(3) if the server cannot start. SIGINT makes it return, SIGTERM ends the process, both after the
+    requests that are under way.
+    """
+    config = Config(*args, **options)
+    config.load_app()  # before there is an event loop: the application's module may want one of its own
+    server = Server(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "main":
+        from fastserve.cli import main
+
+        return main
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

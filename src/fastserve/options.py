@@ -1,0 +1,222 @@
+"""The table of options: the command line, the environment, Config and --help are made from it, and the tests read it.
+
+A row is a field of `Options`. Its name is the parameter of Config and run() and, in capitals after FASTSERVE_, the
+environment variable; its default is the default everywhere. The rows stand in the order of uvicorn's Config, with those
+that only fastserve has at the end, because all of them can be given by position.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable
+from dataclasses import MISSING, dataclass, field
+from typing import IO, TYPE_CHECKING, Any
+
+from fastserve.kinds import Callback, Choice, File, Flag, Headers, Integer, Kind, Level, Seconds, Switch, Text
+from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG
+
+if TYPE_CHECKING:
+    import asyncio
+    import os
+    import ssl
+    from configparser import RawConfigParser
+
+    from fastserve._types import ASGIApplication
+
+LOOPS = ("auto", "asyncio", "uvloop", "zuvloop", "none")
+HTTP = ("auto", "llhttp", "httptools")
+LIFESPAN = ("auto", "on", "off")
+INTERFACES = ("auto", "asgi3", "asgi2")
+
+APP, BINDING, PROTOCOL, LIMITS, TIMEOUTS, LOGGING = "Application", "Binding", "HTTP", "Limits", "Timeouts", "Logging"
+GROUPS = (APP, BINDING, PROTOCOL, LIMITS, TIMEOUTS, LOGGING)
+
+
+class OptionError(ValueError):
+    """A value that an option cannot have; the text names the option, the value and what it can be instead."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a row of the table says besides its static type."""
+
+    kind: Kind
+    group: str  # "" for a parameter of Config alone
+    help: str
+    flag: str = ""  # the name on the command line without dashes, where it is not made from the parameter's
+    optional: bool = False  # None is a value, even where it is not the default
+    command_default: Any = None  # of the command, where it has one of its own
+    param: str = ""  # from the field, as is the default
+    default: Any = None
+
+    @property
+    def name(self) -> str:
+        """The option on the command line."""
+        return f"--{self.flag or self.param.replace('_', '-')}"
+
+    @property
+    def environment(self) -> str:
+        """The environment variable that the command reads when the option is not given."""
+        return f"FASTSERVE_{self.param.upper()}"
+
+    def checked(self, value: Any) -> Any:
+        """Return the value in the form that the server uses. Raises OptionError if it cannot be used."""
+        if value is None and (self.optional or self.default is None):
+            return None
+        try:
+            return self.kind.checked(value)
+        except (TypeError, ValueError) as exc:
+            raise OptionError(f"{self.param}: {exc}") from None
+
+
+@dataclass(frozen=True)
+class Later:
+    """A parameter of uvicorn's whose feature is not there yet: besides its default it can be what says "without it"."""
+
+    feature: str
+    accepted: tuple[Any, ...]
+
+
+def option(default: Any, group: str, kind: Kind, text: str, **more: Any) -> Any:
+    return field(default=default, metadata={"option": Option(kind, group, text, **more)})
+
+
+def api(default: Any, kind: Kind) -> Any:
+    return field(default=default, metadata={"option": Option(kind, "", "")})
+
+
+def later(default: Any, feature: str, *accepted: Any) -> Any:
+    return field(default=default, metadata={"later": Later(feature, accepted)})
+
+
+def default_log_config(group: str, kind: Kind, text: str) -> Any:
+    row = Option(kind, group, text, optional=True)
+    return field(default_factory=lambda: LOGGING_CONFIG, metadata={"option": row})
+
+
+@dataclass(eq=False, repr=False)
+class Options:
+    """The arguments of Config and run(): the application, and one field for each option."""
+
+    # fmt: off
+    app: ASGIApplication | Callable[..., Any] | str
+    host: str | None = option("127.0.0.1", BINDING, Text(),
+        "Bind socket to this host.", optional=True)
+    port: int = option(8000, BINDING, Integer(0, 65535),
+        "Bind socket to this port. If 0, an available port will be picked.")
+    uds: str | None = option(None, BINDING, Text(),
+        "Bind to a UNIX domain socket.")
+    fd: int | None = option(None, BINDING, Integer(0),
+        "Listen on the socket of this file descriptor.")
+    loop: str = option("auto", APP, Choice(LOOPS, other="module:factory"),
+        "Event loop: auto is uvloop where it imports, none is what asyncio's policy says.")
+    http: type[asyncio.Protocol] | str = option("auto", PROTOCOL, Choice(HTTP),
+        "HTTP implementation; all three name the compiled one.")
+    http2: bool = later(False, "HTTP/2")
+    ws: type[asyncio.Protocol] | str = later("auto", "WebSocket", "none")
+    ws_max_size: int = later(16777216, "WebSocket")
+    ws_max_queue: int = later(32, "WebSocket")
+    ws_ping_interval: float | None = later(20.0, "WebSocket")
+    ws_ping_timeout: float | None = later(20.0, "WebSocket")
+    ws_per_message_deflate: bool = later(True, "WebSocket")
+    lifespan: str = option("auto", APP, Choice(LIFESPAN),
+        "Lifespan events: an application that raises at them is an error with on, and served without them with auto.")
+    env_file: str | os.PathLike[str] | None = option(None, APP, File(),
+        "File of environment variables for the application, read by python-dotenv.")
+    log_config: dict[str, Any] | str | os.PathLike[str] | RawConfigParser | IO[Any] | None = default_log_config(
+        LOGGING, File(),
+        "Logging configuration file: .json, .yaml, anything else in .ini form.")
+    log_level: str | int | None = option(None, LOGGING, Level(tuple(LOG_LEVELS)),
+        "Log level.  [default: info]")
+    access_log: bool = option(True, LOGGING, Switch(),
+        "Enable/Disable access log.")
+    use_colors: bool | None = option(None, LOGGING, Switch(),
+        "Enable/Disable colors in log lines.  [default: on a terminal]")
+    interface: str = option("auto", APP, Choice(INTERFACES),
+        "Application interface.")
+    reload: bool = later(False, "reload")
+    reload_dirs: list[str] | str | None = later(None, "reload", [], ())
+    reload_delay: float = later(0.25, "reload")
+    reload_includes: list[str] | str | None = later(None, "reload", [], ())
+    reload_excludes: list[str] | str | None = later(None, "reload", [], ())
+    workers: int | None = later(None, "worker process", 1)
+    proxy_headers: bool = later(True, "proxy header", False)
+    server_header: bool = option(True, PROTOCOL, Switch(),
+        "Enable/Disable default Server header.")
+    date_header: bool = option(True, PROTOCOL, Switch(),
+        "Enable/Disable default Date header.")
+    forwarded_allow_ips: list[str] | str | None = later(None, "proxy header")
+    root_path: str = option("", APP, Text(),
+        "ASGI 'root_path' for an application mounted below a given URL path.")
+    limit_concurrency: int | None = option(None, LIMITS, Integer(1),
+        "Connections or running requests at which a request is answered with 503.  [default: none]")
+    limit_max_requests: int | None = option(None, LIMITS, Integer(1),
+        "Requests to serve before the process ends.  [default: none]")
+    limit_max_requests_jitter: int = option(0, LIMITS, Integer(0),
+        "Up to so many requests more, at random, for --limit-max-requests.")
+    backlog: int = option(2048, BINDING, Integer(0),
+        "Connections that may wait to be accepted.")
+    timeout_keep_alive: float = option(5, TIMEOUTS, Seconds(),
+        "Until a connection that is idle after a response is closed.")
+    timeout_notify: float = api(30, Seconds())
+    timeout_graceful_shutdown: float | None = option(None, TIMEOUTS, Seconds(),
+        "When stopping, until running requests are cancelled.  [default: none]")
+    timeout_worker_healthcheck: int = later(5, "worker process")
+    callback_notify: Callable[[], Awaitable[None]] | None = api(None, Callback())
+    ssl_keyfile: str | os.PathLike[str] | None = later(None, "TLS")
+    ssl_certfile: str | os.PathLike[str] | None = later(None, "TLS")
+    ssl_keyfile_password: str | None = later(None, "TLS")
+    ssl_version: int = later(17, "TLS")  # ssl.PROTOCOL_TLS_SERVER
+    ssl_cert_reqs: int = later(0, "TLS")  # ssl.CERT_NONE
+    ssl_ca_certs: str | os.PathLike[str] | None = later(None, "TLS")
+    ssl_ciphers: str | None = later(None, "TLS")
+    ssl_context_factory: Callable[..., ssl.SSLContext] | None = later(None, "TLS")
+    headers: list[tuple[str, str]] | None = option(None, PROTOCOL, Headers(),
+        "Default response header as Name:Value; can be given many times.", flag="header")
+    factory: bool = option(False, APP, Flag(),
+        "Treat APP as an application factory, i.e. a callable that takes no arguments and returns the application.")
+    h11_max_incomplete_event_size: int | None = later(None, "h11")
+    reset_contextvars: bool = option(False, APP, Flag(),
+        "Run each request in a fresh contextvars.Context.")
+    limit_request_line: int = option(16384, LIMITS, Integer(1),
+        "Bytes of a request line; 414 for more.")
+    limit_request_head: int = option(65536, LIMITS, Integer(1),
+        "Bytes of a request's header block; 431 for more.")
+    limit_request_fields: int = option(128, LIMITS, Integer(1),
+        "Header fields of a request; 431 for more.")
+    limit_request_body: int = option(0, LIMITS, Integer(0),
+        "Bytes of a request's body; 413 for more. 0 is no limit.")
+    timeout_request_head: float = option(30, TIMEOUTS, Seconds(),
+        "From a request's first byte to the end of its head; then 408. 0 is no limit.")
+    timeout_request_body: float = option(60, TIMEOUTS, Seconds(),
+        "Without a byte of the request body that the application waits for; then the connection closes. 0 is no limit.")
+    timeout_write: float = option(60, TIMEOUTS, Seconds(),
+        "Without the client taking any of the response; then the connection closes. 0 is no limit.")
+    app_dir: str | os.PathLike[str] | None = option(None, APP, Text(),
+        "Look for APP in this directory.  [default: the current one]", command_default="")
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        """Bring every field into the form that the server uses. Raises OptionError for the first that it cannot use."""
+        for row in dataclasses.fields(Options):
+            value = getattr(self, row.name)
+            if row.name in TABLE:
+                setattr(self, row.name, TABLE[row.name].checked(value))
+            elif "later" in row.metadata:
+                missing: Later = row.metadata["later"]
+                if value != row.default and value not in missing.accepted:
+                    raise OptionError(f"{row.name}: {value!r} needs {missing.feature} support, which is not there yet")
+
+
+def table() -> dict[str, Option]:
+    found = {}
+    for row in dataclasses.fields(Options):
+        if "option" in row.metadata:
+            default = None if row.default is MISSING else row.default
+            found[row.name] = dataclasses.replace(row.metadata["option"], param=row.name, default=default)
+    return found
+
+
+TABLE: dict[str, Option] = table()
+# Those of the command line.
+OPTIONS: tuple[Option, ...] = tuple(each for each in TABLE.values() if each.group)

@@ -1,0 +1,292 @@
+"""One server: start, serve, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import math
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from fastserve import loops, signals, stacks
+from fastserve.access import access_log
+from fastserve.config import STARTUP_FAILURE, Config
+from fastserve.lifespan import LifespanOff, LifespanOn
+from fastserve.logs import style
+from fastserve.signals import HANDLED_SIGNALS
+from fastserve.sockets import SocketFile, bind_in_loop, listen, log_running
+
+if TYPE_CHECKING:
+    from fastserve._core.worker import Worker
+
+__all__ = ["HANDLED_SIGNALS", "Server", "ServerState"]
+
+TICK = 0.1  # seconds between two looks at should_exit, and the longest between two at what stopping waits for
+CANCEL_SECONDS = 1.0  # for cancelled requests to end before the application is told to shut down
+SHOWN_TASKS = 10  # of those that are cancelled
+
+logger = logging.getLogger("fastserve.error")
+
+
+class ServerState:
+    """What the connections of a server share, to look at: counts and sets are the live ones of the core."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+        self.config: Config | None = None
+
+    @property
+    def total_requests(self) -> int:
+        return 0 if self.worker is None else self.worker.total_requests
+
+    @property
+    def connections(self) -> Collection[Any]:
+        return set() if self.worker is None else self.worker.connections
+
+    @property
+    def tasks(self) -> Collection[Any]:
+        """The tasks of requests whose application has not returned."""
+        return set() if self.worker is None else self.worker.tasks
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers that a response sent now gets, besides the application's."""
+        from email.utils import formatdate
+
+        if self.config is None:
+            return []
+        date = [(b"date", formatdate(usegmt=True).encode())] if self.config.date_header else []
+        return date + self.config.encoded_headers
+
+
+class Server:
+    """A server of one application in one event loop: run() it, or await serve() in a loop of one's own.
+
+    `started` says that it listens, on the sockets of `servers`. Setting `should_exit`, from any thread, stops it after
+    the requests that are under way; `force_exit` together with it stops it at once. Subclasses may override what has no
+    underscore, and call what they override.
+    """
+
+    servers: list[asyncio.Server]
+    lifespan: LifespanOn | LifespanOff
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.server_state = ServerState()
+        self.servers = []
+        self.started = False
+        self.should_exit = False
+        self.force_exit = False
+        self.last_notified = 0.0
+        self._captured_signals: list[int] = []
+        self._socket_file: SocketFile | None = None
+
+    @functools.cached_property
+    def limit_max_requests(self) -> int | None:
+        """The number of requests after which the server stops, with its jitter; None for no limit."""
+        if self.config.limit_max_requests is None:
+            return None
+        return self.config.limit_max_requests + random.randint(0, self.config.limit_max_requests_jitter)
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve in a new event loop until told to stop.
+
+        Raises SystemExit(3) if the server cannot start, and KeyboardInterrupt after it was stopped by SIGINT.
+        """
+        loops.run(lambda: self.serve(sockets=sockets), self.config.get_loop_factory())
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve in the running event loop until told to stop, by a signal if this is the main thread.
+
+        Bound `sockets` are used in place of the configuration's address, and closed at the end. Raises as run() does.
+        """
+        with self.capture_signals():
+            await self._serve(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop the server on SIGINT and SIGTERM; at the end of the block raise them again for the handlers before."""
+        with signals.captured(self.handle_exit, self._captured_signals):
+            yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal: stop after the requests that are under way, and at a second SIGINT at once."""
+        self._captured_signals.append(sig)
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        else:
+            self.should_exit = True
+
+    async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
+        if not self.config.loaded:
+            self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        self._log_process("Started server process [%d]")
+        try:
+            await self.startup(sockets=sockets)
+            if self.started and not self.should_exit:
+                await self.main_loop()
+        finally:
+            if self.started:
+                await self.shutdown(sockets=sockets)
+                self._log_process("Finished server process [%d]")
+
+    def _log_process(self, message: str) -> None:
+        coloured = message.replace("%d", style("%d", fg="cyan"))
+        logger.info(message, os.getpid(), extra={"color_message": coloured})
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application's lifespan, then listen. Raises SystemExit(3) if either fails."""
+        await self._unless_forced(self.lifespan.startup())
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        if self.force_exit:
+            return
+        bound = sockets or []
+        try:
+            if sockets is None:
+                bound = await self._bind()
+            factory = self._connection_factory()
+            loop = asyncio.get_running_loop()
+            for sock in bound:
+                self.servers.append(await listen(sock, factory, self.config, loop))
+        except OSError as exc:
+            logger.error("%s", exc)
+            self._close_listeners(bound)
+            await self.lifespan.shutdown()
+            self._close_worker()
+            sys.exit(STARTUP_FAILURE)
+        if sockets is None:
+            self._log_started_message(bound)
+        self.started = True
+
+    async def _bind(self) -> list[socket.socket]:
+        bound = await bind_in_loop(self.config, asyncio.get_running_loop())
+        if self.config.uds is not None and self.config.fd is None:
+            self._socket_file = SocketFile(self.config.uds)
+        return bound
+
+    def _connection_factory(self) -> Callable[[], asyncio.Protocol]:
+        from fastserve._core.worker import Worker
+
+        config = self.config
+        self.server_state.config = config
+        self.server_state.worker = worker = Worker(
+            asyncio.get_running_loop(),
+            config.loaded_app,
+            config.core_settings(),
+            state=self.lifespan.state,
+            log=logger.log,
+            access=access_log(config),
+        )
+        return functools.partial(config.http_protocol_class, worker)
+
+    def _log_started_message(self, listeners: Sequence[socket.socket]) -> None:
+        log_running(self.config, listeners[0])
+
+    async def main_loop(self) -> None:
+        """Return once the server should stop."""
+        counter = 0
+        while not await self.on_tick(counter):
+            counter = (counter + 1) % 864000
+            await asyncio.sleep(TICK)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what is due ten times a second, and say whether the server should stop; `counter` counts a day's calls."""
+        if counter % 10 == 0 and self.config.callback_notify is not None:
+            now = time.time()
+            if now - self.last_notified > self.config.timeout_notify:
+                self.last_notified = now
+                await self.config.callback_notify()
+        if self.should_exit:
+            return True
+        limit = self.limit_max_requests
+        if limit is not None and self.server_state.total_requests >= limit:
+            logger.info("Maximum request limit of %d exceeded. Terminating process.", limit)
+            return True
+        return False
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop: close listeners, drain connections, cancel what takes too long, then end the application's lifespan."""
+        logger.info("Shutting down")
+        self._close_listeners(sockets or [])
+        await self._drain()
+        if self.force_exit:
+            self._cancel_tasks("Task cancelled, server forced to exit")
+        else:
+            await self._unless_forced(self.lifespan.shutdown())
+        self._close_worker()
+
+    def _close_listeners(self, sockets: Iterable[socket.socket]) -> None:
+        for server in self.servers:
+            server.close()
+        for sock in sockets:
+            sock.close()
+        if self._socket_file is not None:
+            self._socket_file.remove()
+
+    async def _drain(self) -> None:
+        """Let every connection finish what it is at, for timeout_graceful_shutdown at most."""
+        worker = self.server_state.worker
+        if worker is None:
+            return
+        worker.drain()
+        # Idle connections are gone in no time, and nothing to talk or to time out about.
+        await self._until(lambda: not worker.connections, TICK)
+        try:
+            await asyncio.wait_for(self._wait_tasks_to_complete(), self.config.timeout_graceful_shutdown)
+        except asyncio.TimeoutError:
+            logger.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(worker.tasks))
+            for task in list(worker.tasks)[:SHOWN_TASKS]:
+                logger.error("Cancelled task %s was at:\n%s", task.get_name(), stacks.where(task))
+            self._cancel_tasks("Task cancelled, timeout graceful shutdown exceeded")
+            await self._until(lambda: not worker.tasks, CANCEL_SECONDS)
+        worker.abort()
+
+    async def _wait_tasks_to_complete(self) -> None:
+        state = self.server_state
+        if state.connections and not self.force_exit:
+            logger.info("Waiting for connections to close. (CTRL+C to force quit)")
+            await self._until(lambda: not state.connections)
+        if state.tasks and not self.force_exit:
+            logger.info("Waiting for background tasks to complete. (CTRL+C to force quit)")
+            await self._until(lambda: not state.tasks)
+
+    def _cancel_tasks(self, reason: str) -> None:
+        for task in list(self.server_state.tasks):
+            task.cancel(reason)
+
+    def _close_worker(self) -> None:
+        if self.server_state.worker is not None:
+            self.server_state.worker.close()
+
+    async def _until(self, done: Callable[[], bool], seconds: float = math.inf) -> None:
+        """Return once `done()` is true, force_exit is set, or so many seconds have passed."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + seconds
+        pause = 0.001
+        while not done() and not self.force_exit and clock() < end:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, TICK)
+
+    async def _unless_forced(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await something that force_exit cancels."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done() and not self.force_exit:
+                await asyncio.wait([task], timeout=TICK)
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()

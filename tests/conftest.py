@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import support
+
+
+@pytest.fixture
+def serve() -> Iterator[support.Serve]:
+    """Start servers in threads: serve(app, **config) -> Running. They stop at the end and must leave nothing behind."""
+    running: list[support.Running] = []
+
+    def start(app: Any, **config: Any) -> support.Running:
+        running.append(support.serve(app, **config))
+        return running[-1]
+
+    yield start
+    for server in reversed(running):
+        server.stop()
+    if running:
+        support.assert_nothing_lives()
+
+
+@pytest.fixture
+def command() -> Iterator[support.StartCommand]:
+    """Start `python -m fastserve` processes: command(*args, env=, cwd=) -> Command. They are ended at the end."""
+    commands: list[support.Command] = []
+
+    def start(*args: str, **options: Any) -> support.Command:
+        commands.append(support.command(*args, **options))
+        return commands[-1]
+
+    yield start
+    for process in reversed(commands):
+        process.close()

@@ -1,0 +1,145 @@
+"""The source archive and the wheel: what is in them, and that the first builds the second with no network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from email.parser import HeaderParser
+from pathlib import Path, PurePosixPath
+
+import fetch
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CORE = ROOT / "src" / "fastserve" / "_core"
+MODULES = sorted(path.stem for path in CORE.glob("*.pyx"))
+SECONDS = 540
+
+pytestmark = [pytest.mark.packaging, pytest.mark.timeout(SECONDS + 30)]
+
+
+def run(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of this interpreter that reaches no index; its output is one text."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "FASTSERVE_"))}
+    offline = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**inherited, **offline, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def succeed(*arguments: str | Path, cwd: Path, **environment: str) -> str:
+    result = run(*arguments, cwd=cwd, **environment)
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
+def copy_tree(target: Path) -> Path:
+    """Copy what a clean clone with llhttp fetched would hold, so that no build touches this tree."""
+    built = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "*.so", "*.pyd", "build", "dist", "wheelhouse")
+    shutil.copytree(ROOT, target, ignore=built)
+    for translated in (target / "src" / "fastserve" / "_core").glob("*.c"):
+        translated.unlink()
+    fetch.ensure()
+    shutil.copytree(ROOT / "vendor" / "llhttp", target / "vendor" / "llhttp", dirs_exist_ok=True)
+    return target
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tree = copy_tree(tmp_path_factory.mktemp("sdist") / "fastserve")
+    succeed("-m", "build", "--sdist", "--no-isolation", cwd=tree)
+    (archive,) = (tree / "dist").iterdir()
+    return archive
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that pip builds from the source archive alone, offline."""
+    folder = tmp_path_factory.mktemp("wheel")
+    succeed("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, sdist, cwd=folder)
+    (built,) = folder.iterdir()
+    return built
+
+
+def test_sdist_has_all_that_a_build_needs(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {
+            PurePosixPath(*PurePosixPath(member.name).parts[1:]).as_posix() for member in archive if member.isfile()
+        }
+    wanted = {"pyproject.toml", "setup.py", "MANIFEST.in", "LICENSE", "CHANGELOG.md", "README.md", "vendor/fetch.py"}
+    wanted |= {"vendor/llhttp.txt", f"vendor/llhttp/{fetch.STAMP}", *(f"vendor/llhttp/{name}" for name in fetch.FILES)}
+    wanted |= {f"src/fastserve/_core/{path.name}" for path in CORE.iterdir() if path.suffix in {".pyx", ".pxd", ".pyi"}}
+    wanted |= {"src/fastserve/py.typed", "tests/conftest.py", "tests/packaging/test_archives.py"}
+    assert wanted - names == set()
+    made = {name for name in names if name.endswith((".so", ".pyd", ".pyc")) or "/." in f"/{name}"}
+    made |= {name for name in names if name.startswith("src/") and name.endswith(".c")}
+    assert made == set()
+
+
+def test_wheel_has_types_and_no_sources(wheel: Path) -> None:
+    info = "-".join(wheel.name.split("-")[:2]) + ".dist-info"
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        metadata = HeaderParser().parsestr(archive.read(f"{info}/METADATA").decode())
+        scripts = archive.read(f"{info}/entry_points.txt").decode()
+    shipped = {".pxd", ".pyi"}
+    wanted = {f"fastserve/_core/{path.name}" for path in CORE.iterdir() if path.suffix in shipped}
+    licenses = {f"{info}/licenses/{name}" for name in ("LICENSE", "vendor/llhttp/LICENSE")}
+    assert (wanted | licenses | {"fastserve/py.typed"}) - names == set()
+    assert {name for name in names if name.endswith((".pyx", ".c", ".h"))} == set()
+    compiled = {PurePosixPath(name).name.partition(".")[0] for name in names if name.endswith((".so", ".pyd"))}
+    assert compiled == set(MODULES)
+    assert metadata["License-Expression"] == "MIT"
+    required = {value for value in metadata.get_all("Requires-Dist", []) if "extra ==" not in value}
+    assert {value.partition(">")[0] for value in required} == {"click", "uvloop"}
+    assert "fastserve = fastserve.cli:main" in scripts
+
+
+def test_wheel_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    succeed("-m", "pip", "install", "--no-deps", "--target", site, wheel, cwd=tmp_path)
+    imports = "; ".join(f"import fastserve._core.{name}" for name in MODULES)
+    where = succeed("-c", f"import fastserve; {imports}; print(fastserve.__file__)", cwd=tmp_path, PYTHONPATH=str(site))
+    assert Path(where.strip()) == site / "fastserve" / "__init__.py"
+    version = wheel.name.split("-")[1]
+    assert f"fastserve {version}" in succeed("-m", "fastserve", "--version", cwd=tmp_path, PYTHONPATH=str(site))
+
+
+def test_wrong_hash_stops_the_build(tmp_path: Path) -> None:
+    """A pin that the fetched files do not fit is looked up anew, and what then comes is refused in two lines."""
+    tree = copy_tree(tmp_path / "fastserve")
+    archive = tmp_path / "httptools-0.9.0.tar.gz"
+    archive.write_bytes(b"something else")
+    shutil.rmtree(tree / "vendor" / "llhttp")
+    result = run(
+        *("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path / "wheel", tree),
+        cwd=tmp_path,
+        FASTSERVE_LLHTTP_SDIST=str(archive),
+    )
+    assert result.returncode != 0
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    (wrong,) = (number for number, line in enumerate(lines) if line.startswith("llhttp: "))
+    assert str(archive) in lines[wrong]
+    assert lines[wrong + 1].startswith("Set FASTSERVE_LLHTTP_SDIST to the path of httptools-0.9.0.tar.gz")
+    assert list(tmp_path.rglob("*.whl")) == []
+
+
+def test_unknown_kind_of_build_names_the_choices(tmp_path: Path) -> None:
+    tree = copy_tree(tmp_path / "fastserve")
+    result = run("setup.py", "build_ext", cwd=tree, FASTSERVE_BUILD="fast")
+    assert result.returncode == 1
+    assert result.stdout.splitlines() == [
+        "FASTSERVE_BUILD='fast' is not a kind of build; choose from: release, debug, trace, asan"
+    ]

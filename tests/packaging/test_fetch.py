@@ -1,0 +1,196 @@
+"""vendor/fetch.py: where llhttp's files come from, and what it says when they cannot be had."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import fetch
+import pytest
+
+SETUP_PY = b"from setuptools import setup\nsetup(name='httptools', version='0.9.0')\n"
+
+
+def make_archive(path: Path, names: tuple[str, ...] = fetch.FILES) -> str:
+    """Write a source archive that looks like httptools 0.9.0 to fetch.py and pip; return its SHA-256 in hex."""
+    members = {"setup.py": SETUP_PY, "PKG-INFO": b"Metadata-Version: 2.1\nName: httptools\nVersion: 0.9.0\n"}
+    members |= {f"vendor/llhttp/{name}": f"content of {name}".encode() for name in names}
+    members["vendor/llhttp/CMakeLists.txt"] = b"unwanted"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(f"httptools-0.9.0/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def pin(vendor: Path, sha256: str) -> None:
+    (vendor / "llhttp.txt").write_text(f"# why\nhttptools==0.9.0 --hash=sha256:{sha256}\n")
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    return tmp_path / "httptools-0.9.0.tar.gz"
+
+
+@pytest.fixture
+def vendor(tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A vendor folder whose pin fits `archive`, with pip cut off from every index."""
+    folder = tmp_path / "vendor"
+    folder.mkdir()
+    pin(folder, make_archive(archive))
+    monkeypatch.delenv(fetch.VARIABLE, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def two_lines(error: BaseException) -> tuple[str, str]:
+    wrong, remedy = str(error).split("\n")
+    assert fetch.VARIABLE in remedy
+    assert "httptools-0.9.0.tar.gz" in remedy
+    return wrong, remedy
+
+
+def test_takes_the_five_files_of_the_named_archive(
+    vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(fetch.VARIABLE, str(archive))
+    target = fetch.ensure(vendor)
+    assert target == vendor / "llhttp"
+    found = contents(target)
+    assert found.pop(fetch.STAMP).startswith("httptools-0.9.0 sha256:")
+    assert found == {name: f"content of {name}" for name in fetch.FILES}
+    assert sorted(path.name for path in vendor.iterdir()) == ["llhttp", "llhttp.txt"]
+
+
+def test_downloads_with_pip(vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a named archive pip brings it, from wherever pip is configured to look."""
+    monkeypatch.setenv("PIP_FIND_LINKS", str(archive.parent))
+    assert contents(fetch.ensure(vendor))["LICENSE"] == "content of LICENSE"
+
+
+def test_a_fitting_stamp_is_enough(vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(fetch.VARIABLE, str(archive))
+    fetch.ensure(vendor)
+    archive.unlink()
+    (vendor / "llhttp" / "LICENSE").write_text("as it was left")
+    fetch.ensure(vendor)
+    assert contents(vendor / "llhttp")["LICENSE"] == "as it was left"
+
+
+def test_a_new_pin_replaces_the_files(vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(fetch.VARIABLE, str(archive))
+    stale = fetch.ensure(vendor) / "stale.c"
+    stale.touch()
+    with archive.open("ab") as file:
+        file.write(b"\0")  # a gzip file may be followed by padding
+    pin(vendor, hashlib.sha256(archive.read_bytes()).hexdigest())
+    assert contents(fetch.ensure(vendor)).keys() == {*fetch.FILES, fetch.STAMP}
+
+
+def test_a_lost_file_is_fetched_again(vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(fetch.VARIABLE, str(archive))
+    lost = fetch.ensure(vendor) / "src" / "api.c"
+    lost.unlink()
+    fetch.ensure(vendor)
+    assert lost.is_file()
+
+
+def test_a_wrong_hash_stops(vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(fetch.VARIABLE, str(archive))
+    pin(vendor, "0" * 64)
+    with pytest.raises(fetch.FetchError) as caught:
+        fetch.ensure(vendor)
+    wrong, remedy = two_lines(caught.value)
+    assert str(archive) in wrong
+    assert hashlib.sha256(archive.read_bytes()).hexdigest() in wrong
+    assert "0" * 64 in remedy
+    assert not (vendor / "llhttp").exists()
+
+
+def test_a_wrong_hash_of_a_download_stops(vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_FIND_LINKS", str(archive.parent))
+    pin(vendor, "0" * 64)
+    with pytest.raises(fetch.FetchError) as caught:
+        fetch.ensure(vendor)
+    wrong, remedy = two_lines(caught.value)
+    assert "HASHES" in wrong
+    assert "0" * 64 in remedy
+    assert not (vendor / "llhttp").exists()
+
+
+def test_a_missing_archive_stops(vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive.unlink()
+    monkeypatch.setenv(fetch.VARIABLE, str(archive))
+    with pytest.raises(fetch.FetchError) as caught:
+        fetch.ensure(vendor)
+    wrong, _ = two_lines(caught.value)
+    assert str(archive) in wrong
+    assert "No such file" in wrong
+
+
+def test_no_network_stops(vendor: Path) -> None:
+    with pytest.raises(fetch.FetchError) as caught:
+        fetch.ensure(vendor)
+    wrong, _ = two_lines(caught.value)
+    assert wrong.startswith("llhttp: pip could not download httptools-0.9.0.tar.gz: ")
+    assert "httptools==0.9.0" in wrong
+
+
+def test_an_archive_without_llhttp_stops(vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin(vendor, make_archive(archive, fetch.FILES[:-1]))
+    monkeypatch.setenv(fetch.VARIABLE, str(archive))
+    with pytest.raises(fetch.FetchError) as caught:
+        fetch.ensure(vendor)
+    wrong, _ = two_lines(caught.value)
+    assert "src/llhttp.c" in wrong
+    assert not (vendor / "llhttp").exists()
+
+
+def test_something_that_is_no_archive_stops(vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive.write_bytes(b"not gzip")
+    pin(vendor, hashlib.sha256(b"not gzip").hexdigest())
+    monkeypatch.setenv(fetch.VARIABLE, str(archive))
+    with pytest.raises(fetch.FetchError, match="is not a source archive"):
+        fetch.ensure(vendor)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "httptools==0.9.0\n",
+        "httptools>=0.9.0 --hash=sha256:" + "0" * 64,
+        "httptools==0.9.0 --hash=sha256:0123\n",
+        "httptools==0.9.0 --hash=md5:" + "0" * 64,
+        2 * ("httptools==0.9.0 --hash=sha256:" + "0" * 64 + "\n"),
+    ],
+)
+def test_a_pin_is_one_hashed_requirement(tmp_path: Path, text: str) -> None:
+    (tmp_path / "llhttp.txt").write_text(text)
+    with pytest.raises(ValueError, match="one line"):
+        fetch.ensure(tmp_path)
+
+
+def test_as_a_command_it_prints_the_two_lines(vendor: Path) -> None:
+    script = vendor / "fetch.py"
+    script.write_bytes(Path(fetch.__file__).read_bytes())
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=50, check=False)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 2
+
+
+def test_the_shipped_pin() -> None:
+    """The repository's own pin can be read."""
+    assert fetch.read_pin(fetch.HERE / "llhttp.txt").project == "httptools"

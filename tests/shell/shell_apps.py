@@ -1,0 +1,171 @@
+"""Applications that the shell's tests serve by the command."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+where: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="nowhere")
+where.set("the module")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+async def answer(send: Send, body: bytes) -> None:
+    length = str(len(body)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with what the application sees; no lifespan."""
+    if scope["type"] != "http":
+        raise RuntimeError("http only")
+    seen = {
+        "path": scope["path"],
+        "root_path": scope["root_path"],
+        "asgi": scope["asgi"],
+        "state": scope["state"],
+        "loop": type(asyncio.get_running_loop()).__module__,
+        "greeting": os.environ.get("GREETING"),
+        "where": where.get(),
+        "sys_path": sys.path[0],
+    }
+    await answer(send, json.dumps(seen).encode())
+
+
+async def living(scope: Scope, receive: Receive, send: Send) -> None:
+    """Speak lifespan, and show its state to requests."""
+    if scope["type"] == "http":
+        await answer(send, json.dumps(scope["state"]).encode())
+        return
+    await receive()
+    scope["state"]["started"] = "yes"
+    say("application: startup")
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    say("application: shutdown")
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Fail at startup."""
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+
+async def silent(scope: Scope, receive: Receive, send: Send) -> None:
+    """Never finish starting up."""
+    await receive()
+    say("application: starting")
+    await asyncio.Event().wait()
+
+
+async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
+    """Never finish shutting down."""
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    say("application: stopping")
+    await asyncio.Event().wait()
+
+
+async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+    """Start a response that has no end, until the task is cancelled."""
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": b"first", "more_body": True})
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError as exc:
+        say(f"application: cancelled, {exc}")
+        raise
+
+
+async def after_response(scope: Scope, receive: Receive, send: Send) -> None:
+    """Go on working after the response, until a file of the name in $GATE appears in the form of a pipe's writer."""
+    await answer(send, b"done")
+    say("application: working")
+    with open(os.environ["GATE"], "rb") as gate:  # noqa: PTH123, ASYNC230
+        await asyncio.get_running_loop().run_in_executor(None, gate.read)
+    say("application: worked")
+
+
+async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read the request's body and say what came; then answer."""
+    while True:
+        message = await receive()
+        say(f"application: {message['type']}")
+        if message["type"] == "http.disconnect":
+            return
+        if not message["more_body"]:
+            break
+    await answer(send, b"read")
+
+
+async def flooding(scope: Scope, receive: Receive, send: Send) -> None:
+    """Send until the client is gone."""
+    await send({"type": "http.response.start", "status": 200})
+    try:
+        while True:
+            await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
+    except OSError as exc:
+        say(f"application: {type(exc).__name__}")
+
+
+class Old:
+    """An ASGI 2 application."""
+
+    def __init__(self, scope: Scope) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError("http only")
+        self.scope = scope
+
+    async def __call__(self, receive: Receive, send: Send) -> None:
+        await answer(send, json.dumps(self.scope["asgi"]).encode())
+
+
+def old(scope: Scope) -> Callable[[Receive, Send], Awaitable[None]]:
+    return Old(scope)
+
+
+def plain(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    """An ASGI 3 application that is not a coroutine function."""
+    return app(scope, receive, send)
+
+
+def make() -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    return app
+
+
+def make_nothing() -> None:
+    """A factory that forgets to return the application."""
+
+
+def make_error() -> None:
+    raise TypeError("factory is broken")
+
+
+async def make_later() -> Any:
+    return app
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    class CustomLoop(asyncio.SelectorEventLoop):
+        pass
+
+    CustomLoop.__module__ = "custom"
+    return CustomLoop()
+
+
+not_callable = 5

@@ -1,0 +1,488 @@
+"""The demo application: its multipart reader and pages by themselves, and the whole of it behind a server."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import support
+
+from fastserve import demo
+from fastserve.demo import multipart, pages, stream
+from fastserve.demo.multipart import MultipartError, MultipartReader, Part
+
+BOUNDARY = b"--gap"
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def scope(path: str = "/", **changes: Any) -> dict[str, Any]:
+    """An HTTP scope as a server makes it."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"localhost:8000")],
+        "client": ("127.0.0.1", 50000),
+        "server": ("127.0.0.1", 8000),
+        "extensions": {},
+        "state": {},
+        **changes,
+    }
+
+
+def ask(asked: dict[str, Any], body: Iterable[bytes] = ()) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Calls the application and gives back status, headers and body of its answer; -1 if it did not answer."""
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": piece, "more_body": True} for piece in body]
+    messages.append({"type": "http.request"})
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    if asked.pop("gone", False):
+        messages[-1] = {"type": "http.disconnect"}
+    asyncio.run(demo.app(asked, receive, send))
+    if not sent:
+        return -1, {}, b""
+    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message["body"] for message in sent[1:])
+
+
+def field(name: str, filename: str | None, content: bytes) -> bytes:
+    tail = "" if filename is None else f'; filename="{filename}"\r\nContent-Type: image/png'
+    return f'Content-Disposition: form-data; name="{name}"{tail}\r\n\r\n'.encode() + content
+
+
+def form(*parts: bytes) -> bytes:
+    return b"".join(b"--" + BOUNDARY + b"\r\n" + part + b"\r\n" for part in parts) + b"--" + BOUNDARY + b"--\r\n"
+
+
+def read(pieces: Iterable[bytes]) -> list[tuple[Part, bytes]]:
+    """The parts with their whole content."""
+    reader = MultipartReader(BOUNDARY)
+    parts: list[tuple[Part, bytes]] = []
+    for piece in pieces:
+        for event in reader.feed(piece):
+            if isinstance(event, Part):
+                parts.append((event, b""))
+            else:
+                parts[-1] = (parts[-1][0], parts[-1][1] + event)
+    reader.close()
+    return parts
+
+
+def cut(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+class TestMultipartReader:
+    # Line breaks, dashes and beginnings of the boundary, so that every way to cut has something to trip over.
+    CONTENT = b"\r\n\r\n----gap\r\n--\r\n----ga\r\n----gaq--\r\r\n"
+
+    @pytest.mark.parametrize("size", [*range(1, 40), 1000])
+    def test_any_segmentation_gives_the_same(self, size: int) -> None:
+        content = self.CONTENT.replace(b"\r\n----gap\r\n", b"\r\n---gap\r\n")
+        body = b"preamble\r\n" + form(field("note", None, b"hi"), field("file", "a.png", content)) + b"epilogue"
+        assert read(cut(body, size)) == [
+            (Part("note", None, ""), b"hi"),
+            (Part("file", "a.png", "image/png"), content),
+        ]
+
+    def test_empty_content_and_no_preamble(self) -> None:
+        assert read([form(field("file", "empty", b""))]) == [(Part("file", "empty", "image/png"), b"")]
+
+    def test_holds_no_more_than_the_delimiter_of_a_content(self) -> None:
+        reader = MultipartReader(BOUNDARY)
+        reader.feed(b"--" + BOUNDARY + b"\r\n" + field("file", "a", b""))
+        taken = 0
+        for piece in cut(random.Random(3).randbytes(1_000_000), 10_000):
+            taken += sum(len(event) for event in reader.feed(piece) if isinstance(event, bytes))
+        assert taken > 1_000_000 - len(BOUNDARY) - 4
+
+    def test_padding_after_the_boundary(self) -> None:
+        body = form(field("a", None, b"x")).replace(b"--" + BOUNDARY + b"\r\n", b"--" + BOUNDARY + b" \t \r\n")
+        assert read(cut(body, 3)) == [(Part("a", None, ""), b"x")]
+
+    @pytest.mark.parametrize(
+        ("sent", "name"),
+        [
+            ("plain.txt", "plain.txt"),
+            ("größe.txt", "größe.txt"),
+            ("a%22b%0Ac.txt", 'a"b\nc.txt'),
+            (r"a\"b.txt", 'a"b.txt'),
+            (r"C:\dir\b.txt", r"C:\dir\b.txt"),
+            ("semi;colon=.txt", "semi;colon=.txt"),
+            ("", ""),
+        ],
+    )
+    def test_file_names(self, sent: str, name: str) -> None:
+        assert read([form(field("file", sent, b""))])[0][0].filename == name
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            (b"", "before its closing"),
+            (form(field("a", None, b"x"))[:-5], "before its closing"),
+            (b"--" + BOUNDARY + b"x\r\n", "does not end its line"),
+            (b"--" + BOUNDARY + b" " * 200, "does not end its line"),
+            (form(b"Content-Type: a/b\r\n\r\n"), "no content-disposition"),
+            (form(b"Content-Disposition: attachment\r\n\r\n"), "no content-disposition"),
+            (form(b"\r\n\r\n"), "no content-disposition"),
+            (form(b"nonsense\r\n\r\n"), "without a colon"),
+            (form(b"x: " + b"y" * 9000), "longer than 8192"),
+            (form(*[field("a", None, b"x")] * 65), "more than 64 parts"),
+        ],
+    )
+    @pytest.mark.parametrize("size", [1, 100_000])
+    def test_malformed(self, body: bytes, words: str, size: int) -> None:
+        with pytest.raises(MultipartError, match=words):
+            read(cut(body, size))
+
+    def test_64_parts_and_a_head_of_8192_bytes_are_taken(self) -> None:
+        assert len(read([form(*[field("a", None, b"x")] * 64)])) == 64
+        head = field("a", None, b"")[:-4]
+        padded = head + b"\r\nx: " + b"y" * (multipart.MAX_PART_HEAD - len(head) - 7)
+        assert read(cut(form(padded + b"\r\n\r\n"), 1)) == [(Part("a", None, ""), b"")]
+
+    @pytest.mark.parametrize(
+        ("content_type", "boundary"),
+        [
+            ("multipart/form-data; boundary=abc", b"abc"),
+            ('Multipart/Form-Data;charset=utf-8; Boundary="a b?c"', b"a b?c"),
+            ("multipart/mixed; boundary=abc", None),
+            ("text/plain", None),
+            ("", None),
+        ],
+    )
+    def test_boundary(self, content_type: str, boundary: bytes | None) -> None:
+        assert multipart.boundary_of(content_type) == boundary
+
+    @pytest.mark.parametrize("parameter", ["", ";boundary=", ";boundary=" + "x" * 71, ';boundary="a "', ";boundary=ü"])
+    def test_boundary_that_is_none(self, parameter: str) -> None:
+        with pytest.raises(MultipartError, match="no valid boundary"):
+            multipart.boundary_of("multipart/form-data" + parameter)
+
+
+class Tags(HTMLParser):
+    """Checks that tags close in order, and keeps what is in table cells."""
+
+    VOID = frozenset({"meta", "link", "input"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.rows: list[list[str]] = []
+        self.targets: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        self.targets += [value for name, value in attrs if name in {"href", "action"} and value]
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in {"th", "td"} and self.rows:
+            self.rows[-1].append("")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] in (["th"], ["td"]):
+            self.rows[-1][-1] += data
+
+
+class TestPage:
+    def test_shows_the_scope(self) -> None:
+        state = {"started": "today", "requests": Counter({"/": 3})}
+        asked = scope("/request/x", query_string=b"a=%3Cb%3E&c", state=state, extensions={"http.response.pathsend": {}})
+        asked["headers"] += [(b"accept", b"text/html"), (b"x-two", b"1"), (b"x-two", b"2")]
+        status, headers, body = ask(asked)
+        assert status == 200
+        assert headers[b"content-type"] == b"text/html; charset=utf-8"
+        assert int(headers[b"content-length"]) == len(body)
+        rows = Tags(body.decode()).rows
+        for row in (
+            ["method", "'GET'"],
+            ["path", "'/request/x'"],
+            ["raw_path", "b'/request/x'"],
+            ["query_string", "b'a=%3Cb%3E&c'"],
+            ["client", "('127.0.0.1', 50000)"],
+            ["extensions", "{'http.response.pathsend': {}}"],
+            ["x-two", "1"],
+            ["x-two", "2"],
+            ["a", "<b>"],
+            ["c", ""],
+            ["started", "today"],
+            ["requests", f"3 {TIMES} /, 1 {TIMES} /request"],
+        ):
+            assert row in rows
+
+    EVIL = "'\"><script>alert(1)</script>&amp;${x}"
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"path": "/request/" + EVIL, "raw_path": b"/request/" + EVIL.encode()},
+            {"query_string": EVIL.encode()},
+            {"query_string": b"%3Cscript%3E=%22%3E%3Cscript%3E"},
+            {"headers": [(b"host", EVIL.encode()), (EVIL.encode(), EVIL.encode())]},
+            {"client": (EVIL, 1), "server": (EVIL, None), "scheme": EVIL},
+            {"root_path": "/" + EVIL, "path": "/" + EVIL + "/request"},
+            {"http_version": EVIL, "extensions": {EVIL: {}}, "state": {EVIL: EVIL}},
+        ],
+    )
+    def test_everything_is_escaped(self, changes: dict[str, Any]) -> None:
+        harmless = Tags(pages.request_page(scope()))
+        page = pages.request_page(scope(**{"path": "/request", **changes}))
+        assert "<script>alert" not in page
+        found = Tags(page)
+        assert found.seen == harmless.seen
+        assert page.count("<script") == 1
+
+    def test_error_page_and_upload_page_are_escaped(self) -> None:
+        asked = scope("/upload", method="<b>", headers=[(b"accept", b"text/html")])
+        status, _, body = ask(asked)
+        assert status == 405
+        assert "b" not in Tags(body.decode()).seen
+        report = {"filename": "<script>", "size": 1}
+        assert "script" not in Tags(pages.upload_page(scope(), report)).seen
+
+    def test_content_security_policy_has_the_hashes_of_what_is_in_the_page(self) -> None:
+        _, headers, body = ask(scope())
+        policy = headers[b"content-security-policy"].decode()
+        assert policy == dict(pages.HTML_FIELDS)[b"content-security-policy"].decode()
+        for tag in ("style", "script"):
+            content = re.search(f"<{tag}>(.*?)</{tag}>", body.decode(), re.DOTALL)
+            assert content is not None
+            digest = base64.b64encode(hashlib.sha256(content[1].encode()).digest()).decode()
+            assert f"{tag}-src 'sha256-{digest}'" in policy
+        assert "unsafe" not in policy
+
+    @pytest.mark.parametrize(
+        ("path", "root_path", "up"),
+        [("/", "", "./"), ("/request", "", "./"), ("/request/a/b", "", "../../"), ("/m/n/request/a", "/m/n", "../")],
+    )
+    def test_links_are_relative_to_the_mount_point(self, path: str, root_path: str, up: str) -> None:
+        targets = Tags(pages.request_page(scope(path, root_path=root_path))).targets
+        assert {f"{up}json", f"{up}stream", f"{up}upload"} <= set(targets)
+
+    @pytest.mark.parametrize(
+        ("host", "url"),
+        [
+            (b"example.org:8000", "http://example.org:8000"),
+            (b"[::1]:8000", "http://[::1]:8000"),
+            (b"a;rm -rf /", "http://localhost"),
+            (b"$(x)", "http://localhost"),
+            (b"a\nb", "http://localhost"),
+            (b"", "http://localhost"),
+        ],
+    )
+    def test_commands_to_copy_repeat_only_an_honest_host(self, host: bytes, url: str) -> None:
+        page = pages.request_page(scope(headers=[(b"host", host)]))
+        assert f"<code>curl -N {url}/stream</code>" in page
+
+
+class TestAnswers:
+    def test_json(self) -> None:
+        asked = scope("/json/x", query_string=b"a=1&a=2", state={"started": "today"})
+        status, headers, body = ask(asked)
+        assert (status, headers[b"content-type"]) == (200, b"application/json")
+        answer = json.loads(body)
+        assert answer["query"] == [["a", "1"], ["a", "2"]]
+        assert answer["headers"] == [["host", "localhost:8000"]]
+        assert answer["state"] == {"started": "today"}
+
+    @pytest.mark.parametrize("path", ["/", "/nowhere"])
+    def test_head_is_get_without_the_body(self, path: str) -> None:
+        status, headers, body = ask(scope(path))
+        assert int(headers[b"content-length"]) == len(body) > 0
+        # The page names the method, so its length is its own.
+        headers[b"content-length"] = str(len(body) + 2 * (path == "/")).encode()
+        assert ask(scope(path, method="HEAD")) == (status, headers, b"")
+
+    @pytest.mark.parametrize(
+        ("method", "path", "allow"),
+        [
+            ("POST", "/", b"GET, HEAD"),
+            ("DELETE", "/json/x", b"GET, HEAD"),
+            ("PUT", "/stream", b"GET, HEAD"),
+            ("GET", "/upload", b"POST, PUT"),
+        ],
+    )
+    def test_method_not_allowed(self, method: str, path: str, allow: bytes) -> None:
+        status, headers, _ = ask(scope(path, method=method))
+        assert (status, headers[b"allow"]) == (405, allow)
+
+    @pytest.mark.parametrize("path", ["/nowhere", "/stream/x", "/jsonx", "//", "/m"])
+    def test_not_found(self, path: str) -> None:
+        assert ask(scope(path))[0] == 404
+
+    def test_mount_point_is_taken_off_the_path(self) -> None:
+        assert ask(scope("/m/json", root_path="/m"))[0] == 200
+        assert ask(scope("/m", root_path="/m"))[0] == 200
+        assert ask(scope("/mjson", root_path="/m"))[0] == 404
+
+    def test_error_is_text_or_a_page(self) -> None:
+        _, headers, body = ask(scope("/nowhere"))
+        assert headers[b"content-type"] == b"text/plain; charset=utf-8"
+        assert body == b"There is nothing at this address.\n"
+        _, headers, body = ask(scope("/a/b", headers=[(b"accept", b"text/html,*/*")]))
+        assert headers[b"content-type"] == b"text/html; charset=utf-8"
+        assert "../" in Tags(body.decode()).targets
+
+    def test_echo_without_upgrade(self) -> None:
+        status, headers, _ = ask(scope("/echo"))
+        assert (status, headers[b"upgrade"]) == (426, b"websocket")
+
+    def test_unknown_scope_type(self) -> None:
+        with pytest.raises(ValueError, match="scope type 'mail'"):
+            ask({"type": "mail"})
+
+
+class TestUpload:
+    CONTENT = random.Random(4).randbytes(100_000)
+    DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+    def upload(self, body: bytes, content_type: bytes = b"", **changes: Any) -> tuple[int, Any]:
+        headers = [(b"content-type", content_type), (b"accept", b"*/*")]
+        status, _, answer = ask(scope("/upload", method="POST", headers=headers, **changes), cut(body, 7001))
+        return status, json.loads(answer) if status == 200 else answer.decode()
+
+    def test_raw(self) -> None:
+        status, report = self.upload(self.CONTENT, b"image/png")
+        assert status == 200
+        assert (report["size"], report["sha256"], report["content_type"]) == (100_000, self.DIGEST, "image/png")
+
+    def test_form(self) -> None:
+        body = form(field("note", None, b"first"), field("file", "ä.bin", self.CONTENT), field("more", None, b"last"))
+        status, report = self.upload(body, b"multipart/form-data; boundary=" + BOUNDARY)
+        assert status == 200
+        assert (report["size"], report["sha256"], report["filename"]) == (100_000, self.DIGEST, "ä.bin")
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            (form(field("file", None, b"x")), "it has no file"),
+            (form(field("file", "", b"")), "it has no file"),
+            (form(field("file", "a", b"x"), field("file", "b", b"y")), "more than one file"),
+            (form(field("file", "a", b"x"))[:-4], "before its closing"),
+        ],
+    )
+    def test_form_that_cannot_be_taken(self, body: bytes, words: str) -> None:
+        status, text = self.upload(body, b"multipart/form-data; boundary=" + BOUNDARY)
+        assert status == 400
+        assert words in text
+
+    def test_boundary_missing(self) -> None:
+        assert self.upload(b"", b"multipart/form-data")[0] == 400
+
+    def test_page_for_a_browser_without_scripts(self) -> None:
+        headers = [(b"accept", b"text/html")]
+        status, _, answer = ask(scope("/upload", method="PUT", headers=headers), [self.CONTENT])
+        assert status == 200
+        assert ["sha256", self.DIGEST] in Tags(answer.decode()).rows
+
+    def test_client_that_leaves_gets_no_answer(self) -> None:
+        assert ask(scope("/upload", method="PUT", gone=True), [b"half"])[0] == -1
+
+
+class TestEcho:
+    def talk(self, path: str, *messages: dict[str, Any]) -> list[Any]:
+        incoming = [{"type": "websocket.connect"}, *messages, {"type": "websocket.disconnect", "code": 1000}]
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return incoming.pop(0)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        asyncio.run(demo.app({"type": "websocket", "path": path, "root_path": ""}, receive, send))
+        return sent
+
+    def test_echoes_text_as_text_and_bytes_as_bytes(self) -> None:
+        messages: list[dict[str, Any]] = [
+            {"type": "websocket.receive", "text": "", "bytes": None},
+            {"type": "websocket.receive", "text": "grün"},
+            {"type": "websocket.receive", "bytes": b"\x00"},
+        ]
+        assert self.talk("/echo", *messages) == [
+            {"type": "websocket.accept"},
+            {"type": "websocket.send", "text": ""},
+            {"type": "websocket.send", "text": "grün"},
+            {"type": "websocket.send", "bytes": b"\x00"},
+        ]
+
+    def test_other_addresses_are_refused(self) -> None:
+        assert self.talk("/") == [{"type": "websocket.close"}]
+
+
+class TestServed:
+    @pytest.fixture
+    def running(self, serve: support.Serve, monkeypatch: pytest.MonkeyPatch) -> support.Running:
+        monkeypatch.setattr(stream, "INTERVAL", 0.0)
+        return serve(demo.app, lifespan="on")
+
+    def test_page_and_state(self, running: support.Running) -> None:
+        for _ in range(2):
+            running.fetch("/json")
+        status, headers, body = running.fetch("/", headers={"Accept": "text/html"})
+        assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+        rows = Tags(body.decode()).rows
+        assert ["requests", f"2 {TIMES} /json, 1 {TIMES} /"] in rows
+        assert ["server", f"('127.0.0.1', {running.port})"] in rows
+        assert {"started", "python", "event_loop"} <= {row[0] for row in rows}
+
+    def test_lifespan_off(self, serve: support.Serve) -> None:
+        _, _, body = serve(demo.app, lifespan="off").fetch("/")
+        assert "There is no state" in body.decode()
+
+    def test_stream(self, running: support.Running) -> None:
+        status, headers, body = running.fetch("/stream")
+        assert (status, headers["transfer-encoding"]) == (200, "chunked")
+        lines = body.decode().splitlines()
+        assert len(lines) == stream.LINES
+        assert re.fullmatch(r"line  1 of 20, sent after 0\.\d{3} s", lines[0])
+
+    def test_head(self, running: support.Running) -> None:
+        for path in ("/", "/json", "/stream", "/nowhere"):
+            assert running.fetch(path, "HEAD")[2] == b""
+
+    def test_uploads(self, running: support.Running) -> None:
+        content = random.Random(5).randbytes(2_000_000)
+        digest = hashlib.sha256(content).hexdigest()
+        _, _, raw = running.fetch("/upload", "PUT", content)
+        _, _, chunked = running.fetch("/upload", "POST", cut(content, 100_000))
+        headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY.decode()}"}
+        _, _, parts = running.fetch("/upload", "POST", form(field("file", "big.bin", content)), headers)
+        for answer in map(json.loads, (raw, chunked, parts)):
+            assert (answer["size"], answer["sha256"]) == (2_000_000, digest)
+
+    def test_client_that_leaves_a_stream(self, running: support.Running, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(stream, "LINES", 1_000_000)
+        with running.connect() as sock:
+            sock.sendall(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert running.fetch("/json")[0] == 200

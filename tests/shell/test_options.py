@@ -1,0 +1,214 @@
+"""The table of options itself: what every row has to satisfy, and what its kinds accept."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+import fastserve
+from fastserve import options
+from fastserve.cli import main
+from fastserve.options import GROUPS, OPTIONS, TABLE, Option, OptionError, Options
+
+# uvicorn's parameters in its order, up to the one after which fastserve's own begin.
+UVICORN_ORDER = (
+    "app host port uds fd loop http http2 ws ws_max_size ws_max_queue ws_ping_interval ws_ping_timeout "
+    "ws_per_message_deflate lifespan env_file log_config log_level access_log use_colors interface reload reload_dirs "
+    "reload_delay reload_includes reload_excludes workers proxy_headers server_header date_header forwarded_allow_ips "
+    "root_path limit_concurrency limit_max_requests limit_max_requests_jitter backlog timeout_keep_alive timeout_notify "
+    "timeout_graceful_shutdown timeout_worker_healthcheck callback_notify ssl_keyfile ssl_certfile ssl_keyfile_password "
+    "ssl_version ssl_cert_reqs ssl_ca_certs ssl_ciphers ssl_context_factory headers factory "
+    "h11_max_incomplete_event_size reset_contextvars"
+).split()
+
+# Everything that each row takes from a program, as the server then sees it.
+ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
+    "host": [("0.0.0.0", "0.0.0.0"), (None, None)],
+    "port": [(0, 0), (65535, 65535), ("8080", 8080)],
+    "uds": [("/tmp/x", "/tmp/x"), (None, None)],
+    "fd": [(0, 0), (None, None)],
+    "loop": [("uvloop", "uvloop"), ("mine:loop", "mine:loop"), ("none", "none"), ("UVLOOP", "uvloop")],
+    "http": [("httptools", "httptools"), ("llhttp", "llhttp")],
+    "lifespan": [("on", "on"), ("off", "off")],
+    "env_file": [(None, None)],
+    "log_config": [(None, None)],
+    "log_level": [("debug", "debug"), ("WARNING", "warning"), ("trace", "trace"), (15, 15), (None, None)],
+    "access_log": [(False, False), ("no", False), (1, True)],
+    "use_colors": [(True, True), (False, False), (None, None)],
+    "interface": [("asgi2", "asgi2"), ("asgi3", "asgi3")],
+    "server_header": [(False, False)],
+    "date_header": [(False, False)],
+    "root_path": [("/api", "/api")],
+    "limit_concurrency": [(1, 1), (None, None)],
+    "limit_max_requests": [(1, 1), (None, None)],
+    "limit_max_requests_jitter": [(0, 0), (7, 7)],
+    "backlog": [(0, 0), (7, 7)],
+    "timeout_keep_alive": [(0, 0), (0.5, 0.5), ("7", 7)],
+    "timeout_notify": [(1, 1)],
+    "timeout_graceful_shutdown": [(0, 0), (1.5, 1.5), (None, None)],
+    "callback_notify": [(len, len), (None, None)],
+    "headers": [([("a", "b")], [("a", "b")]), ([["a", "b"]], [("a", "b")]), (None, []), ([], [])],
+    "factory": [(True, True)],
+    "reset_contextvars": [(True, True)],
+    "limit_request_line": [(1, 1)],
+    "limit_request_head": [(1, 1)],
+    "limit_request_fields": [(1, 1)],
+    "limit_request_body": [(0, 0), (1, 1)],
+    "timeout_request_head": [(0, 0), (2.5, 2.5)],
+    "timeout_request_body": [(0, 0), (2.5, 2.5)],
+    "timeout_write": [(0, 0), (2.5, 2.5)],
+    "app_dir": [(None, None)],
+}
+
+REFUSED: dict[str, list[Any]] = {
+    "host": [5, b"127.0.0.1"],
+    "port": [-1, 65536, "http", True, 80.5, None],
+    "uds": [5],
+    "fd": [-1, "x"],
+    "loop": ["nonsense", 5, None],
+    "http": ["h11", "zttp", "module:Class", object],
+    "lifespan": ["maybe", None],
+    "log_level": ["loud", True],
+    "access_log": ["perhaps", 2, None],
+    "use_colors": ["perhaps"],
+    "interface": ["wsgi", None],
+    "server_header": ["x"],
+    "date_header": ["x"],
+    "root_path": [None, 5],
+    "limit_concurrency": [0, -1, "x"],
+    "limit_max_requests": [0, "x"],
+    "limit_max_requests_jitter": [-1, None],
+    "backlog": [-1, None],
+    "timeout_keep_alive": [-1, "x", None, float("nan"), float("inf")],
+    "timeout_notify": [-1],
+    "timeout_graceful_shutdown": [-1, "x"],
+    "callback_notify": [5],
+    "headers": [[("a",)], [("a", 5)], [("a b", "c")], [("a", "b\r\nc")], [("a", "\u20ac")], 5],
+    "factory": ["x"],
+    "reset_contextvars": ["x"],
+    "limit_request_line": [0],
+    "limit_request_head": [0],
+    "limit_request_fields": [0],
+    "limit_request_body": [-1],
+    "timeout_request_head": [-1],
+    "timeout_request_body": [-1],
+    "timeout_write": [-1],
+    "app_dir": [5],
+    "env_file": [],
+    "log_config": [],
+}
+
+# What uvicorn has and this version has not yet, with a value that asks for it.
+MISSING = {
+    "http2": True,
+    "ws": "websockets",
+    "ws_max_size": 1,
+    "ws_max_queue": 1,
+    "ws_ping_interval": None,
+    "ws_ping_timeout": None,
+    "ws_per_message_deflate": False,
+    "reload": True,
+    "reload_dirs": ["x"],
+    "reload_delay": 1,
+    "reload_includes": "x",
+    "reload_excludes": ["x"],
+    "workers": 2,
+    "forwarded_allow_ips": "*",
+    "timeout_worker_healthcheck": 9,
+    "ssl_keyfile": "x",
+    "ssl_certfile": "x",
+    "ssl_keyfile_password": "x",
+    "ssl_version": 16,
+    "ssl_cert_reqs": 2,
+    "ssl_ca_certs": "x",
+    "ssl_ciphers": "x",
+    "ssl_context_factory": len,
+    "h11_max_incomplete_event_size": 1,
+}
+
+
+def values(cases: dict[str, list[Any]]) -> list[Any]:
+    return [pytest.param(param, value, id=f"{param}-{value!r}") for param, each in cases.items() for value in each]
+
+
+def config(**given: Any) -> fastserve.Config:
+    return fastserve.Config("a:b", **{"log_config": None, **given})
+
+
+def test_parameters_stand_in_uvicorns_order() -> None:
+    parameters = list(inspect.signature(fastserve.Config).parameters)
+    assert parameters[: len(UVICORN_ORDER)] == UVICORN_ORDER
+    assert list(inspect.signature(fastserve.run).parameters) == parameters
+
+
+def test_positional_arguments() -> None:
+    made = fastserve.Config("a:b", "0.0.0.0", 9000)
+    assert (made.host, made.port) == ("0.0.0.0", 9000)
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.param)
+def test_row(option: Option) -> None:
+    """A row has help and a known group, accepts its own default, and is on the command line and in the environment."""
+    assert option.help.endswith((".", "]"))
+    assert option.group in GROUPS
+    assert option.checked(option.default) == (option.default if option.param != "headers" else None)
+    assert option.environment == f"FASTSERVE_{option.param.upper()}"
+    params = {param.name: param for param in main.params}
+    assert params[option.param].envvar == option.environment
+    assert option.name in params[option.param].opts
+
+
+def test_every_parameter_is_tested() -> None:
+    assert ACCEPTED.keys() == REFUSED.keys() == TABLE.keys()
+    later = {name for name in Options.__dataclass_fields__ if name not in TABLE} - {"app"}
+    assert later == MISSING.keys() | {"proxy_headers"}
+
+
+@pytest.mark.parametrize(("param", "case"), values(ACCEPTED))
+def test_accepted(param: str, case: tuple[Any, Any]) -> None:
+    given, seen = case
+    assert getattr(config(**{param: given}), param) == seen
+
+
+@pytest.mark.parametrize(("param", "value"), values(REFUSED))
+def test_refused(param: str, value: Any) -> None:
+    """A value that cannot be is an OptionError, a ValueError, that begins with the name of the parameter."""
+    with pytest.raises(OptionError, match=rf"^{param}: .") as caught:
+        config(**{param: value})
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(("param", "text"), [("loop", "zuvloop, none or module:factory"), ("http", "auto, llhttp, httptools")])
+def test_choices_are_named(param: str, text: str) -> None:
+    with pytest.raises(OptionError, match=f"'nonsense' is not one of .*{text}$"):
+        config(**{param: "nonsense"})
+
+
+@pytest.mark.parametrize("param", MISSING)
+def test_missing_feature(param: str) -> None:
+    """A parameter whose feature is not there is refused when it is used, and accepted with uvicorn's default."""
+    with pytest.raises(OptionError, match=rf"^{param}: .* support, which is not there yet$"):
+        config(**{param: MISSING[param]})
+    default = Options.__dataclass_fields__[param].default
+    assert getattr(config(**{param: default}), param) == default
+
+
+@pytest.mark.parametrize(
+    ("param", "value"), [("ws", "none"), ("workers", 1), ("reload_dirs", []), ("proxy_headers", False)]
+)
+def test_missing_feature_declined(param: str, value: Any) -> None:
+    """What says that the missing feature is not wanted is accepted."""
+    assert getattr(config(**{param: value}), param) == value
+
+
+def test_unknown_parameter() -> None:
+    with pytest.raises(TypeError, match="nonsense"):
+        config(nonsense=1)
+
+
+def test_choices_have_something_behind_them() -> None:
+    assert set(options.LOOPS) == fastserve.config.LOOP_FACTORIES.keys()
+    assert set(options.HTTP) == fastserve.config.HTTP_PROTOCOLS.keys()
+    assert set(options.LIFESPAN) == fastserve.config.LIFESPAN.keys()

@@ -1,0 +1,304 @@
+"""Servers for tests: one in a thread of the test process, one as a real process, and the sockets that ask them."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import fastserve
+
+STOP_SECONDS = 10.0
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """Return what arrives until the peer closes or resets. Raises TimeoutError by the socket's timeout."""
+    chunks = []
+    try:
+        while chunk := sock.recv(65536):
+            chunks.append(chunk)
+    except ConnectionResetError:
+        pass
+    return b"".join(chunks)
+
+
+class EventServer(fastserve.Server):
+    """A Server that sets `ready` once it listens, or once it is clear that it never will."""
+
+    def __init__(self, config: fastserve.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.ready.set()
+
+
+class Running:
+    """A server that runs in a thread with an event loop of its own, listening on a port of the kernel's choice."""
+
+    def __init__(self, server: EventServer) -> None:
+        self.server = server
+        self.error: BaseException | None = None
+        self._sockets: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._run, name="server", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self.server.run()
+        except BaseException as exc:  # handed to the test's thread by start() and stop()
+            self.error = exc
+        finally:
+            self.server.ready.set()
+
+    def start(self) -> Running:
+        """Start the thread and return once the server listens. Raises RuntimeError, from the cause, if it cannot."""
+        self._thread.start()
+        if not self.server.ready.wait(STOP_SECONDS):
+            raise RuntimeError(f"no server after {STOP_SECONDS} s")
+        if not self.server.started:
+            self._thread.join(STOP_SECONDS)
+            raise RuntimeError("the server did not start") from self.error
+        return self
+
+    @property
+    def address(self) -> Any:
+        """The listening socket's name: (host, port, ...) for TCP, a path for a UNIX socket."""
+        return self.server.servers[0].sockets[0].getsockname()
+
+    @property
+    def host(self) -> str:
+        return str(self.address[0])
+
+    @property
+    def port(self) -> int:
+        return int(self.address[1])
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def connect(self, timeout: float = 5) -> socket.socket:
+        """Return a connected socket whose operations time out after `timeout` seconds; stop() closes it."""
+        address = self.address
+        if isinstance(address, str):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(timeout)
+            sock.connect(address)
+        else:
+            sock = socket.create_connection(address[:2], timeout=timeout)
+        self._sockets.append(sock)
+        return sock
+
+    def request(self, raw: bytes, timeout: float = 5) -> bytes:
+        """Send `raw` on a new connection and return what the server sends until it closes."""
+        with self.connect(timeout) as sock:
+            sock.sendall(raw)
+            return read_all(sock)
+
+    def fetch(
+        self, path: str = "/", method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        """Ask by http.client on a new connection; return status, headers and body."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
+        try:
+            connection.request(method, path, body=body, headers=dict(headers or {}))
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """Close the sockets of connect(), stop the server gracefully and join its thread; can be called again.
+
+        Raises AssertionError if the server has not stopped after STOP_SECONDS, and what the server raised, if it did.
+        """
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
+        self.server.should_exit = True
+        self._thread.join(STOP_SECONDS)
+        if self._thread.is_alive():
+            faulthandler.dump_traceback(all_threads=True)
+            self.server.force_exit = True
+            self._thread.join(STOP_SECONDS)
+            raise AssertionError(f"the server did not stop within {STOP_SECONDS} s")
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+
+def serve(app: Any, *, server_class: type[EventServer] = EventServer, **config: Any) -> Running:
+    """Return a started server of `app`; by default on port 0, without lifespan or log configuration (caplog works)."""
+    config = {"port": 0, "lifespan": "off", "log_config": None, **config}
+    return Running(server_class(fastserve.Config(app, **config))).start()
+
+
+def assert_nothing_lives() -> None:
+    """Fail if the core still holds an object that a stopped server should have given back."""
+    from fastserve._core import counters
+
+    gc.collect()
+    left = {kind: count for kind, count in counters.live().items() if count}
+    assert not left, f"still alive after the server stopped: {left}"
+
+
+class Command:
+    """A real `python -m fastserve` process (or another command line), with both outputs read as they come."""
+
+    def __init__(
+        self,
+        argv: list[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        pass_fds: tuple[int, ...] = (),
+    ) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("FASTSERVE_")}
+        environment.pop("WEB_CONCURRENCY", None)
+        environment.update(env or {})
+        self.stdout: list[str] = []
+        self.stderr: list[str] = []
+        self.lines: list[str] = []  # both, in order of arrival
+        self._changed = threading.Condition()
+        self._open = 2
+        self.process = subprocess.Popen(
+            argv,
+            env=environment,
+            cwd=cwd,
+            pass_fds=pass_fds,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
+        assert self.process.stdout is not None and self.process.stderr is not None
+        self._threads = [
+            threading.Thread(target=self._pump, args=(self.process.stdout, self.stdout), daemon=True),
+            threading.Thread(target=self._pump, args=(self.process.stderr, self.stderr), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _pump(self, stream: IO[str], lines: list[str]) -> None:
+        with stream:
+            for line in stream:
+                with self._changed:
+                    lines.append(line.rstrip("\n"))
+                    self.lines.append(line.rstrip("\n"))
+                    self._changed.notify_all()
+        with self._changed:
+            self._open -= 1
+            self._changed.notify_all()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def output(self) -> str:
+        with self._changed:
+            return "\n".join(self.lines)
+
+    def wait_line(self, pattern: str, timeout: float = 20) -> re.Match[str]:
+        """Return the first match of `pattern` in a line of either output, waiting for it if need be.
+
+        Raises AssertionError, with all output, when both outputs end or `timeout` seconds pass without one.
+        """
+        regex = re.compile(pattern)
+        deadline = time.monotonic() + timeout
+        seen = 0
+        with self._changed:
+            while True:
+                for line in self.lines[seen:]:
+                    if match := regex.search(line):
+                        return match
+                seen = len(self.lines)
+                left = deadline - time.monotonic()
+                if self._open == 0 or left <= 0:
+                    why = "the outputs ended" if self._open == 0 else f"{timeout} s passed"
+                    raise AssertionError(f"{why} without {pattern!r} in:\n" + "\n".join(self.lines))
+                self._changed.wait(left)
+
+    @property
+    def port(self) -> int:
+        """The port of the running line, waited for."""
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def url(self) -> str:
+        return self.wait_line(r"running on (?:\x1b\[1m)?(https?://\S*:\d+)")[1]
+
+    def connect(self, timeout: float = 5, host: str = "127.0.0.1") -> socket.socket:
+        return socket.create_connection((host, self.port), timeout=timeout)
+
+    def request(self, raw: bytes, timeout: float = 5) -> bytes:
+        """Send `raw` on a new connection and return what the server sends until it closes."""
+        with self.connect(timeout) as sock:
+            sock.sendall(raw)
+            return read_all(sock)
+
+    def get(self, path: str = "/", headers: str = "") -> bytes:
+        """Return the raw response to a GET that asks the server to close; each header line ends in CRLF."""
+        return self.request(f"GET {path} HTTP/1.1\r\nHost: test\r\n{headers}Connection: close\r\n\r\n".encode())
+
+    def send_signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, timeout: float = 20) -> int:
+        """Return the exit code (minus the signal's number for a death by signal) once all output has been read."""
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {timeout} s:\n{self.output}") from None
+        for thread in self._threads:
+            thread.join(timeout)
+        return code
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal if the process still runs, and return wait()."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.wait()
+
+    def close(self) -> None:
+        """End the process, by force if it does not end by itself, and read the rest of its output."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.wait()
+        for thread in self._threads:
+            thread.join(STOP_SECONDS)
+
+
+def command(*args: str, **options: Any) -> Command:
+    """Start `python -m fastserve` with these arguments; FASTSERVE_* variables come from `env` alone."""
+    return Command([sys.executable, "-m", "fastserve", *args], **options)
+
+
+Serve = Callable[..., Running]
+StartCommand = Callable[..., Command]
