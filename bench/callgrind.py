@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 from bench.exchanges import BY_NAME
 
 _ROOT = Path(__file__).resolve().parents[1]
+_CLOCK = Path(__file__).with_name("clock.c")
 _CONNECTIONS = 20
 _ROUNDS = 10
 _WARM_ROUNDS = 5
@@ -46,14 +48,25 @@ def serve(name: str, rounds: int) -> None:
         harness.run(rounds)
 
 
-def instructions(name: str, rounds: int, profile: Path) -> int:
+def build_clock(folder: Path) -> Path:
+    """The library whose clock the counted process reads, see clock.c. Failed without a C compiler."""
+    library = folder / "clock.so"
+    command = [os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o", str(library), str(_CLOCK)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Failed(f"cannot compile {_CLOCK.name}, is there a C compiler? {error}") from error
+    return library
+
+
+def instructions(name: str, rounds: int, profile: Path, clock: Path) -> int:
     """Instructions of a process that serves the exchange; callgrind's profile goes to the path. Failed if it fails."""
     command = [
         "valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}", sys.executable, "-m", "bench.callgrind",
         "--serve", name, str(rounds),
     ]  # fmt: skip
     # With hash seeds at random, dicts collide by chance and the counts differ from run to run.
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "LD_PRELOAD": str(clock)}
     result = subprocess.run(
         command,
         cwd=_ROOT,
@@ -72,10 +85,10 @@ def instructions(name: str, rounds: int, profile: Path) -> int:
     return int(found[1])
 
 
-def per_exchange(name: str, folder: Path) -> int:
+def per_exchange(name: str, folder: Path, clock: Path) -> int:
     """Instructions that one exchange of this kind takes. Failed as instructions()."""
-    once = instructions(name, _ROUNDS, Path(os.devnull))
-    twice = instructions(name, 2 * _ROUNDS, folder / f"callgrind.{name}.out")
+    once = instructions(name, _ROUNDS, Path(os.devnull), clock)
+    twice = instructions(name, 2 * _ROUNDS, folder / f"callgrind.{name}.out", clock)
     return round((twice - once) / (_ROUNDS * _CONNECTIONS))
 
 
@@ -154,8 +167,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _count(names: Sequence[str], folder: Path, jobs: int, budget: Mapping[str, int]) -> dict[str, int]:
     counts: dict[str, int] = {}
     print(f"{'exchange':18}{'instructions':>14}" + (f"{'budget':>14}" if budget else ""))
-    with ThreadPoolExecutor(jobs) as pool:
-        for name, count in zip(names, pool.map(lambda name: per_exchange(name, folder), names), strict=True):
+    with tempfile.TemporaryDirectory(prefix="fastserve-bench-") as temporary, ThreadPoolExecutor(jobs) as pool:
+        clock = build_clock(Path(temporary))
+        for name, count in zip(names, pool.map(lambda name: per_exchange(name, folder, clock), names), strict=True):
             counts[name] = count
             allowed = f"{budget[name]:>14,}  {count / budget[name] - 1:+.1%}" if name in budget else ""
             print(f"{name:18}{count:>14,}{allowed}", flush=True)

@@ -136,7 +136,8 @@ class Harness:
         logger = logging.getLogger("bench.access")
         logger.setLevel(logging.INFO)
         logger.propagate = False
-        handler = logging.StreamHandler(self.files.enter_context(Path(os.devnull).open("w")))
+        stream = self.files.enter_context(Path(os.devnull).open("w"))  # noqa: SIM115 (the stack closes it)
+        handler = logging.StreamHandler(stream)
         handler.setFormatter(AccessFormatter(ACCESS_FORMAT))
         logger.handlers = [handler]
         return AccessLog(logger, AccessFormatter, ACCESS_FORMAT)

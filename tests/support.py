@@ -22,6 +22,8 @@ import fastserve
 
 STOP_SECONDS = 10.0
 
+fastserve.server.TICK = 0.01  # servers of this process see should_exit sooner than others do
+
 
 def read_all(sock: socket.socket) -> bytes:
     """Return what arrives until the peer closes or resets. Raises TimeoutError by the socket's timeout."""
@@ -174,7 +176,8 @@ class Command:
         pass_fds: tuple[int, ...] = (),
     ) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FASTSERVE_")}
-        environment.pop("WEB_CONCURRENCY", None)
+        for name in ("WEB_CONCURRENCY", "PYTHONUNBUFFERED"):
+            environment.pop(name, None)
         environment.update(env or {})
         self.stdout: list[str] = []
         self.stderr: list[str] = []

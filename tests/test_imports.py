@@ -19,22 +19,24 @@ CORE = PACKAGE / "_core"
 # A module may use those of the lines above its own, and those to its left.
 LEVELS = (
     ("llhttp", "posix"),
-    ("counters", "settings", "errors", "names", "rules", "clock", "turn", "buffer", "worker"),
-    ("parser", "scope", "head", "access"),
-    ("handler", "writer"),
-    ("awaitable", "task", "cycle"),
+    ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker"),
+    ("rules", "request", "parser", "scope", "head", "access"),
+    ("writer", "handler"),
+    ("call", "task", "cycle"),
     ("http1",),
     ("connection",),
 )
 ORDER = [name for level in LEVELS for name in level]
-DECLARATIONS_ONLY = LEVELS[0]
+DECLARATIONS_ONLY = {"llhttp", "posix"}
+PLAIN_PYTHON = {"call"}
+COMPILED = [name for name in ORDER if name not in DECLARATIONS_ONLY | PLAIN_PYTHON]
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
 SEAM = {"access", "connection", "counters", "errors", "settings", "worker"}
 THIRD_PARTY = {"click", "dotenv", "uvloop", "yaml"}
 CYTHON_PACKAGES = {"cpython", "cython", "libc"}
 
-CORE_SOURCES = sorted([*CORE.glob("*.pyx"), *CORE.glob("*.pxd")])
+CORE_SOURCES = sorted(path for path in CORE.iterdir() if path.suffix in {".pyx", ".pxd", ".py"} and path.stem in ORDER)
 SHELL_SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != CORE)
 DEMO_SOURCES = [path for path in SHELL_SOURCES if "demo" in path.relative_to(PACKAGE).parts[0]]
 
@@ -95,9 +97,10 @@ def test_every_core_module_has_a_level_and_is_built() -> None:
     tree = ast.parse((ROOT / "setup.py").read_text("utf-8"))
     (modules,) = [node.value for node in tree.body if isinstance(node, ast.Assign) and "MODULES" in names_of(node)]
     built = ast.literal_eval(modules)
-    assert sorted(built) == sorted(set(ORDER) - set(DECLARATIONS_ONLY))
-    assert sorted(built) == [path.stem for path in sorted(CORE.glob("*.pyx"))]
-    assert set(ORDER) - {path.stem for path in CORE.glob("*.pxd")} == set()
+    assert sorted(built) == sorted(COMPILED)
+    assert sorted(COMPILED) == [path.stem for path in sorted(CORE.glob("*.pyx"))]
+    assert DECLARATIONS_ONLY.union(COMPILED) == {path.stem for path in CORE.glob("*.pxd")}
+    assert {"__init__", *PLAIN_PYTHON} == {path.stem for path in CORE.glob("*.py")}
 
 
 def names_of(node: ast.Assign) -> list[str]:
@@ -125,7 +128,7 @@ def test_core_includes_nothing(path: Path) -> None:
     assert re.search(r"^\s*include\b", path.read_text("utf-8"), re.MULTILINE) is None
 
 
-@pytest.mark.parametrize("name", [name for name in ORDER if name not in DECLARATIONS_ONLY])
+@pytest.mark.parametrize("name", COMPILED)
 def test_core_modules_are_compiled(name: str) -> None:
     """No Python file stands in for a compiled module."""
     module = importlib.import_module(f"fastserve._core.{name}")

@@ -20,6 +20,8 @@ from bench.load.results import Results, load
 from bench.load.rows import Row
 from bench.load.servers import Server
 
+_QUIET = 0.05  # share of the server's core that others may have before it is worth a word
+
 
 def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
@@ -142,6 +144,8 @@ def _measure(options: argparse.Namespace) -> int:
     print(table.blocks(results))
     print()
     print(table.ratios(results))
+    if results.others() > _QUIET:
+        print(f"\nThe machine was busy: other processes had up to {results.others():.0%} of the server's core.")
     if options.mode == "compare":
         results.save(_made(options.out) / "compare.json")
     else:
@@ -204,6 +208,8 @@ def _progress(row: Row, sample: Sample) -> str:
         text += f" {sample.rate:>9,.0f}/s"
         if sample.p99 is not None:
             text += f"  p99 {sample.p99:.2f} ms"
+    if sample.others > _QUIET:
+        text += f"  others {sample.others:.0%}"
     return text + (f"  ! {sample.errors}" if sample.errors else "")
 
 

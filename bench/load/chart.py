@@ -12,7 +12,7 @@ _WIDTH = 840
 _MARGIN = 24
 _NAMES = 132  # right edge of the server names, where the bars begin
 _BARS = 560  # length of the longest bar
-_LONGEST = 2.0  # share of the reference at which a bar is cut off
+_SHORTEST, _LONGEST = 1.3, 2.0  # shares of the reference between which the longest bar lies; what is longer is cut off
 _BAR, _STEP, _TITLE, _GAP = 12, 17, 22, 12
 _HEADER, _FOOTER = 74, 52
 
@@ -33,8 +33,10 @@ def draw(results: Results) -> str:
     """The text of an SVG file: for each row a bar a server, as long as its share of the reference server's figure."""
     bars: list[str] = []
     y = _HEADER
+    ratios = [figure.ratio for row in results.rows for _, figure in _figures(results, row) if figure.ratio]
+    longest = min(_LONGEST, max([_SHORTEST, *ratios]))
     for row in results.rows:
-        y = _group(results, row, y, bars)
+        y = _group(results, row, longest, y, bars)
     height = y + _FOOTER
     size = f'viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}"'
     parts = [
@@ -69,30 +71,34 @@ def _source(results: Results) -> tuple[str, str]:
     return ", ".join(first), ", ".join([*second, f"median of {about.get('repeat', 1)}"])
 
 
-def _group(results: Results, row: Row, y: int, parts: list[str]) -> int:
-    figures = [(server, figure) for server in results.servers if (figure := results.figure(row, server)) is not None]
+def _figures(results: Results, row: Row) -> list[tuple[str, Figure]]:
+    return [(server, figure) for server in results.servers if (figure := results.figure(row, server)) is not None]
+
+
+def _group(results: Results, row: Row, longest: float, y: int, parts: list[str]) -> int:
+    figures = _figures(results, row)
     parts.append(_text(_MARGIN, y + 13, "row text", row.title))
     y += _TITLE
-    mark, bottom = _NAMES + _BARS / _LONGEST, y + len(figures) * _STEP - _STEP + _BAR
+    mark, bottom = _NAMES + _BARS / longest, y + len(figures) * _STEP - _STEP + _BAR
     parts.append(
         f'<line class="rule" x1="{mark:.1f}" x2="{mark:.1f}" y1="{y - 2}" y2="{bottom + 2}" stroke-dasharray="2 2"/>'
     )
     for server, figure in figures:
-        _bar(results, row, server, figure, y, parts)
+        _bar(results, row, longest, server, figure, y, parts)
         y += _STEP
     return y + _GAP
 
 
-def _bar(results: Results, row: Row, server: str, figure: Figure, y: int, parts: list[str]) -> None:
+def _bar(results: Results, row: Row, longest: float, server: str, figure: Figure, y: int, parts: list[str]) -> None:
     own = server.startswith("fastserve")
     parts.append(_text(_NAMES - 8, y + 10, "text bold" if own else "quiet", server, anchor="end"))
     if figure.value is None or figure.ratio is None:
         parts.append(_text(_NAMES + 4, y + 10, "quiet", "no figure"))
         return
-    length = min(figure.ratio, _LONGEST) / _LONGEST * _BARS
+    length = min(figure.ratio, longest) / longest * _BARS
     kind = "own" if own else "ref" if server == results.reference else "peer"
     parts.append(f'<rect class="{kind}" x="{_NAMES}" y="{y}" width="{max(length, 1):.1f}" height="{_BAR}" rx="2"/>')
-    if figure.ratio > _LONGEST:
+    if figure.ratio > longest:
         # Two slanted gaps say that the bar goes on.
         for left in (length - 18, length - 12):
             x = _NAMES + left

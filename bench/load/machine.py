@@ -59,6 +59,14 @@ def cpu(pids: list[int]) -> Cpu:
     return Cpu(total, system)
 
 
+def busy(core: int | None) -> float:
+    """Seconds for which a core, or all of them for None, has run any process since the machine's start."""
+    name = "cpu" if core is None else f"cpu{core}"
+    line = next(line for line in (_PROC / "stat").read_text().splitlines() if line.split()[0] == name)
+    user, nice, system, _idle, _wait, interrupt, soft_interrupt, stolen = (int(field) for field in line.split()[1:9])
+    return (user + nice + system + interrupt + soft_interrupt + stolen) / _TICKS
+
+
 def resident(pids: list[int]) -> int:
     """Resident memory of the processes in bytes."""
     pages = sum(int((_PROC / str(pid) / "statm").read_text().split()[1]) for pid in pids)

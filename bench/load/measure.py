@@ -23,7 +23,10 @@ _STARTS = 5
 
 @dataclass(frozen=True)
 class Sample:
-    """Figures of one measurement. `value` is in the row's unit and None when `fault` says why there is none."""
+    """Figures of one measurement. `value` is in the row's unit and None when `fault` says why there is none.
+
+    `others` is the share of the server's core that other processes took while it was measured.
+    """
 
     value: float | None
     fault: str | None = None
@@ -36,6 +39,7 @@ class Sample:
     p99: float | None = None
     p999: float | None = None
     resident: float = 0.0
+    others: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,12 @@ class Bench:
         if self.warmup:
             wrk.run(row, running.port, self.warmup, self.load_core, self.folder)
         logged = self.log.stat().st_size
-        before = machine.cpu(running.pids())
+        before, busy, begin = machine.cpu(running.pids()), machine.busy(self.server_core), time.monotonic()
         load = wrk.run(row, running.port, self.seconds, self.load_core, self.folder)
         pids = running.pids()
         used = machine.cpu(pids) - before
+        others = machine.busy(self.server_core) - busy - used.total
+        span = time.monotonic() - begin
         size = machine.resident(pids) / 2**20
         if not load.requests:
             raise Failed(f"no request was answered ({load.errors})")
@@ -95,6 +101,7 @@ class Bench:
             p99=load.p99,
             p999=load.p999,
             resident=size,
+            others=max(0.0, others / span) if self.server_core is not None else 0.0,
         )
 
     def _idle(self, row: Row, running: Running) -> Sample:

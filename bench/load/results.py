@@ -81,6 +81,13 @@ class Results:
         """Whether any measurement gave no figure."""
         return any(sample.fault for found in self.samples.values() for samples in found.values() for sample in samples)
 
+    def others(self) -> float:
+        """The largest share of the server's core that other processes had during a measurement."""
+        return max(
+            (sample.others for found in self.samples.values() for samples in found.values() for sample in samples),
+            default=0.0,
+        )
+
     def only(self, rows: Iterable[str], servers: Iterable[str]) -> Results:
         """The same results with fewer rows and servers; the reference stays what the ratios are made with."""
         rows, servers = set(rows), set(servers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -88,11 +89,9 @@ def missing(servers: list[Server], rows: list[Row]) -> list[str]:
 
 
 def versions(servers: list[Server]) -> dict[str, str]:
-    """The versions of the servers and of the libraries under them; a package run from its sources may have none."""
+    """The versions of the servers and of the libraries under them; one that is run from its sources may have none."""
     found: dict[str, str] = {}
     for name in [server.package for server in servers] + list(_COMPANIONS):
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found

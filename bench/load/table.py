@@ -17,7 +17,10 @@ def blocks(results: Results) -> str:
 
 
 def _block(results: Results, row: Row) -> str:
-    lines = [f"{row.name}: {row.title}" + (f" ({row.connections} connections)" if row.connections > 1 else "")]
+    lines = [
+        f"{row.name}: {row.title}"
+        + ("" if "connection" in row.title or row.connections == 1 else f" ({row.connections} connections)")
+    ]
     head = f"{row.unit:>14} {'low-high':>15} {'ratio':>6}"
     if row.kind == "cpu":
         head += f" {'system':>7} {'requests/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'p99.9':>8}"

@@ -39,6 +39,8 @@ __all__ = [
 
 STARTUP_FAILURE = 3  # the exit code of a server that could not start
 
+AT_ONCE = 0.001  # seconds: what 0 says for a connection that is idle; to the core it would say never
+
 CORE = "fastserve._core.connection:Connection"
 HTTP_PROTOCOLS: dict[str, str] = {"auto": CORE, "llhttp": CORE, "httptools": CORE}
 LIFESPAN: dict[str, str] = {
@@ -219,7 +221,7 @@ class Config(Options):
             server=b"fastserve" if self.server_header else None,
             date=self.date_header,
             root_path=self.root_path,
-            timeout_keep_alive=self.timeout_keep_alive,
+            timeout_keep_alive=self.timeout_keep_alive or AT_ONCE,
             timeout_request_head=self.timeout_request_head,
             timeout_request_body=self.timeout_request_body,
             timeout_write=self.timeout_write,
@@ -257,9 +259,11 @@ class Config(Options):
         from fastserve import sockets
 
         try:
-            sock = sockets.bind(self)[0]
+            sock, *others = sockets.bind(self)
         except OSError as exc:
             fail("%s", exc)
+        for other in others:
+            other.close()  # of the addresses of a host this has one alone
         sockets.log_running(self, sock)
         sock.set_inheritable(True)
         return sock

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from fastserve._types import Message, Scope
     from fastserve.config import Config
 
+END_SECONDS = 1.0  # for an application that has been cancelled
+
 STATE_TRANSITION_ERROR = "Got invalid state transition on lifespan protocol."
 
 
@@ -98,7 +100,7 @@ class LifespanOn:
         if self.task is not None and not self.task.done():
             await asyncio.sleep(0)  # most often its coroutine has just to return
             self.task.cancel()
-            await asyncio.wait([self.task])
+            await asyncio.wait([self.task], timeout=END_SECONDS)
 
     async def main(self) -> None:
         """Run the application through its lifespan; whatever happens, both events are set in the end."""

@@ -47,7 +47,6 @@ def run(main: Callable[[], Coroutine[Any, Any, T]], loop_factory: LoopFactory | 
     """
     if sys.version_info >= (3, 11):
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.get_loop()  # before there is a coroutine that a failing factory would leave unawaited
             return runner.run(main())
     loop = asyncio.new_event_loop() if loop_factory is None else loop_factory()
     try:

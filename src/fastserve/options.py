@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable
 from dataclasses import MISSING, dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from fastserve.kinds import Callback, Choice, File, Flag, Headers, Integer, Kind, Level, Seconds, Switch, Text
 from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG
@@ -36,8 +36,7 @@ class OptionError(ValueError):
     """A value that an option cannot have; the text names the option, the value and what it can be instead."""
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """What a row of the table says besides its static type."""
 
     kind: Kind
@@ -69,8 +68,7 @@ class Option:
             raise OptionError(f"{self.param}: {exc}") from None
 
 
-@dataclass(frozen=True)
-class Later:
+class Later(NamedTuple):
     """A parameter of uvicorn's whose feature is not there yet: besides its default it can be what says "without it"."""
 
     feature: str
@@ -157,7 +155,7 @@ class Options:
     backlog: int = option(2048, BINDING, Integer(0),
         "Connections that may wait to be accepted.")
     timeout_keep_alive: float = option(5, TIMEOUTS, Seconds(),
-        "Until a connection that is idle after a response is closed.")
+        "Until a connection that is idle after a response is closed. 0 is at once.")
     timeout_notify: float = api(30, Seconds())
     timeout_graceful_shutdown: float | None = option(None, TIMEOUTS, Seconds(),
         "When stopping, until running requests are cancelled.  [default: none]")
@@ -213,7 +211,7 @@ def table() -> dict[str, Option]:
     for row in dataclasses.fields(Options):
         if "option" in row.metadata:
             default = None if row.default is MISSING else row.default
-            found[row.name] = dataclasses.replace(row.metadata["option"], param=row.name, default=default)
+            found[row.name] = row.metadata["option"]._replace(param=row.name, default=default)
     return found
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["HANDLED_SIGNALS", "Server", "ServerState"]
 
 TICK = 0.1  # seconds between two looks at should_exit, and the longest between two at what stopping waits for
+SETTLE_SECONDS = 0.1  # for what has been told to end to be gone before there is anything to say about it
 CANCEL_SECONDS = 1.0  # for cancelled requests to end before the application is told to shut down
 SHOWN_TASKS = 10  # of those that are cancelled
 
@@ -241,7 +242,9 @@ class Server:
             return
         worker.drain()
         # Idle connections are gone in no time, and nothing to talk or to time out about.
-        await self._until(lambda: not worker.connections, TICK)
+        await self._until(lambda: not worker.connections, SETTLE_SECONDS)
+        if not worker.connections and not worker.tasks:
+            return
         try:
             await asyncio.wait_for(self._wait_tasks_to_complete(), self.config.timeout_graceful_shutdown)
         except asyncio.TimeoutError:
@@ -251,6 +254,7 @@ class Server:
             self._cancel_tasks("Task cancelled, timeout graceful shutdown exceeded")
             await self._until(lambda: not worker.tasks, CANCEL_SECONDS)
         worker.abort()
+        await self._until(lambda: not worker.connections, SETTLE_SECONDS)
 
     async def _wait_tasks_to_complete(self) -> None:
         state = self.server_state

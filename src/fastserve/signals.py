@@ -8,10 +8,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 HANDLED_SIGNALS: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
 if sys.platform == "win32":
     HANDLED_SIGNALS += (signal.SIGBREAK,)
+
+Handlers = dict[signal.Signals, Any]  # as signal.signal returns them
+
+# What the blocks that run now found, outermost first: of servers in one loop the first may well end before the second.
+stack: list[Handlers] = []
 
 
 @contextlib.contextmanager
@@ -25,16 +31,28 @@ def captured(handler: Callable[[int, FrameType | None], None], seen: list[int]) 
         yield
         return
     # signal.signal even where the loop has add_signal_handler: it tells, and lets us restore, what was there before.
-    previous = {number: signal.signal(number, handler) for number in HANDLED_SIGNALS}
+    previous: Handlers = {number: signal.signal(number, handler) for number in HANDLED_SIGNALS}
+    stack.append(previous)
     try:
         yield
     finally:
-        for number, restored in previous.items():
-            # None stands for a handler that was not set from Python and that Python cannot put back.
-            signal.signal(number, signal.SIG_DFL if restored is None else restored)
-    for captured_signal in reversed(seen):
-        flush_standard_streams()
-        signal.raise_signal(captured_signal)
+        stack.remove(previous)
+        for number in HANDLED_SIGNALS:
+            restore(number, handler, previous[number])
+    flush_standard_streams()
+    with contextlib.ExitStack() as again:  # the last one first, and each of them even if another one raises
+        for caught in seen:
+            again.callback(signal.raise_signal, caught)
+
+
+def restore(number: signal.Signals, handler: Any, before: Any) -> None:
+    """Take a handler out: what was before it gets the signal, or is given back by the one that came after it."""
+    for previous in stack:
+        if previous[number] == handler:
+            previous[number] = before
+            return
+    # None stands for a handler that was not set from Python, which Python cannot put back.
+    signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
 def flush_standard_streams() -> None:

@@ -117,6 +117,10 @@ def bind_unix(path: str) -> socket.socket:
     """Return a socket bound to a path, taking the place of a socket that is there, with its mode. Raises OSError."""
     from pathlib import Path
 
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError(
+            errno.EAFNOSUPPORT, f"error while attempting to bind on {path!r}: no unix sockets on this platform"
+        )
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     file = Path(path)
     mode = UNIX_MODE
@@ -173,7 +177,9 @@ async def listen(
 ) -> asyncio.Server:
     """Start accepting connections on a bound socket and return the asyncio server that does."""
     if sock.family == getattr(socket, "AF_UNIX", None):
-        return await loop.create_unix_server(factory, sock=sock, ssl=config.ssl, backlog=config.backlog)
+        # The file of an inherited socket is its owner's to remove, and ours is removed by Server.
+        keep: Any = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        return await loop.create_unix_server(factory, sock=sock, ssl=config.ssl, backlog=config.backlog, **keep)
     return await loop.create_server(factory, sock=sock, ssl=config.ssl, backlog=config.backlog)
 
 

@@ -9,6 +9,7 @@ import random
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -126,10 +127,9 @@ class TestBodies:
 
     def test_two_megabytes_over_http_client_with_content_length(self, server: Command) -> None:
         content = bytes(2_000_000)
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)
-        connection.request("POST", "/stream-in", body=content)
-        assert json.load(connection.getresponse())["sha256"] == hashlib.sha256(content).hexdigest()
-        connection.close()
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)) as connection:
+            connection.request("POST", "/stream-in", body=content)
+            assert json.load(connection.getresponse())["sha256"] == hashlib.sha256(content).hexdigest()
 
 
 class TestErrors:

@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 
 import httpx
 import pytest
@@ -49,14 +50,21 @@ class TestConcurrency:
         assert [answer.json() for answer in answers] == [["nobody", *[str(number)] * 3] for number in range(NUMBER)]
 
     def test_context_variables_do_not_outlive_the_request(self, server: Command) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)
-        connection.connect()
-        sock = connection.sock
-        for number in range(5):
-            connection.request("GET", f"/context-now/{number}")
-            assert connection.getresponse().read() == b'"nobody"'
-            assert connection.sock is sock
-        connection.close()
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)) as connection:
+            connection.connect()
+            sock = connection.sock
+            for number in range(5):
+                connection.request("GET", f"/context-now/{number}")
+                assert connection.getresponse().read() == b'"nobody"'
+                assert connection.sock is sock
+
+    def test_context_variables_do_not_outlive_an_upload_that_was_held_back(self, server: Command) -> None:
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)) as connection:
+            for number in range(3):
+                connection.request("POST", f"/context-upload/{number}", body=bytes(3_000_000))
+                assert connection.getresponse().read() == b"3000000"
+                connection.request("GET", f"/context-now/{number}")
+                assert connection.getresponse().read() == b'"nobody"'
 
     def test_context_variables_of_pipelined_requests(self, server: Command) -> None:
         one = b"GET /context-now/%d HTTP/1.1\r\nHost: a\r\n"

@@ -56,6 +56,13 @@ def copy_tree(target: Path) -> Path:
     return target
 
 
+def package_files() -> set[str]:
+    """Return the files of the package that are written by hand, relative to src."""
+    made = {".c", ".so", ".pyd", ".pyc"}
+    files = (path for path in (ROOT / "src" / "fastserve").rglob("*") if path.is_file() and path.suffix not in made)
+    return {path.relative_to(ROOT / "src").as_posix() for path in files if not path.name.startswith(".")}
+
+
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = copy_tree(tmp_path_factory.mktemp("sdist") / "fastserve")
@@ -80,8 +87,7 @@ def test_sdist_has_all_that_a_build_needs(sdist: Path) -> None:
         }
     wanted = {"pyproject.toml", "setup.py", "MANIFEST.in", "LICENSE", "CHANGELOG.md", "README.md", "vendor/fetch.py"}
     wanted |= {"vendor/llhttp.txt", f"vendor/llhttp/{fetch.STAMP}", *(f"vendor/llhttp/{name}" for name in fetch.FILES)}
-    wanted |= {f"src/fastserve/_core/{path.name}" for path in CORE.iterdir() if path.suffix in {".pyx", ".pxd", ".pyi"}}
-    wanted |= {"src/fastserve/py.typed", "tests/conftest.py", "tests/packaging/test_archives.py"}
+    wanted |= {f"src/{name}" for name in package_files()} | {"tests/conftest.py", "tests/packaging/test_archives.py"}
     assert wanted - names == set()
     made = {name for name in names if name.endswith((".so", ".pyd", ".pyc")) or "/." in f"/{name}"}
     made |= {name for name in names if name.startswith("src/") and name.endswith(".c")}
@@ -94,10 +100,9 @@ def test_wheel_has_types_and_no_sources(wheel: Path) -> None:
         names = set(archive.namelist())
         metadata = HeaderParser().parsestr(archive.read(f"{info}/METADATA").decode())
         scripts = archive.read(f"{info}/entry_points.txt").decode()
-    shipped = {".pxd", ".pyi"}
-    wanted = {f"fastserve/_core/{path.name}" for path in CORE.iterdir() if path.suffix in shipped}
+    wanted = {name for name in package_files() if not name.endswith(".pyx")}
     licenses = {f"{info}/licenses/{name}" for name in ("LICENSE", "vendor/llhttp/LICENSE")}
-    assert (wanted | licenses | {"fastserve/py.typed"}) - names == set()
+    assert (wanted | licenses) - names == set()
     assert {name for name in names if name.endswith((".pyx", ".c", ".h"))} == set()
     compiled = {PurePosixPath(name).name.partition(".")[0] for name in names if name.endswith((".so", ".pyd"))}
     assert compiled == set(MODULES)

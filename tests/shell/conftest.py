@@ -25,7 +25,7 @@ def logging_as_before() -> Iterator[None]:
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Return a function that gives the server's log lines so far, as "LEVEL message"."""
-    caplog.set_level(1, logger="fastserve")
+    caplog.set_level(logging.DEBUG, logger="fastserve")
 
     def lines() -> list[str]:
         return [f"{record.levelname} {record.getMessage()}" for record in caplog.records if record.name[:4] == "fast"]
@@ -35,7 +35,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
 @pytest.fixture
 def start(command: support.StartCommand) -> support.StartCommand:
-    """Start a command that serves an application of shell_apps.py on a free port: start("app", "--log-level", "debug")."""
+    """Start a command that serves an application of shell_apps.py on a free port: start("app", "--log-level", "x")."""
 
     def run(app: str, *args: str, **options: Any) -> support.Command:
         where = ["--app-dir", str(Path(__file__).parent)]

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 Scope = dict[str, Any]
@@ -93,11 +94,10 @@ async def endless(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def after_response(scope: Scope, receive: Receive, send: Send) -> None:
-    """Go on working after the response, until a file of the name in $GATE appears in the form of a pipe's writer."""
+    """Go on working after the response, until somebody opens the pipe that $GATE names for writing."""
     await answer(send, b"done")
     say("application: working")
-    with open(os.environ["GATE"], "rb") as gate:  # noqa: PTH123, ASYNC230
-        await asyncio.get_running_loop().run_in_executor(None, gate.read)
+    await asyncio.get_running_loop().run_in_executor(None, Path(os.environ["GATE"]).read_bytes)
     say("application: worked")
 
 

@@ -45,7 +45,10 @@ def test_help_shows_every_option_in_its_group() -> None:
 
 def test_version() -> None:
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    assert invoke("--version").output == f"Running fastserve {fastserve.__version__} with {python} on {platform.system()}\n"
+    assert (
+        invoke("--version").output
+        == f"Running fastserve {fastserve.__version__} with {python} on {platform.system()}\n"
+    )
 
 
 def test_defaults_are_left_to_config(given: dict[str, Any]) -> None:
@@ -58,7 +61,12 @@ def test_defaults_are_left_to_config(given: dict[str, Any]) -> None:
 
 
 def test_command_line_before_environment_before_default(given: dict[str, Any]) -> None:
-    environment = {"FASTSERVE_PORT": "1", "FASTSERVE_HOST": "h", "FASTSERVE_ACCESS_LOG": "false", "FASTSERVE_APP": "e:e"}
+    environment = {
+        "FASTSERVE_PORT": "1",
+        "FASTSERVE_HOST": "h",
+        "FASTSERVE_ACCESS_LOG": "false",
+        "FASTSERVE_APP": "e:e",
+    }
     assert invoke("--port", "2", env=environment).exit_code == 0
     assert (given["app"], given["port"], given["host"], given["access_log"]) == ("e:e", 2, "h", False)
     assert given["backlog"] == 2048

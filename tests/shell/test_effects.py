@@ -166,7 +166,9 @@ def test_interface(start: Start, app: str, interface: str, version: str) -> None
     assert seen_by(start(app, "--interface", interface))["version"] == version
 
 
-@pytest.mark.parametrize(("app", "interface"), [("app", "auto"), ("app", "asgi3"), ("plain", "auto"), ("plain", "asgi3")])
+@pytest.mark.parametrize(
+    ("app", "interface"), [("app", "auto"), ("app", "asgi3"), ("plain", "auto"), ("plain", "asgi3")]
+)
 def test_interface_asgi3(start: Start, app: str, interface: str) -> None:
     assert seen_by(start(app, "--interface", interface))["asgi"]["version"] == "3.0"
 
@@ -226,8 +228,9 @@ def test_backlog(serve: support.Serve) -> None:
         assert struct.unpack_from("I", info, 28) == (backlog,)  # tcpi_sacked: the length of the accept queue
 
 
-def test_timeout_keep_alive(start: Start) -> None:
-    server = start("app", "--timeout-keep-alive", "0.2")
+@pytest.mark.parametrize("seconds", ["0.2", "0"])
+def test_timeout_keep_alive(start: Start, seconds: str) -> None:
+    server = start("app", "--timeout-keep-alive", seconds)
     with server.connect(timeout=4) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
         assert status_of(support.read_all(client)) == 200  # returns when the server closes

@@ -78,7 +78,9 @@ def test_missing_attribute_shows_one_line(command: support.StartCommand, tmp_pat
 def test_error_in_the_module_shows_its_traceback(command: support.StartCommand, tmp_path: Path) -> None:
     process = failure(command, tmp_path, "import json\napp = json.loads('{')\n")
     file = tmp_path / "faulty.py"
-    assert process.lines[0].startswith('ERROR:    Error loading ASGI app. Importing "faulty:app" raised JSONDecodeError: ')
+    assert process.lines[0].startswith(
+        'ERROR:    Error loading ASGI app. Importing "faulty:app" raised JSONDecodeError: '
+    )
     assert process.lines[1] == "Traceback (most recent call last):"
     assert process.lines[2] == f'  File "{file}", line 2, in <module>'
     assert process.lines[-1].startswith("json.decoder.JSONDecodeError: ")

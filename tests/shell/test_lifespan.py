@@ -33,6 +33,8 @@ def run(app: Any, mode: str = "auto") -> LifespanOn:
         await lifespan.startup()
         if not lifespan.should_exit:
             await lifespan.shutdown()
+            assert lifespan.task is not None
+            assert lifespan.task.done()
         return lifespan
 
     return asyncio.run(both())
@@ -210,9 +212,17 @@ def test_exception_while_serving_is_not_swallowed(log: Log) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
+        await asyncio.sleep(0)
         raise RuntimeError("in between")
 
-    run(app)
+    async def serve_a_little() -> None:
+        lifespan = LifespanOn(fastserve.Config(app, log_config=None))
+        await lifespan.startup()
+        assert lifespan.task is not None
+        await lifespan.task
+        await lifespan.shutdown()
+
+    asyncio.run(serve_a_little())
     assert log() == [STARTUP, STARTED, "ERROR Exception in 'lifespan' protocol\n"]
 
 

@@ -13,15 +13,19 @@ from fastserve.cli import main
 from fastserve.options import GROUPS, OPTIONS, TABLE, Option, OptionError, Options
 
 # uvicorn's parameters in its order, up to the one after which fastserve's own begin.
-UVICORN_ORDER = (
-    "app host port uds fd loop http http2 ws ws_max_size ws_max_queue ws_ping_interval ws_ping_timeout "
-    "ws_per_message_deflate lifespan env_file log_config log_level access_log use_colors interface reload reload_dirs "
-    "reload_delay reload_includes reload_excludes workers proxy_headers server_header date_header forwarded_allow_ips "
-    "root_path limit_concurrency limit_max_requests limit_max_requests_jitter backlog timeout_keep_alive timeout_notify "
-    "timeout_graceful_shutdown timeout_worker_healthcheck callback_notify ssl_keyfile ssl_certfile ssl_keyfile_password "
-    "ssl_version ssl_cert_reqs ssl_ca_certs ssl_ciphers ssl_context_factory headers factory "
-    "h11_max_incomplete_event_size reset_contextvars"
-).split()
+# fmt: off
+UVICORN_ORDER = [
+    "app", "host", "port", "uds", "fd", "loop", "http", "http2", "ws", "ws_max_size", "ws_max_queue",
+    "ws_ping_interval", "ws_ping_timeout", "ws_per_message_deflate", "lifespan", "env_file", "log_config",
+    "log_level", "access_log", "use_colors", "interface", "reload", "reload_dirs", "reload_delay",
+    "reload_includes", "reload_excludes", "workers", "proxy_headers", "server_header", "date_header",
+    "forwarded_allow_ips", "root_path", "limit_concurrency", "limit_max_requests", "limit_max_requests_jitter",
+    "backlog", "timeout_keep_alive", "timeout_notify", "timeout_graceful_shutdown", "timeout_worker_healthcheck",
+    "callback_notify", "ssl_keyfile", "ssl_certfile", "ssl_keyfile_password", "ssl_version", "ssl_cert_reqs",
+    "ssl_ca_certs", "ssl_ciphers", "ssl_context_factory", "headers", "factory", "h11_max_incomplete_event_size",
+    "reset_contextvars",
+]
+# fmt: on
 
 # Everything that each row takes from a program, as the server then sees it.
 ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
@@ -180,7 +184,9 @@ def test_refused(param: str, value: Any) -> None:
     assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize(("param", "text"), [("loop", "zuvloop, none or module:factory"), ("http", "auto, llhttp, httptools")])
+@pytest.mark.parametrize(
+    ("param", "text"), [("loop", "zuvloop, none or module:factory"), ("http", "auto, llhttp, httptools")]
+)
 def test_choices_are_named(param: str, text: str) -> None:
     with pytest.raises(OptionError, match=f"'nonsense' is not one of .*{text}$"):
         config(**{param: "nonsense"})

@@ -56,7 +56,9 @@ def test_handle_exit_replaced_on_the_class(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_raised_again_last_first() -> None:
     seen: list[int] = []
-    previous = {number: signal.signal(number, lambda sig, frame: seen.append(sig)) for number in signals.HANDLED_SIGNALS}
+    previous = {
+        number: signal.signal(number, lambda sig, frame: seen.append(sig)) for number in signals.HANDLED_SIGNALS
+    }
     try:
         with server_of().capture_signals():
             signal.raise_signal(signal.SIGINT)
@@ -68,10 +70,32 @@ def test_raised_again_last_first() -> None:
     assert seen == [signal.SIGTERM, signal.SIGINT]
 
 
+def test_all_are_raised_again() -> None:
+    """A KeyboardInterrupt at the first does not keep the others from being raised."""
+    seen: list[int] = []
+
+    def stopped_by_both() -> None:
+        with server_of().capture_signals():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+
+    previous = signal.signal(signal.SIGTERM, lambda sig, frame: seen.append(sig))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            stopped_by_both()
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert seen == [signal.SIGTERM]
+
+
 def test_not_raised_again_when_the_block_fails() -> None:
-    with pytest.raises(ZeroDivisionError), server_of().capture_signals():
-        signal.raise_signal(signal.SIGTERM)
-        raise ZeroDivisionError
+    def fail() -> None:
+        with server_of().capture_signals():
+            signal.raise_signal(signal.SIGTERM)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
 
 
 def test_nothing_is_handled_outside_of_the_main_thread() -> None:
@@ -86,6 +110,20 @@ def test_nothing_is_handled_outside_of_the_main_thread() -> None:
     thread.start()
     thread.join()
     assert handlers == [before]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (0, 2, 1), (1, 2, 0)])
+def test_servers_that_end_in_any_order(order: tuple[int, ...]) -> None:
+    """The signal is always that of the youngest server that runs, and in the end that of who had it before them all."""
+    before = signal.getsignal(signal.SIGTERM)
+    servers = [server_of() for _ in order]
+    captures = [server.capture_signals() for server in servers]
+    for capture in captures:
+        capture.__enter__()
+    for ended in range(len(order)):
+        captures[order[ended]].__exit__(None, None, None)
+        running = [servers[number] for number in range(len(order)) if number not in order[: ended + 1]]
+        assert signal.getsignal(signal.SIGTERM) == (running[-1].handle_exit if running else before)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +258,7 @@ def test_second_sigint_skips_the_applications_shutdown(start: support.StartComma
 
 
 def test_sigint_during_startup(start: support.StartCommand) -> None:
-    """The first one lets the application finish starting; the second one ends the wait, and the server never started."""
+    """The first lets the application finish starting; the second ends the wait, and the server has never started."""
     server = start("silent")
     server.wait_line("application: starting")
     server.send_signal(signal.SIGINT)

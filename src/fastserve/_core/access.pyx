@@ -62,7 +62,10 @@ cdef class AccessLog(Flushable):
         cdef list handlers = own["handlers"]
         if len(handlers) != 1 or own["filters"] or own["propagate"] or own["disabled"]:
             return None
-        if not 0 < <int>own["level"] <= INFO or own["manager"].disable >= INFO or len(own) != self.attribute_count:
+        if not 0 < <int>own["level"] <= INFO or len(own) != self.attribute_count:
+            return None
+        manager = own.get("manager")  # a logger that was made by hand has none of its own
+        if manager is None or manager.disable >= INFO:
             return None
         handler = handlers[0]
         if type(handler) is not StreamHandler:

@@ -100,11 +100,14 @@ cdef class Clock:
             self.queues[kind].next = self.queues[kind].previous = &self.queues[kind]
 
     def __dealloc__(self):
-        # What is still queued belongs to objects that outlive the clock: leave them unlinked.
+        # What is still queued belongs to objects that may be dying with the clock: they must find themselves unlinked.
         cdef int kind
+        cdef Deadline* node
         for kind in range(WAITS):
             while self.queues[kind].next != &self.queues[kind]:
-                stop(<Timed>self.queues[kind].next.owner)
+                node = self.queues[kind].next
+                self.queues[kind].next = node.next
+                node.next = NULL
 
     cdef double now(self) noexcept:
         """Seconds of a clock that never goes back, exact to a few milliseconds."""

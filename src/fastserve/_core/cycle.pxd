@@ -12,6 +12,7 @@ cdef class Cycle(Owner):
     cdef object context  # the contextvars.Context of the application
     cdef Task task  # while it goes on after its first step
     cdef int stage  # which message send() takes next
+    cdef bint expect_continue  # the client waits for 100 (Continue)
     cdef bint started  # the application has been called
     cdef bint gone  # nobody reads the response
     cdef object pieces  # body that receive() has not returned: None, bytes, or a list of bytes
@@ -24,8 +25,8 @@ cdef class Cycle(Owner):
     cdef dict next_message(self)  # None where receive() has to wait
     cdef dict body_message(self)
     cdef int take(self, message) except -1
-    cdef int take_start(self, message) except -1
-    cdef int take_body(self, message) except -1
+    cdef int take_start(self, dict message) except -1
+    cdef int take_body(self, dict message) except -1
     cdef object wait_in(self, list waiting)
     cdef int end_without_response(self) except -1
     cdef bint is_quiet(self, exception) except -1
@@ -37,7 +38,8 @@ cdef class Receive(Awaitable):
 
 cdef class Send(Awaitable):
     cdef Cycle cycle
-    cdef object message  # None once it has been taken
+    cdef object message
+    cdef bint taken  # by the cycle
 
 
 cdef Cycle make_cycle(Worker worker, Stream stream, dict scope)

@@ -21,8 +21,15 @@ from .handler cimport Stream
 from .task cimport PENDING, Owner, Task, start
 from .worker cimport Worker
 
-cdef extern from "Python.h":
-    object PyContext_CopyCurrent()
+cdef extern from *:
+    """
+    /* What looking up a method on an instance comes to, without the look-up. */
+    static CYTHON_INLINE PyObject *fastserve_bind(PyObject *method, PyObject *self) {
+        return PyCFunction_NewEx(((PyMethodDescrObject *)method)->d_method, self, NULL);
+    }
+    """
+    object bind "fastserve_bind"(object method, object self)
+    object PyContext_Copy(object context)
     object PyContext_New()
 
 cdef enum:
@@ -38,7 +45,7 @@ cdef Cycle make_cycle(Worker worker, Stream stream, dict scope):
     cycle.worker = worker
     cycle.stream = stream
     cycle.scope = scope
-    cycle.context = PyContext_New() if worker.settings.reset_contextvars else PyContext_CopyCurrent()
+    cycle.context = PyContext_New() if worker.settings.reset_contextvars else PyContext_Copy(worker.context)
     worker.active += 1
     worker.total_requests += 1
     return cycle
@@ -47,8 +54,6 @@ cdef Cycle make_cycle(Worker worker, Stream stream, dict scope):
 cdef class Cycle(Owner):
     def __cinit__(self):
         live_counts.cycle += 1
-        self.receiving = []
-        self.sending = []
 
     def __dealloc__(self):
         live_counts.cycle -= 1
@@ -59,9 +64,9 @@ cdef class Cycle(Owner):
         self.started = True
         try:
             if worker.app_is_coroutine_function:
-                coro = worker.app(self.scope, self.receive, self.send)
+                coro = worker.app(self.scope, bind(receive_method, self), bind(send_method, self))
             else:
-                coro = call(worker.app, self.scope, self.receive, self.send)
+                coro = call(worker.app, self.scope, bind(receive_method, self), bind(send_method, self))
             task = start(coro, worker.loop, self.context, worker.turn, self)
         except BaseException as exception:
             # Not from inside the application: it could not even be called.
@@ -89,6 +94,9 @@ cdef class Cycle(Owner):
     cdef dict next_message(self):
         if self.stage == COMPLETE:
             return {"type": "http.disconnect"}
+        if self.expect_continue and self.stream is not None:
+            self.expect_continue = False
+            self.stream.send_continue()
         if self.pieces is not None or self.body_ended and not self.body_taken:
             return self.body_message()
         if self.gone:
@@ -111,15 +119,16 @@ cdef class Cycle(Owner):
         return {"type": "http.request", "body": body, "more_body": not self.body_ended}
 
     cdef int take(self, message) except -1:
+        cdef dict fields = <dict>message if type(message) is dict else dict(message)
         if self.stage == COMPLETE:
             raise RuntimeError(
-                f"Unexpected ASGI message '{message['type']}' sent, after response already completed."
+                f"Unexpected ASGI message '{fields['type']}' sent, after response already completed."
             )
         if self.stream is None:
             raise ClientDisconnected("the client is gone")
-        return self.take_start(message) if self.stage == EXPECT_START else self.take_body(message)
+        return self.take_start(fields) if self.stage == EXPECT_START else self.take_body(fields)
 
-    cdef int take_start(self, message) except -1:
+    cdef int take_start(self, dict message) except -1:
         kind = message["type"]
         if kind != "http.response.start":
             raise RuntimeError(f"Expected ASGI message 'http.response.start', but got '{kind}'.")
@@ -127,7 +136,7 @@ cdef class Cycle(Owner):
         self.stage = EXPECT_BODY
         return 0
 
-    cdef int take_body(self, message) except -1:
+    cdef int take_body(self, dict message) except -1:
         cdef bint more
         kind = message["type"]
         if kind != "http.response.body":
@@ -223,17 +232,21 @@ cdef class Cycle(Owner):
         """Whether this is how an application ends that notices that its client is gone, or that is cancelled."""
         if isinstance(exception, CancelledError):
             return True
-        if not self.gone and self.stream is not None:
-            return False
-        return only_disconnects(exception)
+        return (self.gone or self.stream is None or self.stream.broken()) and only_disconnects(exception)
 
 
 cdef int wake(list waiting) except -1:
-    while waiting:
-        future = waiting.pop()
-        if not future.done():
-            future.set_result(None)
+    if waiting:  # None where nobody ever waited
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+        waiting.clear()
     return 0
+
+
+# Method descriptors, whose C methods bind() needs.
+cdef object receive_method = Cycle.__dict__["receive"]
+cdef object send_method = Cycle.__dict__["send"]
 
 
 cdef bint only_disconnects(exception) except -1:
@@ -245,9 +258,8 @@ cdef bint only_disconnects(exception) except -1:
             if not only_disconnects(one):
                 return False
         return True
-    # A framework's own exception of that meaning, raised from ours (Starlette's ClientDisconnect).
-    cause = exception.__cause__ or exception.__context__
-    return type(exception).__name__.startswith("ClientDisconnect") and isinstance(cause, ClientDisconnected)
+    # A framework's own exception of that meaning (Starlette's ClientDisconnect).
+    return type(exception).__name__ == "ClientDisconnect"
 
 
 cdef class Receive(Awaitable):
@@ -258,6 +270,8 @@ cdef class Receive(Awaitable):
         message = cycle.next_message()
         if message is not None:
             return message
+        if cycle.receiving is None:
+            cycle.receiving = []
         self.future = cycle.wait_in(cycle.receiving)
         return WAIT
 
@@ -267,13 +281,15 @@ cdef class Send(Awaitable):
 
     cdef object poll(self):
         cdef Cycle cycle = self.cycle
-        message = self.message
-        if message is not None:
-            self.message = None
+        if not self.taken:
+            self.taken = True
+            message, self.message = self.message, None
             cycle.take(message)
         elif cycle.stream is None and cycle.stage != COMPLETE:
             raise ClientDisconnected("the client is gone")
         if cycle.stage == COMPLETE or cycle.stream is None or not cycle.stream.must_wait():
             return None
+        if cycle.sending is None:
+            cycle.sending = []
         self.future = cycle.wait_in(cycle.sending)
         return WAIT

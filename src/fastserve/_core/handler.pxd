@@ -14,11 +14,13 @@ cdef class Exchange(Runnable):
 
 cdef class Stream(Timed):
     """Where an exchange puts its response; its verbs in the order in which they are used."""
+    cdef int send_continue(self) except -1  # the application asks for a body that the client may hold back
     cdef int want_body(self) except -1  # the application waits for the request's body
     cdef int took_body(self, Py_ssize_t left) except -1  # it took all but `left` bytes of what had come
     cdef int respond(self, status, headers) except -1  # raises TypeError, ValueError; nothing is written yet
     cdef int body(self, bytes data, bint more) except -1  # raises RuntimeError, ClientDisconnected
     cdef bint must_wait(self) noexcept  # the client does not read: send() has to wait for writable()
+    cdef bint broken(self) noexcept  # writing has failed
     cdef int abandon(self) except -1  # the application will not complete: 500, or break off
 
 

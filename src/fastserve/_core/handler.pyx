@@ -19,6 +19,9 @@ cdef class Exchange(Runnable):
 
 
 cdef class Stream(Timed):
+    cdef int send_continue(self) except -1:
+        return 0
+
     cdef int want_body(self) except -1:
         return 0
 
@@ -32,6 +35,9 @@ cdef class Stream(Timed):
         return 0
 
     cdef bint must_wait(self) noexcept:
+        return False
+
+    cdef bint broken(self) noexcept:
         return False
 
     cdef int abandon(self) except -1:

@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 from .buffer cimport Buffer
 from .clock cimport DATE_SIZE, Clock
 from .names cimport LOWER
-from .rules cimport equals
+from .rules cimport equals, has_member
 from .settings cimport Settings
 
 cdef list STATUS_LINES = [None] * 1000
@@ -116,10 +116,9 @@ cdef bint is_servers_own(HeadFacts* facts, const char* name, Py_ssize_t name_siz
     elif name_size == 17 and equals(name, 17, b"transfer-encoding", 17):
         return True
     elif name_size == 10 and equals(name, 10, b"connection", 10):
-        if equals(value, value_size, b"close", 5):
-            facts.close = True
-            return True
-        return equals(value, value_size, b"keep-alive", 10)
+        facts.close = facts.close or has_member(value, value_size, b"close", 5)
+        # Other members are the application's own, such as `upgrade` with a 426.
+        return equals(value, value_size, b"close", 5) or equals(value, value_size, b"keep-alive", 10)
     return False
 
 

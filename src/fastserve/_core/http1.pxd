@@ -1,4 +1,6 @@
 """The state machine of an HTTP/1 connection."""
+from libc.stdint cimport uint64_t
+
 from .cycle cimport Cycle
 from .handler cimport Handler
 from .head cimport HeadFacts
@@ -28,6 +30,8 @@ cdef class Http1(Handler):
     # The request under way.
     cdef bint is_head  # its method is HEAD
     cdef bint is_http10
+    cdef uint64_t content_length  # of its body, 0 where that is not known
+    cdef bint client_closes  # it asked for the connection to be closed
     cdef bint expect_continue  # the client waits for 100 (Continue)
     # Its response.
     cdef HeadFacts facts
@@ -53,7 +57,7 @@ cdef class Http1(Handler):
     cdef int log_access(self, dict scope, int status) except -1
     cdef int detach(self) except -1
     cdef int close(self) except -1
-    cdef Peers find_peers(self)
+    cdef bint pipelining_is_possible(self) noexcept
 
 
 cdef class Refusal(Runnable):

@@ -42,7 +42,8 @@ from .head cimport (
 )
 from .llhttp cimport HTTP_HEAD
 from .parser cimport BODY as FOUND_BODY, DONE as FOUND_DONE, FAULT, HEAD as FOUND_HEAD, NEED_MORE, Parser
-from .scope cimport Peers, http_scope
+from .request cimport Request
+from .scope cimport Peers, http_scope, peers_of
 from .turn cimport Runnable
 from .worker cimport Worker
 from .writer cimport Writer
@@ -117,26 +118,29 @@ cdef class Http1(Handler):
     cdef int begin(self) except -1:
         """A head is complete: make its exchange."""
         cdef Worker worker = self.worker
-        cdef Parser parser = self.parser
+        cdef Request request = self.parser.request
         cdef Py_ssize_t limit = worker.settings.limit_concurrency
         stop(self)
         if self.peers is None:
-            self.peers = self.find_peers()
+            self.peers = peers_of(self.transport)
             self.address = address_text(self.peers.client)
-        self.reading = BODY if parser.has_body() else DONE
+        self.reading = BODY if request.has_body() else DONE
         self.writing = INIT
-        self.keep_alive = parser.keep_alive
-        self.is_head = parser.method == HTTP_HEAD
-        self.is_http10 = parser.minor == 0
-        self.expect_continue = parser.expect_continue
+        self.keep_alive = request.keep_alive
+        self.is_head = request.method == HTTP_HEAD
+        self.is_http10 = request.minor == 0
+        self.expect_continue = request.expect_continue and request.has_body()
+        self.client_closes = not request.keep_alive
         self.discarded = 0
-        scope = http_scope(parser, self.peers, worker.settings, worker.state)
-        parser.release_head()
+        self.content_length = request.content_length
+        scope = http_scope(request, self.peers, worker.settings, worker.state)
+        self.parser.release_head()
         if limit and (len(worker.connections) >= limit or worker.active >= limit):
             worker.log(WARNING, "Exceeded concurrency limit.")
             self.log_access(scope, 503)
             return self.answer(503, RETRY_AFTER)
         self.cycle = make_cycle(worker, self, scope)
+        self.cycle.expect_continue = self.expect_continue
         return worker.turn.submit(self.cycle)
 
     cdef int deliver(self, bytes data) except -1:
@@ -272,11 +276,13 @@ cdef class Http1(Handler):
         return 0
 
     cdef int close(self) except -1:
-        """Close after what is written; while the client may still be sending, only its reading side at first.
+        """Close after what is written; while the client may still be sending, only the writing side at first.
 
         A close with unread input resets the connection, and the client would lose the answer (RFC 9112 section 9.6).
         """
-        cdef bint linger = not self.eof_seen and (self.reading in (HEAD, BODY, CLOSED) or self.tail is not None)
+        cdef bint linger = not self.eof_seen and (
+            self.reading in (HEAD, BODY, CLOSED) or self.tail is not None or self.pipelining_is_possible()
+        )
         if self.writing == CLOSED:
             return 0
         self.reading = self.writing = CLOSED
@@ -290,6 +296,10 @@ cdef class Http1(Handler):
         self.writer.end()
         self.worker.clock.start(self, LINGER)
         return 0
+
+    cdef bint pipelining_is_possible(self) noexcept:
+        """Whether requests may be on their way behind the one that was just answered."""
+        return self.reading == DONE and not self.client_closes
 
     cdef void expired(self, int kind) noexcept:
         if kind == LINGER:
@@ -312,15 +322,12 @@ cdef class Http1(Handler):
 
     # The response
 
-    cdef int want_body(self) except -1:
-        """RFC 9110 section 10.1.1: 100 (Continue) when the application asks for a body that is held back."""
+    cdef int send_continue(self) except -1:
+        """RFC 9110 section 10.1.1: 100 (Continue), unless the final response went first."""
         cdef Writer writer = self.writer
         cdef bytes held
-        self.worker.clock.start(self, REQUEST_BODY)
-        if not self.expect_continue or self.eof_seen:
-            return 0
         self.expect_continue = False
-        if self.parser.body_total or self.writing not in (INIT, HEAD):
+        if self.writing not in (INIT, HEAD) or writer.broken:
             return 0
         held = writer.output().data[writer.committed:writer.output().size]
         writer.buffer.size = writer.committed
@@ -330,11 +337,19 @@ cdef class Http1(Handler):
             writer.output().append_bytes(held)
         return 0
 
+    cdef int want_body(self) except -1:
+        if not self.eof_seen:
+            self.worker.clock.start(self, REQUEST_BODY)
+        return 0
+
     cdef int took_body(self, Py_ssize_t left) except -1:
         return self.resume_reading()
 
     cdef bint must_wait(self) noexcept:
         return self.writer.paused and not self.writer.broken
+
+    cdef bint broken(self) noexcept:
+        return self.writer.broken
 
     cdef int respond(self, status, headers) except -1:
         if self.writer.broken:
@@ -382,7 +397,7 @@ cdef class Http1(Handler):
         if (
             not self.no_body and length < 0 and self.is_http10
             or status < 200
-            or self.expect_continue and self.reading == BODY and not self.parser.body_total
+            or self.expect_continue
             or self.facts.close
             or self.worker.draining
         ):
@@ -433,7 +448,7 @@ cdef class Http1(Handler):
         if not self.keep_alive or self.worker.draining:
             return self.close()
         if self.reading == BODY:
-            if self.eof_seen or self.parser.content_length > self.parser.body_total + DISCARD:
+            if self.eof_seen or self.content_length > self.parser.body_total + DISCARD:
                 return self.close()
             self.resume_reading()
             self.worker.clock.start(self, REQUEST_BODY)
@@ -450,6 +465,8 @@ cdef class Http1(Handler):
         scope = self.cycle.scope if self.cycle is not None else None
         self.detach()
         if self.writing == INIT or self.writing == HEAD:
+            if self.eof_seen and self.reading == BODY:
+                return self.answer(400, b"")  # the client never sent all of its request (RFC 9112 section 8)
             if scope is not None:
                 self.log_access(scope, 500)
             return self.answer(500, b"")
@@ -464,11 +481,6 @@ cdef class Http1(Handler):
             self.worker.turn.hold_last()
         return 0
 
-    cdef Peers find_peers(self):
-        info = self.transport.get_extra_info
-        scheme = "https" if info("sslcontext") is not None else "http"
-        return Peers(address_of(info("peername"), False), address_of(info("sockname"), True), scheme)
-
 
 cdef int check_length(long long remaining, Py_ssize_t size, bint more) except -1:
     if size > remaining:
@@ -476,12 +488,3 @@ cdef int check_length(long long remaining, Py_ssize_t size, bint more) except -1
     if not more and size < remaining:
         raise RuntimeError("Response content shorter than Content-Length")
     return 0
-
-
-cdef object address_of(name, bint own):
-    """An address as the scope has it: (host, port), for the server on a UNIX socket (path, None), or None."""
-    if isinstance(name, tuple) and len(name) >= 2:
-        return (str(name[0]), int(name[1]))
-    if own and name and isinstance(name, (str, bytes)):
-        return (name if isinstance(name, str) else name.decode("utf-8", "surrogateescape"), None)
-    return None

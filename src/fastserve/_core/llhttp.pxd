@@ -45,7 +45,6 @@ cdef extern from "llhttp.h":
     ctypedef int (*llhttp_cb)(llhttp_t*) noexcept
 
     ctypedef struct llhttp_settings_t:
-        llhttp_cb on_message_begin
         llhttp_data_cb on_url
         llhttp_data_cb on_header_field
         llhttp_data_cb on_header_value
@@ -57,7 +56,7 @@ cdef extern from "llhttp.h":
         llhttp_cb on_version_complete
         llhttp_cb on_header_field_complete
         llhttp_cb on_header_value_complete
-        llhttp_cb on_chunk_header
+        llhttp_cb on_chunk_extension_value_complete
         llhttp_cb on_chunk_complete
 
     void llhttp_settings_init(llhttp_settings_t* settings)

@@ -2,40 +2,23 @@
 from libc.stdint cimport uint64_t
 
 from .llhttp cimport llhttp_t
+from .request cimport Request
 from .settings cimport Settings
 
 
 cdef enum:
     # What Parser.next() found; DONE can come with HEAD (no body) or BODY.
     NEED_MORE = 0  # all input is used up
-    HEAD = 1  # a request's head is complete: its fields are valid until the next call
+    HEAD = 1  # a head is complete: `request` is valid until the next call
     BODY = 2  # body_data and body_size are a piece of body, inside the input
     DONE = 4  # the request is complete
     FAULT = 8  # after the BODY that may come with it; status and reason say what is wrong; nothing more can be parsed
 
 
-cdef struct Span:
-    # Bytes of a head, counted from its first.
-    Py_ssize_t start
-    Py_ssize_t size
-
-
-cdef struct Field:
-    Span name
-    Span value
-    int known  # index in the table of names, or UNKNOWN
-
-
-cdef class Fields:
-    """Room for the fields of one head; a parser has it from the first byte of a head until its scope is built."""
-    cdef Field* items
-    cdef Py_ssize_t capacity
-
-
 cdef class Parser:
     cdef llhttp_t llhttp
     cdef Settings settings
-    cdef Fields fields  # None while no head is being read
+    cdef Request request  # the newest head, None when it was released
     cdef const char* chunk  # first byte of the input that belongs to the head being read
     cdef char* saved  # the head's bytes from earlier inputs, owned; NULL when it came in one
     cdef Py_ssize_t saved_size
@@ -47,23 +30,10 @@ cdef class Parser:
     cdef bint paused_at_end  # the request was complete when llhttp paused last
     cdef bint failed
     cdef Py_ssize_t dropped  # bytes of chunk extensions and trailers, which are read and dropped
+    cdef Py_ssize_t extension_value_size
     cdef uint64_t body_total  # bytes of body so far
     cdef char trailer_name[32]
     cdef Py_ssize_t trailer_name_size
-    # The request, from HEAD on.
-    cdef const char* head  # where its spans count from
-    cdef int method  # llhttp's number
-    cdef int minor  # of HTTP/1.x
-    cdef Py_ssize_t count  # of fields
-    cdef Span target
-    cdef Span path  # the target's, still encoded
-    cdef Span query  # without "?"
-    cdef bint escaped  # the path has a "%"
-    cdef bint keep_alive  # what the client asks for
-    cdef bint chunked
-    cdef uint64_t content_length  # 0 where there is none
-    cdef bint expect_continue
-    cdef bint upgrade  # `Connection: upgrade` with an Upgrade field
     # With BODY.
     cdef const char* body_data
     cdef Py_ssize_t body_size
@@ -73,17 +43,11 @@ cdef class Parser:
 
     cdef int next(self, const char** position, const char* end) except -1
     cdef void release_head(self) noexcept  # the head's fields are not needed any more
-    cdef bint has_body(self) noexcept
 
     cdef void restart(self) noexcept
     cdef int begin_head(self, const char* position) except -1
     cdef int save(self, const char* end) except -1
     cdef int finish_head(self, const char* end) except -1
-    cdef int check_request_line(self) noexcept
-    cdef int check_target(self) noexcept
-    cdef int check_fields(self) noexcept
-    cdef int check_host(self, Field* host, int hosts) noexcept
-    cdef void find_query(self, Py_ssize_t start) noexcept
     cdef int fault(self, int status, const char* reason) noexcept
     cdef int translate(self, int error, const char** position, const char* end) except -1
     cdef int end_unknown_method(self, const char** position, const char* end) noexcept

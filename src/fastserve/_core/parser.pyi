@@ -3,9 +3,6 @@ from typing import Any
 
 from .settings import Settings
 
-class Fields:
-    def __init__(self, capacity: int) -> None: ...
-
 class Parser:
     def __init__(self, settings: Settings) -> None: ...
 

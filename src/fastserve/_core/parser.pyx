@@ -8,8 +8,8 @@ in `saved` and the spans stay true.
 The outcome depends on the bytes alone, not on how they were cut into inputs; so a fault that needs more bytes to be
 told from another one (an unknown method from noise) waits for them.
 """
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset, strlen, strncmp
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memset, strncmp
 
 from .llhttp cimport (
     F_CHUNKED,
@@ -25,8 +25,6 @@ from .llhttp cimport (
     HPE_OK,
     HPE_PAUSED,
     HPE_USER,
-    HTTP_CONNECT,
-    HTTP_OPTIONS,
     HTTP_QUERY,
     HTTP_REQUEST,
     llhttp_execute,
@@ -39,17 +37,16 @@ from .llhttp cimport (
     llhttp_settings_t,
     llhttp_t,
 )
-from .names cimport CONTENT_LENGTH, EXPECT, HOST, LOWER, TRANSFER_ENCODING, UNKNOWN, lookup
-from .rules cimport equals, forbidden_trailer, same_authority, transfer_coding, valid_host
+from .names cimport LOWER, TRANSFER_ENCODING, lookup
+from .request cimport Field, Request, give_request, take_request
+from .rules cimport forbidden_trailer, transfer_coding
 from .settings cimport Settings
 
 cdef llhttp_settings_t callbacks
-cdef list spare_fields = []
 cdef list METHOD_NAMES = []
 
 cdef enum:
     VERSION_SIZE = 9  # " HTTP/1.1"
-    SPARE_FIELDS = 16
 
 
 cdef inline Parser parser_of(llhttp_t* llhttp):
@@ -59,9 +56,9 @@ cdef inline Parser parser_of(llhttp_t* llhttp):
 cdef int on_url(llhttp_t* llhttp, const char* at, size_t size) noexcept:
     cdef Parser self = parser_of(llhttp)
     cdef Py_ssize_t start = self.saved_size + (at - self.chunk)
-    if self.target.size == 0:
-        self.target.start = start
-    self.target.size += size
+    if self.request.target.size == 0:
+        self.request.target.start = start
+    self.request.target.size += size
     if start + <Py_ssize_t>size + VERSION_SIZE > self.settings.limit_request_line:
         return self.fault(414, b"request line over the limit")
     return 0
@@ -100,7 +97,7 @@ cdef int on_header_value_complete(llhttp_t* llhttp) noexcept:
 
 cdef int on_headers_complete(llhttp_t* llhttp) noexcept:
     # An upgrade is the connection's decision: until it has been made, what follows is a message like any other.
-    parser_of(llhttp).upgrade = llhttp.upgrade
+    parser_of(llhttp).request.upgrade = llhttp.upgrade
     llhttp.upgrade = 0
     return HPE_PAUSED
 
@@ -122,8 +119,21 @@ cdef int on_chunk_complete(llhttp_t* llhttp) noexcept:
     return HPE_PAUSED if parser_of(llhttp).body_size else 0
 
 
-cdef int on_chunk_extension(llhttp_t* llhttp, const char* at, size_t size) noexcept:
+cdef int on_chunk_extension_name(llhttp_t* llhttp, const char* at, size_t size) noexcept:
+    parser_of(llhttp).extension_value_size = 0
     return parser_of(llhttp).drop(size)
+
+
+cdef int on_chunk_extension_value(llhttp_t* llhttp, const char* at, size_t size) noexcept:
+    cdef Parser self = parser_of(llhttp)
+    self.extension_value_size += size
+    return self.drop(size)
+
+
+cdef int on_chunk_extension_value_complete(llhttp_t* llhttp) noexcept:
+    if parser_of(llhttp).extension_value_size == 0:
+        return parser_of(llhttp).fault(400, b"chunk extension with an empty value")
+    return 0
 
 
 cdef int on_message_complete(llhttp_t* llhttp) noexcept:
@@ -141,8 +151,9 @@ callbacks.on_header_value_complete = on_header_value_complete
 callbacks.on_headers_complete = on_headers_complete
 callbacks.on_body = on_body
 callbacks.on_chunk_complete = on_chunk_complete
-callbacks.on_chunk_extension_name = on_chunk_extension
-callbacks.on_chunk_extension_value = on_chunk_extension
+callbacks.on_chunk_extension_name = on_chunk_extension_name
+callbacks.on_chunk_extension_value = on_chunk_extension_value
+callbacks.on_chunk_extension_value_complete = on_chunk_extension_value_complete
 callbacks.on_message_complete = on_message_complete
 
 
@@ -152,17 +163,6 @@ for number in range(HTTP_QUERY + 1):
 
 cdef str method_name(int method):
     return METHOD_NAMES[method]
-
-
-cdef class Fields:
-    def __cinit__(self, Py_ssize_t capacity):
-        self.items = <Field*>malloc(capacity * sizeof(Field))
-        if self.items == NULL:
-            raise MemoryError
-        self.capacity = capacity
-
-    def __dealloc__(self):
-        free(self.items)
 
 
 cdef class Parser:
@@ -211,7 +211,7 @@ cdef class Parser:
             return BODY
         if self.finish_head(position[0]):
             return FAULT
-        if not self.has_body():
+        if not self.request.has_body():
             self.restart()
             return HEAD | DONE
         llhttp_resume(&self.llhttp)
@@ -224,30 +224,19 @@ cdef class Parser:
         self.llhttp.data = <void*>self
 
     cdef void release_head(self) noexcept:
-        if self.fields is not None:
-            if len(spare_fields) < SPARE_FIELDS:
-                spare_fields.append(self.fields)
-            self.fields = None
+        if self.request is not None:
+            give_request(self.request)
+            self.request = None
         free(self.saved)
         self.saved = NULL
         self.saved_size = self.saved_capacity = 0
 
-    cdef bint has_body(self) noexcept:
-        return self.chunked or self.content_length > 0
-
     cdef int begin_head(self, const char* position) except -1:
         self.release_head()
-        while spare_fields and self.fields is None:
-            self.fields = spare_fields.pop()
-            if self.fields.capacity < self.settings.limit_request_fields:
-                self.fields = None
-        if self.fields is None:
-            self.fields = Fields(self.settings.limit_request_fields)
+        self.request = take_request(self.settings.limit_request_fields)
         self.chunk = position
         self.in_head = True
         self.in_field = False
-        self.count = 0
-        self.target.size = 0
         self.body_total = 0
         self.dropped = 0
         self.trailer_name_size = 0
@@ -262,7 +251,7 @@ cdef class Parser:
         if needed > self.settings.limit_request_head:
             return self.fault(431, b"request head over the limit")
         # A target and the version are still to come.
-        if self.target.size == 0 and needed + 1 + VERSION_SIZE > self.settings.limit_request_line:
+        if self.request.target.size == 0 and needed + 1 + VERSION_SIZE > self.settings.limit_request_line:
             return self.fault(414, b"request line over the limit")
         while capacity < needed:
             capacity *= 2
@@ -278,129 +267,28 @@ cdef class Parser:
 
     cdef int finish_head(self, const char* end) except -1:
         """Put the complete head together and check it; return nonzero after a fault."""
+        cdef Request request = self.request
+        cdef int flags = self.llhttp.flags
         if self.saved_size:
             if self.save(end):
                 return 1
-            self.head = self.saved
+            request.head = self.saved
         else:
-            self.head = self.chunk
+            request.head = self.chunk
             if end - self.chunk > self.settings.limit_request_head:
                 return self.fault(431, b"request head over the limit")
         self.in_head = False
-        self.method = self.llhttp.method
-        self.minor = self.llhttp.http_minor
-        self.chunked = self.llhttp.flags & F_CHUNKED
-        self.content_length = self.llhttp.content_length if self.llhttp.flags & F_CONTENT_LENGTH else 0
-        self.keep_alive = not self.llhttp.flags & F_CONNECTION_CLOSE and (
-            self.minor == 1 or self.llhttp.flags & F_CONNECTION_KEEP_ALIVE
+        request.method = self.llhttp.method
+        request.method_name = llhttp_method_name(<llhttp_method_t>self.llhttp.method)
+        request.minor = self.llhttp.http_minor
+        request.chunked = flags & F_CHUNKED
+        request.content_length = self.llhttp.content_length if flags & F_CONTENT_LENGTH else 0
+        request.keep_alive = not flags & F_CONNECTION_CLOSE and (
+            request.minor == 1 or flags & F_CONNECTION_KEEP_ALIVE
         )
-        self.upgrade = self.upgrade and self.llhttp.flags & F_UPGRADE and self.llhttp.flags & F_CONNECTION_UPGRADE
-        return self.check_request_line() or self.check_target() or self.check_fields()
-
-    cdef int check_request_line(self) noexcept:
-        """Exactly one space around the target (RFC 9112 section 3)."""
-        cdef const char* name = llhttp_method_name(<llhttp_method_t>self.method)
-        cdef Py_ssize_t at = 0, size = strlen(name)
-        if self.method == HTTP_CONNECT:
-            return self.fault(501, b"CONNECT is not served")
-        while self.head[at] in (c"\r", c"\n"):
-            at += 1
-        if self.target.start != at + size + 1 or self.head[self.target.start + self.target.size + 1] != c"H":
-            return self.fault(400, b"malformed request line")
-        return 0
-
-    cdef int check_target(self) noexcept:
-        """The forms of RFC 9112 section 3.2, all in visible ASCII."""
-        cdef const char* target = self.head + self.target.start
-        cdef Py_ssize_t size = self.target.size, at
-        for at in range(size):
-            if not c"!" <= target[at] <= c"~" or target[at] == c"#":
-                return self.fault(400, b"character that a request target cannot have")
-        if target[0] == c"/":
-            self.find_query(self.target.start)
-            return 0
-        if size == 1 and target[0] == c"*":
-            if self.method != HTTP_OPTIONS:
-                return self.fault(400, b"asterisk-form without OPTIONS")
-            self.path = self.target
-            self.query.size = 0
-            self.escaped = False
-            return 0
-        at = 7 if size > 7 and equals_scheme(target, b"http", 4) else 0
-        if at == 0 and size > 8 and equals_scheme(target, b"https", 5):
-            at = 8
-        if at == 0:
-            return self.fault(400, b"malformed request target")
-        while at < size and target[at] not in (c"/", c"?"):
-            at += 1
-        self.find_query(self.target.start + at)
-        return 0
-
-    cdef void find_query(self, Py_ssize_t start) noexcept:
-        cdef Py_ssize_t end = self.target.start + self.target.size, at = start
-        self.escaped = False
-        self.path.start = start
-        while at < end and self.head[at] != c"?":
-            if self.head[at] == c"%":
-                self.escaped = True
-            at += 1
-        self.path.size = at - start
-        self.query.start = at + 1
-        self.query.size = end - at - 1 if at < end else 0
-
-    cdef int check_fields(self) noexcept:
-        cdef Py_ssize_t index
-        cdef Field* field
-        cdef Field* host = NULL
-        cdef int hosts = 0, codings = 0, coding = 0
-        self.expect_continue = False
-        for index in range(self.count):
-            field = &self.fields.items[index]
-            # llhttp leaves white space behind a value in its span (RFC 9112 section 5.1).
-            while field.value.size and self.head[field.value.start + field.value.size - 1] in (c" ", c"\t"):
-                field.value.size -= 1
-            field.known = lookup(self.head + field.name.start, field.name.size)
-            if field.known == HOST:
-                host = field
-                hosts += 1
-            elif field.known == TRANSFER_ENCODING:
-                codings += 1
-                coding = transfer_coding(self.head + field.value.start, field.value.size)
-            elif field.known == EXPECT and self.minor == 1:
-                if not equals(self.head + field.value.start, field.value.size, b"100-continue", 12):
-                    return self.fault(417, b"unknown expectation")
-                self.expect_continue = True
-        if codings:
-            if self.minor == 0 or codings > 1:
-                return self.fault(400, b"Transfer-Encoding that cannot be relied on")
-            if coding:
-                return self.fault(coding, b"transfer coding other than chunked")
-        if self.settings.limit_request_body and self.content_length > <uint64_t>self.settings.limit_request_body:
-            return self.fault(413, b"request body over the limit")
-        return self.check_host(host, hosts)
-
-    cdef int check_host(self, Field* host, int hosts) noexcept:
-        """RFC 9112 section 3.2, and a Host that agrees with the target where the target has an authority."""
-        cdef const char* target = self.head + self.target.start
-        cdef Py_ssize_t start
-        if hosts != 1:
-            if hosts > 1 or self.minor == 1:
-                return self.fault(400, b"not exactly one Host")
-        elif not valid_host(self.head + host.value.start, host.value.size):
-            return self.fault(400, b"malformed Host")
-        if target[0] in (c"/", c"*"):
-            return 0
-        start = 8 if target[4] | 0x20 == c"s" else 7
-        if not valid_host(target + start, self.path.start - self.target.start - start):
-            return self.fault(400, b"malformed authority in the request target")
-        if hosts and not same_authority(
-            target + start,
-            self.path.start - self.target.start - start,
-            self.head + host.value.start,
-            host.value.size,
-            443 if start == 8 else 80,
-        ):
-            return self.fault(400, b"Host differs from the authority of the request target")
+        request.upgrade = request.upgrade and flags & F_UPGRADE and flags & F_CONNECTION_UPGRADE
+        if request.check(self.settings):
+            return self.fault(request.status, request.reason)
         return 0
 
     cdef int fault(self, int status, const char* reason) noexcept:
@@ -420,7 +308,7 @@ cdef class Parser:
             return BODY | FAULT if self.body_size else FAULT
         if self.llhttp.reason != NULL:
             reason = self.llhttp.reason
-        if error == HPE_INVALID_METHOD and self.in_head and self.target.size == 0:
+        if error == HPE_INVALID_METHOD and self.in_head and self.request.target.size == 0:
             self.unknown_method = True
             self.saved_size += position[0] - self.chunk
             return self.end_unknown_method(position, end)
@@ -431,8 +319,8 @@ cdef class Parser:
         else:
             self.fault(400, reason)
         if error == HPE_INVALID_TRANSFER_ENCODING and self.in_head and self.save(position[0]) == 0:
-            for index in range(self.count):
-                field = &self.fields.items[index]
+            for index in range(self.request.count):
+                field = &self.request.fields[index]
                 if lookup(self.saved + field.name.start, field.name.size) == TRANSFER_ENCODING:
                     self.status = transfer_coding(self.saved + field.value.start, field.value.size) or 400
         return BODY | FAULT if self.body_size else FAULT
@@ -458,12 +346,12 @@ cdef class Parser:
         if start + size > self.settings.limit_request_head:
             return self.fault(431, b"request head over the limit")
         if not self.in_field:
-            if self.count >= self.settings.limit_request_fields:
+            if self.request.count >= self.settings.limit_request_fields:
                 return self.fault(431, b"more fields than the limit")
-            self.count += 1
+            self.request.count += 1
             self.in_field = True
-            memset(&self.fields.items[self.count - 1], 0, sizeof(Field))
-        field = &self.fields.items[self.count - 1]
+            memset(&self.request.fields[self.request.count - 1], 0, sizeof(Field))
+        field = &self.request.fields[self.request.count - 1]
         if field.name.size == 0:
             field.name.start = start
         field.name.size += size
@@ -471,7 +359,7 @@ cdef class Parser:
 
     cdef int add_value(self, const char* at, Py_ssize_t size) noexcept:
         cdef Py_ssize_t start = self.saved_size + (at - self.chunk)
-        cdef Field* field = &self.fields.items[self.count - 1]
+        cdef Field* field = &self.request.fields[self.request.count - 1]
         if start + size > self.settings.limit_request_head:
             return self.fault(431, b"request head over the limit")
         if field.value.size == 0:
@@ -494,10 +382,6 @@ cdef class Parser:
         return 0
 
 
-cdef inline bint equals_scheme(const char* target, const char* scheme, Py_ssize_t size) noexcept:
-    return equals(target, size, scheme, size) and memcmp(target + size, b"://", 3) == 0
-
-
 def parse(Settings settings, inputs):
     """Return the events that a parser finds in `inputs`, an iterable of bytes, for tests.
 
@@ -517,7 +401,7 @@ def parse(Settings settings, inputs):
         while position < end and found != FAULT:
             found = parser.next(&position, end)
             if found & HEAD:
-                events.append(head_event(parser))
+                events.append(head_event(parser.request))
             if found & BODY:
                 events.append(("body", parser.body_data[:parser.body_size]))
             if found & DONE:
@@ -528,15 +412,15 @@ def parse(Settings settings, inputs):
     return events
 
 
-cdef tuple head_event(Parser parser):
+cdef tuple head_event(Request request):
     cdef Field* field
     cdef Py_ssize_t index
     fields = []
-    for index in range(parser.count):
-        field = &parser.fields.items[index]
+    for index in range(request.count):
+        field = &request.fields[index]
         fields.append((
-            parser.head[field.name.start:field.name.start + field.name.size],
-            parser.head[field.value.start:field.value.start + field.value.size],
+            request.head[field.name.start:field.name.start + field.name.size],
+            request.head[field.value.start:field.value.start + field.value.size],
         ))
-    target = parser.head[parser.target.start:parser.target.start + parser.target.size]
-    return ("head", method_name(parser.method), target, parser.minor, fields, bool(parser.keep_alive))
+    target = request.head[request.target.start:request.target.start + request.target.size]
+    return ("head", method_name(request.method), target, request.minor, fields, bool(request.keep_alive))

@@ -14,11 +14,21 @@ cdef extern from *:
         (void)fd; (void)first; (void)first_size; (void)second; (void)second_size;
         return -1;
     }
+    static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits, long *preemptions) {
+        (void)cpu; (void)waits; (void)preemptions;
+        return 0;
+    }
     #else
     #include <errno.h>
     #include <string.h>
+    #include <sys/resource.h>
     #include <sys/socket.h>
     #include <sys/uio.h>
+    #ifdef __linux__
+    #ifndef RUSAGE_THREAD
+    #define RUSAGE_THREAD 1
+    #endif
+    #endif
     #ifndef MSG_NOSIGNAL
     #define MSG_NOSIGNAL 0
     #endif
@@ -44,6 +54,20 @@ cdef extern from *:
         message.msg_iovlen = 2;
         return fastserve_result(sendmsg(fd, &message, MSG_NOSIGNAL));
     }
+    static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits, long *preemptions) {
+    #ifdef RUSAGE_THREAD
+        struct rusage usage;
+        if (getrusage(RUSAGE_THREAD, &usage) != 0) return 0;
+        *cpu = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+             + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+        *waits = usage.ru_nvcsw;
+        *preemptions = usage.ru_nivcsw;
+        return 1;
+    #else
+        (void)cpu; (void)waits; (void)preemptions;
+        return 0;
+    #endif
+    }
     #endif
     """
     const bint FASTSERVE_DIRECT_WRITES  # false where only transports can write
@@ -51,3 +75,5 @@ cdef extern from *:
     Py_ssize_t fastserve_send(int fd, const void* data, size_t size) nogil
     Py_ssize_t fastserve_send2(int fd, const void* first, size_t first_size,
                                const void* second, size_t second_size) nogil
+    # What this thread has used and how often it waited or had to yield the processor; 0 where that is not known.
+    int fastserve_thread_usage(double* cpu, long* waits, long* preemptions) nogil

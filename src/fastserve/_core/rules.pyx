@@ -118,6 +118,24 @@ cdef bint same_authority(const char* one, Py_ssize_t one_size, const char* other
     return True
 
 
+cdef bint has_member(const char* value, Py_ssize_t size, const char* lower, Py_ssize_t lower_size) noexcept:
+    """Whether a comma-separated list has the token `lower` in any case (RFC 9110 section 5.6.1)."""
+    cdef Py_ssize_t start = 0, stop, comma
+    while start <= size:
+        comma = start
+        while comma < size and value[comma] != c",":
+            comma += 1
+        stop = comma
+        while start < stop and value[start] in (c" ", c"\t"):
+            start += 1
+        while stop > start and value[stop - 1] in (c" ", c"\t"):
+            stop -= 1
+        if equals(value + start, stop - start, lower, lower_size):
+            return True
+        start = comma + 1
+    return False
+
+
 cdef int transfer_coding(const char* value, Py_ssize_t size) noexcept:
     """Judge the value of the only Transfer-Encoding field: a lone `chunked` is all that is served (RFC 9112
     section 6.1); a list of other codings is 501 where it is well formed and ends in chunked or has none."""

@@ -1,5 +1,5 @@
 """The ASGI scope of a request."""
-from .parser cimport Parser
+from .request cimport Request
 from .settings cimport Settings
 
 
@@ -8,6 +8,8 @@ cdef class Peers:
     cdef readonly object client  # (host, port), or None
     cdef readonly object server  # (host, port), (path, None), or None
     cdef readonly str scheme  # "http" or "https"
+    cdef dict template  # of a scope
 
 
-cdef dict http_scope(Parser head, Peers peers, Settings settings, dict state)
+cdef Peers peers_of(transport)
+cdef dict http_scope(Request head, Peers peers, Settings settings, dict state)

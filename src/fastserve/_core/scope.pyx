@@ -4,7 +4,11 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 
 from .names cimport LOWER, UNKNOWN, known
-from .parser cimport HEAD, Field, Parser, method_name
+from .parser cimport HEAD, Parser, method_name
+from .request cimport Field, Request
+
+
+cdef dict ASGI = {"version": "3.0", "spec_version": "2.5"}
 
 
 cdef class Peers:
@@ -12,6 +16,36 @@ cdef class Peers:
         self.client = client
         self.server = server
         self.scheme = scheme
+        self.template = {
+            "type": "http",
+            "asgi": None,
+            "http_version": "1.1",
+            "method": None,
+            "scheme": scheme,
+            "path": None,
+            "raw_path": None,
+            "query_string": b"",
+            "root_path": "",
+            "headers": None,
+            "client": client,
+            "server": server,
+            "state": None,
+        }
+
+
+cdef Peers peers_of(transport):
+    info = transport.get_extra_info
+    scheme = "https" if info("sslcontext") is not None else "http"
+    return Peers(address_of(info("peername"), False), address_of(info("sockname"), True), scheme)
+
+
+cdef object address_of(name, bint own):
+    """An address as the scope has it: (host, port), for the server on a UNIX socket (path, None), or None."""
+    if isinstance(name, tuple) and len(name) >= 2:
+        return (str(name[0]), int(name[1]))
+    if own and name and isinstance(name, (str, bytes)):
+        return (name if isinstance(name, str) else name.decode("utf-8", "surrogateescape"), None)
+    return None
 
 
 cdef int hex_value(char digit) noexcept:
@@ -54,14 +88,14 @@ cdef bytes lowered(const char* name, Py_ssize_t size):
     return lower
 
 
-cdef list header_list(Parser head):
+cdef list header_list(Request head):
     """All fields as (name, value), names in lower case, order and duplicates as received."""
     cdef list headers = []
     cdef Py_ssize_t index
     cdef Field* field
     cdef object name
     for index in range(head.count):
-        field = &head.fields.items[index]
+        field = &head.fields[index]
         if field.known != UNKNOWN:
             name = known(field.known)
         else:
@@ -70,10 +104,11 @@ cdef list header_list(Parser head):
     return headers
 
 
-cdef dict http_scope(Parser head, Peers peers, Settings settings, dict state):
+cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
     """Build the scope of the request whose head was just parsed (ASGI HTTP 2.5)."""
     cdef str path
     cdef bytes raw_path
+    cdef dict scope
     if head.path.size == 0:  # an absolute-form target without a path (RFC 9110 section 4.2.3)
         path, raw_path = "/", b"/"
     else:
@@ -85,21 +120,21 @@ cdef dict http_scope(Parser head, Peers peers, Settings settings, dict state):
     if settings.raw_root_path:
         path = settings.root_path + path
         raw_path = settings.raw_root_path + raw_path
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.5"},
-        "http_version": "1.1" if head.minor else "1.0",
-        "method": method_name(head.method),
-        "scheme": peers.scheme,
-        "path": path,
-        "raw_path": raw_path,
-        "query_string": PyBytes_FromStringAndSize(head.head + head.query.start, head.query.size),
-        "root_path": settings.root_path,
-        "headers": header_list(head),
-        "client": peers.client,
-        "server": peers.server,
-        "state": state.copy(),
-    }
+    # Copying a dict and replacing values is cheaper than filling one.
+    scope = peers.template.copy()
+    scope["asgi"] = ASGI.copy()
+    if head.minor == 0:
+        scope["http_version"] = "1.0"
+    scope["method"] = method_name(head.method)
+    scope["path"] = path
+    scope["raw_path"] = raw_path
+    if head.query.size:
+        scope["query_string"] = PyBytes_FromStringAndSize(head.head + head.query.start, head.query.size)
+    if settings.root_path:
+        scope["root_path"] = settings.root_path
+    scope["headers"] = header_list(head)
+    scope["state"] = state.copy()
+    return scope
 
 
 def scope_of(Settings settings, bytes request, Peers peers, dict state):
@@ -107,6 +142,6 @@ def scope_of(Settings settings, bytes request, Peers peers, dict state):
     cdef Parser parser = Parser(settings)
     cdef const char* position = request
     cdef const char* end = position + len(request)
-    if parser.next(&position, end) != HEAD:
+    if not parser.next(&position, end) & HEAD:
         return None
-    return http_scope(parser, peers, settings, state)
+    return http_scope(parser.request, peers, settings, state)

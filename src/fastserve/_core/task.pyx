@@ -13,11 +13,11 @@ import contextvars
 import inspect
 import sys
 import types
-import weakref
 from asyncio import CancelledError, InvalidStateError
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
+from cpython.weakref cimport PyWeakref_NewRef
 
 from .counters cimport live_counts
 from .handler cimport Exchange
@@ -45,21 +45,27 @@ cdef object unregister_eager_task = getattr(asyncio.tasks, "_unregister_eager_ta
 # Up to 3.11 adding to this WeakSet costs a Python call and a callback; a plain weak reference in its set does not.
 cdef set task_references = None if HAS_EAGER_TASKS else asyncio.tasks._all_tasks.data
 cdef object next_task_number = asyncio.tasks._task_name_counter
-cdef object reference_to = weakref.ref
 cdef object AsyncioTask = asyncio.Task
 cdef tuple STATE_NAMES = ("PENDING", "CANCELLED", "FINISHED")
 
 
 cdef object make_current(object loop, object task):
-    """Make `task` the loop's current one, or none where it is None, and return the one before."""
+    """Make `task` the loop's current one and return the one before, or None."""
     if current_tasks is None:
         return swap_current_task(loop, task)
     previous = current_tasks.get(loop)
-    if task is not None:
-        current_tasks[loop] = task
-    elif previous is not None:
-        del current_tasks[loop]
+    current_tasks[loop] = task
     return previous
+
+
+cdef int restore_current(object loop, object previous) except -1:
+    if current_tasks is None:
+        swap_current_task(loop, previous)
+    elif previous is None:
+        del current_tasks[loop]
+    else:
+        current_tasks[loop] = previous
+    return 0
 
 
 cdef class Owner(Exchange):
@@ -133,7 +139,7 @@ cdef class Task:
         if HAS_EAGER_TASKS:
             register_eager_task(self)
         else:
-            self.registration = reference_to(self)
+            self.registration = PyWeakref_NewRef(self, None)
             task_references.add(self.registration)
         PyContext_Enter(self.context)
         try:
@@ -203,7 +209,7 @@ cdef class Task:
                 self.suspend(result)
         finally:
             exception = raised = None
-            make_current(self.loop, previous)
+            restore_current(self.loop, previous)
 
     cdef int suspend(self, object waited) except -1:
         """The coroutine yielded `waited`: go on when that is done."""

@@ -1,4 +1,6 @@
 """One turn of the event loop in three batches: reads, applications, writes."""
+from cpython.object cimport PyObject
+
 from .clock cimport Timed
 
 
@@ -13,23 +15,43 @@ cdef class Flushable(Timed):
     cdef void flush(self) noexcept
 
 
+cdef class Queue:
+    """Objects in order, in memory that is kept from turn to turn."""
+    cdef PyObject** items  # owned references
+    cdef Py_ssize_t count
+    cdef Py_ssize_t capacity
+
+    cdef int push(self, object item) except -1
+    cdef void drop_first(self, Py_ssize_t count) noexcept
+
+
+cdef struct Usage:
+    # Of the thread, at the start of a batch of applications.
+    double when
+    double cpu  # seconds
+    long waits  # for anything but the processor
+    long preemptions
+
+
 cdef class Turn:
     cdef object call_soon  # the loop's
     cdef object end  # bound method end_of_turn, made once
-    cdef list runs  # Runnables in order of arrival
-    cdef list writes  # Flushables in order of their first held byte
+    cdef Queue runs  # Runnables in order of arrival
+    cdef Queue writes  # Flushables in order of their first held byte
     cdef Flushable last  # flushed behind all others (the access log), or None
     cdef bint inside  # the core is on the stack and calls leave() before it returns to the loop
     cdef bint scheduled  # end_of_turn is in the loop's queue
     cdef bint batching  # several connections are busy: applications wait until all are read
     cdef bint write_through  # an application was slow after a send: nothing is held
     cdef int alone  # turns in a row that had one exchange
+    cdef int sample_length
     cdef int until_sample  # exchanges started at once until the next is counted in a turn
     cdef double first_held  # when the oldest held byte was sent
     cdef double last_held  # when the newest was, 0 when none was since the last check
+    cdef Usage usage
+    cdef bint measured  # `usage` is of the batch that runs now
     cdef long clean  # exchanges without a slow step that are still wanted before bytes are held again
     cdef long penalty  # what `clean` starts from at the next slow step
-    cdef long since_penalty  # exchanges since write_through ended
 
     cdef int submit(self, Runnable exchange) except -1
     cdef int hold(self, Flushable output) except -1
@@ -40,5 +62,6 @@ cdef class Turn:
     cdef void flush_all(self) noexcept
     cdef void flush_last(self) noexcept
     cdef void check(self, double now) noexcept
-    cdef void slow_step(self) noexcept
+    cdef void slow_step(self, double now) noexcept
+    cdef bint was_preempted(self, double now) noexcept
     cdef void schedule(self) noexcept

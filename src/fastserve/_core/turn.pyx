@@ -11,11 +11,18 @@ bounds          Held bytes are written once the oldest has waited HELD_SECONDS, 
                 RUN_SECONDS of applications, however many are queued.
 write_through   Held bytes must not wait for what the application computes after sending them. Each step of an
                 application is timed from its last send; when one goes on for SLOW_SECONDS, nothing is held any more,
-                until as many exchanges as the penalty says have passed without such a step. The penalty grows while
-                slow steps keep coming, so that an application that has them is soon written through for good, and a
-                process that was merely not scheduled for a moment is not.
+                until as many exchanges as the penalty says have passed without such a step. The penalty grows with
+                every such step, so that an application that has them is soon written through for good. A process that
+                was merely not scheduled for a moment is told apart by what the kernel says of the thread: it was
+                preempted, did not wait for anything, and used little processor time meanwhile.
 """
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdlib cimport free, realloc
+from libc.string cimport memmove
+
 from .clock cimport monotonic
+from .posix cimport fastserve_thread_usage
 
 cdef enum:
     SAMPLE = 16
@@ -27,6 +34,8 @@ cdef enum:
 cdef double HELD_SECONDS = 0.0005
 cdef double RUN_SECONDS = 0.005
 cdef double SLOW_SECONDS = 0.001
+# Kernels count a thread's processor time in ticks: less than a few of them is no evidence.
+cdef double SURELY_SECONDS = 0.010
 
 
 cdef class Runnable:
@@ -39,27 +48,60 @@ cdef class Flushable(Timed):
         """Write what is held; never raises."""
 
 
+cdef class Queue:
+    def __dealloc__(self):
+        self.drop_first(self.count)
+        free(self.items)
+
+    cdef int push(self, object item) except -1:
+        cdef Py_ssize_t capacity
+        cdef PyObject** items
+        if self.count == self.capacity:
+            capacity = self.capacity * 2 or 64
+            items = <PyObject**>realloc(self.items, capacity * sizeof(PyObject*))
+            if items == NULL:
+                raise MemoryError
+            self.items = items
+            self.capacity = capacity
+        Py_INCREF(item)
+        self.items[self.count] = <PyObject*>item
+        self.count += 1
+        return 0
+
+    cdef void drop_first(self, Py_ssize_t count) noexcept:
+        cdef Py_ssize_t at
+        for at in range(count):
+            Py_DECREF(<object>self.items[at])
+        self.count -= count
+        if self.count:
+            memmove(self.items, self.items + count, self.count * sizeof(PyObject*))
+
+
 cdef class Turn:
     """The run queue and the write queue of one event loop."""
 
     def __cinit__(self, loop):
         self.call_soon = loop.call_soon
-        self.runs = []
-        self.writes = []
-        self.until_sample = SAMPLE
+        self.runs = Queue()
+        self.writes = Queue()
+        self.until_sample = self.sample_length = SAMPLE
         self.penalty = FIRST_PENALTY
         self.end = self.end_of_turn
 
     cdef int submit(self, Runnable exchange) except -1:
         """Queue an exchange to be started in this turn."""
-        self.runs.append(exchange)
+        self.runs.push(exchange)
         if not self.inside:
             self.schedule()
         return 0
 
     cdef int hold(self, Flushable output) except -1:
         """Have `output` flushed with the turn's writes, or at once where nothing may be held."""
-        self.last_held = monotonic()
+        cdef double now = monotonic()
+        if self.last_held != 0 and now - self.last_held > SLOW_SECONDS:
+            self.slow_step(now)  # in the middle of a step, between two sends
+            self.flush_all()
+        self.last_held = now
         if self.write_through or not (self.batching or self.inside):
             if not self.inside:
                 self.last_held = 0  # written already, and the end of this step will not be seen
@@ -69,9 +111,9 @@ cdef class Turn:
             return 0
         if not output.queued:
             output.queued = True
-            if not self.writes:
+            if self.writes.count == 0:
                 self.first_held = self.last_held
-            self.writes.append(output)
+            self.writes.push(output)
         if not self.inside:
             self.schedule()
         return 0
@@ -79,7 +121,7 @@ cdef class Turn:
     cdef int hold_last(self) except -1:
         """Have `last` flushed behind the writes of this turn."""
         self.last.queued = True
-        if not self.inside and not self.writes:
+        if not self.inside and self.writes.count == 0:
             self.schedule()
         return 0
 
@@ -92,12 +134,14 @@ cdef class Turn:
         if self.last_held != 0:
             self.check(monotonic())
         if self.batching:
-            if self.runs or self.writes:
+            if self.runs.count or self.writes.count:
                 self.schedule()
-        elif self.runs:
+        elif self.runs.count:
             self.until_sample -= 1
             if self.until_sample <= 0:
-                self.until_sample = SAMPLE
+                # Of two lengths in turn, so that it does not always fall on the last of the connections that are read.
+                self.sample_length = 2 * SAMPLE + 1 - self.sample_length
+                self.until_sample = self.sample_length
                 self.schedule()
             elif not self.scheduled:
                 self.run_all()
@@ -107,8 +151,8 @@ cdef class Turn:
 
     def end_of_turn(self):
         """Start what was read and write what was sent, each in one batch."""
-        cdef Py_ssize_t started = len(self.runs)
-        cdef Py_ssize_t written = len(self.writes)
+        cdef Py_ssize_t started = self.runs.count
+        cdef Py_ssize_t written = self.writes.count
         self.scheduled = False
         self.inside = True
         if self.last_held != 0:
@@ -122,37 +166,40 @@ cdef class Turn:
             if self.alone >= ALONE:
                 self.batching = False
         if started:
+            self.usage.when = monotonic()
+            self.measured = fastserve_thread_usage(&self.usage.cpu, &self.usage.waits, &self.usage.preemptions)
             self.run_all()
+            self.measured = False
         self.inside = False
 
     cdef void run_all(self) noexcept:
         cdef double now = monotonic()
         cdef double until = now + RUN_SECONDS
         cdef Py_ssize_t done = 0
-        while done < len(self.runs):
-            (<Runnable>self.runs[done]).run()
+        while done < self.runs.count:
+            (<Runnable>self.runs.items[done]).run()
             done += 1
             now = monotonic()
             self.check(now)
-            if self.writes and now - self.first_held > HELD_SECONDS:
+            if self.writes.count and now - self.first_held > HELD_SECONDS:
                 self.flush_all()
             if now > until:
                 break
-        if done == len(self.runs):
-            self.runs.clear()
-        else:
-            del self.runs[:done]
+        self.runs.drop_first(done)
+        if self.runs.count:
             self.schedule()
         self.flush_all()
 
     cdef void flush_all(self) noexcept:
-        cdef list writes = self.writes
+        # Flushing one output can queue another: those are written in this batch as well.
+        cdef Py_ssize_t done = 0
         cdef Flushable output
-        if writes:
-            self.writes = []
-            for output in writes:
-                output.queued = False
-                output.flush()
+        while done < self.writes.count:
+            output = <Flushable>self.writes.items[done]
+            output.queued = False
+            output.flush()
+            done += 1
+        self.writes.drop_first(done)
         self.flush_last()
 
     cdef void flush_last(self) noexcept:
@@ -165,22 +212,34 @@ cdef class Turn:
         if self.last_held == 0:
             return
         if now - self.last_held > SLOW_SECONDS:
-            self.slow_step()
+            self.slow_step(now)
         elif self.write_through:
             self.clean -= 1
             if self.clean <= 0:
                 self.write_through = False
-                self.since_penalty = 0
-        else:
-            self.since_penalty += 1
         self.last_held = 0
 
-    cdef void slow_step(self) noexcept:
-        if not self.write_through and self.since_penalty > 100 * FIRST_PENALTY:
-            self.penalty = FIRST_PENALTY
-        self.write_through = True
-        self.clean = self.penalty
-        self.penalty = min(self.penalty * PENALTY_GROWTH, LAST_PENALTY)
+    cdef void slow_step(self, double now) noexcept:
+        if not self.measured:
+            # No evidence for or against: written through for a while, and nothing learnt.
+            self.write_through = True
+            self.clean = max(self.clean, FIRST_PENALTY)
+        elif not self.was_preempted(now):
+            self.write_through = True
+            self.clean = self.penalty
+            self.penalty = min(self.penalty * PENALTY_GROWTH, LAST_PENALTY)
+
+    cdef bint was_preempted(self, double now) noexcept:
+        """Whether the time since the last send went to another process and not to the application."""
+        cdef Usage usage
+        cdef double cpu_before = self.last_held - self.usage.when
+        if not fastserve_thread_usage(&usage.cpu, &usage.waits, &usage.preemptions):
+            return False
+        return (
+            usage.preemptions > self.usage.preemptions
+            and usage.waits == self.usage.waits
+            and usage.cpu - self.usage.cpu - cpu_before < SURELY_SECONDS
+        )
 
     cdef void schedule(self) noexcept:
         if not self.scheduled:

@@ -12,6 +12,7 @@ cdef class Worker:
     cdef readonly Clock clock
     cdef readonly Turn turn
     cdef readonly dict state  # the lifespan's, copied into each scope
+    cdef object context  # each exchange runs in a copy of this contextvars.Context
     cdef readonly object log  # Logger.log of the server's general logger
     cdef readonly object access  # AccessLog, or None
     cdef readonly set connections

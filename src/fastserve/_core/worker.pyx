@@ -1,4 +1,5 @@
 """What all connections of one event loop share."""
+import contextvars
 import inspect
 
 from .turn cimport Flushable
@@ -27,6 +28,7 @@ cdef class Worker:
         self.turn = Turn(loop)
         self.turn.last = access
         self.state = state
+        self.context = contextvars.copy_context()
         self.log = log
         self.access = access
         self.connections = set()

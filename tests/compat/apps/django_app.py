@@ -64,7 +64,7 @@ async def async_index(request: HttpRequest) -> HttpResponse:
 
 
 def meta(request: HttpRequest) -> HttpResponse:
-    plain = {key: value for key, value in request.META.items() if isinstance(value, str)}
+    plain = {key: value for key, value in request.META.items() if isinstance(value, str | int)}
     return JsonResponse(
         {
             "META": plain,
@@ -105,6 +105,10 @@ async def stream(request: HttpRequest) -> HttpResponse:
             yield f"{number}\n"
 
     return StreamingHttpResponse(lines(), content_type="text/plain")
+
+
+def stream_in_thread(request: HttpRequest) -> HttpResponse:
+    return StreamingHttpResponse((f"{number}\n" for number in range(500)), content_type="text/plain")
 
 
 async def two_halves(request: HttpRequest) -> HttpResponse:
@@ -193,6 +197,7 @@ urlpatterns: list[Any] = [
     path("json/", take_json),
     path("upload/", upload),
     path("stream/", stream),
+    path("stream/thread/", stream_in_thread),
     path("two-halves/", two_halves),
     path("sse/", sse),
     path("hang/", hang),

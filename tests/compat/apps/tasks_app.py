@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 from compat.apps.events import Crowd, Events
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 app = FastAPI()
 events = Events()
@@ -63,6 +63,17 @@ async def context_now(name: str) -> str:
     found = who.get()
     who.set(name)
     return found
+
+
+@app.post("/context-upload/{name}")
+async def context_upload(name: str, request: Request) -> int:
+    """Sets the variable before it reads, so that whatever reading sets going is set going in its context."""
+    who.set(name)
+    await asyncio.sleep(0.05)  # more comes meanwhile than a server holds for an application that does not read
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+    return size
 
 
 @app.get("/task")

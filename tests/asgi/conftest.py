@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+import support
+from core.responses import Client
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections() -> Iterator[None]:
+    """Nearly every test collects garbage: leave out what is there before the first."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def quick_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server looks ten times as often whether it should stop: most of these tests would wait for that alone."""
+    monkeypatch.setattr("fastserve.server.TICK", 0.01)
+
+
+@pytest.fixture
+def log(serve: support.Serve, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+    """Return a function that gives the server's warnings and errors so far, as "LEVEL message"."""
+    caplog.set_level(logging.WARNING, logger="fastserve")
+
+    def lines() -> list[str]:
+        return [f"{record.levelname} {record.getMessage().strip()}" for record in caplog.records]
+
+    yield lines
+    # The tracebacks hold what `serve` is about to look for.
+    for record in caplog.get_records("call"):
+        record.exc_info = None
+
+
+@pytest.fixture
+def client(serve: support.Serve) -> Callable[..., Client]:
+    """Serve an application and connect to it: client(app, **config) -> Client."""
+
+    def connect(app: object, **config: object) -> Client:
+        return Client(serve(app, **config).connect())
+
+    return connect

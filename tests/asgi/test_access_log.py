@@ -1,0 +1,140 @@
+"""The access log of a whole server, compared with what uvicorn writes."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import support
+from core.fakes import get
+from core.responses import Client
+
+APP = """
+    import logging
+
+    async def app(scope, receive, send):
+        if scope["type"] != "http":
+            return
+        if scope["path"] == "/change":
+            logging.getLogger("fastserve.access").addHandler(Printer())
+        status = 404 if scope["path"] == "/missing" else 200
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    class Printer(logging.Handler):
+        def emit(self, record):
+            print("ARGS", record.msg, record.args, flush=True)
+"""
+PATHS = ["/", "/a?b=c", "/%1b[31m%0a", "/a%20b/%C3%A4", "/missing", "/?q=%20"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "access_app.py").write_text(textwrap.dedent(APP))
+    return tmp_path
+
+
+def start(command: support.StartCommand, folder: Path, *args: str) -> support.Command:
+    return command("access_app:app", "--port", "0", "--app-dir", str(folder), *args)
+
+
+def ask_all(process: support.Command, paths: list[str]) -> None:
+    connected = Client(process.connect())
+    for path in paths:
+        connected.ask(get(path))
+    connected.close()
+
+
+def lines(process: support.Command) -> list[str]:
+    return [re.sub(r"127\.0\.0\.1:\d+", "CLIENT", line) for line in process.stdout if "HTTP/" in line]
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_lines(command: support.StartCommand, folder: Path, colours: bool) -> None:
+    process = start(command, folder, "--use-colors" if colours else "--no-use-colors")
+    ask_all(process, PATHS)
+    process.stop()
+    level = "\x1b[32mINFO\x1b[0m" if colours else "INFO"
+    expected = []
+    for path, status in [
+        ("/", "200 OK"), ("/a?b=c", "200 OK"), ("/%1B%5B31m%0A", "200 OK"), ("/a%20b/%C3%A4", "200 OK"),
+        ("/missing", "404 Not Found"), ("/?q=%20", "200 OK"),
+    ]:  # fmt: skip
+        request, result = f"GET {path} HTTP/1.1", status
+        if colours:
+            request = f"\x1b[1m{request}\x1b[0m"
+            result = f"\x1b[{32 if status.startswith('2') else 31}m{status}\x1b[0m"
+        expected.append(f'{level}:     CLIENT - "{request}" {result}')
+    assert lines(process) == expected
+
+
+def test_same_text_as_uvicorn(command: support.StartCommand, folder: Path) -> None:
+    pytest.importorskip("uvicorn")
+    ours = start(command, folder, "--no-use-colors")
+    argv = [sys.executable, "-m", "uvicorn", "access_app:app", "--port", "0", "--app-dir", str(folder)]
+    theirs = support.Command([*argv, "--no-use-colors", "--lifespan", "off"])
+    try:
+        theirs_url = theirs.wait_line(r"running on (http://\S*:\d+)")[1]
+        ask_all(ours, PATHS)
+        sock = socket.create_connection(("127.0.0.1", int(theirs_url.rpartition(":")[2])), timeout=5)
+        connected = Client(sock)
+        for path in PATHS:
+            connected.send(get(path))
+            connected.read_until(b"ok")
+        connected.close()
+        theirs.stop()
+    finally:
+        theirs.close()
+    ours.stop()
+    assert lines(ours) == lines(theirs)
+
+
+def test_real_records_from_the_moment_of_a_change(command: support.StartCommand, folder: Path) -> None:
+    process = start(command, folder, "--no-use-colors")
+    ask_all(process, ["/before", "/change", "/after?x"])
+    process.stop()
+    assert [line.split('"')[1] for line in lines(process) if line.startswith("INFO")] == [
+        "GET /before HTTP/1.1", "GET /change HTTP/1.1", "GET /after?x HTTP/1.1",
+    ]  # fmt: skip
+    records = [line for line in process.stdout if line.startswith("ARGS")]
+    assert len(records) == 2
+    assert re.fullmatch(
+        r"""ARGS %s - "%s %s HTTP/%s" %d \('127\.0\.0\.1:\d+', 'GET', '/after\?x', '1\.1', 200\)""", records[-1]
+    )
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT"])
+def test_no_line_is_lost_when_the_process_stops(command: support.StartCommand, folder: Path, how: str) -> None:
+    process = start(command, folder, "--no-use-colors")
+    clients = [Client(process.connect()) for _ in range(20)]
+    for turn in range(10):
+        for number, client in enumerate(clients):
+            client.send(get(f"/{turn}/{number}"))
+        for client in clients:
+            client.read()
+    for client in clients:
+        client.close()
+    process.stop(getattr(signal, how))
+    logged = [line.split()[4] for line in lines(process)]
+    assert sorted(logged) == sorted(f"/{turn}/{number}" for turn in range(10) for number in range(20))
+
+
+def test_switched_off(command: support.StartCommand, folder: Path) -> None:
+    process = start(command, folder, "--no-access-log")
+    ask_all(process, ["/"])
+    process.stop()
+    assert lines(process) == []
+
+
+def test_a_line_is_there_when_the_answer_is(command: support.StartCommand, folder: Path) -> None:
+    process = start(command, folder, "--no-use-colors")
+    connected = Client(process.connect())
+    for number in range(5):
+        connected.ask(get(f"/{number}"))
+        process.wait_line(rf"GET /{number} HTTP/1\.1")
+    connected.close()

@@ -1,0 +1,165 @@
+"""What a client sees of the turn of the loop: bytes that an application has sent never wait for what it does next."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import support
+from asgi.gates import Gate
+from core.fakes import get, respond
+from core.responses import Client
+
+Connect = Callable[..., Client]
+LOOPS = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+
+
+class Blocks:
+    """Blocks the loop behind its last send, until the client says that it has the answer, or for half a second."""
+
+    def __init__(self) -> None:
+        self.answered = threading.Event()
+        self.in_time: list[bool] = []
+        self.suspend = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.suspend:
+            await Gate.passed()
+        await respond(send, b"answer")
+        if scope["path"] == "/block":
+            self.in_time.append(self.answered.wait(0.5))
+            self.answered.clear()
+
+
+@LOOPS
+@pytest.mark.parametrize("others", [0, 8])
+@pytest.mark.parametrize("suspend", [False, True])
+def test_answer_does_not_wait_for_code_behind_it(serve: support.Serve, loop: str, others: int, suspend: bool) -> None:
+    """At the latest from the second request on, with one connection or many."""
+    app = Blocks()
+    app.suspend = suspend
+    server = serve(app, loop=loop)
+    clients = [Client(server.connect()) for _ in range(others)]
+    for _ in range(20):  # several busy connections, so that responses are held for a batch
+        for client in clients:
+            client.send(get())
+        for client in clients:
+            client.read()
+    blocking = Client(server.connect())
+    for _ in range(4):
+        assert blocking.ask(get("/block")).body == b"answer"
+        app.answered.set()
+        assert blocking.ask(get()).body == b"answer"
+    assert len(app.in_time) == 4
+    assert all(app.in_time[1:])
+
+
+@LOOPS
+def test_many_connections_whose_applications_all_block(serve: support.Serve, loop: str) -> None:
+    seen: dict[str, threading.Event] = {f"/{number}": threading.Event() for number in range(6)}
+    in_time: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await respond(send)
+        if scope["path"] in seen:
+            in_time.append(seen[scope["path"]].wait(0.5))
+
+    server = serve(app, loop=loop)
+    first = Client(server.connect())
+    first.ask(get("/0"))
+    seen["/0"].set()
+    first.ask(get())
+    in_time.clear()
+    clients = {path: Client(server.connect()) for path in list(seen)[1:]}
+
+    def ask(path: str) -> None:
+        clients[path].ask(get(path))
+        seen[path].set()
+
+    threads = [threading.Thread(target=ask, args=(path,)) for path in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    first.ask(get())
+    assert in_time == [True] * 5
+
+
+@LOOPS
+def test_pieces_do_not_wait_for_the_code_between_them(serve: support.Serve, loop: str) -> None:
+    received = threading.Event()
+    in_time: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        for number in range(4):
+            await send({"type": "http.response.body", "body": b"piece %d" % number, "more_body": True})
+            in_time.append(received.wait(0.5))
+            received.clear()
+        await send({"type": "http.response.body"})
+
+    connected = Client(serve(app, loop=loop).connect())
+    for _ in range(2):
+        connected.send(get())
+        for number in range(4):
+            connected.read_until(b"piece %d\r\n" % number)
+            received.set()
+        connected.read_until(b"0\r\n\r\n")
+    assert all(in_time[4:])
+
+
+@LOOPS
+def test_a_slow_application_does_not_hold_the_bytes_of_others(serve: support.Serve, loop: str) -> None:
+    """Responses that are held when a slow application starts are written before it can make them wait twice."""
+    answered = threading.Event()
+    in_time: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            in_time.append(answered.wait(0.5))
+            answered.clear()
+        await respond(send)
+
+    server = serve(app, loop=loop)
+    slow, fast = Client(server.connect()), Client(server.connect())
+    slow.ask(get())
+    for _ in range(5):
+        fast.send(get())
+        fast.read()
+        slow.send(get("/slow"))
+        answered.set()
+        slow.read()
+    assert in_time == [True] * 5
+
+
+@LOOPS
+def test_waiting_applications_do_not_hold_each_other_up(serve: support.Serve, loop: str) -> None:
+    gates = {f"/{number}": Gate() for number in range(10)}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await gates[scope["path"]].wait()
+        await respond(send, scope["path"].encode())
+
+    server = serve(app, loop=loop)
+    clients = {path: Client(server.connect()) for path in gates}
+    for path, client in clients.items():
+        client.send(get(path))
+    for path in reversed(gates):
+        gates[path].open()
+        assert clients[path].read().body == path.encode()
+
+
+@LOOPS
+def test_many_connections_at_once(serve: support.Serve, loop: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await respond(send, scope["path"].encode())
+
+    server = serve(app, loop=loop)
+    clients = [Client(server.connect()) for _ in range(64)]
+    for turn in range(10):
+        for number, client in enumerate(clients):
+            client.send(get(f"/{turn}/{number}"))
+        for number, client in enumerate(clients):
+            assert client.read().body == b"/%d/%d" % (turn, number)

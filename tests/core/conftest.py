@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from core.fakes import FakeWorker, assert_nothing_lives
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections() -> Iterator[None]:
+    """Nearly every test collects garbage: leave out what is there before the first."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def work() -> Iterator[Callable[..., FakeWorker]]:
+    """Make workers without sockets: work(app, **settings) -> FakeWorker. They must leave nothing behind."""
+    workers: list[FakeWorker] = []
+
+    def make(app: Any, **options: Any) -> FakeWorker:
+        workers.append(FakeWorker(app, **options))
+        return workers[-1]
+
+    yield make
+    while workers:
+        workers.pop().close()
+    assert_nothing_lives()

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from core.fakes import FakeWorker, get, hello
+from core.responses import read_one
+
+from fastserve._core.connection import Connection
+
+Work = Callable[..., FakeWorker]
+
+
+def test_a_worker_knows_its_connections(work: Work) -> None:
+    wire = work(hello())
+    peers = [wire.connect() for _ in range(3)]
+    assert wire.worker.connections == {peer.connection for peer in peers}
+    peers[0].lose()
+    assert len(wire.worker.connections) == 2
+
+
+def test_it_needs_a_worker() -> None:
+    with pytest.raises(TypeError):
+        Connection(None)  # type: ignore[arg-type]
+
+
+def test_abort(work: Work) -> None:
+    wire = work(hello())
+    peer = wire.connect()
+    wire.call(peer.connection.abort)
+    assert peer.transport.calls == ["abort"]
+
+
+def test_an_error_of_the_server_ends_one_connection(work: Work) -> None:
+    wire = work(hello())
+    bad, good = wire.connect(sockname=("h", "no port")), wire.connect()
+    assert bad.feed(get()) == b""
+    assert bad.transport.calls == ["abort"]
+    assert wire.messages == ["Exception in connection"]
+    wire.errors.clear()
+    assert read_one(good.feed(get())).status == 200
+
+
+def test_data_behind_the_end(work: Work) -> None:
+    wire = work(hello())
+    peer = wire.connect()
+    peer.feed(get("/", "Connection: close"))
+    wire.call(peer.connection.data_received, get())
+    assert peer.take() == b""
+    assert wire.worker.total_requests == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["data_received", "eof_received", "pause_writing", "resume_writing", "connection_lost"]
+)
+def test_it_is_a_protocol_of_asyncio(name: str) -> None:
+    assert callable(getattr(Connection, name))
+    assert callable(getattr(asyncio.Protocol, name))
+
+
+@pytest.mark.parametrize(
+    ("peername", "client"), [(("1.2.3.4", 5), ("1.2.3.4", 5)), (("::1", 5, 0, 0), ("::1", 5)), ("", None), (None, None)]
+)
+def test_addresses(work: Work, peername: Any, client: Any) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["client"])
+        await hello()(scope, receive, send)
+
+    work(app).connect(peername=peername).feed(get())
+    assert seen == [client]
+
+
+def test_scheme(work: Work) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["scheme"])
+        await hello()(scope, receive, send)
+
+    wire = work(app)
+    wire.connect().feed(get())
+    wire.connect(sslcontext=object()).feed(get())
+    assert seen == ["http", "https"]

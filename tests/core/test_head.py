@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fastserve._core.clock import Clock
+from fastserve._core.head import encode_head
+from fastserve._core.settings import Settings
+
+Headers = list[tuple[bytes, bytes]]
+BARE = Settings(server=None, date=False)
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    loop = asyncio.new_event_loop()
+    yield Clock(loop, 5, 30, 60, 60)
+    loop.close()
+
+
+def test_a_head(clock: Clock) -> None:
+    head = encode_head(Settings(), clock, 200, [(b"Content-Type", b"text/plain"), (b"X", b"")], 5)
+    assert head == (
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx: \r\ndate: " + clock.http_date() +
+        b"\r\nserver: fastserve\r\ncontent-length: 5\r\n\r\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (200, b"HTTP/1.1 200 OK"),
+        (404, b"HTTP/1.1 404 Not Found"),
+        (100, b"HTTP/1.1 100 Continue"),
+        (599, b"HTTP/1.1 599 "),
+        (999, b"HTTP/1.1 999 "),
+        (True + 199, b"HTTP/1.1 200 OK"),
+    ],
+)
+def test_status_lines(clock: Clock, status: int, line: bytes) -> None:
+    assert encode_head(BARE, clock, status, []) == line + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("status", [0, 99, 1000, -200])
+def test_status_that_no_response_has(clock: Clock, status: int) -> None:
+    with pytest.raises(ValueError, match="three digits"):
+        encode_head(BARE, clock, status, [])
+
+
+@pytest.mark.parametrize("status", ["200", None, 200.0, b"200"])
+def test_status_types(clock: Clock, status: Any) -> None:
+    with pytest.raises(TypeError, match="status"):
+        encode_head(BARE, clock, status, [])
+
+
+def test_order_and_duplicates(clock: Clock) -> None:
+    headers = [(b"b", b"1"), (b"a", b"2"), (b"Set-Cookie", b"x"), (b"set-cookie", b"y"), (b"b", b"3")]
+    assert encode_head(BARE, clock, 200, headers) == (
+        b"HTTP/1.1 200 OK\r\nb: 1\r\na: 2\r\nset-cookie: x\r\nset-cookie: y\r\nb: 3\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize("headers", [[[b"a", b"b"]], ((b"a", b"b"),), iter([(b"a", b"b")]), {b"a": b"b"}.items()])
+def test_kinds_of_iterables(clock: Clock, headers: Any) -> None:
+    assert encode_head(BARE, clock, 200, headers) == b"HTTP/1.1 200 OK\r\na: b\r\n\r\n"
+
+
+@pytest.mark.parametrize("part", [bytearray(b"a"), memoryview(b"a")])
+def test_other_kinds_of_bytes(clock: Clock, part: Any) -> None:
+    assert encode_head(BARE, clock, 200, [(part, part)]) == b"HTTP/1.1 200 OK\r\na: a\r\n\r\n"
+
+
+@pytest.mark.parametrize("pair", [("a", b"b"), (b"a", "b"), (b"a", 1), (None, b"b")])
+def test_text_is_refused(clock: Clock, pair: Any) -> None:
+    with pytest.raises(TypeError, match="bytes"):
+        encode_head(BARE, clock, 200, [pair])
+
+
+@pytest.mark.parametrize("name", [b"", b" a", b"a ", b"a:", b":path", b"a\r\nb", b"a\0", b"\xe4", b"a(", b"a\x7f"])
+def test_bad_names(clock: Clock, name: bytes) -> None:
+    with pytest.raises(ValueError, match="header cannot have"):
+        encode_head(BARE, clock, 200, [(name, b"x")])
+
+
+@pytest.mark.parametrize("value", [b"1\r\nx: 1", b"\r", b"\n", b"a\0b"])
+def test_bad_values(clock: Clock, value: bytes) -> None:
+    with pytest.raises(ValueError, match="cannot have the value"):
+        encode_head(BARE, clock, 200, [(b"a", value)])
+
+
+def test_all_values_that_are_possible(clock: Clock) -> None:
+    value = bytes(set(range(256)) - {0, 10, 13})
+    assert encode_head(BARE, clock, 200, [(b"a", value)]) == b"HTTP/1.1 200 OK\r\na: " + value + b"\r\n\r\n"
+
+
+def test_a_long_value(clock: Clock) -> None:
+    value = b"v" * 100000
+    assert encode_head(BARE, clock, 200, [(b"a", value)]) == b"HTTP/1.1 200 OK\r\na: " + value + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("headers", "length", "left"),
+    [
+        ([(b"Content-Length", b"7")], b"7", []),
+        ([(b"content-length", b"007")], b"7", []),
+        ([(b"content-length", b"7"), (b"Content-Length", b"7")], b"7", []),
+        ([(b"Transfer-Encoding", b"chunked"), (b"a", b"b")], None, [b"a: b"]),
+        ([(b"Connection", b"keep-alive")], None, []),
+        ([(b"connection", b"upgrade")], None, [b"connection: upgrade"]),
+    ],
+)
+def test_framing_fields_are_the_server_s(
+    clock: Clock, headers: Headers, length: bytes | None, left: list[bytes]
+) -> None:
+    lines = [] if length is None else [b"content-length: " + length]
+    assert encode_head(BARE, clock, 200, headers) == b"\r\n".join([b"HTTP/1.1 200 OK", *left, *lines, b"", b""])
+
+
+def test_close(clock: Clock) -> None:
+    assert encode_head(BARE, clock, 200, [(b"Connection", b"CLOSE")]) == b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("value", [b"", b"-1", b"+1", b"1 ", b"1,1", b"0x1", b"1" * 19, b"\xb2"])
+def test_bad_content_length(clock: Clock, value: bytes) -> None:
+    with pytest.raises(ValueError, match="Content-Length"):
+        encode_head(BARE, clock, 200, [(b"content-length", value)])
+
+
+def test_content_lengths_that_differ(clock: Clock) -> None:
+    with pytest.raises(ValueError, match="differ"):
+        encode_head(BARE, clock, 200, [(b"content-length", b"1"), (b"content-length", b"2")])
+
+
+def test_chunked(clock: Clock) -> None:
+    assert encode_head(BARE, clock, 200, [], chunked=True) == b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def test_the_application_s_date_and_server_replace_the_default_ones(clock: Clock) -> None:
+    head = encode_head(Settings(), clock, 200, [(b"Date", b"d"), (b"Server", b"s")])
+    assert head == b"HTTP/1.1 200 OK\r\ndate: d\r\nserver: s\r\n\r\n"
+
+
+def test_default_headers(clock: Clock) -> None:
+    settings = Settings(server=None, date=False, default_headers=[(b"X-A", b"1"), (b"server", b"mine"), (b"x-a", b"2")])
+    assert encode_head(settings, clock, 200, [(b"z", b"0")]) == (
+        b"HTTP/1.1 200 OK\r\nz: 0\r\nx-a: 1\r\nserver: mine\r\nx-a: 2\r\n\r\n"
+    )
+    assert b"mine" not in encode_head(settings, clock, 200, [(b"server", b"app")])

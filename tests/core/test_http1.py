@@ -1,0 +1,371 @@
+"""The state machine of an HTTP/1 connection: bytes in, writes out, without sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from core.fakes import FakeWorker, chunked, get, hello, post, read_body, respond, undisturbed
+from core.responses import read_one, read_responses
+
+Work = Callable[..., FakeWorker]
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    await respond(send, scope["path"].encode() + b":" + await read_body(receive))
+
+
+class Steps:
+    """An application whose exchanges each wait for a future of their own."""
+
+    def __init__(self) -> None:
+        self.waiting: list[asyncio.Future[None]] = []
+        self.paths: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.paths.append(scope["path"])
+        future = asyncio.get_running_loop().create_future()
+        self.waiting.append(future)
+        await future
+        await respond(send, scope["path"].encode())
+
+
+class TestRequests:
+    @undisturbed
+    def test_one_read_one_write(self, work: Work) -> None:
+        peer = work(hello(b"hi")).connect()
+        peer.put(get())
+        peer.wire.settle()
+        assert len(peer.transport.writes) == 1
+        assert read_one(peer.take()).body == b"hi"
+        assert peer.transport.calls == []
+
+    def test_a_request_in_single_bytes(self, work: Work) -> None:
+        peer = work(echo).connect()
+        request = post(b"abc", path="/p")
+        answers = [peer.feed(request[at : at + 1]) for at in range(len(request))]
+        assert answers[:-1] == [b""] * (len(request) - 1)
+        assert read_one(answers[-1]).body == b"/p:abc"
+
+    def test_keep_alive(self, work: Work) -> None:
+        peer = work(echo).connect()
+        for number in range(5):
+            assert read_one(peer.feed(post(b"%d" % number))).body == b"/:%d" % number
+        assert not peer.transport.closed
+
+    def test_chunked_with_extensions_and_trailers(self, work: Work) -> None:
+        peer = work(echo).connect()
+        head = get("/c", "Transfer-Encoding: chunked", method="POST")
+        answer = peer.feed(head + b"3;a=b\r\nabc\r\n2\r\nde\r\n0\r\nX-Trailer: 1\r\n\r\n" + get("/next"))
+        assert [each.body for each in read_responses(answer)] == [b"/c:abcde", b"/next:"]
+
+    def test_pipelined_requests_are_answered_in_order(self, work: Work) -> None:
+        steps = Steps()
+        wire = work(steps)
+        peer = wire.connect()
+        assert peer.feed(get("/1") + get("/2") + get("/3")) == b""
+        assert steps.paths == ["/1"]
+        for number in range(3):
+            wire.call(steps.waiting[number].set_result, None)
+        assert [each.body for each in read_responses(peer.take())] == [b"/1", b"/2", b"/3"]
+
+    def test_read_ahead_is_bounded(self, work: Work) -> None:
+        steps = Steps()
+        wire = work(steps)
+        peer = wire.connect()
+        peer.feed(get("/1"))
+        taken = 0
+        many = get("/x") * 100
+        while peer.transport.reading and taken < 10 * 65536:
+            peer.feed(many)
+            taken += len(many)
+        assert taken < 65536 + 2 * len(many)
+        wire.call(steps.waiting[0].set_result, None)
+        assert read_one(peer.take()).body == b"/1"
+        assert steps.paths == ["/1", "/x"]
+
+    def test_a_body_that_nobody_reads_is_skipped(self, work: Work) -> None:
+        peer = work(hello()).connect()
+        answer = peer.feed(post(b"x" * 1000) + get())
+        assert len(read_responses(answer)) == 2
+        assert not peer.transport.closed
+
+    def test_a_long_body_that_nobody_reads_ends_the_connection(self, work: Work) -> None:
+        peer = work(hello()).connect()
+        answer = peer.feed(get("/", f"Content-Length: {4 << 20}", method="POST"))
+        assert read_one(answer).status == 200
+        assert peer.transport.calls == ["write_eof"]
+        peer.feed(b"x" * 65536)
+        assert not peer.transport.closed
+        peer.wire.advance(3)
+        assert peer.transport.closed
+
+    def test_nothing_is_parsed_after_a_close(self, work: Work) -> None:
+        paths: list[str] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            paths.append(scope["path"])
+            await respond(send)
+
+        peer = work(app).connect()
+        answer = peer.feed(get("/1", "Connection: close") + get("/2"))
+        assert read_one(answer).get(b"connection") == b"close"
+        peer.feed(get("/3"))
+        assert paths == ["/1"]
+
+
+class TestPersistence:
+    @pytest.mark.parametrize(
+        ("request_bytes", "connection", "closes"),
+        [
+            (get(), None, False),
+            (get("/", "Connection: close"), b"close", True),
+            (get("/", "Connection: keep-alive"), None, False),
+            (get(version="1.0"), b"close", True),
+            (get("/", "Connection: keep-alive", version="1.0"), b"keep-alive", False),
+            (get("/", "Connection: Close, foo"), b"close", True),
+        ],
+    )
+    def test_connection_field(self, work: Work, request_bytes: bytes, connection: bytes | None, closes: bool) -> None:
+        peer = work(hello()).connect()
+        response = read_one(peer.feed(request_bytes))
+        assert response.get(b"connection") == connection
+        assert response.body == b"hello"
+        assert peer.transport.closed is closes
+
+    def test_application_closes(self, work: Work) -> None:
+        peer = work(hello(headers=[(b"Connection", b"Close")])).connect()
+        assert read_one(peer.feed(get())).all(b"connection") == [b"close"]
+        assert peer.transport.closed
+
+    def test_half_closed_client_is_answered(self, work: Work) -> None:
+        steps = Steps()
+        wire = work(steps)
+        peer = wire.connect()
+        peer.feed(get("/1"))
+        peer.eof()
+        assert not peer.transport.closed
+        wire.call(steps.waiting[0].set_result, None)
+        assert read_one(peer.take()).body == b"/1"
+        assert peer.transport.closed
+
+    def test_half_close_behind_pipelined_requests(self, work: Work) -> None:
+        steps = Steps()
+        wire = work(steps)
+        peer = wire.connect()
+        peer.feed(get("/1") + get("/2"))
+        peer.eof()
+        wire.call(steps.waiting[0].set_result, None)
+        wire.call(steps.waiting[1].set_result, None)
+        assert [each.body for each in read_responses(peer.take())] == [b"/1", b"/2"]
+        assert peer.transport.closed
+
+    def test_half_close_without_a_request(self, work: Work) -> None:
+        peer = work(hello()).connect()
+        assert peer.eof() == b""
+        assert peer.transport.closed
+
+    def test_half_close_within_a_head(self, work: Work) -> None:
+        wire = work(hello())
+        peer = wire.connect()
+        peer.feed(b"GET / HT")
+        assert peer.eof() == b""
+        assert peer.transport.closed
+
+    def test_drain_closes_an_idle_connection(self, work: Work) -> None:
+        wire = work(hello())
+        fresh, used = wire.connect(), wire.connect()
+        used.feed(get())
+        wire.call(wire.worker.drain)
+        assert fresh.transport.closed
+        assert used.transport.closed
+
+    def test_drain_lets_a_busy_one_finish(self, work: Work) -> None:
+        steps = Steps()
+        wire = work(steps)
+        peer = wire.connect()
+        peer.feed(get("/1") + get("/2"))
+        wire.call(wire.worker.drain)
+        assert not peer.transport.closed
+        wire.call(steps.waiting[0].set_result, None)
+        response = read_one(peer.take())
+        assert (response.body, response.get(b"connection")) == (b"/1", b"close")
+        assert steps.paths == ["/1"]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("data", "status"),
+        [
+            (b"GET / HTTP/1.1\r\n\r\n", 400),
+            (b"NOPE / HTTP/1.1\r\nHost: x\r\n\r\n", 501),
+            (b"GET / HTTP/1.2\r\nHost: x\r\n\r\n", 505),
+            (get("/" + "a" * 20000), 414),
+            (get("/", "A: " + "a" * 70000), 431),
+            (get("/", "Expect: 200-ok"), 417),
+            (get("/", "Content-Length: 1", "Transfer-Encoding: chunked", method="POST"), 400),
+        ],
+    )
+    def test_answer(self, work: Work, data: bytes, status: int) -> None:
+        wire = work(hello())
+        peer = wire.connect()
+        response = read_one(peer.feed(data + get()))
+        assert response.status == status
+        assert response.get(b"connection") == b"close"
+        assert response.get(b"content-type") == b"text/plain; charset=utf-8"
+        assert response.body == response.reason
+        assert wire.messages == ["Invalid HTTP request received."]
+        assert wire.worker.total_requests == 0
+
+    def test_good_requests_before_a_bad_one_are_answered(self, work: Work) -> None:
+        peer = work(hello()).connect()
+        answer = read_responses(peer.feed(get() + get() + b"GET\r\n\r\n" + get()))
+        assert [each.status for each in answer] == [200, 200, 400]
+
+    @pytest.mark.parametrize("together", [True, False])
+    def test_a_bad_body(self, work: Work, together: bool) -> None:
+        seen: list[str] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            while True:
+                message = await receive()
+                seen.append(message["type"])
+                if message["type"] == "http.disconnect":
+                    return
+
+        wire = work(app)
+        peer = wire.connect()
+        head = get("/", "Transfer-Encoding: chunked", method="POST")
+        answer = peer.feed(head + b"zz\r\n") if together else peer.feed(head) + peer.feed(b"zz\r\n")
+        assert read_one(answer).status == 400
+        assert seen == ["http.disconnect"]
+        assert wire.messages == ["Invalid HTTP request received."]
+
+    def test_body_over_the_limit_by_its_length(self, work: Work) -> None:
+        wire = work(echo, limit_request_body=10)
+        assert read_one(wire.connect().feed(post(b"x" * 10))).status == 200
+        assert read_one(wire.connect().feed(post(b"x" * 11))).status == 413
+        assert wire.worker.total_requests == 1
+
+    def test_body_over_the_limit_as_it_comes(self, work: Work) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        wire = work(app, limit_request_body=10)
+        assert read_one(wire.connect().feed(chunked([b"x" * 6, b"x" * 6]))).status == 413
+
+    def test_limit_concurrency(self, work: Work) -> None:
+        wire = work(hello(), limit_concurrency=2)
+        first = wire.connect()
+        assert read_one(first.feed(get())).status == 200
+        second = wire.connect()
+        response = read_one(second.feed(get()))
+        assert (response.status, response.get(b"retry-after")) == (503, b"1")
+        assert second.transport.closed
+        assert read_one(first.feed(get())).status == 200
+        assert wire.messages == ["Exceeded concurrency limit."]
+
+
+class TestDeadlines:
+    def test_head(self, work: Work) -> None:
+        peer = work(hello(), timeout_request_head=30).connect()
+        peer.feed(b"GET / HT")
+        peer.wire.advance(29)
+        assert peer.take() == b""
+        peer.wire.advance(2)
+        assert read_one(peer.take()).status == 408
+
+    def test_a_head_that_dribbles_has_one_deadline(self, work: Work) -> None:
+        peer = work(hello(), timeout_request_head=30).connect()
+        answer = b""
+        for byte in b"GET / HTTP/1.1":
+            answer += peer.feed(bytes([byte]))
+            peer.wire.advance(2.5)
+        assert read_one(answer + peer.take()).status == 408
+
+    def test_silence_on_a_new_connection(self, work: Work) -> None:
+        peer = work(hello(), timeout_request_head=30).connect()
+        peer.wire.advance(29)
+        assert peer.transport.calls == []
+        peer.wire.advance(2)
+        assert peer.transport.calls == ["close"]
+        assert peer.take() == b""
+
+    def test_keep_alive(self, work: Work) -> None:
+        peer = work(hello(), timeout_keep_alive=5).connect()
+        peer.feed(get())
+        peer.wire.advance(4)
+        peer.feed(get())
+        peer.wire.advance(4)
+        assert peer.transport.calls == []
+        peer.wire.advance(2)
+        assert peer.transport.calls == ["close"]
+
+    def test_body_that_the_application_waits_for(self, work: Work) -> None:
+        seen: list[Any] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            seen.append(await receive())
+
+        peer = work(app, timeout_request_body=60).connect()
+        peer.feed(get("/", "Content-Length: 5", method="POST"))
+        peer.wire.advance(59)
+        assert seen == []
+        peer.wire.advance(2)
+        assert seen == [{"type": "http.disconnect"}]
+        assert peer.transport.closed
+
+    def test_none_while_the_application_works(self, work: Work) -> None:
+        steps = Steps()
+        wire = work(steps)
+        peer = wire.connect()
+        peer.feed(get("/1"))
+        wire.advance(10000)
+        wire.call(steps.waiting[0].set_result, None)
+        assert read_one(peer.take()).body == b"/1"
+
+    def test_zero_is_none(self, work: Work) -> None:
+        wire = work(hello(), timeout_keep_alive=0, timeout_request_head=0)
+        peer, silent = wire.connect(), wire.connect()
+        peer.feed(get())
+        wire.advance(1e6)
+        assert not peer.transport.closed
+        assert not silent.transport.closed
+
+
+class TestExpectContinue:
+    def test_100_at_the_first_receive(self, work: Work) -> None:
+        peer = work(echo).connect()
+        assert peer.feed(get("/", "Content-Length: 2", "Expect: 100-continue", method="POST")) == (
+            b"HTTP/1.1 100 Continue\r\n\r\n"
+        )
+        assert read_one(peer.feed(b"ab")).body == b"/:ab"
+
+    def test_none_where_the_response_went_first(self, work: Work) -> None:
+        peer = work(hello()).connect()
+        response = read_one(peer.feed(get("/", "Content-Length: 2", "Expect: 100-continue", method="POST")))
+        assert (response.status, response.get(b"connection")) == (200, b"close")
+
+    def test_none_where_the_body_came_already(self, work: Work) -> None:
+        peer = work(echo).connect()
+        assert read_one(peer.feed(post(b"ab", "Expect: 100-continue"))).status == 200
+
+    def test_100_goes_before_a_head_that_is_held(self, work: Work) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": await read_body(receive)})
+
+        peer = work(app).connect()
+        assert peer.feed(get("/", "Content-Length: 2", "Expect: 100-continue", method="POST")) == (
+            b"HTTP/1.1 100 Continue\r\n\r\n"
+        )
+        assert read_one(peer.feed(b"ab")).body == b"ab"
+
+    def test_none_to_http_1_0(self, work: Work) -> None:
+        peer = work(echo).connect()
+        request = get("/", "Content-Length: 2", "Expect: 100-continue", method="POST", version="1.0")
+        assert peer.feed(request) == b""
+        assert read_one(peer.feed(b"ab")).body == b"/:ab"

@@ -1,0 +1,290 @@
+"""The turn of the loop: reads, applications, writes, each in one batch."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from core.fakes import FakeWorker, Peer, get, hello, respond, undisturbed
+from core.responses import read_one
+
+Work = Callable[..., FakeWorker]
+
+
+class Recorder:
+    """An application and transports that write down in which order things happen."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.events.append("app " + scope["path"])
+        await respond(send)
+
+    def watch(self, peer: Peer, name: str) -> None:
+        write, arrive = peer.transport.write, peer._arrive
+
+        def watched(data: bytes) -> None:
+            self.events.append("write " + name)
+            write(data)
+
+        def arriving(data: bytes) -> None:
+            self.events.append("read " + name)
+            arrive(data)
+
+        peer.transport.write = watched  # type: ignore[method-assign, assignment]
+        peer._arrive = arriving  # type: ignore[method-assign]
+
+
+def warm(wire: FakeWorker, peers: list[Peer]) -> None:
+    """Let the worker see that several connections are busy: batching begins."""
+    for _ in range(20):
+        for peer in peers:
+            peer.put(get("/warm"))
+        wire.settle()
+
+
+@undisturbed
+def test_a_lone_request_is_answered_before_the_loop_goes_on(work: Work) -> None:
+    wire = work(hello())
+    peer = wire.connect()
+    for _ in range(15):
+        peer.put(get())
+        wire.turn()
+        assert read_one(peer.take()).status == 200
+    wire.settle()
+
+
+@undisturbed
+def test_reads_then_applications_then_writes(work: Work) -> None:
+    recorder = Recorder()
+    wire = work(recorder)
+    peers = [wire.connect() for _ in range(5)]
+    for number, peer in enumerate(peers):
+        recorder.watch(peer, f"/{number}")
+    warm(wire, peers)
+    recorder.events.clear()
+    for number, peer in enumerate(peers):
+        peer.put(get(f"/{number}"))
+    wire.settle()
+    assert recorder.events == [f"{what} /{number}" for what in ("read", "app", "write") for number in range(5)]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 8, 16, 17, 64])
+@undisturbed
+def test_several_busy_connections_are_noticed(work: Work, count: int) -> None:
+    recorder = Recorder()
+    wire = work(recorder)
+    peers = [wire.connect() for _ in range(count)]
+    for number, peer in enumerate(peers):
+        recorder.watch(peer, f"/{number}")
+    in_batches = []
+    for _ in range(20):
+        recorder.events.clear()
+        for number, peer in enumerate(peers):
+            peer.put(get(f"/{number}"))
+        wire.settle()
+        kinds = [event.split()[0] for event in recorder.events]
+        in_batches.append(kinds == ["read"] * count + ["app"] * count + ["write"] * count)
+    assert in_batches[0] is False
+    assert in_batches[-1] is True
+
+
+@undisturbed
+def test_batching_ends_with_the_company(work: Work) -> None:
+    wire = work(hello())
+    peers = [wire.connect() for _ in range(5)]
+    warm(wire, peers)
+    for _ in range(8):
+        peers[0].feed(get())
+    answered = 0
+    for _ in range(8):
+        peers[0].put(get())
+        wire.turn()
+        answered += bool(peers[0].take())
+        wire.settle()
+        peers[0].take()
+    assert answered >= 7  # one may be the sample that looks for company
+
+
+@undisturbed
+def test_many_sends_of_a_step_leave_in_one_write(work: Work) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        for _ in range(50):
+            await send({"type": "http.response.body", "body": b"piece", "more_body": True})
+        await send({"type": "http.response.body"})
+
+    peer = work(app).connect()
+    for _ in range(20):
+        peer.put(get())
+        peer.wire.settle()
+        assert len(peer.transport.writes) == 1
+        assert read_one(peer.take()).body == b"piece" * 50
+
+
+@undisturbed
+def test_sends_of_two_steps_leave_in_two_writes(work: Work) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b"b"})
+
+    peer = work(app).connect()
+    peer.put(get())
+    peer.wire.settle()
+    assert len(peer.transport.writes) == 2
+    assert read_one(peer.take()).body == b"ab"
+
+
+@undisturbed
+def test_pipelined_responses_leave_together(work: Work) -> None:
+    wire = work(hello())
+    peers = [wire.connect() for _ in range(3)]
+    warm(wire, peers)
+    for peer in peers:
+        peer.take()
+    peers[0].put(get() * 10)
+    wire.settle()
+    assert len(peers[0].transport.writes) <= 2
+
+
+def test_held_memory_is_bounded(work: Work) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        for _ in range(100):
+            await send({"type": "http.response.body", "body": b"x" * 10000, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    peer = work(app).connect()
+    peer.put(get())
+    peer.wire.settle()
+    assert max(map(len, peer.transport.writes)) < 65536 + 2 * 10000
+    assert read_one(peer.take()).body == b"x" * 1000000
+
+
+class Busy:
+    """Computes after its last send, for longer than held bytes may wait; `seen` is what had been written by then."""
+
+    def __init__(self) -> None:
+        self.peers: dict[str, Peer] = {}
+        self.slow = True
+        self.seen: list[bool] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await respond(send)
+        if self.slow:
+            end = time.perf_counter() + 0.002
+            while time.perf_counter() < end:
+                pass
+            self.seen.append(bool(self.peers[scope["path"]].transport.writes))
+
+
+@pytest.mark.parametrize("busy", [1, 4])
+def test_bytes_do_not_wait_for_what_is_computed_after_them(work: Work, busy: int) -> None:
+    app = Busy()
+    wire = work(app)
+    app.peers = {f"/{number}": wire.connect() for number in range(busy)}
+    app.slow = False
+    for _ in range(20):
+        for path, peer in app.peers.items():
+            peer.put(get(path))
+        wire.settle()
+    app.slow = True
+    for _ in range(5):
+        for path, peer in app.peers.items():
+            peer.take()
+            peer.put(get(path))
+        wire.settle()
+    assert app.seen[0] is False
+    assert all(app.seen[1:])
+
+
+@undisturbed
+def test_one_slow_step_is_forgiven(work: Work) -> None:
+    app = Busy()
+
+    async def either(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/":
+            await app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await send({"type": "http.response.body", "body": b"b"})
+
+    wire = work(either)
+    peer = app.peers["/"] = wire.connect()
+    peer.feed(get())
+    app.slow = False
+    peer.put(get("/two"))
+    wire.settle()
+    assert len(peer.transport.writes) == 2
+    for _ in range(1100):
+        peer.feed(get())
+    peer.take()
+    peer.put(get("/two"))
+    wire.settle()
+    assert len(peer.transport.writes) == 1
+
+
+@undisturbed
+def test_held_bytes_leave_while_other_applications_run(work: Work) -> None:
+    """The first response of a large turn does not wait for the last application."""
+    order: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        end = time.perf_counter() + 0.0006
+        while time.perf_counter() < end:
+            pass
+        order.append("app")
+        await respond(send)
+
+    def noting(write: Callable[[Any], None]) -> Callable[[Any], None]:
+        def noted(data: Any) -> None:
+            order.append("write")
+            write(data)
+
+        return noted
+
+    wire = work(app)
+    peers = [wire.connect() for _ in range(6)]
+    for peer in peers:
+        write = peer.transport.write
+        peer.transport.write = noting(write)  # type: ignore[method-assign, assignment]
+    warm(wire, peers)
+    order.clear()
+    for peer in peers:
+        peer.put(get())
+    wire.settle()
+    assert order.index("write") < 5
+    assert order.count("write") == 6
+
+
+@undisturbed
+def test_a_turn_of_applications_is_bounded(work: Work) -> None:
+    """After some milliseconds of applications the loop reads again, however many are queued."""
+    order: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            end = time.perf_counter() + 0.002
+            while time.perf_counter() < end:
+                pass
+        order.append(scope["path"])
+        await respond(send)
+
+    wire = work(app)
+    peers = [wire.connect() for _ in range(10)]
+    warm(wire, peers)
+    order.clear()
+    for peer in peers:
+        peer.put(get("/slow"))
+    wire.turn()
+    wire.loop.call_soon(order.append, "loop")
+    wire.settle()
+    assert order.count("/slow") == 10
+    assert order.index("loop") < 9
