@@ -31,7 +31,6 @@ cdef class Http1(Handler):
     cdef bint is_head  # its method is HEAD
     cdef bint is_http10
     cdef uint64_t content_length  # of its body, 0 where that is not known
-    cdef bint client_closes  # it asked for the connection to be closed
     cdef bint expect_continue  # the client waits for 100 (Continue)
     # Its response.
     cdef HeadFacts facts
@@ -57,7 +56,6 @@ cdef class Http1(Handler):
     cdef int log_access(self, dict scope, int status) except -1
     cdef int detach(self) except -1
     cdef int close(self) except -1
-    cdef bint pipelining_is_possible(self) noexcept
 
 
 cdef class Refusal(Runnable):

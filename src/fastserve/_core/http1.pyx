@@ -130,7 +130,6 @@ cdef class Http1(Handler):
         self.is_head = request.method == HTTP_HEAD
         self.is_http10 = request.minor == 0
         self.expect_continue = request.expect_continue and request.has_body()
-        self.client_closes = not request.keep_alive
         self.discarded = 0
         self.content_length = request.content_length
         scope = http_scope(request, self.peers, worker.settings, worker.state)
@@ -280,9 +279,7 @@ cdef class Http1(Handler):
 
         A close with unread input resets the connection, and the client would lose the answer (RFC 9112 section 9.6).
         """
-        cdef bint linger = not self.eof_seen and (
-            self.reading in (HEAD, BODY, CLOSED) or self.tail is not None or self.pipelining_is_possible()
-        )
+        cdef bint linger = not self.eof_seen and self.reading != INIT
         if self.writing == CLOSED:
             return 0
         self.reading = self.writing = CLOSED
@@ -296,10 +293,6 @@ cdef class Http1(Handler):
         self.writer.end()
         self.worker.clock.start(self, LINGER)
         return 0
-
-    cdef bint pipelining_is_possible(self) noexcept:
-        """Whether requests may be on their way behind the one that was just answered."""
-        return self.reading == DONE and not self.client_closes
 
     cdef void expired(self, int kind) noexcept:
         if kind == LINGER:

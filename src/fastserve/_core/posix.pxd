@@ -14,6 +14,7 @@ cdef extern from *:
         (void)fd; (void)first; (void)first_size; (void)second; (void)second_size;
         return -1;
     }
+    static CYTHON_INLINE int fastserve_end_writing(int fd) { (void)fd; return -1; }
     static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits, long *preemptions) {
         (void)cpu; (void)waits; (void)preemptions;
         return 0;
@@ -54,6 +55,7 @@ cdef extern from *:
         message.msg_iovlen = 2;
         return fastserve_result(sendmsg(fd, &message, MSG_NOSIGNAL));
     }
+    static CYTHON_INLINE int fastserve_end_writing(int fd) { return shutdown(fd, SHUT_WR); }
     static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits, long *preemptions) {
     #ifdef RUSAGE_THREAD
         struct rusage usage;
@@ -75,5 +77,6 @@ cdef extern from *:
     Py_ssize_t fastserve_send(int fd, const void* data, size_t size) nogil
     Py_ssize_t fastserve_send2(int fd, const void* first, size_t first_size,
                                const void* second, size_t second_size) nogil
+    int fastserve_end_writing(int fd) nogil  # shutdown(2) of the writing side; -1 after an error
     # What this thread has used and how often it waited or had to yield the processor; 0 where that is not known.
     int fastserve_thread_usage(double* cpu, long* waits, long* preemptions) nogil

@@ -7,7 +7,7 @@ tell exactly when its queue is not empty.
 """
 from .buffer cimport Buffer, give, take
 from .clock cimport WRITE, Clock, stop
-from .posix cimport FASTSERVE_DIRECT_WRITES, fastserve_send, fastserve_send2
+from .posix cimport FASTSERVE_DIRECT_WRITES, fastserve_end_writing, fastserve_send, fastserve_send2
 from .turn cimport Flushable, Turn
 
 cdef enum:
@@ -92,7 +92,10 @@ cdef class Writer(Flushable):
                 self.transport.close()
             elif self.ending:
                 self.ending = False
-                self.transport.write_eof()
+                if self.fd < 0 or self.paused:
+                    self.transport.write_eof()
+                elif fastserve_end_writing(self.fd) < 0:
+                    self.abort()
         return 0
 
     cdef int hand_over(self, object data) except -1:
