@@ -150,6 +150,11 @@ class Peer:
         self.wire.settle()
         return self.take()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server has ended its side: it closes when the client has done so too, or after a while."""
+        return self.transport.closed or "write_eof" in self.transport.calls
+
     def lose(self) -> None:
         """The connection breaks."""
         self.transport.closed = True

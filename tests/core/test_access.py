@@ -342,6 +342,7 @@ def test_answers_of_the_server(log: Setup) -> None:
     wire = log.wire(app, limit_concurrency=2)
     first, second = wire.connect(), wire.connect()
     second.feed(get("/2"))
+    second.eof()
     first.feed(get("/1"))
     assert [text.split('"')[1:] for text in log.stream.writes] == [
         ["GET /2 HTTP/1.1", " 503 Service Unavailable\n"], ["GET /1 HTTP/1.1", " 500 Internal Server Error\n"],

@@ -139,10 +139,10 @@ def test_close_behind_what_waits(work: Work) -> None:
     peer.transport.stuck = True
     peer.feed(get())
     assert peer.feed(get("/", "Connection: close")) == b""
-    assert not peer.transport.closed
+    assert not peer.ended
     wire.call(peer.transport.unstick)
     assert read_one(peer.take()).get(b"connection") == b"close"
-    assert peer.transport.closed
+    assert peer.transport.calls == ["write_eof"]
 
 
 def test_the_write_deadline(work: Work) -> None:

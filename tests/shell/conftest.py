@@ -12,10 +12,13 @@ LOGGERS = ("", "fastserve", "fastserve.error", "fastserve.access", "fastserve.as
 
 
 @pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """Undo what a test's logging configuration does to the loggers of this process."""
+def fresh_loggers() -> Iterator[None]:
+    """Give a test the server's loggers as a fresh process has them, and undo what it does to loggers."""
     loggers = [logging.getLogger(name) for name in LOGGERS]
     before = [(each.level, each.propagate, each.disabled, list(each.handlers), list(each.filters)) for each in loggers]
+    for logger in loggers[1:]:
+        logger.setLevel(logging.NOTSET)
+        logger.propagate, logger.disabled, logger.handlers, logger.filters = True, False, [], []
     yield
     for logger, (level, propagate, disabled, handlers, filters) in zip(loggers, before, strict=True):
         logger.setLevel(level)
