@@ -205,6 +205,32 @@ def test_bytes_do_not_wait_for_what_is_computed_after_them(work: Work, busy: int
 
 
 @undisturbed
+def test_bytes_do_not_wait_for_what_other_applications_compute_before_they_send(work: Work) -> None:
+    """Of applications that were started in one batch, one that computes holds up the others' answers once at most."""
+    seen: list[bool] = []
+    peers: dict[str, Peer] = {}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            end = time.thread_time() + 0.03
+            while time.thread_time() < end:
+                pass
+            seen.append(bool(peers["/fast"].transport.writes))
+        await respond(send)
+
+    wire = work(app)
+    peers.update({path: wire.connect() for path in ("/fast", "/slow", "/a", "/b", "/c")})
+    warm(wire, list(peers.values()))
+    for _ in range(3):
+        for path, peer in peers.items():
+            peer.take()
+            peer.put(get(path))
+        wire.settle()
+    assert len(seen) == 3
+    assert all(seen[1:])
+
+
+@undisturbed
 def test_one_slow_step_is_forgiven(work: Work) -> None:
     app = Busy()
 

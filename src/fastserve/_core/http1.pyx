@@ -134,7 +134,7 @@ cdef class Http1(Handler):
         self.content_length = request.content_length
         scope = http_scope(request, self.peers, worker.settings, worker.state)
         self.parser.release_head()
-        if limit and (len(worker.connections) >= limit or worker.active >= limit):
+        if limit and (len(worker.connections) - worker.lingering >= limit or worker.active >= limit):
             worker.log(WARNING, "Exceeded concurrency limit.")
             self.log_access(scope, 503)
             return self.answer(503, RETRY_AFTER)
@@ -223,6 +223,7 @@ cdef class Http1(Handler):
         stop(self)
         self.reading = self.writing = CLOSED
         self.tail = None
+        self.worker.lingering -= self.lingering
         self.parser.release_head()
         return self.detach()
 
@@ -290,8 +291,10 @@ cdef class Http1(Handler):
             self.writer.close()
             return 0
         self.resume_reading()
-        self.writer.end()
+        self.lingering = True
+        self.worker.lingering += 1
         self.worker.clock.start(self, LINGER)
+        self.writer.end()
         return 0
 
     cdef void expired(self, int kind) noexcept:

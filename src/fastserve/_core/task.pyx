@@ -34,6 +34,8 @@ cdef enum:
     RETURNED = 0  # of PyIter_Send
 
 cdef bint HAS_EAGER_TASKS = sys.version_info >= (3, 12)
+# Up to 3.10 whoever awaits a cancelled task gets an error of its own, without the message.
+cdef bint CANCELLED_ERROR_IS_NEW = sys.version_info < (3, 11)
 cdef bint UNCANCEL_CLEARS = sys.version_info >= (3, 13)
 # Up to 3.13 the current tasks are a dict by loop; then they belong to the thread state.
 cdef dict current_tasks = asyncio.tasks._current_tasks if sys.version_info < (3, 14) else None
@@ -251,6 +253,8 @@ cdef class Task:
         if isinstance(exception, CancelledError):
             self.state = CANCELLED
             self.error = exception
+            if CANCELLED_ERROR_IS_NEW:
+                self.cancel_message = None
         elif exception is None and self.must_cancel:
             # Cancelled by itself in its last step.
             self.must_cancel = False
@@ -281,11 +285,12 @@ cdef class Task:
 
     cdef object cancelled_error(self):
         """The error to raise for a cancellation: the one that was raised already, where there is one."""
-        if isinstance(self.error, CancelledError):
-            error = self.error
-            self.error = None
-            return error
+        cause, self.error = self.error, None
+        if cause is not None and not CANCELLED_ERROR_IS_NEW:
+            return cause
         error = CancelledError() if self.cancel_message is None else CancelledError(self.cancel_message)
+        if cause is not None:
+            error.__context__ = cause
         return error
 
     def _make_cancelled_error(self):

@@ -47,7 +47,8 @@ cdef class Turn:
     cdef int sample_length
     cdef int until_sample  # exchanges started at once until the next is counted in a turn
     cdef double first_held  # when the oldest held byte was sent
-    cdef double last_held  # when the newest was, 0 when none was since the last check
+    cdef double newest_held  # when the newest was
+    cdef double last_held  # the same, but 0 when that was before the last check
     cdef Usage usage
     cdef bint measured  # `usage` is of the batch that runs now
     cdef long clean  # exchanges without a slow step that are still wanted before bytes are held again
@@ -62,6 +63,6 @@ cdef class Turn:
     cdef void flush_all(self) noexcept
     cdef void flush_last(self) noexcept
     cdef void check(self, double now) noexcept
-    cdef void slow_step(self, double now) noexcept
-    cdef bint was_preempted(self, double now) noexcept
+    cdef void slow_step(self, double since, double now) noexcept
+    cdef bint was_preempted(self, double since) noexcept
     cdef void schedule(self) noexcept

@@ -10,8 +10,8 @@ batching        With one busy connection there is nothing to batch, and an excha
 bounds          Held bytes are written once the oldest has waited HELD_SECONDS, and the loop reads again after
                 RUN_SECONDS of applications, however many are queued.
 write_through   Held bytes must not wait for what the application computes after sending them. Each step of an
-                application is timed from its last send; when one goes on for SLOW_SECONDS, nothing is held any more,
-                until as many exchanges as the penalty says have passed without such a step. The penalty grows with
+                application is timed from its last send, or from its start where others' bytes are held; when one goes
+                on for SLOW_SECONDS, nothing is held any more, until as many exchanges as the penalty says have passed without such a step. The penalty grows with
                 every such step, so that an application that has them is soon written through for good. A process that
                 was merely not scheduled for a moment is told apart by what the kernel says of the thread: it was
                 preempted, did not wait for anything, and used little processor time meanwhile.
@@ -99,9 +99,9 @@ cdef class Turn:
         """Have `output` flushed with the turn's writes, or at once where nothing may be held."""
         cdef double now = monotonic()
         if self.last_held != 0 and now - self.last_held > SLOW_SECONDS:
-            self.slow_step(now)  # in the middle of a step, between two sends
+            self.slow_step(self.last_held, now)  # in the middle of a step, between two sends
             self.flush_all()
-        self.last_held = now
+        self.last_held = self.newest_held = now
         if self.write_through or not (self.batching or self.inside):
             if not self.inside:
                 self.last_held = 0  # written already, and the end of this step will not be seen
@@ -112,8 +112,10 @@ cdef class Turn:
         if not output.queued:
             output.queued = True
             if self.writes.count == 0:
-                self.first_held = self.last_held
+                self.first_held = now
             self.writes.push(output)
+            if now - self.first_held > HELD_SECONDS:
+                self.flush_all()
         if not self.inside:
             self.schedule()
         return 0
@@ -153,10 +155,14 @@ cdef class Turn:
         """Start what was read and write what was sent, each in one batch."""
         cdef Py_ssize_t started = self.runs.count
         cdef Py_ssize_t written = self.writes.count
+        cdef double now
         self.scheduled = False
         self.inside = True
-        if self.last_held != 0:
-            self.check(monotonic())
+        if written:
+            now = monotonic()
+            self.check(now)
+            if now - self.newest_held > SLOW_SECONDS:
+                self.slow_step(self.newest_held, now)  # something else in the loop went on for that long
         self.flush_all()
         if started > 1 or written > 1:
             self.batching = True
@@ -175,12 +181,17 @@ cdef class Turn:
     cdef void run_all(self) noexcept:
         cdef double now = monotonic()
         cdef double until = now + RUN_SECONDS
-        cdef Py_ssize_t done = 0
+        cdef double before
+        cdef Py_ssize_t done = 0, held
         while done < self.runs.count:
+            before = now
+            held = self.writes.count
             (<Runnable>self.runs.items[done]).run()
             done += 1
             now = monotonic()
             self.check(now)
+            if held and now - before > SLOW_SECONDS:
+                self.slow_step(before, now)  # and the bytes of others waited for it
             if self.writes.count and now - self.first_held > HELD_SECONDS:
                 self.flush_all()
             if now > until:
@@ -212,27 +223,28 @@ cdef class Turn:
         if self.last_held == 0:
             return
         if now - self.last_held > SLOW_SECONDS:
-            self.slow_step(now)
+            self.slow_step(self.last_held, now)
         elif self.write_through:
             self.clean -= 1
             if self.clean <= 0:
                 self.write_through = False
         self.last_held = 0
 
-    cdef void slow_step(self, double now) noexcept:
+    cdef void slow_step(self, double since, double now) noexcept:
+        """Bytes that were sent have waited for that long: hold none from here on."""
         if not self.measured:
             # No evidence for or against: written through for a while, and nothing learnt.
             self.write_through = True
             self.clean = max(self.clean, FIRST_PENALTY)
-        elif not self.was_preempted(now):
+        elif not self.was_preempted(since):
             self.write_through = True
             self.clean = self.penalty
             self.penalty = min(self.penalty * PENALTY_GROWTH, LAST_PENALTY)
 
-    cdef bint was_preempted(self, double now) noexcept:
-        """Whether the time since the last send went to another process and not to the application."""
+    cdef bint was_preempted(self, double since) noexcept:
+        """Whether the time from `since` to now went to another process and not to the application."""
         cdef Usage usage
-        cdef double cpu_before = self.last_held - self.usage.when
+        cdef double cpu_before = since - self.usage.when
         if not fastserve_thread_usage(&usage.cpu, &usage.waits, &usage.preemptions):
             return False
         return (

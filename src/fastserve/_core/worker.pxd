@@ -16,6 +16,7 @@ cdef class Worker:
     cdef readonly object log  # Logger.log of the server's general logger
     cdef readonly object access  # AccessLog, or None
     cdef readonly set connections
+    cdef long lingering  # connections that only wait for their client to close
     cdef readonly set tasks  # of exchanges that did not end in their first step
     cdef readonly long active  # exchanges whose application has not returned
     cdef readonly long total_requests
