@@ -14,8 +14,11 @@ write_through   Held bytes must not wait for what the application computes after
                 on for SLOW_SECONDS, nothing is held any more, until as many exchanges as the penalty says have passed without such a step. The penalty grows with
                 every such step, so that an application that has them is soon written through for good. A process that
                 was merely not scheduled for a moment is told apart by what the kernel says of the thread: it was
-                preempted, did not wait for anything, and used little processor time meanwhile.
+                preempted, did not wait for anything, and used little processor time meanwhile. Nor does the garbage
+                collector count.
 """
+import gc
+
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, realloc
@@ -31,11 +34,22 @@ cdef enum:
     LAST_PENALTY = 100000000
     PENALTY_GROWTH = 8
 
-cdef double HELD_SECONDS = 0.0005
+cdef double HELD_SECONDS = 0.002
 cdef double RUN_SECONDS = 0.005
 cdef double SLOW_SECONDS = 0.001
 # Kernels count a thread's processor time in ticks: less than a few of them is no evidence.
 cdef double SURELY_SECONDS = 0.010
+
+
+cdef double last_collection = 0  # when the garbage collector ran last
+
+
+def note_collection(phase, info):
+    global last_collection
+    last_collection = monotonic()
+
+
+gc.callbacks.append(note_collection)
 
 
 cdef class Runnable:
@@ -232,6 +246,8 @@ cdef class Turn:
 
     cdef void slow_step(self, double since, double now) noexcept:
         """Bytes that were sent have waited for that long: hold none from here on."""
+        if last_collection > since:
+            return  # it was not the application
         if not self.measured:
             # No evidence for or against: written through for a while, and nothing learnt.
             self.write_through = True
