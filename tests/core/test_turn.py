@@ -277,7 +277,7 @@ def test_held_bytes_leave_while_other_applications_run(work: Work) -> None:
         return noted
 
     wire = work(app)
-    peers = [wire.connect() for _ in range(6)]
+    peers = [wire.connect() for _ in range(8)]
     for peer in peers:
         write = peer.transport.write
         peer.transport.write = noting(write)  # type: ignore[method-assign, assignment]
@@ -286,8 +286,8 @@ def test_held_bytes_leave_while_other_applications_run(work: Work) -> None:
     for peer in peers:
         peer.put(get())
     wire.settle()
-    assert order.index("write") < 5
-    assert order.count("write") == 6
+    assert order.index("write") < 7
+    assert order.count("write") == 8
 
 
 @undisturbed
