@@ -37,7 +37,7 @@ class Integer(Kind):
 
     metavar = "INTEGER"
 
-    def __init__(self, least: int, most: int | None = None) -> None:
+    def __init__(self, least: int, most: int = 2**31 - 1) -> None:
         self.least = least
         self.most = most
 
@@ -50,9 +50,8 @@ class Integer(Kind):
                 number = None
         if not isinstance(number, int) or isinstance(number, bool):
             raise TypeError(f"{value!r} is not a whole number")
-        if number < self.least or (self.most is not None and number > self.most):
-            bounds = f"from {self.least}" if self.most is None else f"from {self.least} to {self.most}"
-            raise ValueError(f"{number} is not a whole number {bounds}")
+        if not self.least <= number <= self.most:
+            raise ValueError(f"{number} is not a whole number from {self.least} to {self.most}")
         return number
 
 

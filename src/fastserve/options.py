@@ -182,7 +182,7 @@ class Options:
         "Bytes of a request's header block; 431 for more.")
     limit_request_fields: int = option(128, LIMITS, Integer(1),
         "Header fields of a request; 431 for more.")
-    limit_request_body: int = option(0, LIMITS, Integer(0),
+    limit_request_body: int = option(0, LIMITS, Integer(0, 2**62 - 1),
         "Bytes of a request's body; 413 for more. 0 is no limit.")
     timeout_request_head: float = option(30, TIMEOUTS, Seconds(),
         "From a request's first byte to the end of its head; then 408. 0 is no limit.")

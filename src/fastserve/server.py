@@ -90,6 +90,7 @@ class Server:
         self.last_notified = 0.0
         self._captured_signals: list[int] = []
         self._socket_file: SocketFile | None = None
+        self._cancelled = False
 
     @functools.cached_property
     def limit_max_requests(self) -> int | None:
@@ -136,6 +137,9 @@ class Server:
             await self.startup(sockets=sockets)
             if self.started and not self.should_exit:
                 await self.main_loop()
+        except asyncio.CancelledError:
+            self._cancelled = True
+            raise
         finally:
             if self.started:
                 await self.shutdown(sockets=sockets)
@@ -245,8 +249,11 @@ class Server:
         await self._until(lambda: not worker.connections, SETTLE_SECONDS)
         if not worker.connections and not worker.tasks:
             return
+        patience = self.config.timeout_graceful_shutdown
+        if self._cancelled and patience is None:
+            patience = 0  # who cancels serve() does not wait for the slowest client
         try:
-            await asyncio.wait_for(self._wait_tasks_to_complete(), self.config.timeout_graceful_shutdown)
+            await asyncio.wait_for(self._wait_tasks_to_complete(), patience)
         except asyncio.TimeoutError:
             logger.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(worker.tasks))
             for task in list(worker.tasks)[:SHOWN_TASKS]:

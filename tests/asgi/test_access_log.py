@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 import socket
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import support
@@ -138,3 +140,43 @@ def test_a_line_is_there_when_the_answer_is(command: support.StartCommand, folde
         connected.ask(get(f"/{number}"))
         process.wait_line(rf"GET /{number} HTTP/1\.1")
     connected.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda scope: scope.clear(),
+        lambda scope: scope.update(path=5),
+        lambda scope: scope.update(method=b"x"),
+        lambda scope: scope.update(query_string="x"),
+        lambda scope: scope.update(http_version=1.1),
+        lambda scope: scope.update(client=7),
+    ],
+    ids=["cleared", "path", "method", "query_string", "http_version", "client"],
+)
+def test_a_scope_that_cannot_be_logged_is_answered_all_the_same(serve: support.Serve, damage: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        damage(scope)
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"here"})
+
+    answer = serve(app).request(b"GET /?a HTTP/1.0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n\r\nhere")
+
+
+def test_a_filter_that_raises_does_not_cost_the_answer(serve: support.Serve) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"here"})
+
+    def refuse(record: logging.LogRecord) -> bool:
+        raise RuntimeError("no")
+
+    server = serve(app)
+    logger = logging.getLogger("fastserve.access")
+    logger.addFilter(refuse)
+    try:
+        assert server.request(b"GET / HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nhere")
+    finally:
+        logger.removeFilter(refuse)

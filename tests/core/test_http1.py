@@ -391,3 +391,47 @@ class TestExpectContinue:
         request = get("/", "Content-Length: 2", "Expect: 100-continue", method="POST", version="1.0")
         assert peer.feed(request) == b""
         assert read_one(peer.feed(b"ab")).body == b"/:ab"
+
+
+class TestReadAhead:
+    def test_reading_goes_on_only_when_little_is_left(self, work: Work) -> None:
+        """However many requests a client pipelines, a bounded number of bytes waits here."""
+        steps = Steps()
+        wire = work(steps)
+        peer = wire.connect()
+        peer.put(get("/some/path") * 10_000)
+        wire.settle()
+        peer.put(get("/some/path"))
+        wire.settle()
+        assert peer.transport.calls == ["pause_reading"]
+        for _ in range(3):
+            steps.waiting[-1].set_result(None)
+            wire.settle()
+        assert len(steps.paths) == 4
+        assert peer.transport.calls == ["pause_reading"]
+        peer.lose()
+
+    def test_reading_goes_on_behind_the_last_of_them(self, work: Work) -> None:
+        steps = Steps()
+        wire = work(steps)
+        peer = wire.connect()
+        peer.put(get("/1"))
+        wire.settle()
+        peer.put(post(b"x" * 70_000, path="/2"))
+        wire.settle()
+        assert peer.transport.calls == ["pause_reading"]
+        steps.waiting[0].set_result(None)
+        wire.settle()
+        assert steps.paths == ["/1", "/2"]
+        assert peer.transport.calls == ["pause_reading", "resume_reading"]
+        peer.lose()
+
+
+def test_drain_closes_a_connection_with_part_of_a_head(work: Work) -> None:
+    wire = work(hello())
+    peer = wire.connect()
+    peer.put(b"GET / HT")
+    wire.settle()
+    wire.call(wire.worker.drain)
+    wire.settle()
+    assert peer.ended

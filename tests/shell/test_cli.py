@@ -6,6 +6,8 @@ import importlib
 import inspect
 import platform
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import click
@@ -144,3 +146,23 @@ def test_run_as_a_module(start: support.StartCommand) -> None:
     process = start("app")
     assert process.get().startswith(b"HTTP/1.1 200 OK\r\n")
     assert process.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("option", ["--backlog", "--limit-request-head", "--limit-concurrency"])
+def test_numbers_that_no_machine_has_exit_2(command: support.StartCommand, option: str) -> None:
+    process = command("shell_apps:hello", option, "9" * 21)
+    assert process.wait() == 2
+    assert any("is not a whole number from" in line for line in process.lines)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_closed_standard_stream_is_replaced(number: int) -> None:
+    """Else a socket would get its number, and libuv would abort the process when it closes it."""
+    program = f"""
+import os
+os.close({number})
+from fastserve.cli import open_standard_streams
+open_standard_streams()
+os._exit(7 if os.fstat({number}).st_rdev == os.stat(os.devnull).st_rdev else 1)
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=20, check=False).returncode == 7

@@ -53,7 +53,12 @@ cdef class AccessLog(Flushable):
             self.use(handler)
         elif self.colors != bool(handler.formatter.use_colors):
             self.use(handler)
-        return self.add_line(scope, address, status)
+        held = self.lines.size
+        try:
+            return self.add_line(scope, address, status)
+        except BaseException:
+            self.lines.size = held  # no half of a line
+            raise
 
     cdef object plain_handler(self):
         """The handler to write to directly, or None where LogRecords are wanted (or nothing is)."""

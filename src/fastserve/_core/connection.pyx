@@ -2,8 +2,6 @@
 
 It owns the transport, the writer and the handler, and is the only place that changes the handler.
 """
-import logging
-
 from .counters cimport live_counts
 from .handler cimport Handler
 from .http1 cimport make_http1
@@ -11,8 +9,6 @@ from .posix cimport FASTSERVE_DIRECT_WRITES
 from .turn cimport Turn
 from .worker cimport Worker
 from .writer cimport Writer
-
-cdef int ERROR = logging.ERROR
 
 
 cdef class Connection:
@@ -83,7 +79,7 @@ cdef class Connection:
 
     cdef int failed(self, exception) except -1:
         """An error of ours: this connection cannot go on, all others can."""
-        self.worker.log(ERROR, "Exception in connection", exc_info=exception)
+        self.worker.report("Exception in connection", exception)
         self.writer.abort()
         return 0
 

@@ -28,7 +28,6 @@ cdef class Cycle(Owner):
     cdef int take_start(self, dict message) except -1
     cdef int take_body(self, dict message) except -1
     cdef object wait_in(self, list waiting)
-    cdef int end_without_response(self) except -1
     cdef bint is_quiet(self, exception) except -1
 
 

@@ -8,7 +8,6 @@ COMPLETE        nothing: the last body has been sent
 receive() gives the body as it comes, then waits; http.disconnect comes when the response is complete or the client is
 gone, as often as it is asked for. A body that has come is given first, even from a client that is gone since.
 """
-import logging
 from asyncio import CancelledError
 
 from cpython.bytes cimport PyBytes_GET_SIZE
@@ -36,8 +35,6 @@ cdef enum:
     EXPECT_START
     EXPECT_BODY
     COMPLETE
-
-cdef int ERROR = logging.ERROR
 
 
 cdef Cycle make_cycle(Worker worker, Stream stream, dict scope):
@@ -207,26 +204,17 @@ cdef class Cycle(Owner):
         try:
             if exception is not None:
                 if not self.is_quiet(exception):
-                    details = (type(exception), exception, exception.__traceback__)
-                    worker.log(ERROR, "Exception in ASGI application\n", exc_info=details)
+                    worker.report("Exception in ASGI application\n", exception)
             elif result is not None:
-                worker.log(ERROR, "ASGI callable should return None, but returned '%s'.", result)
+                worker.report(f"ASGI callable should return None, but returned '{result!r}'.")
             if self.stage != COMPLETE and self.stream is not None:
-                if exception is None:
-                    self.end_without_response()
+                if exception is None and not self.gone:
+                    what = "starting" if self.stage == EXPECT_START else "completing"
+                    worker.report(f"ASGI callable returned without {what} response.")
                 self.stage = COMPLETE
                 self.stream.abandon()
         except BaseException as error:
-            worker.log(ERROR, "Exception while ending an exchange", exc_info=error)
-
-    cdef int end_without_response(self) except -1:
-        if self.gone:
-            return 0
-        if self.stage == EXPECT_START:
-            self.worker.log(ERROR, "ASGI callable returned without starting response.")
-        else:
-            self.worker.log(ERROR, "ASGI callable returned without completing response.")
-        return 0
+            worker.report("Exception while ending an exchange", error)
 
     cdef bint is_quiet(self, exception) except -1:
         """Whether this is how an application ends that notices that its client is gone, or that is cancelled."""

@@ -135,7 +135,7 @@ cdef class Http1(Handler):
         scope = http_scope(request, self.peers, worker.settings, worker.state)
         self.parser.release_head()
         if limit and (len(worker.connections) - worker.lingering >= limit or worker.active >= limit):
-            worker.log(WARNING, "Exceeded concurrency limit.")
+            worker.report("Exceeded concurrency limit.", None, WARNING)
             self.log_access(scope, 503)
             return self.answer(503, RETRY_AFTER)
         self.cycle = make_cycle(worker, self, scope)
@@ -202,6 +202,9 @@ cdef class Http1(Handler):
         return 0
 
     cdef int resume_reading(self) except -1:
+        """Read again, unless there is enough to go on with."""
+        if self.tail is not None and len(self.tail) - self.tail_at > READ_AHEAD:
+            return 0
         if self.read_paused and not self.eof_seen:
             self.read_paused = False
             self.transport.resume_reading()
@@ -237,8 +240,8 @@ cdef class Http1(Handler):
             self.is_head = False  # it belongs to the request before
         self.reading = CLOSED
         self.tail = None
-        self.worker.log(WARNING, "Invalid HTTP request received.")
-        self.worker.log(DEBUG, "%s", self.parser.reason.decode())
+        self.worker.report("Invalid HTTP request received.", None, WARNING)
+        self.worker.report(self.parser.reason.decode(), None, DEBUG)
         if self.cycle is None or self.cycle.started:
             return self.refuse_now(status)
         refusal = Refusal.__new__(Refusal)
@@ -309,8 +312,14 @@ cdef class Http1(Handler):
             self.writer.close()
 
     cdef int drain(self) except -1:
-        if self.cycle is None and (self.reading == INIT or self.writing == DONE):
+        """Close unless a request is under way: a part of a head is none."""
+        if self.cycle is not None:
+            return 0
+        if self.reading == BODY:
             return self.close()
+        stop(self)
+        self.reading = self.writing = CLOSED
+        self.writer.close()
         return 0
 
     cdef int drained(self) except -1:
@@ -450,11 +459,12 @@ cdef class Http1(Handler):
             self.worker.clock.start(self, REQUEST_BODY)
             return 0
         self.reading = INIT
-        self.resume_reading()
-        if self.tail is not None:
+        if self.tail is None:
+            self.wait_for_more()
+        else:
             data, self.tail = self.tail, None
-            return self.parse(data, self.tail_at)
-        return self.wait_for_more()
+            self.parse(data, self.tail_at)
+        return 0 if self.reading == CLOSED else self.resume_reading()
 
     cdef int abandon(self) except -1:
         """The application will not complete its response: a 500 where nothing of it was written, else break off."""
@@ -473,7 +483,10 @@ cdef class Http1(Handler):
     cdef int log_access(self, dict scope, int status) except -1:
         cdef AccessLog access = self.worker.access
         if access is not None:
-            access.record(scope, self.peers.client, self.address, status)
+            try:
+                access.record(scope, self.peers.client, self.address, status)
+            except Exception as exception:
+                self.worker.report("Exception in the access log", exception)
             self.worker.turn.hold_last()
         return 0
 

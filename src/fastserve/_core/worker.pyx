@@ -1,6 +1,8 @@
 """What all connections of one event loop share."""
 import contextvars
 import inspect
+import logging
+import traceback
 
 from .turn cimport Flushable
 
@@ -33,6 +35,15 @@ cdef class Worker:
         self.access = access
         self.connections = set()
         self.tasks = set()
+
+    def report(self, message, exception=None, level=logging.ERROR):
+        """Log this; where that fails as well, print it: no exchange may suffer from how it is logged."""
+        try:
+            self.log(level, message, exc_info=exception)
+        except Exception:
+            if exception is not None:
+                traceback.print_exception(type(exception), exception, exception.__traceback__)
+            traceback.print_exc()
 
     def drain(self):
         """Close idle connections now and every other one after the response that it is busy with."""
