@@ -247,7 +247,7 @@ class TestSection7Codings:
         assert connect(echo).ask(CHUNKED + data).body == b"abc"
 
     def test_7_1_1_white_space_around_an_extension_is_refused(self, connect: Connect) -> None:
-        """Nobody sends it but to smuggle: refusing is safer than the "bad" white space that the section still parses."""
+        """Nobody sends it but to smuggle: refusing is safer than the "bad" white space that the section parses."""
         assert connect(echo).ask(CHUNKED + b"2 ; a = b\r\nab\r\n0\r\n\r\n").status == 400
 
     def test_7_1_2_trailers_are_dropped(self, connect: Connect) -> None:

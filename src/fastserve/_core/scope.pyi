@@ -6,8 +6,6 @@ class Peers:
     client: tuple[str, int] | None
     server: tuple[str, int | None] | None
     scheme: str
-    def __init__(
-        self, client: tuple[str, int] | None, server: tuple[str, int | None] | None, scheme: str
-    ) -> None: ...
+    def __init__(self, client: tuple[str, int] | None, server: tuple[str, int | None] | None, scheme: str) -> None: ...
 
 def scope_of(settings: Settings, request: bytes, peers: Peers, state: dict[str, Any]) -> dict[str, Any] | None: ...

@@ -30,6 +30,7 @@ from .posix cimport fastserve_thread_usage
 cdef enum:
     SAMPLE = 16
     ALONE = 4
+    UNPROVEN_PENALTY = 100
     FIRST_PENALTY = 1000
     LAST_PENALTY = 100000000
     PENALTY_GROWTH = 8
@@ -251,7 +252,7 @@ cdef class Turn:
         if not self.measured:
             # No evidence for or against: written through for a while, and nothing learnt.
             self.write_through = True
-            self.clean = max(self.clean, FIRST_PENALTY)
+            self.clean = max(self.clean, UNPROVEN_PENALTY)
         elif not self.was_preempted(since):
             self.write_through = True
             self.clean = self.penalty
