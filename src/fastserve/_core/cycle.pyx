@@ -206,7 +206,7 @@ cdef class Cycle(Owner):
                 if not self.is_quiet(exception):
                     worker.report("Exception in ASGI application\n", exception)
             elif result is not None:
-                worker.report(f"ASGI callable should return None, but returned '{result!r}'.")
+                worker.report(f"ASGI callable should return None, but returned '{result}'.")
             if self.stage != COMPLETE and self.stream is not None:
                 if exception is None and not self.gone:
                     what = "starting" if self.stage == EXPECT_START else "completing"
