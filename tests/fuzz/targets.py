@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fuzz import parser_target
+from fuzz import connection_target, parser_target
 from fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
     each.name: each
     for each in (
         parser_target.TARGET,
+        connection_target.TARGET,
     )
 }
