@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import warnings
 from typing import Any
@@ -28,6 +29,8 @@ def main() -> None:
         if unraisable:
             raise AssertionError(f"raised where nobody can catch it: {unraisable[0]}") from unraisable[0].exc_value
 
+    gc.collect()
+    gc.freeze()  # a target that collects garbage waits for its own alone
     atheris.Setup([sys.argv[0], *sys.argv[2:]], check)
     atheris.Fuzz()
 

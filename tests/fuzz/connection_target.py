@@ -8,6 +8,7 @@ everything else that the steps say can happen meanwhile, where only what holds a
 from __future__ import annotations
 
 import functools
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -202,23 +203,24 @@ def check_same(script: Script, whole: Outcome, other: Outcome) -> None:
     assert whole.closed == other.closed
 
 
-def nothing_lives() -> bool:
-    return not any(counters.live().values())
+def assert_nothing_lives() -> None:
+    if any(counters.live().values()):
+        gc.collect()
+        assert not any(counters.live().values()), counters.live()
 
 
 def check(data: bytes) -> None:
-    import gc
+    check_script(read(data))
+    assert_nothing_lives()
 
-    script = read(data)
+
+def check_script(script: Script) -> None:
     whole = serve(script, [script.stream] if script.stream else [])
     sizes = [length(step) for step in script.steps if step < EVENTS]
     if sizes:
         check_same(script, whole, serve(script, cut(script.stream, sizes)))
     if any(step >= EVENTS for step in script.steps):
         play(script)
-    if not nothing_lives():
-        gc.collect()
-        assert nothing_lives(), counters.live()
 
 
 def seeds() -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -152,6 +153,7 @@ class FuzzedNet(Net):
                 client.transport.lose()
         self.loop.run_ready()
         self.worker.close()
+        self.clients.clear()  # else they live on in a cycle: client, network, worker, its log, network
 
 
 class FuzzedClient(Client):
@@ -161,8 +163,6 @@ class FuzzedClient(Client):
     net: FuzzedNet
 
     def __init__(self, net: FuzzedNet) -> None:
-        from collections import deque
-
         self.net = net
         self.transport = SocketTransport(net.loop) if net.direct else StrictTransport(net.loop)
         self.connection = Connection(net.worker)
