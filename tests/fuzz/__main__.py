@@ -30,7 +30,7 @@ def show_finding(target: object, finding: Path) -> None:
         said = run.fails(target, data) or said
     smallest = finding.with_suffix(".min")
     smallest.write_bytes(data)
-    print(said[-6000:] or "(it does not fail when it is given the input alone)")
+    print(said[-4000:] or "(it does not fail when it is given the input alone)")
     print(f"{smallest}: {len(data)} bytes: {data!r}")
 
 

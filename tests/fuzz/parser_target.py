@@ -116,7 +116,8 @@ def check_with_h11(data: bytes, found: list[Request]) -> None:
     """Whatever is accepted means the same to another strict reader: nothing can be smuggled past one of the two."""
     for (head, body), other in zip(found, read_by_h11(data, len(found)), strict=False):
         fields = [(name, value.lower() if name.lower() == b"transfer-encoding" else value) for name, value in head[4]]
-        assert (head[1].encode(), head[2], fields, body) == other
+        ours = (head[1].encode(), head[2], fields, body)
+        assert ours == other, f"h11: {other}, here: {ours}"
 
 
 def check(data: bytes) -> None:
@@ -124,7 +125,8 @@ def check(data: bytes) -> None:
     count = data[1] % (MOST_CUTS + 1) if len(data) > 1 else 0
     cuts, stream = data[2 : 2 + count], data[2 + count :]
     events = joined(parse(limits, [stream]))
-    assert joined(parse(limits, cut(stream, cuts))) == events
+    other = joined(parse(limits, cut(stream, cuts)))
+    assert other == events, f"cut: {other}, whole: {events}"
     found = requests(events)
     for head, body in found:
         check_head(head, limits)
