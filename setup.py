@@ -23,7 +23,7 @@ CORE = "src/fastserve/_core"
 # fmt: off
 MODULES = (
     "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker",
-    "rules", "request", "parser", "scope", "head", "access",
+    "rules", "request", "parser", "scope", "head", "access", "deflate", "wsframe",
     "writer", "handler",
     "task", "cycle",
     "http1",

@@ -20,7 +20,7 @@ CORE = PACKAGE / "_core"
 LEVELS = (
     ("llhttp", "posix"),
     ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker"),
-    ("rules", "request", "parser", "scope", "head", "access"),
+    ("rules", "request", "parser", "scope", "head", "access", "deflate", "wsframe"),
     ("writer", "handler"),
     ("call", "task", "cycle"),
     ("http1",),
