@@ -23,10 +23,10 @@ CORE = "src/fastserve/_core"
 # fmt: off
 MODULES = (
     "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker",
-    "rules", "request", "parser", "scope", "head", "access",
+    "rules", "request", "parser", "scope", "head", "access", "deflate", "wsframe",
     "writer", "handler",
-    "task", "cycle",
-    "http1",
+    "task", "cycle", "wscycle",
+    "websocket", "framed", "handshake", "http1",
     "connection",
 )
 # fmt: on

@@ -20,10 +20,10 @@ CORE = PACKAGE / "_core"
 LEVELS = (
     ("llhttp", "posix"),
     ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker"),
-    ("rules", "request", "parser", "scope", "head", "access"),
+    ("rules", "request", "parser", "scope", "head", "access", "deflate", "wsframe"),
     ("writer", "handler"),
-    ("call", "task", "cycle"),
-    ("http1",),
+    ("call", "task", "cycle", "wscycle"),
+    ("websocket", "framed", "handshake", "http1"),
     ("connection",),
 )
 ORDER = [name for level in LEVELS for name in level]

@@ -6,12 +6,14 @@ one write to the handler's stream. That is looked at for every line: as soon as 
 or formatter, real LogRecords with the five arguments that formatters expect are emitted instead.
 """
 import logging
+from urllib.parse import quote
 
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 
 from .buffer cimport Buffer, take
 from .turn cimport Flushable
+from .worker cimport Worker
 
 cdef int INFO = 20
 cdef object StreamHandler = logging.StreamHandler
@@ -24,6 +26,33 @@ cdef bytes visible_table = bytes(byte in VISIBLE for byte in range(256))
 cdef bytes address_text(client):
     """The client as the log shows it: `host:port`, or nothing for a UNIX socket."""
     return f"{client[0]}:{client[1]}".encode("utf-8", "replace") if client else b""
+
+
+cdef int log_response(Worker worker, dict scope, object client, bytes address, int status) except -1:
+    """Log a response: in the access log, or where it answers the handshake of a WebSocket in the general one."""
+    cdef AccessLog access = worker.access
+    if scope["type"] == "websocket":
+        return log_websocket(worker, scope, status)
+    if access is not None:
+        try:
+            access.record(scope, client, address, status)
+        except Exception as exception:
+            worker.report("Exception in the access log", exception)
+        worker.turn.hold_last()
+    return 0
+
+
+cdef int log_websocket(Worker worker, dict scope, outcome) except -1:
+    """Log how a handshake was answered: `outcome` is a status or a text."""
+    try:
+        path = quote(scope["path"], errors="replace")
+        if scope["query_string"]:
+            path = f"{path}?{scope['query_string'].decode('ascii', 'backslashreplace')}"
+        format = '%s - "WebSocket %s" %d' if isinstance(outcome, int) else '%s - "WebSocket %s" %s'
+        worker.log(INFO, format, address_text(scope["client"]).decode(), path, outcome)
+    except Exception as exception:
+        worker.report("Exception in the log", exception)
+    return 0
 
 
 cdef class AccessLog(Flushable):

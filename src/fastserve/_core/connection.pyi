@@ -1,8 +1,9 @@
 from asyncio import BaseTransport
 
+from .handler import Carrier
 from .worker import Worker
 
-class Connection:
+class Connection(Carrier):
     def __init__(self, worker: Worker) -> None: ...
     def connection_made(self, transport: BaseTransport) -> None: ...
     def data_received(self, data: bytes) -> None: ...

@@ -5,6 +5,13 @@ from .task cimport Owner, Task
 from .worker cimport Worker
 
 
+cdef enum:
+    # What send() takes.
+    EXPECT_START
+    EXPECT_BODY
+    COMPLETE
+
+
 cdef class Cycle(Owner):
     cdef Worker worker
     cdef Stream stream  # None when the response is complete or the connection is not there any more
@@ -27,6 +34,8 @@ cdef class Cycle(Owner):
     cdef int take(self, message) except -1
     cdef int take_start(self, dict message) except -1
     cdef int take_body(self, dict message) except -1
+    cdef int put_response_body(self, dict message) except -1
+    cdef int end(self, bint failed) except -1
     cdef object wait_in(self, list waiting)
     cdef bint is_quiet(self, exception) except -1
 
@@ -41,4 +50,6 @@ cdef class Send(Awaitable):
     cdef bint taken  # by the cycle
 
 
+cdef int wake(list waiting) except -1
+cdef int init_cycle(Cycle cycle, Worker worker, Stream stream, dict scope) except -1
 cdef Cycle make_cycle(Worker worker, Stream stream, dict scope)

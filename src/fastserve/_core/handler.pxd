@@ -10,6 +10,7 @@ cdef class Exchange(Runnable):
     cdef int disconnected(self) except -1  # the client is gone, or gone silent
     cdef int completed(self) except -1  # the response is out of the application's hands
     cdef int writable(self) except -1  # send() need not wait any more
+    cdef int stopping(self) except -1  # the server stops
 
 
 cdef class Stream(Timed):
@@ -19,6 +20,7 @@ cdef class Stream(Timed):
     cdef int took_body(self, Py_ssize_t left) except -1  # it took all but `left` bytes of what had come
     cdef int respond(self, status, headers) except -1  # raises TypeError, ValueError; nothing is written yet
     cdef int body(self, bytes data, bint more) except -1  # raises RuntimeError, ClientDisconnected
+    cdef int accept(self, subprotocol, headers) except -1  # be a WebSocket instead; raises as the two above
     cdef bint must_wait(self) noexcept  # the client does not read: send() has to wait for writable()
     cdef bint broken(self) noexcept  # writing has failed
     cdef int abandon(self) except -1  # the application will not complete: 500, or break off
@@ -31,3 +33,16 @@ cdef class Handler(Stream):
     cdef int lost(self) except -1  # the connection is gone
     cdef int drain(self) except -1  # close as soon as nothing is under way
     cdef int drained(self) except -1  # all that was written is in the kernel's hands
+
+
+cdef class Channel(Handler):
+    """What the exchange of a WebSocket has in place of a stream once it is open."""
+    cdef int send_text(self, str text) except -1  # raises ClientDisconnected, as does the next
+    cdef int send_bytes(self, bytes data) except -1
+    cdef int close_with(self, int code, str reason) except -1  # raises ValueError for what no close frame can have
+    cdef int taken(self) except -1  # the application has taken a message
+
+
+cdef class Carrier:
+    """What a handler asks of its connection."""
+    cdef int switch_to(self, Handler handler, bytes rest) except -1  # `rest` is what the old one has not parsed

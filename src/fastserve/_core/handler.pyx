@@ -17,6 +17,9 @@ cdef class Exchange(Runnable):
     cdef int writable(self) except -1:
         return 0
 
+    cdef int stopping(self) except -1:
+        return 0
+
 
 cdef class Stream(Timed):
     cdef int send_continue(self) except -1:
@@ -32,6 +35,9 @@ cdef class Stream(Timed):
         return 0
 
     cdef int body(self, bytes data, bint more) except -1:
+        return 0
+
+    cdef int accept(self, subprotocol, headers) except -1:
         return 0
 
     cdef bint must_wait(self) noexcept:
@@ -58,4 +64,23 @@ cdef class Handler(Stream):
         return 0
 
     cdef int drained(self) except -1:
+        return 0
+
+
+cdef class Channel(Handler):
+    cdef int send_text(self, str text) except -1:
+        return 0
+
+    cdef int send_bytes(self, bytes data) except -1:
+        return 0
+
+    cdef int close_with(self, int code, str reason) except -1:
+        return 0
+
+    cdef int taken(self) except -1:
+        return 0
+
+
+cdef class Carrier:
+    cdef int switch_to(self, Handler handler, bytes rest) except -1:
         return 0

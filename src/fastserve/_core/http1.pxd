@@ -2,7 +2,8 @@
 from libc.stdint cimport uint64_t
 
 from .cycle cimport Cycle
-from .handler cimport Handler
+from .handler cimport Carrier, Handler
+from .handshake cimport Handshake
 from .head cimport HeadFacts
 from .parser cimport Parser
 from .scope cimport Peers
@@ -24,6 +25,8 @@ cdef class Http1(Handler):
     cdef bint lingering  # closed, but for the client's last byte
     cdef Peers peers  # None before the first request
     cdef bytes address  # of the client, as the access log shows it
+    cdef Carrier carrier  # None once the connection has another handler, or is lost
+    cdef Handshake handshake  # of the request under way, where that is a WebSocket's
     cdef Cycle cycle  # the exchange under way, None between two and once its response is complete
     cdef bytes tail  # what came behind the request under way, from tail_at on
     cdef Py_ssize_t tail_at
@@ -54,7 +57,6 @@ cdef class Http1(Handler):
     cdef int finish(self) except -1
     cdef int advance(self) except -1
     cdef int answer(self, int status, bytes extra) except -1
-    cdef int log_access(self, dict scope, int status) except -1
     cdef int detach(self) except -1
     cdef int close(self) except -1
 
@@ -65,4 +67,4 @@ cdef class Refusal(Runnable):
     cdef int status
 
 
-cdef Http1 make_http1(Worker worker, object transport, Writer writer)
+cdef Http1 make_http1(Worker worker, object transport, Writer writer, Carrier carrier)

@@ -25,21 +25,15 @@ import logging
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
-from .access cimport AccessLog, address_text
+from .access cimport address_text, log_response
 from .buffer cimport Buffer
 from .clock cimport KEEP_ALIVE, LINGER, REQUEST_BODY, REQUEST_HEAD, stop
 from .cycle cimport Cycle, make_cycle
 from .errors import ClientDisconnected
-from .handler cimport Handler
-from .head cimport (
-    CLOSE,
-    KEEP_ALIVE as KEEP_ALIVE_FIELD,
-    NO_CONNECTION,
-    end_head,
-    has_no_body,
-    plain_response,
-    start_head,
-)
+from .handler cimport Carrier, Handler
+from .handshake cimport Handshake, read_handshake
+from .head cimport CLOSE, KEEP_ALIVE as KEEP_ALIVE_FIELD, NO_CONNECTION
+from .head cimport check_length, end_head, has_no_body, plain_response, start_head
 from .llhttp cimport HTTP_HEAD
 from .parser cimport BODY as FOUND_BODY, DONE as FOUND_DONE, FAULT, HEAD as FOUND_HEAD, NEED_MORE, Parser
 from .request cimport Request
@@ -47,6 +41,7 @@ from .scope cimport Peers, http_scope, peers_of
 from .turn cimport Runnable
 from .worker cimport Worker
 from .writer cimport Writer
+from .wscycle cimport WsCycle, make_wscycle
 
 cdef enum:
     INIT
@@ -65,11 +60,12 @@ cdef int DEBUG = logging.DEBUG
 cdef bytes RETRY_AFTER = b"retry-after: 1\r\n"
 
 
-cdef Http1 make_http1(Worker worker, object transport, Writer writer):
+cdef Http1 make_http1(Worker worker, object transport, Writer writer, Carrier carrier):
     cdef Http1 self = Http1.__new__(Http1)
     self.worker = worker
     self.transport = transport
     self.writer = writer
+    self.carrier = carrier
     self.parser = Parser.__new__(Parser, worker.settings)
     worker.clock.start(self, REQUEST_HEAD)
     return self
@@ -120,6 +116,7 @@ cdef class Http1(Handler):
         cdef Worker worker = self.worker
         cdef Request request = self.parser.request
         cdef Py_ssize_t limit = worker.settings.limit_concurrency
+        cdef int status = 0
         stop(self)
         if self.peers is None:
             self.peers = peers_of(self.transport)
@@ -132,13 +129,21 @@ cdef class Http1(Handler):
         self.expect_continue = request.expect_continue and request.has_body()
         self.discarded = 0
         self.content_length = request.content_length
-        scope = http_scope(request, self.peers, worker.settings, worker.state)
+        self.handshake = read_handshake(request, worker) if request.upgrade else None
+        if self.handshake is None:
+            scope = http_scope(request, self.peers, worker.settings, worker.state)
+        else:
+            scope = self.handshake.scope(request, self.peers)
+            status, fields = self.handshake.status, self.handshake.fields
+            self.keep_alive = False
         self.parser.release_head()
         if limit and (len(worker.connections) - worker.lingering >= limit or worker.active >= limit):
             worker.report("Exceeded concurrency limit.", None, WARNING)
-            self.log_access(scope, 503)
-            return self.answer(503, RETRY_AFTER)
-        self.cycle = make_cycle(worker, self, scope)
+            status, fields = 503, RETRY_AFTER
+        if status:
+            log_response(worker, scope, self.peers.client, self.address, status)
+            return self.answer(status, fields)
+        self.cycle = make_cycle(worker, self, scope) if self.handshake is None else make_wscycle(worker, self, scope)
         self.cycle.expect_continue = self.expect_continue
         return worker.turn.submit(self.cycle)
 
@@ -228,6 +233,7 @@ cdef class Http1(Handler):
         self.tail = None
         self.worker.lingering -= self.lingering
         self.parser.release_head()
+        self.carrier = None
         return self.detach()
 
     # Refusing
@@ -314,7 +320,7 @@ cdef class Http1(Handler):
     cdef int drain(self) except -1:
         """Close unless a request is under way: a part of a head is none."""
         if self.cycle is not None:
-            return 0
+            return self.cycle.stopping()
         if self.reading == BODY:
             return self.close()
         stop(self)
@@ -411,7 +417,7 @@ cdef class Http1(Handler):
             connection = CLOSE
         elif self.is_http10:
             connection = KEEP_ALIVE_FIELD
-        self.log_access(self.cycle.scope, status)
+        log_response(self.worker, self.cycle.scope, self.peers.client, self.address, status)
         end_head(
             self.writer.output(), &self.facts, self.worker.settings, self.worker.clock, length, self.chunked, connection
         )
@@ -474,26 +480,20 @@ cdef class Http1(Handler):
             if self.eof_seen and self.reading == BODY:
                 return self.answer(400, b"")  # the client never sent all of its request (RFC 9112 section 8)
             if scope is not None:
-                self.log_access(scope, 500)
+                log_response(self.worker, scope, self.peers.client, self.address, 500)
             return self.answer(500, b"")
         self.reading = self.writing = CLOSED
         self.writer.close()
         return 0
 
-    cdef int log_access(self, dict scope, int status) except -1:
-        cdef AccessLog access = self.worker.access
-        if access is not None:
-            try:
-                access.record(scope, self.peers.client, self.address, status)
-            except Exception as exception:
-                self.worker.report("Exception in the access log", exception)
-            self.worker.turn.hold_last()
-        return 0
+    # Another protocol
 
-
-cdef int check_length(long long remaining, Py_ssize_t size, bint more) except -1:
-    if size > remaining:
-        raise RuntimeError("Response content longer than Content-Length")
-    if not more and size < remaining:
-        raise RuntimeError("Response content shorter than Content-Length")
-    return 0
+    cdef int accept(self, subprotocol, headers) except -1:
+        """Answer the handshake, and leave the connection to the WebSocket with all that is not parsed."""
+        cdef bytes rest = None if self.tail is None else self.tail[self.tail_at:]
+        cdef Carrier carrier = self.carrier
+        channel = self.handshake.accept(<WsCycle>self.cycle, self.transport, self.writer, subprotocol, headers)
+        self.reading = self.writing = CLOSED
+        self.cycle = self.carrier = self.tail = None
+        self.resume_reading()
+        return carrier.switch_to(channel, rest)
