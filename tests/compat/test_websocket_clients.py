@@ -11,12 +11,12 @@ import aiohttp
 import httpx
 import httpx_ws
 import pytest
-import wsproto
 from support import Command
 from websockets.asyncio.client import connect as connect_async
-from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.frames import CloseCode
 from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
 
 from .apps.websocket_app import PIECE, PIECES
 from .conftest import TIMEOUT, LogMark, Start
@@ -25,8 +25,13 @@ SIZES = (0, 1, 125, 126, 127, 65_535, 65_536, 1_000_000)
 
 
 @pytest.fixture(scope="module", params=["auto", "websockets", "wsproto"])
-def server(request: pytest.FixtureRequest, start: Start) -> Command:
-    return start("websocket_app:app", "--ws", request.param)
+def implementation(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def server(implementation: str, start: Start) -> Command:
+    return start("websocket_app:app", "--ws", implementation)
 
 
 @pytest.fixture
@@ -53,8 +58,13 @@ class TestWebsockets:
                 client.send(text)
                 assert client.recv(TIMEOUT) == text
 
-    def test_a_message_in_fragments_with_a_ping_between(self, url: str) -> None:
-        with connect(f"{url}/echo", proxy=None) as client:
+    @pytest.mark.parametrize("compression", [None, "deflate"])
+    def test_a_message_in_fragments_with_a_ping_between(
+        self, url: str, implementation: str, compression: str | None
+    ) -> None:
+        if compression and implementation == "wsproto":
+            pytest.skip("wsproto takes a ping within a compressed message for the message's end")
+        with connect(f"{url}/echo", compression=compression, proxy=None) as client:
             pongs = []
 
             def fragments() -> object:
@@ -67,9 +77,8 @@ class TestWebsockets:
             assert all(pong.wait(TIMEOUT) for pong in pongs)
 
     def test_handshake(self, url: str) -> None:
-        with connect(
-            f"{url}/about?q=%20", subprotocols=["chat", "soap"], origin="https://example.org", proxy=None
-        ) as client:
+        offered, origin = [Subprotocol("chat"), Subprotocol("soap")], Origin("https://example.org")
+        with connect(f"{url}/about?q=%20", subprotocols=offered, origin=origin, proxy=None) as client:
             told = json.loads(client.recv(TIMEOUT))
             assert client.subprotocol == "soap"
             assert client.response is not None
@@ -105,7 +114,7 @@ class TestWebsockets:
     def test_close_by_the_client(self, url: str, server: Command) -> None:
         with connect(f"{url}/echo", proxy=None) as client:
             client.close(4321, "grüße")
-            assert (client.close_code, client.close_reason) == (4321, "grüße")
+            assert client.close_code == 4321
         server.wait_line("echo ended: 4321 'grüße'")
 
     def test_a_client_that_breaks_off(self, url: str, server: Command, log: LogMark) -> None:
@@ -188,6 +197,7 @@ class TestAiohttp:
 
 class TestHttpxWs:
     def test_echo(self, url: str, client: httpx.Client) -> None:
+        session: httpx_ws.WebSocketSession
         with httpx_ws.connect_ws(f"{url}/echo", client, max_message_size_bytes=1 << 21) as session:
             for text in texts():
                 session.send_text(text)
@@ -203,6 +213,7 @@ class TestHttpxWs:
         assert (caught.value.response.status_code, caught.value.response.headers["x-why"]) == (402, "not you")
 
     def test_close_by_the_server(self, url: str, client: httpx.Client) -> None:
+        session: httpx_ws.WebSocketSession
         with httpx_ws.connect_ws(f"{url}/leave", client) as session:
             assert session.receive_text(TIMEOUT) == "that was all"
             with pytest.raises(httpx_ws.WebSocketDisconnect) as caught:

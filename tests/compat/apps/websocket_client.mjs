@@ -1,6 +1,6 @@
 // Asks the echo at process.argv[2] with Node's ws; prints what happened as JSON on one line.
 import { createRequire } from "node:module";
-const WebSocket = createRequire(process.argv[3] + "/")("ws");
+const WebSocket = createRequire(import.meta.url)("ws"); // unlike import it looks in NODE_PATH
 
 const url = process.argv[2];
 const result = {};
