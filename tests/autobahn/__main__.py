@@ -71,7 +71,10 @@ async def _run(options: argparse.Namespace, program: Path, names: Sequence[str])
         folder = _HOME / "reports" / name
         shutil.rmtree(folder, ignore_errors=True)
         async with _server(name, options.url, folder) as (url, running):
-            work = [_part(slots, program, name, url, cases, folder, options.seconds) for cases in parts]
+            work = [
+                asyncio.ensure_future(_part(slots, program, name, url, cases, folder, options.seconds))
+                for cases in parts
+            ]
             report = Report()
             for number, next_done in enumerate(asyncio.as_completed(work), 1):
                 report.add(await next_done)
