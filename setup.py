@@ -25,7 +25,7 @@ MODULES = (
     "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker",
     "rules", "request", "parser", "scope", "head", "access", "deflate", "wsframe",
     "writer", "handler",
-    "task", "cycle", "wscycle",
+    "current", "waiter", "task", "cycle", "wscycle",
     "websocket", "framed", "handshake", "http1",
     "connection",
 )

@@ -22,7 +22,7 @@ LEVELS = (
     ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker"),
     ("rules", "request", "parser", "scope", "head", "access", "deflate", "wsframe"),
     ("writer", "handler"),
-    ("call", "task", "cycle", "wscycle"),
+    ("call", "current", "waiter", "task", "cycle", "wscycle"),
     ("websocket", "framed", "handshake", "http1"),
     ("connection",),
 )
