@@ -19,7 +19,7 @@ CORE = PACKAGE / "_core"
 # A module may use those of the lines above its own, and those to its left.
 LEVELS = (
     ("llhttp", "posix"),
-    ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker"),
+    ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8"),
     ("rules", "request", "parser", "scope", "head", "access", "deflate", "wsframe"),
     ("writer", "handler"),
     ("call", "current", "waiter", "task", "cycle", "wscycle"),
