@@ -22,10 +22,10 @@ import fetch  # noqa: E402
 CORE = "src/fastserve/_core"
 # fmt: off
 MODULES = (
-    "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker",
+    "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8",
     "rules", "request", "parser", "scope", "head", "access", "deflate", "wsframe",
     "writer", "handler",
-    "task", "cycle", "wscycle",
+    "current", "waiter", "task", "cycle", "wscycle",
     "websocket", "framed", "handshake", "http1",
     "connection",
 )

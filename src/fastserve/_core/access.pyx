@@ -31,7 +31,7 @@ cdef bytes address_text(client):
 cdef int log_response(Worker worker, dict scope, object client, bytes address, int status) except -1:
     """Log a response: in the access log, or where it answers the handshake of a WebSocket in the general one."""
     cdef AccessLog access = worker.access
-    if scope["type"] == "websocket":
+    if scope.get("type") == "websocket":
         return log_websocket(worker, scope, status)
     if access is not None:
         try:

@@ -36,6 +36,7 @@ cdef class Cycle(Owner):
     cdef int take_body(self, dict message) except -1
     cdef int put_response_body(self, dict message) except -1
     cdef int end(self, bint failed) except -1
+    cdef object wait_to_receive(self)  # what a call of receive() waits for
     cdef object wait_in(self, list waiting)
     cdef bint is_quiet(self, exception) except -1
 

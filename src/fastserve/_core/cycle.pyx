@@ -188,6 +188,11 @@ cdef class Cycle(Owner):
         wake(self.sending)
         return 0
 
+    cdef object wait_to_receive(self):
+        if self.receiving is None:
+            self.receiving = []
+        return self.wait_in(self.receiving)
+
     cdef object wait_in(self, list waiting):
         """A future of the caller's own: cancelling one call of receive() must not cancel another."""
         while waiting and waiting[len(waiting) - 1].done():
@@ -266,9 +271,7 @@ cdef class Receive(Awaitable):
         message = cycle.next_message()
         if message is not None:
             return message
-        if cycle.receiving is None:
-            cycle.receiving = []
-        self.future = cycle.wait_in(cycle.receiving)
+        self.future = cycle.wait_to_receive()
         return WAIT
 
 

@@ -243,3 +243,7 @@ cdef class Deflater:
     def feed(self, bytes data):
         """Return the payload for a message, which may be of any size; for tests."""
         return self.deflate(PyBytes_AS_STRING(data), len(data))
+
+    def forget(self):
+        """release(), for tests."""
+        self.release()

@@ -17,6 +17,7 @@ from .access cimport log_websocket
 from .cycle cimport COMPLETE, EXPECT_BODY, EXPECT_START, Cycle, init_cycle, wake
 from .errors import ClientDisconnected
 from .handler cimport Channel, Stream
+from .waiter cimport make_waiter
 from .worker cimport Worker
 
 cdef enum:
@@ -152,7 +153,26 @@ cdef class WsCycle(Cycle):
             self.others.append(message)
         self.unread += 1
         self.unread_size += len(data)
+        return self.wake_receivers()
+
+    cdef object wait_to_receive(self):
+        if self.waiter is None:
+            self.waiter = make_waiter(self.worker.loop, self.worker.turn)
+        elif self.waiter.is_pending():
+            return Cycle.wait_to_receive(self)
+        elif not self.waiter.rearm():
+            self.waiter = make_waiter(self.worker.loop, self.worker.turn)
+        return self.waiter
+
+    cdef int wake_receivers(self) except -1:
+        if self.waiter is not None:
+            self.waiter.wake()
         return wake(self.receiving)
+
+    cdef int disconnected(self) except -1:
+        self.gone = True
+        self.wake_receivers()
+        return wake(self.sending)
 
     cdef int closed(self, int code, str reason) except -1:
         self.channel = None

@@ -3,6 +3,7 @@ from cpython.object cimport PyObject
 
 from .buffer cimport Buffer
 from .deflate cimport Deflater, Inflater
+from .utf8 cimport Utf8
 
 
 cdef enum:
@@ -32,13 +33,6 @@ cdef enum:
     NO_STATUS = 1005  # stands for a close frame without a code; never on the wire
     INVALID_DATA = 1007
     TOO_BIG = 1009
-
-
-cdef struct Utf8:
-    # A sequence that is not complete.
-    int left  # continuation bytes still to come; 0 between two sequences
-    unsigned char low  # the next byte is in low..high
-    unsigned char high
 
 
 cdef class FrameReader:

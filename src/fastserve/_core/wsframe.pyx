@@ -14,6 +14,7 @@ from libc.string cimport memcpy
 
 from .buffer cimport Buffer, give, take
 from .deflate cimport TAIL_SIZE, Deflater, Inflater, put_tail
+from .utf8 cimport check_utf8
 
 cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject** held, Py_ssize_t size) except -1
@@ -56,39 +57,6 @@ cdef bint unmask(char* target, const char* source, Py_ssize_t size, unsigned cha
             turned[index] = mask[(index + size) & 3]
         memcpy(mask, turned, 8)
     return seen & HIGH_BITS != 0
-
-
-cdef bint check_utf8(Utf8* state, const unsigned char* data, Py_ssize_t size) noexcept:
-    """Check the next bytes of a text (RFC 3629); false at the first byte that no text can have there."""
-    cdef Py_ssize_t index = 0
-    cdef uint64_t word
-    cdef unsigned char byte
-    while index < size:
-        if state.left == 0:
-            while index + 8 <= size:
-                memcpy(&word, data + index, 8)
-                if word & HIGH_BITS:
-                    break
-                index += 8
-            else:
-                if index == size:
-                    break
-        byte = data[index]
-        index += 1
-        if state.left:
-            if byte < state.low or byte > state.high:
-                return False
-            state.left -= 1
-            state.low = 0x80
-            state.high = 0xBF
-        elif byte >= 0x80:
-            if byte < 0xC2 or byte > 0xF4:
-                return False
-            state.left = 1 if byte < 0xE0 else 2 if byte < 0xF0 else 3
-            # No overlong forms, no surrogates, nothing above U+10FFFF.
-            state.low = 0xA0 if byte == 0xE0 else 0x90 if byte == 0xF0 else 0x80
-            state.high = 0x9F if byte == 0xED else 0x8F if byte == 0xF4 else 0xBF
-    return True
 
 
 cdef bint valid_code(int code) noexcept:
