@@ -23,11 +23,11 @@ import fetch  # noqa: E402
 CORE = "src/fastserve/_core"
 # fmt: off
 MODULES = (
-    "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker",
-    "rules", "request", "parser", "scope", "head", "access",
+    "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8",
+    "rules", "request", "parser", "scope", "head", "access", "deflate", "wsframe",
     "writer", "framing", "handler", "files", "transfer",
-    "task", "cycle",
-    "http1",
+    "current", "waiter", "task", "cycle", "wscycle",
+    "websocket", "framed", "handshake", "http1",
     "connection",
 )
 # fmt: on

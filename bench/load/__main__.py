@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from bench.load import chart, commits, machine, rows, servers, table, wrk
+from bench.load import chart, commits, machine, rows, servers, table, wrk, wsload
 from bench.load.measure import Bench, Sample, many_files
 from bench.load.process import ROOT, Failed
 from bench.load.results import Results, load
@@ -124,8 +124,11 @@ def _stop(sentence: str) -> NoReturn:
 
 def _measure(options: argparse.Namespace) -> int:
     chosen_rows = [rows.BY_NAME[name] for name in options.rows or rows.BY_NAME]
-    if wrk.find() is None:
+    loaded = [row for row in chosen_rows if row.kind == "cpu"]
+    if any(row.echo is None for row in loaded) and wrk.find() is None:
         _stop(wrk.MISSING)
+    if any(row.echo for row in loaded) and wsload.compiler() is None:
+        _stop(wsload.MISSING)
     with tempfile.TemporaryDirectory(prefix="fastserve-bench-") as name:
         folder = Path(name)
         if options.mode == "compare":

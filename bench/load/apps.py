@@ -44,6 +44,20 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": HELLO})
 
 
+async def websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Accepts and sends each message back as it came, text as text and bytes as bytes."""
+    if scope["type"] != "websocket":
+        return await _lifespan(receive, send)
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        text = message.get("text")
+        if text is not None:
+            await send({"type": "websocket.send", "text": text})
+        else:
+            await send({"type": "websocket.send", "bytes": message["bytes"]})
+
+
 async def response_headers(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers with 13 bytes of text and 20 headers."""
     if scope["type"] != "http":

@@ -54,7 +54,9 @@ def draw(results: Results) -> str:
 
 
 def _heading(results: Results) -> str:
-    return "CPU time of the server a request" if all(row.kind == "cpu" for row in results.rows) else "Cost of serving"
+    if any(row.kind != "cpu" for row in results.rows):
+        return "Cost of serving"
+    return f"CPU time of the server {results.counted}"
 
 
 def _explanation(results: Results) -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import http.client
 import socket
 
-from bench.load.rows import Row
+from bench.load import frames
+from bench.load.frames import Wrong
+from bench.load.rows import Echo, Row
+
+__all__ = ["Wrong", "check", "request_bytes"]
 
 _SECONDS = 10.0
-
-
-class Wrong(Exception):
-    """The answer is not the row's; the text says in what."""
+_ECHOES = 3
 
 
 def check(row: Row, port: int) -> None:
     """Returns when the answer is right. Wrong when it is not, OSError when there is none."""
+    if row.echo:
+        return _echoes(row.echo, port)
     try:
         _single(row, port)
         if row.pipeline > 1:
@@ -48,6 +51,16 @@ def _single(row: Row, port: int) -> None:
         raise Wrong(f"body {_excerpt(body)} where {_excerpt(row.answer.body)} is right")
     if len(answer.getheaders()) < row.answer.headers:
         raise Wrong(f"{len(answer.getheaders())} response headers where there should be {row.answer.headers}")
+
+
+def _echoes(echo: Echo, port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), _SECONDS) as connection:
+        client = frames.Client(connection, echo)
+        sent = zip(frames.messages(echo), frames.client_frames(echo, client.agreed), strict=True)
+        for _, (payload, frame) in zip(range(_ECHOES), sent, strict=False):
+            back = client.exchange(frame)
+            if back != payload:
+                raise Wrong(f"echo {_excerpt(back)} where {_excerpt(payload)} is right")
 
 
 def _excerpt(body: bytes) -> str:

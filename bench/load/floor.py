@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 import sys
 
 import uvloop
 
-from bench.load.rows import ROWS, Floor
+from bench.load import frames
+from bench.load.rows import ROWS, Echo, Floor
 
 
 class Protocol(asyncio.Protocol):
@@ -40,12 +42,36 @@ class Protocol(asyncio.Protocol):
             self.transport.close()
 
 
-async def serve(floor: Floor) -> None:
+class WebSocket(asyncio.Protocol):
+    """Answers the handshake, then, each time that as many bytes came as a frame of the row has, with the next echo."""
+
+    def __init__(self, echo: Echo) -> None:
+        self.size = len(frames.client_frames(echo, frames.Agreed())[0])
+        self.answers = itertools.cycle(frames.server_frames(echo))
+        self.missing = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.write = transport.write  # type: ignore[attr-defined]
+
+    def data_received(self, data: bytes) -> None:
+        if not self.missing:
+            self.write(frames.answer())
+            self.missing = self.size
+            return
+        self.missing -= len(data)
+        if not self.missing:
+            self.missing = self.size
+            self.write(next(self.answers))
+
+
+async def serve(floor: Floor, echo: Echo | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    server = await loop.create_server(lambda: Protocol(floor), "127.0.0.1", 0, backlog=2048)
+    server = await loop.create_server(
+        lambda: WebSocket(echo) if echo else Protocol(floor), "127.0.0.1", 0, backlog=2048
+    )
     await stop.wait()
     server.close()
 
@@ -54,7 +80,7 @@ def main() -> None:
     row = next(row for row in ROWS if row.name == sys.argv[1])
     if row.floor is None:
         sys.exit(f"row {row.name} has no floor")
-    uvloop.run(serve(row.floor))
+    uvloop.run(serve(row.floor, row.echo))
 
 
 if __name__ == "__main__":

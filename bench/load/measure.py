@@ -8,12 +8,13 @@ import resource
 import socket
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.load import machine, wrk
+from bench.load import frames, machine, wrk, wsload
 from bench.load.check import Wrong, check, request_bytes
+from bench.load.generator import Load
 from bench.load.process import Failed, Running
 from bench.load.rows import Row
 from bench.load.servers import Server
@@ -74,18 +75,19 @@ class Bench:
         return Running(server.name, server.command(row), self.server_core, self.log, server.environment)
 
     def _load(self, row: Row, running: Running) -> Sample:
+        run = self._generator(row, running.port)
         if self.warmup:
-            wrk.run(row, running.port, self.warmup, self.load_core, self.folder)
+            run(self.warmup)
         logged = self.log.stat().st_size
         before, busy, begin = machine.cpu(running.pids()), machine.busy(self.server_core), time.monotonic()
-        load = wrk.run(row, running.port, self.seconds, self.load_core, self.folder)
+        load = run(self.seconds)
         pids = running.pids()
         used = machine.cpu(pids) - before
         others = machine.busy(self.server_core) - busy - used.total
         span = time.monotonic() - begin
         size = machine.resident(pids) / 2**20
         if not load.requests:
-            raise Failed(f"no request was answered ({load.errors})")
+            raise Failed(f"no {row.noun} was answered ({load.errors})")
         errors = str(load.errors)
         if row.access_log:
             running.stop()
@@ -103,6 +105,11 @@ class Bench:
             resident=size,
             others=max(0.0, others / span) if self.server_core is not None else 0.0,
         )
+
+    def _generator(self, row: Row, port: int) -> Callable[[float], Load]:
+        if row.echo:
+            return wsload.prepare(row, row.echo, port, self.load_core, self.folder).run
+        return lambda seconds: wrk.run(row, port, seconds, self.load_core, self.folder)
 
     def _idle(self, row: Row, running: Running) -> Sample:
         # A tenth first, left open: what the first connections make the allocator take is not theirs.
@@ -130,9 +137,14 @@ def _check(row: Row, running: Running) -> None:
 
 
 def _open(row: Row, port: int, count: int, connections: contextlib.ExitStack) -> None:
-    packet = request_bytes(row)
+    packet, frame = request_bytes(row), None
     for _ in range(count):
         connection = connections.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+        if row.echo:
+            client = frames.Client(connection, row.echo)
+            frame = frame or frames.client_frames(row.echo, client.agreed)[0]
+            client.exchange(frame)
+            continue
         connection.sendall(packet)
         answer = http.client.HTTPResponse(connection)
         answer.begin()

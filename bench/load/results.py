@@ -77,6 +77,18 @@ class Results:
             complaints=complaints,
         )
 
+    def is_least(self, row: Row, server: str) -> bool | None:
+        """Whether the server's figure is below those of all others but the floor; None when that cannot be said."""
+        own = self.figure(row, server)
+        others = [self.figure(row, name) for name in self.servers if name not in (server, "floor")]
+        values = [other.value for other in others if other is not None and other.value is not None]
+        return own.value < min(values) if own is not None and own.value is not None and values else None
+
+    @property
+    def counted(self) -> str:
+        """What a figure of CPU time is for: "a request", "a message" or both."""
+        return "a " + " or ".join(sorted({row.noun for row in self.rows}, reverse=True))
+
     def has_faults(self) -> bool:
         """Whether any measurement gave no figure."""
         return any(sample.fault for found in self.samples.values() for samples in found.values() for sample in samples)
@@ -105,7 +117,14 @@ class Results:
             for row in self.rows
         }
         rows = [
-            {"name": row.name, "title": row.title, "unit": row.unit, "connections": row.connections, "goal": row.goal}
+            {
+                "name": row.name,
+                "title": row.title,
+                "unit": row.unit,
+                "connections": row.connections,
+                "goal": row.goal,
+                "least": row.least,
+            }
             for row in self.rows
         ]
         samples = {

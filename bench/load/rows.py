@@ -1,6 +1,7 @@
 """The rows: what is asked, of which application, over how many connections, and what the answer has to be.
 
-A row with `kind` "cpu" is put under load by wrk; "idle" and "start" are measured without load (see measure.py).
+A row with `kind` "cpu" is put under load, by wrk or, with `echo`, by wsload; "idle" and "start" are measured without
+load (see measure.py).
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ from typing import Literal
 from bench.load import apps
 
 Kind = Literal["cpu", "idle", "start"]
-
-UNITS: dict[Kind, str] = {"cpu": "us/request", "idle": "KB/connection", "start": "ms"}
 
 
 @dataclass(frozen=True)
@@ -29,38 +28,61 @@ class Request:
 class Answer:
     """What the answer has to be: status 200, this body, at least so many headers."""
 
-    body: bytes
+    body: bytes = b""
     headers: int = 0
 
 
 @dataclass(frozen=True)
-class Floor:
-    """What the bare protocol does: write `answer` for each read, or for each `body` bytes after a head."""
+class Echo:
+    """WebSocket messages that come back as they are: bytes of payload, text or binary, permessage-deflate or not."""
 
-    answer: bytes
+    size: int
+    text: bool = False
+    deflate: bool = False
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What the bare protocol does: write `answer` for each read, or for each `body` bytes after a head.
+
+    For a row with `echo` it answers the handshake and then sends the row's echoes without looking at what comes.
+    """
+
+    answer: bytes = b""
     body: int = 0
     close: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """One workload. `goal` is the figure fastserve has to reach as a share of uvicorn's in the same run."""
+    """One workload. `goal` is the figure fastserve has to reach as a share of uvicorn's in the same run.
+
+    With `least` it has to be below all the others' instead.
+    """
 
     name: str
     title: str
     app: str
-    answer: Answer
+    answer: Answer = field(default_factory=Answer)
     request: Request = field(default_factory=Request)
+    echo: Echo | None = None
     connections: int = 64
     pipeline: int = 1
     access_log: bool = False
     floor: Floor | None = None
     goal: float | None = None
+    least: bool = False
     kind: Kind = "cpu"
 
     @property
+    def noun(self) -> str:
+        """What is counted: requests or messages."""
+        return "message" if self.echo else "request"
+
+    @property
     def unit(self) -> str:
-        return UNITS[self.kind]
+        units: dict[Kind, str] = {"cpu": f"us/{self.noun}", "idle": "KB/connection", "start": "ms"}
+        return units[self.kind]
 
 
 def _fixed(body: bytes, *, headers: bytes = b"") -> bytes:
@@ -100,6 +122,8 @@ _JSON = Answer(b'{"message":"Hello, World!"}')
 _HELLO = _fixed(apps.HELLO)
 _FLOOR = Floor(_HELLO)
 _KIB, _MIB = 1024, 1024 * 1024
+_WS = f"{_APPS}:websocket"
+_CHAT, _CHAT_DEFLATE = Echo(128, text=True), Echo(128, text=True, deflate=True)
 _STARLETTE = "bench.load.starlette_app:app"
 _FASTAPI = "bench.load.fastapi_app:app"
 
@@ -211,6 +235,28 @@ ROWS: tuple[Row, ...] = (
         connections=2000,
         floor=_FLOOR,
         goal=2.5 / 7.7,
+        kind="idle",
+    ),
+    Row("ws-128", "WebSocket echo, 128 B of text", _WS, echo=_CHAT, floor=Floor(), goal=0.50),
+    Row("ws-16k", "WebSocket echo, 16 KiB", _WS, echo=Echo(16 * _KIB), floor=Floor(), goal=0.60),
+    Row("ws-1m", "WebSocket echo, 1 MiB", _WS, echo=Echo(_MIB), floor=Floor(), goal=0.65),
+    Row("ws-128-deflate", "WebSocket echo, 128 B of text, compressed", _WS, echo=_CHAT_DEFLATE, least=True),
+    Row(
+        "ws-idle",
+        "Memory of an idle WebSocket connection",
+        _WS,
+        echo=_CHAT,
+        connections=5000,
+        least=True,
+        kind="idle",
+    ),
+    Row(
+        "ws-idle-deflate",
+        "Memory of an idle WebSocket connection, compressed",
+        _WS,
+        echo=_CHAT_DEFLATE,
+        connections=5000,
+        least=True,
         kind="idle",
     ),
     Row("start", "Start to first answer", f"{_APPS}:hello", _TEXT, connections=1, goal=80 / 130, kind="start"),

@@ -18,18 +18,22 @@ class Server:
     """How to start one server for a row; `package` is its distribution, whose absence stops the run with a sentence.
 
     `environment` is added to the child's: the comparison of two commits puts each one's build on PYTHONPATH.
+    `deflate` is false for one that never compresses WebSocket messages and has no figure where they have to be.
     """
 
     name: str
     package: str
     arguments: Callable[[Row], list[str]]
     environment: dict[str, str] = field(default_factory=dict)
+    deflate: bool = True
 
     def command(self, row: Row) -> list[str]:
         return [sys.executable, "-m", *self.arguments(row)]
 
     def serves(self, row: Row) -> bool:
-        return self.name != "floor" or row.floor is not None
+        if self.name == "floor":
+            return row.floor is not None
+        return self.deflate or row.echo is None or not row.echo.deflate
 
 
 def _fastserve(row: Row) -> list[str]:
@@ -49,7 +53,7 @@ def _uvicorn_fast(row: Row) -> list[str]:
 def _granian(row: Row) -> list[str]:
     log = "--access-log" if row.access_log else "--no-access-log"
     # It serves no more than 1024 connections at a time unless told.
-    many = ["--backpressure", "4096"] if row.kind == "idle" else []
+    many = ["--backpressure", str(2 * row.connections)] if row.kind == "idle" else []
     server = ["granian", "--interface", "asgi", "--host", _HOST, "--port", "0", "--workers", "1", "--loop", "uvloop"]
     return [*server, *many, log, row.app]
 
@@ -68,7 +72,7 @@ SERVERS: tuple[Server, ...] = (
     FASTSERVE,
     Server("uvicorn", "uvicorn", _uvicorn),
     Server("uvicorn-fast", "uvicorn", _uvicorn_fast),
-    Server("granian", "granian", _granian),
+    Server("granian", "granian", _granian, deflate=False),
     Server("hypercorn", "hypercorn", _hypercorn),
     Server("floor", "uvloop", _floor),
 )

@@ -23,7 +23,7 @@ def _block(results: Results, row: Row) -> str:
     ]
     head = f"{row.unit:>14} {'low-high':>15} {'ratio':>6}"
     if row.kind == "cpu":
-        head += f" {'system':>7} {'requests/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'p99.9':>8}"
+        head += f" {'system':>7} {row.noun + 's/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'p99.9':>8}"
     lines.append(f"  {'':14}{head} {'RSS MB':>7}")
     for server in results.servers:
         figure = results.figure(row, server)
@@ -57,7 +57,9 @@ def ratios(results: Results) -> str:
     for row in results.rows:
         cells = [_ratio(results.figure(row, server)) for server in results.servers]
         line = f"{row.name:24}" + "".join(f"{cell:>{width}}" for cell in cells)
-        if goals and row.goal is not None:
+        if goals and row.least:
+            line += f"{'least':>8} " + _outcome(results.is_least(row, "fastserve"))
+        elif goals and row.goal is not None:
             line += f"{row.goal:8.2f} " + _verdict(row, results.figure(row, "fastserve"))
         lines.append(line.rstrip())
     return "\n".join(lines)
@@ -74,7 +76,11 @@ def _ratio(figure: Figure | None) -> str:
 def _verdict(row: Row, figure: Figure | None) -> str:
     if figure is None or figure.ratio is None or row.goal is None:
         return ""
-    return "reached" if round(figure.ratio, 2) <= round(row.goal, 2) else "missed"
+    return _outcome(round(figure.ratio, 2) <= round(row.goal, 2))
+
+
+def _outcome(reached: bool | None) -> str:
+    return "" if reached is None else "reached" if reached else "missed"
 
 
 def markdown(results: Results) -> str:
@@ -103,7 +109,7 @@ def caption(results: Results) -> str:
     versions = results.about.get("versions", {})
     named = [f"{server} {versions[server]}" for server in results.servers if server in versions]
     return (
-        f"CPU time of the server a request, less is better; in brackets the share of {results.reference}'s. "
+        f"CPU time of the server {results.counted}, less is better; in brackets the share of {results.reference}'s. "
         f"{', '.join(named)}; {machine.get('python', '')}, {machine.get('kernel', '')}, {machine.get('cpu', '')}; "
         f"median of {results.about.get('repeat', 1)}, {str(results.about.get('date', ''))[:10]}: "
         f"`{results.about.get('command', '')}`"

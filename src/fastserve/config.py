@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastserve._core.worker import Worker
     from fastserve._types import ASGI3Application
     from fastserve.lifespan import LifespanOff, LifespanOn
+    from fastserve.protocols.framing import Framing
 
 __all__ = [
     "HTTP_PROTOCOLS",
@@ -33,16 +34,25 @@ __all__ = [
     "LOG_LEVELS",
     "LOOP_FACTORIES",
     "STARTUP_FAILURE",
+    "WS_PROTOCOLS",
     "Config",
     "ConfigError",
 ]
 
 STARTUP_FAILURE = 3  # the exit code of a server that could not start
 
+FRAMING = "the kind that fastserve.protocols.framing describes"
 AT_ONCE = 0.001  # seconds: what 0 says for a connection that is idle; to the core it would say never
 
 CORE = "fastserve._core.connection:Connection"
 HTTP_PROTOCOLS: dict[str, str] = {"auto": CORE, "llhttp": CORE, "httptools": CORE}
+WS_PROTOCOLS: dict[str, str | None] = {
+    "auto": None,
+    "none": None,
+    "websockets": "fastserve.protocols.websockets_framing:WebSocketsFraming",
+    "websockets-sansio": "fastserve.protocols.websockets_framing:WebSocketsFraming",
+    "wsproto": "fastserve.protocols.wsproto_framing:WsprotoFraming",
+}
 LIFESPAN: dict[str, str] = {
     "auto": "fastserve.lifespan:LifespanOn",
     "on": "fastserve.lifespan:LifespanOn",
@@ -77,6 +87,7 @@ class Config(Options):
         self.headers = self.headers or []
         self.encoded_headers: list[tuple[bytes, bytes]] = []
         self.http_protocol_class: Callable[[Worker], asyncio.Protocol]
+        self.ws_protocol_class: type[Framing] | None = None  # None for the core's own frames, and for no WebSockets
         self.lifespan_class: type[LifespanOn | LifespanOff]
         self.loaded_app: ASGI3Application
         self.ssl: SSLContext | None = None
@@ -154,6 +165,7 @@ class Config(Options):
         named = any(name == b"server" for name, _ in headers)
         self.encoded_headers = headers if named or not self.server_header else [(b"server", b"fastserve"), *headers]
         self.http_protocol_class = import_from_string(HTTP_PROTOCOLS[str(self.http)])
+        self.ws_protocol_class = self.load_framing()
         self.lifespan_class = import_from_string(LIFESPAN[self.lifespan])
         app = self.made_by_factory(self.load_app())
         if not callable(app):
@@ -176,6 +188,23 @@ class Config(Options):
             fail("Error loading ASGI app. %s", exc)
         except Exception as exc:
             fail("Error loading ASGI app. Importing %s raised %s", self.app_name, blame(exc), exc_info=exc)
+
+    def load_framing(self) -> type[Framing] | None:
+        """Import what makes the frames of WebSockets. Logs an error and exits with STARTUP_FAILURE if that fails."""
+        known = isinstance(self.ws, str) and self.ws in WS_PROTOCOLS
+        try:
+            framing = import_from_string(WS_PROTOCOLS[str(self.ws)] if known else self.ws)
+        except ImportError as exc:
+            what = f"{blame(exc)}: install it, or choose another --ws." if known else blame(exc)
+            fail('Error loading the WebSocket implementation "%s". %s', self.ws, what)
+        except ImportFromStringError as exc:
+            fail('Error loading the WebSocket implementation "%s". %s', self.ws, exc)
+        except Exception as exc:
+            fail('Error loading the WebSocket implementation "%s": %s', self.ws, blame(exc), exc_info=exc)
+        if framing is not None and not is_framing(framing):
+            fail('Error loading the WebSocket implementation "%s". It is not a class of %s.', self.ws, FRAMING)
+        made: type[Framing] | None = framing
+        return made
 
     def made_by_factory(self, app: Any) -> Any:
         """Return what the application factory makes, if `app` is one, else `app`."""
@@ -231,6 +260,12 @@ class Config(Options):
             limit_request_body=self.limit_request_body,
             limit_concurrency=self.limit_concurrency or 0,
             reset_contextvars=self.reset_contextvars,
+            websocket=self.ws != "none",
+            ws_max_size=self.ws_max_size,
+            ws_max_queue=self.ws_max_queue,
+            ws_ping_interval=self.ws_ping_interval or 0,
+            ws_ping_timeout=self.ws_ping_timeout or 0,
+            ws_per_message_deflate=self.ws_per_message_deflate,
         )
 
     def get_loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -267,6 +302,11 @@ class Config(Options):
         sockets.log_running(self, sock)
         sock.set_inheritable(True)
         return sock
+
+
+def is_framing(framing: Any) -> bool:
+    methods = ("receive", "output", "send_text", "send_bytes", "ping", "close")
+    return isinstance(framing, type) and all(callable(getattr(framing, name, None)) for name in methods)
 
 
 def takes_no_arguments(app: Any) -> bool:

@@ -116,6 +116,16 @@ class Choice(Kind):
         raise ValueError(f"{value!r} is not one of {choices}")
 
 
+class Framings(Choice):
+    """A WebSocket implementation by name or import string, or, from a program, the class itself."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(names, other="module:Class")
+
+    def checked(self, value: Any) -> Any:
+        return value if isinstance(value, type) else super().checked(value)
+
+
 class Level(Choice):
     """A log level by name, or, from a program, by number."""
 

@@ -12,7 +12,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import MISSING, dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from fastserve.kinds import Callback, Choice, File, Flag, Headers, Integer, Kind, Level, Seconds, Switch, Text
+from fastserve.kinds import (
+    Callback,
+    Choice,
+    File,
+    Flag,
+    Framings,
+    Headers,
+    Integer,
+    Kind,
+    Level,
+    Seconds,
+    Switch,
+    Text,
+)
 from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG
 
 if TYPE_CHECKING:
@@ -22,14 +35,18 @@ if TYPE_CHECKING:
     from configparser import RawConfigParser
 
     from fastserve._types import ASGIApplication
+    from fastserve.protocols.framing import Framing
 
 LOOPS = ("auto", "asyncio", "uvloop", "zuvloop", "none")
 HTTP = ("auto", "llhttp", "httptools")
 LIFESPAN = ("auto", "on", "off")
 INTERFACES = ("auto", "asgi3", "asgi2")
 
-APP, BINDING, PROTOCOL, LIMITS, TIMEOUTS, LOGGING = "Application", "Binding", "HTTP", "Limits", "Timeouts", "Logging"
-GROUPS = (APP, BINDING, PROTOCOL, LIMITS, TIMEOUTS, LOGGING)
+WS = ("auto", "none", "websockets", "websockets-sansio", "wsproto")
+
+APP, BINDING, PROTOCOL, WEBSOCKET = "Application", "Binding", "HTTP", "WebSocket"
+LIMITS, TIMEOUTS, LOGGING = "Limits", "Timeouts", "Logging"
+GROUPS = (APP, BINDING, PROTOCOL, WEBSOCKET, LIMITS, TIMEOUTS, LOGGING)
 
 
 class OptionError(ValueError):
@@ -111,12 +128,18 @@ class Options:
     http: type[asyncio.Protocol] | str = option("auto", PROTOCOL, Choice(HTTP),
         "HTTP implementation; all three name the compiled one.")
     http2: bool = later(False, "HTTP/2")
-    ws: type[asyncio.Protocol] | str = later("auto", "WebSocket", "none")
-    ws_max_size: int = later(16777216, "WebSocket")
-    ws_max_queue: int = later(32, "WebSocket")
-    ws_ping_interval: float | None = later(20.0, "WebSocket")
-    ws_ping_timeout: float | None = later(20.0, "WebSocket")
-    ws_per_message_deflate: bool = later(True, "WebSocket")
+    ws: type[Framing] | str = option("auto", WEBSOCKET, Framings(WS),
+        "WebSocket implementation: auto is the compiled one, with none an upgrade is a plain HTTP request.")
+    ws_max_size: int = option(16777216, WEBSOCKET, Integer(1),
+        "Bytes of a message; the WebSocket is closed with 1009 for more.")
+    ws_max_queue: int = option(32, WEBSOCKET, Integer(1),
+        "Messages that the application has not received; no more are read meanwhile.")
+    ws_ping_interval: float | None = option(20.0, WEBSOCKET, Seconds(),
+        "Between a WebSocket's opening or last pong and the server's next ping. 0 is never.", optional=True)
+    ws_ping_timeout: float | None = option(20.0, WEBSOCKET, Seconds(),
+        "For the pong to such a ping; then the WebSocket is closed with 1011. 0 is for ever.", optional=True)
+    ws_per_message_deflate: bool = option(True, WEBSOCKET, Switch(),
+        "Enable/Disable compression of WebSocket messages (permessage-deflate).")
     lifespan: str = option("auto", APP, Choice(LIFESPAN),
         "Lifespan events: an application that raises at them is an error with on, and served without them with auto.")
     env_file: str | os.PathLike[str] | None = option(None, APP, File(),

@@ -6,6 +6,7 @@ one write to the handler's stream. That is looked at for every line: as soon as 
 or formatter, real LogRecords with the five arguments that formatters expect are emitted instead.
 """
 import logging
+from urllib.parse import quote
 
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
@@ -27,15 +28,30 @@ cdef bytes address_text(client):
     return f"{client[0]}:{client[1]}".encode("utf-8", "replace") if client else b""
 
 
-cdef int log_exchange(Worker worker, dict scope, object client, bytes address, int status) except -1:
-    """Log a response if there is an access log; what goes wrong in it is reported, and is no fault of the exchange."""
+cdef int log_response(Worker worker, dict scope, object client, bytes address, int status) except -1:
+    """Log a response: in the access log, or where it answers the handshake of a WebSocket in the general one."""
     cdef AccessLog access = worker.access
+    if scope.get("type") == "websocket":
+        return log_websocket(worker, scope, status)
     if access is not None:
         try:
             access.record(scope, client, address, status)
         except Exception as exception:
             worker.report("Exception in the access log", exception)
         worker.turn.hold_last()
+    return 0
+
+
+cdef int log_websocket(Worker worker, dict scope, outcome) except -1:
+    """Log how a handshake was answered: `outcome` is a status or a text."""
+    try:
+        path = quote(scope["path"], errors="replace")
+        if scope["query_string"]:
+            path = f"{path}?{scope['query_string'].decode('ascii', 'backslashreplace')}"
+        format = '%s - "WebSocket %s" %d' if isinstance(outcome, int) else '%s - "WebSocket %s" %s'
+        worker.log(INFO, format, address_text(scope["client"]).decode(), path, outcome)
+    except Exception as exception:
+        worker.report("Exception in the log", exception)
     return 0
 
 

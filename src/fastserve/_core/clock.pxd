@@ -8,6 +8,9 @@ cdef enum:
     REQUEST_BODY
     WRITE
     LINGER
+    WS_PING  # until the next ping
+    WS_PONG  # for its pong
+    WS_CLOSE  # for the client's close frame
     WAITS  # how many kinds there are
 
 
@@ -30,8 +33,8 @@ cdef class Clock:
     cdef object timer  # the TimerHandle, None while nothing is due
     cdef double timer_when
     cdef double skew  # seconds added to the real time, by tests
-    cdef Deadline queues[5]  # sentinels of circular lists
-    cdef double seconds[5]  # 0: this kind never expires
+    cdef Deadline queues[8]  # sentinels of circular lists
+    cdef double seconds[8]  # 0: this kind never expires
     cdef long long date_second  # the second that date_text is for
     cdef char date_text[30]
 
@@ -43,6 +46,7 @@ cdef class Clock:
 # Seconds; for how long the server still reads after it has said that it closes.
 cdef enum:
     LINGER_SECONDS = 2
+    CLOSE_SECONDS = 10  # for a client's close frame
     DATE_SIZE = 29
 
 cdef double monotonic() noexcept

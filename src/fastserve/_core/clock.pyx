@@ -91,10 +91,19 @@ cdef class Timed:
 cdef class Clock:
     """The time and the deadlines of one event loop."""
 
-    def __cinit__(self, loop, double keep_alive, double request_head, double request_body, double write):
+    def __cinit__(
+        self,
+        loop,
+        double keep_alive,
+        double request_head,
+        double request_body,
+        double write,
+        double ws_ping=0,
+        double ws_pong=0,
+    ):
         cdef int kind
         self.loop = loop
-        self.seconds[:] = [keep_alive, request_head, request_body, write, LINGER_SECONDS]
+        self.seconds[:] = [keep_alive, request_head, request_body, write, LINGER_SECONDS, ws_ping, ws_pong, CLOSE_SECONDS]
         self.date_second = -1
         for kind in range(WAITS):
             self.queues[kind].next = self.queues[kind].previous = &self.queues[kind]

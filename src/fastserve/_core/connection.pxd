@@ -1,11 +1,11 @@
 """The object whose callbacks the event loop calls."""
-from .handler cimport Handler
+from .handler cimport Carrier, Handler
 from .turn cimport Turn
 from .worker cimport Worker
 from .writer cimport Writer
 
 
-cdef class Connection:
+cdef class Connection(Carrier):
     cdef object __weakref__
     cdef Worker worker
     cdef Turn turn  # the worker's

@@ -1,9 +1,10 @@
 from asyncio import BaseTransport
 from typing import Any
 
+from .handler import Carrier
 from .worker import Worker
 
-class Connection:
+class Connection(Carrier):
     def __init__(self, worker: Worker) -> None: ...
     def connection_made(self, transport: BaseTransport) -> None: ...
     def data_received(self, data: bytes) -> None: ...

@@ -3,7 +3,7 @@
 It owns the transport, the writer and the handler, and is the only place that changes the handler.
 """
 from .counters cimport live_counts
-from .handler cimport Handler
+from .handler cimport Carrier, Handler
 from .http1 cimport make_http1
 from .posix cimport FASTSERVE_DIRECT_WRITES
 from .turn cimport Turn
@@ -11,7 +11,7 @@ from .worker cimport Worker
 from .writer cimport Writer
 
 
-cdef class Connection:
+cdef class Connection(Carrier):
     """An asyncio protocol that serves HTTP with what `worker` holds."""
 
     def __cinit__(self):
@@ -27,7 +27,7 @@ cdef class Connection:
     def connection_made(self, transport):
         self.transport = transport
         self.writer = Writer(transport, descriptor(transport), self.turn, self.worker.clock)
-        self.handler = make_http1(self.worker, transport, self.writer)
+        self.handler = make_http1(self.worker, transport, self.writer, self)
         self.worker.connections.add(self)
 
     def data_received(self, bytes data):
@@ -80,6 +80,11 @@ cdef class Connection:
     def abort(self):
         """Close without waiting for anything."""
         self.writer.abort()
+
+    cdef int switch_to(self, Handler handler, bytes rest) except -1:
+        """Speak another protocol from here on, beginning with `rest`."""
+        self.handler = handler
+        return handler.feed(rest) if rest else 0
 
     cdef int failed(self, exception) except -1:
         """An error of ours: this connection cannot go on, all others can."""

@@ -6,6 +6,7 @@ cdef struct LiveCounts:
     long cycle
     long task
     long buffer
+    long websocket
 
 
 cdef LiveCounts live_counts

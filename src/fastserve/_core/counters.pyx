@@ -8,4 +8,5 @@ def live():
         "cycle": live_counts.cycle,
         "task": live_counts.task,
         "buffer": live_counts.buffer,
+        "websocket": live_counts.websocket,
     }

@@ -6,6 +6,14 @@ from .transfer cimport Transfer
 from .worker cimport Worker
 
 
+cdef enum:
+    # What send() takes.
+    EXPECT_START
+    EXPECT_BODY
+    EXPECT_TRAILERS
+    COMPLETE
+
+
 cdef class Cycle(Owner):
     cdef Worker worker
     cdef Stream stream  # None when the response is complete or the connection is not there any more
@@ -38,6 +46,9 @@ cdef class Cycle(Owner):
     cdef int take_trailers(self, dict message) except -1
     cdef object go_on_with_file(self)
     cdef bint polls(self) except -1
+    cdef int put_response_body(self, dict message) except -1
+    cdef int end(self, bint failed) except -1
+    cdef object wait_to_receive(self)  # what a call of receive() waits for
     cdef object wait_in(self, list waiting)
     cdef bint is_quiet(self, exception) except -1
 
@@ -53,4 +64,6 @@ cdef class Send(Awaitable):
     cdef Transfer transfer  # the file of this message, or None
 
 
+cdef int wake(list waiting) except -1
+cdef int init_cycle(Cycle cycle, Worker worker, Stream stream, dict scope) except -1
 cdef Cycle make_cycle(Worker worker, Stream stream, dict scope)

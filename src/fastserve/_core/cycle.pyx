@@ -35,22 +35,20 @@ cdef extern from *:
     object PyContext_Copy(object context)
     object PyContext_New()
 
-cdef enum:
-    EXPECT_START
-    EXPECT_BODY
-    EXPECT_TRAILERS
-    COMPLETE
-
-
 cdef Cycle make_cycle(Worker worker, Stream stream, dict scope):
     cdef Cycle cycle = Cycle.__new__(Cycle)
+    init_cycle(cycle, worker, stream, scope)
+    return cycle
+
+
+cdef int init_cycle(Cycle cycle, Worker worker, Stream stream, dict scope) except -1:
     cycle.worker = worker
     cycle.stream = stream
     cycle.scope = scope
     cycle.context = PyContext_New() if worker.settings.reset_contextvars else PyContext_Copy(worker.context)
     worker.active += 1
     worker.total_requests += 1
-    return cycle
+    return 0
 
 
 cdef class Cycle(Owner):
@@ -139,9 +137,12 @@ cdef class Cycle(Owner):
         return 0
 
     cdef int take_body(self, dict message) except -1:
-        cdef bint more
         if message["type"] != "http.response.body" or self.stage != EXPECT_BODY or self.transfer is not None:
             return self.take_other(message)
+        return self.put_response_body(message)
+
+    cdef int put_response_body(self, dict message) except -1:
+        cdef bint more
         body = message.get("body", b"")
         more = message.get("more_body", False)
         if type(body) is not bytes:
@@ -263,6 +264,11 @@ cdef class Cycle(Owner):
         wake(self.sending)
         return 0
 
+    cdef object wait_to_receive(self):
+        if self.receiving is None:
+            self.receiving = []
+        return self.wait_in(self.receiving)
+
     cdef object wait_in(self, list waiting):
         """A future of the caller's own: cancelling one call of receive() must not cancel another."""
         while waiting and waiting[len(waiting) - 1].done():
@@ -285,14 +291,19 @@ cdef class Cycle(Owner):
                     worker.report("Exception in ASGI application\n", exception)
             elif result is not None:
                 worker.report(f"ASGI callable should return None, but returned '{result}'.")
-            if self.stage != COMPLETE and self.stream is not None:
-                if exception is None and not self.gone:
-                    what = "starting" if self.stage == EXPECT_START else "completing"
-                    worker.report(f"ASGI callable returned without {what} response.")
-                self.stage = COMPLETE
-                self.stream.abandon()
+            self.end(exception is not None)
         except BaseException as error:
             worker.report("Exception while ending an exchange", error)
+
+    cdef int end(self, bint failed) except -1:
+        """Give up what the application has left incomplete."""
+        if self.stage == COMPLETE or self.stream is None:
+            return 0
+        if not failed and not self.gone:
+            what = "starting" if self.stage == EXPECT_START else "completing"
+            self.worker.report(f"ASGI callable returned without {what} response.")
+        self.stage = COMPLETE
+        return self.stream.abandon()
 
     cdef bint is_quiet(self, exception) except -1:
         """Whether this is how an application ends that notices that its client is gone, or that is cancelled."""
@@ -327,8 +338,8 @@ cdef bint only_disconnects(exception) except -1:
             if not only_disconnects(one):
                 return False
         return True
-    # A framework's own exception of that meaning (Starlette's ClientDisconnect).
-    return type(exception).__name__ == "ClientDisconnect"
+    # A framework's own exceptions of that meaning (Starlette's).
+    return type(exception).__name__ in ("ClientDisconnect", "WebSocketDisconnect")
 
 
 cdef class Receive(Awaitable):
@@ -339,9 +350,7 @@ cdef class Receive(Awaitable):
         message = cycle.next_message()
         if message is not None:
             return message
-        if cycle.receiving is None:
-            cycle.receiving = []
-        self.future = cycle.wait_in(cycle.receiving)
+        self.future = cycle.wait_to_receive()
         return WAIT
 
 

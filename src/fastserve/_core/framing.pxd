@@ -17,3 +17,4 @@ cdef int count(Framing* framing, long long size, bint more) except -1
 cdef int put_piece(Framing* framing, Writer writer, bytes data, bint more) except -1
 cdef int open_chunk(Framing* framing, Writer writer, long long size) except -1
 cdef int close_chunk(Framing* framing, Writer writer, long long size, bytes last) except -1
+cdef int end_with_trailers(Framing* framing, Writer writer, list fields) except -1

@@ -1,6 +1,6 @@
 """How the body of a response is delimited (RFC 9112 section 6): by its length, in chunks, or by the close."""
 from .buffer cimport Buffer
-from .head cimport has_no_body
+from .head cimport has_no_body, put_trailers
 from .writer cimport Writer
 
 cdef enum:
@@ -99,3 +99,14 @@ cdef int close_chunk(Framing* framing, Writer writer, long long size, bytes last
     else:
         writer.drop_front(0)
     return 0
+
+
+cdef int end_with_trailers(Framing* framing, Writer writer, list fields) except -1:
+    """End a body, with a trailer section where there is place for one: TypeError, ValueError, RuntimeError."""
+    cdef Buffer section
+    count(framing, 0, False)
+    if not framing.chunked or not fields:
+        return close_chunk(framing, writer, 0, LAST_CHUNK)
+    section = Buffer()
+    put_trailers(section, fields)
+    return close_chunk(framing, writer, 0, b"0\r\n" + section.data[:section.size] + b"\r\n")

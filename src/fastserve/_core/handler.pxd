@@ -10,6 +10,7 @@ cdef class Exchange(Runnable):
     cdef int disconnected(self) except -1  # the client is gone, or gone silent
     cdef int completed(self) except -1  # the response is out of the application's hands
     cdef int writable(self) except -1  # send() need not wait any more
+    cdef int stopping(self) except -1  # the server stops
 
 
 cdef class Stream(Timed):
@@ -25,6 +26,7 @@ cdef class Stream(Timed):
     cdef int put_raw(self, bytes data) except -1  # the bytes of a file, read
     cdef int end_file(self, long long size, bint more) except -1  # all of them are sent
     cdef int trailers(self, list fields) except -1  # after a body with more to come; raises TypeError, ValueError
+    cdef int accept(self, subprotocol, headers) except -1  # be a WebSocket instead; raises as the two above
     cdef bint must_wait(self) noexcept  # the client does not read: send() has to wait for writable()
     cdef bint broken(self) noexcept  # writing has failed
     cdef int abandon(self) except -1  # the application will not complete: 500, or break off
@@ -38,3 +40,16 @@ cdef class Handler(Stream):
     cdef int drain(self) except -1  # close as soon as nothing is under way
     cdef object end_stream(self)  # break off a response without an end; its task, or None where there is none
     cdef int drained(self) except -1  # all that was written is in the kernel's hands
+
+
+cdef class Channel(Handler):
+    """What the exchange of a WebSocket has in place of a stream once it is open."""
+    cdef int send_text(self, str text) except -1  # raises ClientDisconnected, as does the next
+    cdef int send_bytes(self, bytes data) except -1
+    cdef int close_with(self, int code, str reason) except -1  # raises ValueError for what no close frame can have
+    cdef int taken(self) except -1  # the application has taken a message
+
+
+cdef class Carrier:
+    """What a handler asks of its connection."""
+    cdef int switch_to(self, Handler handler, bytes rest) except -1  # `rest` is what the old one has not parsed

@@ -17,6 +17,9 @@ cdef class Exchange(Runnable):
     cdef int writable(self) except -1:
         return 0
 
+    cdef int stopping(self) except -1:
+        return 0
+
 
 cdef class Stream(Timed):
     cdef int send_continue(self) except -1:
@@ -52,6 +55,9 @@ cdef class Stream(Timed):
     cdef int trailers(self, list fields) except -1:
         return 0
 
+    cdef int accept(self, subprotocol, headers) except -1:
+        return 0
+
     cdef bint must_wait(self) noexcept:
         return False
 
@@ -79,4 +85,23 @@ cdef class Handler(Stream):
         return None
 
     cdef int drained(self) except -1:
+        return 0
+
+
+cdef class Channel(Handler):
+    cdef int send_text(self, str text) except -1:
+        return 0
+
+    cdef int send_bytes(self, bytes data) except -1:
+        return 0
+
+    cdef int close_with(self, int code, str reason) except -1:
+        return 0
+
+    cdef int taken(self) except -1:
+        return 0
+
+
+cdef class Carrier:
+    cdef int switch_to(self, Handler handler, bytes rest) except -1:
         return 0

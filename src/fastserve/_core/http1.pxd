@@ -4,7 +4,8 @@ from libc.stdint cimport uint64_t
 from .cycle cimport Cycle
 from .files cimport FileSender
 from .framing cimport Framing
-from .handler cimport Handler
+from .handler cimport Carrier, Handler
+from .handshake cimport Handshake
 from .parser cimport Parser
 from .scope cimport Peers
 from .turn cimport Runnable
@@ -25,6 +26,8 @@ cdef class Http1(Handler):
     cdef bint lingering  # closed, but for the client's last byte
     cdef Peers peers  # None before the first request
     cdef bytes address  # of the client, as the access log shows it
+    cdef Carrier carrier  # None once the connection has another handler, or is lost
+    cdef Handshake handshake  # of the request under way, where that is a WebSocket's
     cdef Cycle cycle  # the exchange under way, None between two and once its response is complete
     cdef bytes tail  # what came behind the request under way, from tail_at on
     cdef Py_ssize_t tail_at
@@ -65,4 +68,4 @@ cdef class Refusal(Runnable):
     cdef int status
 
 
-cdef Http1 make_http1(Worker worker, object transport, Writer writer)
+cdef Http1 make_http1(Worker worker, object transport, Writer writer, Carrier carrier)

@@ -25,24 +25,17 @@ import logging
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
-from .access cimport address_text, log_exchange
+from .access cimport address_text, log_response
 from .buffer cimport Buffer
 from .clock cimport KEEP_ALIVE, LINGER, REQUEST_BODY, REQUEST_HEAD, stop
 from .cycle cimport Cycle, make_cycle
 from .errors import ClientDisconnected
 from .files cimport FileSender
-from .framing cimport LAST_CHUNK, close_chunk, count, decide, open_chunk, put_piece
-from .handler cimport Handler
-from .head cimport (
-    CLOSE,
-    KEEP_ALIVE as KEEP_ALIVE_FIELD,
-    NO_CONNECTION,
-    early_hints,
-    end_head,
-    plain_response,
-    put_trailers,
-    start_head,
-)
+from .framing cimport LAST_CHUNK, close_chunk, count, decide, end_with_trailers, open_chunk, put_piece
+from .handler cimport Carrier, Handler
+from .handshake cimport Handshake, read_handshake
+from .head cimport CLOSE, KEEP_ALIVE as KEEP_ALIVE_FIELD, NO_CONNECTION
+from .head cimport early_hints, end_head, plain_response, start_head
 from .llhttp cimport HTTP_HEAD
 from .parser cimport BODY as FOUND_BODY, DONE as FOUND_DONE, FAULT, HEAD as FOUND_HEAD, NEED_MORE, Parser
 from .request cimport Request
@@ -50,6 +43,7 @@ from .scope cimport Peers, http_scope, peers_of
 from .turn cimport Runnable
 from .worker cimport Worker
 from .writer cimport Writer
+from .wscycle cimport WsCycle, make_wscycle
 
 cdef enum:
     INIT
@@ -67,11 +61,12 @@ cdef int DEBUG = logging.DEBUG
 cdef bytes RETRY_AFTER = b"retry-after: 1\r\n"
 
 
-cdef Http1 make_http1(Worker worker, object transport, Writer writer):
+cdef Http1 make_http1(Worker worker, object transport, Writer writer, Carrier carrier):
     cdef Http1 self = Http1.__new__(Http1)
     self.worker = worker
     self.transport = transport
     self.writer = writer
+    self.carrier = carrier
     self.parser = Parser.__new__(Parser, worker.settings)
     worker.clock.start(self, REQUEST_HEAD)
     return self
@@ -122,6 +117,7 @@ cdef class Http1(Handler):
         cdef Worker worker = self.worker
         cdef Request request = self.parser.request
         cdef Py_ssize_t limit = worker.settings.limit_concurrency
+        cdef int status = 0
         stop(self)
         if self.peers is None:
             self.peers = peers_of(self.transport)
@@ -135,13 +131,21 @@ cdef class Http1(Handler):
         self.te_trailers = request.te_trailers
         self.discarded = 0
         self.content_length = request.content_length
-        scope = http_scope(request, self.peers, worker.settings, worker.state)
+        self.handshake = read_handshake(request, worker) if request.upgrade else None
+        if self.handshake is None:
+            scope = http_scope(request, self.peers, worker.settings, worker.state)
+        else:
+            scope = self.handshake.scope(request, self.peers)
+            status, fields = self.handshake.status, self.handshake.fields
+            self.keep_alive = False
         self.parser.release_head()
         if limit and (len(worker.connections) - worker.lingering >= limit or worker.active >= limit):
             worker.report("Exceeded concurrency limit.", None, WARNING)
-            log_exchange(worker, scope, self.peers.client, self.address, 503)
-            return self.answer(503, RETRY_AFTER)
-        self.cycle = make_cycle(worker, self, scope)
+            status, fields = 503, RETRY_AFTER
+        if status:
+            log_response(worker, scope, self.peers.client, self.address, status)
+            return self.answer(status, fields)
+        self.cycle = make_cycle(worker, self, scope) if self.handshake is None else make_wscycle(worker, self, scope)
         self.cycle.expect_continue = self.expect_continue
         return worker.turn.submit(self.cycle)
 
@@ -226,6 +230,7 @@ cdef class Http1(Handler):
         self.parser.release_head()
         if self.files is not None:
             self.files.close()
+        self.carrier = None
         return self.detach()
 
     # Refusing
@@ -262,7 +267,7 @@ cdef class Http1(Handler):
     cdef int answer(self, int status, bytes extra) except -1:
         """Send a response of the server's own, and close."""
         cdef Worker worker = self.worker
-        cdef Buffer out = self.writer.output()
+        cdef Buffer out
         self.writer.discard(self.writer.committed)
         out = self.writer.output()
         out.append_bytes(plain_response(status, worker.settings, worker.clock, extra, not self.is_head))
@@ -312,7 +317,7 @@ cdef class Http1(Handler):
     cdef int drain(self) except -1:
         """Close unless a request is under way: a part of a head is none."""
         if self.cycle is not None:
-            return 0
+            return self.cycle.stopping()
         if self.reading == BODY:
             return self.close()
         stop(self)
@@ -349,17 +354,7 @@ cdef class Http1(Handler):
 
     cdef int interim(self, bytes head) except -1:
         """Write an interim response before the final one's head, or nothing where that has left."""
-        cdef Writer writer = self.writer
-        cdef bytes held
-        if self.writing not in (INIT, HEAD) or writer.broken:
-            return 0
-        held = writer.output().data[writer.committed:writer.output().size]
-        writer.buffer.size = writer.committed
-        writer.buffer.append_bytes(head)
-        writer.commit()
-        if held:
-            writer.output().append_bytes(held)
-        return 0
+        return self.writer.commit_ahead(head) if self.writing in (INIT, HEAD) else 0
 
     cdef int want_body(self) except -1:
         if not self.eof_seen:
@@ -414,7 +409,7 @@ cdef class Http1(Handler):
             self.keep_alive = False
         if not self.keep_alive or self.is_http10:
             connection = KEEP_ALIVE_FIELD if self.keep_alive else CLOSE
-        log_exchange(self.worker, self.cycle.scope, self.peers.client, self.address, status)
+        log_response(self.worker, self.cycle.scope, self.peers.client, self.address, status)
         end_head(
             self.writer.output(), &framing.facts, self.worker.settings, self.worker.clock, length, framing.chunked,
             connection,
@@ -441,16 +436,9 @@ cdef class Http1(Handler):
         return 0 if more else self.finish()
 
     cdef int trailers(self, list fields) except -1:
-        cdef Buffer out
         if self.writer.broken:
             raise ClientDisconnected("the client is gone")
-        count(&self.framing, 0, False)
-        if self.framing.chunked and self.te_trailers:
-            out = Buffer()
-            put_trailers(out, fields)
-            close_chunk(&self.framing, self.writer, 0, b"0\r\n" + out.data[:out.size] + b"\r\n")
-        else:
-            close_chunk(&self.framing, self.writer, 0, LAST_CHUNK)
+        end_with_trailers(&self.framing, self.writer, fields if self.te_trailers else [])
         return self.finish()
 
     cdef int finish(self) except -1:
@@ -489,8 +477,20 @@ cdef class Http1(Handler):
                 return self.answer(400, b"")  # the client never sent all of its request (RFC 9112 section 8)
             status = 503 if gave_up and self.worker.draining else 500
             if scope is not None:
-                log_exchange(self.worker, scope, self.peers.client, self.address, status)
+                log_response(self.worker, scope, self.peers.client, self.address, status)
             return self.answer(status, RETRY_AFTER if status == 503 else b"")
         self.reading = self.writing = CLOSED
         self.writer.close()
         return 0
+
+    # Another protocol
+
+    cdef int accept(self, subprotocol, headers) except -1:
+        """Answer the handshake, and leave the connection to the WebSocket with all that is not parsed."""
+        cdef bytes rest = None if self.tail is None else self.tail[self.tail_at:]
+        cdef Carrier carrier = self.carrier
+        channel = self.handshake.accept(<WsCycle>self.cycle, self.transport, self.writer, subprotocol, headers)
+        self.reading = self.writing = CLOSED
+        self.cycle = self.carrier = self.tail = None
+        self.resume_reading()
+        return carrier.switch_to(channel, rest)

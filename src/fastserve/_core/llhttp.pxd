@@ -26,6 +26,7 @@ cdef extern from "llhttp.h":
         HTTP_REQUEST
 
     ctypedef enum llhttp_method_t:
+        HTTP_GET
         HTTP_HEAD
         HTTP_CONNECT
         HTTP_OPTIONS

@@ -9,6 +9,10 @@ cdef enum:
     CONNECTION
     UPGRADE
     TE
+    SEC_WEBSOCKET_EXTENSIONS
+    SEC_WEBSOCKET_KEY
+    SEC_WEBSOCKET_PROTOCOL
+    SEC_WEBSOCKET_VERSION
     UNKNOWN = -1
 
 cdef const unsigned char* LOWER  # 256 bytes: a token character in lower case, 0 for any other byte

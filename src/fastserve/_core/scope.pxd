@@ -14,3 +14,4 @@ cdef class Peers:
 
 cdef Peers peers_of(transport)
 cdef dict http_scope(Request head, Peers peers, Settings settings, dict state)
+cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict state, list subprotocols)

@@ -114,9 +114,43 @@ cdef list header_list(Request head):
 
 cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
     """Build the scope of the request whose head was just parsed (ASGI HTTP 2.5)."""
+    # Copying a dict and replacing values is cheaper than filling one.
+    cdef dict scope = peers.template.copy(), extensions = peers.extensions.copy()
+    if head.minor == 0:
+        scope["http_version"] = "1.0"
+        del extensions["http.response.early_hint"]  # no 1xx to such a client (RFC 9110 section 15.2)
+    elif head.te_trailers:
+        extensions["http.response.trailers"] = {}
+    scope["extensions"] = extensions
+    scope["method"] = method_name(head.method)
+    return fill(scope, head, settings, state)
+
+
+cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict state, list subprotocols):
+    """Build the scope of the handshake whose head was just parsed (ASGI WebSocket 2.5)."""
+    cdef dict scope = {
+        "type": "websocket",
+        "asgi": None,
+        "http_version": "1.1",
+        "scheme": "wss" if peers.scheme == "https" else "ws",
+        "path": None,
+        "raw_path": None,
+        "query_string": b"",
+        "root_path": "",
+        "headers": None,
+        "client": peers.client,
+        "server": peers.server,
+        "subprotocols": subprotocols,
+        "state": None,
+        "extensions": {"websocket.http.response": {}},
+    }
+    return fill(scope, head, settings, state)
+
+
+cdef dict fill(dict scope, Request head, Settings settings, dict state):
+    """Put in what every kind of scope takes from the head."""
     cdef str path
     cdef bytes raw_path
-    cdef dict scope, extensions = peers.extensions.copy()
     if head.path.size == 0:  # an absolute-form target without a path (RFC 9110 section 4.2.3)
         path, raw_path = "/", b"/"
     else:
@@ -128,15 +162,7 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
     if settings.raw_root_path:
         path = settings.root_path + path
         raw_path = settings.raw_root_path + raw_path
-    # Copying a dict and replacing values is cheaper than filling one.
-    scope = peers.template.copy()
     scope["asgi"] = ASGI.copy()
-    if head.minor == 0:
-        scope["http_version"] = "1.0"
-        del extensions["http.response.early_hint"]  # no 1xx to such a client (RFC 9110 section 15.2)
-    elif head.te_trailers:
-        extensions["http.response.trailers"] = {}
-    scope["method"] = method_name(head.method)
     scope["path"] = path
     scope["raw_path"] = raw_path
     if head.query.size:
@@ -145,7 +171,6 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
         scope["root_path"] = settings.root_path
     scope["headers"] = header_list(head)
     scope["state"] = state.copy()
-    scope["extensions"] = extensions
     return scope
 
 

@@ -8,14 +8,20 @@ cdef class Settings:
     cdef readonly str root_path  # prepended to the path of every scope
     cdef readonly bytes raw_root_path
     cdef readonly bint reset_contextvars  # run each exchange in an empty context
+    cdef readonly bint websocket  # an upgrade to it is taken, else it is a plain request
+    cdef readonly bint ws_per_message_deflate
     # Seconds, 0 for none.
     cdef readonly double timeout_keep_alive
     cdef readonly double timeout_request_head
     cdef readonly double timeout_request_body
     cdef readonly double timeout_write
+    cdef readonly double ws_ping_interval
+    cdef readonly double ws_ping_timeout
     # Bytes or counts, 0 for none.
     cdef readonly Py_ssize_t limit_request_line
     cdef readonly Py_ssize_t limit_request_head
     cdef readonly Py_ssize_t limit_request_fields
     cdef readonly Py_ssize_t limit_request_body
     cdef readonly Py_ssize_t limit_concurrency
+    cdef readonly Py_ssize_t ws_max_size  # bytes of a message, at least 1
+    cdef readonly Py_ssize_t ws_max_queue  # messages that wait for the application, at least 1

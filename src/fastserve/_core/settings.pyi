@@ -16,6 +16,12 @@ class Settings:
     limit_request_fields: int
     limit_request_body: int
     limit_concurrency: int
+    websocket: bool
+    ws_max_size: int
+    ws_max_queue: int
+    ws_ping_interval: float
+    ws_ping_timeout: float
+    ws_per_message_deflate: bool
     def __init__(
         self,
         *,
@@ -33,4 +39,10 @@ class Settings:
         limit_request_body: int = ...,
         limit_concurrency: int = ...,
         reset_contextvars: bool = ...,
+        websocket: bool = ...,
+        ws_max_size: int = ...,
+        ws_max_queue: int = ...,
+        ws_ping_interval: float = ...,
+        ws_ping_timeout: float = ...,
+        ws_per_message_deflate: bool = ...,
     ) -> None: ...

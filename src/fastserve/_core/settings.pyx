@@ -40,7 +40,7 @@ cdef class Settings:
     """The configuration of a worker's connections, checked once and never changed.
 
     Timeouts are in seconds and limits in bytes or counts; 0 switches one off, except for the three limits of a
-    request's head, which are at least 1. Raises TypeError or ValueError for a value that cannot be used.
+    request's head and the two of a WebSocket, which are at least 1. Raises TypeError or ValueError for a value that cannot be used.
     """
 
     def __init__(
@@ -60,6 +60,12 @@ cdef class Settings:
         limit_request_body=0,
         limit_concurrency=0,
         reset_contextvars=False,
+        websocket=True,
+        ws_max_size=16777216,
+        ws_max_queue=32,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+        ws_per_message_deflate=True,
     ):
         self.default_headers = checked_headers(default_headers)
         if server is not None:
@@ -81,3 +87,9 @@ cdef class Settings:
         self.limit_request_fields = count("limit_request_fields", limit_request_fields, 1)
         self.limit_request_body = count("limit_request_body", limit_request_body, 0)
         self.limit_concurrency = count("limit_concurrency", limit_concurrency, 0)
+        self.websocket = bool(websocket)
+        self.ws_max_size = count("ws_max_size", ws_max_size, 1)
+        self.ws_max_queue = count("ws_max_queue", ws_max_queue, 1)
+        self.ws_ping_interval = seconds("ws_ping_interval", ws_ping_interval)
+        self.ws_ping_timeout = seconds("ws_ping_timeout", ws_ping_timeout)
+        self.ws_per_message_deflate = bool(ws_per_message_deflate)

@@ -1,6 +1,7 @@
 """The task that an application runs in."""
 from .handler cimport Exchange
 from .turn cimport Turn
+from .waiter cimport Sleeper
 
 
 cdef enum:
@@ -14,7 +15,7 @@ cdef class Owner(Exchange):
     cdef void ended(self, object result, object exception) noexcept
 
 
-cdef class Task:
+cdef class Task(Sleeper):
     cdef object __weakref__
     cdef object loop
     cdef object coro

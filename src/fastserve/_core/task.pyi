@@ -5,10 +5,11 @@ from types import FrameType
 from typing import Any, TextIO
 
 from .handler import Exchange
+from .waiter import Sleeper
 
 class Owner(Exchange): ...
 
-class Task:
+class Task(Sleeper):
     def __init__(
         self,
         coro: Coroutine[Any, Any, Any],

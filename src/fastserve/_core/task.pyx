@@ -20,8 +20,10 @@ from cpython.ref cimport Py_DECREF
 from cpython.weakref cimport PyWeakref_NewRef
 
 from .counters cimport live_counts
+from .current cimport make_current, restore_current
 from .handler cimport Exchange
 from .turn cimport Turn
+from .waiter cimport Sleeper, Waiter
 
 
 cdef extern from "Python.h":
@@ -37,9 +39,6 @@ cdef bint HAS_EAGER_TASKS = sys.version_info >= (3, 12)
 # Up to 3.10 whoever awaits a cancelled task gets an error of its own, without the message.
 cdef bint CANCELLED_ERROR_IS_NEW = sys.version_info < (3, 11)
 cdef bint UNCANCEL_CLEARS = sys.version_info >= (3, 13)
-# Up to 3.13 the current tasks are a dict by loop; then they belong to the thread state.
-cdef dict current_tasks = asyncio.tasks._current_tasks if sys.version_info < (3, 14) else None
-cdef object swap_current_task = getattr(asyncio.tasks, "_swap_current_task", None)
 cdef object register_task = asyncio.tasks._register_task
 cdef object unregister_task = asyncio.tasks._unregister_task
 cdef object register_eager_task = getattr(asyncio.tasks, "_register_eager_task", None)
@@ -49,25 +48,6 @@ cdef set task_references = None if HAS_EAGER_TASKS else asyncio.tasks._all_tasks
 cdef object next_task_number = asyncio.tasks._task_name_counter
 cdef object AsyncioTask = asyncio.Task
 cdef tuple STATE_NAMES = ("PENDING", "CANCELLED", "FINISHED")
-
-
-cdef object make_current(object loop, object task):
-    """Make `task` the loop's current one and return the one before, or None."""
-    if current_tasks is None:
-        return swap_current_task(loop, task)
-    previous = current_tasks.get(loop)
-    current_tasks[loop] = task
-    return previous
-
-
-cdef int restore_current(object loop, object previous) except -1:
-    if current_tasks is None:
-        swap_current_task(loop, previous)
-    elif previous is None:
-        del current_tasks[loop]
-    else:
-        current_tasks[loop] = previous
-    return 0
 
 
 cdef class Owner(Exchange):
@@ -87,7 +67,7 @@ cdef Task start(object coro, object loop, object context, Turn turn, Owner owner
     return task
 
 
-cdef class Task:
+cdef class Task(Sleeper):
     """An asyncio.Task in all but its type; made by hand it is scheduled like one."""
 
     def __cinit__(self):
@@ -178,6 +158,17 @@ cdef class Task:
         else:
             self._step()
 
+    cdef void resume(self) noexcept:
+        """Go on after a wait for a Waiter, in a turn that somebody else ends."""
+        try:
+            PyContext_Enter(self.context)
+            try:
+                self.step(None)
+            finally:
+                PyContext_Exit(self.context)
+        except BaseException as exception:
+            self.report({"message": "Exception in a step of a task", "exception": exception, "task": self})
+
     cdef object step(self, object exception):
         cdef PyObject* raw = NULL
         cdef int how = RETURNED
@@ -215,7 +206,14 @@ cdef class Task:
 
     cdef int suspend(self, object waited) except -1:
         """The coroutine yielded `waited`: go on when that is done."""
-        cdef object blocking = getattr(waited, "_asyncio_future_blocking", None)
+        cdef object blocking
+        if type(waited) is Waiter and (<Waiter>waited).is_pending() and self.turn is not None:
+            (<Waiter>waited).sleeper = self
+            self.waiter = waited
+            if self.must_cancel and waited.cancel(msg=self.cancel_message):
+                self.must_cancel = False
+            return 0
+        blocking = getattr(waited, "_asyncio_future_blocking", None)
         if blocking is not None:
             if asyncio.futures._get_loop(waited) is not self.loop:
                 return self.call_soon(RuntimeError(

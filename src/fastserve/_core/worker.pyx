@@ -10,10 +10,13 @@ from .turn cimport Flushable
 cdef class Worker:
     """The state that the connections of one event loop share; it is closed after the last of them.
 
-    `app` is an ASGI 3 callable, `log` a bound Logger.log, `access` an AccessLog or None for no access log.
+    `app` is an ASGI 3 callable, `log` a bound Logger.log, `access` an AccessLog or None for no access log, `framing`
+    a class of fastserve.protocols or None for the core's own WebSocket frames.
     """
 
-    def __init__(self, loop, app, Settings settings not None, *, dict state not None, log, Flushable access=None):
+    def __init__(
+        self, loop, app, Settings settings not None, *, dict state not None, log, Flushable access=None, framing=None
+    ):
         self.loop = loop
         self.app = app
         self.app_is_coroutine_function = inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(
@@ -26,6 +29,8 @@ cdef class Worker:
             settings.timeout_request_head,
             settings.timeout_request_body,
             settings.timeout_write,
+            settings.ws_ping_interval,
+            settings.ws_ping_timeout,
         )
         self.turn = Turn(loop)
         self.turn.last = access
@@ -33,6 +38,7 @@ cdef class Worker:
         self.context = contextvars.copy_context()
         self.log = log
         self.access = access
+        self.framing = framing
         self.connections = set()
         self.tasks = set()
 

@@ -40,6 +40,19 @@ cdef class Writer(Flushable):
             return self.write_out()
         return self.turn.hold(self)
 
+    cdef int commit_ahead(self, bytes data) except -1:
+        """Let `data` leave before what is being put together behind the committed bytes."""
+        cdef bytes held
+        if self.broken:
+            return 0
+        held = self.output().data[self.committed:self.buffer.size]
+        self.buffer.size = self.committed
+        self.buffer.append_bytes(data)
+        self.commit()
+        if held:
+            self.output().append_bytes(held)
+        return 0
+
     cdef int commit_with(self, bytes data) except -1:
         """Write the buffer and `data` in one system call, at once: what is large gains nothing by waiting."""
         cdef Py_ssize_t first = 0, sent = 0, size = len(data)

@@ -1,0 +1,73 @@
+"""A WebSocket whose frames a library written in Python makes and reads: see fastserve.protocols.
+
+The library answers pings and close frames by itself; everything else is the state machine's, as with frames of our own.
+"""
+from .websocket cimport OPEN, WebSocket
+from .worker cimport Worker
+from .writer cimport Writer
+from .wscycle cimport WsCycle
+from .wsframe cimport OP_PING, OP_PONG
+
+
+cdef FramedWebSocket make_framed(Worker worker, object transport, Writer writer, WsCycle cycle, object framing):
+    cdef FramedWebSocket self = FramedWebSocket.__new__(FramedWebSocket)
+    self.framing = framing
+    self.events = []
+    self.open(worker, transport, writer, cycle)
+    return self
+
+
+cdef class FramedWebSocket(WebSocket):
+    cdef int parse(self, bytes data, Py_ssize_t at) except -1:
+        if at < len(data):
+            self.events[:0] = reversed(self.framing.receive(data[at:] if at else data))
+            self.put_output()
+        while self.events:
+            if self.full():
+                self.behind = True
+                return 0
+            if self.handle(self.events.pop()):
+                return 0
+        return 0
+
+    cdef int handle(self, tuple event) except -1:
+        """Do what an event asks for; nonzero after the last one."""
+        kind = event[0]
+        if kind == "text" or kind == "bytes":
+            if self.cycle is not None:
+                self.cycle.put(event[1], kind == "text")
+        elif kind == "pong":
+            self.found_pong(event[1])
+        elif kind == "close":
+            self.leave(event[1], event[2])
+            self.shut(False)
+            return 1
+        elif kind == "fault":
+            self.leave(event[1], event[2])
+            self.shut(True)
+            return 1
+        return 0
+
+    cdef int put_output(self) except -1:
+        cdef bytes data = self.framing.output()
+        if data and not self.writer.broken:
+            self.writer.output().append_bytes(data)
+            self.writer.commit()
+        return 0
+
+    cdef int send_text(self, str text) except -1:
+        self.framing.send_text(text)
+        return self.put_output()
+
+    cdef int send_bytes(self, bytes data) except -1:
+        self.framing.send_bytes(data)
+        return self.put_output()
+
+    cdef int put_control(self, int opcode, bytes payload) except -1:
+        if opcode == OP_PING:
+            self.framing.ping(payload)
+        return self.put_output()
+
+    cdef int put_close_frame(self, int code, str reason) except -1:
+        self.framing.close(code, reason)
+        return self.put_output()

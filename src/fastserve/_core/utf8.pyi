@@ -1,0 +1,3 @@
+from collections.abc import Iterable
+
+def check(pieces: Iterable[bytes]) -> int | None: ...

@@ -1,0 +1,3 @@
+from .handler import Channel
+
+class WebSocket(Channel): ...

@@ -1,0 +1,318 @@
+"""The state machine of a WebSocket (RFC 6455 sections 5 to 7). Only this file assigns `state`.
+
+state    OPEN     messages go both ways
+         CLOSING  our close frame is sent and the client's is waited for; what else comes is dropped
+         CLOSED   nothing is parsed or sent any more, and the connection ends
+
+The exchange is told once that the WebSocket is closed, when it leaves OPEN; the channel and the exchange forget each
+other then. Messages are parsed only while the exchange has room for them. What has come behind them is kept in `tail`,
+reading stops, and both go on when the application takes a message, even when the connection is lost meanwhile: what a
+client sent before it closed is not lost with it.
+"""
+import logging
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+
+from .clock cimport LINGER, WS_CLOSE, WS_PING, WS_PONG, stop
+from .counters cimport live_counts
+from .deflate cimport Parameters, deflater_for, inflater_for
+from .handler cimport Channel
+from .worker cimport Worker
+from .writer cimport Writer
+from .wscycle cimport WsCycle
+from .wsframe cimport (
+    OP_BINARY,
+    OP_PING,
+    OP_PONG,
+    OP_TEXT,
+    WS_BINARY,
+    WS_CLOSE as FOUND_CLOSE,
+    WS_NEED_MORE,
+    WS_PING as FOUND_PING,
+    WS_PONG as FOUND_PONG,
+    WS_TEXT,
+    FrameReader,
+    put_close,
+    put_frame,
+    put_header,
+    put_message,
+)
+
+cdef enum:
+    LARGE = 16384  # a message of this size is written without a copy
+    UNREAD_SIZE = 65536  # bytes of messages that the application has not taken, beyond which none are parsed
+    # Of a message: as many as 16 MiB have at 64 bytes each.
+    MAX_FRAGMENTS = 1 << 18
+    ABNORMAL_CLOSURE = 1006
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+
+cdef int INFO = logging.INFO
+
+
+cdef WebSocket make_websocket(Worker worker, object transport, Writer writer, WsCycle cycle, Parameters parameters):
+    cdef WebSocket self = WebSocket.__new__(WebSocket)
+    inflater = None
+    if parameters is not None:
+        inflater = inflater_for(parameters)
+        self.deflater = deflater_for(parameters)
+    self.reader = FrameReader(worker.settings.ws_max_size, MAX_FRAGMENTS, inflater)
+    self.open(worker, transport, writer, cycle)
+    return self
+
+
+cdef class WebSocket(Channel):
+    def __cinit__(self):
+        live_counts.websocket += 1
+
+    def __dealloc__(self):
+        live_counts.websocket -= 1
+
+    cdef int open(self, Worker worker, transport, Writer writer, WsCycle cycle) except -1:
+        """The handshake is complete."""
+        self.worker = worker
+        self.transport = transport
+        self.writer = writer
+        self.cycle = cycle
+        cycle.opened(self)
+        worker.report("connection open", None, INFO)
+        worker.clock.start(self, WS_PING)
+        return self.drain() if worker.draining else 0
+
+    # Bytes from the client
+
+    cdef int feed(self, bytes data) except -1:
+        if self.state == CLOSED:
+            return 0
+        if not self.behind:
+            return self.parse(data, 0)
+        self.tail = data if self.tail is None else self.tail[self.tail_at:] + data
+        self.tail_at = 0
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+        return 0
+
+    cdef int parse(self, bytes data, Py_ssize_t at) except -1:
+        cdef FrameReader reader = self.reader
+        cdef const char* first = data
+        cdef const char* position = first + at
+        cdef const char* end = first + len(data)
+        cdef int found
+        while True:
+            if position < end and self.full():
+                self.behind = True
+                self.tail = data
+                self.tail_at = position - first
+                return 0
+            found = reader.next(&position, end)
+            if found == WS_NEED_MORE:
+                return 0
+            if found == WS_TEXT or found == WS_BINARY:
+                if self.cycle is not None:
+                    self.cycle.put(reader.message, found == WS_TEXT)
+                reader.message = None
+            elif found == FOUND_PING:
+                self.found_ping(reader.payload)
+            elif found == FOUND_PONG:
+                self.found_pong(reader.payload)
+            elif found == FOUND_CLOSE:
+                return self.found_close(reader.code, reader.reason)
+            else:
+                return self.fail(reader.code, reader.reason)
+
+    cdef bint full(self) noexcept:
+        """Whether the exchange has as many messages as it may keep."""
+        cdef WsCycle cycle = self.cycle
+        return cycle is not None and cycle.unread and (
+            cycle.unread >= self.worker.settings.ws_max_queue or cycle.unread_size >= UNREAD_SIZE
+        )
+
+    cdef int taken(self) except -1:
+        return self.go_on() if self.behind else 0
+
+    cdef int go_on(self) except -1:
+        """Parse what was kept, as far as there is room, and then read again."""
+        cdef bytes data
+        data, self.tail = self.tail, None
+        self.behind = False
+        self.parse(b"" if data is None else data, self.tail_at if data is not None else 0)
+        if self.behind or self.state == CLOSED:
+            return 0
+        if self.eof_seen:
+            return self.client_ended()
+        return self.resume_reading()
+
+    cdef int resume_reading(self) except -1:
+        if self.read_paused and not self.eof_seen:
+            self.read_paused = False
+            self.transport.resume_reading()
+        return 0
+
+    cdef int found_ping(self, bytes payload) except -1:
+        """Answer a ping; while the client does not read, the newest alone is answered later (RFC 6455 section 5.5.3)."""
+        if self.state != OPEN:
+            return 0
+        if self.writer.paused:
+            self.owed_pong = payload
+            return 0
+        return self.put_control(OP_PONG, payload)
+
+    cdef int found_pong(self, bytes payload) except -1:
+        if self.state == OPEN and self.pings and payload == self.ping_payload():
+            self.worker.clock.start(self, WS_PING)
+        return 0
+
+    cdef int found_close(self, int code, str reason) except -1:
+        if self.state == OPEN:
+            self.put_close_frame(code, "")
+            self.leave(code, reason)
+        return self.shut(False)
+
+    cdef int fail(self, int code, str reason) except -1:
+        """Close for a fault (RFC 6455 section 7.1.7); what the client is still sending is not looked at."""
+        if self.state == OPEN:
+            self.put_close_frame(code, reason)
+            self.leave(code, reason)
+        return self.shut(True)
+
+    # The end
+
+    cdef bint eof(self) except -1:
+        if self.state == CLOSED:
+            self.writer.close()
+            return True
+        self.eof_seen = True
+        if not self.behind:
+            self.client_ended()
+        return True
+
+    cdef int client_ended(self) except -1:
+        """The client has sent its last byte, with or without a close frame before it."""
+        self.leave(ABNORMAL_CLOSURE, "")
+        return self.shut(False)
+
+    cdef int lost(self) except -1:
+        stop(self)
+        self.worker.lingering -= self.lingering
+        self.lingering = False
+        self.eof_seen = True
+        self.worker.report("connection closed", None, INFO)
+        return 0 if self.behind else self.client_ended()
+
+    cdef int drain(self) except -1:
+        return self.close_with(SERVICE_RESTART, "")
+
+    cdef int close_with(self, int code, str reason) except -1:
+        """Begin the closing handshake (RFC 6455 section 7.1.2); the exchange is told at once."""
+        if self.state != OPEN:
+            return 0
+        self.put_close_frame(code, reason)
+        self.state = CLOSING
+        self.leave(code, reason)
+        if not self.eof_seen:
+            self.worker.clock.start(self, WS_CLOSE)
+        return self.go_on()
+
+    cdef int leave(self, int code, str reason) except -1:
+        cycle, self.cycle = self.cycle, None
+        if cycle is not None:
+            (<WsCycle>cycle).closed(code, reason)
+        return 0
+
+    cdef int shut(self, bint linger) except -1:
+        """End the connection behind what is written; after a fault its writing side first.
+
+        A close with unread input resets the connection, and the client would lose the close frame.
+        """
+        if self.state == CLOSED:
+            return 0
+        self.state = CLOSED
+        self.tail = None
+        self.behind = False
+        stop(self)
+        if not linger or self.eof_seen:
+            self.writer.close()
+            return 0
+        self.resume_reading()
+        self.lingering = True
+        self.worker.lingering += 1
+        self.worker.clock.start(self, LINGER)
+        self.writer.end()
+        return 0
+
+    cdef void expired(self, int kind) noexcept:
+        try:
+            if kind == WS_PING:
+                self.ping()
+            elif kind == WS_PONG and self.behind:
+                self.worker.clock.start(self, WS_PONG)  # the pong may be in what is kept
+            elif kind == WS_PONG:
+                self.fail(INTERNAL_ERROR, "keepalive ping timeout")
+            else:
+                self.writer.abort()
+        except Exception as exception:
+            self.worker.report("Exception in connection", exception)
+            self.writer.abort()
+
+    cdef int ping(self) except -1:
+        cdef bint expects_pong = self.worker.settings.ws_ping_timeout > 0
+        if self.writer.paused:
+            expects_pong = False  # a client that does not read has a deadline already
+        else:
+            self.pings += 1
+            self.put_control(OP_PING, self.ping_payload())
+        self.worker.clock.start(self, WS_PONG if expects_pong else WS_PING)
+        return 0
+
+    cdef bytes ping_payload(self):
+        return b"%08x" % self.pings
+
+    # Frames to the client
+
+    cdef bint must_wait(self) noexcept:
+        return self.writer.paused and not self.writer.broken
+
+    cdef bint broken(self) noexcept:
+        return self.writer.broken
+
+    cdef int drained(self) except -1:
+        if self.owed_pong is not None and self.state == OPEN and not self.writer.paused:
+            payload, self.owed_pong = self.owed_pong, None
+            self.put_control(OP_PONG, payload)
+        return self.cycle.writable() if self.cycle is not None else 0
+
+    cdef int send_text(self, str text) except -1:
+        cdef Py_ssize_t size
+        cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
+        if size >= LARGE and self.deflater is None:
+            return self.put_large(OP_TEXT, text.encode())
+        put_message(self.writer.output(), OP_TEXT, data, size, self.deflater)
+        return self.writer.commit()
+
+    cdef int send_bytes(self, bytes data) except -1:
+        if PyBytes_GET_SIZE(data) >= LARGE and self.deflater is None:
+            return self.put_large(OP_BINARY, data)
+        put_message(self.writer.output(), OP_BINARY, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), self.deflater)
+        return self.writer.commit()
+
+    cdef int put_large(self, int opcode, bytes data) except -1:
+        put_header(self.writer.output(), opcode, False, PyBytes_GET_SIZE(data))
+        return self.writer.commit_with(data)
+
+    cdef int put_control(self, int opcode, bytes payload) except -1:
+        if self.writer.broken:
+            return 0
+        put_frame(self.writer.output(), opcode, False, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+        return self.writer.commit()
+
+    cdef int put_close_frame(self, int code, str reason) except -1:
+        if self.writer.broken:
+            return 0
+        try:
+            put_close(self.writer.output(), code, reason.encode())
+        except ValueError:
+            self.writer.discard(self.writer.committed)
+            raise
+        return self.writer.commit()

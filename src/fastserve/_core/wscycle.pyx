@@ -1,0 +1,205 @@
+"""One WebSocket in the terms of ASGI: the application's scope, receive() and send().
+
+stage           what send() takes
+EXPECT_START    websocket.accept; websocket.close, which denies with 403; websocket.http.response.start
+EXPECT_BODY     websocket.http.response.body
+OPEN            websocket.send and websocket.close
+COMPLETE        nothing: the application has denied the handshake or closed the WebSocket
+
+Until it is accepted this is an exchange of HTTP, whose response may be a denial. receive() gives websocket.connect, then
+the messages in order, then websocket.disconnect, that one as often as it is asked for. Its code and reason are those of
+the client's close frame; 1005 where that had none; those that the server or the application closed with; 1006 where the
+connection broke.
+"""
+from collections import deque
+
+from .access cimport log_websocket
+from .cycle cimport COMPLETE, EXPECT_BODY, EXPECT_START, Cycle, init_cycle, wake
+from .errors import ClientDisconnected
+from .handler cimport Channel, Stream
+from .waiter cimport make_waiter
+from .worker cimport Worker
+
+cdef enum:
+    OPEN = COMPLETE + 1
+    NORMAL_CLOSURE = 1000
+    ABNORMAL_CLOSURE = 1006
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+
+cdef list PLAIN_TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
+
+
+cdef WsCycle make_wscycle(Worker worker, Stream stream, dict scope):
+    cdef WsCycle cycle = WsCycle.__new__(WsCycle)
+    init_cycle(cycle, worker, stream, scope)
+    cycle.code = ABNORMAL_CLOSURE
+    cycle.reason = ""
+    return cycle
+
+
+cdef class WsCycle(Cycle):
+    # What the application calls
+
+    cdef dict next_message(self):
+        if not self.connect_taken:
+            self.connect_taken = True
+            return {"type": "websocket.connect"}
+        if self.unread:
+            return self.next_unread()
+        if self.gone:
+            return {"type": "websocket.disconnect", "code": self.code, "reason": self.reason}
+        return None
+
+    cdef dict next_unread(self):
+        cdef dict message = self.first
+        self.unread -= 1
+        if self.unread:
+            text = message.get("text")
+            self.unread_size -= len(text) if text is not None else len(message["bytes"])
+            self.first = self.others.popleft()
+        else:
+            self.unread_size = 0
+            self.first = None
+        if self.channel is not None:
+            self.channel.taken()
+        return message
+
+    cdef int take(self, message) except -1:
+        cdef dict fields = <dict>message if type(message) is dict else dict(message)
+        if self.stage == OPEN:
+            return self.take_message(fields)
+        if self.stage == COMPLETE:
+            raise RuntimeError(
+                f"Unexpected ASGI message '{fields['type']}' sent, after the handshake was denied."
+            )
+        if self.stream is None or self.gone:
+            raise ClientDisconnected("the client is gone")
+        return self.take_handshake(fields) if self.stage == EXPECT_START else self.take_denial(fields)
+
+    cdef int take_handshake(self, dict message) except -1:
+        kind = message["type"]
+        if kind == "websocket.accept":
+            self.stream.accept(message.get("subprotocol"), message.get("headers", ()))
+        elif kind == "websocket.close":
+            self.stage = COMPLETE
+            self.stream.respond(403, PLAIN_TEXT)
+            self.stream.body(b"Forbidden", False)
+        elif kind == "websocket.http.response.start":
+            self.stream.respond(message["status"], message.get("headers", ()))
+            self.stage = EXPECT_BODY
+        else:
+            raise RuntimeError(
+                "Expected ASGI message 'websocket.accept', 'websocket.close' or 'websocket.http.response.start', "
+                f"but got '{kind}'."
+            )
+        return 0
+
+    cdef int take_denial(self, dict message) except -1:
+        kind = message["type"]
+        if kind != "websocket.http.response.body":
+            raise RuntimeError(f"Expected ASGI message 'websocket.http.response.body', but got '{kind}'.")
+        self.put_response_body(message)
+        return 0
+
+    cdef int take_message(self, dict message) except -1:
+        kind = message["type"]
+        if self.channel is None or self.channel.broken():
+            raise ClientDisconnected("the WebSocket is closed")
+        if kind == "websocket.send":
+            return self.take_send(message)
+        if kind == "websocket.close":
+            code, reason = message.get("code", NORMAL_CLOSURE), message.get("reason")
+            if not isinstance(code, int):
+                raise TypeError(f"the code of a close is an integer, not {code!r}")
+            if reason is not None and not isinstance(reason, str):
+                raise TypeError(f"the reason of a close is a string, not {reason!r}")
+            return self.channel.close_with(code, reason or "")
+        raise RuntimeError(f"Expected ASGI message 'websocket.send' or 'websocket.close', but got '{kind}'.")
+
+    cdef int take_send(self, dict message) except -1:
+        text, data = message.get("text"), message.get("bytes")
+        if (text is None) == (data is None):
+            raise ValueError("websocket.send has either text or bytes, and not both")
+        if data is None:
+            if not isinstance(text, str):
+                raise TypeError(f"the text of websocket.send has to be a string, not {type(text).__name__}")
+            return self.channel.send_text(<str>text)
+        if type(data) is not bytes:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"the bytes of websocket.send have to be bytes, not {type(data).__name__}")
+            data = bytes(data)
+        return self.channel.send_bytes(<bytes>data)
+
+    # What the stream, and then the channel, calls
+
+    cdef int opened(self, Channel channel) except -1:
+        self.channel = channel
+        self.stream = channel
+        self.stage = OPEN
+        return log_websocket(self.worker, self.scope, "[accepted]")
+
+    cdef int put(self, object data, bint is_text) except -1:
+        cdef dict message
+        if is_text:
+            message = {"type": "websocket.receive", "text": data}
+        else:
+            message = {"type": "websocket.receive", "bytes": data}
+        if self.unread == 0:
+            self.first = message
+        else:
+            if self.others is None:
+                self.others = deque()
+            self.others.append(message)
+        self.unread += 1
+        self.unread_size += len(data)
+        return self.wake_receivers()
+
+    cdef object wait_to_receive(self):
+        if self.waiter is None:
+            self.waiter = make_waiter(self.worker.loop, self.worker.turn)
+        elif self.waiter.is_pending():
+            return Cycle.wait_to_receive(self)
+        elif not self.waiter.rearm():
+            self.waiter = make_waiter(self.worker.loop, self.worker.turn)
+        return self.waiter
+
+    cdef int wake_receivers(self) except -1:
+        if self.waiter is not None:
+            self.waiter.wake()
+        return wake(self.receiving)
+
+    cdef int disconnected(self) except -1:
+        self.gone = True
+        self.wake_receivers()
+        return wake(self.sending)
+
+    cdef int closed(self, int code, str reason) except -1:
+        self.channel = None
+        self.stream = None
+        self.code = code
+        self.reason = reason
+        return self.disconnected()
+
+    cdef int stopping(self) except -1:
+        """The server stops: a handshake that the application has not answered is denied."""
+        if self.stage == EXPECT_START and self.stream is not None:
+            self.code = SERVICE_RESTART
+            self.stage = COMPLETE
+            self.stream.respond(503, PLAIN_TEXT)
+            self.stream.body(b"Service Unavailable", False)
+        return 0
+
+    # The end of the application
+
+    cdef int end(self, bint failed) except -1:
+        cdef Channel channel = self.channel
+        if channel is not None:
+            return channel.close_with(INTERNAL_ERROR if failed else NORMAL_CLOSURE, "")
+        if self.stage == OPEN or self.stage == COMPLETE or self.stream is None:
+            return 0
+        if not failed and not self.gone:
+            what = "handshake" if self.stage == EXPECT_START else "response"
+            self.worker.report(f"ASGI callable returned without completing {what}.")
+        self.stage = COMPLETE
+        return self.stream.abandon()

@@ -1,0 +1,116 @@
+"""`--ws wsproto`: frames by the package wsproto.
+
+It inflates all of what one read brought before the size of the message can be looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from wsproto.extensions import Extension, PerMessageDeflate
+from wsproto.handshake import server_extensions_handshake
+from wsproto.utilities import RemoteProtocolError
+
+from fastserve._core.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from wsproto.events import Event as LibraryEvent
+
+    from fastserve._core.settings import Settings
+    from fastserve.protocols.framing import Event
+
+TOO_BIG = "message too big"
+
+
+class WsprotoFraming:
+    """A Framing over wsproto.connection.Connection."""
+
+    def __init__(self, settings: Settings, offers: list[bytes]) -> None:
+        available: list[Extension] = [PerMessageDeflate()] if settings.ws_per_message_deflate else []
+        asked = [each.strip() for offer in offers for each in offer.decode("latin-1").split(",")]
+        try:
+            self.extensions = server_extensions_handshake(asked, available)
+        except ValueError as exc:
+            raise ProtocolError(400, str(exc)) from None
+        used = [extension for extension in available if extension.enabled()]
+        self.connection = Connection(ConnectionType.SERVER, used)
+        self._limit = settings.ws_max_size
+        self._size = 0  # bytes of the message being read
+        self._text: list[str] = []
+        self._data = bytearray()
+        self._output = bytearray()
+
+    def receive(self, data: bytes) -> list[Event]:
+        """See Framing."""
+        events: list[Event] = []
+        self.connection.receive_data(data)
+        try:
+            for event in self.connection.events():
+                if self._take(event, events):
+                    break
+        except RemoteProtocolError as exc:
+            hint = exc.event_hint
+            code = int(hint.code) if isinstance(hint, CloseConnection) else 1002
+            self._fail(events, code, str(exc))
+        return events
+
+    def _take(self, event: LibraryEvent, events: list[Event]) -> bool:
+        """Note what an event of the library means; true for the last one."""
+        if isinstance(event, TextMessage):
+            self._size += len(event.data.encode())
+            self._text += [event.data] if event.data else []
+        elif isinstance(event, BytesMessage):
+            self._size += len(event.data)
+            self._data += event.data
+        elif isinstance(event, Ping):
+            if self.connection.state is ConnectionState.OPEN:
+                self._send(event.response())
+        elif isinstance(event, Pong):
+            events.append(("pong", bytes(event.payload)))
+        elif isinstance(event, CloseConnection):
+            if self.connection.state is ConnectionState.REMOTE_CLOSING:
+                self._send(event.response())
+            events.append(("close", int(event.code), event.reason or ""))
+            return True
+        if self._size > self._limit:
+            self._fail(events, 1009, TOO_BIG)
+            return True
+        if isinstance(event, TextMessage | BytesMessage) and event.message_finished:
+            is_text = isinstance(event, TextMessage)
+            events.append(("text", "".join(self._text)) if is_text else ("bytes", bytes(self._data)))
+            self._size = 0
+            self._text.clear()
+            self._data.clear()
+        return False
+
+    def _fail(self, events: list[Event], code: int, reason: str) -> None:
+        if self.connection.state is ConnectionState.OPEN:
+            self._send(CloseConnection(code=code, reason=reason))
+        events.append(("fault", code, reason))
+
+    def _send(self, event: LibraryEvent) -> None:
+        self._output += self.connection.send(event)
+
+    def output(self) -> bytes:
+        """See Framing."""
+        data = bytes(self._output)
+        self._output.clear()
+        return data
+
+    def send_text(self, text: str) -> None:
+        """See Framing."""
+        self._send(TextMessage(data=text))
+
+    def send_bytes(self, data: bytes) -> None:
+        """See Framing."""
+        self._send(BytesMessage(data=data))
+
+    def ping(self, payload: bytes) -> None:
+        """See Framing."""
+        self._send(Ping(payload=payload))
+
+    def close(self, code: int, reason: str) -> None:
+        """See Framing."""
+        self._send(CloseConnection(code=code, reason=reason))
