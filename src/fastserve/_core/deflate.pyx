@@ -1,7 +1,11 @@
 """permessage-deflate (RFC 7692): negotiation, and the two contexts of a connection.
 
 The contexts are zlib objects of the standard library, so that a wheel builds wherever Python does. They are made with
-the first compressed message of their direction: a connection without one has none.
+the first compressed message of their direction, so that an idle connection has none. Memory of a connection (zlib 1.2.13,
+by tracemalloc): 0.1 KiB without contexts, and 38 KiB more once it has sent a compressed message, 11 KiB once it has
+received one, 39 KiB if its client cannot be held to a window of 12 bits. Without context takeover it keeps none.
+
+zlib's inflate() takes a reference that is further back than the window for right where the bytes are still at hand.
 """
 import re
 import zlib
@@ -19,8 +23,11 @@ cdef enum:
     # For 8 bits zlib has no raw deflate (its window of 256 bytes is broken), so that an offer of it is declined.
     LEAST_SERVER_BITS = 9
     MOST_BITS = 15
-    LEVEL = 6
+    # Two thirds of the time that level 6 takes, for 7 % more bytes (JSON of 256 bytes to 64 KiB).
+    LEVEL = 3
     MEMORY_LEVEL = 5
+    # Below this, deflating takes as long as half of all else that the message costs (3 of 9 us at 128 bytes), and saves
+    # less than the headers of the packet that carries it, which has to be sent all the same.
     LEAST_SIZE = 256
     # Final blocks a message; each costs a new context.
     FINAL_BLOCKS = 64
