@@ -1,7 +1,8 @@
 """The compiled half of the build; everything declarative is in pyproject.toml.
 
 FASTSERVE_BUILD chooses how `fastserve._core` is compiled: release (default), debug (checks and assertions on, warnings
-are errors), trace (line coverage of .pyx files) or asan (address and undefined-behaviour sanitizers).
+are errors), trace (line coverage of .pyx files), asan (address and undefined-behaviour sanitizers) or fuzz (these, with
+the coverage that libFuzzer is guided by; clang's alone, so with CC=clang).
 """
 
 from __future__ import annotations
@@ -74,6 +75,12 @@ KINDS = {
     "asan": Kind(
         ("-O1", "-g", "-fno-omit-frame-pointer", *SANITIZE),
         link=SANITIZE,
+        define=("FASTSERVE_DEBUG",),
+        undefine=("NDEBUG",),
+    ),
+    "fuzz": Kind(
+        ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=fuzzer-no-link", *SANITIZE),
+        # No -fsanitize: the runtime is the one that is loaded before Python, and holds libFuzzer as well.
         define=("FASTSERVE_DEBUG",),
         undefine=("NDEBUG",),
     ),

@@ -56,6 +56,9 @@ class Loop:
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=cast(asyncio.AbstractEventLoop, self))
 
+    def create_task(self, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        return asyncio.Task(coroutine, loop=cast(asyncio.AbstractEventLoop, self), **options)
+
     def call_exception_handler(self, context: Any) -> None:
         self.errors.append(context)
 

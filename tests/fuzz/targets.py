@@ -1,0 +1,14 @@
+"""The fuzz targets by name; a new one is a module with a TARGET, and a line here."""
+
+from __future__ import annotations
+
+from fuzz import connection_target, parser_target
+from fuzz.target import Target
+
+TARGETS: dict[str, Target] = {
+    each.name: each
+    for each in (
+        parser_target.TARGET,
+        connection_target.TARGET,
+    )
+}
