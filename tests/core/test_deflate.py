@@ -239,6 +239,14 @@ class TestInflate:
             * 2
         )
 
+    def test_what_looks_like_the_tail_behind_a_final_block(self) -> None:
+        """A stored block of 65280 bytes begins with the four bytes that the end of a message lacks."""
+        content = bytes(range(256)) * 255
+        payload = b"\x03\x00" + TAIL + b"\x00" + content + b"\x00"
+        data = packed(payload)
+        for at in range(len(data) - len(payload), len(data) - len(payload) + 10):
+            assert read(data[:at], data[at:], bits=15, max_size=70_000) == [("binary", content)]
+
     def test_final_blocks_are_counted(self) -> None:
         """Each of two bytes costs a new context."""
         assert len(events_of(packed(b"\x03\x00" * 64 + b"\x00") * 2, bits=15)) == 2

@@ -156,21 +156,21 @@ cdef class Inflater:
         self.bits = bits
         self.takeover = takeover
 
-    cdef bytes inflate(self, bytes data, Py_ssize_t limit):
+    cdef bytes inflate(self, bytes data, Py_ssize_t limit, bint last):
         cdef bytes inflated
         if self.stream is None:
-            if data == TAIL:
+            if last and data == TAIL:
                 return b""  # behind a final block, where there should be an empty one
             self.stream = decompressobj(-self.bits)
         try:
             inflated = self.stream.decompress(data, limit + 1)
             if self.stream.eof:
-                return self.begin_again(inflated, limit)
+                return self.begin_again(inflated, limit, last)
         except ZLIB_ERROR as error:
             raise ValueError("compressed data is not valid") from error
         return inflated
 
-    cdef bytes begin_again(self, bytes first, Py_ssize_t limit):
+    cdef bytes begin_again(self, bytes first, Py_ssize_t limit, bint last):
         """Go on behind a final block: it ends a stream, not the message (RFC 7692 section 7.2.3.4)."""
         cdef list parts = [first]
         cdef bytes rest
@@ -181,7 +181,7 @@ cdef class Inflater:
             self.final_blocks += 1
             if self.final_blocks > FINAL_BLOCKS:
                 raise ValueError("message has too many final blocks")
-            if not rest or rest == TAIL:
+            if not rest or last and rest == TAIL:
                 break
             self.stream = decompressobj(-self.bits)
             first = self.stream.decompress(rest, limit + 1)
@@ -195,7 +195,7 @@ cdef class Inflater:
 
     def feed(self, bytes payload, Py_ssize_t limit):
         """Return a whole message, or the first limit + 1 bytes of a longer one; for tests."""
-        cdef bytes message = self.inflate(payload + TAIL, limit)
+        cdef bytes message = self.inflate(payload + TAIL, limit, True)
         self.end_message()
         return message
 
