@@ -80,7 +80,7 @@ class TestNegotiation:
             b"client_max_window_bits",
         ]
         for values in itertools.product(*choices):
-            given = {name: value for name, value in zip(names, values) if value is not None}
+            given = {name: value for name, value in zip(names, values, strict=True) if value is not None}
             value, parameters = negotiation([b"; ".join([NAME, *(name + value for name, value in given.items())])])
             assert value is not None and parameters is not None
             response = dict(item.partition(b"=")[::2] for item in value.split(b"; ")[1:])
@@ -230,10 +230,22 @@ class TestInflate:
                 assert events == read(data, bits=15, max_fragments=0)
                 assert events == [("binary", content)] * 2 + [("binary", b"Hello")]
         # The empty block that should follow is missing.
-        assert events_of((packed(block) + packed(HELLO)) * 2, bits=15) == [
-            ("binary", b"abc" * 10),
-            ("binary", b"Hello"),
-        ] * 2
+        assert (
+            events_of((packed(block) + packed(HELLO)) * 2, bits=15)
+            == [
+                ("binary", b"abc" * 10),
+                ("binary", b"Hello"),
+            ]
+            * 2
+        )
+
+    def test_what_looks_like_the_tail_behind_a_final_block(self) -> None:
+        """A stored block of 65280 bytes begins with the four bytes that the end of a message lacks."""
+        content = bytes(range(256)) * 255
+        payload = b"\x03\x00" + TAIL + b"\x00" + content + b"\x00"
+        data = packed(payload)
+        for at in range(len(data) - len(payload), len(data) - len(payload) + 10):
+            assert read(data[:at], data[at:], bits=15, max_size=70_000) == [("binary", content)]
 
     def test_final_blocks_are_counted(self) -> None:
         """Each of two bytes costs a new context."""

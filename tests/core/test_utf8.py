@@ -26,6 +26,10 @@ def first_bad_byte(data: bytes) -> int | None:
     return len(data) if reason else None
 
 
+def is_text(data: bytes) -> bool:
+    return first_bad_byte(data) is None
+
+
 def single(data: bytes) -> list[bytes]:
     return [data[at : at + 1] for at in range(len(data))]
 
@@ -35,12 +39,14 @@ def test_every_sequence_of_edges_fails_at_the_same_byte(length: int) -> None:
     for sequence in itertools.product(EDGES, repeat=length):
         data = bytes(sequence)
         assert check(single(data)) == first_bad_byte(data), data
+        assert check([data + b"whole words"]) == (None if is_text(data + b"w") else 0), data
 
 
 def test_four_bytes() -> None:
     for sequence in itertools.product(b"\xef\xf0\xf1\xf3\xf4\xf5", EDGES, b"\x7f\x80\xbf\xc0", b"\x7f\x80\xbf\xc0"):
         data = bytes(sequence)
         assert check(single(data)) == first_bad_byte(data), data
+        assert check([data + b"whole words"]) == (None if is_text(data + b"w") else 0), data
 
 
 def test_every_code_point() -> None:

@@ -25,12 +25,12 @@ cdef class Inflater:
     cdef bint takeover
     cdef int final_blocks  # in this message so far
 
-    # A piece of a message's payload, the last one with the tail behind it. Returns at most `limit` bytes and one more,
-    # which says that there are too many. Raises ValueError where the data is not valid.
-    cdef bytes inflate(self, bytes data, Py_ssize_t limit)
+    # A piece of a message's payload, the `last` one with the tail behind it. Returns at most `limit` bytes and one
+    # more, which says that there are too many. Raises ValueError where the data is not valid.
+    cdef bytes inflate(self, bytes data, Py_ssize_t limit, bint last)
     cdef void end_message(self) noexcept
 
-    cdef bytes begin_again(self, bytes first, Py_ssize_t limit)
+    cdef bytes begin_again(self, bytes first, Py_ssize_t limit, bint last)
 
 
 cdef class Deflater:

@@ -256,7 +256,7 @@ cdef class FrameReader:
             data = b""  # not what RFC 7692 makes of an empty message, but it cannot be anything else
         else:
             try:
-                data = self.inflater.inflate(data, limit)
+                data = self.inflater.inflate(data, limit, last)
             except ValueError as error:
                 return self.fault(INVALID_DATA, str(error))
         inflated_size = len(data)
