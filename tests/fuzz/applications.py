@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from protocol.apps import Headers, Receive, Scope, Send, body, start
 
@@ -184,6 +186,47 @@ async def close_connection(call: Call, choice: int, headers: Headers, receive: R
     await body(send, b"bye")
 
 
+async def hint(call: Call, choice: int, headers: Headers, receive: Receive, send: Send) -> None:
+    links = [[b"</a.css>; rel=preload"], [], [b"bad\r\nvalue"], [b"a", b"b"]][choice % 4]
+    await send({"type": "http.response.early_hint", "links": links})
+    if choice >= 8:
+        await call.read(receive)
+    await start(send, 200, headers)
+    await send({"type": "http.response.early_hint", "links": links})
+    await body(send, b"hinted", more=choice % 2 == 1)
+    await send({"type": "http.response.early_hint", "links": links})
+    await body(send)
+
+
+async def trail(call: Call, choice: int, headers: Headers, receive: Receive, send: Send) -> None:
+    length = [(b"content-length", b"%d" % (choice % 8))] if choice >= 8 else []
+    message = {"type": "http.response.start", "status": 200, "headers": [*headers, *length], "trailers": True}
+    await send(message)
+    await body(send, b"body", more=choice % 2 == 1)
+    fields = [[(b"x-trailer", b"1")], [], [(b"x", b"\0")], [(b"content-length", b"1")]][choice % 4]
+    await send({"type": "http.response.trailers", "headers": fields, "more_trailers": choice % 8 == 5})
+    await send({"type": "http.response.trailers", "headers": fields})
+
+
+@functools.cache
+def file() -> IO[bytes]:
+    made = tempfile.NamedTemporaryFile()  # noqa: SIM115: it lives as long as the process
+    made.write(bytes(range(256)) * 400)
+    made.flush()
+    return made
+
+
+async def send_file(call: Call, choice: int, headers: Headers, receive: Receive, send: Send) -> None:
+    length = [(b"content-length", b"%d" % (102400 if choice < 8 else 1000))] if choice % 2 else []
+    await start(send, 200, [*headers, *length])
+    if choice < 8:
+        await send({"type": "http.response.pathsend", "path": file().name})
+    else:
+        part = {"file": file(), "offset": choice * 6800, "count": (1000, 0, 90000, None)[choice % 4]}
+        await send({"type": "http.response.zerocopysend", **part, "more_body": choice % 2 == 0})
+    await body(send, b"behind the file")
+
+
 KINDS: tuple[Kind, ...] = (
     Kind(echo),
     Kind(ignore_body),
@@ -199,6 +242,9 @@ KINDS: tuple[Kind, ...] = (
     Kind(slow, steady=False),
     Kind(many_tasks, steady=False),
     Kind(close_connection),
+    Kind(hint),
+    Kind(trail),
+    Kind(send_file, steady=False),
 )
 
 
@@ -212,7 +258,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         number = len(self.calls)
         choice = self.choices[number % len(self.choices)]
-        kind = KINDS[choice % 16 % len(KINDS)]
+        kind = KINDS[choice % len(KINDS)]
         call = Call(scope["method"], scope["raw_path"] + b"?" + scope["query_string"], list(scope["headers"]), kind)
         self.calls.append(call)
-        await kind.serve(call, choice >> 4, [(b"x-number", b"%d" % number)], receive, send)
+        await kind.serve(call, choice // len(KINDS), [(b"x-number", b"%d" % number)], receive, send)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -53,6 +54,13 @@ def build() -> None:
     if shutil.which(CLANG) is None:
         raise Unusable(f"no {CLANG}: install it (Debian: apt-get install clang), or name one in CLANG")
     runtime()
+    HOME.mkdir(parents=True, exist_ok=True)
+    with (HOME / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several targets can be started at once
+        compile_core()
+
+
+def compile_core() -> None:
     copy_sources()
     log = HOME / "build.log"
     environment = {**os.environ, "FASTSERVE_BUILD": "fuzz", "CC": CLANG, "LDSHARED": f"{CLANG} -shared"}

@@ -226,11 +226,15 @@ def check_script(script: Script) -> None:
 def seeds() -> Iterator[bytes]:
     cases = [case.data for case in corpus.load() if len(case.data) < 2000]
     for number, case in enumerate(cases):
-        kind = number % 16
+        choice = number * 7 % 256
+        event = EVENTS + number % 32
         yield bytes([0, 0, 0, 0, 0, 3, 10, 20, 30]) + case
-        yield bytes([number % 16, kind, 16 * (number % 16), 0, kind, 4, 20, 128 + number % 32, 5, 128 + number // 7 % 32]) + case
+        yield bytes([number % 16, choice, 255 - choice, 0, number % 17, 4, 20, event, 5, EVENTS + number // 7 % 32]) + case
         if number % 5 == 0:
-            yield bytes([number % 16, 16 * (number % 16) + kind, kind, 0, 0, 2, 128 + number % 32, 66]) + case * 3
+            yield bytes([number % 16, 255 - choice, choice, 0, 0, 2, event, 66]) + case * 3
+    good = b"GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n"
+    for choice in range(256):
+        yield bytes([8 * (choice % 2), choice, choice, 0, 0, 4, EVENTS + 3, 50, EVENTS + 4, 66]) + good * 3
 
 
 TARGET = Target("connection", check, seeds, WORDS)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from fuzz.applications import Planned
-from protocol.fake import Client, Net, Transport, running
+from protocol.fake import Client, Loop, Net, Transport, running
 
 from fastserve._core.access import AccessLog
 from fastserve._core.connection import Connection
@@ -26,6 +26,43 @@ APPLICATION_ERROR = "Exception in ASGI application\n"
 SMALL = 4608  # the least send buffer that Linux gives
 
 
+class FuzzedLoop(Loop):
+    """Also waits for room in sockets, which is there as soon as nothing else is left to do and the client reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writers: dict[int, Callable[[], None]] = {}
+        self.transports: list[SocketTransport] = []
+
+    def add_writer(self, fd: int, callback: Callable[[], None]) -> None:
+        assert fd not in self.writers
+        self.writers[fd] = callback
+
+    def remove_writer(self, fd: int) -> bool:
+        return self.writers.pop(fd, None) is not None
+
+    def run_in_executor(self, executor: None, function: Callable[..., Any], *args: Any) -> Any:
+        future = self.create_future()
+        try:
+            result = function(*args)
+        except BaseException as error:
+            self.call_soon(lambda: future.done() or future.set_exception(error))
+        else:
+            self.call_soon(lambda: future.done() or future.set_result(result))
+        return future
+
+    def run_ready(self) -> None:
+        super().run_ready()
+        while self.writers and any(not transport.blocked for transport in self.transports):
+            for transport in self.transports:
+                if not transport.blocked:
+                    transport.read_peer()
+            with running(self):
+                for callback in list(self.writers.values()):
+                    callback()
+            super().run_ready()
+
+
 class StrictTransport(Transport):
     """Fails where the core writes to a transport that it has closed, or closes a lost one in an odd order."""
 
@@ -37,15 +74,13 @@ class StrictTransport(Transport):
         super().lose(exception)
         self.protocol = None  # as loops do; else every connection would be a cycle of references
 
-    def take_all(self) -> bytes:
-        return bytes(self.written)
-
 
 class SocketTransport(StrictTransport):
     """A transport of a real socket, so that the core writes to it directly; `blocked` says that the peer does not read."""
 
-    def __init__(self, loop: Any) -> None:
+    def __init__(self, loop: FuzzedLoop) -> None:
         super().__init__(loop)
+        loop.transports.append(self)
         self.sock, self.peer = socket.socketpair()
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         self.sock.setblocking(False)
@@ -110,6 +145,9 @@ class SocketTransport(StrictTransport):
 class FuzzedNet(Net):
     """One worker for one run; closed at the end, with all that it holds."""
 
+    loop: FuzzedLoop
+    loop_class = FuzzedLoop
+
     def __init__(self, application: Any, settings: dict[str, Any], direct: bool) -> None:
         self.lines = io.StringIO()
         self.handler = logging.StreamHandler(self.lines)
@@ -138,6 +176,7 @@ class FuzzedNet(Net):
         """Assert that nothing was logged that says that the server is at fault, and nothing that could break a log."""
         assert self.unexpected == []
         assert self.loop.errors == []
+        assert self.loop.writers == {}, "a socket is still waited for"
         assert not self.worker.tasks and not self.worker.active, "an application still runs"
         assert not self.worker.connections
         self.worker.close()
@@ -153,6 +192,7 @@ class FuzzedNet(Net):
                 client.transport.lose()
         self.loop.run_ready()
         self.worker.close()
+        self.loop.transports.clear()
         self.clients.clear()  # else they live on in a cycle: client, network, worker, its log, network
 
 
@@ -264,16 +304,14 @@ class FuzzedClient(Client):
         for task in list(self.net.worker.tasks):
             task.cancel()
 
-    def another_client(self) -> None:
-        """Someone else asks as well."""
-        if len(self.net.clients) < 3:
-            other = self.net.join()
-            other.feed(b"GET /other HTTP/1.1\r\nHost: b\r\n\r\n")
-            other.end()
+    def end_streams(self) -> None:
+        with running(self.net.loop):
+            self.net.worker.end_streams()
 
     EVENTS: tuple[Callable[[FuzzedClient], None], ...] = (
         end, break_off, reset, block, unblock, drain, abort, be_lazy, be_eager, run_all,
         wait_keep_alive, wait_head, wait_longest, cancel_tasks,
+        end_streams,
     )  # fmt: skip
 
     def check_silence(self) -> None:

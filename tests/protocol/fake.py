@@ -169,8 +169,10 @@ class Transport(asyncio.Transport):
 class Net:
     """A worker on a fake loop, and the connections that a test makes to it."""
 
+    loop_class = Loop
+
     def __init__(self, app: Any, *, date: bool = False, access: Any = None, **settings: Any) -> None:
-        self.loop = Loop()
+        self.loop = self.loop_class()
         self.log: list[tuple[int, str]] = []
         made = Settings(date=date, **settings)
         self.worker = Worker(
