@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from fastserve._core.settings import Settings
 
-# ("text", str), ("bytes", bytes): a whole message. ("pong", bytes): its payload. ("close", int, str): the client's close
-# frame, 1005 where it has no code. ("fault", int, str): what the connection is closed with. Nothing follows the last two.
+# ("text", str), ("bytes", bytes): a whole message. ("pong", bytes): its payload.
+# ("close", int, str): the client's close frame, 1005 where it has no code.
+# ("fault", int, str): what the connection is closed with. Nothing follows the last two.
 Event = tuple[str, str] | tuple[str, bytes] | tuple[str, int, str]
 
 
