@@ -279,3 +279,27 @@ class TestLimits:
 
     def test_extensions_of_many_chunks(self) -> None:
         assert fault(CHUNKED + b"1;aaaaaaaaaa\r\nx\r\n" * 100, limit_request_head=200) == 431
+
+    @pytest.mark.parametrize(
+        ("data", "status", "limits"),
+        [
+            (b"GET /" + b"a" * 60 + b"\x7f", 414, {"limit_request_line": 40}),
+            (b"GET /" + b"a" * 26 + b"\x7f", 400, {"limit_request_line": 40}),
+            (b"GET /" + b"a" * 500 + b" HTTP/1.1\r\n", 431, {"limit_request_line": 450, "limit_request_head": 300}),
+            (b"GET /" + b"a" * 300 + b" HTTP/1.1\r\n", 414, {"limit_request_line": 300, "limit_request_head": 301}),
+            (b"\r\n" * 200 + GET, 414, {"limit_request_line": 300, "limit_request_head": 350}),
+            (b"\r\n" * 40 + b"GEX / ", 414, {"limit_request_line": 60}),
+            (b"X" * 61 + b"\0", 501, {"limit_request_line": 60}),
+            (b"X" * 60 + b"\0", 400, {"limit_request_line": 60}),
+            (HEADS + b"A: " + b"b" * 200 + b"\0", 431, {"limit_request_head": 120}),
+            (HEADS + b"A" * 200 + b"\0", 431, {"limit_request_head": 120}),
+            (HEADS + b"A: " + b" " * 200 + b"\0", 431, {"limit_request_head": 120}),
+            (HEADS + b"A" * 20 + b"\0", 431, {"limit_request_fields": 1}),
+            (HEADS + b"\0", 400, {"limit_request_fields": 1}),
+            (CHUNKED + b"1;" + b"e" * 200 + b"\0", 431, {"limit_request_head": 120}),
+            (CHUNKED + b"0\r\n" + b"t" * 200 + b"\0", 431, {"limit_request_head": 120}),
+        ],
+    )
+    def test_what_is_too_long_before_it_is_malformed(self, data: bytes, status: int, limits: dict[str, int]) -> None:
+        """Of two faults in one span the first one counts, wherever the bytes were cut."""
+        assert fault(data, **limits) == status

@@ -47,6 +47,8 @@ cdef class Parser:
     cdef void restart(self) noexcept
     cdef int begin_head(self, const char* position) except -1
     cdef int save(self, const char* end) except -1
+    cdef int check_line(self, Py_ssize_t size) noexcept
+    cdef int check_size(self, Py_ssize_t size) noexcept
     cdef int finish_head(self, const char* end) except -1
     cdef int fault(self, int status, const char* reason) noexcept
     cdef int translate(self, int error, const char** position, const char* end) except -1

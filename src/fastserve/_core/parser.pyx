@@ -42,6 +42,18 @@ from .request cimport Field, Request, give_request, take_request
 from .rules cimport forbidden_trailer, transfer_coding
 from .settings cimport Settings
 
+cdef extern from *:
+    """
+    /* What llhttp_execute() does at the end of an input, and not at a bad byte: hands over the span that is open. */
+    static void fastserve_finish_span(llhttp_t *parser, const char *end) {
+        const char *start = (const char *)parser->_span_pos0;
+        parser->_span_pos0 = NULL;
+        if (start != NULL && start < end)
+            ((int (*)(llhttp_t *, const char *, const char *))parser->_span_cb0)(parser, start, end);
+    }
+    """
+    void fastserve_finish_span(llhttp_t* parser, const char* end) noexcept
+
 cdef llhttp_settings_t callbacks
 cdef list METHOD_NAMES = []
 
@@ -59,9 +71,7 @@ cdef int on_url(llhttp_t* llhttp, const char* at, size_t size) noexcept:
     if self.request.target.size == 0:
         self.request.target.start = start
     self.request.target.size += size
-    if start + <Py_ssize_t>size + VERSION_SIZE > self.settings.limit_request_line:
-        return self.fault(414, b"request line over the limit")
-    return 0
+    return self.check_line(start + <Py_ssize_t>size)
 
 
 cdef int on_version_complete(llhttp_t* llhttp) noexcept:
@@ -248,11 +258,8 @@ cdef class Parser:
         cdef Py_ssize_t needed = self.saved_size + more
         cdef Py_ssize_t capacity = self.saved_capacity or 512
         cdef char* bigger
-        if needed > self.settings.limit_request_head:
-            return self.fault(431, b"request head over the limit")
-        # A target and the version are still to come.
-        if self.request.target.size == 0 and needed + 1 + VERSION_SIZE > self.settings.limit_request_line:
-            return self.fault(414, b"request line over the limit")
+        if self.check_size(needed):
+            return 1
         while capacity < needed:
             capacity *= 2
         if capacity > self.saved_capacity:
@@ -263,6 +270,24 @@ cdef class Parser:
             self.saved_capacity = capacity
         memcpy(self.saved + self.saved_size, self.chunk, more)
         self.saved_size = needed
+        return 0
+
+    cdef int check_line(self, Py_ssize_t size) noexcept:
+        """Fault a target that ends behind so many bytes of the head; the version is still to come."""
+        cdef Py_ssize_t line = self.settings.limit_request_line - VERSION_SIZE
+        cdef Py_ssize_t head = self.settings.limit_request_head
+        if size <= line and size <= head:
+            return 0
+        if head < line:
+            return self.fault(431, b"request head over the limit")
+        return self.fault(414, b"request line over the limit")
+
+    cdef int check_size(self, Py_ssize_t size) noexcept:
+        """Fault an incomplete head that has so many bytes already."""
+        if self.request.target.size == 0:
+            return self.check_line(size + 1)
+        if size > self.settings.limit_request_head:
+            return self.fault(431, b"request head over the limit")
         return 0
 
     cdef int finish_head(self, const char* end) except -1:
@@ -308,6 +333,10 @@ cdef class Parser:
             return BODY | FAULT if self.body_size else FAULT
         if self.llhttp.reason != NULL:
             reason = self.llhttp.reason
+        # What is before the bad byte counts against the limits, as it does where the input was cut there.
+        fastserve_finish_span(&self.llhttp, position[0])
+        if self.failed or self.in_head and self.check_size(self.saved_size + (position[0] - self.chunk)):
+            return BODY | FAULT if self.body_size else FAULT
         if error == HPE_INVALID_METHOD and self.in_head and self.request.target.size == 0:
             self.unknown_method = True
             self.saved_size += position[0] - self.chunk
@@ -328,13 +357,16 @@ cdef class Parser:
     cdef int end_unknown_method(self, const char** position, const char* end) noexcept:
         """A token that is not a known method is 501, anything else is noise."""
         cdef const char* at = position[0]
-        while at < end and LOWER[<unsigned char>at[0]] != 0:
+        cdef Py_ssize_t limit = self.settings.limit_request_line
+        while at < end and LOWER[<unsigned char>at[0]] != 0 and self.saved_size <= limit:
             at += 1
             self.saved_size += 1
         position[0] = at
-        if at == end and self.saved_size <= self.settings.limit_request_line:
+        if self.saved_size > limit:
+            self.fault(501, b"unknown method")
+        elif at == end:
             return NEED_MORE
-        if at < end and (at[0] != c" " or self.saved_size == 0):
+        elif at[0] != c" " or self.saved_size == 0:
             self.fault(400, b"malformed request line")
         else:
             self.fault(501, b"unknown method")
