@@ -62,7 +62,10 @@ cdef class Request:
             return self.fault(501, b"CONNECT is not served")
         while self.head[at] == c"\r" and self.head[at + 1] == c"\n":  # RFC 9112 section 2.2
             at += 2
-        if self.target.start != at + size + 1 or self.head[self.target.start + self.target.size + 1] != c"H":
+        if self.target.start != at + size + 1:
+            return self.fault(400, b"malformed request line")
+        at = self.target.start + self.target.size
+        if self.head[at] != c" " or self.head[at + 1] != c"H":
             return self.fault(400, b"malformed request line")
         return 0
 
