@@ -297,6 +297,8 @@ class TestLimits:
             (HEADS + b"A" * 20 + b"\0", 431, {"limit_request_fields": 1}),
             (HEADS + b"\0", 400, {"limit_request_fields": 1}),
             (HEADS + b"A" * 200, 431, {"limit_request_fields": 1, "limit_request_head": 120}),
+            (HEADS + b"A: " + b"b" * 200 + b"\r\nC", 431, {"limit_request_fields": 2, "limit_request_head": 230}),
+            (HEADS + b"A: " + b"b" * 200 + b"\r\nC", 431, {"limit_request_fields": 2, "limit_request_head": 228}),
             (CHUNKED + b"1;" + b"e" * 200 + b"\0", 431, {"limit_request_head": 120}),
             (CHUNKED + b"0\r\n" + b"t" * 200 + b"\0", 431, {"limit_request_head": 120}),
         ],

@@ -375,9 +375,10 @@ cdef class Parser:
     cdef int add_name(self, const char* at, Py_ssize_t size) noexcept:
         cdef Py_ssize_t start = self.saved_size + (at - self.chunk)
         cdef Field* field
-        if not self.in_field and self.request.count >= self.settings.limit_request_fields:
+        cdef Py_ssize_t limit = self.settings.limit_request_head
+        if start <= limit and not self.in_field and self.request.count >= self.settings.limit_request_fields:
             return self.fault(431, b"more fields than the limit")
-        if start + size > self.settings.limit_request_head:
+        if start + size > limit:
             return self.fault(431, b"request head over the limit")
         if not self.in_field:
             self.request.count += 1
