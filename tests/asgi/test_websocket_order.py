@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import Any
 
 import pytest
@@ -68,16 +67,17 @@ def test_at_once_while_the_application_waits(serve: Serve, fault: bytes) -> None
 
 def test_at_once_when_nothing_was_sent_before(serve: Serve) -> None:
     """An application that only sends does not keep a faulty client."""
-    done = threading.Event()
+    sending: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.accept"})
-        while not done.is_set():
-            await asyncio.sleep(0.001)
+        sending.append((asyncio.get_running_loop(), asyncio.Event()))
+        await sending[0][1].wait()
 
     answer = talk(serve(app), RESERVED_BIT)
-    done.set()
+    loop, done = sending[0]
+    loop.call_soon_threadsafe(done.set)
     assert (answer[0], answer[2:4]) == (0x88, (1002).to_bytes(2, "big"))
 
 

@@ -49,7 +49,9 @@ def cuts(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-def read(*inputs: bytes, max_size: int = 1000, max_fragments: int = 8, bits: int = 0, takeover: bool = True) -> Events:
+def read(
+    *inputs: bytes, max_size: int = 1000, max_fragments: int = 8, bits: int = 0, takeover: bool = True
+) -> Events:
     """All events of these inputs, with permessage-deflate when `bits` of the client's window are given."""
     reader = FrameReader(max_size, max_fragments, Inflater(bits, takeover) if bits else None)
     return [event for data in inputs for event in reader.feed(data)]

@@ -230,14 +230,10 @@ class TestInflate:
                 assert events == read(data, bits=15, max_fragments=0)
                 assert events == [("binary", content)] * 2 + [("binary", b"Hello")]
         # The empty block that should follow is missing.
-        assert (
-            events_of((packed(block) + packed(HELLO)) * 2, bits=15)
-            == [
-                ("binary", b"abc" * 10),
-                ("binary", b"Hello"),
-            ]
-            * 2
-        )
+        assert events_of((packed(block) + packed(HELLO)) * 2, bits=15) == [
+            ("binary", b"abc" * 10),
+            ("binary", b"Hello"),
+        ] * 2
 
     def test_final_blocks_are_counted(self) -> None:
         """Each of two bytes costs a new context."""

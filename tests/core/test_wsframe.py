@@ -238,9 +238,7 @@ class TestLimits:
         ((_, message),) = read(fragments(BINARY, *[b"x" * 10] * 5000), max_size=0, max_fragments=0)
         assert message == b"x" * 50_000
         assert read(frame(FIN | BINARY, b"x", announced=1 << 62), max_size=0) == []
-        assert read(frame(FIN | BINARY, b"x", announced=(1 << 63) - 1), max_size=0)[0][1] == 1009, (
-            "no object is so large"
-        )
+        assert read(frame(FIN | BINARY, b"x", announced=(1 << 63) - 1), max_size=0)[0][1] == 1009, "no object is so large"
 
     @pytest.mark.parametrize("limits", [(-1, 1), (1, -1)])
     def test_negative_ones_are_refused(self, limits: tuple[int, int]) -> None:
