@@ -24,7 +24,7 @@ CORE = "src/fastserve/_core"
 MODULES = (
     "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8",
     "rules", "request", "parser", "scope", "head", "access", "deflate", "wsframe",
-    "writer", "handler",
+    "writer", "framing", "handler", "files", "transfer",
     "current", "waiter", "task", "cycle", "wscycle",
     "websocket", "framed", "handshake", "http1",
     "connection",

@@ -21,7 +21,7 @@ LEVELS = (
     ("llhttp", "posix"),
     ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8"),
     ("rules", "request", "parser", "scope", "head", "access", "deflate", "wsframe"),
-    ("writer", "handler"),
+    ("writer", "framing", "handler", "files", "transfer"),
     ("call", "current", "waiter", "task", "cycle", "wscycle"),
     ("websocket", "framed", "handshake", "http1"),
     ("connection",),

@@ -171,14 +171,18 @@ class Peer:
 class FakeWorker:
     """A Worker in a loop that runs only in turn() and settle()."""
 
-    def __init__(self, app: Callable[..., Any], *, access: Any = None, state: Any = None, **settings: Any) -> None:
+    def __init__(
+        self, app: Callable[..., Any], *, access: Any = None, state: Any = None, framing: Any = None, **settings: Any
+    ) -> None:
         self.loop = asyncio.new_event_loop()
         self.logged: list[tuple[int, str]] = []
         self.errors: list[BaseException] = []
         self.unhandled: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda loop, context: self.unhandled.append(context))
         self.peers: list[Peer] = []
-        self.worker = Worker(self.loop, app, Settings(**settings), state=state or {}, log=self._log, access=access)
+        self.worker = Worker(
+            self.loop, app, Settings(**settings), state=state or {}, log=self._log, access=access, ws_framing=framing
+        )
 
     def _log(self, level: int, message: str, *args: Any, exc_info: Any = None) -> None:
         self.logged.append((level, message % args if args else message))

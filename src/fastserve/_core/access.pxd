@@ -27,5 +27,5 @@ cdef class AccessLog(Flushable):
 
 
 cdef bytes address_text(client)
-cdef int log_response(Worker worker, dict scope, object client, bytes address, int status) except -1
+cdef int log_exchange(Worker worker, dict scope, object client, bytes address, int status) except -1
 cdef int log_websocket(Worker worker, dict scope, outcome) except -1

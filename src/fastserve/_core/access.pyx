@@ -28,8 +28,11 @@ cdef bytes address_text(client):
     return f"{client[0]}:{client[1]}".encode("utf-8", "replace") if client else b""
 
 
-cdef int log_response(Worker worker, dict scope, object client, bytes address, int status) except -1:
-    """Log a response: in the access log, or where it answers the handshake of a WebSocket in the general one."""
+cdef int log_exchange(Worker worker, dict scope, object client, bytes address, int status) except -1:
+    """Log a response: in the access log, if there is one, or in the general one where it denies a WebSocket.
+
+    What goes wrong in it is reported, and is no fault of the exchange.
+    """
     cdef AccessLog access = worker.access
     if scope.get("type") == "websocket":
         return log_websocket(worker, scope, status)

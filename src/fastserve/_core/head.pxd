@@ -23,7 +23,8 @@ cdef struct HeadFacts:
 cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1
 cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, long long content_length,
                   bint chunked, int connection) except -1
+cdef int put_trailers(Buffer out, list fields) except -1
+cdef bytes early_hints(links)
 cdef bint has_no_body(int status) noexcept
-cdef int check_length(long long remaining, Py_ssize_t size, bint more) except -1
 cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body)
 cdef str reason_phrase(int status)

@@ -1,4 +1,6 @@
 """The ASGI scope of a request."""
+import os
+
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
@@ -9,6 +11,10 @@ from .request cimport Field, Request
 
 
 cdef dict ASGI = {"version": "3.0", "spec_version": "2.5"}
+cdef dict EXTENSIONS = {"http.response.early_hint": {}}
+if hasattr(os, "pread"):
+    EXTENSIONS["http.response.pathsend"] = {}
+    EXTENSIONS["http.response.zerocopysend"] = {}
 
 
 cdef class Peers:
@@ -16,6 +22,7 @@ cdef class Peers:
         self.client = client
         self.server = server
         self.scheme = scheme
+        self.extensions = EXTENSIONS
         self.template = {
             "type": "http",
             "asgi": None,
@@ -30,6 +37,7 @@ cdef class Peers:
             "client": client,
             "server": server,
             "state": None,
+            "extensions": None,
         }
 
 
@@ -107,9 +115,13 @@ cdef list header_list(Request head):
 cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
     """Build the scope of the request whose head was just parsed (ASGI HTTP 2.5)."""
     # Copying a dict and replacing values is cheaper than filling one.
-    cdef dict scope = peers.template.copy()
+    cdef dict scope = peers.template.copy(), extensions = peers.extensions.copy()
     if head.minor == 0:
         scope["http_version"] = "1.0"
+        del extensions["http.response.early_hint"]  # no 1xx to such a client (RFC 9110 section 15.2)
+    elif head.te_trailers:
+        extensions["http.response.trailers"] = {}
+    scope["extensions"] = extensions
     scope["method"] = method_name(head.method)
     return fill(scope, head, settings, state)
 

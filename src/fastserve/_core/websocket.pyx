@@ -249,6 +249,8 @@ cdef class WebSocket(Channel):
         self.tail = None
         self.behind = False
         stop(self)
+        if self.writer.broken:
+            return 0
         if not linger or self.eof_seen:
             self.writer.close()
             return 0

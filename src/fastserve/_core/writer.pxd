@@ -21,6 +21,7 @@ cdef class Writer(Flushable):
     cdef Buffer output(self)  # where to put bytes; commit() lets them leave
     cdef int commit(self) except -1  # they leave at the end of the turn
     cdef int commit_with(self, bytes data) except -1  # they leave now, `data` behind them without a copy
+    cdef int interpose(self, bytes data) except -1  # it leaves before what is put and not committed
     cdef void discard(self, Py_ssize_t mark) noexcept  # take back what was put behind `mark` of the buffer
     cdef void end(self) noexcept  # close the writing side after what is committed, go on reading
     cdef void close(self) noexcept  # after what is committed

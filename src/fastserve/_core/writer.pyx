@@ -63,6 +63,14 @@ cdef class Writer(Flushable):
         self.drop_front(first)
         return 0
 
+    cdef int interpose(self, bytes data) except -1:
+        cdef Buffer buffer = self.output()
+        cdef bytes held = buffer.data[self.committed:buffer.size]
+        buffer.size = self.committed
+        buffer.append_bytes(data)
+        self.commit()
+        return self.output().append_bytes(held) if held else 0
+
     cdef void discard(self, Py_ssize_t mark) noexcept:
         if self.buffer is not None and self.buffer.size > mark:
             self.buffer.size = mark

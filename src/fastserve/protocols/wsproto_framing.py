@@ -70,6 +70,9 @@ class WsprotoFraming:
         elif isinstance(event, Pong):
             events.append(("pong", bytes(event.payload)))
         elif isinstance(event, CloseConnection):
+            if self.connection.state is ConnectionState.OPEN:  # not the client's: the library's about what it has sent
+                self._fail(events, int(event.code), event.reason or "")
+                return True
             if self.connection.state is ConnectionState.REMOTE_CLOSING:
                 self._send(event.response())
             events.append(("close", int(event.code), event.reason or ""))

@@ -1,0 +1,405 @@
+"""The state machine of a WebSocket, for each of the implementations of its frames."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from core.fakes import FakeWorker, Peer
+from core.frames import BINARY, CLOSE, FIN, PING, PONG, TEXT, binary, fragments, frame, text
+from ws import FRAMINGS, Script, close, closing, echo, framing_class, read_frames, split_response, upgrade
+
+from fastserve._core import counters
+
+Work = Callable[..., FakeWorker]
+GONE = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
+
+
+def disconnect(code: int, reason: str = "") -> dict[str, Any]:
+    return {"type": "websocket.disconnect", "code": code, "reason": reason}
+
+
+def received(value: str | bytes) -> dict[str, Any]:
+    return {"type": "websocket.receive", ("text" if isinstance(value, str) else "bytes"): value}
+
+
+@pytest.fixture(params=sorted(FRAMINGS))
+def sockets(request: pytest.FixtureRequest, work: Work) -> Work:
+    """Make workers of one implementation: sockets(app, **settings) -> FakeWorker."""
+    framing = framing_class(request.param)
+
+    def make(app: Any, **settings: Any) -> FakeWorker:
+        return work(app, **{"framing": framing, "ws_per_message_deflate": False, **settings})
+
+    return make
+
+
+def opened(wire: FakeWorker, behind: bytes = b"") -> Peer:
+    """A client whose WebSocket is open; `behind` comes in one packet with its handshake."""
+    peer = wire.connect()
+    found, frames = split_response(peer.feed(upgrade() + behind))
+    assert found.status == 101
+    if not behind:
+        assert frames == []
+    return peer
+
+
+class TestMessages:
+    def test_each_way(self, sockets: Work) -> None:
+        peer = opened(sockets(echo))
+        assert read_frames(peer.feed(text("grün"))) == [(TEXT, "grün".encode())]
+        assert read_frames(peer.feed(binary(b"\0\xff"))) == [(BINARY, b"\0\xff")]
+        assert read_frames(peer.feed(text(""))) == [(TEXT, b"")]
+        assert read_frames(peer.feed(binary(b""))) == [(BINARY, b"")]
+
+    @pytest.mark.parametrize("size", [125, 126, 65535, 65536, 300_000])
+    def test_of_every_form_of_length(self, sockets: Work, size: int) -> None:
+        peer = opened(sockets(echo))
+        assert read_frames(peer.feed(binary(b"x" * size))) == [(BINARY, b"x" * size)]
+        assert read_frames(peer.feed(text("y" * size))) == [(TEXT, b"y" * size)]
+
+    def test_byte_by_byte(self, sockets: Work) -> None:
+        peer = opened(sockets(echo))
+        data = text("one") + binary(b"two")
+        assert read_frames(b"".join(peer.feed(data[at : at + 1]) for at in range(len(data)))) == [
+            (TEXT, b"one"),
+            (BINARY, b"two"),
+        ]
+
+    def test_that_come_with_the_handshake(self, sockets: Work) -> None:
+        """Several, and a close frame, before the application has accepted."""
+        app = Script()
+        wire = sockets(app)
+        peer = wire.connect()
+        _, frames = split_response(peer.feed(upgrade() + text("one") + binary(b"two") + close(1001, "off")))
+        assert frames == [closing(1001)] or frames == [closing(1001, "off")]
+        assert app.got == [received("one"), received(b"two"), disconnect(1001, "off")]
+        assert peer.ended
+
+    def test_fragments_around_a_ping(self, sockets: Work) -> None:
+        app = Script()
+        peer = opened(sockets(app))
+        first, second = frame(TEXT, b"one "), frame(FIN, b"message")
+        assert read_frames(peer.feed(first + frame(FIN | PING, b"p") + second)) == [(PONG, b"p")]
+        assert app.got == [received("one message")]
+
+    def test_many_of_a_turn_leave_in_one_write(self, sockets: Work) -> None:
+        async def burst(receive: Any, send: Any) -> None:
+            await receive()
+            for number in range(5):
+                await send({"type": "websocket.send", "text": str(number)})
+            await receive()
+
+        peer = opened(sockets(Script(burst)))
+        peer.put(text("go"))
+        peer.wire.settle()
+        assert len(peer.transport.writes) == 1
+        assert [payload for _, payload in read_frames(peer.take())] == [b"0", b"1", b"2", b"3", b"4"]
+
+
+class TestQueue:
+    """--ws-max-queue: reading stops when the application has so many messages unread."""
+
+    @staticmethod
+    def stalled(sockets: Work, **settings: Any) -> tuple[Script, asyncio.Event, Peer]:
+        gate = asyncio.Event()
+
+        async def body(receive: Any, send: Any) -> None:
+            await gate.wait()
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+
+        app = Script(body)
+        return app, gate, opened(sockets(app, **settings))
+
+    def test_no_more_are_parsed_and_then_none_read(self, sockets: Work) -> None:
+        app, gate, peer = self.stalled(sockets, ws_max_queue=2)
+        peer.feed(text("1") + text("2") + text("3") + frame(FIN | PING, b"p"))
+        assert peer.transport.reading
+        peer.feed(text("4"))
+        assert not peer.transport.reading
+        peer.wire.call(gate.set)
+        assert app.got == [received(each) for each in "1234"]
+        assert peer.transport.reading
+
+    def test_a_ping_behind_is_answered_when_there_is_room(self, work: Work) -> None:
+        _, gate, peer = self.stalled(work, ws_max_queue=2)
+        assert peer.feed(text("1") + text("2") + frame(FIN | PING, b"p")) == b""
+        peer.wire.call(gate.set)
+        assert read_frames(peer.take()) == [(PONG, b"p")]
+
+    def test_bytes_are_bounded_as_well(self, sockets: Work) -> None:
+        app, gate, peer = self.stalled(sockets, ws_max_queue=1000)
+        for _ in range(4):
+            peer.feed(binary(b"x" * 50_000))
+        assert not peer.transport.reading
+        peer.wire.call(gate.set)
+        assert len(app.got) == 4
+        assert peer.transport.reading
+
+    def test_nothing_is_lost_with_the_connection(self, sockets: Work) -> None:
+        """A client that sends, closes and leaves: the application gets it all in its own time."""
+        app, gate, peer = self.stalled(sockets, ws_max_queue=1)
+        peer.feed(text("1") + text("2") + text("3") + close(1001, "bye"))
+        peer.lose()
+        assert app.got == []
+        peer.wire.call(gate.set)
+        assert app.got == [received("1"), received("2"), received("3"), disconnect(1001, "bye")]
+
+    def test_nor_with_the_client_s_last_byte(self, sockets: Work) -> None:
+        app, gate, peer = self.stalled(sockets, ws_max_queue=1)
+        peer.feed(text("1") + text("2"))
+        peer.eof()
+        assert not peer.ended
+        peer.wire.call(gate.set)
+        assert app.got == [received("1"), received("2"), GONE]
+        assert peer.ended
+
+    def test_an_application_that_leaves_it_all(self, sockets: Work) -> None:
+        app = Script(lambda receive, send: asyncio.sleep(0))
+        peer = sockets(app, ws_max_queue=1).connect()
+        _, frames = split_response(peer.feed(upgrade() + text("1") + text("2") + text("3")))
+        assert frames == [closing(1000)]
+        peer.feed(text("4") + close(1000))
+        assert peer.ended
+
+
+class TestBackPressure:
+    SIZE = 20_000
+
+    def flooding(self, sockets: Work, count: int) -> tuple[list[int], Peer]:
+        """A client that does not read what an application sends it, after a first message."""
+        sent = [0]
+
+        async def body(receive: Any, send: Any) -> None:
+            await receive()
+            for _ in range(count):
+                await send({"type": "websocket.send", "bytes": b"x" * self.SIZE})
+                sent[0] += 1
+            await receive()
+
+        peer = opened(sockets(Script(body)))
+        peer.transport.stuck = True
+        peer.feed(text("go"))
+        return sent, peer
+
+    def test_send_waits_for_a_client_that_does_not_read(self, sockets: Work) -> None:
+        sent, peer = self.flooding(sockets, 100)
+        assert 0 <= sent[0] < 10
+        peer.transport.unstick()
+        peer.wire.settle()
+        assert sent[0] == 100
+        assert not peer.ended
+
+    def test_it_ends_with_the_connection(self, sockets: Work) -> None:
+        _, peer = self.flooding(sockets, 100)
+        assert peer.wire.worker.tasks
+        peer.lose()
+        assert not peer.wire.worker.tasks
+        assert peer.wire.errors == []
+
+    def test_pongs_are_not_kept_for_a_client_that_does_not_read(self, work: Work) -> None:
+        """RFC 6455 section 5.5.3: the newest ping alone is answered."""
+        _, peer = self.flooding(work, 6)
+        peer.take()
+        for number in range(100):
+            peer.feed(frame(FIN | PING, b"%d" % number))
+        assert peer.take() == b""
+        peer.transport.unstick()
+        peer.wire.settle()
+        assert [payload for opcode, payload in read_frames(peer.take()) if opcode == PONG] == [b"99"]
+
+
+class TestClose:
+    def test_by_the_client(self, sockets: Work) -> None:
+        app = Script()
+        peer = opened(sockets(app))
+        assert read_frames(peer.feed(close(3000, "für heute")))[0][1][:2] == (3000).to_bytes(2, "big")
+        assert app.got == [disconnect(3000, "für heute")]
+        assert peer.transport.closed
+
+    def test_without_a_code(self, sockets: Work) -> None:
+        app = Script()
+        peer = opened(sockets(app))
+        assert read_frames(peer.feed(close(None))) == [(CLOSE, b"")]
+        assert app.got == [disconnect(1005)]
+
+    def test_by_the_application(self, sockets: Work) -> None:
+        async def body(receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "websocket.close", "code": 4000, "reason": "enough"})
+            assert await receive() == disconnect(4000, "enough")
+            assert await receive() == disconnect(4000, "enough")
+
+        app = Script(body)
+        peer = opened(sockets(app))
+        assert read_frames(peer.feed(text("go"))) == [closing(4000, "enough")]
+        assert app.error is None
+        assert not peer.ended
+        assert peer.feed(text("late") + frame(FIN | PING, b"late")) in (b"", bytes([FIN | PONG, 4]) + b"late")
+        assert peer.feed(close(4000)) == b""
+        assert peer.transport.closed
+
+    def test_the_client_s_close_is_read_behind_messages_that_nobody_takes(self, sockets: Work) -> None:
+        async def body(receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "websocket.close"})
+
+        peer = opened(sockets(Script(body), ws_max_queue=1))
+        peer.feed(b"".join(text(str(number)) for number in range(10)))
+        assert not peer.ended
+        peer.feed(close(1000))
+        assert peer.transport.closed
+
+    def test_that_is_not_answered(self, sockets: Work) -> None:
+        peer = sockets(Script(lambda receive, send: asyncio.sleep(0))).connect()
+        assert split_response(peer.feed(upgrade()))[1] == [closing(1000)]
+        assert not peer.ended
+        peer.wire.advance(9)
+        assert not peer.transport.closed
+        peer.wire.advance(2)
+        assert peer.transport.calls[-1] == "abort"
+
+    @pytest.mark.parametrize("lose", [True, False])
+    def test_the_connection_ends_before_a_close_frame(self, sockets: Work, lose: bool) -> None:
+        app = Script()
+        peer = opened(sockets(app))
+        peer.lose() if lose else peer.eof()
+        assert app.got == [GONE]
+        assert peer.transport.closed
+
+    def test_a_fault_is_told_to_both(self, sockets: Work) -> None:
+        app = Script()
+        peer = opened(sockets(app))
+        found = read_frames(peer.feed(frame(FIN | 0x40 | TEXT, b"x")))
+        assert [(opcode, payload[:2]) for opcode, payload in found] == [(CLOSE, (1002).to_bytes(2, "big"))]
+        assert [each["code"] for each in app.got] == [1002]
+        # Writing ends, and what the client is still sending is read for a while: a reset would lose the close frame.
+        assert peer.transport.calls == ["write_eof"]
+        peer.feed(text("late"))
+        peer.wire.advance(3)
+        assert peer.transport.calls == ["write_eof", "abort"]
+
+    def test_too_big(self, sockets: Work) -> None:
+        app = Script()
+        peer = opened(sockets(app, ws_max_size=1000))
+        peer.feed(binary(b"x" * 1000))
+        ((opcode, payload),) = read_frames(peer.feed(frame(FIN | BINARY, b"x" * 1001)))
+        assert (opcode, payload[:2]) == (CLOSE, (1009).to_bytes(2, "big"))
+        assert [each.get("code") for each in app.got] == [None, 1009]
+
+    def test_too_big_in_fragments(self, sockets: Work) -> None:
+        peer = opened(sockets(Script(), ws_max_size=1000))
+        ((_, payload),) = read_frames(peer.feed(fragments(BINARY, b"x" * 600, b"x" * 600)))
+        assert payload[:2] == (1009).to_bytes(2, "big")
+
+    def test_bad_text(self, sockets: Work) -> None:
+        peer = opened(sockets(Script()))
+        ((_, payload),) = read_frames(peer.feed(text(b"\xff")))
+        assert payload[:2] == (1007).to_bytes(2, "big")
+
+
+class TestKeepalive:
+    def test_ping_and_pong(self, sockets: Work) -> None:
+        peer = opened(sockets(Script(), ws_ping_interval=20, ws_ping_timeout=20))
+        for _ in range(3):
+            peer.wire.advance(19)
+            assert peer.take() == b""
+            peer.wire.advance(2)
+            ((opcode, payload),) = read_frames(peer.take())
+            assert opcode == PING
+            peer.wire.advance(19)
+            assert peer.feed(frame(FIN | PONG, payload)) == b""
+        assert not peer.ended
+
+    def test_no_pong(self, sockets: Work) -> None:
+        app = Script()
+        peer = opened(sockets(app, ws_ping_interval=20, ws_ping_timeout=5))
+        peer.wire.advance(21)
+        peer.take()
+        # Neither another message nor the pong to something else is the pong.
+        peer.feed(text("here") + frame(FIN | PONG, b"other"))
+        peer.wire.advance(6)
+        assert read_frames(peer.take()) == [closing(1011, "keepalive ping timeout")]
+        assert app.got == [received("here"), disconnect(1011, "keepalive ping timeout")]
+        assert peer.ended
+        peer.wire.advance(3)
+        assert peer.transport.closed
+
+    def test_without_a_timeout(self, sockets: Work) -> None:
+        peer = opened(sockets(Script(), ws_ping_interval=20, ws_ping_timeout=0))
+        for _ in range(5):
+            peer.wire.advance(21)
+            assert [opcode for opcode, _ in read_frames(peer.take())] == [PING]
+        assert not peer.ended
+
+    def test_switched_off(self, sockets: Work) -> None:
+        peer = opened(sockets(Script(), ws_ping_interval=0))
+        peer.wire.advance(10_000)
+        assert peer.take() == b""
+
+    def test_the_application_is_not_the_client(self, sockets: Work) -> None:
+        """A pong that waits behind messages that the application has not taken is none that is missing."""
+        _, gate, peer = TestQueue.stalled(sockets, ws_max_queue=1, ws_ping_interval=20, ws_ping_timeout=5)
+        peer.wire.advance(21)
+        ((_, payload),) = read_frames(peer.take())
+        peer.feed(text("1") + text("2") + text("3") + frame(FIN | PONG, payload))
+        peer.wire.advance(6)
+        peer.wire.advance(6)
+        assert not peer.ended
+        peer.wire.call(gate.set)
+        peer.wire.advance(19)
+        assert not peer.ended
+        peer.wire.advance(2)
+        assert [opcode for opcode, _ in read_frames(peer.take())] == [PING]
+
+
+class TestStop:
+    def test_1012_and_its_handshake(self, sockets: Work) -> None:
+        app = Script()
+        peer = opened(sockets(app))
+        peer.wire.call(peer.wire.worker.drain)
+        assert read_frames(peer.take()) == [closing(1012)]
+        assert app.got == [disconnect(1012)]
+        assert not peer.ended
+        peer.feed(close(1012))
+        assert peer.transport.closed
+
+    def test_a_handshake_that_is_not_answered(self, sockets: Work) -> None:
+        got = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            got.append(await receive())
+            got.append(await receive())
+
+        peer = sockets(app).connect()
+        assert peer.feed(upgrade()) == b""
+        peer.wire.call(peer.wire.worker.drain)
+        found, _ = split_response(peer.take())
+        assert (found.status, found.closes) == (503, True)
+        assert got == [{"type": "websocket.connect"}, disconnect(1012)]
+
+    def test_accepted_while_stopping(self, sockets: Work) -> None:
+        """An application that has begun to accept when the server stops: the WebSocket opens and closes at once."""
+        app = Script()
+
+        wire = sockets(app)
+        first = wire.connect()
+        wire.call(wire.worker.drain)
+        peer = wire.connect()
+        found, frames = split_response(peer.feed(upgrade()))
+        assert (found.status, frames) == (101, [closing(1012)])
+        assert app.got == [disconnect(1012)]
+        assert first.transport.closed
+
+
+def test_objects_are_counted(sockets: Work) -> None:
+    peers = [opened(sockets(Script())) for _ in range(2)]
+    assert counters.live()["websocket"] == 2
+    # An open WebSocket that is idle holds no buffer.
+    assert counters.live()["buffer"] == 0
+    for peer in peers:
+        peer.feed(close())
+    assert all(peer.transport.lost for peer in peers)

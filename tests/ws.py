@@ -1,0 +1,142 @@
+"""The client's half of a WebSocket in raw bytes, as strict as the server is expected to write."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from core.frames import CLOSE, FIN, frame
+from protocol.wire import Response, Wire, response
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # for that key (RFC 6455 section 1.3)
+
+# The --ws of each implementation, and the class of those in Python.
+FRAMINGS = {
+    "auto": "",
+    "websockets": "fastserve.protocols.websockets_framing:WebSocketsFraming",
+    "wsproto": "fastserve.protocols.wsproto_framing:WsprotoFraming",
+}
+Frame = tuple[int, bytes]
+
+
+def framing_class(name: str) -> Any:
+    """The class of an implementation, None for the core's own; skips the test where its package is missing."""
+    if not FRAMINGS[name]:
+        return None
+    pytest.importorskip(name)
+    module, _, attribute = FRAMINGS[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def upgrade(
+    path: str = "/",
+    *fields: str,
+    method: str = "GET",
+    http: str = "1.1",
+    connection: str = "Upgrade",
+    protocol: str = "websocket",
+    version: str | None = "13",
+    key: str | None = KEY,
+) -> bytes:
+    """A handshake; None leaves its field out."""
+    lines = [f"{method} {path} HTTP/{http}", "Host: x", f"Connection: {connection}", f"Upgrade: {protocol}"]
+    if version is not None:
+        lines.append(f"Sec-WebSocket-Version: {version}")
+    if key is not None:
+        lines.append(f"Sec-WebSocket-Key: {key}")
+    return "\r\n".join([*lines, *fields, "", ""]).encode("latin-1")
+
+
+def close(code: int | None = 1000, reason: str = "") -> bytes:
+    """A client's close frame."""
+    return frame(FIN | CLOSE, b"" if code is None else code.to_bytes(2, "big") + reason.encode())
+
+
+def closing(code: int, reason: str = "") -> Frame:
+    """What read_frames() gives for a server's close frame."""
+    return CLOSE, code.to_bytes(2, "big") + reason.encode()
+
+
+def read_frame(file: Any) -> Frame | None:
+    """The next frame of a server, None at the end; it must be final, plain and not masked."""
+    head = file.read(2)
+    if not head:
+        return None
+    assert head[0] & 0xF0 == FIN, f"not a plain final frame: {head!r}"
+    assert not head[1] & 0x80, "a server's frame is masked"
+    size = head[1]
+    if size > 125:
+        size = int.from_bytes(file.read(2 if size == 126 else 8), "big")
+        assert size > 125, "a length in more bytes than it needs"
+    payload = file.read(size)
+    assert len(payload) == size, f"{size} bytes were to come, {len(payload)} came"
+    return head[0] & 15, payload
+
+
+def read_frames(data: bytes) -> list[Frame]:
+    """The frames that `data` consists of."""
+    file = io.BytesIO(data)
+    return list(iter(lambda: read_frame(file), None))
+
+
+def split_response(data: bytes) -> tuple[Response, list[Frame]]:
+    """The response to a handshake, and the frames behind it."""
+    file = io.BytesIO(data)
+    return response(file), read_frames(file.read())
+
+
+class Socket(Wire):
+    """A real connection that has asked for a WebSocket."""
+
+    def open(self, path: str = "/", *fields: str) -> Response:
+        found = self.ask(upgrade(path, *fields))
+        assert found.status == 101, found
+        return found
+
+    def frame(self) -> Frame | None:
+        return read_frame(self.file)
+
+    def frames(self) -> list[Frame]:
+        """All that come until the server ends the connection."""
+        return read_frames(self.rest())
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Accepts, and sends back what comes until the client closes."""
+    assert (await receive())["type"] == "websocket.connect"
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
+
+
+class Script:
+    """An application that accepts, does what it was given to, and keeps what receive() gave."""
+
+    def __init__(self, body: Callable[..., Any] | None = None) -> None:
+        self.body = body
+        self.got: list[Any] = []
+        self.scope: dict[str, Any] = {}
+        self.error: BaseException | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scope = scope
+
+        async def noted() -> Any:
+            self.got.append(await receive())
+            return self.got[-1]
+
+        assert await receive() == {"type": "websocket.connect"}
+        await send({"type": "websocket.accept"})
+        try:
+            if self.body is not None:
+                await self.body(noted, send)
+            else:
+                while (await noted())["type"] != "websocket.disconnect":
+                    pass
+        except BaseException as exc:
+            self.error = exc
+            raise
