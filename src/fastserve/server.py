@@ -193,7 +193,7 @@ class Server:
             state=self.lifespan.state,
             log=logger.log,
             access=access_log(config),
-            framing=config.ws_protocol_class,
+            ws_framing=config.ws_protocol_class,
         )
         return functools.partial(config.http_protocol_class, worker)
 

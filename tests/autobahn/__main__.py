@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="parts run at a time (default: the cores)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=420.0, metavar="N", help="time limit of one part, of eleven (default: 420)"
+        "--seconds", type=float, default=900.0, metavar="N", help="time limit of one part, of eleven (default: 900)"
     )
     return parser
 

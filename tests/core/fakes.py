@@ -181,7 +181,7 @@ class FakeWorker:
         self.loop.set_exception_handler(lambda loop, context: self.unhandled.append(context))
         self.peers: list[Peer] = []
         self.worker = Worker(
-            self.loop, app, Settings(**settings), state=state or {}, log=self._log, access=access, framing=framing
+            self.loop, app, Settings(**settings), state=state or {}, log=self._log, access=access, ws_framing=framing
         )
 
     def _log(self, level: int, message: str, *args: Any, exc_info: Any = None) -> None:

@@ -48,6 +48,7 @@ cdef class Channel(Handler):
     cdef int send_bytes(self, bytes data) except -1
     cdef int close_with(self, int code, str reason) except -1  # raises ValueError for what no close frame can have
     cdef int taken(self) except -1  # the application has taken a message
+    cdef int wanted(self) except -1  # it took all of them and asks for the next
 
 
 cdef class Carrier:

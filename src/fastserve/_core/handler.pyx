@@ -101,6 +101,9 @@ cdef class Channel(Handler):
     cdef int taken(self) except -1:
         return 0
 
+    cdef int wanted(self) except -1:
+        return 0
+
 
 cdef class Carrier:
     cdef int switch_to(self, Handler handler, bytes rest) except -1:

@@ -120,8 +120,8 @@ cdef class Handshake:
 
     cdef int negotiate(self) except -1:
         try:
-            if self.worker.framing is not None:
-                self.framing = self.worker.framing(self.worker.settings, self.extensions)
+            if self.worker.ws_framing is not None:
+                self.framing = self.worker.ws_framing(self.worker.settings, self.extensions)
                 self.accepted_extensions = self.framing.extensions
             elif self.worker.settings.ws_per_message_deflate and self.extensions:
                 self.accepted_extensions, self.parameters = negotiate(self.extensions)

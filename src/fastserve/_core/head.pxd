@@ -26,6 +26,5 @@ cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, 
 cdef int put_trailers(Buffer out, list fields) except -1
 cdef bytes early_hints(links)
 cdef bint has_no_body(int status) noexcept
-cdef int check_length(long long remaining, Py_ssize_t size, bint more) except -1
 cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body)
 cdef str reason_phrase(int status)

@@ -201,15 +201,6 @@ cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, 
     return out.append(b"\r\n", 2)
 
 
-cdef int check_length(long long remaining, Py_ssize_t size, bint more) except -1:
-    """Raise RuntimeError where `remaining` bytes of Content-Length are not what comes."""
-    if size > remaining:
-        raise RuntimeError("Response content longer than Content-Length")
-    if not more and size < remaining:
-        raise RuntimeError("Response content shorter than Content-Length")
-    return 0
-
-
 cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body):
     """A whole response that the server makes itself: its reason phrase as text, and the connection closes after it.
 

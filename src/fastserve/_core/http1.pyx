@@ -136,8 +136,7 @@ cdef class Http1(Handler):
             scope = http_scope(request, self.peers, worker.settings, worker.state)
         else:
             scope = self.handshake.scope(request, self.peers)
-            status, fields = self.handshake.status, self.handshake.fields
-            self.keep_alive = False
+            status, fields, self.keep_alive = self.handshake.status, self.handshake.fields, False
         self.parser.release_head()
         if limit and (len(worker.connections) - worker.lingering >= limit or worker.active >= limit):
             worker.report("Exceeded concurrency limit.", None, WARNING)

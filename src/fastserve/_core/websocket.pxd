@@ -27,6 +27,8 @@ cdef class WebSocket(Channel):
     cdef bint read_paused
     cdef bint eof_seen  # no more bytes will come
     cdef bint lingering  # closed, but for the client's last byte
+    cdef int fault_code  # what to close with, while the application deals with the messages before the fault; or 0
+    cdef str fault_reason
     cdef unsigned int pings  # sent so far
     cdef bytes owed_pong  # the newest ping that could not be answered yet
 
@@ -38,6 +40,7 @@ cdef class WebSocket(Channel):
     cdef int found_ping(self, bytes payload) except -1
     cdef int found_pong(self, bytes payload) except -1
     cdef int found_close(self, int code, str reason) except -1
+    cdef int fault(self, int code, str reason) except -1
     cdef int fail(self, int code, str reason) except -1
     cdef int client_ended(self) except -1
     cdef int leave(self, int code, str reason) except -1

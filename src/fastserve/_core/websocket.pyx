@@ -7,7 +7,8 @@ state    OPEN     messages go both ways
 The exchange is told once that the WebSocket is closed, when it leaves OPEN; the channel and the exchange forget each
 other then. Messages are parsed only while the exchange has room for them. What has come behind them is kept in `tail`,
 reading stops, and both go on when the application takes a message, even when the connection is lost meanwhile: what a
-client sent before it closed is not lost with it.
+client sent before it closed is not lost with it. For the same reason a fault closes the WebSocket only when the
+application asks for the message after those before the fault, or has not done so in the time of the closing handshake.
 """
 import logging
 
@@ -120,7 +121,7 @@ cdef class WebSocket(Channel):
             elif found == FOUND_CLOSE:
                 return self.found_close(reader.code, reader.reason)
             else:
-                return self.fail(reader.code, reader.reason)
+                return self.fault(reader.code, reader.reason)
 
     cdef bint full(self) noexcept:
         """Whether the exchange has as many messages as it may keep."""
@@ -170,6 +171,18 @@ cdef class WebSocket(Channel):
             self.leave(code, reason)
         return self.shut(False)
 
+    cdef int fault(self, int code, str reason) except -1:
+        """Close for what the client sent, once the application has dealt with the messages before it."""
+        if self.cycle is None or not self.cycle.busy():
+            return self.fail(code, reason)
+        self.fault_code = code
+        self.fault_reason = reason
+        self.worker.clock.start(self, WS_CLOSE)
+        return 0
+
+    cdef int wanted(self) except -1:
+        return self.fail(self.fault_code, self.fault_reason) if self.fault_code else 0
+
     cdef int fail(self, int code, str reason) except -1:
         """Close for a fault (RFC 6455 section 7.1.7); what the client is still sending is not looked at."""
         if self.state == OPEN:
@@ -190,6 +203,8 @@ cdef class WebSocket(Channel):
 
     cdef int client_ended(self) except -1:
         """The client has sent its last byte, with or without a close frame before it."""
+        if self.fault_code:
+            return self.fail(self.fault_code, self.fault_reason)
         self.leave(ABNORMAL_CLOSURE, "")
         return self.shut(False)
 
@@ -211,6 +226,8 @@ cdef class WebSocket(Channel):
         self.put_close_frame(code, reason)
         self.state = CLOSING
         self.leave(code, reason)
+        if self.fault_code:
+            return self.shut(True)
         if not self.eof_seen:
             self.worker.clock.start(self, WS_CLOSE)
         return self.go_on()
@@ -250,6 +267,8 @@ cdef class WebSocket(Channel):
                 self.ping()
             elif kind == WS_PONG and self.behind:
                 self.worker.clock.start(self, WS_PONG)  # the pong may be in what is kept
+            elif self.fault_code and self.state == OPEN:
+                self.fail(self.fault_code, self.fault_reason)
             elif kind == WS_PONG:
                 self.fail(INTERNAL_ERROR, "keepalive ping timeout")
             else:

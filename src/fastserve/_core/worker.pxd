@@ -15,7 +15,7 @@ cdef class Worker:
     cdef object context  # each exchange runs in a copy of this contextvars.Context
     cdef readonly object log  # Logger.log of the server's general logger
     cdef readonly object access  # AccessLog, or None
-    cdef readonly object framing  # makes the framing of a WebSocket where that is not the core's own, or None
+    cdef readonly object ws_framing  # makes the framing of a WebSocket where that is not the core's own, or None
     cdef readonly set connections
     cdef long lingering  # connections that only wait for their client to close
     cdef readonly set tasks  # of exchanges that did not end in their first step

@@ -17,7 +17,7 @@ class Worker:
     state: dict[str, Any]
     log: Callable[..., None]
     access: AccessLog | None
-    framing: Callable[[Settings, list[bytes]], Any] | None
+    ws_framing: Callable[[Settings, list[bytes]], Any] | None
     connections: set[Connection]
     tasks: set[Any]
     active: int
@@ -32,7 +32,7 @@ class Worker:
         state: dict[str, Any],
         log: Callable[..., None],
         access: AccessLog | None = ...,
-        framing: Callable[[Settings, list[bytes]], Any] | None = ...,
+        ws_framing: Callable[[Settings, list[bytes]], Any] | None = ...,
     ) -> None: ...
     def report(self, message: str, exception: BaseException | None = ..., level: int = ...) -> None: ...
     def drain(self) -> None: ...

@@ -10,12 +10,12 @@ from .turn cimport Flushable
 cdef class Worker:
     """The state that the connections of one event loop share; it is closed after the last of them.
 
-    `app` is an ASGI 3 callable, `log` a bound Logger.log, `access` an AccessLog or None for no access log, `framing`
+    `app` is an ASGI 3 callable, `log` a bound Logger.log, `access` an AccessLog or None for no access log, `ws_framing`
     a class of fastserve.protocols or None for the core's own WebSocket frames.
     """
 
     def __init__(
-        self, loop, app, Settings settings not None, *, dict state not None, log, Flushable access=None, framing=None
+        self, loop, app, Settings settings not None, *, dict state not None, log, Flushable access=None, ws_framing=None
     ):
         self.loop = loop
         self.app = app
@@ -38,7 +38,7 @@ cdef class Worker:
         self.context = contextvars.copy_context()
         self.log = log
         self.access = access
-        self.framing = framing
+        self.ws_framing = ws_framing
         self.connections = set()
         self.tasks = set()
 

@@ -12,6 +12,7 @@ cdef class WsCycle(Cycle):
     cdef object others  # a deque of those behind it, None before there is one
     cdef Py_ssize_t unread  # how many messages that are
     cdef Py_ssize_t unread_size  # and how many bytes, or characters
+    cdef bint dealing  # receive() has given a message and was not called again
     cdef Waiter waiter  # of the first call of receive() that waits, None before it
     cdef int code  # of the disconnect
     cdef str reason
@@ -19,6 +20,7 @@ cdef class WsCycle(Cycle):
     cdef int opened(self, Channel channel) except -1  # the handshake is complete
     cdef int put(self, object data, bint is_text) except -1  # a message has come
     cdef int closed(self, int code, str reason) except -1  # no more come, and none can be sent
+    cdef bint busy(self) noexcept  # the application has not dealt with all messages that have come
 
     cdef int wake_receivers(self) except -1
     cdef dict next_unread(self)

@@ -47,12 +47,17 @@ cdef class WsCycle(Cycle):
             return {"type": "websocket.connect"}
         if self.unread:
             return self.next_unread()
+        if self.dealing:
+            self.dealing = False
+            if self.channel is not None:
+                self.channel.wanted()
         if self.gone:
             return {"type": "websocket.disconnect", "code": self.code, "reason": self.reason}
         return None
 
     cdef dict next_unread(self):
         cdef dict message = self.first
+        self.dealing = True
         self.unread -= 1
         if self.unread:
             text = message.get("text")
@@ -154,6 +159,9 @@ cdef class WsCycle(Cycle):
         self.unread += 1
         self.unread_size += len(data)
         return self.wake_receivers()
+
+    cdef bint busy(self) noexcept:
+        return self.unread != 0 or self.dealing
 
     cdef object wait_to_receive(self):
         if self.waiter is None:
