@@ -14,7 +14,6 @@ Where the two differ on purpose:
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import zlib
 
@@ -54,6 +53,15 @@ class Deflate(PerMessageDeflate):
         return super().decode(frame, max_size=max_size)
 
 
+def is_text(data: bytes, complete: bool) -> bool:
+    """Whether `data` is a text, or the beginning of one; Python's incremental decoder notices half a surrogate late."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return not complete and error.reason == "unexpected end of data"
+    return True
+
+
 class Judge:
     """What websockets makes of the bytes of a client, in the events of FrameReader."""
 
@@ -66,7 +74,6 @@ class Judge:
         self.frames = 0
         self.kind = ""
         self.parts: list[bytes] = []
-        self.decoder = codecs.getincrementaldecoder("utf-8")()
 
     def read(self, data: bytes) -> Events:
         self.protocol.receive_data(data)
@@ -93,12 +100,8 @@ class Judge:
         else:
             if event.opcode != 0:
                 self.kind, self.parts = event.opcode.name.lower(), []
-                self.decoder.reset()
             self.parts.append(data)
-            try:
-                if self.kind == "text":
-                    self.decoder.decode(data, final=event.fin)
-            except UnicodeDecodeError:
+            if self.kind == "text" and not is_text(b"".join(self.parts), event.fin):
                 self.events.append(("fault", 1007))
                 return
             if event.fin:

@@ -58,7 +58,6 @@ cdef frozenset FLAGS = frozenset((b"server_no_context_takeover", b"client_no_con
 
 cdef tuple negotiate(list values):
     """Accept the first offer of permessage-deflate that can be; see the declaration."""
-    cdef Parameters parameters
     for name, offer in parse(b",".join(values)):
         if name == b"permessage-deflate":
             accepted = accept(offer)

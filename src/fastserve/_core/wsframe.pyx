@@ -299,7 +299,6 @@ cdef class FrameReader:
 
     cdef int finish(self) except -1:
         """The message is complete and is in `held`."""
-        cdef object message
         if self.kind == WS_TEXT:
             return self.deliver_text(PyBytes_AS_STRING(<object>self.held), self.held_size)
         if PyBytes_GET_SIZE(<object>self.held) > self.held_size:
