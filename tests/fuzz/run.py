@@ -104,7 +104,11 @@ def fails(target: Target, data: bytes) -> str:
     file.write_bytes(data)
     try:
         done = subprocess.run(
-            command(target, str(file)), env=build.environment(), capture_output=True, timeout=4 * SLOW_SECONDS, check=False
+            command(target, str(file)),
+            env=build.environment(),
+            capture_output=True,
+            timeout=4 * SLOW_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return "it takes too long"
