@@ -21,9 +21,10 @@ from fastserve import loops, signals, stacks
 from fastserve.access import access_log
 from fastserve.config import STARTUP_FAILURE, Config
 from fastserve.lifespan import LifespanOff, LifespanOn
+from fastserve.listeners import Listeners
 from fastserve.logs import style
 from fastserve.signals import HANDLED_SIGNALS
-from fastserve.sockets import SocketFile, bind_in_loop, listen, log_running
+from fastserve.sockets import SocketFile, bind_in_loop, log_running
 
 if TYPE_CHECKING:
     from fastserve._core.worker import Worker
@@ -92,6 +93,7 @@ class Server:
         self._captured_signals: list[int] = []
         self._socket_file: SocketFile | None = None
         self._cancelled = False
+        self._listeners: Listeners | None = None
 
     @functools.cached_property
     def limit_max_requests(self) -> int | None:
@@ -161,10 +163,9 @@ class Server:
         try:
             if sockets is None:
                 bound = await self._bind()
-            factory = self._connection_factory()
-            loop = asyncio.get_running_loop()
+            self._listeners = Listeners(self._connection_factory(), self.config, self.servers)
             for sock in bound:
-                self.servers.append(await listen(sock, factory, self.config, loop))
+                await self._listeners.start(sock)
         except OSError as exc:
             logger.error("%s", exc)
             self._close_listeners(bound)
@@ -204,6 +205,8 @@ class Server:
         """Return once the server should stop."""
         counter = 0
         while not await self.on_tick(counter):
+            if self._listeners is not None:
+                await self._listeners.look()
             counter = (counter + 1) % 864000
             await asyncio.sleep(TICK)
 
@@ -234,8 +237,8 @@ class Server:
         self._close_worker()
 
     def _close_listeners(self, sockets: Iterable[socket.socket]) -> None:
-        for server in self.servers:
-            server.close()
+        if self._listeners is not None:
+            self._listeners.close()
         for sock in sockets:
             sock.close()
         if self._socket_file is not None:

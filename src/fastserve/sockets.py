@@ -173,14 +173,22 @@ class SocketFile:
 
 
 async def listen(
-    sock: socket.socket, factory: Callable[[], asyncio.Protocol], config: Config, loop: asyncio.AbstractEventLoop
+    sock: socket.socket,
+    factory: Callable[[], asyncio.Protocol],
+    config: Config,
+    loop: asyncio.AbstractEventLoop,
+    backlog: int | None = None,
 ) -> asyncio.Server:
-    """Start accepting connections on a bound socket and return the asyncio server that does."""
+    """Start accepting connections on a bound socket and return the asyncio server that does.
+
+    `backlog` is that of the configuration unless it is given.
+    """
+    backlog = config.backlog if backlog is None else backlog
     if sock.family == getattr(socket, "AF_UNIX", None):
         # The file of an inherited socket is its owner's to remove, and ours is removed by Server.
         keep: Any = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        return await loop.create_unix_server(factory, sock=sock, ssl=config.ssl, backlog=config.backlog, **keep)
-    return await loop.create_server(factory, sock=sock, ssl=config.ssl, backlog=config.backlog)
+        return await loop.create_unix_server(factory, sock=sock, ssl=config.ssl, backlog=backlog, **keep)
+    return await loop.create_server(factory, sock=sock, ssl=config.ssl, backlog=backlog)
 
 
 def log_running(config: Config, sock: socket.socket) -> None:

@@ -210,7 +210,7 @@ async def trail(call: Call, choice: int, headers: Headers, receive: Receive, sen
 
 @functools.cache
 def file() -> IO[bytes]:
-    made = tempfile.NamedTemporaryFile()  # noqa: SIM115: it lives as long as the process
+    made = tempfile.NamedTemporaryFile()  # noqa: SIM115
     made.write(bytes(range(256)) * 400)
     made.flush()
     return made

@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "build" / "fuzz"
 TREE = HOME / "tree"
 CLANG = os.environ.get("CLANG", "clang")
+# Python itself never gives all back; and deep stacks for each allocation would take most of the time.
+SANITIZER = "detect_leaks=0:allocator_may_return_null=1:malloc_context_size=4"
 RUNTIME = "asan_with_fuzzer.so"  # beside the atheris package
 
 
@@ -82,6 +84,6 @@ def environment() -> dict[str, str]:
         "LD_PRELOAD": str(runtime()),
         # With Python's own allocator a read past the end of a bytes object stays inside its arena, unseen.
         "PYTHONMALLOC": "malloc",
-        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:" + os.environ.get("ASAN_OPTIONS", ""),
+        "ASAN_OPTIONS": f"{SANITIZER}:{os.environ.get('ASAN_OPTIONS', '')}",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }

@@ -43,13 +43,16 @@ class FuzzedLoop(Loop):
 
     def run_in_executor(self, executor: None, function: Callable[..., Any], *args: Any) -> Any:
         future = self.create_future()
-        try:
-            result = function(*args)
-        except BaseException as error:
-            self.call_soon(lambda: future.done() or future.set_exception(error))
-        else:
-            self.call_soon(lambda: future.done() or future.set_result(result))
+        self.call_soon(self.settle, future, function, *args)
         return future
+
+    @staticmethod
+    def settle(future: Any, function: Callable[..., Any], *args: Any) -> None:
+        if not future.done():
+            try:
+                future.set_result(function(*args))
+            except Exception as error:
+                future.set_exception(error)
 
     def run_ready(self) -> None:
         super().run_ready()
@@ -76,7 +79,7 @@ class StrictTransport(Transport):
 
 
 class SocketTransport(StrictTransport):
-    """A transport of a real socket, so that the core writes to it directly; `blocked` says that the peer does not read."""
+    """A transport of a real socket, so that the core writes to it directly; `blocked`: the peer does not read."""
 
     def __init__(self, loop: FuzzedLoop) -> None:
         super().__init__(loop)
@@ -152,7 +155,7 @@ class FuzzedNet(Net):
         self.lines = io.StringIO()
         self.handler = logging.StreamHandler(self.lines)
         self.handler.setFormatter(AccessFormatter(ACCESS_FORMAT, use_colors=False))
-        logger = logging.Logger("access")
+        logger = logging.Logger("access")  # noqa: LOG001
         logger.addHandler(self.handler)
         self.unexpected: list[Any] = []
         access = AccessLog(logger, AccessFormatter, ACCESS_FORMAT)

@@ -23,7 +23,7 @@ Request = tuple[Event, bytes]  # the head and the body of a request that is comp
 MOST_CUTS = 16
 STATUSES = (400, 413, 414, 417, 431, 501, 505)
 TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-LIMITS = (
+LIMITS: tuple[dict[str, Any], ...] = (
     {},
     {"limit_request_line": 40, "limit_request_head": 120, "limit_request_fields": 4, "limit_request_body": 9},
     {"limit_request_line": 1000, "limit_request_head": 300, "limit_request_fields": 1},
@@ -79,17 +79,17 @@ def check_head(head: Event, limits: Settings) -> None:
     size = 0
     for name, value in fields:
         assert name and set(name) <= TOKEN, name
-        assert all(byte == 9 or byte >= 0x20 and byte != 0x7F for byte in value), value
+        assert all(byte == 9 or (byte >= 0x20 and byte != 0x7F) for byte in value), value
         assert value == value.strip(b" \t"), value
         size += len(name) + len(value) + 3
     assert size <= limits.limit_request_head
     lower = [name.lower() for name, _ in fields]
-    assert lower.count(b"host") == 1 or minor == 0 and lower.count(b"host") == 0
+    assert lower.count(b"host") == 1 or (minor == 0 and lower.count(b"host") == 0)
     assert lower.count(b"content-length") + lower.count(b"transfer-encoding") <= 1
 
 
 def read_by_h11(data: bytes, count: int) -> Iterator[tuple[bytes, bytes, list[tuple[bytes, bytes]], bytes]]:
-    """The first `count` requests of `data` in the eyes of h11, without those that it stops at. Raises what it raises."""
+    """The first `count` requests of `data` in the eyes of h11, up to where it stops. Raises what it raises."""
     peer = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     peer.receive_data(data)
     for _ in range(count):

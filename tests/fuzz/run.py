@@ -16,6 +16,7 @@ from fuzz.target import Target
 CHILD = Path(__file__).parent / "child.py"
 SLOW_SECONDS = 10  # for one input; more is a finding
 MEGABYTES = 4096  # of memory; more is a finding
+INTERRUPTED = 72  # libFuzzer's exit code
 COVERAGE = re.compile(r"\b(INITED|DONE|NEW|REDUCE|RELOAD|pulse) +cov: (\d+) ft: (\d+)")
 DONE = re.compile(r"stat::number_of_executed_units: (\d+)")
 
@@ -27,6 +28,7 @@ class Outcome(NamedTuple):
     new_coverage: int  # edges that no earlier input, seeds and those kept of other runs, had reached
     kept: int  # inputs kept for the next run, since they reach something new
     findings: list[Path]
+    interrupted: bool
     log: Path
 
 
@@ -85,7 +87,8 @@ def run(target: Target, seconds: int) -> Outcome:
     executions = DONE.search(text)
     coverage = [int(match[2]) for match in COVERAGE.finditer(text)]
     findings = sorted(set(found.iterdir()) - known)
-    if executions is None or bool(findings) != bool(code) or not (coverage or findings):
+    interrupted = code == INTERRUPTED
+    if executions is None or (bool(findings) != bool(code) and not interrupted) or not (coverage or findings):
         raise build.Unusable(f"the target did not run as it should (exit {code}):\n{text[-3000:]}")
     return Outcome(
         time.monotonic() - began,
@@ -94,6 +97,7 @@ def run(target: Target, seconds: int) -> Outcome:
         coverage[-1] - coverage[0] if coverage else 0,
         len(list(corpus.iterdir())) - kept,
         findings,
+        interrupted,
         log,
     )
 
@@ -104,7 +108,11 @@ def fails(target: Target, data: bytes) -> str:
     file.write_bytes(data)
     try:
         done = subprocess.run(
-            command(target, str(file)), env=build.environment(), capture_output=True, timeout=4 * SLOW_SECONDS, check=False
+            command(target, str(file)),
+            env=build.environment(),
+            capture_output=True,
+            timeout=4 * SLOW_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return "it takes too long"

@@ -1,0 +1,159 @@
+"""The listening sockets of a server; it does not accept on them while the process is about to run out of descriptors.
+
+An accept() that fails for want of a descriptor cannot be left to the event loops: uvloop takes the waiting connections
+and closes them at once, asyncio logs a traceback a second. So accepting stops a little before: the kernel gives each
+new descriptor the lowest free number, and a number within RESERVE of the limit says that no lower one is free. The
+clients wait in the kernel's queue meanwhile, and the reserve is left for the application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fastserve.sockets import listen
+
+if TYPE_CHECKING:
+    from fastserve.config import Config
+
+RESERVE = 32  # descriptors below the limit that no connection gets
+PROBED = 4  # connections between two looks at how many are left
+BATCH = 8  # connections that asyncio accepts before anything else runs, such as such a look
+LOOK_SECONDS = 1.0  # between two looks when nobody connects: the application opens files as well
+WARN_SECONDS = 60.0  # between two warnings, of a server that is at its limit again and again
+
+PAUSE = "Out of file descriptors (the limit is %d): no connections are accepted until some are closed"
+RESUME = "File descriptors are free again: connections are accepted"
+ASYNCIO_MESSAGE = "socket.accept() out of system resource"
+
+logger = logging.getLogger("fastserve.error")
+
+
+def descriptor_limit() -> int:
+    """Return how many descriptors this process can have, 0 where there is no such limit."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 0 if limit == resource.RLIM_INFINITY else limit
+
+
+class Listeners:
+    """Starts the asyncio servers of a server's sockets, in `servers`, and starts them anew behind a pause.
+
+    `factory` makes the protocol of a connection. start() each socket, look() regularly, close() at the end.
+    """
+
+    def __init__(self, factory: Callable[[], asyncio.Protocol], config: Config, servers: list[asyncio.Server]) -> None:
+        self.factory = factory
+        self.config = config
+        self.servers = servers
+        self.paused = False
+        self._copies: list[socket.socket] = []  # of the listening sockets: asyncio servers close theirs
+        self._loop = asyncio.get_running_loop()
+        self._handler = self._loop.get_exception_handler()
+        self._accepted = 0
+        self._looked = 0.0
+        self._warned = -WARN_SECONDS
+        # A loop that accepts until nobody waits would be far past the reserve before the first protocol is made.
+        self._in_batches = isinstance(self._loop, asyncio.BaseEventLoop)
+        if self._in_batches:
+            self._loop.set_exception_handler(self._take_exception)
+
+    async def start(self, sock: socket.socket) -> None:
+        """Accept connections on a bound socket, which is closed together with the server. Raises OSError."""
+        self.servers.append(await self._listen(sock))
+        self._copies.append(sock.dup())
+
+    async def _listen(self, sock: socket.socket) -> asyncio.Server:
+        server = await listen(sock, self._make_protocol, self.config, self._loop, BATCH if self._in_batches else None)
+        if self._in_batches:
+            sock.listen(self.config.backlog)
+        return server
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        self._accepted += 1
+        if self._accepted % PROBED == 0 and not self.paused and not self._has_room(1):
+            self.paused = True
+            self._loop.call_soon(self._pause)  # uvloop is about to take the connection from the listening handle
+        return self.factory()
+
+    def _has_room(self, count: int) -> bool:
+        """Whether that many descriptors are free besides the reserve."""
+        limit = descriptor_limit()
+        if not limit or not self._copies:
+            return True
+        last = limit - min(RESERVE, limit // 4)
+        found: list[int] = []
+        try:
+            while len(found) < count and (not found or found[-1] < last):
+                found.append(os.dup(self._copies[0].fileno()))
+        except OSError:
+            return False
+        finally:
+            for descriptor in found:
+                os.close(descriptor)
+        return found[-1] < last
+
+    def _pause(self) -> None:
+        self.paused = True
+        for server in self.servers:
+            server.close()
+        self._warn()
+
+    def _warn(self) -> None:
+        now = time.monotonic()
+        if now - self._warned >= WARN_SECONDS:
+            logger.warning(PAUSE, descriptor_limit())
+            self._warned = now
+
+    def _take_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """The loop's handler: one line for an accept() that failed, which asyncio tries again after a second."""
+        if context.get("message") == ASYNCIO_MESSAGE:
+            self._warn()
+        elif self._handler is not None:
+            self._handler(loop, context)
+        else:
+            loop.default_exception_handler(context)
+
+    async def look(self) -> None:
+        """Stop accepting when descriptors run out, and begin again when enough are free."""
+        if self.paused:
+            if self._has_room(max(min(RESERVE, descriptor_limit() // 4) // 2, 1)):
+                await self._resume()
+        elif time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            if not self._has_room(1):
+                self._pause()
+
+    async def _resume(self) -> None:
+        resumed: list[asyncio.Server] = []
+        try:
+            for copy in self._copies:
+                resumed.append(await self._listen(copy.dup()))  # noqa: PERF401
+        except OSError:
+            for server in resumed:
+                server.close()
+            return
+        self.servers[:] = resumed
+        self.paused = False
+        logger.info(RESUME)
+
+    def close(self) -> None:
+        """Stop accepting for good."""
+        for server in self.servers:
+            server.close()
+        for copy in self._copies:
+            copy.close()
+        self._copies.clear()
+        if self._in_batches and self._loop.get_exception_handler() == self._take_exception:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.set_exception_handler(self._handler)
