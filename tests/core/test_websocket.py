@@ -114,15 +114,19 @@ class TestQueue:
         app = Script(body)
         return app, gate, opened(sockets(app, **settings))
 
+    @staticmethod
+    def reads(peer: Peer) -> bool:
+        return peer.transport.reading
+
     def test_no_more_are_parsed_and_then_none_read(self, sockets: Work) -> None:
         app, gate, peer = self.stalled(sockets, ws_max_queue=2)
         peer.feed(text("1") + text("2") + text("3") + frame(FIN | PING, b"p"))
-        assert peer.transport.reading
+        assert self.reads(peer)
         peer.feed(text("4"))
-        assert not peer.transport.reading
+        assert not self.reads(peer)
         peer.wire.call(gate.set)
         assert app.got == [received(each) for each in "1234"]
-        assert peer.transport.reading
+        assert self.reads(peer)
 
     def test_a_ping_behind_is_answered_when_there_is_room(self, work: Work) -> None:
         _, gate, peer = self.stalled(work, ws_max_queue=2)

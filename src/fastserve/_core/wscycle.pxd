@@ -27,6 +27,7 @@ cdef class WsCycle(Cycle):
     cdef int take_handshake(self, dict message) except -1
     cdef int take_denial(self, dict message) except -1
     cdef int take_message(self, dict message) except -1
+    cdef int take_close(self, dict message) except -1
     cdef int take_send(self, dict message) except -1
 
 

@@ -19,6 +19,7 @@ from .errors import ClientDisconnected
 from .handler cimport Channel, Stream
 from .waiter cimport make_waiter
 from .worker cimport Worker
+from .wsframe cimport MAX_REASON, valid_code
 
 cdef enum:
     OPEN = COMPLETE + 1
@@ -114,13 +115,20 @@ cdef class WsCycle(Cycle):
         if kind == "websocket.send":
             return self.take_send(message)
         if kind == "websocket.close":
-            code, reason = message.get("code", NORMAL_CLOSURE), message.get("reason")
-            if not isinstance(code, int):
-                raise TypeError(f"the code of a close is an integer, not {code!r}")
-            if reason is not None and not isinstance(reason, str):
-                raise TypeError(f"the reason of a close is a string, not {reason!r}")
-            return self.channel.close_with(code, reason or "")
+            return self.take_close(message)
         raise RuntimeError(f"Expected ASGI message 'websocket.send' or 'websocket.close', but got '{kind}'.")
+
+    cdef int take_close(self, dict message) except -1:
+        code, reason = message.get("code", NORMAL_CLOSURE), message.get("reason")
+        if not isinstance(code, int):
+            raise TypeError(f"the code of a close is an integer, not {code!r}")
+        if not 0 < code < 5000 or not valid_code(code):
+            raise ValueError(f"{code} is not a code that a WebSocket can be closed with")
+        if reason is not None and not isinstance(reason, str):
+            raise TypeError(f"the reason of a close is a string, not {reason!r}")
+        if reason and len(reason.encode()) > MAX_REASON:
+            raise ValueError(f"the reason of a close has at most {MAX_REASON} bytes, not {len(reason.encode())}")
+        return self.channel.close_with(code, reason or "")
 
     cdef int take_send(self, dict message) except -1:
         text, data = message.get("text"), message.get("bytes")

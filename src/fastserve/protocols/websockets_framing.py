@@ -28,8 +28,12 @@ class WebSocketsFraming:
     def __init__(self, settings: Settings, offers: list[bytes]) -> None:
         available: Any = []
         if settings.ws_per_message_deflate:
-            compress = {"memLevel": MEMORY_LEVEL}
-            available.append(ServerPerMessageDeflateFactory(WINDOW_BITS, WINDOW_BITS, compress_settings=compress))
+            factory = ServerPerMessageDeflateFactory(
+                server_max_window_bits=WINDOW_BITS,
+                client_max_window_bits=WINDOW_BITS,
+                compress_settings={"memLevel": MEMORY_LEVEL},
+            )
+            available.append(factory)
         self.protocol = ServerProtocol(extensions=available, max_size=settings.ws_max_size, state=State.OPEN)
         headers = Headers([("Sec-WebSocket-Extensions", offer.decode("latin-1")) for offer in offers])
         try:
