@@ -123,6 +123,25 @@ async def flooding(scope: Scope, receive: Receive, send: Send) -> None:
         say(f"application: {type(exc).__name__}")
 
 
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Send back each message of a WebSocket; no lifespan."""
+    if scope["type"] != "websocket":
+        raise RuntimeError("websocket only")
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
+
+
+async def unread(scope: Scope, receive: Receive, send: Send) -> None:
+    """Accept a WebSocket and receive nothing that comes on it; no lifespan."""
+    if scope["type"] != "websocket":
+        raise RuntimeError("websocket only")
+    await receive()
+    await send({"type": "websocket.accept"})
+    await asyncio.get_running_loop().create_future()
+
+
 class Old:
     """An ASGI 2 application."""
 

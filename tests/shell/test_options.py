@@ -35,6 +35,12 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "fd": [(0, 0), (None, None)],
     "loop": [("uvloop", "uvloop"), ("mine:loop", "mine:loop"), ("none", "none"), ("UVLOOP", "uvloop")],
     "http": [("httptools", "httptools"), ("llhttp", "llhttp")],
+    "ws": [("websockets", "websockets"), ("wsproto", "wsproto"), ("none", "none"), ("mine:Class", "mine:Class")],
+    "ws_max_size": [(1, 1)],
+    "ws_max_queue": [(1, 1)],
+    "ws_ping_interval": [(None, None), (0, 0), (0.5, 0.5)],
+    "ws_ping_timeout": [(None, None), (0, 0), (0.5, 0.5)],
+    "ws_per_message_deflate": [(False, False)],
     "lifespan": [("on", "on"), ("off", "off")],
     "env_file": [(None, None)],
     "log_config": [(None, None)],
@@ -73,6 +79,12 @@ REFUSED: dict[str, list[Any]] = {
     "fd": [-1, "x"],
     "loop": ["nonsense", 5, None],
     "http": ["h11", "zttp", "module:Class", object],
+    "ws": ["wsaccel", 5, None],
+    "ws_max_size": [0, None],
+    "ws_max_queue": [0, None],
+    "ws_ping_interval": [-1, "x"],
+    "ws_ping_timeout": [-1, "x"],
+    "ws_per_message_deflate": ["x", None],
     "lifespan": ["maybe", None],
     "log_level": ["loud", True],
     "access_log": ["perhaps", 2, None],
@@ -107,12 +119,6 @@ REFUSED: dict[str, list[Any]] = {
 # What uvicorn has and this version has not yet, with a value that asks for it.
 MISSING = {
     "http2": True,
-    "ws": "websockets",
-    "ws_max_size": 1,
-    "ws_max_queue": 1,
-    "ws_ping_interval": None,
-    "ws_ping_timeout": None,
-    "ws_per_message_deflate": False,
     "reload": True,
     "reload_dirs": ["x"],
     "reload_delay": 1,
@@ -201,9 +207,7 @@ def test_missing_feature(param: str) -> None:
     assert getattr(config(**{param: default}), param) == default
 
 
-@pytest.mark.parametrize(
-    ("param", "value"), [("ws", "none"), ("workers", 1), ("reload_dirs", []), ("proxy_headers", False)]
-)
+@pytest.mark.parametrize(("param", "value"), [("workers", 1), ("reload_dirs", []), ("proxy_headers", False)])
 def test_missing_feature_declined(param: str, value: Any) -> None:
     """What says that the missing feature is not wanted is accepted."""
     assert getattr(config(**{param: value}), param) == value
@@ -217,4 +221,5 @@ def test_unknown_parameter() -> None:
 def test_choices_have_something_behind_them() -> None:
     assert set(options.LOOPS) == fastserve.config.LOOP_FACTORIES.keys()
     assert set(options.HTTP) == fastserve.config.HTTP_PROTOCOLS.keys()
+    assert set(options.WS) == fastserve.config.WS_PROTOCOLS.keys()
     assert set(options.LIFESPAN) == fastserve.config.LIFESPAN.keys()
