@@ -122,7 +122,7 @@ cdef class Http1(Handler):
         cdef Py_ssize_t limit = worker.settings.limit_concurrency
         stop(self)
         if self.peers is None:
-            self.peers = peers_of(self.transport)
+            self.peers = peers_of(self.transport, worker.settings)
             self.address = address_text(self.peers.client)
         self.reading = BODY if request.has_body() else DONE
         self.writing = INIT
@@ -185,12 +185,8 @@ cdef class Http1(Handler):
         return 0
 
     cdef int keep_tail(self, bytes data) except -1:
-        if self.tail is None:
-            self.tail = data
-            self.tail_at = 0
-        else:
-            self.tail = self.tail[self.tail_at:] + data
-            self.tail_at = 0
+        self.tail = data if self.tail is None else self.tail[self.tail_at:] + data
+        self.tail_at = 0
         if len(self.tail) - self.tail_at > READ_AHEAD:
             self.pause_reading()
         return 0
@@ -301,8 +297,10 @@ cdef class Http1(Handler):
         return 0
 
     cdef void expired(self, int kind) noexcept:
-        if kind == LINGER:
+        if kind == LINGER and self.writer.finished():
             self.writer.abort()
+        elif kind == LINGER:
+            self.worker.clock.start(self, LINGER)
         elif kind == REQUEST_HEAD and self.reading == HEAD:
             self.answer(408, b"")
         else:

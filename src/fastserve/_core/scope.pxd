@@ -1,4 +1,5 @@
 """The ASGI scope of a request."""
+from .proxies cimport Proxies
 from .request cimport Request
 from .settings cimport Settings
 
@@ -9,7 +10,10 @@ cdef class Peers:
     cdef readonly object server  # (host, port), (path, None), or None
     cdef readonly str scheme  # "http" or "https"
     cdef dict template  # of a scope
+    cdef dict extensions  # what the connection adds to those of a scope, by name; None for nothing
+    cdef Proxies proxies  # None unless the client is one that is trusted
 
 
-cdef Peers peers_of(transport)
+cdef Peers peers_of(transport, Settings settings)
+cdef int complete(dict scope, Request head, Peers peers) except -1
 cdef dict http_scope(Request head, Peers peers, Settings settings, dict state)

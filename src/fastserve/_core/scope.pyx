@@ -5,6 +5,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 
 from .names cimport LOWER, UNKNOWN, known
 from .parser cimport HEAD, Parser, method_name
+from .proxies cimport Proxies
 from .request cimport Field, Request
 
 
@@ -33,10 +34,17 @@ cdef class Peers:
         }
 
 
-cdef Peers peers_of(transport):
+cdef Peers peers_of(transport, Settings settings):
+    cdef Peers peers
     info = transport.get_extra_info
     scheme = "https" if info("sslcontext") is not None else "http"
-    return Peers(address_of(info("peername"), False), address_of(info("sockname"), True), scheme)
+    peers = Peers(address_of(info("peername"), False), address_of(info("sockname"), True), scheme)
+    connection = info("ssl_object")
+    if connection is not None and settings.tls is not None:
+        peers.extensions = {"tls": settings.tls(connection)}
+    if settings.proxies is not None and (<Proxies?>settings.proxies).trust(peers.client):
+        peers.proxies = settings.proxies
+    return peers
 
 
 cdef object address_of(name, bint own):
@@ -134,7 +142,18 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
         scope["root_path"] = settings.root_path
     scope["headers"] = header_list(head)
     scope["state"] = state.copy()
+    complete(scope, head, peers)
     return scope
+
+
+cdef int complete(dict scope, Request head, Peers peers) except -1:
+    """Put in what few connections have: extensions of its own, and a proxy in front."""
+    if peers.extensions is not None:
+        # Copies, for an application may change what is in its scope.
+        scope["extensions"] = {name: <dict>fields.copy() for name, fields in peers.extensions.items()}
+    if peers.proxies is not None:
+        peers.proxies.forward(scope, head)
+    return 0
 
 
 def scope_of(Settings settings, bytes request, Peers peers, dict state):
