@@ -16,12 +16,14 @@ cdef extern from *:
     }
     static CYTHON_INLINE int fastserve_end_writing(int fd) { (void)fd; return -1; }
     static CYTHON_INLINE int fastserve_unacknowledged(int fd) { (void)fd; return -1; }
+    static CYTHON_INLINE int fastserve_hung_up(int fd) { (void)fd; return 0; }
     static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits, long *preemptions) {
         (void)cpu; (void)waits; (void)preemptions;
         return 0;
     }
     #else
     #include <errno.h>
+    #include <poll.h>
     #include <string.h>
     #include <sys/ioctl.h>
     #include <sys/resource.h>
@@ -59,6 +61,10 @@ cdef extern from *:
         return fastserve_result(sendmsg(fd, &message, MSG_NOSIGNAL));
     }
     static CYTHON_INLINE int fastserve_end_writing(int fd) { return shutdown(fd, SHUT_WR); }
+    static CYTHON_INLINE int fastserve_hung_up(int fd) {
+        struct pollfd polled = {fd, 0, 0};
+        return poll(&polled, 1, 0) > 0 && (polled.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+    }
     static CYTHON_INLINE int fastserve_unacknowledged(int fd) {
         int count = 0;
     #if defined(SIOCOUTQ)
@@ -93,6 +99,7 @@ cdef extern from *:
     Py_ssize_t fastserve_send2(int fd, const void* first, size_t first_size,
                                const void* second, size_t second_size) nogil
     int fastserve_end_writing(int fd) nogil  # shutdown(2) of the writing side; -1 after an error
+    bint fastserve_hung_up(int fd) nogil  # the connection is reset, or closed on both sides
     int fastserve_unacknowledged(int fd) nogil  # bytes in the kernel that the peer has not got; -1 where that is not known
     # What this thread has used and how often it waited or had to yield the processor; 0 where that is not known.
     int fastserve_thread_usage(double* cpu, long* waits, long* preemptions) nogil

@@ -11,7 +11,7 @@ is looked at again and again, until the client's kernel has got all of it, and t
 from collections import deque
 
 from .clock cimport LINGER_SECONDS, WRITE, Clock, stop
-from .posix cimport fastserve_unacknowledged
+from .posix cimport fastserve_hung_up, fastserve_unacknowledged
 from .turn cimport Turn
 from .writer cimport Writer
 
@@ -51,6 +51,10 @@ cdef class TlsWriter(Writer):
     cdef int pour(self) except -1:
         """Give the transport what waits, slice by slice, until it has enough."""
         while self.waiting and not self.paused:
+            # An application that does not wait in between would not get to know from the loop.
+            if self.socket >= 0 and fastserve_hung_up(self.socket):
+                self.abort()
+                return 0
             data = self.waiting.popleft()
             if len(data) > SLICE:
                 self.waiting.appendleft(data[SLICE:])
