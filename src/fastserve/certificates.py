@@ -1,4 +1,4 @@
-"""X.509 certificates as far as a server has to look into them: their key's kind and their subject (RFC 5280 section 4.1)."""
+"""X.509 certificates as far as a server looks into them: kind of key and subject (RFC 5280 section 4.1)."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def subject(certificate: bytes) -> str | None:
     try:
         names = list(elements(fields(certificate)[4].content))
         return ",".join("+".join(map(attribute, elements(name.content))) for name in reversed(names))
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, StopIteration):
         return None
 
 

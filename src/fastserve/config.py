@@ -147,7 +147,7 @@ class Config(Options):
         return bool(self.ssl_keyfile or self.ssl_certfile or self.ssl_context_factory)
 
     def check_tls(self) -> None:
-        """Raise OptionError for an option of TLS that cannot have an effect: nothing else says that there is to be TLS."""
+        """Raise OptionError for an option of TLS that has no effect, since nothing says that there is to be TLS."""
         if self.ssl_certfile or self.ssl_context_factory:
             return
         for param in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs"):

@@ -187,7 +187,7 @@ class Server:
         self.started = True
 
     def reload_certificates(self) -> None:
-        """Read the TLS certificate and key again for new connections; open ones go on, and so do all after a failure."""
+        """Read the TLS certificate and key again for new connections; open ones go on, and all do after a failure."""
         if self.config.certificates is None:
             return
         try:

@@ -154,7 +154,8 @@ def readable(option: str, path: StrPath) -> str:
 class Certificates:
     """The TLS side of a configuration: the context that its options or its factory make, and the next ones.
 
-    `context` is the latest one, `listening` what a server has to listen with. Raises ConfigError for what cannot be used.
+    `context` is the latest one, `listening` what a server has to listen with. Raises ConfigError for what cannot be
+    used.
     """
 
     def __init__(self, config: Config, alpn_protocols: list[str] | None) -> None:
@@ -170,7 +171,7 @@ class Certificates:
         if factory is None:
             return self.from_options()
         try:
-            context = factory(self.config, self.from_options)
+            context: Any = factory(self.config, self.from_options)  # or whatever else
         except Exception as exc:
             if isinstance(exc, ConfigError):
                 raise

@@ -226,9 +226,7 @@ def test_missing_feature(param: str) -> None:
     assert getattr(config(**{param: default}), param) == default
 
 
-@pytest.mark.parametrize(
-    ("param", "value"), [("ws", "none"), ("workers", 1), ("reload_dirs", [])]
-)
+@pytest.mark.parametrize(("param", "value"), [("ws", "none"), ("workers", 1), ("reload_dirs", [])])
 def test_missing_feature_declined(param: str, value: Any) -> None:
     """What says that the missing feature is not wanted is accepted."""
     assert getattr(config(**{param: value}), param) == value

@@ -56,9 +56,9 @@ def serve(pki: Pki, loop: str, caplog: pytest.LogCaptureFixture) -> Iterator[Cal
     for server in reversed(running):
         server.stop()
     for when in ("call", "teardown"):  # the tracebacks hold what is looked for next
-        for record in caplog.get_records(when):  # type: ignore[arg-type]
+        for record in caplog.get_records(when):
             record.exc_info = None
-        caplog.get_records(when).clear()  # type: ignore[arg-type]
+        caplog.get_records(when).clear()
     support.assert_nothing_lives()
 
 

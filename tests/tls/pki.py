@@ -12,6 +12,8 @@ from typing import Any
 import support
 import trustme
 
+import fastserve
+
 
 class Socket(ssl.SSLSocket):
     """A client's TLS socket, which says of a call that would block what a plain socket says."""
@@ -101,7 +103,7 @@ class TlsRunning(support.Running):
 def serve(pki: Pki, app: Any, **config: Any) -> TlsRunning:
     """Return a started server of `app` over TLS, as support.serve does without."""
     config = {"port": 0, "lifespan": "off", "log_config": None, **pki.options, **config}
-    running = TlsRunning(support.EventServer(support.fastserve.Config(app, **config)))
+    running = TlsRunning(support.EventServer(fastserve.Config(app, **config)))
     running.context = pki.trusting()
     running.start()
     return running

@@ -1,7 +1,7 @@
 """The client and the scheme as trusted proxies forward them, in X-Forwarded-For and X-Forwarded-Proto.
 
-The server does this itself, by --proxy-headers, with the same TrustedHosts; the middleware is for applications that want
-it elsewhere, behind other middleware or under another server.
+The server does this itself, by --proxy-headers, with the same TrustedHosts; the middleware is for applications that
+want it elsewhere, behind other middleware or under another server.
 """
 
 from __future__ import annotations
