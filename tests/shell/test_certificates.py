@@ -32,7 +32,7 @@ def der(made: x509.Certificate) -> bytes:
     return made.public_bytes(serialization.Encoding.DER)
 
 
-def pair(oid: x509.ObjectIdentifier, value: str, kind: _ASN1Type | None = None) -> x509.NameAttribute:
+def pair(oid: x509.ObjectIdentifier, value: str, kind: _ASN1Type | None = None) -> x509.NameAttribute[str]:
     return x509.NameAttribute(oid, value, kind)
 
 
@@ -53,7 +53,7 @@ COMMON = NameOID.COMMON_NAME
     ],
     ids=str,
 )
-def test_subject(names: list[list[x509.NameAttribute]]) -> None:
+def test_subject(names: list[list[x509.NameAttribute[str]]]) -> None:
     made = certificate(x509.Name([x509.RelativeDistinguishedName(each) for each in names]))
     assert certificates.subject(der(made)) == made.subject.rfc4514_string()
 
