@@ -21,7 +21,7 @@ LEVELS = (
     ("llhttp", "posix"),
     ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker"),
     ("rules", "request", "parser", "proxies", "scope", "head", "access"),
-    ("writer", "tlswriter", "handler"),
+    ("writer", "tlswriter", "framing", "handler", "files", "transfer"),
     ("call", "task", "cycle"),
     ("http1",),
     ("connection",),

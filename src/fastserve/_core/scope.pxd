@@ -10,7 +10,8 @@ cdef class Peers:
     cdef readonly object server  # (host, port), (path, None), or None
     cdef readonly str scheme  # "http" or "https"
     cdef dict template  # of a scope
-    cdef dict extensions  # what the connection adds to those of a scope, by name; None for nothing
+    cdef dict extensions  # that every request over HTTP/1.1 has
+    cdef dict tls  # the extension of that name; None on plain connections
     cdef Proxies proxies  # None unless the client is one that is trusted
 
 

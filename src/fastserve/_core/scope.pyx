@@ -1,4 +1,6 @@
 """The ASGI scope of a request."""
+import os
+
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
@@ -10,6 +12,10 @@ from .request cimport Field, Request
 
 
 cdef dict ASGI = {"version": "3.0", "spec_version": "2.5"}
+cdef dict EXTENSIONS = {"http.response.early_hint": {}}
+if hasattr(os, "pread"):
+    EXTENSIONS["http.response.pathsend"] = {}
+    EXTENSIONS["http.response.zerocopysend"] = {}
 
 
 cdef class Peers:
@@ -17,6 +23,7 @@ cdef class Peers:
         self.client = client
         self.server = server
         self.scheme = scheme
+        self.extensions = EXTENSIONS
         self.template = {
             "type": "http",
             "asgi": None,
@@ -31,6 +38,7 @@ cdef class Peers:
             "client": client,
             "server": server,
             "state": None,
+            "extensions": None,
         }
 
     @classmethod
@@ -49,7 +57,7 @@ cdef Peers peers_of(transport, Settings settings):
     peers = Peers.of(address_of(info("peername"), False), address_of(info("sockname"), True), scheme, settings)
     connection = info("ssl_object")
     if connection is not None and settings.tls is not None:
-        peers.extensions = {"tls": settings.tls(connection)}
+        peers.tls = settings.tls(connection)
     return peers
 
 
@@ -122,7 +130,7 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
     """Build the scope of the request whose head was just parsed (ASGI HTTP 2.5)."""
     cdef str path
     cdef bytes raw_path
-    cdef dict scope
+    cdef dict scope, extensions = peers.extensions.copy()
     if head.path.size == 0:  # an absolute-form target without a path (RFC 9110 section 4.2.3)
         path, raw_path = "/", b"/"
     else:
@@ -139,6 +147,9 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
     scope["asgi"] = ASGI.copy()
     if head.minor == 0:
         scope["http_version"] = "1.0"
+        del extensions["http.response.early_hint"]  # no 1xx to such a client (RFC 9110 section 15.2)
+    elif head.te_trailers:
+        extensions["http.response.trailers"] = {}
     scope["method"] = method_name(head.method)
     scope["path"] = path
     scope["raw_path"] = raw_path
@@ -148,15 +159,15 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
         scope["root_path"] = settings.root_path
     scope["headers"] = header_list(head)
     scope["state"] = state.copy()
+    scope["extensions"] = extensions
     complete(scope, head, peers)
     return scope
 
 
 cdef int complete(dict scope, Request head, Peers peers) except -1:
-    """Put in what few connections have: extensions of its own, and a proxy in front."""
-    if peers.extensions is not None:
-        # Copies, for an application may change what is in its scope.
-        scope["extensions"] = {name: <dict>fields.copy() for name, fields in peers.extensions.items()}
+    """Put into a scope with extensions what few connections have: TLS, and a proxy in front."""
+    if peers.tls is not None:
+        scope["extensions"]["tls"] = peers.tls.copy()  # an application may change what is in its scope
     if peers.proxies is not None:
         peers.proxies.forward(scope, head)
     return 0
