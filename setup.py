@@ -23,8 +23,8 @@ CORE = "src/fastserve/_core"
 # fmt: off
 MODULES = (
     "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker",
-    "rules", "request", "parser", "scope", "head", "access",
-    "writer", "framing", "handler", "files", "transfer",
+    "rules", "request", "parser", "proxies", "scope", "head", "access",
+    "writer", "tlswriter", "framing", "handler", "files", "transfer",
     "task", "cycle",
     "http1",
     "connection",

@@ -20,8 +20,8 @@ CORE = PACKAGE / "_core"
 LEVELS = (
     ("llhttp", "posix"),
     ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker"),
-    ("rules", "request", "parser", "scope", "head", "access"),
-    ("writer", "framing", "handler", "files", "transfer"),
+    ("rules", "request", "parser", "proxies", "scope", "head", "access"),
+    ("writer", "tlswriter", "framing", "handler", "files", "transfer"),
     ("call", "task", "cycle"),
     ("http1",),
     ("connection",),
@@ -32,7 +32,7 @@ PLAIN_PYTHON = {"call"}
 COMPILED = [name for name in ORDER if name not in DECLARATIONS_ONLY | PLAIN_PYTHON]
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
-SEAM = {"access", "connection", "counters", "errors", "settings", "worker"}
+SEAM = {"access", "connection", "counters", "errors", "proxies", "settings", "worker"}
 THIRD_PARTY = {"click", "dotenv", "uvloop", "yaml"}
 CYTHON_PACKAGES = {"cpython", "cython", "libc"}
 

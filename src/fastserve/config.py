@@ -9,21 +9,24 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from fastserve import log_config
+from fastserve import log_config, tls
 from fastserve.importer import ImportFromStringError, blame, import_from_string
 from fastserve.log_config import ConfigError
 from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL
-from fastserve.options import INTERFACES, Options
+from fastserve.options import INTERFACES, OptionError, Options
+from fastserve.tls import create_ssl_context
 
 if TYPE_CHECKING:
     import asyncio
     import socket
     from ssl import SSLContext
 
+    from fastserve._core.proxies import Proxies
     from fastserve._core.settings import Settings
     from fastserve._core.worker import Worker
     from fastserve._types import ASGI3Application
     from fastserve.lifespan import LifespanOff, LifespanOn
+    from fastserve.tls import Certificates
 
 __all__ = [
     "HTTP_PROTOCOLS",
@@ -32,12 +35,17 @@ __all__ = [
     "LOGGING_CONFIG",
     "LOG_LEVELS",
     "LOOP_FACTORIES",
+    "SSL_PROTOCOL_VERSION",
     "STARTUP_FAILURE",
     "Config",
     "ConfigError",
+    "create_ssl_context",
 ]
 
 STARTUP_FAILURE = 3  # the exit code of a server that could not start
+SSL_PROTOCOL_VERSION = 17  # ssl.PROTOCOL_TLS_SERVER
+
+TRUSTED_PROXIES = "127.0.0.1,::1"
 
 AT_ONCE = 0.001  # seconds: what 0 says for a connection that is idle; to the core it would say never
 
@@ -80,12 +88,16 @@ class Config(Options):
         self.lifespan_class: type[LifespanOn | LifespanOff]
         self.loaded_app: ASGI3Application
         self.ssl: SSLContext | None = None
+        self.certificates: Certificates | None = None
         self.loaded = False
+        self.check_tls()
         if self.app_dir is not None:
             sys.path.insert(0, os.fspath(self.app_dir))
         self.configure_logging()
         if self.env_file is not None:
             self.load_env_file()
+        if self.forwarded_allow_ips is None:
+            self.forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", TRUSTED_PROXIES)
         self.mention_unused_environment()
 
     def configure_logging(self) -> None:
@@ -124,8 +136,6 @@ class Config(Options):
         workers = os.environ.get("WEB_CONCURRENCY", "1")
         if self.workers is None and workers != "1":
             logger.warning("WEB_CONCURRENCY=%s is not used: this version serves from one process.", workers)
-        if self.proxy_headers and "FORWARDED_ALLOW_IPS" in os.environ:
-            logger.warning("FORWARDED_ALLOW_IPS is not used: this version does not read proxy headers.")
 
     @property
     def asgi_version(self) -> str:
@@ -135,6 +145,17 @@ class Config(Options):
     @property
     def is_ssl(self) -> bool:
         return bool(self.ssl_keyfile or self.ssl_certfile or self.ssl_context_factory)
+
+    def check_tls(self) -> None:
+        """Raise OptionError for an option of TLS that has no effect, since nothing says that there is to be TLS."""
+        if self.ssl_certfile or self.ssl_context_factory:
+            return
+        for param in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs"):
+            if getattr(self, param):
+                shown = f" '{getattr(self, param)}'" if param == "ssl_keyfile" else ""
+                raise OptionError(f"{param}{shown} has no effect without ssl_certfile: give both")
+        if self.ssl_version != SSL_PROTOCOL_VERSION:
+            raise OptionError("ssl_version has no effect without ssl_certfile: give both")
 
     @property
     def use_subprocess(self) -> bool:
@@ -154,6 +175,11 @@ class Config(Options):
         named = any(name == b"server" for name, _ in headers)
         self.encoded_headers = headers if named or not self.server_header else [(b"server", b"fastserve"), *headers]
         self.http_protocol_class = import_from_string(HTTP_PROTOCOLS[str(self.http)])
+        try:
+            self.certificates = tls.certificates_of(self)
+        except ConfigError as exc:
+            fail("%s", exc)
+        self.ssl = None if self.certificates is None else self.certificates.context
         self.lifespan_class = import_from_string(LIFESPAN[self.lifespan])
         app = self.made_by_factory(self.load_app())
         if not callable(app):
@@ -231,7 +257,18 @@ class Config(Options):
             limit_request_body=self.limit_request_body,
             limit_concurrency=self.limit_concurrency or 0,
             reset_contextvars=self.reset_contextvars,
+            tls=None if self.ssl is None else tls.Extension(),
+            proxies=self.trusted_proxies(),
         )
+
+    def trusted_proxies(self) -> Proxies | None:
+        """Return the core's view of the proxies that are trusted, None where nothing of what proxies say is used."""
+        if not self.proxy_headers:
+            return None
+        from fastserve._core.proxies import Proxies
+        from fastserve.middleware.proxy_headers import TrustedHosts, scheme_of
+
+        return Proxies(TrustedHosts(self.forwarded_allow_ips or ""), scheme_of)
 
     def get_loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
         """Return what makes the event loop, None for asyncio's own choice. Logs an error and exits if it is missing."""

@@ -12,7 +12,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import MISSING, dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from fastserve.kinds import Callback, Choice, File, Flag, Headers, Integer, Kind, Level, Seconds, Switch, Text
+from fastserve.kinds import (
+    Callback,
+    Choice,
+    File,
+    Flag,
+    Headers,
+    Hosts,
+    Integer,
+    Kind,
+    Level,
+    Number,
+    Seconds,
+    Switch,
+    Text,
+)
 from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG
 
 if TYPE_CHECKING:
@@ -27,9 +41,12 @@ LOOPS = ("auto", "asyncio", "uvloop", "zuvloop", "none")
 HTTP = ("auto", "llhttp", "httptools")
 LIFESPAN = ("auto", "on", "off")
 INTERFACES = ("auto", "asgi3", "asgi2")
+SSL_VERSIONS = {17: "TLS_SERVER", 2: "TLS", 3: "TLSv1", 4: "TLSv1_1", 5: "TLSv1_2"}  # ssl.PROTOCOL_*
+SSL_CERT_REQS = {0: "NONE", 1: "OPTIONAL", 2: "REQUIRED"}  # ssl.CERT_*
 
 APP, BINDING, PROTOCOL, LIMITS, TIMEOUTS, LOGGING = "Application", "Binding", "HTTP", "Limits", "Timeouts", "Logging"
-GROUPS = (APP, BINDING, PROTOCOL, LIMITS, TIMEOUTS, LOGGING)
+TLS, PROXIES = "TLS", "Proxies"
+GROUPS = (APP, BINDING, TLS, PROTOCOL, PROXIES, LIMITS, TIMEOUTS, LOGGING)
 
 
 class OptionError(ValueError):
@@ -138,12 +155,15 @@ class Options:
     reload_includes: list[str] | str | None = later(None, "reload", [], ())
     reload_excludes: list[str] | str | None = later(None, "reload", [], ())
     workers: int | None = later(None, "worker process", 1)
-    proxy_headers: bool = later(True, "proxy header", False)
+    proxy_headers: bool = option(True, PROXIES, Switch(),
+        "Enable/Disable X-Forwarded-Proto and X-Forwarded-For, from trusted proxies, as the scheme and the client.")
     server_header: bool = option(True, PROTOCOL, Switch(),
         "Enable/Disable default Server header.")
     date_header: bool = option(True, PROTOCOL, Switch(),
         "Enable/Disable default Date header.")
-    forwarded_allow_ips: list[str] | str | None = later(None, "proxy header")
+    forwarded_allow_ips: list[str] | str | None = option(None, PROXIES, Hosts(),
+        "Proxies to trust, separated by commas: IP addresses, networks, other names as they come, or '*' for any."
+        "  [default: $FORWARDED_ALLOW_IPS, else 127.0.0.1,::1]")
     root_path: str = option("", APP, Text(),
         "ASGI 'root_path' for an application mounted below a given URL path.")
     limit_concurrency: int | None = option(None, LIMITS, Integer(1),
@@ -162,14 +182,21 @@ class Options:
         " that do not say how long they are, such as server-sent events, end after 3 seconds.  [default: none]")
     timeout_worker_healthcheck: int = later(5, "worker process")
     callback_notify: Callable[[], Awaitable[None]] | None = api(None, Callback())
-    ssl_keyfile: str | os.PathLike[str] | None = later(None, "TLS")
-    ssl_certfile: str | os.PathLike[str] | None = later(None, "TLS")
-    ssl_keyfile_password: str | None = later(None, "TLS")
-    ssl_version: int = later(17, "TLS")  # ssl.PROTOCOL_TLS_SERVER
-    ssl_cert_reqs: int = later(0, "TLS")  # ssl.CERT_NONE
-    ssl_ca_certs: str | os.PathLike[str] | None = later(None, "TLS")
-    ssl_ciphers: str | None = later(None, "TLS")
-    ssl_context_factory: Callable[..., ssl.SSLContext] | None = later(None, "TLS")
+    ssl_keyfile: str | os.PathLike[str] | None = option(None, TLS, Text(),
+        "File of the certificate's private key in PEM form.  [default: it is in the certificate's file]")
+    ssl_certfile: str | os.PathLike[str] | None = option(None, TLS, Text(),
+        "File of the server's certificate in PEM form, with those that lead to its root behind it.")
+    ssl_keyfile_password: str | None = option(None, TLS, Text(),
+        "Password of the private key.")
+    ssl_version: int = option(17, TLS, Number(SSL_VERSIONS),
+        "TLS protocol, as a number of the ssl module's PROTOCOL_*.")
+    ssl_cert_reqs: int = option(0, TLS, Number(SSL_CERT_REQS),
+        "Client certificates: 0 are not asked for, 1 are verified if sent, 2 are required.")
+    ssl_ca_certs: str | os.PathLike[str] | None = option(None, TLS, Text(),
+        "File of the authorities, in PEM form, that client certificates are verified with.")
+    ssl_ciphers: str | None = option(None, TLS, Text(),
+        "Ciphers for TLS 1.2 and older, in OpenSSL's form.  [default: OpenSSL's]")
+    ssl_context_factory: Callable[..., ssl.SSLContext] | None = api(None, Callback())
     headers: list[tuple[str, str]] | None = option(None, PROTOCOL, Headers(),
         "Default response header as Name:Value; can be given many times.", flag="header")
     factory: bool = option(False, APP, Flag(),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from fastserve.logs import style
+from fastserve.tls import listen_arguments
 
 if TYPE_CHECKING:
     import asyncio
@@ -176,11 +177,12 @@ async def listen(
     sock: socket.socket, factory: Callable[[], asyncio.Protocol], config: Config, loop: asyncio.AbstractEventLoop
 ) -> asyncio.Server:
     """Start accepting connections on a bound socket and return the asyncio server that does."""
+    tls = listen_arguments(config, loop)
     if sock.family == getattr(socket, "AF_UNIX", None):
         # The file of an inherited socket is its owner's to remove, and ours is removed by Server.
         keep: Any = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        return await loop.create_unix_server(factory, sock=sock, ssl=config.ssl, backlog=config.backlog, **keep)
-    return await loop.create_server(factory, sock=sock, ssl=config.ssl, backlog=config.backlog)
+        return await loop.create_unix_server(factory, sock=sock, backlog=config.backlog, **tls, **keep)
+    return await loop.create_server(factory, sock=sock, backlog=config.backlog, **tls)
 
 
 def log_running(config: Config, sock: socket.socket) -> None:

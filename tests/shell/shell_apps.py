@@ -169,3 +169,9 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 not_callable = 5
+
+
+async def secure(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with who asks, and what is known of the TLS connection."""
+    seen = {name: scope.get(name) for name in ("client", "scheme", "extensions")}
+    await answer(send, json.dumps(seen).encode())

@@ -257,14 +257,19 @@ def test_variables_that_are_not_used_are_named(log: Log, monkeypatch: pytest.Mon
     config()
     assert log() == []
     monkeypatch.setenv("WEB_CONCURRENCY", "4")
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
-    config(workers=1, proxy_headers=False)
+    config(workers=1)
     assert log() == []
     config()
-    assert log() == [
-        "WARNING WEB_CONCURRENCY=4 is not used: this version serves from one process.",
-        "WARNING FORWARDED_ALLOW_IPS is not used: this version does not read proxy headers.",
-    ]
+    assert log() == ["WARNING WEB_CONCURRENCY=4 is not used: this version serves from one process."]
+
+
+def test_forwarded_allow_ips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The option goes before the environment, and that before the default."""
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    assert config().forwarded_allow_ips == "127.0.0.1,::1"
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.0/8")
+    assert config().forwarded_allow_ips == "10.0.0.0/8"
+    assert config(forwarded_allow_ips="").forwarded_allow_ips == ""
 
 
 def test_configuration_is_hashable_and_its_own() -> None:

@@ -325,5 +325,26 @@ def test_app_dir(start: Start, command: support.StartCommand, tmp_path: Path) ->
     assert command("here:app", "--port", "0").wait() == 3
 
 
+def test_proxy_headers(start: Start) -> None:
+    headers = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n"
+    server = start("secure", "--lifespan", "off")
+    seen = json.loads(body_of(server.get("/", headers)))
+    assert (seen["client"], seen["scheme"]) == (["1.2.3.4", 0], "https")
+    server.wait_line(r'1\.2\.3\.4:0 - "GET / HTTP/1\.1" 200 OK$')
+    seen = json.loads(body_of(start("secure", "--lifespan", "off", "--no-proxy-headers").get("/", headers)))
+    assert (seen["client"][0], seen["scheme"]) == ("127.0.0.1", "http")
+
+
+def test_forwarded_allow_ips(start: Start) -> None:
+    headers = "X-Forwarded-For: 1.2.3.4, 10.1.1.1\r\n"
+    for trusted, client in [("10.0.0.0/8,127.0.0.1", "1.2.3.4"), ("127.0.0.1", "10.1.1.1"), ("::1", "127.0.0.1")]:
+        server = start("secure", "--lifespan", "off", env={"FORWARDED_ALLOW_IPS": trusted})
+        assert json.loads(body_of(server.get("/", headers)))["client"][0] == client
+    server = start("secure", "--lifespan", "off", "--forwarded-allow-ips", "*", env={"FORWARDED_ALLOW_IPS": "::1"})
+    assert json.loads(body_of(server.get("/", headers)))["client"][0] == "1.2.3.4"
+
+
 def test_every_option_has_a_test() -> None:
-    assert {option.param for option in OPTIONS} - {name.removeprefix("test_") for name in globals()} == set()
+    tested = {name.removeprefix("test_") for name in globals()}
+    # Those of TLS are in tests/tls.
+    assert {option.param for option in OPTIONS if not option.param.startswith("ssl_")} - tested == set()

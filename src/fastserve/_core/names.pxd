@@ -9,6 +9,8 @@ cdef enum:
     CONNECTION
     UPGRADE
     TE
+    X_FORWARDED_FOR
+    X_FORWARDED_PROTO
     UNKNOWN = -1
 
 cdef const unsigned char* LOWER  # 256 bytes: a token character in lower case, 0 for any other byte

@@ -8,6 +8,8 @@ cdef class Settings:
     cdef readonly str root_path  # prepended to the path of every scope
     cdef readonly bytes raw_root_path
     cdef readonly bint reset_contextvars  # run each exchange in an empty context
+    cdef readonly object tls  # makes the extension `tls` of a connection from its SSLObject; None for no extension
+    cdef readonly object proxies  # Proxies, or None where no proxy is trusted
     # Seconds, 0 for none.
     cdef readonly double timeout_keep_alive
     cdef readonly double timeout_request_head

@@ -1,4 +1,8 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from ssl import SSLObject
+from typing import Any
+
+from .proxies import Proxies
 
 class Settings:
     default_headers: tuple[tuple[bytes, bytes], ...]
@@ -7,6 +11,8 @@ class Settings:
     root_path: str
     raw_root_path: bytes
     reset_contextvars: bool
+    tls: Callable[[SSLObject], dict[str, Any]] | None
+    proxies: Proxies | None
     timeout_keep_alive: float
     timeout_request_head: float
     timeout_request_body: float
@@ -33,4 +39,6 @@ class Settings:
         limit_request_body: int = ...,
         limit_concurrency: int = ...,
         reset_contextvars: bool = ...,
+        tls: Callable[[SSLObject], dict[str, Any]] | None = ...,
+        proxies: Proxies | None = ...,
     ) -> None: ...

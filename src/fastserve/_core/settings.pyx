@@ -60,6 +60,8 @@ cdef class Settings:
         limit_request_body=0,
         limit_concurrency=0,
         reset_contextvars=False,
+        tls=None,
+        proxies=None,
     ):
         self.default_headers = checked_headers(default_headers)
         if server is not None:
@@ -72,6 +74,8 @@ cdef class Settings:
         self.root_path = root_path
         self.raw_root_path = root_path.encode("utf-8")
         self.reset_contextvars = bool(reset_contextvars)
+        self.tls = tls
+        self.proxies = proxies
         self.timeout_keep_alive = seconds("timeout_keep_alive", timeout_keep_alive)
         self.timeout_request_head = seconds("timeout_request_head", timeout_request_head)
         self.timeout_request_body = seconds("timeout_request_body", timeout_request_body)
