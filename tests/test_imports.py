@@ -32,7 +32,7 @@ PLAIN_PYTHON = {"call"}
 COMPILED = [name for name in ORDER if name not in DECLARATIONS_ONLY | PLAIN_PYTHON]
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
-SEAM = {"access", "connection", "counters", "errors", "settings", "worker"}
+SEAM = {"access", "connection", "counters", "cycle", "errors", "settings", "worker"}
 THIRD_PARTY = {"click", "dotenv", "uvloop", "yaml"}
 CYTHON_PACKAGES = {"cpython", "cython", "libc"}
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastserve._core.worker import Worker
     from fastserve._types import ASGI3Application
     from fastserve.lifespan import LifespanOff, LifespanOn
+    from fastserve.wsgi import WSGIMiddleware
 
 __all__ = [
     "HTTP_PROTOCOLS",
@@ -75,11 +76,14 @@ class Config(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.headers = self.headers or []
+        if self.interface == "wsgi":
+            self.ws = "none"
         self.encoded_headers: list[tuple[bytes, bytes]] = []
         self.http_protocol_class: Callable[[Worker], asyncio.Protocol]
         self.lifespan_class: type[LifespanOn | LifespanOff]
         self.loaded_app: ASGI3Application
         self.ssl: SSLContext | None = None
+        self.wsgi: WSGIMiddleware | None = None  # around a WSGI application
         self.loaded = False
         if self.app_dir is not None:
             sys.path.insert(0, os.fspath(self.app_dir))
@@ -202,6 +206,10 @@ class Config(Options):
             from fastserve.asgi2 import ASGI2Middleware
 
             app = ASGI2Middleware(app)
+        elif self.interface == "wsgi":
+            from fastserve.wsgi import WSGIMiddleware
+
+            self.wsgi = app = WSGIMiddleware(app, self.wsgi_threads, multiprocess=(self.workers or 1) > 1)
         if logger.getEffectiveLevel() <= TRACE_LOG_LEVEL:
             from fastserve.message_logger import MessageLoggerMiddleware
 

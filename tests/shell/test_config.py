@@ -103,6 +103,20 @@ def test_interface(app: Any, interface: str) -> None:
         assert made.loaded_app is app
 
 
+def test_wsgi_has_to_be_told() -> None:
+    """A WSGI application looks like many a callable: with auto it is never taken for one."""
+
+    def app(environ: Any, start_response: Any) -> Any:
+        raise AssertionError("called")
+
+    assert loaded(app).interface == "asgi2"
+    made = loaded(app, interface="wsgi", wsgi_threads=3, ws="auto")
+    assert (made.interface, made.asgi_version, made.ws) == ("wsgi", "3.0", "none")
+    assert made.wsgi is not None
+    assert made.wsgi is made.loaded_app
+    assert (made.wsgi.app, made.wsgi.threads.most) == (app, 3)
+
+
 @pytest.mark.parametrize("interface", ["asgi2", "asgi3"])
 def test_interface_that_is_told(interface: str) -> None:
     made = loaded(wrapper, interface=interface)
