@@ -183,8 +183,8 @@ class Config(Options):
 
     def made_by_factory(self, app: Any) -> Any:
         """Return what the application factory makes, if `app` is one, else `app`."""
-        if not self.factory and not may_be_factory(app):
-            return app
+        if not self.factory and not (takes_no_arguments(app) if self.interface == "wsgi" else may_be_factory(app)):
+            return app  # a WSGI application may say about any call that it is wrong, and not by a TypeError
         try:
             made = app()
         except Exception as exc:

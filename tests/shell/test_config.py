@@ -117,6 +117,22 @@ def test_wsgi_has_to_be_told() -> None:
     assert (made.wsgi.app, made.wsgi.threads.most) == (app, 3)
 
 
+def test_a_wsgi_application_is_not_called_to_see_whether_it_is_a_factory() -> None:
+    def app(*args: Any) -> Any:
+        raise RuntimeError("two arguments are needed")
+
+    def make(name: str = "x") -> Any:
+        return app
+
+    for options in ({}, {"factory": True}):
+        wsgi = loaded(make, interface="wsgi", **options).wsgi
+        assert wsgi is not None
+        assert wsgi.app is app
+    wsgi = loaded(app, interface="wsgi").wsgi
+    assert wsgi is not None
+    assert wsgi.app is app
+
+
 @pytest.mark.parametrize("interface", ["asgi2", "asgi3"])
 def test_interface_that_is_told(interface: str) -> None:
     made = loaded(wrapper, interface=interface)

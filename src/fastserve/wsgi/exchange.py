@@ -58,6 +58,12 @@ class Reports:
             self._exchanges.popleft().noticed()
 
 
+def check(piece: object) -> None:
+    """Raises TypeError for what cannot be a piece of a body."""
+    if not isinstance(piece, bytes):
+        raise TypeError(f"a piece of a response has to be bytes, not {type(piece).__name__}")
+
+
 class Exchange:
     """A call of a WSGI application: run() in a thread, serve() in the event loop."""
 
@@ -146,9 +152,11 @@ class Exchange:
             self._send_piece(data)
 
     def _send_items(self, items: list[bytes]) -> None:
-        if len(items) == 1 and type(items[0]) is bytes:
+        for item in items:
+            check(item)  # before any is sent
+        if len(items) == 1:
             self._put(items[0], False)
-        elif all(type(item) is bytes for item in items) and sum(map(len, items)) <= JOINED:
+        elif sum(map(len, items)) <= JOINED:
             self._put(b"".join(items), False)
         else:
             for item in items:
@@ -158,8 +166,7 @@ class Exchange:
                     return
 
     def _send_piece(self, piece: bytes) -> None:
-        if not isinstance(piece, bytes):
-            raise TypeError(f"a piece of a response has to be bytes, not {type(piece).__name__}")
+        check(piece)
         # A piece may not wait for the next one, but whether there is one can be known.
         self._put(piece, self.length < 0 or self.produced + len(piece) < self.length)
         self.reports.put(self)
