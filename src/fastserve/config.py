@@ -85,12 +85,18 @@ class Config(Options):
         self.ssl: SSLContext | None = None
         self.wsgi: WSGIMiddleware | None = None  # around a WSGI application
         self.loaded = False
+        self.among_others = False  # set where somebody else has started processes like this one
         if self.app_dir is not None:
             sys.path.insert(0, os.fspath(self.app_dir))
         self.configure_logging()
         if self.env_file is not None:
             self.load_env_file()
         self.mention_unused_environment()
+
+    @property
+    def multiprocess(self) -> bool:
+        """Whether other processes serve the same application, which a WSGI application is told."""
+        return self.among_others or (self.workers or 1) > 1
 
     def configure_logging(self) -> None:
         """Apply log_config, use_colors, log_level and access_log to the loggers. Raises ConfigError for a file."""
@@ -209,7 +215,7 @@ class Config(Options):
         elif self.interface == "wsgi":
             from fastserve.wsgi import WSGIMiddleware
 
-            self.wsgi = app = WSGIMiddleware(app, self.wsgi_threads, multiprocess=(self.workers or 1) > 1)
+            self.wsgi = app = WSGIMiddleware(app, self.wsgi_threads, multiprocess=self.multiprocess)
         if logger.getEffectiveLevel() <= TRACE_LOG_LEVEL:
             from fastserve.message_logger import MessageLoggerMiddleware
 
