@@ -66,7 +66,7 @@ class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn h
             "access_log": False,  # it is the arbiter's logger that writes it
             "workers": 1,  # the arbiter's are not ours
             "timeout_keep_alive": cfg.keepalive,
-            "timeout_graceful_shutdown": cfg.graceful_timeout - min(1.0, cfg.graceful_timeout / 4),
+            "timeout_graceful_shutdown": cfg.graceful_timeout - min(1.0, cfg.graceful_timeout / 2),
             "limit_max_requests": self.max_requests if self.max_requests <= NO_LIMIT else None,
             "backlog": cfg.backlog or TABLE["backlog"].default,
         }
