@@ -21,6 +21,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ except ImportError:
     raise ImportError("fastserve.workers needs gunicorn: install it, or fastserve[gunicorn].") from None
 
 NO_LIMIT = 2**31 - 1
+NEWCOMERS_SECONDS = 0.1  # for connections that have been accepted to ask something, when the worker stops
 LONGEST_BEAT = 1.0  # seconds between two heartbeats
 
 
@@ -183,6 +185,15 @@ class WorkerServer(Server):
         if not self.force_exit:
             self.worker.cfg.worker_int(self.worker)
         self.should_exit = self.force_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if not self.force_exit:
+            # The arbiter goes on listening, so a client of this very moment is not refused: who has been accepted here
+            # must not meet a closed connection either, and its request is most often on the way.
+            for server in self.servers:
+                server.close()
+            await self._until(lambda: not self.server_state.connections, NEWCOMERS_SECONDS)
+        await super().shutdown(sockets=sockets)
 
     async def on_tick(self, counter: int) -> bool:
         if not self.worker.alive:
