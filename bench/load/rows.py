@@ -211,7 +211,6 @@ ROWS: tuple[Row, ...] = (
         f"{_APPS}:wsgi_hello",
         _TEXT,
         connections=1,
-        goal=28 / 80.6,
         wsgi=True,
     ),
     Row(
@@ -220,7 +219,6 @@ ROWS: tuple[Row, ...] = (
         f"{_APPS}:wsgi_echo",
         _ECHO_1K,
         _post(_KIB),
-        goal=28 / 80.6,
         wsgi=True,
     ),
     Row("flask", "Flask, plain text (WSGI)", "bench.load.flask_app:app", _TEXT, wsgi=True),

@@ -36,7 +36,7 @@ class TestFlask:
         answer = client.get("/seen/%C3%BC%20b", params={"a": ["1", "\xe4"]}, headers={"Cookie": "c=1"}).json()
         assert answer == {
             "rest": "\xfc b",
-            "url": f"{server.url}/seen/\xfc b?a=1&a=\xe4",
+            "url": f"{server.url}/seen/\xfc%20b?a=1&a=\xe4",
             "args": {"a": ["1", "\xe4"]},
             "address": "127.0.0.1",
             "cookies": {"c": "1"},
