@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fastserve._types import ASGI3Application
     from fastserve.lifespan import LifespanOff, LifespanOn
     from fastserve.tls import Certificates
+    from fastserve.wsgi import WSGIMiddleware
 
 __all__ = [
     "HTTP_PROTOCOLS",
@@ -83,13 +84,17 @@ class Config(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.headers = self.headers or []
+        if self.interface == "wsgi":
+            self.ws = "none"
         self.encoded_headers: list[tuple[bytes, bytes]] = []
         self.http_protocol_class: Callable[[Worker], asyncio.Protocol]
         self.lifespan_class: type[LifespanOn | LifespanOff]
         self.loaded_app: ASGI3Application
         self.ssl: SSLContext | None = None
         self.certificates: Certificates | None = None
+        self.wsgi: WSGIMiddleware | None = None  # around a WSGI application
         self.loaded = False
+        self.among_others = False  # set where somebody else has started processes like this one
         self.check_tls()
         if self.app_dir is not None:
             sys.path.insert(0, os.fspath(self.app_dir))
@@ -99,6 +104,11 @@ class Config(Options):
         if self.forwarded_allow_ips is None:
             self.forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", TRUSTED_PROXIES)
         self.mention_unused_environment()
+
+    @property
+    def multiprocess(self) -> bool:
+        """Whether other processes serve the same application, which a WSGI application is told."""
+        return self.among_others or (self.workers or 1) > 1
 
     def configure_logging(self) -> None:
         """Apply log_config, use_colors, log_level and access_log to the loggers. Raises ConfigError for a file."""
@@ -205,8 +215,8 @@ class Config(Options):
 
     def made_by_factory(self, app: Any) -> Any:
         """Return what the application factory makes, if `app` is one, else `app`."""
-        if not self.factory and not may_be_factory(app):
-            return app
+        if not self.factory and not (takes_no_arguments(app) if self.interface == "wsgi" else may_be_factory(app)):
+            return app  # a WSGI application may say about any call that it is wrong, and not by a TypeError
         try:
             made = app()
         except Exception as exc:
@@ -228,6 +238,10 @@ class Config(Options):
             from fastserve.asgi2 import ASGI2Middleware
 
             app = ASGI2Middleware(app)
+        elif self.interface == "wsgi":
+            from fastserve.wsgi import WSGIMiddleware
+
+            self.wsgi = app = WSGIMiddleware(app, self.wsgi_threads, multiprocess=self.multiprocess)
         if logger.getEffectiveLevel() <= TRACE_LOG_LEVEL:
             from fastserve.message_logger import MessageLoggerMiddleware
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 LOOPS = ("auto", "asyncio", "uvloop", "zuvloop", "none")
 HTTP = ("auto", "llhttp", "httptools")
 LIFESPAN = ("auto", "on", "off")
-INTERFACES = ("auto", "asgi3", "asgi2")
+INTERFACES = ("auto", "asgi3", "asgi2", "wsgi")
 SSL_VERSIONS = {17: "TLS_SERVER", 2: "TLS", 3: "TLSv1", 4: "TLSv1_1", 5: "TLSv1_2"}  # ssl.PROTOCOL_*
 SSL_CERT_REQS = {0: "NONE", 1: "OPTIONAL", 2: "REQUIRED"}  # ssl.CERT_*
 
@@ -148,7 +148,7 @@ class Options:
     use_colors: bool | None = option(None, LOGGING, Switch(),
         "Enable/Disable colors in log lines.  [default: on a terminal]")
     interface: str = option("auto", APP, Choice(INTERFACES),
-        "Application interface.")
+        "Application interface. auto tells asgi3 and asgi2 apart; wsgi has to be named, and is without WebSocket.")
     reload: bool = later(False, "reload")
     reload_dirs: list[str] | str | None = later(None, "reload", [], ())
     reload_delay: float = later(0.25, "reload")
@@ -218,6 +218,8 @@ class Options:
         "Without a byte of the request body that the application waits for; then the connection closes. 0 is no limit.")
     timeout_write: float = option(60, TIMEOUTS, Seconds(),
         "Without the client taking any of the response; then the connection closes. 0 is no limit.")
+    wsgi_threads: int = option(10, APP, Integer(1),
+        "Threads for a WSGI application, which are the requests that it can work on at a time.")
     app_dir: str | os.PathLike[str] | None = option(None, APP, Text(),
         "Look for APP in this directory.  [default: the current one]", command_default="")
     # fmt: on

@@ -327,6 +327,8 @@ class Server:
             task.cancel(reason)
 
     def _close_worker(self) -> None:
+        if self.config.wsgi is not None:
+            self.config.wsgi.close()
         if self.server_state.worker is not None:
             self.server_state.worker.close()
 

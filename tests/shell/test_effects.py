@@ -316,6 +316,21 @@ def test_timeout_write(start: Start) -> None:
         server.wait_line(r"^application: ClientDisconnected$")
 
 
+def test_interface_wsgi(start: Start) -> None:
+    server = start("wsgi", "--interface", "wsgi", "--root-path", "/api")
+    assert seen_by(server, "/x") == {"script": "/api", "path": "/x", "thread": "wsgi-1"}
+    server.wait_line(r"Application startup complete\.")
+    assert server.stop() == -signal.SIGTERM
+
+
+def test_wsgi_threads(start: Start) -> None:
+    server = start("wsgi_pairs", "--interface", "wsgi", "--wsgi-threads", "2")
+    with server.connect() as one, server.connect() as two:
+        for client in (one, two):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        assert [body_of(support.read_all(client)) for client in (one, two)] == [b"2 at a time", b"2 at a time"]
+
+
 def test_app_dir(start: Start, command: support.StartCommand, tmp_path: Path) -> None:
     (tmp_path / "here.py").write_text("from shell_apps import app\n")
     here = str(Path(__file__).parent)

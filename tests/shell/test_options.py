@@ -43,7 +43,7 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "log_level": [("debug", "debug"), ("WARNING", "warning"), ("trace", "trace"), (15, 15), (None, None)],
     "access_log": [(False, False), ("no", False), (1, True)],
     "use_colors": [(True, True), (False, False), (None, None)],
-    "interface": [("asgi2", "asgi2"), ("asgi3", "asgi3")],
+    "interface": [("asgi2", "asgi2"), ("asgi3", "asgi3"), ("wsgi", "wsgi")],
     "server_header": [(False, False)],
     "date_header": [(False, False)],
     "proxy_headers": [(False, False)],
@@ -75,6 +75,7 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "timeout_request_head": [(0, 0), (2.5, 2.5)],
     "timeout_request_body": [(0, 0), (2.5, 2.5)],
     "timeout_write": [(0, 0), (2.5, 2.5)],
+    "wsgi_threads": [(1, 1), ("20", 20)],
     "app_dir": [(None, None)],
 }
 
@@ -89,7 +90,7 @@ REFUSED: dict[str, list[Any]] = {
     "log_level": ["loud", True],
     "access_log": ["perhaps", 2, None],
     "use_colors": ["perhaps"],
-    "interface": ["wsgi", None],
+    "interface": ["wsgi2", None],
     "server_header": ["x"],
     "date_header": ["x"],
     "proxy_headers": ["x"],
@@ -121,6 +122,7 @@ REFUSED: dict[str, list[Any]] = {
     "timeout_request_head": [-1],
     "timeout_request_body": [-1],
     "timeout_write": [-1],
+    "wsgi_threads": [0, None, "x"],
     "app_dir": [5],
     "env_file": [],
     "log_config": [],
