@@ -24,8 +24,8 @@ CORE = "src/fastserve/_core"
 # fmt: off
 MODULES = (
     "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8",
-    "rules", "request", "parser", "scope", "head", "access", "deflate", "wsframe",
-    "writer", "framing", "handler", "files", "transfer",
+    "rules", "request", "parser", "proxies", "scope", "head", "access", "deflate", "wsframe",
+    "writer", "tlswriter", "framing", "handler", "files", "transfer",
     "current", "waiter", "task", "cycle", "wscycle",
     "websocket", "framed", "handshake", "http1",
     "connection",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 Message = MutableMapping[str, Any]
@@ -122,3 +122,19 @@ async def big(scope: Scope, receive: Receive, send: Send) -> None:
         return await _lifespan(receive, send)
     await send({"type": "http.response.start", "status": 200, "headers": _MEGABYTE_HEAD})
     await send({"type": "http.response.body", "body": MEGABYTE})
+
+
+_WSGI_HEAD = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(HELLO)))]
+
+
+def wsgi_hello(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+    """Answers with 13 bytes of text, as a WSGI application."""
+    start_response("200 OK", _WSGI_HEAD)
+    return [HELLO]
+
+
+def wsgi_echo(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+    """Answers with the request's body, as a WSGI application."""
+    body: bytes = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]

@@ -73,6 +73,7 @@ class Row:
     goal: float | None = None
     least: bool = False
     kind: Kind = "cpu"
+    wsgi: bool = False  # of the application; servers without a WSGI interface are left out
 
     @property
     def noun(self) -> str:
@@ -227,6 +228,24 @@ ROWS: tuple[Row, ...] = (
         Request(path="/def"),
         goal=130 / 178,
     ),
+    Row("wsgi", "Hello, World (plain WSGI)", f"{_APPS}:wsgi_hello", _TEXT, goal=28 / 80.6, wsgi=True),
+    Row(
+        "wsgi-1",
+        "WSGI hello, 1 connection",
+        f"{_APPS}:wsgi_hello",
+        _TEXT,
+        connections=1,
+        wsgi=True,
+    ),
+    Row(
+        "wsgi-post",
+        "WSGI POST 1 KiB, echoed",
+        f"{_APPS}:wsgi_echo",
+        _ECHO_1K,
+        _post(_KIB),
+        wsgi=True,
+    ),
+    Row("flask", "Flask, plain text (WSGI)", "bench.load.flask_app:app", _TEXT, wsgi=True),
     Row(
         "idle",
         "Memory of an idle connection",

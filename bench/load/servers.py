@@ -36,14 +36,19 @@ class Server:
         return self.deflate or row.echo is None or not row.echo.deflate
 
 
+def _wsgi(row: Row) -> list[str]:
+    return ["--interface", "wsgi"] if row.wsgi else []
+
+
 def _fastserve(row: Row) -> list[str]:
     log = "--access-log" if row.access_log else "--no-access-log"
-    return ["fastserve", row.app, "--host", _HOST, "--port", "0", log]
+    return ["fastserve", row.app, "--host", _HOST, "--port", "0", log, *_wsgi(row)]
 
 
 def _uvicorn(row: Row) -> list[str]:
     log = "--access-log" if row.access_log else "--no-access-log"
-    return ["uvicorn", row.app, "--host", _HOST, "--port", "0", "--loop", "uvloop", "--http", "httptools", log]
+    server = ["uvicorn", row.app, "--host", _HOST, "--port", "0", "--loop", "uvloop", "--http", "httptools", log]
+    return [*server, *_wsgi(row)]
 
 
 def _uvicorn_fast(row: Row) -> list[str]:
@@ -54,13 +59,15 @@ def _granian(row: Row) -> list[str]:
     log = "--access-log" if row.access_log else "--no-access-log"
     # It serves no more than 1024 connections at a time unless told.
     many = ["--backpressure", str(2 * row.connections)] if row.kind == "idle" else []
-    server = ["granian", "--interface", "asgi", "--host", _HOST, "--port", "0", "--workers", "1", "--loop", "uvloop"]
+    interface = "wsgi" if row.wsgi else "asgi"
+    server = ["granian", "--interface", interface, "--host", _HOST, "--port", "0", "--workers", "1", "--loop", "uvloop"]
     return [*server, *many, log, row.app]
 
 
 def _hypercorn(row: Row) -> list[str]:
     log = ["--access-logfile", "-"] if row.access_log else []
-    return ["hypercorn", "--bind", f"{_HOST}:0", "--workers", "1", "--worker-class", "uvloop", *log, row.app]
+    app = f"wsgi:{row.app}" if row.wsgi else row.app
+    return ["hypercorn", "--bind", f"{_HOST}:0", "--workers", "1", "--worker-class", "uvloop", *log, app]
 
 
 def _floor(row: Row) -> list[str]:
@@ -81,14 +88,15 @@ DEFAULT = ("fastserve", "uvicorn", "granian", "hypercorn", "floor")
 REFERENCE = "uvicorn"
 
 # What the rows' applications and the servers' command lines need beside the servers themselves.
-_COMPANIONS = ("uvloop", "httptools", "starlette", "fastapi", "pydantic")
+_COMPANIONS = ("uvloop", "httptools", "starlette", "fastapi", "pydantic", "a2wsgi", "flask")
 
 
 def missing(servers: list[Server], rows: list[Row]) -> list[str]:
     """The packages that the servers and rows need and that are not installed."""
     needed = {server.package for server in servers if not server.environment} | {"uvloop"}
     needed |= {"httptools"} if any(server.package == "uvicorn" for server in servers) else set()
-    needed |= {name for name in ("starlette", "fastapi") if any(name in row.app for row in rows)}
+    needed |= {name for name in ("starlette", "fastapi", "flask") if any(name in row.app for row in rows)}
+    needed |= {"a2wsgi"} if any(row.wsgi for row in rows) and "uvicorn" in needed else set()
     return sorted(name for name in needed if util.find_spec(name) is None)
 
 

@@ -9,22 +9,26 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from fastserve import log_config
+from fastserve import log_config, tls
 from fastserve.importer import ImportFromStringError, blame, import_from_string
 from fastserve.log_config import ConfigError
 from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL
-from fastserve.options import INTERFACES, Options
+from fastserve.options import INTERFACES, OptionError, Options
+from fastserve.tls import create_ssl_context
 
 if TYPE_CHECKING:
     import asyncio
     import socket
     from ssl import SSLContext
 
+    from fastserve._core.proxies import Proxies
     from fastserve._core.settings import Settings
     from fastserve._core.worker import Worker
     from fastserve._types import ASGI3Application
     from fastserve.lifespan import LifespanOff, LifespanOn
     from fastserve.protocols.framing import Framing
+    from fastserve.tls import Certificates
+    from fastserve.wsgi import WSGIMiddleware
 
 __all__ = [
     "HTTP_PROTOCOLS",
@@ -33,13 +37,18 @@ __all__ = [
     "LOGGING_CONFIG",
     "LOG_LEVELS",
     "LOOP_FACTORIES",
+    "SSL_PROTOCOL_VERSION",
     "STARTUP_FAILURE",
     "WS_PROTOCOLS",
     "Config",
     "ConfigError",
+    "create_ssl_context",
 ]
 
 STARTUP_FAILURE = 3  # the exit code of a server that could not start
+SSL_PROTOCOL_VERSION = 17  # ssl.PROTOCOL_TLS_SERVER
+
+TRUSTED_PROXIES = "127.0.0.1,::1"
 
 FRAMING = "the kind that fastserve.protocols.framing describes"
 AT_ONCE = 0.001  # seconds: what 0 says for a connection that is idle; to the core it would say never
@@ -85,19 +94,32 @@ class Config(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.headers = self.headers or []
+        if self.interface == "wsgi":
+            self.ws = "none"
         self.encoded_headers: list[tuple[bytes, bytes]] = []
         self.http_protocol_class: Callable[[Worker], asyncio.Protocol]
         self.ws_protocol_class: type[Framing] | None = None  # None for the core's own frames, and for no WebSockets
         self.lifespan_class: type[LifespanOn | LifespanOff]
         self.loaded_app: ASGI3Application
         self.ssl: SSLContext | None = None
+        self.certificates: Certificates | None = None
+        self.wsgi: WSGIMiddleware | None = None  # around a WSGI application
         self.loaded = False
+        self.among_others = False  # set where somebody else has started processes like this one
+        self.check_tls()
         if self.app_dir is not None:
             sys.path.insert(0, os.fspath(self.app_dir))
         self.configure_logging()
         if self.env_file is not None:
             self.load_env_file()
+        if self.forwarded_allow_ips is None:
+            self.forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", TRUSTED_PROXIES)
         self.mention_unused_environment()
+
+    @property
+    def multiprocess(self) -> bool:
+        """Whether other processes serve the same application, which a WSGI application is told."""
+        return self.among_others or (self.workers or 1) > 1
 
     def configure_logging(self) -> None:
         """Apply log_config, use_colors, log_level and access_log to the loggers. Raises ConfigError for a file."""
@@ -135,8 +157,6 @@ class Config(Options):
         workers = os.environ.get("WEB_CONCURRENCY", "1")
         if self.workers is None and workers != "1":
             logger.warning("WEB_CONCURRENCY=%s is not used: this version serves from one process.", workers)
-        if self.proxy_headers and "FORWARDED_ALLOW_IPS" in os.environ:
-            logger.warning("FORWARDED_ALLOW_IPS is not used: this version does not read proxy headers.")
 
     @property
     def asgi_version(self) -> str:
@@ -146,6 +166,17 @@ class Config(Options):
     @property
     def is_ssl(self) -> bool:
         return bool(self.ssl_keyfile or self.ssl_certfile or self.ssl_context_factory)
+
+    def check_tls(self) -> None:
+        """Raise OptionError for an option of TLS that has no effect, since nothing says that there is to be TLS."""
+        if self.ssl_certfile or self.ssl_context_factory:
+            return
+        for param in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs"):
+            if getattr(self, param):
+                shown = f" '{getattr(self, param)}'" if param == "ssl_keyfile" else ""
+                raise OptionError(f"{param}{shown} has no effect without ssl_certfile: give both")
+        if self.ssl_version != SSL_PROTOCOL_VERSION:
+            raise OptionError("ssl_version has no effect without ssl_certfile: give both")
 
     @property
     def use_subprocess(self) -> bool:
@@ -166,6 +197,11 @@ class Config(Options):
         self.encoded_headers = headers if named or not self.server_header else [(b"server", b"fastserve"), *headers]
         self.http_protocol_class = import_from_string(HTTP_PROTOCOLS[str(self.http)])
         self.ws_protocol_class = self.load_framing()
+        try:
+            self.certificates = tls.certificates_of(self)
+        except ConfigError as exc:
+            fail("%s", exc)
+        self.ssl = None if self.certificates is None else self.certificates.context
         self.lifespan_class = import_from_string(LIFESPAN[self.lifespan])
         app = self.made_by_factory(self.load_app())
         if not callable(app):
@@ -208,8 +244,8 @@ class Config(Options):
 
     def made_by_factory(self, app: Any) -> Any:
         """Return what the application factory makes, if `app` is one, else `app`."""
-        if not self.factory and not may_be_factory(app):
-            return app
+        if not self.factory and not (takes_no_arguments(app) if self.interface == "wsgi" else may_be_factory(app)):
+            return app  # a WSGI application may say about any call that it is wrong, and not by a TypeError
         try:
             made = app()
         except Exception as exc:
@@ -231,6 +267,10 @@ class Config(Options):
             from fastserve.asgi2 import ASGI2Middleware
 
             app = ASGI2Middleware(app)
+        elif self.interface == "wsgi":
+            from fastserve.wsgi import WSGIMiddleware
+
+            self.wsgi = app = WSGIMiddleware(app, self.wsgi_threads, multiprocess=self.multiprocess)
         if logger.getEffectiveLevel() <= TRACE_LOG_LEVEL:
             from fastserve.message_logger import MessageLoggerMiddleware
 
@@ -266,7 +306,18 @@ class Config(Options):
             ws_ping_interval=self.ws_ping_interval or 0,
             ws_ping_timeout=self.ws_ping_timeout or 0,
             ws_per_message_deflate=self.ws_per_message_deflate,
+            tls=None if self.ssl is None else tls.Extension(),
+            proxies=self.trusted_proxies(),
         )
+
+    def trusted_proxies(self) -> Proxies | None:
+        """Return the core's view of the proxies that are trusted, None where nothing of what proxies say is used."""
+        if not self.proxy_headers:
+            return None
+        from fastserve._core.proxies import Proxies
+        from fastserve.middleware.proxy_headers import TrustedHosts, scheme_of
+
+        return Proxies(TrustedHosts(self.forwarded_allow_ips or ""), scheme_of)
 
     def get_loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
         """Return what makes the event loop, None for asyncio's own choice. Logs an error and exits if it is missing."""

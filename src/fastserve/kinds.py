@@ -55,6 +55,24 @@ class Integer(Kind):
         return number
 
 
+class Number(Integer):
+    """One of some numbers, which have names."""
+
+    def __init__(self, names: dict[int, str]) -> None:
+        super().__init__(min(names), max(names))
+        self.names = names
+
+    def checked(self, value: Any) -> int:
+        try:
+            number = super().checked(value)
+        except (TypeError, ValueError):
+            number = -1
+        if number not in self.names:
+            choices = ", ".join(f"{number} ({name})" for number, name in self.names.items())
+            raise ValueError(f"{value!r} is not one of {choices}")
+        return number
+
+
 class Seconds(Kind):
     """A number of seconds from 0."""
 
@@ -172,6 +190,17 @@ class Headers(Kind):
         except UnicodeEncodeError:
             raise ValueError(f"header {name!r} has a character outside of latin-1") from None
         return name, value
+
+
+class Hosts(Text):
+    """Names or addresses of hosts, from a program also as a list of them."""
+
+    def checked(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return value
+        if not isinstance(value, list | tuple) or not all(isinstance(host, str) for host in value):
+            raise TypeError(f"{value!r} is neither a string nor a list of strings")
+        return list(value)
 
 
 class Callback(Kind):

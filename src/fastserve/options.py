@@ -19,9 +19,11 @@ from fastserve.kinds import (
     Flag,
     Framings,
     Headers,
+    Hosts,
     Integer,
     Kind,
     Level,
+    Number,
     Seconds,
     Switch,
     Text,
@@ -40,13 +42,15 @@ if TYPE_CHECKING:
 LOOPS = ("auto", "asyncio", "uvloop", "zuvloop", "none")
 HTTP = ("auto", "llhttp", "httptools")
 LIFESPAN = ("auto", "on", "off")
-INTERFACES = ("auto", "asgi3", "asgi2")
+INTERFACES = ("auto", "asgi3", "asgi2", "wsgi")
+SSL_VERSIONS = {17: "TLS_SERVER", 2: "TLS", 3: "TLSv1", 4: "TLSv1_1", 5: "TLSv1_2"}  # ssl.PROTOCOL_*
+SSL_CERT_REQS = {0: "NONE", 1: "OPTIONAL", 2: "REQUIRED"}  # ssl.CERT_*
 
 WS = ("auto", "none", "websockets", "websockets-sansio", "wsproto")
 
-APP, BINDING, PROTOCOL, WEBSOCKET = "Application", "Binding", "HTTP", "WebSocket"
-LIMITS, TIMEOUTS, LOGGING = "Limits", "Timeouts", "Logging"
-GROUPS = (APP, BINDING, PROTOCOL, WEBSOCKET, LIMITS, TIMEOUTS, LOGGING)
+APP, BINDING, TLS, PROTOCOL, WEBSOCKET = "Application", "Binding", "TLS", "HTTP", "WebSocket"
+PROXIES, LIMITS, TIMEOUTS, LOGGING = "Proxies", "Limits", "Timeouts", "Logging"
+GROUPS = (APP, BINDING, TLS, PROTOCOL, WEBSOCKET, PROXIES, LIMITS, TIMEOUTS, LOGGING)
 
 
 class OptionError(ValueError):
@@ -154,19 +158,22 @@ class Options:
     use_colors: bool | None = option(None, LOGGING, Switch(),
         "Enable/Disable colors in log lines.  [default: on a terminal]")
     interface: str = option("auto", APP, Choice(INTERFACES),
-        "Application interface.")
+        "Application interface. auto tells asgi3 and asgi2 apart; wsgi has to be named, and is without WebSocket.")
     reload: bool = later(False, "reload")
     reload_dirs: list[str] | str | None = later(None, "reload", [], ())
     reload_delay: float = later(0.25, "reload")
     reload_includes: list[str] | str | None = later(None, "reload", [], ())
     reload_excludes: list[str] | str | None = later(None, "reload", [], ())
     workers: int | None = later(None, "worker process", 1)
-    proxy_headers: bool = later(True, "proxy header", False)
+    proxy_headers: bool = option(True, PROXIES, Switch(),
+        "Enable/Disable X-Forwarded-Proto and X-Forwarded-For, from trusted proxies, as the scheme and the client.")
     server_header: bool = option(True, PROTOCOL, Switch(),
         "Enable/Disable default Server header.")
     date_header: bool = option(True, PROTOCOL, Switch(),
         "Enable/Disable default Date header.")
-    forwarded_allow_ips: list[str] | str | None = later(None, "proxy header")
+    forwarded_allow_ips: list[str] | str | None = option(None, PROXIES, Hosts(),
+        "Proxies to trust, separated by commas: IP addresses, networks, other names as they come, or '*' for any."
+        "  [default: $FORWARDED_ALLOW_IPS, else 127.0.0.1,::1]")
     root_path: str = option("", APP, Text(),
         "ASGI 'root_path' for an application mounted below a given URL path.")
     limit_concurrency: int | None = option(None, LIMITS, Integer(1),
@@ -185,14 +192,21 @@ class Options:
         " that do not say how long they are, such as server-sent events, end after 3 seconds.  [default: none]")
     timeout_worker_healthcheck: int = later(5, "worker process")
     callback_notify: Callable[[], Awaitable[None]] | None = api(None, Callback())
-    ssl_keyfile: str | os.PathLike[str] | None = later(None, "TLS")
-    ssl_certfile: str | os.PathLike[str] | None = later(None, "TLS")
-    ssl_keyfile_password: str | None = later(None, "TLS")
-    ssl_version: int = later(17, "TLS")  # ssl.PROTOCOL_TLS_SERVER
-    ssl_cert_reqs: int = later(0, "TLS")  # ssl.CERT_NONE
-    ssl_ca_certs: str | os.PathLike[str] | None = later(None, "TLS")
-    ssl_ciphers: str | None = later(None, "TLS")
-    ssl_context_factory: Callable[..., ssl.SSLContext] | None = later(None, "TLS")
+    ssl_keyfile: str | os.PathLike[str] | None = option(None, TLS, Text(),
+        "File of the certificate's private key in PEM form.  [default: it is in the certificate's file]")
+    ssl_certfile: str | os.PathLike[str] | None = option(None, TLS, Text(),
+        "File of the server's certificate in PEM form, with those that lead to its root behind it.")
+    ssl_keyfile_password: str | None = option(None, TLS, Text(),
+        "Password of the private key.")
+    ssl_version: int = option(17, TLS, Number(SSL_VERSIONS),
+        "TLS protocol, as a number of the ssl module's PROTOCOL_*.")
+    ssl_cert_reqs: int = option(0, TLS, Number(SSL_CERT_REQS),
+        "Client certificates: 0 are not asked for, 1 are verified if sent, 2 are required.")
+    ssl_ca_certs: str | os.PathLike[str] | None = option(None, TLS, Text(),
+        "File of the authorities, in PEM form, that client certificates are verified with.")
+    ssl_ciphers: str | None = option(None, TLS, Text(),
+        "Ciphers for TLS 1.2 and older, in OpenSSL's form.  [default: OpenSSL's]")
+    ssl_context_factory: Callable[..., ssl.SSLContext] | None = api(None, Callback())
     headers: list[tuple[str, str]] | None = option(None, PROTOCOL, Headers(),
         "Default response header as Name:Value; can be given many times.", flag="header")
     factory: bool = option(False, APP, Flag(),
@@ -214,6 +228,8 @@ class Options:
         "Without a byte of the request body that the application waits for; then the connection closes. 0 is no limit.")
     timeout_write: float = option(60, TIMEOUTS, Seconds(),
         "Without the client taking any of the response; then the connection closes. 0 is no limit.")
+    wsgi_threads: int = option(10, APP, Integer(1),
+        "Threads for a WSGI application, which are the requests that it can work on at a time.")
     app_dir: str | os.PathLike[str] | None = option(None, APP, Text(),
         "Look for APP in this directory.  [default: the current one]", command_default="")
     # fmt: on

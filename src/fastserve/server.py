@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastserve import loops, signals, stacks
 from fastserve.access import access_log
-from fastserve.config import STARTUP_FAILURE, Config
+from fastserve.config import STARTUP_FAILURE, Config, ConfigError
 from fastserve.lifespan import LifespanOff, LifespanOn
 from fastserve.listeners import Listeners
 from fastserve.logs import style
@@ -136,17 +136,29 @@ class Server:
             self.config.load()
         self.lifespan = self.config.lifespan_class(self.config)
         self._log_process("Started server process [%d]")
-        try:
-            await self.startup(sockets=sockets)
-            if self.started and not self.should_exit:
-                await self.main_loop()
-        except asyncio.CancelledError:
-            self._cancelled = True
-            raise
-        finally:
-            if self.started:
-                await self.shutdown(sockets=sockets)
-                self._log_process("Finished server process [%d]")
+        with self._hangup_reloads():
+            try:
+                await self.startup(sockets=sockets)
+                if self.started and not self.should_exit:
+                    await self.main_loop()
+            except asyncio.CancelledError:
+                self._cancelled = True
+                raise
+            finally:
+                if self.started:
+                    await self.shutdown(sockets=sockets)
+                    self._log_process("Finished server process [%d]")
+
+    @contextlib.contextmanager
+    def _hangup_reloads(self) -> Iterator[None]:
+        """Reload certificates on SIGHUP; without TLS it ends the process as ever."""
+        loop = asyncio.get_running_loop()
+
+        def reload(sig: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self.reload_certificates)
+
+        with signals.hangup_handled(reload) if self.config.certificates is not None else contextlib.nullcontext():
+            yield
 
     def _log_process(self, message: str) -> None:
         coloured = message.replace("%d", style("%d", fg="cyan"))
@@ -175,6 +187,17 @@ class Server:
         if sockets is None:
             self._log_started_message(bound)
         self.started = True
+
+    def reload_certificates(self) -> None:
+        """Read the TLS certificate and key again for new connections; open ones go on, and all do after a failure."""
+        if self.config.certificates is None:
+            return
+        try:
+            self.config.certificates.reload()
+        except ConfigError as exc:
+            logger.error("The certificate in use stays: %s", exc)
+        else:
+            logger.info("Certificate reloaded.")
 
     async def _bind(self) -> list[socket.socket]:
         bound = await bind_in_loop(self.config, asyncio.get_running_loop())
@@ -308,6 +331,8 @@ class Server:
             task.cancel(reason)
 
     def _close_worker(self) -> None:
+        if self.config.wsgi is not None:
+            self.config.wsgi.close()
         if self.server_state.worker is not None:
             self.server_state.worker.close()
 

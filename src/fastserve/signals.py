@@ -55,6 +55,25 @@ def restore(number: signal.Signals, handler: Any, before: Any) -> None:
     signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
+@contextlib.contextmanager
+def hangup_handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have `handler` called for SIGHUP while the block runs, unless the program has a handler of its own.
+
+    Does nothing outside of the main thread, which alone may handle signals, and where there is no such signal.
+    """
+    number = getattr(signal, "SIGHUP", None)
+    main = threading.current_thread() is threading.main_thread()
+    if number is None or not main or signal.getsignal(number) not in (signal.SIG_DFL, signal.SIG_IGN):
+        yield
+        return
+    previous = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        if signal.getsignal(number) == handler:
+            signal.signal(number, previous)
+
+
 def flush_standard_streams() -> None:
     """Write out what print() has buffered: a process that dies by a signal does not."""
     for stream in (sys.stdout, sys.stderr):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from fastserve.logs import style
+from fastserve.tls import listen_arguments
 
 if TYPE_CHECKING:
     import asyncio
@@ -183,12 +184,12 @@ async def listen(
 
     `backlog` is that of the configuration unless it is given.
     """
-    backlog = config.backlog if backlog is None else backlog
-    if sock.family == getattr(socket, "AF_UNIX", None):
-        # The file of an inherited socket is its owner's to remove, and ours is removed by Server.
-        keep: Any = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        return await loop.create_unix_server(factory, sock=sock, ssl=config.ssl, backlog=backlog, **keep)
-    return await loop.create_server(factory, sock=sock, ssl=config.ssl, backlog=backlog)
+    arguments: Any = {"backlog": config.backlog if backlog is None else backlog, **listen_arguments(config, loop)}
+    if sock.family != getattr(socket, "AF_UNIX", None):
+        return await loop.create_server(factory, sock=sock, **arguments)
+    # The file of an inherited socket is its owner's to remove, and ours is removed by Server.
+    keep: Any = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+    return await loop.create_unix_server(factory, sock=sock, **arguments, **keep)
 
 
 def log_running(config: Config, sock: socket.socket) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 import threading
 from typing import Any
 
 import pytest
+import support
 from protocol.apps import Gate, Receive, Recorder, Scope, Send, body, echo, read, respond, start, static
 from protocol.conftest import Connect, MakeNet
 from protocol.wire import GOOD
@@ -282,3 +284,26 @@ class TestSection96TearDown:
         running.connect().sendall(request_)
         running.server.should_exit = True
         assert idle.recv(1) == b""
+
+
+class TestSection96SlowReader:
+    def test_the_last_answer_is_not_cut_off(self, serve: Any) -> None:
+        """A client that still reads long after the server has begun to close gets more than the kernel holds."""
+        size = 16 << 20
+        advanced = threading.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
+            await send({"type": "http.response.body", "body": bytes(size)})
+            clock = server.server.server_state.worker.clock
+            loop = asyncio.get_running_loop()
+            loop.call_soon(clock.advance, 3)
+            loop.call_soon(advanced.set)
+
+        server = serve(app, access_log=False)
+        sock = server.connect()
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        received = sock.recv(1)
+        assert advanced.wait(5)
+        received += support.read_all(sock)
+        assert len(received.partition(b"\r\n\r\n")[2]) == size

@@ -7,6 +7,7 @@ import contextvars
 import json
 import os
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,24 @@ def plain(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     return app(scope, receive, send)
 
 
+def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """A WSGI application."""
+    start_response("200 OK", [("Content-Type", "application/json")])
+    thread = threading.current_thread().name
+    seen = {"script": environ["SCRIPT_NAME"], "path": environ["PATH_INFO"], "thread": thread}
+    return [json.dumps(seen).encode()]
+
+
+pair = threading.Barrier(2, timeout=10)
+
+
+def wsgi_pairs(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """A WSGI application that answers requests two at a time."""
+    pair.wait()
+    start_response("200 OK", [])
+    return [b"2 at a time"]
+
+
 def make() -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     return app
 
@@ -188,3 +207,9 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 not_callable = 5
+
+
+async def secure(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with who asks, and what is known of the TLS connection."""
+    seen = {name: scope.get(name) for name in ("client", "scheme", "extensions")}
+    await answer(send, json.dumps(seen).encode())

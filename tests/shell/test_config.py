@@ -103,6 +103,36 @@ def test_interface(app: Any, interface: str) -> None:
         assert made.loaded_app is app
 
 
+def test_wsgi_has_to_be_told() -> None:
+    """A WSGI application looks like many a callable: with auto it is never taken for one."""
+
+    def app(environ: Any, start_response: Any) -> Any:
+        raise AssertionError("called")
+
+    assert loaded(app).interface == "asgi2"
+    made = loaded(app, interface="wsgi", wsgi_threads=3, ws="auto")
+    assert (made.interface, made.asgi_version, made.ws) == ("wsgi", "3.0", "none")
+    assert made.wsgi is not None
+    assert made.wsgi is made.loaded_app
+    assert (made.wsgi.app, made.wsgi.threads.most) == (app, 3)
+
+
+def test_a_wsgi_application_is_not_called_to_see_whether_it_is_a_factory() -> None:
+    def app(*args: Any) -> Any:
+        raise RuntimeError("two arguments are needed")
+
+    def make(name: str = "x") -> Any:
+        return app
+
+    for options in ({}, {"factory": True}):
+        wsgi = loaded(make, interface="wsgi", **options).wsgi
+        assert wsgi is not None
+        assert wsgi.app is app
+    wsgi = loaded(app, interface="wsgi").wsgi
+    assert wsgi is not None
+    assert wsgi.app is app
+
+
 @pytest.mark.parametrize("interface", ["asgi2", "asgi3"])
 def test_interface_that_is_told(interface: str) -> None:
     made = loaded(wrapper, interface=interface)
@@ -257,14 +287,19 @@ def test_variables_that_are_not_used_are_named(log: Log, monkeypatch: pytest.Mon
     config()
     assert log() == []
     monkeypatch.setenv("WEB_CONCURRENCY", "4")
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
-    config(workers=1, proxy_headers=False)
+    config(workers=1)
     assert log() == []
     config()
-    assert log() == [
-        "WARNING WEB_CONCURRENCY=4 is not used: this version serves from one process.",
-        "WARNING FORWARDED_ALLOW_IPS is not used: this version does not read proxy headers.",
-    ]
+    assert log() == ["WARNING WEB_CONCURRENCY=4 is not used: this version serves from one process."]
+
+
+def test_forwarded_allow_ips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The option goes before the environment, and that before the default."""
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    assert config().forwarded_allow_ips == "127.0.0.1,::1"
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.0/8")
+    assert config().forwarded_allow_ips == "10.0.0.0/8"
+    assert config(forwarded_allow_ips="").forwarded_allow_ips == ""
 
 
 def test_configuration_is_hashable_and_its_own() -> None:

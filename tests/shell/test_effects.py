@@ -316,6 +316,21 @@ def test_timeout_write(start: Start) -> None:
         server.wait_line(r"^application: ClientDisconnected$")
 
 
+def test_interface_wsgi(start: Start) -> None:
+    server = start("wsgi", "--interface", "wsgi", "--root-path", "/api")
+    assert seen_by(server, "/x") == {"script": "/api", "path": "/x", "thread": "wsgi-1"}
+    server.wait_line(r"Application startup complete\.")
+    assert server.stop() == -signal.SIGTERM
+
+
+def test_wsgi_threads(start: Start) -> None:
+    server = start("wsgi_pairs", "--interface", "wsgi", "--wsgi-threads", "2")
+    with server.connect() as one, server.connect() as two:
+        for client in (one, two):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        assert [body_of(support.read_all(client)) for client in (one, two)] == [b"2 at a time", b"2 at a time"]
+
+
 def test_app_dir(start: Start, command: support.StartCommand, tmp_path: Path) -> None:
     (tmp_path / "here.py").write_text("from shell_apps import app\n")
     here = str(Path(__file__).parent)
@@ -323,6 +338,25 @@ def test_app_dir(start: Start, command: support.StartCommand, tmp_path: Path) ->
     server = command("here:app", "--port", "0", cwd=tmp_path, env={"PYTHONPATH": os.pathsep.join([*sys.path, here])})
     assert seen_by(server)["sys_path"] == ""
     assert command("here:app", "--port", "0").wait() == 3
+
+
+def test_proxy_headers(start: Start) -> None:
+    headers = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n"
+    server = start("secure", "--lifespan", "off")
+    seen = json.loads(body_of(server.get("/", headers)))
+    assert (seen["client"], seen["scheme"]) == (["1.2.3.4", 0], "https")
+    server.wait_line(r'1\.2\.3\.4:0 - "GET / HTTP/1\.1" 200 OK$')
+    seen = json.loads(body_of(start("secure", "--lifespan", "off", "--no-proxy-headers").get("/", headers)))
+    assert (seen["client"][0], seen["scheme"]) == ("127.0.0.1", "http")
+
+
+def test_forwarded_allow_ips(start: Start) -> None:
+    headers = "X-Forwarded-For: 1.2.3.4, 10.1.1.1\r\n"
+    for trusted, client in [("10.0.0.0/8,127.0.0.1", "1.2.3.4"), ("127.0.0.1", "10.1.1.1"), ("::1", "127.0.0.1")]:
+        server = start("secure", "--lifespan", "off", env={"FORWARDED_ALLOW_IPS": trusted})
+        assert json.loads(body_of(server.get("/", headers)))["client"][0] == client
+    server = start("secure", "--lifespan", "off", "--forwarded-allow-ips", "*", env={"FORWARDED_ALLOW_IPS": "::1"})
+    assert json.loads(body_of(server.get("/", headers)))["client"][0] == "1.2.3.4"
 
 
 def test_every_option_has_a_test() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,9 +49,19 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "log_level": [("debug", "debug"), ("WARNING", "warning"), ("trace", "trace"), (15, 15), (None, None)],
     "access_log": [(False, False), ("no", False), (1, True)],
     "use_colors": [(True, True), (False, False), (None, None)],
-    "interface": [("asgi2", "asgi2"), ("asgi3", "asgi3")],
+    "interface": [("asgi2", "asgi2"), ("asgi3", "asgi3"), ("wsgi", "wsgi")],
     "server_header": [(False, False)],
     "date_header": [(False, False)],
+    "proxy_headers": [(False, False)],
+    "forwarded_allow_ips": [("*", "*"), (["10.0.0.1", "::1"], ["10.0.0.1", "::1"]), ("", "")],
+    "ssl_certfile": [("x", "x"), (Path("x"), "x"), (None, None)],
+    "ssl_keyfile": [("x", "x"), (None, None)],
+    "ssl_keyfile_password": [("x", "x"), (None, None)],
+    "ssl_version": [(17, 17), ("17", 17), (ssl.PROTOCOL_TLS_SERVER, 17), (5, 5)],
+    "ssl_cert_reqs": [(0, 0), ("2", 2), (ssl.CERT_OPTIONAL, 1)],
+    "ssl_ca_certs": [("x", "x"), (None, None)],
+    "ssl_ciphers": [("x", "x"), (None, None)],
+    "ssl_context_factory": [(len, len), (None, None)],
     "root_path": [("/api", "/api")],
     "limit_concurrency": [(1, 1), (None, None)],
     "limit_max_requests": [(1, 1), (None, None)],
@@ -69,6 +81,7 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "timeout_request_head": [(0, 0), (2.5, 2.5)],
     "timeout_request_body": [(0, 0), (2.5, 2.5)],
     "timeout_write": [(0, 0), (2.5, 2.5)],
+    "wsgi_threads": [(1, 1), ("20", 20)],
     "app_dir": [(None, None)],
 }
 
@@ -89,9 +102,19 @@ REFUSED: dict[str, list[Any]] = {
     "log_level": ["loud", True],
     "access_log": ["perhaps", 2, None],
     "use_colors": ["perhaps"],
-    "interface": ["wsgi", None],
+    "interface": ["wsgi2", None],
     "server_header": ["x"],
     "date_header": ["x"],
+    "proxy_headers": ["x"],
+    "forwarded_allow_ips": [5, [5]],
+    "ssl_certfile": [5],
+    "ssl_keyfile": [5],
+    "ssl_keyfile_password": [5],
+    "ssl_version": [16, "x", None],
+    "ssl_cert_reqs": [3, -1, True, None],
+    "ssl_ca_certs": [5],
+    "ssl_ciphers": [5],
+    "ssl_context_factory": [5],
     "root_path": [None, 5],
     "limit_concurrency": [0, -1, "x"],
     "limit_max_requests": [0, "x"],
@@ -111,6 +134,7 @@ REFUSED: dict[str, list[Any]] = {
     "timeout_request_head": [-1],
     "timeout_request_body": [-1],
     "timeout_write": [-1],
+    "wsgi_threads": [0, None, "x"],
     "app_dir": [5],
     "env_file": [],
     "log_config": [],
@@ -125,16 +149,7 @@ MISSING = {
     "reload_includes": "x",
     "reload_excludes": ["x"],
     "workers": 2,
-    "forwarded_allow_ips": "*",
     "timeout_worker_healthcheck": 9,
-    "ssl_keyfile": "x",
-    "ssl_certfile": "x",
-    "ssl_keyfile_password": "x",
-    "ssl_version": 16,
-    "ssl_cert_reqs": 2,
-    "ssl_ca_certs": "x",
-    "ssl_ciphers": "x",
-    "ssl_context_factory": len,
     "h11_max_incomplete_event_size": 1,
 }
 
@@ -173,13 +188,25 @@ def test_row(option: Option) -> None:
 def test_every_parameter_is_tested() -> None:
     assert ACCEPTED.keys() == REFUSED.keys() == TABLE.keys()
     later = {name for name in Options.__dataclass_fields__ if name not in TABLE} - {"app"}
-    assert later == MISSING.keys() | {"proxy_headers"}
+    assert later == MISSING.keys()
 
 
 @pytest.mark.parametrize(("param", "case"), values(ACCEPTED))
 def test_accepted(param: str, case: tuple[Any, Any]) -> None:
     given, seen = case
-    assert getattr(config(**{param: given}), param) == seen
+    certificate = {"ssl_certfile": "x"} if param.startswith("ssl_") else {}
+    assert getattr(config(**{**certificate, param: given}), param) == seen
+
+
+@pytest.mark.parametrize(
+    "param", ["ssl_keyfile", "ssl_keyfile_password", "ssl_version", "ssl_cert_reqs", "ssl_ca_certs", "ssl_ciphers"]
+)
+def test_tls_without_a_certificate(param: str) -> None:
+    """What would have no effect is refused in a line that names what is missing."""
+    value = {"ssl_version": 5, "ssl_cert_reqs": 1}.get(param, "x")
+    with pytest.raises(OptionError, match=rf"^{param} ?('x')? has no effect without ssl_certfile: give both$"):
+        config(**{param: value})
+    config(ssl_context_factory=len, **{param: value})
 
 
 @pytest.mark.parametrize(("param", "value"), values(REFUSED))
@@ -207,7 +234,7 @@ def test_missing_feature(param: str) -> None:
     assert getattr(config(**{param: default}), param) == default
 
 
-@pytest.mark.parametrize(("param", "value"), [("workers", 1), ("reload_dirs", []), ("proxy_headers", False)])
+@pytest.mark.parametrize(("param", "value"), [("workers", 1), ("reload_dirs", [])])
 def test_missing_feature_declined(param: str, value: Any) -> None:
     """What says that the missing feature is not wanted is accepted."""
     assert getattr(config(**{param: value}), param) == value

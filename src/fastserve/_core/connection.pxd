@@ -1,5 +1,6 @@
 """The object whose callbacks the event loop calls."""
 from .handler cimport Carrier, Handler
+from .tlswriter cimport TlsWriter
 from .turn cimport Turn
 from .worker cimport Worker
 from .writer cimport Writer
@@ -11,6 +12,8 @@ cdef class Connection(Carrier):
     cdef Turn turn  # the worker's
     cdef object transport  # None before the connection is made and after it is lost
     cdef Writer writer
+    cdef TlsWriter tls  # the writer, on a TLS connection
     cdef Handler handler  # the protocol that is spoken now; assigned only in connection.pyx
 
+    cdef int cut(self) except -1
     cdef int failed(self, exception) except -1

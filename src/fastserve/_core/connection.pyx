@@ -6,6 +6,7 @@ from .counters cimport live_counts
 from .handler cimport Carrier, Handler
 from .http1 cimport make_http1
 from .posix cimport FASTSERVE_DIRECT_WRITES
+from .tlswriter cimport TlsWriter
 from .turn cimport Turn
 from .worker cimport Worker
 from .writer cimport Writer
@@ -26,7 +27,10 @@ cdef class Connection(Carrier):
 
     def connection_made(self, transport):
         self.transport = transport
-        self.writer = Writer(transport, descriptor(transport), self.turn, self.worker.clock)
+        if transport.get_extra_info("sslcontext") is None:
+            self.writer = Writer(transport, descriptor(transport), self.turn, self.worker.clock)
+        else:
+            self.writer = self.tls = TlsWriter(transport, descriptor(transport), self.turn, self.worker.clock)
         self.handler = make_http1(self.worker, transport, self.writer, self)
         self.worker.connections.add(self)
 
@@ -42,11 +46,14 @@ cdef class Connection(Carrier):
     def eof_received(self):
         self.turn.enter()
         try:
-            return self.handler.eof()
+            # TLS transports close whatever they are told, and complain if they are told otherwise.
+            return self.handler.eof() and self.tls is None
         except BaseException as exception:
             self.failed(exception)
         finally:
             self.turn.leave()
+            if self.tls is not None:
+                self.cut()
 
     def connection_lost(self, exception):
         self.worker.connections.discard(self)
@@ -86,6 +93,15 @@ cdef class Connection(Carrier):
         self.handler = handler
         return handler.feed(rest) if rest else 0
 
+    cdef int cut(self) except -1:
+        """The transport is about to close the other side as well: answer now what has been asked, if ever."""
+        try:
+            self.turn.end_of_turn()
+            self.tls.cut()
+        except BaseException as exception:
+            self.failed(exception)
+        return 0
+
     cdef int failed(self, exception) except -1:
         """An error of ours: this connection cannot go on, all others can."""
         self.worker.report("Exception in connection", exception)
@@ -94,8 +110,8 @@ cdef class Connection(Carrier):
 
 
 cdef int descriptor(transport) except -2:
-    """The socket that may be written to directly, or -1 where bytes have to go through the transport."""
-    if not FASTSERVE_DIRECT_WRITES or transport.get_extra_info("sslcontext") is not None:
+    """The socket behind a transport, or -1 where there is none that could be used."""
+    if not FASTSERVE_DIRECT_WRITES:
         return -1
     sock = transport.get_extra_info("socket")
     return -1 if sock is None else sock.fileno()

@@ -91,6 +91,14 @@ cdef class Cycle(Owner):
         awaitable.message = message
         return awaitable
 
+    def arrived(self):
+        """Return (body, whether there may be more), as far as it has come; the client is not asked for any."""
+        cdef dict message
+        if self.pieces is None and (not self.body_ended or self.body_taken):
+            return b"", not self.body_ended
+        message = self.body_message()
+        return message["body"], message["more_body"]
+
     cdef dict next_message(self):
         if self.stage == COMPLETE:
             return {"type": "http.disconnect"}

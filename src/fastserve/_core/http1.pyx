@@ -120,7 +120,7 @@ cdef class Http1(Handler):
         cdef int status = 0
         stop(self)
         if self.peers is None:
-            self.peers = peers_of(self.transport)
+            self.peers = peers_of(self.transport, worker.settings)
             self.address = address_text(self.peers.client)
         self.reading = BODY if request.has_body() else DONE
         self.writing = INIT
@@ -303,8 +303,10 @@ cdef class Http1(Handler):
         return 0
 
     cdef void expired(self, int kind) noexcept:
-        if kind == LINGER:
+        if kind == LINGER and self.writer.finished():
             self.writer.abort()
+        elif kind == LINGER:
+            self.worker.clock.start(self, LINGER)
         elif kind == REQUEST_HEAD and self.reading == HEAD:
             self.answer(408, b"")
         else:

@@ -4,6 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 cdef tuple NAMES = (
     b"host", b"content-length", b"transfer-encoding", b"expect", b"connection", b"upgrade", b"te",
     b"sec-websocket-extensions", b"sec-websocket-key", b"sec-websocket-protocol", b"sec-websocket-version",
+    b"x-forwarded-for", b"x-forwarded-proto",
     b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"access-control-request-headers",
     b"access-control-request-method", b"authorization", b"cache-control", b"cdn-loop", b"content-encoding",
     b"content-disposition", b"content-language", b"content-type", b"cookie", b"date", b"dnt", b"early-data",
@@ -11,10 +12,10 @@ cdef tuple NAMES = (
     b"keep-alive", b"last-event-id", b"max-forwards", b"origin", b"pragma", b"prefer", b"priority",
     b"proxy-connection", b"purpose", b"range", b"referer", b"save-data", b"sec-ch-ua", b"sec-ch-ua-arch",
     b"sec-ch-ua-mobile", b"sec-ch-ua-model", b"sec-ch-ua-platform", b"sec-ch-ua-platform-version", b"sec-fetch-dest",
-    b"sec-fetch-mode", b"sec-fetch-site", b"sec-fetch-user", b"sec-gpc", b"sec-purpose", b"traceparent", b"tracestate", b"trailer",
-    b"true-client-ip", b"upgrade-insecure-requests", b"user-agent", b"via", b"x-amzn-trace-id",
-    b"x-api-key", b"x-correlation-id", b"x-csrf-token", b"x-csrftoken", b"x-forwarded-for", b"x-forwarded-host",
-    b"x-forwarded-port", b"x-forwarded-prefix", b"x-forwarded-proto", b"x-forwarded-server", b"x-http-method-override",
+    b"sec-fetch-mode", b"sec-fetch-site", b"sec-fetch-user", b"sec-gpc", b"sec-purpose", b"traceparent", b"tracestate",
+    b"trailer", b"true-client-ip", b"upgrade-insecure-requests", b"user-agent", b"via", b"x-amzn-trace-id",
+    b"x-api-key", b"x-correlation-id", b"x-csrf-token", b"x-csrftoken", b"x-forwarded-host",
+    b"x-forwarded-port", b"x-forwarded-prefix", b"x-forwarded-server", b"x-http-method-override",
     b"x-real-ip", b"x-request-id", b"x-requested-with", b"cf-connecting-ip", b"cf-ipcountry", b"cf-ray", b"cf-visitor",
 )
 

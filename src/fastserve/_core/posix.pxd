@@ -19,17 +19,22 @@ cdef extern from *:
         return -1;
     }
     static CYTHON_INLINE int fastserve_end_writing(int fd) { (void)fd; return -1; }
+    static CYTHON_INLINE int fastserve_unacknowledged(int fd) { (void)fd; return -1; }
+    static CYTHON_INLINE int fastserve_hung_up(int fd) { (void)fd; return 0; }
     static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits, long *preemptions) {
         (void)cpu; (void)waits; (void)preemptions;
         return 0;
     }
     #else
     #include <errno.h>
+    #include <poll.h>
     #include <string.h>
+    #include <sys/ioctl.h>
     #include <sys/resource.h>
     #include <sys/socket.h>
     #include <sys/uio.h>
     #ifdef __linux__
+    #include <linux/sockios.h>
     #ifndef RUSAGE_THREAD
     #define RUSAGE_THREAD 1
     #endif
@@ -66,6 +71,22 @@ cdef extern from *:
         return fastserve_result(sendmsg(fd, &message, MSG_NOSIGNAL));
     }
     static CYTHON_INLINE int fastserve_end_writing(int fd) { return shutdown(fd, SHUT_WR); }
+    static CYTHON_INLINE int fastserve_hung_up(int fd) {
+        struct pollfd polled = {fd, 0, 0};
+        return poll(&polled, 1, 0) > 0 && (polled.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+    }
+    static CYTHON_INLINE int fastserve_unacknowledged(int fd) {
+        int count = 0;
+    #if defined(SIOCOUTQ)
+        return ioctl(fd, SIOCOUTQ, &count) < 0 ? -1 : count;
+    #elif defined(SO_NWRITE)
+        socklen_t size = sizeof(count);
+        return getsockopt(fd, SOL_SOCKET, SO_NWRITE, &count, &size) < 0 ? -1 : count;
+    #else
+        (void)fd; (void)count;
+        return -1;
+    #endif
+    }
     static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits, long *preemptions) {
     #ifdef RUSAGE_THREAD
         struct rusage usage;
@@ -117,5 +138,7 @@ cdef extern from *:
     # Bytes sent, or one of these, or any other negative number where the connection or the file is broken.
     long long fastserve_sendfile(int fd, int file, long long offset, long long size) nogil
     int fastserve_end_writing(int fd) nogil  # shutdown(2) of the writing side; -1 after an error
+    bint fastserve_hung_up(int fd) nogil  # the connection is reset, or closed on both sides
+    int fastserve_unacknowledged(int fd) nogil  # bytes in the kernel that the peer has not got; -1 where that is not known
     # What this thread has used and how often it waited or had to yield the processor; 0 where that is not known.
     int fastserve_thread_usage(double* cpu, long* waits, long* preemptions) nogil

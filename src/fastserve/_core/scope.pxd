@@ -1,4 +1,5 @@
 """The ASGI scope of a request."""
+from .proxies cimport Proxies
 from .request cimport Request
 from .settings cimport Settings
 
@@ -10,8 +11,11 @@ cdef class Peers:
     cdef readonly str scheme  # "http" or "https"
     cdef dict template  # of a scope
     cdef dict extensions  # that every request over HTTP/1.1 has
+    cdef dict tls  # the extension of that name; None on plain connections
+    cdef Proxies proxies  # None unless the client is one that is trusted
 
 
-cdef Peers peers_of(transport)
+cdef Peers peers_of(transport, Settings settings)
+cdef int complete(dict scope, Request head, Peers peers) except -1
 cdef dict http_scope(Request head, Peers peers, Settings settings, dict state)
 cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict state, list subprotocols)

@@ -7,6 +7,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 
 from .names cimport LOWER, UNKNOWN, known
 from .parser cimport HEAD, Parser, method_name
+from .proxies cimport Proxies
 from .request cimport Field, Request
 
 
@@ -40,11 +41,24 @@ cdef class Peers:
             "extensions": None,
         }
 
+    @classmethod
+    def of(cls, client, server, scheme, Settings settings not None):
+        """Return the peers of a connection, one of which may be a proxy that the settings trust."""
+        cdef Peers peers = cls(client, server, scheme)
+        if settings.proxies is not None and (<Proxies?>settings.proxies).trust(client):
+            peers.proxies = settings.proxies
+        return peers
 
-cdef Peers peers_of(transport):
+
+cdef Peers peers_of(transport, Settings settings):
+    cdef Peers peers
     info = transport.get_extra_info
     scheme = "https" if info("sslcontext") is not None else "http"
-    return Peers(address_of(info("peername"), False), address_of(info("sockname"), True), scheme)
+    peers = Peers.of(address_of(info("peername"), False), address_of(info("sockname"), True), scheme, settings)
+    connection = info("ssl_object")
+    if connection is not None and settings.tls is not None:
+        peers.tls = settings.tls(connection)
+    return peers
 
 
 cdef object address_of(name, bint own):
@@ -123,7 +137,7 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
         extensions["http.response.trailers"] = {}
     scope["extensions"] = extensions
     scope["method"] = method_name(head.method)
-    return fill(scope, head, settings, state)
+    return fill(scope, head, peers, settings, state)
 
 
 cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict state, list subprotocols):
@@ -144,11 +158,11 @@ cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict sta
         "state": None,
         "extensions": {"websocket.http.response": {}},
     }
-    return fill(scope, head, settings, state)
+    return fill(scope, head, peers, settings, state)
 
 
-cdef dict fill(dict scope, Request head, Settings settings, dict state):
-    """Put in what every kind of scope takes from the head."""
+cdef dict fill(dict scope, Request head, Peers peers, Settings settings, dict state):
+    """Put in what every kind of scope has; its extensions are there already."""
     cdef str path
     cdef bytes raw_path
     if head.path.size == 0:  # an absolute-form target without a path (RFC 9110 section 4.2.3)
@@ -171,7 +185,17 @@ cdef dict fill(dict scope, Request head, Settings settings, dict state):
         scope["root_path"] = settings.root_path
     scope["headers"] = header_list(head)
     scope["state"] = state.copy()
+    complete(scope, head, peers)
     return scope
+
+
+cdef int complete(dict scope, Request head, Peers peers) except -1:
+    """Put into a scope with extensions what few connections have: TLS, and a proxy in front."""
+    if peers.tls is not None:
+        scope["extensions"]["tls"] = peers.tls.copy()  # an application may change what is in its scope
+    if peers.proxies is not None:
+        peers.proxies.forward(scope, head)
+    return 0
 
 
 def scope_of(Settings settings, bytes request, Peers peers, dict state):

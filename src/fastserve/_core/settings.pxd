@@ -10,6 +10,8 @@ cdef class Settings:
     cdef readonly bint reset_contextvars  # run each exchange in an empty context
     cdef readonly bint websocket  # an upgrade to it is taken, else it is a plain request
     cdef readonly bint ws_per_message_deflate
+    cdef readonly object tls  # makes the extension `tls` of a connection from its SSLObject; None for no extension
+    cdef readonly object proxies  # Proxies, or None where no proxy is trusted
     # Seconds, 0 for none.
     cdef readonly double timeout_keep_alive
     cdef readonly double timeout_request_head

@@ -1,4 +1,8 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from ssl import SSLObject
+from typing import Any
+
+from .proxies import Proxies
 
 class Settings:
     default_headers: tuple[tuple[bytes, bytes], ...]
@@ -7,6 +11,8 @@ class Settings:
     root_path: str
     raw_root_path: bytes
     reset_contextvars: bool
+    tls: Callable[[SSLObject], dict[str, Any]] | None
+    proxies: Proxies | None
     timeout_keep_alive: float
     timeout_request_head: float
     timeout_request_body: float
@@ -45,4 +51,6 @@ class Settings:
         ws_ping_interval: float = ...,
         ws_ping_timeout: float = ...,
         ws_per_message_deflate: bool = ...,
+        tls: Callable[[SSLObject], dict[str, Any]] | None = ...,
+        proxies: Proxies | None = ...,
     ) -> None: ...

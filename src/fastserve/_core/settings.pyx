@@ -66,6 +66,8 @@ cdef class Settings:
         ws_ping_interval=20.0,
         ws_ping_timeout=20.0,
         ws_per_message_deflate=True,
+        tls=None,
+        proxies=None,
     ):
         self.default_headers = checked_headers(default_headers)
         if server is not None:
@@ -78,6 +80,8 @@ cdef class Settings:
         self.root_path = root_path
         self.raw_root_path = root_path.encode("utf-8")
         self.reset_contextvars = bool(reset_contextvars)
+        self.tls = tls
+        self.proxies = proxies
         self.timeout_keep_alive = seconds("timeout_keep_alive", timeout_keep_alive)
         self.timeout_request_head = seconds("timeout_request_head", timeout_request_head)
         self.timeout_request_body = seconds("timeout_request_body", timeout_request_body)

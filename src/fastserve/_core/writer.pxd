@@ -25,6 +25,7 @@ cdef class Writer(Flushable):
     cdef void discard(self, Py_ssize_t mark) noexcept  # take back what was put behind `mark` of the buffer
     cdef void end(self) noexcept  # close the writing side after what is committed, go on reading
     cdef void close(self) noexcept  # after what is committed
+    cdef bint finished(self) noexcept  # after end() or close(): nothing of what is written waits for the client
     cdef void abort(self) noexcept
     cdef void lost(self) noexcept  # the transport is closed
     cdef int pause(self) except -1

@@ -142,6 +142,9 @@ cdef class Writer(Flushable):
             return  # flush() closes
         self.flush()
 
+    cdef bint finished(self) noexcept:
+        return self.broken or not self.paused
+
     cdef void abort(self) noexcept:
         self.broken = True
         self.closing = True

@@ -1,0 +1,12 @@
+"""What trusted proxies say of a request's client and scheme."""
+from .request cimport Request
+
+
+cdef class Proxies:
+    cdef object hosts
+    cdef object scheme_of
+    cdef dict clients  # (host, port) by the value of X-Forwarded-For
+
+    cdef bint trust(self, client) except -1
+    cdef int forward(self, dict scope, Request head) except -1
+    cdef tuple client_of(self, bytes forwarded)

@@ -1,0 +1,9 @@
+from collections.abc import Callable
+from typing import Protocol
+
+class _Hosts(Protocol):
+    def trusts(self, host: str | None) -> bool: ...
+    def client(self, forwarded: str) -> tuple[str, int]: ...
+
+class Proxies:
+    def __init__(self, hosts: _Hosts, scheme_of: Callable[[bytes, bool], str | None]) -> None: ...

@@ -1,0 +1,17 @@
+"""The write path of a TLS connection."""
+from .writer cimport Writer
+
+
+cdef class TlsWriter(Writer):
+    cdef int socket  # -1 once the transport is closed
+    cdef object waiting  # deque of what the transport has not been given; while there is something it is paused
+    cdef bint lingering  # the client may still be sending: what it gets must not be followed by a reset
+    cdef double shut_at  # when the transport was closed, 0 before
+    cdef double pause_between  # seconds until the next look
+    cdef object timer  # of the next look
+
+    cdef int pour(self) except -1
+    cdef int cut(self) except -1
+    cdef int shut(self) except -1
+    cdef int look_later(self) except -1
+    cdef bint is_delivering(self) noexcept

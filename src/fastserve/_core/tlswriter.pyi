@@ -1,0 +1,4 @@
+from .writer import Writer
+
+class TlsWriter(Writer):
+    def look(self) -> None: ...

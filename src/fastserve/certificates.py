@@ -1,0 +1,143 @@
+"""X.509 certificates as far as a server looks into them: kind of key and subject (RFC 5280 section 4.1)."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator
+from typing import NamedTuple
+
+PEM = re.compile(
+    r"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----(.+?)-----END (?:TRUSTED |X509 )?CERTIFICATE-----", re.DOTALL
+)
+
+SEQUENCE, SET, OBJECT_IDENTIFIER, VERSION = 0x30, 0x31, 0x06, 0xA0
+# UTF8String, NumericString, PrintableString, TeletexString, IA5String, VisibleString, UniversalString, BMPString.
+STRINGS = {
+    0x0C: "utf-8",
+    0x12: "ascii",
+    0x13: "ascii",
+    0x14: "latin-1",
+    0x16: "ascii",
+    0x1A: "ascii",
+    0x1C: "utf-32-be",
+    0x1E: "utf-16-be",
+}
+
+# The names of RFC 4514 section 3. Any other attribute is written as its number, and its value in hexadecimal digits.
+ATTRIBUTES = {
+    "2.5.4.3": "CN",
+    "2.5.4.6": "C",
+    "2.5.4.7": "L",
+    "2.5.4.8": "ST",
+    "2.5.4.9": "STREET",
+    "2.5.4.10": "O",
+    "2.5.4.11": "OU",
+    "0.9.2342.19200300.100.1.1": "UID",
+    "0.9.2342.19200300.100.1.25": "DC",
+}
+
+
+class Element(NamedTuple):
+    """A value of DER: its tag, its content, and both together with the length between them."""
+
+    tag: int
+    content: bytes
+    whole: bytes
+
+
+def elements(data: bytes) -> Iterator[Element]:
+    """Yield the values that stand one behind the other. Raises IndexError or ValueError for what is not DER."""
+    at = 0
+    while at < len(data):
+        start, tag, size = at, data[at], data[at + 1]
+        at += 2
+        if size & 0x80:
+            digits = size & 0x7F
+            size = int.from_bytes(data[at : at + digits], "big")
+            at += digits
+        if at + size > len(data):
+            raise ValueError("a value of DER is cut off")
+        yield Element(tag, data[at : at + size], data[start : at + size])
+        at += size
+
+
+def first_certificate(text: str) -> bytes | None:
+    """Return the first certificate of a PEM file in DER form, None where there is none."""
+    import base64
+
+    found = PEM.search(text)
+    if found is None:
+        return None
+    try:
+        # What follows the certificate proper in OpenSSL's TRUSTED form is not part of it.
+        return next(elements(base64.b64decode(found[1]))).whole
+    except (ValueError, IndexError, StopIteration):
+        return b""
+
+
+def is_well_formed(certificate: bytes) -> bool:
+    """Say whether OpenSSL can read a certificate."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=certificate)
+    except (ssl.SSLError, ValueError):
+        return False
+    return True
+
+
+def is_too_weak(exc: Exception) -> bool:
+    """Say whether OpenSSL refuses a certificate that it can read: its key is too small or its digest too weak."""
+    return getattr(exc, "reason", None) in {"EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"}
+
+
+def fields(certificate: bytes) -> list[Element]:
+    """Return serial number, signature algorithm, issuer, validity, subject and public key, and what follows them."""
+    body = next(elements(next(elements(certificate)).content))
+    return [each for each in elements(body.content) if each.tag != VERSION]
+
+
+def key_algorithm(pem: str | None) -> bytes:
+    """Return the identifier of the kind of key that a certificate in PEM form is for; empty where it cannot be told."""
+    try:
+        public_key = fields(ssl.PEM_cert_to_DER_cert(pem or ""))[5]
+        return next(elements(next(elements(public_key.content)).content)).content
+    except (ValueError, IndexError, StopIteration):
+        return b""
+
+
+def subject(certificate: bytes) -> str | None:
+    """Return the name of who a certificate in DER form is for, as RFC 4514 writes it; None where it cannot be read."""
+    try:
+        names = list(elements(fields(certificate)[4].content))
+        return ",".join("+".join(map(attribute, elements(name.content))) for name in reversed(names))
+    except (ValueError, IndexError, StopIteration):
+        return None
+
+
+def attribute(pair: Element) -> str:
+    identifier, value = elements(pair.content)
+    kind = dotted(identifier.content)
+    name = ATTRIBUTES.get(kind)
+    if name is None or value.tag not in STRINGS:
+        return f"{name or kind}=#{value.whole.hex()}"
+    return f"{name}={escaped(value.content.decode(STRINGS[value.tag]))}"
+
+
+def dotted(identifier: bytes) -> str:
+    """Return an object identifier as numbers with dots between them."""
+    numbers, number = [], 0
+    for byte in identifier:
+        number = number << 7 | byte & 0x7F
+        if not byte & 0x80:
+            numbers.append(number)
+            number = 0
+    first = min(numbers[0] // 40, 2)
+    return ".".join(map(str, [first, numbers[0] - 40 * first, *numbers[1:]]))
+
+
+def escaped(value: str) -> str:
+    """Escape what means something in a name (RFC 4514 section 2.4)."""
+    value = re.sub(r'([\\"+,;<>])', r"\\\1", value).replace("\0", r"\00")
+    if value.endswith(" ") and len(value) > 1:
+        value = value[:-1] + r"\ "
+    return "\\" + value if value.startswith((" ", "#")) else value

@@ -1,0 +1,133 @@
+"""The client and the scheme as trusted proxies forward them, in X-Forwarded-For and X-Forwarded-Proto.
+
+The server does this itself, by --proxy-headers, with the same TrustedHosts; the middleware is for applications that
+want it elsewhere, behind other middleware or under another server.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastserve._types import ASGI3Application, Receive, Scope, Send
+
+Client = tuple[str, int]  # host, and port or 0
+
+SCHEMES = frozenset(["http", "https", "ws", "wss"])
+REMEMBERED = 4096  # hosts whose trust is known
+LONGEST = 253  # characters of a name in the DNS; anything longer is not worth remembering
+
+
+class TrustedHosts:
+    """The proxies that are believed: IP addresses, networks in CIDR form, names as they come, or "*" for all.
+
+    They are given as a list, or as a string with commas between them.
+    """
+
+    def __init__(self, hosts: list[str] | str) -> None:
+        self.all = hosts in ("*", ["*"])
+        self.names: set[str] = set()
+        self.addresses: set[ipaddress.IPv4Address | ipaddress.IPv6Address] = set()
+        self.networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+        for host in split(hosts) if isinstance(hosts, str) else hosts:
+            try:
+                if "/" in host:
+                    self.networks.append(ipaddress.ip_network(host))
+                else:
+                    self.addresses.add(ipaddress.ip_address(host))
+            except ValueError:
+                self.names.add(host)
+        self._remembered = functools.lru_cache(REMEMBERED)(self._trusts)
+
+    def trusts(self, host: str | None) -> bool:
+        """Say whether a host is one of them; None, which is the client of a UNIX socket, is only where all are."""
+        if self.all or not host:
+            return self.all
+        return self._remembered(host) if len(host) <= LONGEST else self._trusts(host)
+
+    def _trusts(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return host in self.names
+        return address in self.addresses or any(address in network for network in self.networks)
+
+    def client(self, forwarded: str) -> Client:
+        """Return the client that a value of X-Forwarded-For is about: the last host that is not one of the proxies.
+
+        Where all are proxies, or any host may be one, it is the first. The host is empty for an empty value.
+        """
+        hosts = split(forwarded)
+        if not self.all:
+            for host in reversed(hosts):
+                address = host_and_port(host)
+                if not self.trusts(address[0]):
+                    return address
+        return host_and_port(hosts[0])
+
+
+def split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def host_and_port(text: str) -> Client:
+    """Return host and port of `host`, `host:port`, `[IPv6]` or `[IPv6]:port`; what is none of these is all host."""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if bracket and not rest:
+            return host, 0
+        if bracket and rest.startswith(":"):
+            return host, int(rest[1:]) if is_number(rest[1:]) else 0
+        return text, 0
+    host, colon, port = text.partition(":")
+    if not colon or ":" in port or not is_number(port):
+        return text, 0
+    return host, int(port)
+
+
+def is_number(text: str) -> bool:
+    try:
+        int(text)
+    except ValueError:
+        return False
+    return True
+
+
+class ProxyHeadersMiddleware:
+    """Give the application scope["client"] and scope["scheme"] as a trusted proxy says that they were before it.
+
+    The scheme is that of the last X-Forwarded-Proto, the client that of all X-Forwarded-For together.
+    """
+
+    def __init__(self, app: ASGI3Application, trusted_hosts: list[str] | str = "127.0.0.1") -> None:
+        self.app = app
+        self.trusted_hosts = TrustedHosts(trusted_hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            client = scope.get("client")
+            if self.trusted_hosts.trusts(client[0] if client else None):
+                self.forward(scope)
+        await self.app(scope, receive, send)
+
+    def forward(self, scope: Scope) -> None:
+        """Change the scope to what its headers say."""
+        headers = scope["headers"]
+        protocols = [value for name, value in headers if name == b"x-forwarded-proto"]
+        scheme = scheme_of(protocols[-1], scope["type"] == "websocket") if protocols else None
+        if scheme is not None:
+            scope["scheme"] = scheme
+        forwarded = [value for name, value in headers if name == b"x-forwarded-for"]
+        client = self.trusted_hosts.client(b", ".join(forwarded).decode("latin-1")) if forwarded else None
+        if client is not None and client[0]:
+            scope["client"] = client
+
+
+def scheme_of(protocol: bytes, websocket: bool) -> str | None:
+    """Return the scheme that a value of X-Forwarded-Proto stands for, None where it is not one of the four."""
+    scheme = protocol.decode("latin-1").strip()
+    if scheme not in SCHEMES:
+        return None
+    return scheme.replace("http", "ws") if websocket else scheme

@@ -1,0 +1,293 @@
+"""TLS: contexts from files, certificates that are replaced while connections last, and the ASGI `tls` extension.
+
+What a handshake fails with is the client's business: asyncio and uvloop close the connection and say nothing outside of
+their debug mode, and `Handshake` leaves one line at debug level.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fastserve import certificates
+from fastserve.log_config import ConfigError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from fastserve.config import Config
+
+StrPath = str | os.PathLike[str]
+
+ALPN_PROTOCOLS = ["http/1.1"]
+FOREVER = 86400.0  # seconds; the core has its own deadlines for closing, and they look at what the client still takes
+
+logger = logging.getLogger("fastserve.error")
+
+
+class Handshake(ssl.SSLObject):
+    """The TLS state of one connection, which logs why its handshake failed."""
+
+    server_cert: str | None = None
+    over = False
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as exc:
+            self.over = True
+            logger.debug("TLS handshake failed: %s", reason_of(exc))
+            raise
+        self.over = True
+
+    def __del__(self) -> None:
+        if not self.over:
+            logger.debug("TLS handshake failed: the client left or took too long")
+
+
+class Context(ssl.SSLContext):
+    """The context of a server's connections, which remembers the certificate that each of them began with."""
+
+    sslobject_class = Handshake
+    server_cert: str | None = None  # in PEM form
+
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
+        made = super().wrap_bio(*args, **options)
+        if isinstance(made, Handshake):
+            made.server_cert = self.server_cert
+        return made
+
+
+class Successive(ssl.SSLContext):
+    """What a server listens with where contexts follow one another: each connection begins with the latest."""
+
+    latest: ssl.SSLContext
+
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
+        return self.latest.wrap_bio(*args, **options)
+
+
+def reason_of(exc: Exception) -> str:
+    """Return why OpenSSL failed, in its words and without its numbers."""
+    reason = getattr(exc, "verify_message", None) or getattr(exc, "reason", None)
+    return str(reason).lower().replace("_", " ") if reason else str(getattr(exc, "strerror", None) or exc)
+
+
+def create_ssl_context(
+    certfile: StrPath,
+    keyfile: StrPath | None,
+    password: str | None,
+    ssl_version: int,
+    cert_reqs: int,
+    ca_certs: StrPath | None,
+    ciphers: str | None,
+    alpn_protocols: list[str] | None = None,
+) -> ssl.SSLContext:
+    """Return a server's context. Raises ConfigError naming the file, or the ciphers, that cannot be used."""
+    context = Context(ssl_version)
+    load_certificate(context, certfile, keyfile, password)
+    context.verify_mode = ssl.VerifyMode(cert_reqs)
+    if ca_certs:
+        readable("ssl_ca_certs", ca_certs)
+        try:
+            context.load_verify_locations(ca_certs)
+        except ssl.SSLError as exc:
+            raise ConfigError(f"ssl_ca_certs '{os.fspath(ca_certs)}' cannot be used: {reason_of(exc)}") from exc
+    if ciphers:
+        try:
+            context.set_ciphers(ciphers)
+        except ssl.SSLError as exc:
+            raise ConfigError(f"ssl_ciphers '{ciphers}' cannot be used: {reason_of(exc)}") from exc
+    if alpn_protocols:
+        context.set_alpn_protocols(alpn_protocols)
+    return context
+
+
+def load_certificate(context: Context, certfile: StrPath, keyfile: StrPath | None, password: str | None) -> None:
+    """Have new connections of `context` begin with the certificate and key of these files. Raises ConfigError."""
+    certificate = f"ssl_certfile '{os.fspath(certfile)}'"
+    key = f"ssl_keyfile '{os.fspath(keyfile)}'" if keyfile else certificate
+    chain = readable("ssl_certfile", certfile)
+    if keyfile:
+        readable("ssl_keyfile", keyfile)
+    leaf = certificates.first_certificate(chain)
+    if leaf is None:
+        raise ConfigError(f"{certificate} cannot be used: there is no certificate in PEM form in it")
+    asked = False
+
+    def answer() -> str:
+        nonlocal asked
+        asked = True
+        if not password:
+            raise ConfigError(f"{key} cannot be used: the key is encrypted and needs ssl_keyfile_password")
+        return password
+
+    try:
+        context.load_cert_chain(certfile, keyfile, answer)
+    except (ssl.SSLError, OSError, ValueError) as exc:
+        if getattr(exc, "reason", None) == "KEY_VALUES_MISMATCH":
+            raise ConfigError(f"{key} cannot be used: it is not the key of {certificate}") from exc
+        if asked:
+            raise ConfigError(f"{key} cannot be used: ssl_keyfile_password does not open it") from exc
+        wrong = key if certificates.is_well_formed(leaf) and not certificates.is_too_weak(exc) else certificate
+        raise ConfigError(f"{wrong} cannot be used: {reason_of(exc)}") from exc
+    context.server_cert = ssl.DER_cert_to_PEM_cert(leaf)
+
+
+def readable(option: str, path: StrPath) -> str:
+    """Return the text of an option's file. Raises ConfigError naming both if it cannot be read."""
+    from pathlib import Path
+
+    try:
+        return Path(path).read_text("latin-1")
+    except OSError as exc:
+        why = str(exc.strerror or exc).lower()
+        raise ConfigError(f"{option} '{os.fspath(path)}' cannot be read: {why}") from exc
+
+
+class Certificates:
+    """The TLS side of a configuration: the context that its options or its factory make, and the next ones.
+
+    `context` is the latest one, `listening` what a server has to listen with. Raises ConfigError for what cannot be
+    used.
+    """
+
+    def __init__(self, config: Config, alpn_protocols: list[str] | None) -> None:
+        self.config = config
+        self.alpn_protocols = alpn_protocols
+        self.context = self.listening = self.make()
+        if config.ssl_context_factory is not None:
+            self.listening = successive = Successive(ssl.PROTOCOL_TLS_SERVER)
+            successive.latest = self.context
+
+    def make(self) -> ssl.SSLContext:
+        factory = self.config.ssl_context_factory
+        if factory is None:
+            return self.from_options()
+        try:
+            context: Any = factory(self.config, self.from_options)  # or whatever else
+        except Exception as exc:
+            if isinstance(exc, ConfigError):
+                raise
+            raise ConfigError(f"ssl_context_factory raised {type(exc).__name__}: {exc}") from exc
+        if not isinstance(context, ssl.SSLContext):
+            kind = type(context).__name__
+            raise ConfigError(f"ssl_context_factory has to return an ssl.SSLContext, and returned an object of {kind}")
+        if context.sslobject_class is ssl.SSLObject:
+            context.sslobject_class = Handshake
+        return context
+
+    def from_options(self) -> ssl.SSLContext:
+        config = self.config
+        if not config.ssl_certfile:
+            raise ConfigError("the default context that ssl_context_factory asks for needs ssl_certfile")
+        return create_ssl_context(
+            config.ssl_certfile,
+            config.ssl_keyfile,
+            config.ssl_keyfile_password,
+            config.ssl_version,
+            config.ssl_cert_reqs,
+            config.ssl_ca_certs,
+            config.ssl_ciphers,
+            self.alpn_protocols,
+        )
+
+    def reload(self) -> None:
+        """Read certificate and key again for the connections from now on; those that are open keep theirs.
+
+        A context factory is called again. A context made from the options stays the same object, with all that a
+        program may have set on it. Raises ConfigError, and goes on with what there is, if the files cannot be used.
+        """
+        made = self.make()  # tried on a fresh one: a file that cannot be used leaves half of what it has in a context
+        if isinstance(self.listening, Successive):
+            self.listening.latest = self.context = self.config.ssl = made
+            return
+        assert isinstance(self.context, Context) and isinstance(made, Context)
+        before, after = (certificates.key_algorithm(each.server_cert) for each in (self.context, made))
+        if before != after:
+            # OpenSSL keeps one certificate for each kind of key, and many a client would still be shown the old one.
+            raise ConfigError(
+                f"ssl_certfile '{self.config.ssl_certfile}' has another kind of key than the one in use: "
+                "restart the server to use it"
+            )
+        assert self.config.ssl_certfile
+        load_certificate(
+            self.context, self.config.ssl_certfile, self.config.ssl_keyfile, self.config.ssl_keyfile_password
+        )
+
+
+def certificates_of(config: Config) -> Certificates | None:
+    """Return the TLS side of a configuration, None where it has none. Raises ConfigError for what cannot be used."""
+    if not config.is_ssl:
+        return None
+    made = Certificates(config, getattr(config.http_protocol_class, "alpn_protocols", ALPN_PROTOCOLS))
+    if config.ssl_context_factory is None:
+        if config.ssl_cert_reqs and not config.ssl_ca_certs:
+            logger.warning("No client certificate can be verified: ssl_cert_reqs is set, and ssl_ca_certs is not.")
+        elif config.ssl_ca_certs and not config.ssl_cert_reqs:
+            logger.warning("No client certificate is asked for: ssl_ca_certs is set, and ssl_cert_reqs is not.")
+    return made
+
+
+def listen_arguments(config: Config, loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
+    """Return what create_server() and create_unix_server() have to be told of TLS."""
+    if config.ssl is None:
+        return {}
+    own = config.certificates
+    arguments: dict[str, Any] = {
+        # A program may have put a context of its own in the place of ours.
+        "ssl": own.listening if own is not None and own.context is config.ssl else config.ssl,
+        # A client that says nothing is given up after the time that a request's head may take.
+        "ssl_handshake_timeout": config.timeout_request_head or FOREVER,
+    }
+    if sys.version_info >= (3, 11) or type(loop).__module__.startswith("uvloop"):
+        arguments["ssl_shutdown_timeout"] = FOREVER
+    return arguments
+
+
+TLS_VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
+
+
+class Extension:
+    """Makes the ASGI extension `tls` of a connection from its SSLObject; called once a connection.
+
+    The ssl module verifies a client's certificate or breaks off the handshake, so there is never an error to report.
+    Before Python 3.13 it shows of a client's certificates the first alone.
+    """
+
+    def __init__(self) -> None:
+        self.suites: dict[str, int] = {}
+
+    def __call__(self, connection: ssl.SSLObject) -> dict[str, Any]:
+        cipher = connection.cipher()
+        chain = client_chain(connection)
+        return {
+            "server_cert": getattr(connection, "server_cert", None),
+            "tls_version": TLS_VERSIONS.get(connection.version() or ""),
+            "cipher_suite": None if cipher is None else self.suite(cipher[0], connection.context),
+            "client_cert_chain": tuple(map(ssl.DER_cert_to_PEM_cert, chain)),
+            "client_cert_name": certificates.subject(chain[0]) if chain else None,
+            "client_cert_error": None,
+        }
+
+    def suite(self, name: str, context: ssl.SSLContext) -> int | None:
+        """Return the IANA number of a cipher suite by OpenSSL's name for it."""
+        if name not in self.suites:
+            # The upper half of OpenSSL's numbers says which protocol's they are.
+            self.suites |= {each["name"]: each["id"] & 0xFFFF for each in context.get_ciphers()}
+        return self.suites.get(name)
+
+
+def client_chain(connection: ssl.SSLObject) -> list[bytes]:
+    """Return the certificates of a client in DER form, its own first; none where it sent none."""
+    own = connection.getpeercert(binary_form=True)
+    if own is None:
+        return []
+    unverified: Callable[[], list[bytes]] | None = getattr(connection, "get_unverified_chain", None)
+    return [own] if unverified is None else list(unverified())

@@ -1,0 +1,203 @@
+"""The worker classes: gunicorn forks, binds, watches and logs; a Server serves.
+
+gunicorn's setting                           here
+bind, backlog, umask, reuse_port             the sockets come open from the arbiter; fastserve closes its copies
+timeout                                      notify() from the event loop: one that is blocked is noticed
+graceful_timeout                             timeout_graceful_shutdown, a little shorter: the arbiter need not kill
+keepalive, max_requests(_jitter)             timeout_keep_alive, limit_max_requests
+forwarded_allow_ips                          the same
+certfile, keyfile, ca_certs, cert_reqs,
+ciphers, ssl_context                         ssl_*, ssl_context_factory
+threads                                      wsgi_threads, where it is more than 1
+limit_request_line, limit_request_fields     the same, where they are not left at their defaults
+errorlog, loglevel, logconfig*, syslog       the handlers and the level of the logger `fastserve`
+accesslog, access_log_format, logger_class   the arbiter's logger writes the access log (see access.py)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from fastserve import loops
+from fastserve.config import Config
+from fastserve.options import TABLE, OptionError
+from fastserve.server import Server
+from fastserve.signals import flush_standard_streams
+from fastserve.workers.access import AccessLogMiddleware
+
+try:
+    from gunicorn.arbiter import Arbiter
+    from gunicorn.errors import HaltServer
+    from gunicorn.glogging import Logger
+    from gunicorn.workers.base import Worker
+except ImportError:
+    raise ImportError("fastserve.workers needs gunicorn: install it, or fastserve[gunicorn].") from None
+
+NO_LIMIT = 2**31 - 1
+NEWCOMERS_SECONDS = 0.1  # for connections that have been accepted to ask something, when the worker stops
+LONGEST_BEAT = 1.0  # seconds between two heartbeats
+
+
+class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn has no types
+    """A gunicorn worker for ASGI applications; a subclass's CONFIG_KWARGS are options of Config that come first."""
+
+    CONFIG_KWARGS: dict[str, Any] = {"loop": "auto", "http": "auto"}  # noqa: RUF012  # as uvicorn's workers have it
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        try:
+            self.config = Config("", **{**self.config_kwargs(), **self.CONFIG_KWARGS})  # the application comes in run()
+        except OptionError as exc:
+            raise HaltServer(f"{type(self).__name__}: {exc}", Arbiter.WORKER_BOOT_ERROR) from exc
+
+    def config_kwargs(self) -> dict[str, Any]:
+        """Return what gunicorn's settings say, as options of Config."""
+        cfg = self.cfg
+        options: dict[str, Any] = {
+            "log_config": None,
+            "access_log": False,  # it is the arbiter's logger that writes it
+            "workers": 1,  # the arbiter's are not ours
+            "timeout_keep_alive": cfg.keepalive,
+            "timeout_graceful_shutdown": cfg.graceful_timeout - min(1.0, cfg.graceful_timeout / 2),
+            "limit_max_requests": self.max_requests if self.max_requests <= NO_LIMIT else None,
+            "backlog": cfg.backlog or TABLE["backlog"].default,
+            "forwarded_allow_ips": cfg.forwarded_allow_ips,
+        }
+        if cfg.threads > 1:
+            options["wsgi_threads"] = cfg.threads
+        for name in ("limit_request_line", "limit_request_fields"):
+            if getattr(cfg, name) != cfg.settings[name].default:
+                options[name] = getattr(cfg, name) or NO_LIMIT
+        return {**options, **self.ssl_kwargs()} if cfg.is_ssl else options
+
+    def ssl_kwargs(self) -> dict[str, Any]:
+        """Return what gunicorn's settings say about TLS, as options of Config."""
+        cfg = self.cfg
+        options: dict[str, Any] = {
+            "ssl_keyfile": cfg.keyfile,
+            "ssl_certfile": cfg.certfile,
+            "ssl_cert_reqs": cfg.cert_reqs,
+            "ssl_ca_certs": cfg.ca_certs,
+            "ssl_ciphers": cfg.ciphers,
+        }
+        hook = cfg.settings.get("ssl_context")  # not in every version
+        if hook is not None and hook.get() is not hook.default:
+            options["ssl_context_factory"] = lambda config, default_factory: cfg.ssl_context(cfg, default_factory)
+        return {name: value for name, value in options.items() if value is not None}
+
+    def init_process(self) -> None:
+        """Log to gunicorn's handlers, then go on as gunicorn's workers do, which ends in run()."""
+        for ours, theirs in (("fastserve", self.log.error_log), ("fastserve.access", self.log.access_log)):
+            logger = logging.getLogger(ours)
+            logger.handlers = theirs.handlers  # the very list: it follows what gunicorn does to it
+            logger.setLevel(theirs.level)
+            logger.propagate = False
+        super().init_process()
+
+    def init_signals(self) -> None:
+        """Leave signals that have a meaning for a server to it, and set the rest as gunicorn's workers have it."""
+        for number in self.SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, self.handle_usr1)
+        signal.signal(signal.SIGWINCH, self.handle_winch)
+        signal.signal(signal.SIGABRT, self.handle_abort)
+        signal.siginterrupt(signal.SIGUSR1, False)
+
+    def handle_abort(self, sig: int, frame: FrameType | None) -> None:
+        """Take the arbiter's word that the heart has stopped: say where, and end."""
+        where = "".join(traceback.format_stack(frame)).rstrip()
+        self.log.critical("Worker (pid:%s) is aborted, it was at:\n%s", self.pid, where)
+        self.cfg.worker_abort(self)
+        flush_standard_streams()
+        # Not by SystemExit, which whatever hangs might well catch.
+        os._exit(1)
+
+    def run(self) -> None:
+        """Serve until told to stop. Raises SystemExit with WORKER_BOOT_ERROR if the server cannot start."""
+        self.config.app = self.wsgi
+        self.config.among_others = self.cfg.workers > 1
+        self.config.load()
+        # Another logger may count what it does not write (as the one for statsd does).
+        if getattr(self.log, "access_log_enabled", True) or type(self.log).access is not Logger.access:
+            self.config.loaded_app = AccessLogMiddleware(self.config.loaded_app, self.log)
+        loops.run(self._serve, self.config.get_loop_factory())
+
+    async def _serve(self) -> None:
+        server = WorkerServer(self)
+        heart = asyncio.ensure_future(self._beat())
+        try:
+            await server.serve(sockets=[getattr(sock, "sock", sock) for sock in self.sockets])
+        finally:
+            heart.cancel()
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    async def _beat(self) -> None:
+        # Not from the server's ticks: it also beats while the application starts, and while connections are drained.
+        interval = min(self.timeout / 2, LONGEST_BEAT) or LONGEST_BEAT
+        while True:
+            await self.callback_notify()
+            await asyncio.sleep(interval)
+
+    async def callback_notify(self) -> None:
+        """Tell the arbiter that the event loop runs."""
+        self.notify()
+
+
+class FastserveWSGIWorker(FastserveWorker):
+    """A gunicorn worker for WSGI applications; each has as many threads as `--threads` says, if more than 1."""
+
+    CONFIG_KWARGS: dict[str, Any] = {"interface": "wsgi"}  # noqa: RUF012
+
+
+class WorkerServer(Server):
+    """The server of a gunicorn worker, which stops when the arbiter or gunicorn's reloader wants it to."""
+
+    def __init__(self, worker: FastserveWorker) -> None:
+        super().__init__(worker.config)
+        self.worker = worker
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take SIGTERM, SIGINT and SIGQUIT; the process ends by returning, which the arbiter takes for what it is."""
+        handlers: dict[int, Callable[[int, FrameType | None], None]] = {
+            signal.SIGTERM: self.handle_exit,
+            signal.SIGINT: self.handle_quit,
+            signal.SIGQUIT: self.handle_quit,
+        }
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        yield
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop at once: gunicorn's quick shutdown."""
+        if not self.force_exit:
+            self.worker.cfg.worker_int(self.worker)
+        self.should_exit = self.force_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if not self.force_exit:
+            # The arbiter goes on listening, so a client of this very moment is not refused: who has been accepted here
+            # must not meet a closed connection either, and its request is most often on the way.
+            for server in self.servers:
+                server.close()
+            await self._until(lambda: not self.server_state.connections, NEWCOMERS_SECONDS)
+        await super().shutdown(sockets=sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        if not self.worker.alive:
+            return True  # gunicorn's reloader has seen a change
+        if self.worker.ppid != os.getppid():
+            self.worker.log.info("Parent changed, shutting down: %s", self.worker)
+            return True
+        return await super().on_tick(counter)

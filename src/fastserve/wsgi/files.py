@@ -1,0 +1,37 @@
+"""wsgi.file_wrapper: how an application hands over a file in place of its pieces."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any
+
+BLOCK = 131072  # bytes of a read, where the application does not ask for more
+
+
+class FileWrapper:
+    """The pieces of a file from its position on; `close` is the file's, where it has one."""
+
+    def __init__(self, filelike: Any, blksize: int = 8192) -> None:
+        self.filelike = filelike
+        self.blksize = max(blksize, BLOCK)
+        if hasattr(filelike, "close"):
+            self.close = filelike.close
+
+    def __iter__(self) -> FileWrapper:
+        return self
+
+    def __next__(self) -> bytes:
+        block: bytes = self.filelike.read(self.blksize)
+        if not block:
+            raise StopIteration
+        return block
+
+    def extent(self) -> tuple[int, int] | None:
+        """Return position and number of bytes that are left, None for what is not a regular file."""
+        try:
+            status = os.fstat(self.filelike.fileno())
+            position: int = self.filelike.tell()
+        except (AttributeError, OSError, ValueError):  # io.UnsupportedOperation is an OSError
+            return None
+        return (position, max(status.st_size - position, 0)) if stat.S_ISREG(status.st_mode) else None

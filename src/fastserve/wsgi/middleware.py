@@ -1,0 +1,68 @@
+"""WSGIMiddleware: a WSGI application as an ASGI one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from fastserve._core.cycle import Cycle
+from fastserve.wsgi.environ import Environs
+from fastserve.wsgi.exchange import Exchange, Reports, WSGIApplication
+from fastserve.wsgi.threads import Threads
+
+if TYPE_CHECKING:
+    from fastserve._types import Message, Receive, Scope, Send
+
+BODY_HEADERS = (b"content-length", b"transfer-encoding")
+
+
+class WSGIMiddleware:
+    """An ASGI application made of a WSGI one, which it calls in at most `workers` threads of its own.
+
+    Lifespan events are answered, WebSockets refused. `multiprocess` is what the application is told about it. close()
+    ends the threads that are idle; requests after it start new ones.
+    """
+
+    def __init__(self, app: WSGIApplication, workers: int = 10, *, multiprocess: bool = False) -> None:
+        if workers < 1:
+            raise ValueError(f"{workers} threads cannot run an application")
+        self.app = app
+        self.threads = Threads(workers)
+        self.environs = Environs(multithread=workers > 1, multiprocess=multiprocess)
+        self._reports: Reports | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await answer_other(scope, receive, send)
+            return
+        loop = asyncio.get_running_loop()
+        reports = self._reports
+        if reports is None or reports.loop is not loop:
+            reports = self._reports = Reports(loop)
+        exchange = Exchange(self.app, reports, self.environs, scope)
+        exchange.open_input(*arrived_of(scope, receive))
+        self.threads.submit(exchange.run, loop)
+        await exchange.serve(receive, send)
+
+    def close(self) -> None:
+        """End the threads that are idle, and the others after the request that they are busy with."""
+        self.threads.close()
+
+
+def arrived_of(scope: Scope, receive: Receive) -> tuple[bytes, bool]:
+    """Return what has come of the request's body, and whether there may be more, without asking the client for it."""
+    cycle = getattr(receive, "__self__", None)
+    if type(cycle) is Cycle:
+        return cycle.arrived()
+    return b"", any(name in BODY_HEADERS for name, _ in scope["headers"])
+
+
+async def answer_other(scope: Scope, receive: Receive, send: Send) -> None:
+    """Say that the application starts and stops, to a lifespan, and that it does not, to a WebSocket."""
+    message: Message = await receive()
+    if scope["type"] == "lifespan":
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+    elif message["type"] == "websocket.connect":
+        await send({"type": "websocket.close"})

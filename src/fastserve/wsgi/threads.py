@@ -1,0 +1,177 @@
+"""The threads that WSGI applications run in, made so that handing a short call over costs as little as possible.
+
+Waking a thread costs more than many an application's answer, and of several that are awake only one has the GIL. So a
+thread that is awake takes one call after the other, and nobody wakes another for a call that will be its turn in a
+moment. A call that is still in the queue after PATIENCE says that the application waits for something, or computes for
+long: then a thread is woken for each call, as a plain pool does, for the next EAGER_CALLS calls.
+"""
+
+from __future__ import annotations
+
+import threading
+from _thread import allocate_lock
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+Call = Callable[[], None]
+
+PATIENCE = 0.001  # seconds
+EAGER_CALLS = 500
+IDLE_SECONDS = 30.0
+JOIN_SECONDS = 1.0  # of close(), for threads that have nothing left to do
+
+
+class Gate:
+    """One thread waits, others open: an opening that nobody waits for lets the next wait() through.
+
+    A wait may also end without reason, so it belongs into a loop that looks at what it waits for.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._lock.acquire()
+
+    def open(self) -> None:
+        """Let one wait() through, from any thread."""
+        with suppress(RuntimeError):  # raised where it is open already
+            self._lock.release()
+
+    def wait(self, seconds: float = -1) -> bool:
+        """Return true when the gate is opened, false after so many seconds."""
+        return self._lock.acquire(timeout=seconds)
+
+
+class _Thread(threading.Thread):
+    """A thread of a pool; a daemon, because a call that hangs must not keep the process from ending."""
+
+    def __init__(self, pool: Threads, number: int) -> None:
+        super().__init__(name=f"wsgi-{number}", daemon=True)
+        self.pool = pool
+        self.gate = Gate()
+        self.called = False  # taken out of the idle ones, to look at the queue again
+        self.closed = False  # to end when the queue is empty
+
+    def run(self) -> None:
+        calls = self.pool.calls
+        while True:
+            try:
+                call = calls.popleft()
+            except IndexError:
+                if not self.pool.rest(self):
+                    return
+            else:
+                call()
+                del call  # and with it the request, while this thread waits for the next one
+
+
+class Threads:
+    """At most `most` threads, each started when it is first needed and ended when it was idle for long."""
+
+    def __init__(self, most: int, idle_seconds: float = IDLE_SECONDS) -> None:
+        self.most = most
+        self.calls: deque[Call] = deque()
+        self._idle_seconds = idle_seconds
+        self._idle: list[_Thread] = []  # the one that rested last is woken first: its memory is in the caches
+        self._threads: set[_Thread] = set()
+        self._started = 0
+        self._eager = 0  # calls for which a thread is still to be woken each
+        self._watched: Call | None = None  # the first in the queue when the watch began
+        self._watching: asyncio.AbstractEventLoop | None = None
+
+    def __len__(self) -> int:
+        return len(self._threads)
+
+    def submit(self, call: Call, loop: asyncio.AbstractEventLoop) -> None:
+        """Have a thread call `call`, which must not raise; to be called in `loop`."""
+        self.calls.append(call)
+        if self._eager:
+            self._eager -= 1
+            self._wake()
+        elif len(self._idle) == len(self._threads):
+            self._wake()
+        elif self._watching is not loop:
+            self._watch(loop)
+
+    def close(self) -> None:
+        """End the threads: idle ones now, others after their call and those that wait. A later submit() starts anew."""
+        ending = list(self._threads)
+        for thread in ending:
+            thread.closed = True
+        self._threads.difference_update(ending)
+        resting = []
+        while self._idle:
+            thread = self._idle.pop()
+            thread.called = True
+            thread.gate.open()
+            resting.append(thread)
+        for thread in resting:
+            thread.join(JOIN_SECONDS)
+
+    def _wake(self) -> None:
+        try:
+            thread = self._idle.pop()
+        except IndexError:
+            if len(self._threads) < self.most:
+                self._started += 1
+                thread = _Thread(self, self._started)
+                self._threads.add(thread)
+                thread.start()
+        else:
+            thread.called = True
+            thread.gate.open()
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._watched = self.calls[0]
+        except IndexError:
+            return  # a thread has taken it
+        self._watching = loop
+        loop.call_later(PATIENCE, self._look)
+
+    def _look(self) -> None:
+        """See whether the queue moves."""
+        loop, self._watching = self._watching, None
+        watched, self._watched = self._watched, None
+        waiting = len(self.calls)
+        if not waiting or loop is None:
+            return
+        if self.calls[0] is watched:
+            self._eager = EAGER_CALLS
+            for _ in range(min(waiting, self.most)):
+                self._wake()
+        else:
+            self._watch(loop)
+
+    def rest(self, thread: _Thread) -> bool:
+        """Wait, in `thread`, until there may be a call; false when the thread has to end."""
+        thread.called = False
+        self._idle.append(thread)
+        # Whoever submits a call from here on sees this thread among the idle ones; who did before did not.
+        if (self.calls or thread.closed) and self._take_back(thread):
+            return not thread.closed or bool(self.calls)
+        while not thread.called:
+            if not thread.gate.wait(self._idle_seconds) and self._take_back(thread):
+                return self._retire(thread)
+        return not thread.closed or bool(self.calls)
+
+    def _retire(self, thread: _Thread) -> bool:
+        """Let go of a thread that was idle for long, unless a call has come that counts on it."""
+        self._threads.discard(thread)
+        if self.calls and not thread.closed:
+            self._threads.add(thread)
+            return True
+        return False
+
+    def _take_back(self, thread: _Thread) -> bool:
+        try:
+            self._idle.remove(thread)
+        except ValueError:
+            return False  # it has been called
+        return True

@@ -1,0 +1,238 @@
+"""FastserveWorker under a real gunicorn."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import support
+
+from .conftest import Gunicorn, Start
+
+GET = "GET {} HTTP/1.1\r\nHost: test\r\nUser-Agent: tester\r\nConnection: close\r\n\r\n"
+
+
+def ask(server: Gunicorn, path: str = "/") -> str:
+    """Return the body of the answer."""
+    return server.request(GET.format(path).encode()).partition(b"\r\n\r\n")[2].decode()
+
+
+def pid_of(server: Gunicorn) -> int:
+    return int(ask(server).split()[0])
+
+
+def test_serves_and_stops(start: Start) -> None:
+    server = start("app", "--workers", "2", "--worker-tmp-dir", "/tmp")
+    workers = server.booted(2)
+    assert pid_of(server) in workers
+    assert server.stop() == 0
+    lines = [line for line in server.lines if "application: shutdown" in line]
+    assert len(lines) == 2
+    assert len(re.findall(r"\[INFO\] Finished server process", server.output)) == 2
+    assert "was sent" not in server.output
+    assert "ERROR" not in server.output
+
+
+def test_several_binds(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    server = start("app", "--bind", "127.0.0.1:0", "--bind", f"unix:{path}", "--bind", "127.0.0.1:0")
+    (worker,) = server.booted()
+    ports = re.findall(r"http://127\.0\.0\.1:(\d+)", server.wait_line("Listening at: .*").string)
+    assert len(ports) == 2
+    for port in ports:
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=5) as client:
+            client.sendall(GET.format("/").encode())
+            assert support.read_all(client).endswith(f"{worker} /".encode())
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(str(path))
+        client.sendall(GET.format("/").encode())
+        assert support.read_all(client).endswith(f"{worker} /".encode())
+    assert server.stop() == 0
+    assert not path.exists()
+
+
+class TestLogs:
+    def test_access_log_in_gunicorns_format(self, start: Start, tmp_path: Path) -> None:
+        file = tmp_path / "access"
+        form = '%(h)s %(m)s %(U)s %(q)s %(s)s %(B)s %(a)s %({x-app}o)s %({user-agent}i)s "%(r)s"'
+        server = start("app", "--access-logfile", str(file), "--access-logformat", form)
+        size = len(ask(server, "/a%20b?c=d"))
+        server.stop()
+        line = f'127.0.0.1 GET /a b c=d 200 {size} tester here tester "GET /a%20b?c=d HTTP/1.1"'
+        assert file.read_text() == f"{line}\n"
+
+    def test_none_unless_it_is_asked_for(self, start: Start) -> None:
+        server = start("app")
+        ask(server)
+        server.stop()
+        assert "GET /" not in server.output
+
+    def test_the_logger_class_gets_each_response(self, start: Start) -> None:
+        server = start("app", "--logger-class", "worker_apps.CountingLogger")
+        size = len(ask(server, "/x?y"))
+        server.wait_line(rf"^logger: 200 {size} /x\?y here 3$")
+
+    def test_files_are_opened_anew_at_usr1(self, start: Start, tmp_path: Path) -> None:
+        errors, access = tmp_path / "errors", tmp_path / "access"
+        path = str(tmp_path / "socket")
+        logs = ("--error-logfile", str(errors), "--access-logfile", str(access))
+        server = start("app", *logs, "--bind", f"unix:{path}")
+
+        def request() -> None:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(5)
+                while client.connect_ex(path):
+                    assert server.process.poll() is None
+                client.sendall(GET.format("/").encode())
+                support.read_all(client)
+
+        request()
+        for file in (errors, access):
+            file.rename(f"{file}.1")
+        server.send_signal(signal.SIGUSR1)
+        while not access.exists() or not access.read_text():  # the arbiter passes the signal on to its worker
+            request()
+        server.stop()
+        assert "Application startup complete." in Path(f"{errors}.1").read_text()
+        assert "Finished server process" in errors.read_text()
+
+    def test_log_level(self, start: Start) -> None:
+        server = start("app", "--log-level", "warning", env={"START": "failing"})
+        assert server.wait() == 3
+        assert "Waiting for application startup." not in server.output
+        assert "[ERROR] Application startup failed. Exiting." in server.output
+
+
+class TestLife:
+    def test_max_requests(self, start: Start) -> None:
+        """A worker that has served so many is replaced, and no request is lost with it."""
+        server = start("app", "--max-requests", "3")
+        first = pid_of(server)
+        while (second := pid_of(server)) == first:
+            pass
+        assert server.booted(2) == [first, second]
+        server.wait_line(r"Maximum request limit of 3 exceeded\.")
+
+    def test_hup_replaces_workers(self, start: Start) -> None:
+        server = start("app")
+        (first,) = server.booted()
+        server.send_signal(signal.SIGHUP)
+        assert first != server.booted(2)[1]
+        server.wait_line(rf"\[{first}\] \[INFO\] Worker exiting")
+        assert pid_of(server) == server.booted(2)[1]
+
+    def test_reload(self, start: Start, tmp_path: Path) -> None:
+        file = tmp_path / "watched"
+        file.write_text("1")
+        server = start("app", "--reload", "--reload-engine", "poll", "--reload-extra-file", str(file))
+        (first,) = server.booted()
+        stamp = 2**31
+        while "watched modified" not in server.output:  # it may not have seen the first of them yet
+            stamp += 1
+            os.utime(file, (stamp, stamp))
+            assert pid_of(server)
+        assert server.booted(2)[1] != first
+        server.wait_line(rf"\[{first}\] \[INFO\] Finished server process")
+
+    def test_a_blocked_worker_is_replaced(self, start: Start) -> None:
+        """The arbiter misses its heartbeat; the log says where the worker was."""
+        server = start("app", "--timeout", "1")
+        (first,) = server.booted()
+        with server.connect() as client:
+            client.sendall(GET.format("/block").encode())
+            server.wait_line(r"WORKER TIMEOUT")
+            server.wait_line(r"is aborted, it was at:")
+            server.wait_line(r"threading\.Event\(\)\.wait\(\)")
+            assert support.read_all(client) == b""
+        assert pid_of(server) == server.booted(2)[1] != first
+
+    def test_a_slow_start_is_no_blocked_worker(self, start: Start) -> None:
+        server = start("app", "--timeout", "1", env={"START": "slow", "SECONDS": "2.5"})
+        (worker,) = server.booted()
+        assert pid_of(server) == worker
+        assert "TIMEOUT" not in server.output
+
+    def test_a_worker_whose_arbiter_is_gone_ends(self, start: Start) -> None:
+        server = start("app")
+        server.booted()
+        server.send_signal(signal.SIGKILL)
+        server.wait_line(r"Parent changed, shutting down")
+        server.wait_line(r"application: shutdown")
+
+
+class TestStop:
+    def test_term_waits_for_requests(self, start: Start, tmp_path: Path) -> None:
+        gate = tmp_path / "gate"
+        os.mkfifo(gate)
+        server = start("app", env={"GATE": str(gate)})
+        with server.connect() as client:
+            client.sendall(GET.format("/gate").encode())
+            server.wait_line(r"^application: working$")
+            server.send_signal(signal.SIGTERM)
+            server.wait_line(r"Waiting for connections to close\.")
+            gate.write_bytes(b"open")
+            assert support.read_all(client).endswith(b" /gate")
+        assert server.wait() == 0
+
+    def test_term_waits_for_the_graceful_timeout(self, start: Start) -> None:
+        """And the worker has ended by then: it need not be killed."""
+        server = start("app", "--graceful-timeout", "1")
+        with server.connect() as client:
+            client.sendall(GET.format("/hang").encode())
+            server.wait_line(r"^application: hanging$")
+            assert server.stop() == 0
+        server.wait_line(r"Cancel 1 running task\(s\), timeout graceful shutdown exceeded")
+        server.wait_line(r"application: shutdown")
+        assert "SIGKILL" not in server.output
+
+    @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT])
+    def test_quit_does_not_wait(self, start: Start, number: int) -> None:
+        server = start("app", "--graceful-timeout", "15")
+        with server.connect() as client:
+            client.sendall(GET.format("/hang").encode())
+            server.wait_line(r"^application: hanging$")
+            server.send_signal(number)
+            assert server.wait(10) == 0
+        assert "application: shutdown" not in server.output
+
+
+class TestBootErrors:
+    def test_application_that_does_not_start(self, start: Start) -> None:
+        server = start("app", env={"START": "failing"})
+        assert server.wait() == 3
+        server.wait_line(r"\[ERROR\] no database")
+        server.wait_line(r"Worker failed to boot\.")
+
+    def test_wrong_options(self, start: Start) -> None:
+        server = start("app", worker="worker_apps.WrongWorker")
+        assert server.wait() == 3
+        server.wait_line(r"WrongWorker: loop: 'nonsense' is not one of auto, asyncio, uvloop")
+        assert "Traceback" not in server.output
+
+    def test_without_gunicorn(self) -> None:
+        code = "import sys; sys.modules['gunicorn'] = None; import fastserve.workers"
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert result.returncode == 1
+        last = result.stderr.splitlines()[-1]
+        assert last == "ImportError: fastserve.workers needs gunicorn: install it, or fastserve[gunicorn]."
+
+
+def test_config_kwargs_come_first(start: Start) -> None:
+    server = start("app", worker="worker_apps.RootedWorker")
+    assert ask(server, "/x").endswith(" /api/x")
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"), [((), "[True, False]"), (("--threads", "3", "--workers", "2"), "[True, True]")]
+)
+def test_wsgi(start: Start, options: tuple[str, ...], flags: str) -> None:
+    server = start("wsgi", *options, worker="worker_apps.WSGIWorker")
+    assert ask(server) == f"wsgi-1 {flags}"
+    assert server.stop() == 0

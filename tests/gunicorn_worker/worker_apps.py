@@ -1,0 +1,81 @@
+"""Applications and worker classes that gunicorn serves in tests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+from fastserve.workers import FastserveWorker, FastserveWSGIWorker
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+async def lifespan(receive: Receive, send: Send) -> None:
+    await receive()
+    if os.environ.get("START") == "slow":
+        await asyncio.sleep(float(os.environ["SECONDS"]))
+    elif os.environ.get("START") == "failing":
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+        return
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    say("application: shutdown")
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the process's id; /block and /hang do not, /gate when somebody opens the pipe that $GATE names."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    path = scope["path"].removeprefix(scope["root_path"])
+    if path == "/block":
+        say("application: blocking")
+        threading.Event().wait()
+    elif path == "/hang":
+        say("application: hanging")
+        await asyncio.Event().wait()
+    elif path == "/gate":
+        say("application: working")
+        await asyncio.get_running_loop().run_in_executor(None, Path(os.environ["GATE"]).read_bytes)
+    body = f"{os.getpid()} {scope['path']}".encode()
+    headers = [(b"content-length", str(len(body)).encode()), (b"x-app", b"here")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    flags = [environ["wsgi.multithread"], environ["wsgi.multiprocess"]]
+    return [f"{threading.current_thread().name} {flags}".encode()]
+
+
+class RootedWorker(FastserveWorker):
+    CONFIG_KWARGS = {**FastserveWorker.CONFIG_KWARGS, "root_path": "/api", "loop": "asyncio"}  # noqa: RUF012
+
+
+class WrongWorker(FastserveWorker):
+    CONFIG_KWARGS = {"loop": "nonsense"}  # noqa: RUF012
+
+
+class WSGIWorker(FastserveWSGIWorker):
+    """Under another name."""
+
+
+class CountingLogger(Logger):  # type: ignore[misc,unused-ignore]
+    """A logger that does something else with what it is told."""
+
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> None:
+        say(f"logger: {resp.status} {resp.sent} {environ['RAW_URI']} {dict(resp.headers)['x-app']} {len(req.headers)}")

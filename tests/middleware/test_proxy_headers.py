@@ -1,0 +1,104 @@
+"""What proxies say: the middleware and the core against uvicorn's middleware, on many combinations of headers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastserve._core.proxies import Proxies
+from fastserve._core.scope import Peers, scope_of
+from fastserve._core.settings import Settings
+from fastserve.middleware.proxy_headers import ProxyHeadersMiddleware, TrustedHosts, scheme_of
+
+reference = pytest.importorskip("uvicorn.middleware.proxy_headers")
+
+HOSTS = ["127.0.0.1", "10.0.0.1", "10.0.0.2", "192.168.0.7", "1.2.3.4", "::1", "fe80::1", "0:0:0:0:0:0:0:1", "unknown"]
+FORMS = ["{}", "{}:80", "[{}]", "[{}]:80", "[{}", "[{}]x", "{}:", "{}:x", " {} ", "{}\xa0", "{}: 8_0 ", ":80", ""]
+TRUSTED: list[Any] = [
+    "127.0.0.1", "127.0.0.1,::1", "*", ["*"], "", "10.0.0.0/8, 127.0.0.1", "10.0.0.1/8", ["127.0.0.1", "unknown"],
+    "::/0,127.0.0.0/24", " 127.0.0.1 ", [" 127.0.0.1"], "fe80::/64,10.0.0.1,192.168.0.7,1.2.3.4", "a/b", "/run/x",
+]  # fmt: skip
+PROTOCOLS = ["http", "https", "ws", "wss", "HTTPS", "ftp", "", " https ", "https\xa0", "https,http", "\x85wss"]
+
+hosts = st.builds(str.format, st.sampled_from(FORMS), st.sampled_from(HOSTS))
+chains = st.lists(hosts, min_size=1, max_size=4).map(", ".join)
+header = st.one_of(
+    st.tuples(st.just(b"x-forwarded-for"), chains.map(lambda text: text.encode("latin-1"))),
+    st.tuples(st.just(b"x-forwarded-for"), st.binary(max_size=20)),
+    st.tuples(st.just(b"x-forwarded-proto"), st.sampled_from(PROTOCOLS).map(lambda text: text.encode("latin-1"))),
+    st.just((b"forwarded", b"for=9.9.9.9")),
+)
+clients = st.one_of(st.none(), st.tuples(st.sampled_from(HOSTS), st.integers(0, 65535)))
+
+
+def seen(middleware: Any, trusted: Any, scope: dict[str, Any]) -> dict[str, Any]:
+    """Return the scope that an application behind the middleware gets."""
+    found: list[dict[str, Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        found.append(scope)
+
+    asyncio.run(middleware(app, trusted)(dict(scope), None, None))
+    (one,) = found
+    return one
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(TRUSTED), clients, st.lists(header, max_size=5), st.sampled_from(["http", "websocket"]))
+def test_middleware_is_uvicorns(trusted: Any, client: Any, headers: Any, kind: str) -> None:
+    scope = {"type": kind, "client": client, "scheme": "http", "headers": headers}
+    assert seen(ProxyHeadersMiddleware, trusted, scope) == seen(reference.ProxyHeadersMiddleware, trusted, scope)
+
+
+def is_field_value(value: bytes) -> bool:
+    """Say whether a value goes through a request unchanged."""
+    return value == value.strip(b" \t") and all(0x20 <= byte != 0x7F for byte in value)
+
+
+core_headers = st.lists(header.filter(lambda pair: is_field_value(pair[1])), max_size=5)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(TRUSTED), clients, core_headers)
+def test_core_is_uvicorns(trusted: Any, client: Any, headers: Any) -> None:
+    proxies = Proxies(TrustedHosts(trusted), scheme_of)
+    config = Settings(proxies=proxies)
+    fields = b"".join(b"%b: %b\r\n" % pair for pair in headers)
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n"
+    for _ in range(2):  # the second time from what is remembered
+        found = scope_of(config, request, Peers.of(client, None, "http", config), {})
+        assert found is not None
+        wanted = {"type": "http", "client": client, "scheme": "http", "headers": [(b"host", b"x"), *headers]}
+        wanted = seen(reference.ProxyHeadersMiddleware, trusted, wanted)
+        assert {name: found[name] for name in wanted} == wanted
+
+
+def test_lifespan_is_passed_on() -> None:
+    assert seen(ProxyHeadersMiddleware, "*", {"type": "lifespan"}) == {"type": "lifespan"}
+
+
+def test_default_trusts_the_local_host() -> None:
+    made = ProxyHeadersMiddleware(None)  # type: ignore[arg-type]
+    assert [made.trusted_hosts.trusts(host) for host in ("127.0.0.1", "::1", "10.0.0.1", None)] == [True] + [False] * 3
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """More clients than are remembered, and values too long to be, are forwarded as well as any."""
+    config = Settings(proxies=Proxies(TrustedHosts("*"), scheme_of))
+    peers = Peers.of(("127.0.0.1", 1), None, "http", config)
+    for number in [*range(4100), 0]:
+        host = f"10.{number >> 8}.{number & 255}.1" + ", 127.0.0.1" * (30 * (number == 7))
+        found = scope_of(config, b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: %b\r\n\r\n" % host.encode(), peers, {})
+        assert found is not None
+        assert found["client"] == (host.partition(",")[0], 0)
+
+
+@pytest.mark.parametrize("wrong", [object(), "127.0.0.1"])
+def test_settings_take_proxies_alone(wrong: Any) -> None:
+    config = Settings(proxies=wrong)
+    with pytest.raises(TypeError):
+        Peers.of(("127.0.0.1", 1), None, "http", config)

@@ -1,0 +1,239 @@
+"""WSGIMiddleware on any ASGI server: scopes and messages in, messages out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import io
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support
+from core.fakes import get, post
+from core.responses import Client
+
+from fastserve.middleware.wsgi import WSGIMiddleware
+
+SECONDS = 10
+
+Environ = dict[str, Any]
+
+
+def scope_of(**more: Any) -> dict[str, Any]:
+    scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/", "raw_path": b"/", "headers": []}
+    return {**scope, "scheme": "http", "query_string": b"", "server": ("host", 80), "client": ("peer", 5), **more}
+
+
+def exchange(app: Any, scope: dict[str, Any], received: Iterable[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """Return what the application sends, for these messages of the client's."""
+    sent: list[dict[str, Any]] = []
+    messages = iter(received)
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return next(messages)
+
+    async def send(message: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        sent.append(dict(message))
+
+    async def main() -> None:
+        await asyncio.wait_for(app(scope, receive, send), SECONDS)
+
+    try:
+        asyncio.run(main())
+    finally:
+        app.close()
+    return sent
+
+
+def echo(environ: Environ, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("A", "1")])
+    return [environ["wsgi.input"].read()]
+
+
+HEAD = {"type": "http.response.start", "status": 200, "headers": [(b"a", b"1")]}
+
+
+def test_a_request_without_a_body_receives_nothing() -> None:
+    sent = exchange(WSGIMiddleware(echo), scope_of())
+    assert sent == [HEAD, {"type": "http.response.body", "body": b"", "more_body": False}]
+
+
+@pytest.mark.parametrize("header", [(b"content-length", b"4"), (b"transfer-encoding", b"chunked")])
+def test_a_body_is_received_as_it_is_read(header: tuple[bytes, bytes]) -> None:
+    messages: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"ab", "more_body": True},
+        {"type": "http.request", "more_body": True},
+        {"type": "http.request", "body": b"cd"},
+    ]
+    sent = exchange(WSGIMiddleware(echo), scope_of(headers=[header]), messages)
+    assert sent == [HEAD, {"type": "http.response.body", "body": b"abcd", "more_body": False}]
+
+
+def test_lifespan_is_answered() -> None:
+    messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    sent = exchange(WSGIMiddleware(echo), {"type": "lifespan"}, messages)
+    assert sent == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
+
+
+def test_websockets_are_refused() -> None:
+    sent = exchange(WSGIMiddleware(echo), {"type": "websocket"}, [{"type": "websocket.connect"}])
+    assert sent == [{"type": "websocket.close"}]
+
+
+def test_uvicorns_arguments() -> None:
+    assert WSGIMiddleware(echo).threads.most == 10
+    assert WSGIMiddleware(echo, workers=3).threads.most == 3
+    assert WSGIMiddleware(echo, 4).threads.most == 4
+    with pytest.raises(ValueError, match="0 threads cannot run"):
+        WSGIMiddleware(echo, 0)
+
+
+def test_each_loop_hears_of_its_own_requests() -> None:
+    app = WSGIMiddleware(echo)
+    for _ in range(3):
+        assert exchange(app, scope_of())[0] == HEAD
+
+
+def test_context_variables_go_along_and_stay_apart() -> None:
+    user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
+    seen = []
+
+    def app(environ: Environ, start_response: Any) -> list[bytes]:
+        seen.append(user.get())
+        user.set("set by the application")
+        return echo(environ, start_response)
+
+    inner = WSGIMiddleware(app)
+
+    class Outer:
+        close = inner.close
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            user.set(scope["user"])
+            await inner(scope, receive, send)
+            seen.append(user.get())
+
+    exchange(Outer(), scope_of(user="alice"))
+    exchange(Outer(), scope_of(user="bob"))
+    assert seen == ["alice", "alice", "bob", "bob"]
+
+
+def test_an_application_that_goes_on_after_its_task_was_cancelled() -> None:
+    """What waits for the event loop fails; the end is told to nobody, and the thread takes the next request."""
+    began, go, done = threading.Event(), threading.Event(), threading.Event()
+    raised: list[str] = []
+
+    def app(environ: Environ, start_response: Any) -> list[bytes]:
+        began.set()
+        assert go.wait(SECONDS)
+        try:
+            environ["wsgi.input"].read()
+        except OSError as exc:
+            raised.append(type(exc).__name__)
+        done.set()
+        return []
+
+    middleware = WSGIMiddleware(app)
+
+    async def main() -> None:
+        async def never() -> Any:
+            await asyncio.Event().wait()
+
+        scope = scope_of(headers=[(b"content-length", b"4")])
+        task = asyncio.ensure_future(middleware(scope, never, lambda message: never()))
+        assert await asyncio.get_running_loop().run_in_executor(None, began.wait, SECONDS)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    go.set()
+    assert done.wait(SECONDS)
+    assert raised == ["ClientDisconnected"]
+    middleware.close()
+
+
+class TestFileWrapper:
+    CONTENT = bytes(range(256)) * 2000
+
+    def app(self, made: list[Any], headers: list[tuple[str, str]], skip: int = 0) -> Callable[..., Any]:
+        def app(environ: Environ, start_response: Any) -> Any:
+            start_response("200 OK", list(headers))
+            file = made[0]
+            file.seek(skip)
+            return environ["wsgi.file_wrapper"](file, 8192)
+
+        return app
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        path = tmp_path / "file"
+        path.write_bytes(self.CONTENT)
+        return path
+
+    @pytest.mark.parametrize("skip", [0, 1000, 256 * 2000])
+    def test_over_a_connection(self, serve: support.Serve, path: Path, skip: int) -> None:
+        with path.open("rb") as file:
+            server = serve(self.app([file], [], skip), interface="wsgi")
+            assert Client(server.connect()).ask(get()).body == self.CONTENT[skip:]
+            server.stop()
+            assert file.closed
+
+    def test_what_is_no_file(self, serve: support.Serve) -> None:
+        server = serve(self.app([io.BytesIO(self.CONTENT)], []), interface="wsgi")
+        assert Client(server.connect()).ask(get()).body == self.CONTENT
+
+    @pytest.mark.parametrize(("length", "count"), [(None, 512000 - 7), (1000, 1000)])
+    def test_the_server_sends_it_where_it_can(self, path: Path, length: int | None, count: int) -> None:
+        file = path.open("rb")
+        headers = [] if length is None else [("Content-Length", str(length))]
+        scope = scope_of(extensions={"http.response.zerocopysend": {}})
+        sent = exchange(WSGIMiddleware(self.app([file], headers, 7)), scope)
+        assert sent == [
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % count)]},
+            {"type": "http.response.zerocopysend", "file": file, "offset": 7, "count": count, "more_body": False},
+        ]
+        assert file.closed
+
+    def test_a_file_shorter_than_its_length_is_an_error_of_the_servers_to_find(self, path: Path) -> None:
+        file = path.open("rb")
+        sent = exchange(
+            WSGIMiddleware(self.app([file], [("Content-Length", "600000")])),
+            scope_of(extensions={"http.response.zerocopysend": {}}),
+        )
+        assert [message.get("more_body") for message in sent] == [None, True, False]
+        assert sent[1]["count"] == 512000
+        assert sent[2]["body"] == b""
+
+    def test_what_has_no_descriptor_goes_in_pieces(self) -> None:
+        scope = scope_of(extensions={"http.response.zerocopysend": {}})
+        sent = exchange(WSGIMiddleware(self.app([io.BytesIO(self.CONTENT)], [])), scope)
+        assert b"".join(message.get("body", b"") for message in sent) == self.CONTENT
+
+    def test_an_empty_file(self, tmp_path: Path) -> None:
+        (tmp_path / "empty").touch()
+        with (tmp_path / "empty").open("rb") as file:
+            scope = scope_of(extensions={"http.response.zerocopysend": {}})
+            sent = exchange(WSGIMiddleware(self.app([file], [])), scope)
+        assert sent[1:] == [{"type": "http.response.body", "body": b"", "more_body": False}]
+
+
+def test_below_an_asgi_application(serve: support.Serve) -> None:
+    """Mounted, behind a receive() that is not the server's own."""
+    inner = WSGIMiddleware(echo, workers=2)
+
+    async def outer(scope: Any, receive: Any, send: Any) -> None:
+        async def observed() -> Any:
+            return await receive()
+
+        await inner({**scope, "root_path": "/inner"}, observed, send)
+
+    connected = Client(serve(outer).connect())
+    assert connected.ask(post(b"body", path="/inner/x")).body == b"body"
+    assert connected.ask(get("/inner")).body == b""
+    inner.close()
