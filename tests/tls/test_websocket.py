@@ -1,0 +1,99 @@
+"""WebSockets over TLS, and behind a proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import support
+from core.frames import BINARY, binary
+from tls.pki import TlsRunning
+from websockets.sync.client import connect
+from ws import Socket, close, closing, echo
+
+Serve = Callable[..., TlsRunning]
+TIMEOUT = 10
+
+
+def opened(server: support.Running, *fields: str) -> Socket:
+    client = Socket(server.connect())
+    client.open("/", *fields)
+    return client
+
+
+class Telling:
+    """An application that keeps the scope of the WebSocket it accepts."""
+
+    scope: dict[str, Any]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scope = scope
+        await echo(scope, receive, send)
+
+
+@pytest.mark.parametrize("ws", ["auto", "websockets", "wsproto"])
+def test_messages(serve: Serve, ws: str) -> None:
+    """Large ones come back whole, also to a client that reads them late."""
+    if ws != "auto":
+        pytest.importorskip(ws)
+    server = serve(echo, ws=ws)
+    with connect(f"wss://localhost:{server.port}", ssl=server.context, proxy=None, max_size=None) as client:
+        for size in (0, 125, 70_000, 3_000_000):
+            client.send(bytes(size))
+            assert client.recv(TIMEOUT) == bytes(size)
+        client.send("text")
+        assert client.recv(TIMEOUT) == "text"
+
+
+def test_several_frames_in_one_record(serve: Serve) -> None:
+    with opened(serve(echo)) as client:
+        client.send(binary(b"one") + binary(b"two"))
+        assert [client.frame(), client.frame()] == [(BINARY, b"one"), (BINARY, b"two")]
+        client.send(close(1000, "bye"))
+        assert client.frames() == [closing(1000)]
+
+
+def test_item_61_scope(serve: Serve) -> None:
+    app = Telling()
+    with opened(serve(app)) as client:
+        client.send(close())
+        assert client.frames() == [closing(1000)]
+    assert app.scope["scheme"] == "wss"
+    assert app.scope["extensions"].keys() == {"websocket.http.response", "tls"}
+    assert app.scope["extensions"]["tls"]["tls_version"] in (0x0303, 0x0304)
+
+
+def test_stop(serve: Serve) -> None:
+    server = serve(echo)
+    with opened(server) as client:
+        server.server.should_exit = True
+        assert client.frame() == closing(1012)
+        client.send(close(1012))
+        assert client.rest() == b""
+    server.join()
+
+
+@pytest.mark.parametrize(("protocol", "scheme"), [("https", "wss"), ("http", "ws"), ("wss", "wss"), ("ftp", "ws")])
+def test_what_a_trusted_proxy_says(protocol: str, scheme: str) -> None:
+    app = Telling()
+    server = support.serve(app, forwarded_allow_ips="127.0.0.1")
+    try:
+        with opened(server, "X-Forwarded-For: 192.0.2.1", f"X-Forwarded-Proto: {protocol}") as client:
+            client.send(close())
+            assert client.frames() == [closing(1000)]
+    finally:
+        server.stop()
+    assert (app.scope["scheme"], app.scope["client"]) == (scheme, ("192.0.2.1", 0))
+
+
+def test_what_another_client_says() -> None:
+    app = Telling()
+    server = support.serve(app, forwarded_allow_ips="192.0.2.9")
+    try:
+        with opened(server, "X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https") as client:
+            client.send(close())
+            assert client.frames() == [closing(1000)]
+    finally:
+        server.stop()
+    assert (app.scope["scheme"], app.scope["client"][0]) == ("ws", "127.0.0.1")
