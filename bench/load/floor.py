@@ -1,12 +1,13 @@
 """The floor: a bare uvloop protocol that answers with one fixed bytes object, so what no Python server can be below.
 
-`python -m bench.load.floor ROW` serves the answer of a row on a free port until SIGTERM.
+`python -m bench.load.floor ROW [CERTIFICATE KEY]` serves the answer of a row on a free port until SIGTERM.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import sys
 
 import uvloop
@@ -40,12 +41,12 @@ class Protocol(asyncio.Protocol):
             self.transport.close()
 
 
-async def serve(floor: Floor) -> None:
+async def serve(floor: Floor, tls: ssl.SSLContext | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    server = await loop.create_server(lambda: Protocol(floor), "127.0.0.1", 0, backlog=2048)
+    server = await loop.create_server(lambda: Protocol(floor), "127.0.0.1", 0, backlog=2048, ssl=tls)
     await stop.wait()
     server.close()
 
@@ -54,7 +55,11 @@ def main() -> None:
     row = next(row for row in ROWS if row.name == sys.argv[1])
     if row.floor is None:
         sys.exit(f"row {row.name} has no floor")
-    uvloop.run(serve(row.floor))
+    tls = None
+    if row.tls:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*sys.argv[2:])
+    uvloop.run(serve(row.floor, tls))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import resource
-import socket
 import statistics
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.load import machine, wrk
-from bench.load.check import Wrong, check, request_bytes
+from bench.load.check import Wrong, check, connect, request_bytes
 from bench.load.process import Failed, Running
 from bench.load.rows import Row
 from bench.load.servers import Server
@@ -132,7 +131,7 @@ def _check(row: Row, running: Running) -> None:
 def _open(row: Row, port: int, count: int, connections: contextlib.ExitStack) -> None:
     packet = request_bytes(row)
     for _ in range(count):
-        connection = connections.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+        connection = connections.enter_context(connect(row, port))
         connection.sendall(packet)
         answer = http.client.HTTPResponse(connection)
         answer.begin()

@@ -102,7 +102,7 @@ def run(row: Row, port: int, seconds: float, core: int | None, folder: Path) -> 
         "10s",
         "--script",
         str(path),
-        f"http://127.0.0.1:{port}{row.request.path}",
+        f"{'https' if row.tls else 'http'}://127.0.0.1:{port}{row.request.path}",
     ]
     process = spawn(command, core, subprocess.PIPE, {})
     try:
