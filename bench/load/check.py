@@ -6,11 +6,13 @@ import http.client
 import socket
 
 from bench.load import frames
+from bench.load.certificate import client_context
 from bench.load.frames import Wrong
 from bench.load.rows import Echo, Row
 
-__all__ = ["Wrong", "check", "request_bytes"]
+__all__ = ["Wrong", "check", "connect", "request_bytes"]
 
+HOST = "127.0.0.1"
 _SECONDS = 10.0
 _ECHOES = 3
 
@@ -27,10 +29,16 @@ def check(row: Row, port: int) -> None:
         raise Wrong(f"not an HTTP answer: {error!r}") from error
 
 
+def connect(row: Row, port: int) -> socket.socket:
+    """A connection to the row's server, secured where the row is over TLS."""
+    connection = socket.create_connection((HOST, port), _SECONDS)
+    return client_context().wrap_socket(connection, server_hostname=HOST) if row.tls else connection
+
+
 def request_bytes(row: Row, *, close: bool = False) -> bytes:
     """The row's request as it goes over the wire, with `connection: close` added on demand."""
     request = row.request
-    fields = [("Host", "127.0.0.1"), *request.headers]
+    fields = [("Host", HOST), *request.headers]
     if request.body:
         fields.append(("Content-Length", str(request.body)))
     if close and not any(name.lower() == "connection" for name, _ in fields):
@@ -40,7 +48,7 @@ def request_bytes(row: Row, *, close: bool = False) -> bytes:
 
 
 def _single(row: Row, port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), _SECONDS) as connection:
+    with connect(row, port) as connection:
         connection.sendall(request_bytes(row))
         answer = http.client.HTTPResponse(connection, method=row.request.method)
         answer.begin()
@@ -70,7 +78,7 @@ def _excerpt(body: bytes) -> str:
 def _pipelined(row: Row, port: int) -> None:
     packet = request_bytes(row) * (row.pipeline - 1) + request_bytes(row, close=True)
     received = bytearray()
-    with socket.create_connection(("127.0.0.1", port), _SECONDS) as connection:
+    with connect(row, port) as connection:
         connection.sendall(packet)
         # The floor answers each packet with all its answers and leaves the connection open: enough is enough.
         while received.count(row.answer.body) < row.pipeline and (data := connection.recv(65536)):

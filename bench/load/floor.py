@@ -1,13 +1,15 @@
 """The floor: a bare uvloop protocol that answers with one fixed bytes object, so what no Python server can be below.
 
-`python -m bench.load.floor ROW` serves the answer of a row on a free port until SIGTERM.
+`python -m bench.load.floor ROW [CERTIFICATE KEY]` serves the answer of a row on a free port until SIGTERM.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import signal
+import ssl
 import sys
 
 import uvloop
@@ -64,14 +66,13 @@ class WebSocket(asyncio.Protocol):
             self.write(next(self.answers))
 
 
-async def serve(floor: Floor, echo: Echo | None) -> None:
+async def serve(floor: Floor, echo: Echo | None, tls: ssl.SSLContext | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    server = await loop.create_server(
-        lambda: WebSocket(echo) if echo else Protocol(floor), "127.0.0.1", 0, backlog=2048
-    )
+    make = functools.partial(WebSocket, echo) if echo else functools.partial(Protocol, floor)
+    server = await loop.create_server(make, "127.0.0.1", 0, backlog=2048, ssl=tls)
     await stop.wait()
     server.close()
 
@@ -80,7 +81,11 @@ def main() -> None:
     row = next(row for row in ROWS if row.name == sys.argv[1])
     if row.floor is None:
         sys.exit(f"row {row.name} has no floor")
-    uvloop.run(serve(row.floor, row.echo))
+    tls = None
+    if row.tls:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*sys.argv[2:])
+    uvloop.run(serve(row.floor, row.echo, tls))
 
 
 if __name__ == "__main__":

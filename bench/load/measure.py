@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import resource
-import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.load import frames, machine, wrk, wsload
-from bench.load.check import Wrong, check, request_bytes
+from bench.load.check import Wrong, check, connect, request_bytes
 from bench.load.generator import Load
 from bench.load.process import Failed, Running
 from bench.load.rows import Row
@@ -139,7 +138,7 @@ def _check(row: Row, running: Running) -> None:
 def _open(row: Row, port: int, count: int, connections: contextlib.ExitStack) -> None:
     packet, frame = request_bytes(row), None
     for _ in range(count):
-        connection = connections.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+        connection = connections.enter_context(connect(row, port))
         if row.echo:
             client = frames.Client(connection, row.echo)
             frame = frame or frames.client_frames(row.echo, client.agreed)[0]

@@ -74,6 +74,7 @@ class Row:
     least: bool = False
     kind: Kind = "cpu"
     wsgi: bool = False  # of the application; servers without a WSGI interface are left out
+    tls: bool = False
 
     @property
     def noun(self) -> str:
@@ -216,6 +217,7 @@ ROWS: tuple[Row, ...] = (
         goal=12 / 38.6,
     ),
     Row("suspend", "Hello, after asyncio.sleep(0)", f"{_APPS}:suspend", _TEXT, goal=12 / 26.9),
+    Row("tls", "Hello, over TLS", f"{_APPS}:hello", _TEXT, floor=_FLOOR, tls=True),
     Row("starlette", "Starlette, plain text", _STARLETTE, _TEXT, goal=16.5 / 35.6),
     Row("fastapi", "FastAPI, JSON", _FASTAPI, _JSON, goal=53 / 94.6),
     Row("fastapi-access", "FastAPI, JSON, access log on", _FASTAPI, _JSON, access_log=True, goal=55 / 146),

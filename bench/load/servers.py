@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata, util
 
+from bench.load.certificate import certificate
 from bench.load.rows import Row
 
 _HOST = "127.0.0.1"
@@ -40,15 +41,19 @@ def _wsgi(row: Row) -> list[str]:
     return ["--interface", "wsgi"] if row.wsgi else []
 
 
+def _tls(row: Row, chain: str = "--ssl-certfile", key: str = "--ssl-keyfile") -> list[str]:
+    return [chain, certificate().chain, key, certificate().key] if row.tls else []
+
+
 def _fastserve(row: Row) -> list[str]:
     log = "--access-log" if row.access_log else "--no-access-log"
-    return ["fastserve", row.app, "--host", _HOST, "--port", "0", log, *_wsgi(row)]
+    return ["fastserve", row.app, "--host", _HOST, "--port", "0", log, *_wsgi(row), *_tls(row)]
 
 
 def _uvicorn(row: Row) -> list[str]:
     log = "--access-log" if row.access_log else "--no-access-log"
     server = ["uvicorn", row.app, "--host", _HOST, "--port", "0", "--loop", "uvloop", "--http", "httptools", log]
-    return [*server, *_wsgi(row)]
+    return [*server, *_wsgi(row), *_tls(row)]
 
 
 def _uvicorn_fast(row: Row) -> list[str]:
@@ -61,17 +66,18 @@ def _granian(row: Row) -> list[str]:
     many = ["--backpressure", str(2 * row.connections)] if row.kind == "idle" else []
     interface = "wsgi" if row.wsgi else "asgi"
     server = ["granian", "--interface", interface, "--host", _HOST, "--port", "0", "--workers", "1", "--loop", "uvloop"]
-    return [*server, *many, log, row.app]
+    return [*server, *many, *_tls(row, "--ssl-certificate"), log, row.app]
 
 
 def _hypercorn(row: Row) -> list[str]:
     log = ["--access-logfile", "-"] if row.access_log else []
+    tls = _tls(row, "--certfile", "--keyfile")
     app = f"wsgi:{row.app}" if row.wsgi else row.app
-    return ["hypercorn", "--bind", f"{_HOST}:0", "--workers", "1", "--worker-class", "uvloop", *log, app]
+    return ["hypercorn", "--bind", f"{_HOST}:0", "--workers", "1", "--worker-class", "uvloop", *tls, *log, app]
 
 
 def _floor(row: Row) -> list[str]:
-    return ["bench.load.floor", row.name]
+    return ["bench.load.floor", row.name, *(certificate()[:2] if row.tls else ())]
 
 
 FASTSERVE = Server("fastserve", "fastserve", _fastserve)
@@ -97,6 +103,7 @@ def missing(servers: list[Server], rows: list[Row]) -> list[str]:
     needed |= {"httptools"} if any(server.package == "uvicorn" for server in servers) else set()
     needed |= {name for name in ("starlette", "fastapi", "flask") if any(name in row.app for row in rows)}
     needed |= {"a2wsgi"} if any(row.wsgi for row in rows) and "uvicorn" in needed else set()
+    needed |= {"trustme"} if any(row.tls for row in rows) else set()
     return sorted(name for name in needed if util.find_spec(name) is None)
 
 

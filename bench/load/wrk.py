@@ -76,7 +76,7 @@ def run(row: Row, port: int, seconds: float, core: int | None, folder: Path) -> 
         "10s",
         "--script",
         str(path),
-        f"http://127.0.0.1:{port}{row.request.path}",
+        f"{'https' if row.tls else 'http'}://127.0.0.1:{port}{row.request.path}",
     ]
     load = generator.run(command, seconds, core)
     # wrk times a packet of requests as one, but corrects its percentiles as if each had been timed: they mean nothing.

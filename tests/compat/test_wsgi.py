@@ -43,6 +43,12 @@ class TestFlask:
             "own": f"{server.url}/",
         }
 
+    def test_behind_a_proxy(self, client: httpx.Client) -> None:
+        headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9", "Host": "site.example"}
+        answer = client.get("/seen/x", headers=headers).json()
+        assert answer["address"] == "203.0.113.9"
+        assert (answer["url"], answer["own"]) == ("https://site.example/seen/x", "https://site.example/")
+
     def test_root_path(self, start: Start) -> None:
         server = start("flask_app:app", "--interface", "wsgi", "--root-path", "/mounted")
         assert httpx.get(f"{server.url}/seen/x", timeout=TIMEOUT).json()["own"] == f"{server.url}/mounted/"
@@ -128,6 +134,11 @@ class TestDjango:
         assert answer["GET"] == {"a": ["1", "\xe4"]}
         assert (answer["META"]["CONTENT_LENGTH"], answer["META"]["PATH_INFO"]) == ("3", "/meta/")
         assert django.get("/anything/%C3%BC%20b%2Fc").json() == {"rest": "\xfc b/c"}
+
+    def test_behind_a_proxy(self, django: httpx.Client) -> None:
+        answer = django.get("/meta/", headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}).json()
+        assert answer["uri"] == f"https://{django.base_url.netloc.decode()}/meta/"
+        assert (answer["META"]["REMOTE_ADDR"], answer["META"]["wsgi.url_scheme"]) == ("203.0.113.9", "https")
 
     @pytest.mark.parametrize(("size", "kind"), [(1000, "InMemoryUploadedFile"), (3_000_000, "TemporaryUploadedFile")])
     def test_upload(self, django: httpx.Client, size: int, kind: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -54,6 +55,23 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     headers = [(b"content-length", str(len(body)).encode()), (b"x-app", b"here")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def show(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the scheme, the client's address, and what the certificate that the client showed is for."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    tls = scope["extensions"].get("tls", {})
+    body = json.dumps([scope["scheme"], scope["client"][0], tls.get("client_cert_name")]).encode()
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def show_environ(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    return [json.dumps([environ[name] for name in ("wsgi.url_scheme", "REMOTE_ADDR")]).encode()]
 
 
 def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:

@@ -7,10 +7,11 @@ import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) ([\t\x20-\x7e\x80-\xff]*)\r\n")
 FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9a-z]+): ?([^\r\n\x00]*)\r\n")
+AnyWire = TypeVar("AnyWire", bound="Wire")
 GOOD = b"GET /good HTTP/1.1\r\nHost: good\r\n\r\n"
 
 
@@ -125,7 +126,7 @@ class Wire:
         self.file.close()
         self.sock.close()
 
-    def __enter__(self) -> Wire:
+    def __enter__(self: AnyWire) -> AnyWire:
         return self
 
     def __exit__(self, *_: object) -> None:

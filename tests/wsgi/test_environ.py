@@ -177,6 +177,30 @@ def test_what_many_processes_and_tls_change() -> None:
     assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == ("localhost", "443")
 
 
+FORWARDED = ("X-Forwarded-Proto: https", "X-Forwarded-For: 203.0.113.9")
+
+
+def test_behind_a_trusted_proxy_scheme_and_client_are_what_it_says(environ_of: EnvironOf) -> None:
+    environ = environ_of(get("/", *FORWARDED))
+    assert (environ["wsgi.url_scheme"], environ["HTTPS"], environ["REMOTE_ADDR"]) == ("https", "on", "203.0.113.9")
+    assert "REMOTE_PORT" not in environ  # of a client whose port nobody has told
+    assert environ_of(get("/", "X-Forwarded-For: 203.0.113.9:4711"))["REMOTE_PORT"] == "4711"
+
+
+@pytest.mark.parametrize("config", [{"forwarded_allow_ips": "10.0.0.1"}, {"proxy_headers": False}])
+def test_what_others_say_is_a_header_and_no_more(environ_of: EnvironOf, config: dict[str, Any]) -> None:
+    environ = environ_of(get("/", *FORWARDED), **config)
+    assert (environ["wsgi.url_scheme"], environ["REMOTE_ADDR"]) == ("http", "127.0.0.1")
+    assert (environ["HTTP_X_FORWARDED_PROTO"], environ["HTTP_X_FORWARDED_FOR"]) == ("https", "203.0.113.9")
+    assert "HTTPS" not in environ
+    assert int(environ["REMOTE_PORT"])
+
+
+def test_a_header_with_underscores_is_not_a_proxys(environ_of: EnvironOf) -> None:
+    environ = environ_of(get("/", "X_Forwarded_Proto: https", "X_Forwarded_For: 203.0.113.9"))
+    assert (environ["wsgi.url_scheme"], environ["REMOTE_ADDR"]) == ("http", "127.0.0.1")
+
+
 def test_an_environ_is_the_applications_own(start: Start) -> None:
     seen: list[str | None] = []
 

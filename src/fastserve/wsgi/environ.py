@@ -92,7 +92,8 @@ class Environs:
         client = scope.get("client")
         if client:
             environ["REMOTE_ADDR"] = client[0]
-            environ["REMOTE_PORT"] = str(client[1])
+            if client[1]:  # what a proxy says of its client may be without
+                environ["REMOTE_PORT"] = str(client[1])
         add_headers(environ, scope["headers"])
         environ["wsgi.input"] = body
         environ["wsgi.errors"] = sys.stderr
