@@ -54,6 +54,7 @@ class LoadedServer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+            raise
 
     @property
     def text(self) -> str:

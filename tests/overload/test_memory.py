@@ -19,7 +19,9 @@ CLIENTS = 50
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[LoadedServer]:
-    with LoadedServer(tmp_path / "log", "--timeout-keep-alive", "60") as started:
+    # The graceful stop would wait for the applications that are stuck.
+    options = ("--timeout-keep-alive", "60", "--timeout-graceful-shutdown", "0.1")
+    with LoadedServer(tmp_path / "log", *options) as started:
         started.state()  # what the first request takes is not of those that follow
         yield started
 
