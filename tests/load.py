@@ -28,14 +28,17 @@ def until(true: Callable[[], bool], what: str, seconds: float = 20) -> None:
 
 
 class LoadedServer:
-    """`python -m fastserve load_app:app`; a context. Its log goes to a file, its access log nowhere."""
+    """`python -m fastserve load_app:app`; a context. Its log goes to a file, its access log nowhere.
+
+    It can have so many descriptors, or as many as are allowed.
+    """
 
     def __init__(self, log: Path, *arguments: str, descriptors: int = 0) -> None:
         self.log = log
         command = [sys.executable, "-m", "fastserve", "load_app:app", "--app-dir", str(TESTS), "--port", "0"]
         command += ["--lifespan", "off", *arguments]
-        if descriptors:
-            command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
+        limit = descriptors or "$(ulimit -H -n)"
+        command = ["sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh", *command]
         with log.open("wb") as file:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file)
         self.port = 0

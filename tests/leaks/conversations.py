@@ -28,7 +28,6 @@ class Step(NamedTuple):
 
 class Conversation(NamedTuple):
     steps: list[Step]
-    requests: int
     end: str  # close, half-close (and read to the end), reset, or server: it closes first
     cut: int  # bytes of all that is to be sent after which the client resets; -1 for none
     pieces: int  # how many writes the bytes of a step are sent in
@@ -107,7 +106,6 @@ def conversation(seed: int, number: int) -> Conversation:
         steps += exchange(choose)
     last, end = last_exchange(choose)
     steps += last
-    requests = sum(len(step.methods) or not step.interim for step in steps)
     size = sum(len(step.data) for step in steps)
     cut = choose.randint(0, size) if choose.random() < 0.3 else -1
-    return Conversation(steps, requests, end, cut, choose.choice((1, 1, 1, 2, 5)))
+    return Conversation(steps, end, cut, choose.choice((1, 1, 1, 2, 5)))

@@ -28,6 +28,7 @@ class Talk:
         self.reader: asyncio.StreamReader
         self.writer: asyncio.StreamWriter
         self.left = -1  # bytes to send before the reset
+        self.requests = 0  # that were sent as a whole
 
     @property
     def sock(self) -> socket.socket:
@@ -60,6 +61,7 @@ class Talk:
             self.writer.write(piece)
             if pieces > 1:
                 await asyncio.sleep(0)
+        self.requests += len(step.methods) or not step.interim
         if step.interim:
             head = await self.reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 100 "), head
@@ -101,12 +103,13 @@ async def hold(address: tuple[str, int], numbers: Iterator[int], seed: int, want
         if found[0] >= wanted:
             return
         what = conversation(seed, number)
-        found[0] += what.requests
-        found[1] += 1
+        talk = Talk(address)
         try:
-            was_reset = await asyncio.wait_for(Talk(address).run(what), PATIENCE)
+            was_reset = await asyncio.wait_for(talk.run(what), PATIENCE)
         except Exception as error:
             raise AssertionError(f"conversation {number} of seed {seed}: {error!r}: {what}") from error
+        found[0] += talk.requests
+        found[1] += 1
         found[2] += was_reset
 
 
