@@ -51,7 +51,7 @@ class FuzzedLoop(Loop):
         if not future.done():
             try:
                 future.set_result(function(*args))
-            except Exception as error:
+            except BaseException as error:  # as executors do: it is the waiting task's, not the loop's
                 future.set_exception(error)
 
     def run_ready(self) -> None:

@@ -1,0 +1,104 @@
+"""A server process under load, looked at from outside and through /state of load_app."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from protocol.wire import Wire
+
+TESTS = Path(__file__).parent
+RESETS = struct.pack("ii", 1, 0)  # for SO_LINGER: close() resets the connection
+STATE = b"GET /state HTTP/1.1\r\nHost: load\r\nConnection: close\r\n\r\n"
+
+
+def until(true: Callable[[], bool], what: str, seconds: float = 20) -> None:
+    """Return once `true()` is; AssertionError with `what` after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+
+
+class LoadedServer:
+    """`python -m fastserve load_app:app`; a context. Its log goes to a file, its access log nowhere.
+
+    It can have so many descriptors, or as many as are allowed.
+    """
+
+    def __init__(self, log: Path, *arguments: str, descriptors: int = 0) -> None:
+        self.log = log
+        command = [sys.executable, "-m", "fastserve", "load_app:app", "--app-dir", str(TESTS), "--port", "0"]
+        command += ["--lifespan", "off", *arguments]
+        limit = descriptors or "$(ulimit -H -n)"
+        command = ["sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh", *command]
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file)
+        self.port = 0
+
+    def __enter__(self) -> LoadedServer:
+        until(lambda: "running on" in self.text or self.process.poll() is not None, "the server starts")
+        assert self.process.poll() is None, self.text
+        line = next(line for line in self.text.splitlines() if "running on" in line)
+        self.port = int(line.split("running on ")[1].split()[0].rpartition(":")[2])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text("utf-8", "replace")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
+
+    def connect(self, timeout: float = 10) -> socket.socket:
+        return socket.create_connection(self.address, timeout=timeout)
+
+    def ask(self, data: bytes, timeout: float = 10) -> bytes:
+        """Return the body of the response to one request on a new connection."""
+        with Wire(self.connect(timeout)) as wire:
+            response = wire.ask(data)
+            assert response.status == 200, response
+            return response.body
+
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.ask(STATE))
+        return found
+
+    def quiet_state(self, seconds: float = 20) -> dict[str, Any]:
+        """The state once nothing is left of any connection but the one that asks."""
+        found: dict[str, Any] = {}
+
+        def quiet() -> bool:
+            nonlocal found
+            found = self.state()
+            live = found["live"]
+            return bool(live["connection"] == 1 and live["cycle"] == 1 and live["task"] <= 1 and live["buffer"] <= 1)
+
+        try:
+            until(quiet, "only the connection that asks is left", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {found}") from None
+        return found
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with a reset in place of an end."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS)
+    sock.close()

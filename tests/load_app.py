@@ -1,0 +1,163 @@
+"""The application of the soak and overload tests: each path does one thing, and /state says how the server is."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from fastserve._core import counters
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+PIECE = bytes(65536)
+sends = {"done": 0, "waiting": 0}
+libc = ctypes.CDLL(None)
+
+
+class Planned(Exception):
+    """Raised where a request asks for it."""
+
+
+async def respond(send: Send, body: bytes = b"ok", status: int = 200) -> None:
+    length = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": length})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def read(receive: Receive) -> bytes | None:
+    data = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        data += message["body"]
+        if not message["more_body"]:
+            return bytes(data)
+
+
+def private_memory() -> int:
+    """The bytes of memory that no other process shares."""
+    lines = Path("/proc/self/smaps_rollup").read_text("ascii").splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
+def state() -> dict[str, Any]:
+    gc.collect()
+    libc.malloc_trim(0)
+    return {
+        "live": counters.live(),
+        "memory": private_memory(),
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        "asyncio_tasks": len(asyncio.all_tasks()),
+        "sends": dict(sends),
+        "processor": sum(os.times()[:2]),
+    }
+
+
+async def hello(receive: Receive, send: Send) -> None:
+    await respond(send)
+
+
+async def echo(receive: Receive, send: Send) -> None:
+    data = await read(receive)
+    if data is not None:
+        await respond(send, data)
+
+
+async def unread(receive: Receive, send: Send) -> None:
+    """Answer without reading the body."""
+    await respond(send, b"unread")
+
+
+async def failing(receive: Receive, send: Send) -> None:
+    await read(receive)
+    raise Planned("before the response")
+
+
+async def failing_late(receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": b"part", "more_body": True})
+    raise Planned("in the response")
+
+
+async def stream(receive: Receive, send: Send) -> None:
+    """Send small pieces until the client is gone."""
+    await send({"type": "http.response.start", "status": 200})
+    while True:
+        await send({"type": "http.response.body", "body": b"0123456789abcdef" * 16, "more_body": True})
+        await asyncio.sleep(0)
+
+
+async def bytewise(receive: Receive, send: Send) -> None:
+    """Send a short body byte by byte, each in a write of its own."""
+    await send({"type": "http.response.start", "status": 200})
+    for byte in b"0123456789" * 5:
+        await send({"type": "http.response.body", "body": bytes([byte]), "more_body": True})
+        await asyncio.sleep(0)
+    await send({"type": "http.response.body"})
+
+
+async def endless(receive: Receive, send: Send) -> None:
+    """Send large pieces without an end, and count in `sends` how many are done and how many wait."""
+    await send({"type": "http.response.start", "status": 200})
+    while True:
+        sends["waiting"] += 1
+        try:
+            await send({"type": "http.response.body", "body": PIECE, "more_body": True})
+        finally:
+            sends["waiting"] -= 1
+        sends["done"] += 1
+
+
+async def large(receive: Receive, send: Send) -> None:
+    await respond(send, PIECE * 4)
+
+
+async def slow(receive: Receive, send: Send) -> None:
+    await asyncio.sleep(0.001)
+    await respond(send, b"slow")
+
+
+async def waiting(receive: Receive, send: Send) -> None:
+    """Read the body and wait until the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def stuck(receive: Receive, send: Send) -> None:
+    """Read nothing and say nothing."""
+    await asyncio.Event().wait()
+
+
+async def show_state(receive: Receive, send: Send) -> None:
+    await respond(send, json.dumps(state()).encode())
+
+
+PATHS: dict[str, Callable[[Receive, Send], Awaitable[None]]] = {
+    "/": hello,
+    "/echo": echo,
+    "/unread": unread,
+    "/failing": failing,
+    "/failing-late": failing_late,
+    "/stream": stream,
+    "/bytewise": bytewise,
+    "/endless": endless,
+    "/large": large,
+    "/slow": slow,
+    "/waiting": waiting,
+    "/stuck": stuck,
+    "/state": show_state,
+}
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    assert scope["type"] == "http"
+    await PATHS[scope["path"]](receive, send)
