@@ -7,11 +7,13 @@ import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) ([\t\x20-\x7e\x80-\xff]*)\r\n")
 FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9a-z]+): ?([^\r\n\x00]*)\r\n")
-AnyWire = TypeVar("AnyWire", bound="Wire")
 GOOD = b"GET /good HTTP/1.1\r\nHost: good\r\n\r\n"
 
 
@@ -126,7 +128,7 @@ class Wire:
         self.file.close()
         self.sock.close()
 
-    def __enter__(self: AnyWire) -> AnyWire:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
