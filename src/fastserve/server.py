@@ -18,10 +18,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from fastserve import loops, signals, stacks
+from fastserve.accepting import Acceptor
 from fastserve.access import access_log
 from fastserve.config import STARTUP_FAILURE, Config, ConfigError
 from fastserve.lifespan import LifespanOff, LifespanOn
-from fastserve.listeners import Listeners
 from fastserve.logs import style
 from fastserve.signals import HANDLED_SIGNALS
 from fastserve.sockets import SocketFile, bind_in_loop, log_running
@@ -93,7 +93,7 @@ class Server:
         self._captured_signals: list[int] = []
         self._socket_file: SocketFile | None = None
         self._cancelled = False
-        self._listeners: Listeners | None = None
+        self._acceptor: Acceptor | None = None
 
     @functools.cached_property
     def limit_max_requests(self) -> int | None:
@@ -175,9 +175,9 @@ class Server:
         try:
             if sockets is None:
                 bound = await self._bind()
-            self._listeners = Listeners(self._connection_factory(), self.config, self.servers)
+            self._acceptor = Acceptor(self._connection_factory(), self.config, self.servers)
             for sock in bound:
-                await self._listeners.start(sock)
+                await self._acceptor.start(sock)
         except OSError as exc:
             logger.error("%s", exc)
             self._close_listeners(bound)
@@ -228,8 +228,8 @@ class Server:
         """Return once the server should stop."""
         counter = 0
         while not await self.on_tick(counter):
-            if self._listeners is not None:
-                await self._listeners.look()
+            if self._acceptor is not None:
+                await self._acceptor.look()
             counter = (counter + 1) % 864000
             await asyncio.sleep(TICK)
 
@@ -260,8 +260,8 @@ class Server:
         self._close_worker()
 
     def _close_listeners(self, sockets: Iterable[socket.socket]) -> None:
-        if self._listeners is not None:
-            self._listeners.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         for sock in sockets:
             sock.close()
         if self._socket_file is not None:

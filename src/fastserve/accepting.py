@@ -1,4 +1,4 @@
-"""The listening sockets of a server; it does not accept on them while the process is about to run out of descriptors.
+"""Accepting connections on the listening sockets of a server, and not while the process is about to run out of descriptors.
 
 An accept() that fails for want of a descriptor cannot be left to the event loops: uvloop takes the waiting connections
 and closes them at once, asyncio logs a traceback a second. So accepting stops a little before: the kernel gives each
@@ -46,7 +46,7 @@ def descriptor_limit() -> int:
     return 0 if limit == resource.RLIM_INFINITY else limit
 
 
-class Listeners:
+class Acceptor:
     """Starts the asyncio servers of a server's sockets, in `servers`, and starts them anew behind a pause.
 
     `factory` makes the protocol of a connection. start() each socket, look() regularly, close() at the end.
