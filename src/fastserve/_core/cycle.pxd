@@ -1,6 +1,7 @@
 """One HTTP exchange in the terms of ASGI."""
 from .awaitable cimport Awaitable
 from .handler cimport Stream
+from .inflight cimport Entry
 from .task cimport Owner, Task
 from .worker cimport Worker
 
@@ -21,6 +22,9 @@ cdef class Cycle(Owner):
     cdef bint body_taken  # receive() has said so
     cdef list receiving  # the futures that calls of receive() wait for
     cdef list sending  # the futures that calls of send() wait for
+    cdef Entry entry  # while somebody may want to know what this process is working on
+    cdef str method  # what it shows
+    cdef bytes path
 
     cdef dict next_message(self)  # None where receive() has to wait
     cdef dict body_message(self)
