@@ -194,6 +194,7 @@ class Multiprocess:
     def look_at_current(self, slot: Slot, process: Process) -> None:
         for kind, *details in process.take_events():
             if kind == READY:
+                logger.debug("Child process [%d] is ready.", process.pid)
                 slot.initial = False
                 self.started_serving()
             elif kind == WORN:
