@@ -38,6 +38,7 @@ TICK = 0.1  # seconds between two looks at should_exit, and the longest between 
 SETTLE_SECONDS = 0.1  # for what has been told to end to be gone before there is anything to say about it
 CANCEL_SECONDS = 1.0  # for cancelled requests to end before the application is told to shut down
 LONGEST_GOODBYE = 5.0  # seconds in which a server that retires waits for idle clients to ask once more
+STREAM_SECONDS = 3.0  # for responses without an end to go on at a stop that has no timeout
 SHOWN_TASKS = 10  # of those that are cancelled
 
 logger = logging.getLogger("fastserve.error")
@@ -268,6 +269,7 @@ class Server:
         if self.retiring:
             seconds = min(self.config.timeout_keep_alive, LONGEST_GOODBYE)
             await self._stop_listening()
+            logger.debug("Retiring: each answer is the last of its connection.")
         else:
             logger.info("Serving on for %s s. (CTRL+C to stop now)", seconds)
         if worker is not None:
@@ -325,16 +327,42 @@ class Server:
         patience = self.config.timeout_graceful_shutdown
         if self._cancelled and patience is None:
             patience = 0  # who cancels serve() does not wait for the slowest client
+        waiting = asyncio.ensure_future(self._wait_tasks_to_complete())
         try:
-            await asyncio.wait_for(self._wait_tasks_to_complete(), patience)
-        except asyncio.TimeoutError:
-            logger.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(worker.tasks))
-            for task in list(worker.tasks)[:SHOWN_TASKS]:
-                logger.error("Cancelled task %s was at:\n%s", task.get_name(), stacks.where(task))
-            self._cancel_tasks("Task cancelled, timeout graceful shutdown exceeded")
-            await self._until(lambda: not worker.tasks, CANCEL_SECONDS)
+            await asyncio.wait([waiting], timeout=STREAM_SECONDS if patience is None else patience)
+            if not waiting.done() and not self.force_exit:
+                streams = await self._end_streams(worker)
+                if patience is not None and worker.tasks:
+                    logger.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(worker.tasks))
+                    await self._cancel(worker.tasks, "Task cancelled, timeout graceful shutdown exceeded")
+                elif patience is None and streams:
+                    logger.error("Cancel %s running task(s), their responses do not end", len(streams))
+                    await self._cancel(streams, "Task cancelled, the server stops")
+            if patience is None:
+                await waiting
+        finally:
+            waiting.cancel()
         worker.abort()
         await self._until(lambda: not worker.connections, SETTLE_SECONDS)
+
+    async def _end_streams(self, worker: Worker) -> list[Any]:
+        """Break off responses without an end of their own; return the tasks of applications that go on all the same.
+
+        Such an application gets http.disconnect and an error from send(), and one that waits for its client to go gets
+        http.disconnect as well.
+        """
+        tasks = worker.end_streams()
+        await self._until(lambda: not worker.tasks, SETTLE_SECONDS)
+        return [task for task in tasks if not task.done()]
+
+    async def _cancel(self, tasks: Iterable[Any], reason: str) -> None:
+        """Cancel tasks with a line on where each stood, and give them some time."""
+        tasks = list(tasks)
+        for task in tasks[:SHOWN_TASKS]:
+            logger.error("Cancelled task %s was at:\n%s", task.get_name(), stacks.where(task))
+        for task in tasks:
+            task.cancel(reason)
+        await self._until(lambda: all(task.done() for task in tasks), CANCEL_SECONDS)
 
     async def _wait_tasks_to_complete(self) -> None:
         state = self.server_state
