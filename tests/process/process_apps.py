@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
+import re
 import signal
 import sys
 import time
@@ -35,7 +35,11 @@ async def answer(send: Send, body: bytes) -> None:
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the process id; the path may ask for something to happen before."""
     if scope["type"] != "http":
-        raise RuntimeError("http only")
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
     word, _, argument = scope["path"][1:].partition("/")
     if word in DEEDS:
         await DEEDS[word](argument)
@@ -48,9 +52,9 @@ async def block(argument: str) -> None:
 
 
 async def hold(argument: str) -> None:
-    """Hold the interpreter: read a pipe that nobody writes to."""
-    reader, _ = os.pipe()
-    ctypes.PyDLL(None).read(reader, ctypes.create_string_buffer(1), 1)
+    """Hold the interpreter, as an expression does that takes exponential time."""
+    say(f"holding in {os.getpid()}")
+    re.match(r"(a|a)+$", "a" * 60 + "b")
 
 
 async def leave(argument: str) -> None:
@@ -71,6 +75,11 @@ async def gate(argument: str) -> None:
     await asyncio.get_running_loop().run_in_executor(None, Path(os.environ["GATE"]).read_bytes)
 
 
+async def wait(argument: str) -> None:
+    say(f"waiting in {os.getpid()}")
+    await asyncio.Event().wait()
+
+
 async def read_stdin(argument: str) -> None:
     say(f"read {sys.stdin.readline()!r}")
 
@@ -83,6 +92,7 @@ DEEDS = {
     "grow": grow,
     "gate": gate,
     "stdin": read_stdin,
+    "wait": wait,
 }
 
 
