@@ -12,7 +12,9 @@ import support
 
 def ready(server: support.Command, count: int) -> list[int]:
     """Return the process ids of the first `count` workers, once so many serve; it takes the log level debug."""
-    return [int(server.wait_line(r"Child process \[(\d+)\] is ready\.$", count=each)[1]) for each in range(1, count + 1)]
+    return [
+        int(server.wait_line(r"Child process \[(\d+)\] is ready\.$", count=each)[1]) for each in range(1, count + 1)
+    ]
 
 
 def ask(server: support.Command, path: str = "/") -> int:

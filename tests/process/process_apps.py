@@ -111,17 +111,15 @@ def leaving() -> Any:
 
 
 async def stay(scope: Scope, receive: Receive, send: Send) -> None:
-    """Take for ever to start in every process but the first ones, of which $STARTS says how many."""
-    if scope["type"] == "lifespan":
-        await receive()
-        folder = Path(os.environ["STARTS"])
-        first = len(list(folder.iterdir())) < 1
-        (folder / str(os.getpid())).touch()
-        if not first:
-            say(f"stuck in {os.getpid()}")
-            await asyncio.Event().wait()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await send({"type": "lifespan.shutdown.complete"})
-        return
+    """Take for ever to start in every process but the first, which leaves a mark in the directory $STARTS."""
+    if scope["type"] == "lifespan" and not first():
+        await asyncio.Event().wait()
     await app(scope, receive, send)
+
+
+def first() -> bool:
+    mark = Path(os.environ["STARTS"], "mark")
+    if mark.exists():
+        return False
+    mark.touch()
+    return True

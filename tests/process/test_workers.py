@@ -30,7 +30,7 @@ def ended(pid: int) -> bool:
 
 @pytest.mark.parametrize("by_environment", [False, True])
 def test_workers(start: Start, by_environment: bool) -> None:
-    """The parent binds, logs and waits, and imports no application; SIGTERM ends it with 0 when the workers are done."""
+    """The parent binds, logs and waits, and imports no application; SIGTERM ends it with 0, and the workers before."""
     args = [] if by_environment else ["--workers", "2"]
     server = start("app", "--port", "0", *args, env={"WEB_CONCURRENCY": "2"} if by_environment else {})
     pids = ready(server, 2)
@@ -132,8 +132,16 @@ def test_crash_loop_backs_off(start: Start) -> None:
     ("app", "options", "line"),
     [
         ("failing", (), r"^ERROR:    no database$"),
-        ("nothing", (), r'^ERROR:    Error loading ASGI app\. Attribute "nothing" not found in module "process_apps"\.$'),
-        ("not_there", ("--factory",), r"^ERROR:    Error loading ASGI app factory: RuntimeError: the factory is broken"),
+        (
+            "nothing",
+            (),
+            r'^ERROR:    Error loading ASGI app\. Attribute "nothing" not found in module "process_apps"\.$',
+        ),
+        (
+            "not_there",
+            ("--factory",),
+            r"^ERROR:    Error loading ASGI app factory: RuntimeError: the factory is broken",
+        ),
         ("app", ("--loop", "process_apps:nothing"), r'^ERROR:    .*Attribute "nothing" not found'),
     ],
 )
