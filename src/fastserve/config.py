@@ -286,6 +286,24 @@ class Config(Options):
         made: Callable[[], asyncio.AbstractEventLoop] | None = factory
         return made
 
+    def new_loop(self, factory: Callable[[], asyncio.AbstractEventLoop]) -> asyncio.AbstractEventLoop:
+        """Return an event loop of get_loop_factory()'s. Logs an error and exits if what it names makes none."""
+        import asyncio
+
+        try:
+            loop: Any = factory()
+        except Exception as exc:
+            text = blame(exc)
+            # Without a frame of the user's there is nothing to see: it could not even be called.
+            fail(
+                'Error loading custom loop setup function "%s": %s', self.loop, text, exc_info=exc.__traceback__ and exc
+            )
+        if not isinstance(loop, asyncio.AbstractEventLoop):
+            kind = type(loop).__name__
+            fail('Error loading custom loop setup function "%s": it made no event loop, but a %s.', self.loop, kind)
+        made: asyncio.AbstractEventLoop = loop
+        return made
+
     def bind_socket(self) -> socket.socket:
         """Return a bound socket that child processes inherit, not listening yet, and log where the server runs.
 

@@ -115,7 +115,9 @@ class Server:
 
         Raises SystemExit(3) if the server cannot start, and KeyboardInterrupt after it was stopped by SIGINT.
         """
-        loops.run(lambda: self.serve(sockets=sockets), self.config.get_loop_factory())
+        factory = self.config.get_loop_factory()
+        new_loop = None if factory is None else functools.partial(self.config.new_loop, factory)
+        loops.run(lambda: self.serve(sockets=sockets), new_loop)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve in the running event loop until told to stop, by a signal if this is the main thread.

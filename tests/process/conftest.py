@@ -9,11 +9,27 @@ import pytest
 import support
 
 
+# One of each kind, for every Python and every build; the others are slow.
+EVERYWHERE = {
+    "test_workers",
+    "test_timeout_worker_healthcheck",
+    "test_sighup",
+    "test_reload",
+    "test_interrupt_of_the_process_group",
+    "test_workers_outlive_no_parent",
+    "test_service_manager",
+    "test_filter",
+    "test_contradictions",
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if sys.platform == "win32":
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            if sys.platform == "win32":
                 item.add_marker(pytest.mark.skip(reason="POSIX processes and signals"))
+            if getattr(item, "originalname", item.name) not in EVERYWHERE:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

@@ -143,6 +143,7 @@ def test_crash_loop_backs_off(start: Start) -> None:
             r"^ERROR:    Error loading ASGI app factory: RuntimeError: the factory is broken",
         ),
         ("app", ("--loop", "process_apps:nothing"), r'^ERROR:    .*Attribute "nothing" not found'),
+        ("app", ("--loop", "process_apps:app"), r'^ERROR:    .*"process_apps:app": TypeError: app\(\) missing 3'),
     ],
 )
 def test_startup_failure_stops_the_parent(start: Start, app: str, options: tuple[str, ...], line: str) -> None:
