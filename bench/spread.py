@@ -2,9 +2,9 @@
 
     python -m bench.spread [--workers 4] [--connections 400] [--seconds 3]
 
-Opens connections that stay, as many as given, all at once or one after the other, and counts by process id who has them;
-then keeps asking on new connections for some seconds and counts who answers. `worst` is the share of the busiest worker,
-as a multiple of an even share.
+Opens connections that stay, as many as given, all at once or one after the other, and counts by process id who has
+them; then keeps asking on new connections for some seconds and counts who answers. `worst` is the share of the busiest
+worker, as a multiple of an even share.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import support
 
-
 # One of each kind, for every Python and every build; the others are slow.
 EVERYWHERE = {
     "test_workers",
