@@ -22,7 +22,7 @@ import fetch  # noqa: E402
 CORE = "src/fastserve/_core"
 # fmt: off
 MODULES = (
-    "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker",
+    "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "inflight",
     "rules", "request", "parser", "scope", "head", "access",
     "writer", "framing", "handler", "files", "transfer",
     "task", "cycle",

@@ -19,7 +19,7 @@ CORE = PACKAGE / "_core"
 # A module may use those of the lines above its own, and those to its left.
 LEVELS = (
     ("llhttp", "posix"),
-    ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker"),
+    ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "inflight"),
     ("rules", "request", "parser", "scope", "head", "access"),
     ("writer", "framing", "handler", "files", "transfer"),
     ("call", "task", "cycle"),
@@ -32,8 +32,8 @@ PLAIN_PYTHON = {"call"}
 COMPILED = [name for name in ORDER if name not in DECLARATIONS_ONLY | PLAIN_PYTHON]
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
-SEAM = {"access", "connection", "counters", "errors", "settings", "worker"}
-THIRD_PARTY = {"click", "dotenv", "uvloop", "yaml"}
+SEAM = {"access", "connection", "counters", "errors", "inflight", "settings", "worker"}
+THIRD_PARTY = {"click", "dotenv", "uvloop", "watchfiles", "yaml"}
 CYTHON_PACKAGES = {"cpython", "cython", "libc"}
 
 CORE_SOURCES = sorted(path for path in CORE.iterdir() if path.suffix in {".pyx", ".pxd", ".py"} and path.stem in ORDER)

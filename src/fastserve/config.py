@@ -9,15 +9,17 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from fastserve import log_config
+from fastserve import log_config, watching
+from fastserve.binds import Bind
 from fastserve.importer import ImportFromStringError, blame, import_from_string
 from fastserve.log_config import ConfigError
 from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL
-from fastserve.options import INTERFACES, Options
+from fastserve.options import INTERFACES, TABLE, OptionError, Options
 
 if TYPE_CHECKING:
     import asyncio
     import socket
+    from pathlib import Path
     from ssl import SSLContext
 
     from fastserve._core.settings import Settings
@@ -73,7 +75,11 @@ class Config(Options):
     """
 
     def __post_init__(self) -> None:
+        from fastserve.conflicts import check
+
         super().__post_init__()
+        self.activated: list[int] = []  # descriptors of sockets that systemd has bound
+        check(self)
         self.headers = self.headers or []
         self.encoded_headers: list[tuple[bytes, bytes]] = []
         self.http_protocol_class: Callable[[Worker], asyncio.Protocol]
@@ -81,11 +87,14 @@ class Config(Options):
         self.loaded_app: ASGI3Application
         self.ssl: SSLContext | None = None
         self.loaded = False
+        self.reload_dirs_excludes: list[Path] = []
         if self.app_dir is not None:
             sys.path.insert(0, os.fspath(self.app_dir))
         self.configure_logging()
+        watching.settle(self)
         if self.env_file is not None:
             self.load_env_file()
+        self.settle_workers()
         self.mention_unused_environment()
 
     def configure_logging(self) -> None:
@@ -119,11 +128,19 @@ class Config(Options):
         except (OSError, ValueError) as exc:
             raise ConfigError(f"env_file '{self.env_file}' cannot be read: {exc}") from exc
 
+    def settle_workers(self) -> None:
+        """Take the number of workers from the environment where no option says it. Raises OptionError."""
+        if self.workers is None:
+            text = os.environ.get("WEB_CONCURRENCY") or "1"
+            try:
+                self.workers = TABLE["workers"].kind.parsed(text)
+            except (TypeError, ValueError) as exc:
+                raise OptionError(f"WEB_CONCURRENCY: {exc}") from None
+        if self.reload and self.workers != 1:
+            logger.warning('"workers" flag is ignored when reloading is enabled.')
+
     def mention_unused_environment(self) -> None:
         """Say which variables that configure uvicorn are set and have nothing to configure here yet."""
-        workers = os.environ.get("WEB_CONCURRENCY", "1")
-        if self.workers is None and workers != "1":
-            logger.warning("WEB_CONCURRENCY=%s is not used: this version serves from one process.", workers)
         if self.proxy_headers and "FORWARDED_ALLOW_IPS" in os.environ:
             logger.warning("FORWARDED_ALLOW_IPS is not used: this version does not read proxy headers.")
 
@@ -138,7 +155,25 @@ class Config(Options):
 
     @property
     def use_subprocess(self) -> bool:
-        return bool(self.reload or (self.workers or 1) > 1)
+        """Whether run() serves from child processes."""
+        return self.reload or self.use_workers
+
+    @property
+    def use_workers(self) -> bool:
+        """Whether run() watches worker processes: more than one, or one that is to be replaced in time."""
+        lasting = self.workers_lifetime is None and self.workers_max_rss is None
+        return not self.reload and (not lasting or (self.workers or 1) > 1)
+
+    @property
+    def binds(self) -> list[Bind]:
+        """The addresses to listen on."""
+        if self.bind:
+            return [Bind.parse(text) for text in self.bind]
+        if self.fd is not None:
+            return [Bind(fd=self.fd)]
+        if self.uds is not None:
+            return [Bind(path=self.uds)]
+        return [Bind(fd=fd) for fd in self.activated] or [Bind(host=self.host or None, port=self.port)]
 
     @property
     def should_reload(self) -> bool:
@@ -251,20 +286,38 @@ class Config(Options):
         made: Callable[[], asyncio.AbstractEventLoop] | None = factory
         return made
 
+    def new_loop(self, factory: Callable[[], asyncio.AbstractEventLoop]) -> asyncio.AbstractEventLoop:
+        """Return an event loop of get_loop_factory()'s. Logs an error and exits if what it names makes none."""
+        import asyncio
+
+        try:
+            loop: Any = factory()
+        except Exception as exc:
+            text = blame(exc)
+            # Without a frame of the user's there is nothing to see: it could not even be called.
+            fail(
+                'Error loading custom loop setup function "%s": %s', self.loop, text, exc_info=exc.__traceback__ and exc
+            )
+        if not isinstance(loop, asyncio.AbstractEventLoop):
+            kind = type(loop).__name__
+            fail('Error loading custom loop setup function "%s": it made no event loop, but a %s.', self.loop, kind)
+        made: asyncio.AbstractEventLoop = loop
+        return made
+
     def bind_socket(self) -> socket.socket:
         """Return a bound socket that child processes inherit, not listening yet, and log where the server runs.
 
-        Logs an error and exits with STARTUP_FAILURE if the address cannot be had.
+        It is that of the first address; without a host it takes connections of both families. Logs an error and exits
+        with STARTUP_FAILURE if the address cannot be had.
         """
-        from fastserve import sockets
+        from fastserve.listeners import Listeners
 
         try:
-            sock, *others = sockets.bind(self)
+            listeners = Listeners.bind_one(self)
         except OSError as exc:
             fail("%s", exc)
-        for other in others:
-            other.close()  # of the addresses of a host this has one alone
-        sockets.log_running(self, sock)
+        listeners.log_running(self)
+        sock = listeners.sockets[0]
         sock.set_inheritable(True)
         return sock
 

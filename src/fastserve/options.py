@@ -8,11 +8,28 @@ that only fastserve has at the end, because all of them can be given by position
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import MISSING, dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from fastserve.kinds import Callback, Choice, File, Flag, Headers, Integer, Kind, Level, Seconds, Switch, Text
+from fastserve.kinds import (
+    Binds,
+    Callback,
+    Choice,
+    Directories,
+    File,
+    Flag,
+    Headers,
+    Integer,
+    Kind,
+    Level,
+    Mode,
+    Patterns,
+    Seconds,
+    Size,
+    Switch,
+    Text,
+)
 from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG
 
 if TYPE_CHECKING:
@@ -29,7 +46,8 @@ LIFESPAN = ("auto", "on", "off")
 INTERFACES = ("auto", "asgi3", "asgi2")
 
 APP, BINDING, PROTOCOL, LIMITS, TIMEOUTS, LOGGING = "Application", "Binding", "HTTP", "Limits", "Timeouts", "Logging"
-GROUPS = (APP, BINDING, PROTOCOL, LIMITS, TIMEOUTS, LOGGING)
+PROCESSES = "Processes"
+GROUPS = (APP, BINDING, PROCESSES, PROTOCOL, LIMITS, TIMEOUTS, LOGGING)
 
 
 class OptionError(ValueError):
@@ -132,12 +150,20 @@ class Options:
         "Enable/Disable colors in log lines.  [default: on a terminal]")
     interface: str = option("auto", APP, Choice(INTERFACES),
         "Application interface.")
-    reload: bool = later(False, "reload")
-    reload_dirs: list[str] | str | None = later(None, "reload", [], ())
-    reload_delay: float = later(0.25, "reload")
-    reload_includes: list[str] | str | None = later(None, "reload", [], ())
-    reload_excludes: list[str] | str | None = later(None, "reload", [], ())
-    workers: int | None = later(None, "worker process", 1)
+    reload: bool = option(False, PROCESSES, Flag(),
+        "Start the server again when a file changes.")
+    reload_dirs: Sequence[str | os.PathLike[str]] | str | None = option(None, PROCESSES, Directories(),
+        "Watch this directory; can be given many times.  [default: the current one]", flag="reload-dir")
+    reload_delay: float = option(0.25, PROCESSES, Seconds(),
+        "Between two looks at the files.")
+    reload_includes: list[str] | str | None = option(None, PROCESSES, Patterns(),
+        "Watch files of this glob pattern, or this directory, as well; can be given many times.  [default: *.py]",
+        flag="reload-include")
+    reload_excludes: list[str] | str | None = option(None, PROCESSES, Patterns(),
+        "Leave out files of this glob pattern, or this directory; can be given many times."
+        "  [default: .*, .py[cod], .sw.*, ~*]", flag="reload-exclude")
+    workers: int | None = option(None, PROCESSES, Integer(1),
+        "Worker processes.  [default: $WEB_CONCURRENCY, or 1]")
     proxy_headers: bool = later(True, "proxy header", False)
     server_header: bool = option(True, PROTOCOL, Switch(),
         "Enable/Disable default Server header.")
@@ -160,7 +186,8 @@ class Options:
     timeout_graceful_shutdown: float | None = option(None, TIMEOUTS, Seconds(),
         "When stopping, until running requests are cancelled. Without it they are waited for, but streamed responses"
         " that do not say how long they are, such as server-sent events, end after 3 seconds.  [default: none]")
-    timeout_worker_healthcheck: int = later(5, "worker process")
+    timeout_worker_healthcheck: int = option(5, TIMEOUTS, Integer(1),
+        "Seconds in which a worker, and its event loop, have to answer before the worker is replaced.")
     callback_notify: Callable[[], Awaitable[None]] | None = api(None, Callback())
     ssl_keyfile: str | os.PathLike[str] | None = later(None, "TLS")
     ssl_certfile: str | os.PathLike[str] | None = later(None, "TLS")
@@ -193,6 +220,23 @@ class Options:
         "Without the client taking any of the response; then the connection closes. 0 is no limit.")
     app_dir: str | os.PathLike[str] | None = option(None, APP, Text(),
         "Look for APP in this directory.  [default: the current one]", command_default="")
+    bind: list[str] | str | None = option(None, BINDING, Binds(),
+        "Bind to host:port, [v6]:port, unix:path or fd://number, not --host and --port; can be given many times.")
+    uds_permissions: int | None = option(None, BINDING, Mode(),
+        "Permissions of a UNIX domain socket, in octal digits.  [default: 666, or those of the socket it replaces]",
+        flag="uds-permissions")
+    reuse_port: bool = option(False, BINDING, Flag(),
+        "Give each worker listening sockets of its own (SO_REUSEPORT).")
+    pid_file: str | os.PathLike[str] | None = option(None, PROCESSES, Text(),
+        "Write the process id to this file while the server runs.")
+    workers_lifetime: float | None = option(None, PROCESSES, Seconds(),
+        "Replace a worker after so many seconds.  [default: never]")
+    workers_lifetime_jitter: float = option(0, PROCESSES, Seconds(),
+        "Up to so many seconds more, at random, for --workers-lifetime.")
+    workers_max_rss: int | None = option(None, PROCESSES, Size(),
+        "Replace a worker whose resident memory exceeds this, in bytes or with K, M, G.  [default: never]")
+    shutdown_delay: float = option(0, TIMEOUTS, Seconds(),
+        "When told to stop, go on serving for so long, with `Connection: close`. A second signal ends it.")
     # fmt: on
 
     def __post_init__(self) -> None:

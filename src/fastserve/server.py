@@ -21,18 +21,23 @@ from fastserve import loops, signals, stacks
 from fastserve.access import access_log
 from fastserve.config import STARTUP_FAILURE, Config
 from fastserve.lifespan import LifespanOff, LifespanOn
+from fastserve.listeners import Listeners
 from fastserve.logs import style
+from fastserve.pidfile import PidFile
 from fastserve.signals import HANDLED_SIGNALS
-from fastserve.sockets import SocketFile, bind_in_loop, listen, log_running
+from fastserve.sockets import listen, stop_listening
 
 if TYPE_CHECKING:
     from fastserve._core.worker import Worker
+    from fastserve.notify import Notifier
+    from fastserve.supervisor.link import Link
 
 __all__ = ["HANDLED_SIGNALS", "Server", "ServerState"]
 
 TICK = 0.1  # seconds between two looks at should_exit, and the longest between two at what stopping waits for
 SETTLE_SECONDS = 0.1  # for what has been told to end to be gone before there is anything to say about it
 CANCEL_SECONDS = 1.0  # for cancelled requests to end before the application is told to shut down
+LONGEST_GOODBYE = 5.0  # seconds in which a server that retires waits for idle clients to ask once more
 STREAM_SECONDS = 3.0  # for responses without an end to go on at a stop that has no timeout
 SHOWN_TASKS = 10  # of those that are cancelled
 
@@ -90,7 +95,12 @@ class Server:
         self.force_exit = False
         self.last_notified = 0.0
         self._captured_signals: list[int] = []
-        self._socket_file: SocketFile | None = None
+        self.link: Link | None = None  # with the process that watches over this one
+        self.notifier: Notifier | None = None  # of the service manager that started this process
+        self.retiring = False  # another process has taken over
+        self._hurried = False  # nothing is waited for any more before draining
+        self._listeners = Listeners()
+        self._pid_file: PidFile | None = None
         self._cancelled = False
 
     @functools.cached_property
@@ -105,7 +115,9 @@ class Server:
 
         Raises SystemExit(3) if the server cannot start, and KeyboardInterrupt after it was stopped by SIGINT.
         """
-        loops.run(lambda: self.serve(sockets=sockets), self.config.get_loop_factory())
+        factory = self.config.get_loop_factory()
+        new_loop = None if factory is None else functools.partial(self.config.new_loop, factory)
+        loops.run(lambda: self.serve(sockets=sockets), new_loop)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve in the running event loop until told to stop, by a signal if this is the main thread.
@@ -122,12 +134,28 @@ class Server:
             yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take a signal: stop after the requests that are under way, and at a second SIGINT at once."""
+        """Take a signal: stop after the requests that are under way, and at a second SIGINT at once.
+
+        The time in which the server goes on serving before that (shutdown_delay) ends when the same signal comes again.
+        """
         self._captured_signals.append(sig)
-        if self.should_exit and sig == signal.SIGINT:
-            self.force_exit = True
-        else:
+        if not self.should_exit:
             self.should_exit = True
+        elif self._serves_on:
+            self.hasten(self._captured_signals.count(sig), sig == signal.SIGINT)
+        elif sig == signal.SIGINT:
+            self.force_exit = True
+
+    @property
+    def _serves_on(self) -> bool:
+        return bool(self.config.shutdown_delay or self.retiring)
+
+    def hasten(self, times: int, interrupted: bool) -> None:
+        """Take it that the server has been told to stop so many times, by SIGINT or otherwise."""
+        if times > 1:
+            self._hurried = True
+        if interrupted and times > 1 + self._serves_on:
+            self.force_exit = True
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
         if not self.config.loaded:
@@ -138,6 +166,8 @@ class Server:
             await self.startup(sockets=sockets)
             if self.started and not self.should_exit:
                 await self.main_loop()
+            if self.started and self._captured_signals and self._serves_on:
+                await self._serve_on()
         except asyncio.CancelledError:
             self._cancelled = True
             raise
@@ -158,11 +188,14 @@ class Server:
         if self.force_exit:
             return
         bound = sockets or []
+        loop = asyncio.get_running_loop()
         try:
             if sockets is None:
-                bound = await self._bind()
+                self._listeners = await Listeners.bind_in_loop(self.config, loop)
+                bound = self._listeners.sockets
+            if self.link is None and self.config.pid_file is not None:
+                self._pid_file = PidFile.written(self.config.pid_file)
             factory = self._connection_factory()
-            loop = asyncio.get_running_loop()
             for sock in bound:
                 self.servers.append(await listen(sock, factory, self.config, loop))
         except OSError as exc:
@@ -174,12 +207,10 @@ class Server:
         if sockets is None:
             self._log_started_message(bound)
         self.started = True
-
-    async def _bind(self) -> list[socket.socket]:
-        bound = await bind_in_loop(self.config, asyncio.get_running_loop())
-        if self.config.uds is not None and self.config.fd is None:
-            self._socket_file = SocketFile(self.config.uds)
-        return bound
+        if self.link is not None:
+            self.link.serving(loop)
+        if self.notifier is not None:
+            self.notifier.ready()
 
     def _connection_factory(self) -> Callable[[], asyncio.Protocol]:
         from fastserve._core.worker import Worker
@@ -197,7 +228,7 @@ class Server:
         return functools.partial(config.http_protocol_class, worker)
 
     def _log_started_message(self, listeners: Sequence[socket.socket]) -> None:
-        log_running(self.config, listeners[0])
+        self._listeners.log_running(self.config)
 
     async def main_loop(self) -> None:
         """Return once the server should stop."""
@@ -208,24 +239,68 @@ class Server:
 
     async def on_tick(self, counter: int) -> bool:
         """Do what is due ten times a second, and say whether the server should stop; `counter` counts a day's calls."""
+        await self._notify(counter)
+        if self.should_exit:
+            return True
+        limit = self.limit_max_requests
+        if limit is not None and self.server_state.total_requests >= limit:
+            if self.link is not None and self.link.replaces:
+                self.link.ask_replacement(f"maximum request limit of {limit} exceeded")
+                return False  # until the other one is ready
+            logger.info("Maximum request limit of %d exceeded. Terminating process.", limit)
+            return True
+        return False
+
+    async def _notify(self, counter: int) -> None:
+        """Tell those who want to hear of it regularly that the loop runs."""
         if counter % 10 == 0 and self.config.callback_notify is not None:
             now = time.time()
             if now - self.last_notified > self.config.timeout_notify:
                 self.last_notified = now
                 await self.config.callback_notify()
-        if self.should_exit:
-            return True
-        limit = self.limit_max_requests
-        if limit is not None and self.server_state.total_requests >= limit:
-            logger.info("Maximum request limit of %d exceeded. Terminating process.", limit)
-            return True
-        return False
+        if self.notifier is not None:
+            self.notifier.watchdog()
+
+    async def _serve_on(self) -> None:
+        """Serve on for a while, each answer the last of its connection, so that few clients meet a closed connection.
+
+        A server that retires takes no new connections, and its idle ones come to their end by themselves.
+        """
+        worker = self.server_state.worker
+        seconds = self.config.shutdown_delay
+        if self.retiring:
+            seconds = min(self.config.timeout_keep_alive, LONGEST_GOODBYE)
+            await self._stop_listening()
+            logger.debug("Retiring: each answer is the last of its connection.")
+        else:
+            logger.info("Serving on for %s s. (CTRL+C to stop now)", seconds)
+        if worker is not None:
+            worker.announce_drain()
+        clock = asyncio.get_running_loop().time
+        end = clock() + seconds
+        counter = 0
+        while not self._hurried and not self.force_exit and clock() < end:
+            if self.retiring and not self.server_state.connections:
+                break
+            await self._notify(counter)
+            counter += 1
+            await asyncio.sleep(TICK)
+        self._hurried = True
+
+    async def _stop_listening(self) -> None:
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            await stop_listening(server, loop)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: close listeners, drain connections, cancel what takes too long, then end the application's lifespan."""
         logger.info("Shutting down")
+        if self.notifier is not None:
+            self.notifier.stopping()
         self._close_listeners(sockets or [])
         await self._drain()
+        if self.link is not None:
+            self.link.drained()
         if self.force_exit:
             self._cancel_tasks("Task cancelled, server forced to exit")
         else:
@@ -237,8 +312,9 @@ class Server:
             server.close()
         for sock in sockets:
             sock.close()
-        if self._socket_file is not None:
-            self._socket_file.remove()
+        self._listeners.close()
+        if self._pid_file is not None:
+            self._pid_file.remove()
 
     async def _drain(self) -> None:
         """Let every connection finish what it is at, for timeout_graceful_shutdown at most."""

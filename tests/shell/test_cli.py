@@ -101,7 +101,7 @@ def test_repeated_option(given: dict[str, Any]) -> None:
         (["--header", "a b:c"], "Invalid value for '--header': "),
         (["--env-file", "/no/where"], "Invalid value for '--env-file': path '/no/where' does not exist."),
         (["--log-config", "/no/where"], "Invalid value for '--log-config': path '/no/where' does not exist."),
-        (["--workers", "2"], "No such option"),
+        (["--nonsense", "2"], "No such option"),
     ],
 )
 def test_bad_value(given: dict[str, Any], args: list[str], complaint: str) -> None:

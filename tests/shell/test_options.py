@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,6 +65,21 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "timeout_request_body": [(0, 0), (2.5, 2.5)],
     "timeout_write": [(0, 0), (2.5, 2.5)],
     "app_dir": [(None, None)],
+    "reload": [(True, True), ("yes", True)],
+    "reload_dirs": [(None, []), ("src", []), ([Path("src")], [])],
+    "reload_delay": [(0, 0), (1.5, 1.5)],
+    "reload_includes": [(None, []), ("*.x", []), (["*.x", "*.y"], [])],
+    "reload_excludes": [(None, []), ("*.x", []), (["*.x", "*.y"], [])],
+    "workers": [(1, 1), (4, 4), ("4", 4), (None, 1)],
+    "timeout_worker_healthcheck": [(1, 1)],
+    "bind": [(None, None), ("h:1", ["h:1"]), (["h:0", "[::1]:1", ":2", "unix:/x", "fd://3"],) * 2],
+    "reuse_port": [(True, True)],
+    "pid_file": [(None, None), ("x", "x"), (Path("x"), "x")],
+    "workers_lifetime": [(None, None), (1.5, 1.5)],
+    "workers_max_rss": [(None, None), (1, 1), ("2k", 2048), ("1.5M", 1572864), ("1GiB", 1 << 30), ("1T", 1 << 40)],
+    "shutdown_delay": [(0, 0), (1.5, 1.5)],
+    "uds_permissions": [(None, None)],
+    "workers_lifetime_jitter": [(0, 0)],
 }
 
 REFUSED: dict[str, list[Any]] = {
@@ -102,6 +118,21 @@ REFUSED: dict[str, list[Any]] = {
     "app_dir": [5],
     "env_file": [],
     "log_config": [],
+    "reload": ["x"],
+    "reload_dirs": [5, [5]],
+    "reload_delay": [-1, None],
+    "reload_includes": [5, [5]],
+    "reload_excludes": [5, [5]],
+    "workers": [0, -1, "many", 1.5],
+    "timeout_worker_healthcheck": [0, None],
+    "bind": ["", "host", "8000", "host:http", "host:65536", "::1:80", "unix:", "fd://", "fd://x", 5, [5]],
+    "reuse_port": ["x"],
+    "pid_file": [5],
+    "workers_lifetime": [-1, "x"],
+    "workers_max_rss": [0, "x", "1X", "", 1.5, "1e400"],
+    "shutdown_delay": [-1, None],
+    "uds_permissions": ["8", -1, "1777", "", "rw", True],
+    "workers_lifetime_jitter": [-1, None],
 }
 
 # What uvicorn has and this version has not yet, with a value that asks for it.
@@ -113,14 +144,7 @@ MISSING = {
     "ws_ping_interval": None,
     "ws_ping_timeout": None,
     "ws_per_message_deflate": False,
-    "reload": True,
-    "reload_dirs": ["x"],
-    "reload_delay": 1,
-    "reload_includes": "x",
-    "reload_excludes": ["x"],
-    "workers": 2,
     "forwarded_allow_ips": "*",
-    "timeout_worker_healthcheck": 9,
     "ssl_keyfile": "x",
     "ssl_certfile": "x",
     "ssl_keyfile_password": "x",
@@ -201,9 +225,7 @@ def test_missing_feature(param: str) -> None:
     assert getattr(config(**{param: default}), param) == default
 
 
-@pytest.mark.parametrize(
-    ("param", "value"), [("ws", "none"), ("workers", 1), ("reload_dirs", []), ("proxy_headers", False)]
-)
+@pytest.mark.parametrize(("param", "value"), [("ws", "none"), ("proxy_headers", False)])
 def test_missing_feature_declined(param: str, value: Any) -> None:
     """What says that the missing feature is not wanted is accepted."""
     assert getattr(config(**{param: value}), param) == value

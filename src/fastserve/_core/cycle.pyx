@@ -20,6 +20,7 @@ from .call import call
 from .counters cimport live_counts
 from .errors import ClientDisconnected
 from .handler cimport Stream
+from .inflight cimport enabled as somebody_asks, stop_tracking, track
 from .task cimport PENDING, Owner, Task, start
 from .transfer cimport Transfer
 from .worker cimport Worker
@@ -50,6 +51,10 @@ cdef Cycle make_cycle(Worker worker, Stream stream, dict scope):
     cycle.context = PyContext_New() if worker.settings.reset_contextvars else PyContext_Copy(worker.context)
     worker.active += 1
     worker.total_requests += 1
+    if somebody_asks:
+        cycle.method = scope["method"]
+        cycle.path = scope["raw_path"]
+        track(&cycle.entry, cycle.method, cycle.path)
     return cycle
 
 
@@ -58,6 +63,7 @@ cdef class Cycle(Owner):
         live_counts.cycle += 1
 
     def __dealloc__(self):
+        stop_tracking(&self.entry)
         live_counts.cycle -= 1
 
     cdef void run(self) noexcept:
@@ -276,6 +282,7 @@ cdef class Cycle(Owner):
     cdef void ended(self, object result, object exception) noexcept:
         cdef Worker worker = self.worker
         worker.active -= 1
+        stop_tracking(&self.entry)
         if self.task is not None:
             worker.tasks.discard(self.task)
             self.task = None
