@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from fastserve._core.settings import Settings
-    from fastserve._core.worker import Worker
     from fastserve._types import ASGI3Application
     from fastserve.lifespan import LifespanOff, LifespanOn
 
@@ -42,7 +41,12 @@ STARTUP_FAILURE = 3  # the exit code of a server that could not start
 AT_ONCE = 0.001  # seconds: what 0 says for a connection that is idle; to the core it would say never
 
 CORE = "fastserve._core.connection:Connection"
-HTTP_PROTOCOLS: dict[str, str] = {"auto": CORE, "llhttp": CORE, "httptools": CORE}
+HTTP_PROTOCOLS: dict[str, str] = {
+    "auto": CORE,
+    "llhttp": CORE,
+    "httptools": CORE,
+    "h11": "fastserve.protocols.http.h11_impl:H11Protocol",
+}
 LIFESPAN: dict[str, str] = {
     "auto": "fastserve.lifespan:LifespanOn",
     "on": "fastserve.lifespan:LifespanOn",
@@ -76,7 +80,8 @@ class Config(Options):
         super().__post_init__()
         self.headers = self.headers or []
         self.encoded_headers: list[tuple[bytes, bytes]] = []
-        self.http_protocol_class: Callable[[Worker], asyncio.Protocol]
+        self.http_protocol_class: Callable[..., asyncio.Protocol]
+        self.uses_core = True  # it is the compiled one, which is made from a Worker
         self.lifespan_class: type[LifespanOn | LifespanOff]
         self.loaded_app: ASGI3Application
         self.ssl: SSLContext | None = None
@@ -153,7 +158,7 @@ class Config(Options):
         headers = self.own_headers()
         named = any(name == b"server" for name, _ in headers)
         self.encoded_headers = headers if named or not self.server_header else [(b"server", b"fastserve"), *headers]
-        self.http_protocol_class = import_from_string(HTTP_PROTOCOLS[str(self.http)])
+        self.load_protocols()
         self.lifespan_class = import_from_string(LIFESPAN[self.lifespan])
         app = self.made_by_factory(self.load_app())
         if not callable(app):
@@ -163,6 +168,14 @@ class Config(Options):
             fail("Error loading ASGI app. %s is not callable, it is of type %s.", self.app_name, type(app).__name__)
         self.loaded_app = self.as_asgi3(app)
         self.loaded = True
+
+    def load_protocols(self) -> None:
+        from fastserve.protocols.choice import ProtocolError, http_protocol
+
+        try:
+            self.http_protocol_class, self.uses_core = http_protocol(self.http, HTTP_PROTOCOLS)
+        except ProtocolError as exc:
+            fail("Error loading HTTP protocol. %s", exc)
 
     @property
     def app_name(self) -> str:

@@ -13,20 +13,18 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastserve import loops, signals, stacks
 from fastserve.access import access_log
 from fastserve.config import STARTUP_FAILURE, Config
 from fastserve.lifespan import LifespanOff, LifespanOn
 from fastserve.logs import style
+from fastserve.server_state import ServerState
 from fastserve.signals import HANDLED_SIGNALS
 from fastserve.sockets import SocketFile, bind_in_loop, listen, log_running
-
-if TYPE_CHECKING:
-    from fastserve._core.worker import Worker
 
 __all__ = ["HANDLED_SIGNALS", "Server", "ServerState"]
 
@@ -36,37 +34,6 @@ CANCEL_SECONDS = 1.0  # for cancelled requests to end before the application is 
 SHOWN_TASKS = 10  # of those that are cancelled
 
 logger = logging.getLogger("fastserve.error")
-
-
-class ServerState:
-    """What the connections of a server share, to look at: counts and sets are the live ones of the core."""
-
-    def __init__(self) -> None:
-        self.worker: Worker | None = None
-        self.config: Config | None = None
-
-    @property
-    def total_requests(self) -> int:
-        return 0 if self.worker is None else self.worker.total_requests
-
-    @property
-    def connections(self) -> Collection[Any]:
-        return set() if self.worker is None else self.worker.connections
-
-    @property
-    def tasks(self) -> Collection[Any]:
-        """The tasks of requests whose application has not returned."""
-        return set() if self.worker is None else self.worker.tasks
-
-    @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers that a response sent now gets, besides the application's."""
-        from email.utils import formatdate
-
-        if self.config is None:
-            return []
-        date = [(b"date", formatdate(usegmt=True).encode())] if self.config.date_header else []
-        return date + self.config.encoded_headers
 
 
 class Server:
@@ -168,7 +135,7 @@ class Server:
             logger.error("%s", exc)
             self._close_listeners(bound)
             await self.lifespan.shutdown()
-            self._close_worker()
+            self.server_state.close()
             sys.exit(STARTUP_FAILURE)
         if sockets is None:
             self._log_started_message(bound)
@@ -181,18 +148,24 @@ class Server:
         return bound
 
     def _connection_factory(self) -> Callable[[], asyncio.Protocol]:
+        config, loop = self.config, asyncio.get_running_loop()
+        self.server_state.renew_default_headers(config)
+        if not config.uses_core:
+            # On uvicorn's protocol contract.
+            contract: Any = config.http_protocol_class
+            state, app_state = self.server_state, self.lifespan.state
+            return lambda: contract(config=config, server_state=state, app_state=app_state, _loop=loop)
         from fastserve._core.worker import Worker
 
-        config = self.config
-        self.server_state.config = config
-        self.server_state.worker = worker = Worker(
-            asyncio.get_running_loop(),
+        worker = Worker(
+            loop,
             config.loaded_app,
             config.core_settings(),
             state=self.lifespan.state,
             log=logger.log,
             access=access_log(config),
         )
+        self.server_state.attach(worker)
         return functools.partial(config.http_protocol_class, worker)
 
     def _log_started_message(self, listeners: Sequence[socket.socket]) -> None:
@@ -207,9 +180,10 @@ class Server:
 
     async def on_tick(self, counter: int) -> bool:
         """Do what is due ten times a second, and say whether the server should stop; `counter` counts a day's calls."""
-        if counter % 10 == 0 and self.config.callback_notify is not None:
+        if counter % 10 == 0:
+            self.server_state.renew_default_headers(self.config)
             now = time.time()
-            if now - self.last_notified > self.config.timeout_notify:
+            if self.config.callback_notify is not None and now - self.last_notified > self.config.timeout_notify:
                 self.last_notified = now
                 await self.config.callback_notify()
         if self.should_exit:
@@ -229,7 +203,7 @@ class Server:
             self._cancel_tasks("Task cancelled, server forced to exit")
         else:
             await self._unless_forced(self.lifespan.shutdown())
-        self._close_worker()
+        self.server_state.close()
 
     def _close_listeners(self, sockets: Iterable[socket.socket]) -> None:
         for server in self.servers:
@@ -241,13 +215,11 @@ class Server:
 
     async def _drain(self) -> None:
         """Let every connection finish what it is at, for timeout_graceful_shutdown at most."""
-        worker = self.server_state.worker
-        if worker is None:
-            return
-        worker.drain()
+        state = self.server_state
+        state.drain()
         # Idle connections are gone in no time, and nothing to talk or to time out about.
-        await self._until(lambda: not worker.connections, SETTLE_SECONDS)
-        if not worker.connections and not worker.tasks:
+        await self._until(lambda: not state.connections, SETTLE_SECONDS)
+        if not state.connections and not state.tasks:
             return
         patience = self.config.timeout_graceful_shutdown
         if self._cancelled and patience is None:
@@ -255,13 +227,13 @@ class Server:
         try:
             await asyncio.wait_for(self._wait_tasks_to_complete(), patience)
         except asyncio.TimeoutError:
-            logger.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(worker.tasks))
-            for task in list(worker.tasks)[:SHOWN_TASKS]:
+            logger.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(state.tasks))
+            for task in list(state.tasks)[:SHOWN_TASKS]:
                 logger.error("Cancelled task %s was at:\n%s", task.get_name(), stacks.where(task))
             self._cancel_tasks("Task cancelled, timeout graceful shutdown exceeded")
-            await self._until(lambda: not worker.tasks, CANCEL_SECONDS)
-        worker.abort()
-        await self._until(lambda: not worker.connections, SETTLE_SECONDS)
+            await self._until(lambda: not state.tasks, CANCEL_SECONDS)
+        state.abort()
+        await self._until(lambda: not state.connections, SETTLE_SECONDS)
 
     async def _wait_tasks_to_complete(self) -> None:
         state = self.server_state
@@ -275,10 +247,6 @@ class Server:
     def _cancel_tasks(self, reason: str) -> None:
         for task in list(self.server_state.tasks):
             task.cancel(reason)
-
-    def _close_worker(self) -> None:
-        if self.server_state.worker is not None:
-            self.server_state.worker.close()
 
     async def _until(self, done: Callable[[], bool], seconds: float = math.inf) -> None:
         """Return once `done()` is true, force_exit is set, or so many seconds have passed."""
