@@ -14,7 +14,7 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 
 
 def http_date() -> bytes:
-    """Return this second as a Date field has it (RFC 9110 section 5.6.7), without email.utils, which takes long to load."""
+    """Return this second as a Date field has it (RFC 9110 section 5.6.7), without the slow email.utils."""
     now = time.gmtime()
     day = f"{DAYS[now.tm_wday]}, {now.tm_mday:02} {MONTHS[now.tm_mon - 1]} {now.tm_year:04}"
     return f"{day} {now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02} GMT".encode()
@@ -24,8 +24,8 @@ class ServerState:
     """The connections of a server, the tasks of requests whose application has not returned, and what responses get.
 
     Protocol classes put themselves into `connections`, their tasks into `tasks`, count in `total_requests`, and add
-    `default_headers`, which a server renews every second, to responses. Under the core all four are to look at: the sets
-    and the count are its own, live.
+    `default_headers`, which a server renews every second, to responses. Under the core all four are to look at: the
+    sets and the count are its own, live.
     """
 
     def __init__(self) -> None:

@@ -44,6 +44,6 @@ def check_not_derived(found: type) -> None:
     """Raises ProtocolError for a subclass of a class that only stands for the compiled core."""
     if "stands_for_core" not in vars(found):
         raise ProtocolError(
-            f"{found.__qualname__} is a subclass of HttpToolsProtocol, which is compiled in fastserve and has none of its"
-            " internals: derive it from fastserve.protocols.http.h11_impl.H11Protocol."
+            f"{found.__qualname__} is a subclass of HttpToolsProtocol, whose internals the compiled core does not have:"
+            " derive it from fastserve.protocols.http.h11_impl.H11Protocol."
         )

@@ -1,1 +1,1 @@
-"""HTTP protocols that are classes on uvicorn's contract: cls(config=, server_state=, app_state=, _loop=), shutdown()."""
+"""HTTP as classes on uvicorn's contract: cls(config=, server_state=, app_state=, _loop=), shutdown()."""

@@ -43,7 +43,7 @@ class Cycle:
         """Call the application and deal with how it ends; raises nothing."""
         self.started = True
         try:
-            result = await app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
+            result: Any = await app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
         except BaseException as exc:
             if not self.is_quiet(exc):
                 logger.error("Exception in ASGI application\n", exc_info=exc)
@@ -65,7 +65,8 @@ class Cycle:
         """Say whether an application ends like that which notices that its client is gone, or that is cancelled."""
         if isinstance(exc, asyncio.CancelledError):
             return True
-        return (self.gone or self.stream is None) and only_disconnects(exc)
+        gone = self.gone or self.stream is None or self.stream.transport.is_closing()
+        return gone and only_disconnects(exc)
 
     async def receive(self) -> Message:
         """Return the next message, waiting for it."""
@@ -105,15 +106,18 @@ class Cycle:
         self.take(message)
         while self.stage != "complete" and self.stream is not None and self.stream.flow.write_paused:
             await self.stream.flow.drain()
-            if self.stream is None and self.stage != "complete":
-                raise ClientDisconnected("the client is gone")
+            self.check_connected()
+
+    def check_connected(self) -> None:
+        if self.stream is None and self.stage != "complete":
+            raise ClientDisconnected("the client is gone")
 
     def take(self, message: Message) -> None:
         kind = message["type"]
         if self.stage == "complete":
             raise RuntimeError(f"Unexpected ASGI message '{kind}' sent, after response already completed.")
-        if self.stream is None:
-            raise ClientDisconnected("the client is gone")
+        self.check_connected()
+        assert self.stream is not None
         expected = f"http.response.{self.stage}"
         if kind != expected:
             raise RuntimeError(f"Expected ASGI message '{expected}', but got '{kind}'.")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
@@ -38,6 +39,7 @@ __all__ = ["H11Protocol"]
 DISCARD = 1 << 20  # bytes of a body nobody wants that are read for the sake of keeping the connection
 LINGER_SECONDS = 2.0  # for which a connection that is closed on our side is still read
 AT_ONCE = 0.001  # seconds
+FIELD_NAME = re.compile(rb"^[^\s:]+:", re.MULTILINE)
 
 
 class Deadline:
@@ -121,7 +123,7 @@ class H11Protocol(asyncio.Protocol):
         if self.reading == "closed":
             return
         if self.reading == "init":
-            data = data.lstrip(b"\r\n")  # RFC 9112 section 2.2
+            data = rules.without_empty_lines(data)
             if not data:
                 return
         self.conn.receive_data(data)
@@ -173,17 +175,18 @@ class H11Protocol(asyncio.Protocol):
         """Deal with what h11 makes of the input so far."""
         while self.reading in ("init", "head", "body"):
             try:
-                if self.reading != "body" and not self.head_is_complete():
-                    return self.wait_for_more()
+                if self.reading != "body":
+                    rules.check_head(self.conn.trailing_data[0], self.config)
                 event = self.conn.next_event()
                 if isinstance(event, h11.EndOfMessage):
                     rules.check_trailers(name for name, _ in event.headers)
             except ProtocolError as exc:
                 return self.refuse(exc.status, exc.reason)
             except h11.RemoteProtocolError as exc:
-                return self.refuse(exc.error_status_hint, str(exc))
+                # In a trailer section nothing is "not implemented".
+                return self.refuse(431 if exc.error_status_hint == 431 else 400, str(exc))
             if event is h11.NEED_DATA:
-                return None
+                return self.wait_for_more() if self.reading != "body" else None
             if isinstance(event, h11.Request):
                 self.begin(event)
             elif isinstance(event, h11.Data):
@@ -193,9 +196,6 @@ class H11Protocol(asyncio.Protocol):
         if self.reading == "done":
             self.read_ahead()
         return None
-
-    def head_is_complete(self) -> bool:
-        return rules.check_head(self.conn.trailing_data[0], self.config)
 
     def wait_for_more(self) -> None:
         if self.eof_seen:
@@ -370,7 +370,7 @@ class H11Protocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """Close, after the response that is under way."""
         self.draining = True
-        if self.cycle is None and not self.lingering:
+        if self.cycle is None:
             if self.reading == "body":
                 self.close()
             else:
@@ -382,7 +382,9 @@ class H11Protocol(asyncio.Protocol):
         """RFC 9110 section 10.1.1: 100 (Continue), unless the final response went first."""
         self.expect_continue = False
         if self.writing == "start":
-            self.transport.write(self.encode(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")))
+            self.transport.write(
+                self.encode(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
+            )
 
     def want_body(self) -> None:
         if not self.eof_seen:
@@ -439,7 +441,7 @@ class H11Protocol(asyncio.Protocol):
         except h11.LocalProtocolError as exc:
             raise ValueError(str(exc)) from None
         self.writing = "body"
-        return output
+        return FIELD_NAME.sub(lambda match: match[0].lower(), output)  # h11 has capitals in those of its own
 
     def encode(self, event: h11.Event) -> bytes:
         return self.conn.send(event) or b""

@@ -85,7 +85,10 @@ def note_connection(head: Head, value: bytes) -> None:
 def with_defaults(fields: Fields, defaults: Iterable[tuple[bytes, bytes]]) -> Fields:
     """Return the fields and behind them the default ones, less those that the application's own replace."""
     own = {name for name, _ in fields}
-    return [*fields, *((name, value) for name, value in defaults if name not in (b"date", b"server") or name not in own)]
+    return [
+        *fields,
+        *((name, value) for name, value in defaults if name not in (b"date", b"server") or name not in own),
+    ]
 
 
 def plain_response(status: int, defaults: Iterable[tuple[bytes, bytes]], extra: Fields, with_body: bool) -> bytes:

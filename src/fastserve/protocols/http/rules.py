@@ -20,13 +20,13 @@ METHODS = frozenset(
 FORBIDDEN_TRAILERS = frozenset(
     b"authorization cache-control connection content-encoding content-length content-range content-type cookie expect"
     b" forwarded host if-match if-modified-since if-none-match if-range if-unmodified-since keep-alive max-forwards"
-    b" pragma proxy-authorization proxy-connection range set-cookie te trailer transfer-encoding upgrade x-forwarded-for"
-    b" x-forwarded-host x-forwarded-proto x-real-ip".split()
+    b" pragma proxy-authorization proxy-connection range set-cookie te trailer transfer-encoding upgrade"
+    b" x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip".split()
 )
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!\"$-~]+) (HTTP/\d\.\d)")
 METHOD_FIRST = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ")
-FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00\r\n]*?)[ \t]*")
+FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 ABSOLUTE = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 HOST = re.compile(
     rb"(\[(?=[^\]]*:)[0-9A-Za-z:\-._~%]+\]|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+)(?::(\d{0,5}))?"
@@ -52,6 +52,13 @@ def check_head(raw: bytes, config: Config) -> bool:
     check_framing(values, version, config)
     check_host(target, values.get(b"host", []), version)
     return True
+
+
+def without_empty_lines(data: bytes) -> bytes:
+    """Return the beginning of a head without the empty lines before it (RFC 9112 section 2.2)."""
+    while data.startswith(b"\r\n"):
+        data = data[2:]
+    return data
 
 
 def check_limits(head: bytes, complete: bool, config: Config) -> None:
@@ -94,9 +101,9 @@ def check_framing(values: dict[bytes, list[bytes]], version: bytes, config: Conf
     if len(lengths) > 1 or (lengths and re.fullmatch(rb"[0-9]{1,19}", lengths[0]) is None):
         raise ProtocolError(400, "Content-Length that is no length")
     if codings:
-        check_codings(codings, version)
         if lengths:
             raise ProtocolError(400, "Content-Length beside Transfer-Encoding")
+        check_codings(codings, version)
     if config.limit_request_body and lengths and int(lengths[0]) > config.limit_request_body:
         raise ProtocolError(413, "request body over the limit")
     for expectation in values.get(b"expect", []):
