@@ -48,16 +48,16 @@ HTTP_PROTOCOLS: dict[str, str] = {
     "h11": "fastserve.protocols.http.h11_impl:H11Protocol",
 }
 LIFESPAN: dict[str, str] = {
-    "auto": "fastserve.lifespan:LifespanOn",
-    "on": "fastserve.lifespan:LifespanOn",
-    "off": "fastserve.lifespan:LifespanOff",
+    "auto": "fastserve.lifespan.on:LifespanOn",
+    "on": "fastserve.lifespan.on:LifespanOn",
+    "off": "fastserve.lifespan.off:LifespanOff",
 }
 LOOP_FACTORIES: dict[str, str | None] = {
     "none": None,
-    "auto": "fastserve.loops:auto_loop_factory",
-    "asyncio": "fastserve.loops:asyncio_loop_factory",
-    "uvloop": "fastserve.loops:uvloop_loop_factory",
-    "zuvloop": "fastserve.loops:zuvloop_loop_factory",
+    "auto": "fastserve.loops.auto:auto_loop_factory",
+    "asyncio": "fastserve.loops.asyncio:asyncio_loop_factory",
+    "uvloop": "fastserve.loops.uvloop:uvloop_loop_factory",
+    "zuvloop": "fastserve.loops.zuvloop:zuvloop_loop_factory",
 }
 
 logger = logging.getLogger("fastserve.error")
