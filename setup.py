@@ -24,7 +24,7 @@ CORE = "src/fastserve/_core"
 MODULES = (
     "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker",
     "rules", "request", "parser", "scope", "head", "access",
-    "writer", "handler",
+    "writer", "framing", "handler", "files", "transfer",
     "task", "cycle",
     "http1",
     "connection",

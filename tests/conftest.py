@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import support
+
+# A shell's background job and nohup start with these ignored, and every process of the tests would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -19,8 +26,9 @@ def serve(caplog: pytest.LogCaptureFixture) -> Iterator[support.Serve]:
     yield start
     for server in reversed(running):
         server.stop()
-    # On CPython 3.10 the traceback of a kept record holds the frame that called into the core, and so its arguments.
-    caplog.get_records("call").clear()
+    # The tracebacks of kept records hold frames, and so the arguments of applications and (CPython 3.10) of callers.
+    for record in [*caplog.get_records("call"), *caplog.records]:
+        record.exc_info = None
     if running:
         support.assert_nothing_lives()
 

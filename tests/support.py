@@ -132,6 +132,10 @@ class Running:
             sock.close()
         self._sockets.clear()
         self.server.should_exit = True
+        self.join()
+
+    def join(self) -> None:
+        """Wait for a server that was told to stop; raises as stop() does."""
         self._thread.join(STOP_SECONDS)
         if self._thread.is_alive():
             faulthandler.dump_traceback(all_threads=True)

@@ -21,7 +21,7 @@ LEVELS = (
     ("llhttp", "posix"),
     ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker"),
     ("rules", "request", "parser", "scope", "head", "access"),
-    ("writer", "handler"),
+    ("writer", "framing", "handler", "files", "transfer"),
     ("call", "task", "cycle"),
     ("http1",),
     ("connection",),

@@ -174,7 +174,8 @@ class Options:
         "Until a connection that is idle after a response is closed. 0 is at once.")
     timeout_notify: float = api(30, Seconds())
     timeout_graceful_shutdown: float | None = option(None, TIMEOUTS, Seconds(),
-        "When stopping, until running requests are cancelled.  [default: none]")
+        "When stopping, until running requests are cancelled. Without it they are waited for, but streamed responses"
+        " that do not say how long they are, such as server-sent events, end after 3 seconds.  [default: none]")
     timeout_worker_healthcheck: int = later(5, "worker process")
     callback_notify: Callable[[], Awaitable[None]] | None = api(None, Callback())
     ssl_keyfile: str | os.PathLike[str] | None = later(None, "TLS")

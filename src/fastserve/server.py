@@ -31,6 +31,7 @@ __all__ = ["HANDLED_SIGNALS", "Server", "ServerState"]
 TICK = 0.1  # seconds between two looks at should_exit, and the longest between two at what stopping waits for
 SETTLE_SECONDS = 0.1  # for what has been told to end to be gone before there is anything to say about it
 CANCEL_SECONDS = 1.0  # for cancelled requests to end before the application is told to shut down
+STREAM_SECONDS = 3.0  # for responses without an end to go on at a stop that has no timeout
 SHOWN_TASKS = 10  # of those that are cancelled
 
 logger = logging.getLogger("fastserve.error")
@@ -224,16 +225,42 @@ class Server:
         patience = self.config.timeout_graceful_shutdown
         if self._cancelled and patience is None:
             patience = 0  # who cancels serve() does not wait for the slowest client
+        waiting = asyncio.ensure_future(self._wait_tasks_to_complete())
         try:
-            await asyncio.wait_for(self._wait_tasks_to_complete(), patience)
-        except asyncio.TimeoutError:
-            logger.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(state.tasks))
-            for task in list(state.tasks)[:SHOWN_TASKS]:
-                logger.error("Cancelled task %s was at:\n%s", task.get_name(), stacks.where(task))
-            self._cancel_tasks("Task cancelled, timeout graceful shutdown exceeded")
-            await self._until(lambda: not state.tasks, CANCEL_SECONDS)
+            await asyncio.wait([waiting], timeout=STREAM_SECONDS if patience is None else patience)
+            if not waiting.done() and not self.force_exit:
+                streams = await self._end_streams()
+                if patience is not None and state.tasks:
+                    logger.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(state.tasks))
+                    await self._cancel(state.tasks, "Task cancelled, timeout graceful shutdown exceeded")
+                elif patience is None and streams:
+                    logger.error("Cancel %s running task(s), their responses do not end", len(streams))
+                    await self._cancel(streams, "Task cancelled, the server stops")
+            if patience is None:
+                await waiting
+        finally:
+            waiting.cancel()
         state.abort()
         await self._until(lambda: not state.connections, SETTLE_SECONDS)
+
+    async def _end_streams(self) -> list[Any]:
+        """Break off responses without an end of their own; return the tasks of applications that go on all the same.
+
+        Such an application gets http.disconnect and an error from send(), and one that waits for its client to go gets
+        http.disconnect as well.
+        """
+        tasks = self.server_state.end_streams()
+        await self._until(lambda: not self.server_state.tasks, SETTLE_SECONDS)
+        return [task for task in tasks if not task.done()]
+
+    async def _cancel(self, tasks: Iterable[Any], reason: str) -> None:
+        """Cancel tasks with a line on where each stood, and give them some time."""
+        tasks = list(tasks)
+        for task in tasks[:SHOWN_TASKS]:
+            logger.error("Cancelled task %s was at:\n%s", task.get_name(), stacks.where(task))
+        for task in tasks:
+            task.cancel(reason)
+        await self._until(lambda: all(task.done() for task in tasks), CANCEL_SECONDS)
 
     async def _wait_tasks_to_complete(self) -> None:
         state = self.server_state

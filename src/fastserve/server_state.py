@@ -63,6 +63,10 @@ class ServerState:
         for connection in list(self.connections):
             connection.shutdown()
 
+    def end_streams(self) -> list[Any]:
+        """Break off responses of the core without an end of their own, and return the tasks behind them."""
+        return [] if self.worker is None else self.worker.end_streams()
+
     def abort(self) -> None:
         """Close every connection at once, whatever it is doing."""
         if self.worker is not None:

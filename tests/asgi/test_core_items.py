@@ -358,10 +358,3 @@ def test_item_8_another_error_beside_the_disconnect_is_logged(serve: support.Ser
     assert done.wait(5)
     server.stop()
     assert log() == ["ERROR Exception in ASGI application"]
-
-
-def test_item_9_no_extension_that_is_not_there(client: Connect) -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await respond(send, repr(scope.get("extensions", {})).encode())
-
-    assert client(app).ask(get()).body == b"{}"

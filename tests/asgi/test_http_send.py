@@ -275,16 +275,6 @@ class TestEnd:
         assert done.wait(5)
         assert finished == ["/2", "/3", "/1"]
 
-    def test_item_35_trailers_are_not_offered(self, client: Connect) -> None:
-        """Without the extension no application announces them; one that does is served without."""
-
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            assert "http.response.trailers" not in scope.get("extensions", {})
-            await send({**START, "trailers": False})
-            await send(body(b"x"))
-
-        assert client(app).ask(get("/", "TE: trailers")).body == b"x"
-
     def test_item_40_connection_close_closes(self, client: Connect) -> None:
         connected = client(hello(b"x", 200, [(b"connection", b"close")]))
         connected.send(get() + get())

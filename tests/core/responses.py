@@ -134,6 +134,13 @@ class Client:
         self.send(data)
         return self.read(method)
 
+    def rest(self) -> bytes:
+        """Return all that comes until the server closes."""
+        while self._more():
+            pass
+        rest, self.data = self.data, b""
+        return rest
+
     def at_end(self) -> bool:
         """Wait for the end of the connection; whether nothing came before it."""
         return not self.data and not self._more()

@@ -32,6 +32,11 @@ def test_all_of_it() -> None:
         "client": ("1.2.3.4", 5),
         "server": ("6.7.8.9", 80),
         "state": {},
+        "extensions": {
+            "http.response.early_hint": {},
+            "http.response.pathsend": {},
+            "http.response.zerocopysend": {},
+        },
     }
 
 

@@ -1,6 +1,7 @@
 """The access log: one line a response, made here while nobody has changed how it is logged."""
 from .buffer cimport Buffer
 from .turn cimport Flushable
+from .worker cimport Worker
 
 
 cdef class AccessLog(Flushable):
@@ -26,3 +27,4 @@ cdef class AccessLog(Flushable):
 
 
 cdef bytes address_text(client)
+cdef int log_exchange(Worker worker, dict scope, object client, bytes address, int status) except -1

@@ -12,6 +12,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 
 from .buffer cimport Buffer, take
 from .turn cimport Flushable
+from .worker cimport Worker
 
 cdef int INFO = 20
 cdef object StreamHandler = logging.StreamHandler
@@ -24,6 +25,18 @@ cdef bytes visible_table = bytes(byte in VISIBLE for byte in range(256))
 cdef bytes address_text(client):
     """The client as the log shows it: `host:port`, or nothing for a UNIX socket."""
     return f"{client[0]}:{client[1]}".encode("utf-8", "replace") if client else b""
+
+
+cdef int log_exchange(Worker worker, dict scope, object client, bytes address, int status) except -1:
+    """Log a response if there is an access log; what goes wrong in it is reported, and is no fault of the exchange."""
+    cdef AccessLog access = worker.access
+    if access is not None:
+        try:
+            access.record(scope, client, address, status)
+        except Exception as exception:
+            worker.report("Exception in the access log", exception)
+        worker.turn.hold_last()
+    return 0
 
 
 cdef class AccessLog(Flushable):

@@ -73,6 +73,10 @@ cdef class Connection:
         """Close now, or after the response that is under way."""
         self.handler.drain()
 
+    def end_stream(self):
+        """Break off a response without an end; return the task of its application, or None where there is none."""
+        return self.handler.end_stream()
+
     def abort(self):
         """Close without waiting for anything."""
         self.writer.abort()

@@ -2,6 +2,7 @@
 from .awaitable cimport Awaitable
 from .handler cimport Stream
 from .task cimport Owner, Task
+from .transfer cimport Transfer
 from .worker cimport Worker
 
 
@@ -19,6 +20,11 @@ cdef class Cycle(Owner):
     cdef Py_ssize_t buffered  # its size
     cdef bint body_ended  # all of the body has come
     cdef bint body_taken  # receive() has said so
+    cdef bint sent_body  # http.response.body or a part of a file has been sent
+    cdef bint trailers  # http.response.trailers ends the response
+    cdef bint more  # the body goes on behind `transfer`
+    cdef list trailer_fields  # of the messages of trailers so far
+    cdef Transfer transfer  # the file that is being sent, or None
     cdef list receiving  # the futures that calls of receive() wait for
     cdef list sending  # the futures that calls of send() wait for
 
@@ -27,6 +33,11 @@ cdef class Cycle(Owner):
     cdef int take(self, message) except -1
     cdef int take_start(self, dict message) except -1
     cdef int take_body(self, dict message) except -1
+    cdef int take_other(self, dict message) except -1
+    cdef int take_file(self, dict message, str kind) except -1
+    cdef int take_trailers(self, dict message) except -1
+    cdef object go_on_with_file(self)
+    cdef bint polls(self) except -1
     cdef object wait_in(self, list waiting)
     cdef bint is_quiet(self, exception) except -1
 
@@ -39,6 +50,7 @@ cdef class Send(Awaitable):
     cdef Cycle cycle
     cdef object message
     cdef bint taken  # by the cycle
+    cdef Transfer transfer  # the file of this message, or None
 
 
 cdef Cycle make_cycle(Worker worker, Stream stream, dict scope)

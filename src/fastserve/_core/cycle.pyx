@@ -2,8 +2,11 @@
 
 stage           what send() takes
 EXPECT_START    http.response.start
-EXPECT_BODY     http.response.body
-COMPLETE        nothing: the last body has been sent
+EXPECT_BODY     http.response.body, or a file in its place
+EXPECT_TRAILERS http.response.trailers
+COMPLETE        nothing: the last message has been sent
+
+http.response.early_hint is taken at any time, and written while the head has not left.
 
 receive() gives the body as it comes, then waits; http.disconnect comes when the response is complete or the client is
 gone, as often as it is asked for. A body that has come is given first, even from a client that is gone since.
@@ -18,6 +21,7 @@ from .counters cimport live_counts
 from .errors import ClientDisconnected
 from .handler cimport Stream
 from .task cimport PENDING, Owner, Task, start
+from .transfer cimport Transfer
 from .worker cimport Worker
 
 cdef extern from *:
@@ -34,6 +38,7 @@ cdef extern from *:
 cdef enum:
     EXPECT_START
     EXPECT_BODY
+    EXPECT_TRAILERS
     COMPLETE
 
 
@@ -126,36 +131,109 @@ cdef class Cycle(Owner):
         return self.take_start(fields) if self.stage == EXPECT_START else self.take_body(fields)
 
     cdef int take_start(self, dict message) except -1:
-        kind = message["type"]
-        if kind != "http.response.start":
-            raise RuntimeError(f"Expected ASGI message 'http.response.start', but got '{kind}'.")
+        if message["type"] != "http.response.start":
+            return self.take_other(message)
         self.stream.respond(message["status"], message.get("headers", ()))
+        self.trailers = message.get("trailers", False)
         self.stage = EXPECT_BODY
         return 0
 
     cdef int take_body(self, dict message) except -1:
         cdef bint more
-        kind = message["type"]
-        if kind != "http.response.body":
-            raise RuntimeError(f"Expected ASGI message 'http.response.body', but got '{kind}'.")
+        if message["type"] != "http.response.body" or self.stage != EXPECT_BODY or self.transfer is not None:
+            return self.take_other(message)
         body = message.get("body", b"")
         more = message.get("more_body", False)
         if type(body) is not bytes:
             if not isinstance(body, (bytes, bytearray, memoryview)):
                 raise TypeError(f"the body of a response has to be bytes, not {type(body).__name__}")
             body = bytes(body)
-        if not more:
+        if more:
+            self.sent_body = True
+            self.stream.body(<bytes>body, True)
+        elif self.trailers:
+            self.stream.body(<bytes>body, True)
+            self.stage = EXPECT_TRAILERS
+        else:
             self.stage = COMPLETE
             try:
                 self.stream.body(<bytes>body, False)
             except BaseException:
                 self.stage = EXPECT_BODY
                 raise
+        return 0
+
+    cdef int take_other(self, dict message) except -1:
+        """Any message but the first of a response and its body."""
+        cdef str kind = str(message["type"])
+        if self.transfer is not None:
+            raise RuntimeError(f"Unexpected ASGI message '{kind}', while a file is being sent.")
+        if kind == "http.response.early_hint":
+            return self.stream.early_hint(message["links"])
+        if self.stage == EXPECT_BODY and kind in FILE_MESSAGES:
+            return self.take_file(message, kind)
+        if self.stage == EXPECT_TRAILERS and kind == "http.response.trailers":
+            return self.take_trailers(message)
+        raise RuntimeError(f"Expected ASGI message '{EXPECTED[self.stage]}', but got '{kind}'.")
+
+    cdef int take_file(self, dict message, str kind) except -1:
+        cdef Transfer transfer = Transfer(self.worker.loop)
+        cdef bint more = False
+        if kind == "http.response.pathsend":
+            if self.sent_body:
+                raise RuntimeError("Unexpected ASGI message 'http.response.pathsend', after a part of the body.")
+            transfer.measure_path(message["path"])
         else:
-            self.stream.body(<bytes>body, True)
+            more = message.get("more_body", False)
+            transfer.measure(message["file"], message.get("offset"), message.get("count"))
+        self.stream.begin_file(transfer.size, more or self.trailers)
+        self.sent_body = True
+        self.more = more
+        self.transfer = transfer
+        return 0
+
+    cdef object go_on_with_file(self):
+        """Send more of the file: None when all is sent, or what to wait for."""
+        cdef Transfer transfer = self.transfer
+        waited = transfer.step(self.stream)
+        if waited is not None:
+            return self.wait_in(self.sending) if waited is WAIT else waited
+        self.transfer = None
+        if self.more:
+            self.stream.end_file(transfer.size, True)
+        elif self.trailers:
+            self.stream.end_file(transfer.size, True)
+            self.stage = EXPECT_TRAILERS
+        else:
+            self.stage = COMPLETE
+            self.stream.end_file(transfer.size, False)
+        return None
+
+    cdef int take_trailers(self, dict message) except -1:
+        cdef list fields = list(message.get("headers", ()))
+        if self.trailer_fields is not None:
+            fields = self.trailer_fields + fields
+        if message.get("more_trailers", False):
+            self.trailer_fields = fields
+            return 0
+        self.stage = COMPLETE
+        try:
+            self.stream.trailers(fields)
+        except BaseException:
+            self.stage = EXPECT_TRAILERS
+            raise
         return 0
 
     # What the stream calls
+
+    cdef bint polls(self) except -1:
+        """Whether the application has all of the request and waits in receive() for its client to go."""
+        if not self.body_taken or not self.receiving:
+            return False
+        for future in self.receiving:
+            if not future.done():
+                return True
+        return False
 
     cdef int put_body(self, bytes data) except -1:
         if self.pieces is None:
@@ -232,6 +310,9 @@ cdef int wake(list waiting) except -1:
     return 0
 
 
+cdef frozenset FILE_MESSAGES = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
+cdef tuple EXPECTED = ("http.response.start", "http.response.body", "http.response.trailers")
+
 # Method descriptors, whose C methods bind() needs.
 cdef object receive_method = Cycle.__dict__["receive"]
 cdef object send_method = Cycle.__dict__["send"]
@@ -273,8 +354,15 @@ cdef class Send(Awaitable):
             self.taken = True
             message, self.message = self.message, None
             cycle.take(message)
+            self.transfer = cycle.transfer
         elif cycle.stream is None and cycle.stage != COMPLETE:
             raise ClientDisconnected("the client is gone")
+        if self.transfer is not None and self.transfer is cycle.transfer:
+            if cycle.sending is None:
+                cycle.sending = []
+            self.future = cycle.go_on_with_file()
+            if self.future is not None:
+                return WAIT
         if cycle.stage == COMPLETE or cycle.stream is None or not cycle.stream.must_wait():
             return None
         if cycle.sending is None:

@@ -18,7 +18,13 @@ cdef class Stream(Timed):
     cdef int want_body(self) except -1  # the application waits for the request's body
     cdef int took_body(self, Py_ssize_t left) except -1  # it took all but `left` bytes of what had come
     cdef int respond(self, status, headers) except -1  # raises TypeError, ValueError; nothing is written yet
+    cdef int early_hint(self, links) except -1  # raises TypeError, ValueError
     cdef int body(self, bytes data, bint more) except -1  # raises RuntimeError, ClientDisconnected
+    cdef int begin_file(self, long long size, bint more) except -1  # so many bytes of body follow; raises as body()
+    cdef long long send_file(self, int file, long long offset, long long size) except -2  # bytes taken; -1: read it
+    cdef int put_raw(self, bytes data) except -1  # the bytes of a file, read
+    cdef int end_file(self, long long size, bint more) except -1  # all of them are sent
+    cdef int trailers(self, list fields) except -1  # after a body with more to come; raises TypeError, ValueError
     cdef bint must_wait(self) noexcept  # the client does not read: send() has to wait for writable()
     cdef bint broken(self) noexcept  # writing has failed
     cdef int abandon(self) except -1  # the application will not complete: 500, or break off
@@ -30,4 +36,5 @@ cdef class Handler(Stream):
     cdef bint eof(self) except -1  # the client sent its last byte; true to go on writing
     cdef int lost(self) except -1  # the connection is gone
     cdef int drain(self) except -1  # close as soon as nothing is under way
+    cdef object end_stream(self)  # break off a response without an end; its task, or None where there is none
     cdef int drained(self) except -1  # all that was written is in the kernel's hands

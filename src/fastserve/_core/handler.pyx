@@ -31,7 +31,25 @@ cdef class Stream(Timed):
     cdef int respond(self, status, headers) except -1:
         return 0
 
+    cdef int early_hint(self, links) except -1:
+        return 0
+
     cdef int body(self, bytes data, bint more) except -1:
+        return 0
+
+    cdef int begin_file(self, long long size, bint more) except -1:
+        return 0
+
+    cdef long long send_file(self, int file, long long offset, long long size) except -2:
+        return -1
+
+    cdef int put_raw(self, bytes data) except -1:
+        return 0
+
+    cdef int end_file(self, long long size, bint more) except -1:
+        return 0
+
+    cdef int trailers(self, list fields) except -1:
         return 0
 
     cdef bint must_wait(self) noexcept:
@@ -56,6 +74,9 @@ cdef class Handler(Stream):
 
     cdef int drain(self) except -1:
         return 0
+
+    cdef object end_stream(self):
+        return None
 
     cdef int drained(self) except -1:
         return 0

@@ -23,6 +23,8 @@ cdef struct HeadFacts:
 cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1
 cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, long long content_length,
                   bint chunked, int connection) except -1
+cdef int put_trailers(Buffer out, list fields) except -1
+cdef bytes early_hints(links)
 cdef bint has_no_body(int status) noexcept
 cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body)
 cdef str reason_phrase(int status)

@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 from .buffer cimport Buffer
 from .clock cimport DATE_SIZE, Clock
 from .names cimport LOWER
-from .rules cimport equals, has_member
+from .rules cimport equals, forbidden_trailer, has_member
 from .settings cimport Settings
 
 cdef list STATUS_LINES = [None] * 1000
@@ -73,7 +73,33 @@ cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
     return 0
 
 
+cdef int put_trailers(Buffer out, list fields) except -1:
+    """Append the lines of a trailer section (RFC 9112 section 7.1.2), or nothing: TypeError, ValueError."""
+    cdef Py_ssize_t mark = out.size
+    try:
+        for name, value in fields:
+            if type(name) is not bytes:
+                name = as_bytes(name, "the name of a trailer")
+            if type(value) is not bytes:
+                value = as_bytes(value, "the value of a trailer")
+            add_field(out, NULL, <bytes>name, <bytes>value)
+    except BaseException:
+        out.size = mark
+        raise
+    return 0
+
+
+cdef bytes early_hints(links):
+    """103 (RFC 8297) with a Link field for each of `links`, which are bytes; TypeError, ValueError."""
+    cdef HeadFacts facts
+    cdef Buffer out = Buffer()
+    start_head(out, &facts, 103, [(b"link", link) for link in links])
+    out.append(b"\r\n", 2)
+    return out.data[:out.size]
+
+
 cdef int add_field(Buffer out, HeadFacts* facts, bytes name, bytes value) except -1:
+    """Append a field of the application's, of a trailer section where `facts` is NULL."""
     cdef Py_ssize_t name_size = PyBytes_GET_SIZE(name), value_size = PyBytes_GET_SIZE(value), at
     cdef const char* value_data = PyBytes_AS_STRING(value)
     cdef const char* name_data = PyBytes_AS_STRING(name)
@@ -90,7 +116,10 @@ cdef int add_field(Buffer out, HeadFacts* facts, bytes name, bytes value) except
         byte = value_data[at]
         if byte == c"\r" or byte == c"\n" or byte == 0:
             raise ValueError(f"header {name!r} cannot have the value {value!r}")
-    if is_servers_own(facts, to, name_size, value_data, value_size):
+    if facts == NULL:
+        if forbidden_trailer(to, name_size):
+            raise ValueError(f"{name!r} cannot be a trailer")
+    elif is_servers_own(facts, to, name_size, value_data, value_size):
         return 0
     to += name_size
     to[0] = c":"

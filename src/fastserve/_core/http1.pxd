@@ -2,8 +2,9 @@
 from libc.stdint cimport uint64_t
 
 from .cycle cimport Cycle
+from .files cimport FileSender
+from .framing cimport Framing
 from .handler cimport Handler
-from .head cimport HeadFacts
 from .parser cimport Parser
 from .scope cimport Peers
 from .turn cimport Runnable
@@ -33,11 +34,10 @@ cdef class Http1(Handler):
     cdef bint is_http10
     cdef uint64_t content_length  # of its body, 0 where that is not known
     cdef bint expect_continue  # the client waits for 100 (Continue)
+    cdef bint te_trailers  # the client takes trailers
     # Its response.
-    cdef HeadFacts facts
-    cdef bint chunked
-    cdef bint no_body  # whatever body the application sends is left out
-    cdef long long remaining  # bytes of Content-Length still to come, -1 where there is none
+    cdef Framing framing
+    cdef FileSender files  # None until a file is sent
 
     cdef int parse(self, bytes data, Py_ssize_t at) except -1
     cdef int begin(self) except -1
@@ -49,12 +49,12 @@ cdef class Http1(Handler):
     cdef int resume_reading(self) except -1
     cdef int refuse(self, int status) except -1
     cdef int refuse_now(self, int status) except -1
-    cdef int frame(self, Py_ssize_t size, bint more) except -1
-    cdef int put_payload(self, bytes data, bint more) except -1
+    cdef int interim(self, bytes head) except -1
+    cdef int announce(self, long long size, bint more) except -1
+    cdef int frame(self, long long size, bint more) except -1
     cdef int finish(self) except -1
     cdef int advance(self) except -1
     cdef int answer(self, int status, bytes extra) except -1
-    cdef int log_access(self, dict scope, int status) except -1
     cdef int detach(self) except -1
     cdef int close(self) except -1
 

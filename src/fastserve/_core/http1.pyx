@@ -25,19 +25,22 @@ import logging
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
-from .access cimport AccessLog, address_text
+from .access cimport address_text, log_exchange
 from .buffer cimport Buffer
 from .clock cimport KEEP_ALIVE, LINGER, REQUEST_BODY, REQUEST_HEAD, stop
 from .cycle cimport Cycle, make_cycle
 from .errors import ClientDisconnected
+from .files cimport FileSender
+from .framing cimport LAST_CHUNK, close_chunk, count, decide, open_chunk, put_piece
 from .handler cimport Handler
 from .head cimport (
     CLOSE,
     KEEP_ALIVE as KEEP_ALIVE_FIELD,
     NO_CONNECTION,
+    early_hints,
     end_head,
-    has_no_body,
     plain_response,
+    put_trailers,
     start_head,
 )
 from .llhttp cimport HTTP_HEAD
@@ -58,7 +61,6 @@ cdef enum:
 cdef enum:
     READ_AHEAD = 65536  # bytes of body, or of requests behind the one under way, beyond which reading stops
     DISCARD = 1 << 20  # bytes of a body nobody wants that are read for the sake of keeping the connection
-    LARGE = 16384  # a piece of body of this size is written without a copy
 
 cdef int WARNING = logging.WARNING
 cdef int DEBUG = logging.DEBUG
@@ -130,13 +132,14 @@ cdef class Http1(Handler):
         self.is_head = request.method == HTTP_HEAD
         self.is_http10 = request.minor == 0
         self.expect_continue = request.expect_continue and request.has_body()
+        self.te_trailers = request.te_trailers
         self.discarded = 0
         self.content_length = request.content_length
         scope = http_scope(request, self.peers, worker.settings, worker.state)
         self.parser.release_head()
         if limit and (len(worker.connections) - worker.lingering >= limit or worker.active >= limit):
             worker.report("Exceeded concurrency limit.", None, WARNING)
-            self.log_access(scope, 503)
+            log_exchange(worker, scope, self.peers.client, self.address, 503)
             return self.answer(503, RETRY_AFTER)
         self.cycle = make_cycle(worker, self, scope)
         self.cycle.expect_continue = self.expect_continue
@@ -172,25 +175,18 @@ cdef class Http1(Handler):
         """All input is parsed and something is incomplete."""
         if self.reading == BODY:
             return 0
-        if self.parser.in_head:
-            if self.eof_seen:
-                return self.close()
-            if self.reading != HEAD:
-                self.reading = HEAD
-                self.worker.clock.start(self, REQUEST_HEAD)
-        elif self.eof_seen:
+        if self.eof_seen:
             return self.close()
-        else:
+        if not self.parser.in_head:
             self.worker.clock.start(self, KEEP_ALIVE)
+        elif self.reading != HEAD:
+            self.reading = HEAD
+            self.worker.clock.start(self, REQUEST_HEAD)
         return 0
 
     cdef int keep_tail(self, bytes data) except -1:
-        if self.tail is None:
-            self.tail = data
-            self.tail_at = 0
-        else:
-            self.tail = self.tail[self.tail_at:] + data
-            self.tail_at = 0
+        self.tail = data if self.tail is None else self.tail[self.tail_at:] + data
+        self.tail_at = 0
         if len(self.tail) - self.tail_at > READ_AHEAD:
             self.pause_reading()
         return 0
@@ -228,6 +224,8 @@ cdef class Http1(Handler):
         self.tail = None
         self.worker.lingering -= self.lingering
         self.parser.release_head()
+        if self.files is not None:
+            self.files.close()
         return self.detach()
 
     # Refusing
@@ -322,6 +320,20 @@ cdef class Http1(Handler):
         self.writer.close()
         return 0
 
+    cdef object end_stream(self):
+        """Break off a response that has begun and does not say where it ends; wake who waits for the client to go."""
+        cdef Cycle cycle = self.cycle
+        if cycle is None:
+            return None
+        if self.writing != BODY or self.framing.remaining >= 0:
+            if cycle.polls():
+                cycle.disconnected()
+            return None
+        self.reading = self.writing = CLOSED
+        self.detach()
+        self.writer.close()
+        return cycle.task
+
     cdef int drained(self) except -1:
         return self.cycle.writable() if self.cycle is not None else 0
 
@@ -329,14 +341,21 @@ cdef class Http1(Handler):
 
     cdef int send_continue(self) except -1:
         """RFC 9110 section 10.1.1: 100 (Continue), unless the final response went first."""
+        self.expect_continue = False
+        return self.interim(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    cdef int early_hint(self, links) except -1:
+        return 0 if self.is_http10 else self.interim(early_hints(links))
+
+    cdef int interim(self, bytes head) except -1:
+        """Write an interim response before the final one's head, or nothing where that has left."""
         cdef Writer writer = self.writer
         cdef bytes held
-        self.expect_continue = False
         if self.writing not in (INIT, HEAD) or writer.broken:
             return 0
         held = writer.output().data[writer.committed:writer.output().size]
         writer.buffer.size = writer.committed
-        writer.buffer.append(b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+        writer.buffer.append_bytes(head)
         writer.commit()
         if held:
             writer.output().append_bytes(held)
@@ -360,7 +379,7 @@ cdef class Http1(Handler):
         if self.writer.broken:
             raise ClientDisconnected("the client is gone")
         try:
-            start_head(self.writer.output(), &self.facts, status, headers)
+            start_head(self.writer.output(), &self.framing.facts, status, headers)
         except BaseException:
             self.writer.discard(self.writer.committed)
             raise
@@ -368,78 +387,71 @@ cdef class Http1(Handler):
         return 0
 
     cdef int body(self, bytes data, bint more) except -1:
-        cdef Py_ssize_t size = len(data)
-        if self.writer.broken:
-            raise ClientDisconnected("the client is gone")
-        if self.writing == HEAD:
-            self.frame(size, more)
-        elif self.remaining >= 0 and not self.no_body:
-            check_length(self.remaining, size, more)
-        if self.remaining >= 0:
-            self.remaining -= size
-        if self.no_body:
-            if self.writer.buffer is not None:
-                self.writer.commit()
-        else:
-            self.put_payload(data, more)
+        self.announce(len(data), more)
+        put_piece(&self.framing, self.writer, data, more)
         return 0 if more else self.finish()
 
-    cdef int frame(self, Py_ssize_t size, bint more) except -1:
-        """Decide how the body is delimited (RFC 9112 section 6) and complete the head."""
-        cdef int status = self.facts.status, connection = NO_CONNECTION
-        cdef long long length = self.facts.content_length
-        self.no_body = self.is_head or has_no_body(status)
-        if not self.no_body and length >= 0:
-            check_length(length, size, more)
-        if status < 200 or status == 204:
-            length = -1
-        elif length < 0 and not more and status != 304 and (size or not self.is_head):
-            length = size
-        self.chunked = not self.no_body and length < 0 and not self.is_http10
-        self.remaining = length if not self.no_body else -1
+    cdef int announce(self, long long size, bint more) except -1:
+        """A piece of body of this size follows: its head goes first, if it has not gone yet."""
+        if self.writer.broken:
+            raise ClientDisconnected("the client is gone")
+        return self.frame(size, more) if self.writing == HEAD else count(&self.framing, size, more)
+
+    cdef int frame(self, long long size, bint more) except -1:
+        """Decide how the body is delimited and whether the connection lasts, and complete the head."""
+        cdef Framing* framing = &self.framing
+        cdef int status = framing.facts.status, connection = NO_CONNECTION
+        cdef long long length = decide(framing, self.is_head, self.is_http10, size, more)
         # Without a length an HTTP/1.0 client knows the end by the close; after a 1xx it waits for a response that
         # does not come; and a client that waited for 100 in vain may send its body or not.
         if (
-            not self.no_body and length < 0 and self.is_http10
+            not framing.no_body and length < 0 and self.is_http10
             or status < 200
             or self.expect_continue
-            or self.facts.close
+            or framing.facts.close
             or self.worker.draining
         ):
             self.keep_alive = False
-        if not self.keep_alive:
-            connection = CLOSE
-        elif self.is_http10:
-            connection = KEEP_ALIVE_FIELD
-        self.log_access(self.cycle.scope, status)
+        if not self.keep_alive or self.is_http10:
+            connection = KEEP_ALIVE_FIELD if self.keep_alive else CLOSE
+        log_exchange(self.worker, self.cycle.scope, self.peers.client, self.address, status)
         end_head(
-            self.writer.output(), &self.facts, self.worker.settings, self.worker.clock, length, self.chunked, connection
+            self.writer.output(), &framing.facts, self.worker.settings, self.worker.clock, length, framing.chunked,
+            connection,
         )
         self.writing = BODY
         return 0
 
-    cdef int put_payload(self, bytes data, bint more) except -1:
-        cdef Writer writer = self.writer
-        cdef Py_ssize_t size = len(data)
-        cdef Buffer out = writer.output()
-        if self.chunked and size:
-            out.append_hex(size)
-            out.append(b"\r\n", 2)
-        if size >= LARGE:
-            writer.commit_with(data)
-            out = writer.output()
-        elif size:
-            out.append_bytes(data)
-        if self.chunked:
-            if size:
-                out.append(b"\r\n", 2)
-            if not more:
-                out.append(b"0\r\n\r\n", 5)
-        if out.size:
-            writer.commit()
+    cdef int begin_file(self, long long size, bint more) except -1:
+        self.announce(size, more)
+        return open_chunk(&self.framing, self.writer, size)
+
+    cdef long long send_file(self, int file, long long offset, long long size) except -2:
+        if self.framing.no_body:
+            return size
+        if self.files is None:
+            self.files = FileSender(self, self.writer, self.worker.turn, self.worker.loop)
+        return self.files.send(file, offset, size)
+
+    cdef int put_raw(self, bytes data) except -1:
+        return self.writer.commit_with(data)
+
+    cdef int end_file(self, long long size, bint more) except -1:
+        close_chunk(&self.framing, self.writer, size, b"" if more else LAST_CHUNK)
+        return 0 if more else self.finish()
+
+    cdef int trailers(self, list fields) except -1:
+        cdef Buffer out
+        if self.writer.broken:
+            raise ClientDisconnected("the client is gone")
+        count(&self.framing, 0, False)
+        if self.framing.chunked and self.te_trailers:
+            out = Buffer()
+            put_trailers(out, fields)
+            close_chunk(&self.framing, self.writer, 0, b"0\r\n" + out.data[:out.size] + b"\r\n")
         else:
-            writer.drop_front(0)
-        return 0
+            close_chunk(&self.framing, self.writer, 0, LAST_CHUNK)
+        return self.finish()
 
     cdef int finish(self) except -1:
         """The application has sent the last of its response."""
@@ -468,32 +480,17 @@ cdef class Http1(Handler):
 
     cdef int abandon(self) except -1:
         """The application will not complete its response: a 500 where nothing of it was written, else break off."""
+        cdef int status
+        cdef bint gave_up = self.cycle is not None and self.cycle.gone
         scope = self.cycle.scope if self.cycle is not None else None
         self.detach()
         if self.writing == INIT or self.writing == HEAD:
             if self.eof_seen and self.reading == BODY:
                 return self.answer(400, b"")  # the client never sent all of its request (RFC 9112 section 8)
+            status = 503 if gave_up and self.worker.draining else 500
             if scope is not None:
-                self.log_access(scope, 500)
-            return self.answer(500, b"")
+                log_exchange(self.worker, scope, self.peers.client, self.address, status)
+            return self.answer(status, RETRY_AFTER if status == 503 else b"")
         self.reading = self.writing = CLOSED
         self.writer.close()
         return 0
-
-    cdef int log_access(self, dict scope, int status) except -1:
-        cdef AccessLog access = self.worker.access
-        if access is not None:
-            try:
-                access.record(scope, self.peers.client, self.address, status)
-            except Exception as exception:
-                self.worker.report("Exception in the access log", exception)
-            self.worker.turn.hold_last()
-        return 0
-
-
-cdef int check_length(long long remaining, Py_ssize_t size, bint more) except -1:
-    if size > remaining:
-        raise RuntimeError("Response content longer than Content-Length")
-    if not more and size < remaining:
-        raise RuntimeError("Response content shorter than Content-Length")
-    return 0

@@ -14,6 +14,10 @@ cdef extern from *:
         (void)fd; (void)first; (void)first_size; (void)second; (void)second_size;
         return -1;
     }
+    static CYTHON_INLINE Py_ssize_t fastserve_send_more(int fd, const void *data, size_t size) {
+        (void)fd; (void)data; (void)size;
+        return -1;
+    }
     static CYTHON_INLINE int fastserve_end_writing(int fd) { (void)fd; return -1; }
     static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits, long *preemptions) {
         (void)cpu; (void)waits; (void)preemptions;
@@ -41,6 +45,12 @@ cdef extern from *:
     }
     static CYTHON_INLINE Py_ssize_t fastserve_send(int fd, const void *data, size_t size) {
         return fastserve_result(send(fd, data, size, MSG_NOSIGNAL));
+    }
+    #ifndef MSG_MORE
+    #define MSG_MORE 0
+    #endif
+    static CYTHON_INLINE Py_ssize_t fastserve_send_more(int fd, const void *data, size_t size) {
+        return fastserve_result(send(fd, data, size, MSG_NOSIGNAL | MSG_MORE));
     }
     static CYTHON_INLINE Py_ssize_t fastserve_send2(int fd, const void *first, size_t first_size,
                                                     const void *second, size_t second_size) {
@@ -71,12 +81,41 @@ cdef extern from *:
     #endif
     }
     #endif
+    enum { FASTSERVE_END = 0, FASTSERVE_FULL = -1, FASTSERVE_CANNOT = -2, FASTSERVE_GONE = -3 };
+    #ifdef __linux__
+    #include <sys/sendfile.h>
+    enum { FASTSERVE_SENDFILE = 1 };
+    static CYTHON_INLINE long long fastserve_sendfile(int fd, int file, long long offset, long long size) {
+        off_t from = (off_t)offset;
+        ssize_t sent = sendfile(fd, file, &from, (size_t)size);
+        if (sent >= 0) return (long long)sent;
+        switch (errno) {
+        case EAGAIN: case EINTR: case ENOMEM: return FASTSERVE_FULL;
+        case EINVAL: case ENOSYS: case EOVERFLOW: return FASTSERVE_CANNOT;
+        default: return FASTSERVE_GONE;
+        }
+    }
+    #else
+    enum { FASTSERVE_SENDFILE = 0 };
+    static CYTHON_INLINE long long fastserve_sendfile(int fd, int file, long long offset, long long size) {
+        (void)fd; (void)file; (void)offset; (void)size;
+        return FASTSERVE_CANNOT;
+    }
+    #endif
     """
     const bint FASTSERVE_DIRECT_WRITES  # false where only transports can write
     # Both return how many bytes the kernel took (0: would block), or -errno.
     Py_ssize_t fastserve_send(int fd, const void* data, size_t size) nogil
     Py_ssize_t fastserve_send2(int fd, const void* first, size_t first_size,
                                const void* second, size_t second_size) nogil
+    Py_ssize_t fastserve_send_more(int fd, const void* data, size_t size) nogil  # more follows at once
+    const bint FASTSERVE_SENDFILE  # false where there is no sendfile(2) as Linux has it
+    enum:
+        FASTSERVE_END  # the file has ended
+        FASTSERVE_FULL  # the socket takes no more for now
+        FASTSERVE_CANNOT  # not this kind of file
+    # Bytes sent, or one of these, or any other negative number where the connection or the file is broken.
+    long long fastserve_sendfile(int fd, int file, long long offset, long long size) nogil
     int fastserve_end_writing(int fd) nogil  # shutdown(2) of the writing side; -1 after an error
     # What this thread has used and how often it waited or had to yield the processor; 0 where that is not known.
     int fastserve_thread_usage(double* cpu, long* waits, long* preemptions) nogil

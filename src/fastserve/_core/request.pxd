@@ -33,6 +33,7 @@ cdef class Request:
     cdef bint chunked
     cdef uint64_t content_length  # 0 where there is none
     cdef bint expect_continue
+    cdef bint te_trailers  # the client takes trailers (`TE: trailers`)
     cdef bint upgrade  # `Connection: upgrade` with an Upgrade field
     # After a check that failed.
     cdef int status

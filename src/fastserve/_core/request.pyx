@@ -4,8 +4,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, strlen
 
 from .llhttp cimport HTTP_CONNECT, HTTP_OPTIONS
-from .names cimport EXPECT, HOST, TRANSFER_ENCODING, lookup
-from .rules cimport equals, same_authority, transfer_coding, valid_host
+from .names cimport EXPECT, HOST, TE, TRANSFER_ENCODING, lookup
+from .rules cimport equals, has_member, same_authority, transfer_coding, valid_host
 from .settings cimport Settings
 
 cdef enum:
@@ -111,7 +111,7 @@ cdef class Request:
         cdef Field* field
         cdef Field* host = NULL
         cdef int hosts = 0, codings = 0, coding = 0
-        self.expect_continue = False
+        self.expect_continue = self.te_trailers = False
         for index in range(self.count):
             field = &self.fields[index]
             # llhttp leaves white space behind a value in its span (RFC 9112 section 5.1).
@@ -128,6 +128,8 @@ cdef class Request:
                 if not equals(self.head + field.value.start, field.value.size, b"100-continue", 12):
                     return self.fault(417, b"unknown expectation")
                 self.expect_continue = True
+            elif field.known == TE and self.minor == 1:
+                self.te_trailers = has_member(self.head + field.value.start, field.value.size, b"trailers", 8)
         if codings:
             if self.minor == 0 or codings > 1:
                 return self.fault(400, b"Transfer-Encoding that cannot be relied on")

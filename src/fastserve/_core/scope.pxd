@@ -9,6 +9,7 @@ cdef class Peers:
     cdef readonly object server  # (host, port), (path, None), or None
     cdef readonly str scheme  # "http" or "https"
     cdef dict template  # of a scope
+    cdef dict extensions  # that every request over HTTP/1.1 has
 
 
 cdef Peers peers_of(transport)

@@ -1,4 +1,6 @@
 """The ASGI scope of a request."""
+import os
+
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
@@ -9,6 +11,10 @@ from .request cimport Field, Request
 
 
 cdef dict ASGI = {"version": "3.0", "spec_version": "2.5"}
+cdef dict EXTENSIONS = {"http.response.early_hint": {}}
+if hasattr(os, "pread"):
+    EXTENSIONS["http.response.pathsend"] = {}
+    EXTENSIONS["http.response.zerocopysend"] = {}
 
 
 cdef class Peers:
@@ -16,6 +22,7 @@ cdef class Peers:
         self.client = client
         self.server = server
         self.scheme = scheme
+        self.extensions = EXTENSIONS
         self.template = {
             "type": "http",
             "asgi": None,
@@ -30,6 +37,7 @@ cdef class Peers:
             "client": client,
             "server": server,
             "state": None,
+            "extensions": None,
         }
 
 
@@ -108,7 +116,7 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
     """Build the scope of the request whose head was just parsed (ASGI HTTP 2.5)."""
     cdef str path
     cdef bytes raw_path
-    cdef dict scope
+    cdef dict scope, extensions = peers.extensions.copy()
     if head.path.size == 0:  # an absolute-form target without a path (RFC 9110 section 4.2.3)
         path, raw_path = "/", b"/"
     else:
@@ -125,6 +133,9 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
     scope["asgi"] = ASGI.copy()
     if head.minor == 0:
         scope["http_version"] = "1.0"
+        del extensions["http.response.early_hint"]  # no 1xx to such a client (RFC 9110 section 15.2)
+    elif head.te_trailers:
+        extensions["http.response.trailers"] = {}
     scope["method"] = method_name(head.method)
     scope["path"] = path
     scope["raw_path"] = raw_path
@@ -134,6 +145,7 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
         scope["root_path"] = settings.root_path
     scope["headers"] = header_list(head)
     scope["state"] = state.copy()
+    scope["extensions"] = extensions
     return scope
 
 

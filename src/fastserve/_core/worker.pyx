@@ -51,6 +51,12 @@ cdef class Worker:
         for connection in list(self.connections):
             connection.drain()
 
+    def end_streams(self):
+        """Break off every response that does not say where it ends, and wake applications that wait for their client
+        to go; return the tasks of those that were broken off and have not ended."""
+        tasks = [connection.end_stream() for connection in list(self.connections)]
+        return [task for task in tasks if task is not None]
+
     def abort(self):
         """Close every connection at once, whatever it is doing."""
         for connection in list(self.connections):
