@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fastserve import log_config
@@ -34,6 +35,7 @@ __all__ = [
     "STARTUP_FAILURE",
     "Config",
     "ConfigError",
+    "UvicornDeprecationWarning",
 ]
 
 STARTUP_FAILURE = 3  # the exit code of a server that could not start
@@ -69,12 +71,18 @@ def fail(message: str, *args: Any, exc_info: BaseException | None = None) -> NoR
     sys.exit(STARTUP_FAILURE)
 
 
+class UvicornDeprecationWarning(UserWarning):
+    """Uvicorn's warning of what will not work any longer, for programs that filter it; fastserve gives none."""
+
+
 class Config(Options):
     """The configuration of a server: its options as attributes, and after load() the application and what serves it.
 
     The arguments are the rows of fastserve.options, in uvicorn's order. Making one sets up logging and reads env_file.
     Raises OptionError, a ValueError, for a value that an option cannot have, and ConfigError for a file it cannot use.
     """
+
+    ws_protocol_class: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -219,6 +227,10 @@ class Config(Options):
             from fastserve.message_logger import MessageLoggerMiddleware
 
             app = MessageLoggerMiddleware(app)
+        if self.proxy_headers and not self.uses_core and find_spec("fastserve.middleware.proxy_headers") is not None:
+            # The core does it itself.
+            proxies = import_from_string("fastserve.middleware.proxy_headers:ProxyHeadersMiddleware")
+            app = proxies(app, trusted_hosts=self.forwarded_allow_ips)
         wrapped: ASGI3Application = app
         return wrapped
 
@@ -254,7 +266,8 @@ class Config(Options):
             if factory is not None and known:
                 factory = factory(use_subprocess=self.use_subprocess)
         except ImportFromStringError as exc:
-            fail("Error loading custom loop setup function. %s", exc)
+            choices = ", ".join(name for name in LOOP_FACTORIES)
+            fail('Error loading custom loop setup function. %s For "loop" choose %s or module:factory.', exc, choices)
         except Exception as exc:
             if known:
                 fail('Error loading the event loop "%s". %s: install it, or choose another --loop.', self.loop, exc)
@@ -263,6 +276,10 @@ class Config(Options):
             fail('Error loading custom loop setup function. "%s" is not callable.', self.loop)
         made: Callable[[], asyncio.AbstractEventLoop] | None = factory
         return made
+
+    def setup_event_loop(self) -> NoReturn:
+        """Raise AttributeError: an event loop is made by the factory that get_loop_factory() returns."""
+        raise AttributeError("setup_event_loop() is gone: run the server with the factory of get_loop_factory()")
 
     def bind_socket(self) -> socket.socket:
         """Return a bound socket that child processes inherit, not listening yet, and log where the server runs.
