@@ -49,7 +49,9 @@ def test_sse_starlette_ends_its_streams_when_the_server_stops(sse: Command, requ
         with contextlib.suppress(httpx.RemoteProtocolError):  # sse-starlette ends its task, not its response
             assert list(lines) == [""]
     assert sse.wait() == -15
-    assert "Cancel" not in sse.output and "ERROR" not in sse.output
+    # It returned by itself: under uvicorn as well that is all there is to see.
+    assert "ASGI callable returned without completing response." in sse.output
+    assert "Cancelled task" not in sse.output and "Traceback" not in sse.output
 
 
 def test_datasette(tmp_path: Path) -> None:
