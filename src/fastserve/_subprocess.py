@@ -32,7 +32,7 @@ def get_subprocess(config: Config, target: Callable[..., None], sockets: list[so
 def subprocess_started(
     config: Config, target: Callable[..., None], sockets: list[socket], stdin_fileno: int | None
 ) -> None:
-    """Serve, in the child: with the parent's standard input, for debuggers, and the logging that the options ask for."""
+    """Serve, in the child: with the parent's standard input, for debuggers, and the logging of the options."""
     if stdin_fileno is not None:
         sys.stdin = os.fdopen(stdin_fileno)
     config.configure_logging()

@@ -7,13 +7,23 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from fastserve.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE, Config
+from fastserve.config import INTERFACES, LIFESPAN, LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE, Config
 from fastserve.server import Server
 
 if TYPE_CHECKING:
     from fastserve.cli import main
 
-__all__ = ["LOGGING_CONFIG", "LOG_LEVELS", "STARTUP_FAILURE", "Config", "Server", "main", "run"]
+__all__ = [
+    "INTERFACES",
+    "LIFESPAN",
+    "LOGGING_CONFIG",
+    "LOG_LEVELS",
+    "STARTUP_FAILURE",
+    "Config",
+    "Server",
+    "main",
+    "run",
+]
 
 P = ParamSpec("P")
 

@@ -34,7 +34,8 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "uds": [("/tmp/x", "/tmp/x"), (None, None)],
     "fd": [(0, 0), (None, None)],
     "loop": [("uvloop", "uvloop"), ("mine:loop", "mine:loop"), ("none", "none"), ("UVLOOP", "uvloop")],
-    "http": [("httptools", "httptools"), ("llhttp", "llhttp")],
+    "http": [("httptools", "httptools"), ("llhttp", "llhttp"), ("h11", "h11"), ("mine:Own", "mine:Own"), (int, int)],
+    "http2": [(False, False), ("no", False)],
     "lifespan": [("on", "on"), ("off", "off")],
     "env_file": [(None, None)],
     "log_config": [(None, None)],
@@ -64,6 +65,7 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "timeout_request_body": [(0, 0), (2.5, 2.5)],
     "timeout_write": [(0, 0), (2.5, 2.5)],
     "app_dir": [(None, None)],
+    "h11_max_incomplete_event_size": [(1, 1), (None, None)],
 }
 
 REFUSED: dict[str, list[Any]] = {
@@ -72,7 +74,8 @@ REFUSED: dict[str, list[Any]] = {
     "uds": [5],
     "fd": [-1, "x"],
     "loop": ["nonsense", 5, None],
-    "http": ["h11", "zttp", "module:Class", object],
+    "http": ["zttp", "module.Class", 5, None],
+    "http2": [True, "yes"],
     "lifespan": ["maybe", None],
     "log_level": ["loud", True],
     "access_log": ["perhaps", 2, None],
@@ -100,13 +103,13 @@ REFUSED: dict[str, list[Any]] = {
     "timeout_request_body": [-1],
     "timeout_write": [-1],
     "app_dir": [5],
+    "h11_max_incomplete_event_size": [0, "x"],
     "env_file": [],
     "log_config": [],
 }
 
 # What uvicorn has and this version has not yet, with a value that asks for it.
 MISSING = {
-    "http2": True,
     "ws": "websockets",
     "ws_max_size": 1,
     "ws_max_queue": 1,
@@ -129,7 +132,6 @@ MISSING = {
     "ssl_ca_certs": "x",
     "ssl_ciphers": "x",
     "ssl_context_factory": len,
-    "h11_max_incomplete_event_size": 1,
 }
 
 
@@ -185,7 +187,8 @@ def test_refused(param: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("param", "text"), [("loop", "zuvloop, none or module:factory"), ("http", "auto, llhttp, httptools")]
+    ("param", "text"),
+    [("loop", "zuvloop, none or module:factory"), ("http", "auto, llhttp, httptools, h11 or module:Class")],
 )
 def test_choices_are_named(param: str, text: str) -> None:
     with pytest.raises(OptionError, match=f"'nonsense' is not one of .*{text}$"):

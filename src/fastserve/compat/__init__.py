@@ -95,7 +95,7 @@ def shim_file() -> str:
 
 
 def share_loggers() -> None:
-    """Have logging.getLogger("uvicorn.access") and its like return fastserve's loggers, filters and handlers included."""
+    """Have logging.getLogger("uvicorn.access") and its like return fastserve's loggers, for filters and handlers."""
     known = logging.Logger.manager.loggerDict
     for suffix in LOGGERS:
         known[f"{THEIRS}{suffix}"] = logging.getLogger(f"{OURS}{suffix}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG, Config
-from uvicorn.main import Server
+from uvicorn.server import Server
 
 LOGGING_CONFIG["formatters"]["access"]["fmt"] = "ACCESS " + LOGGING_CONFIG["formatters"]["access"]["fmt"]
 

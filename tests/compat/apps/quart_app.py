@@ -20,8 +20,7 @@ async def index() -> dict[str, list[str]]:
 
 @app.post("/upper")
 async def upper() -> str:
-    data: bytes = await request.get_data()
-    return data.decode().upper()
+    return str(await request.get_data(as_text=True)).upper()
 
 
 @app.get("/stream")

@@ -18,7 +18,7 @@ import contextvars
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
@@ -28,6 +28,7 @@ from fastserve._core.errors import ClientDisconnected, ProtocolError
 from fastserve.protocols import utils
 from fastserve.protocols.http import response, rules
 from fastserve.protocols.http.cycle import Cycle
+from fastserve.protocols.http.deadline import Deadline
 from fastserve.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 
 if TYPE_CHECKING:
@@ -40,25 +41,6 @@ DISCARD = 1 << 20  # bytes of a body nobody wants that are read for the sake of 
 LINGER_SECONDS = 2.0  # for which a connection that is closed on our side is still read
 AT_ONCE = 0.001  # seconds
 FIELD_NAME = re.compile(rb"^[^\s:]+:", re.MULTILINE)
-
-
-class Deadline:
-    """At most one timer at a time."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.handle: asyncio.TimerHandle | None = None
-
-    def start(self, seconds: float, expired: Callable[[], None]) -> None:
-        """Call `expired` in so many seconds, unless something else is started before; 0 is never."""
-        self.stop()
-        if seconds:
-            self.handle = self.loop.call_later(seconds, expired)
-
-    def stop(self) -> None:
-        if self.handle is not None:
-            self.handle.cancel()
-            self.handle = None
 
 
 class H11Protocol(asyncio.Protocol):
