@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import support
 
@@ -10,14 +12,14 @@ NOT_NEEDED = [
     "anyio", "configparser", "ctypes", "dotenv", "email", "fastserve.asgi2", "fastserve.compat",
     "fastserve.message_logger", "fastserve.middleware", "fastserve.protocols.http", "fastserve._subprocess", "h11",
     "html", "http.client", "http.cookies", "httptools", "ipaddress", "json", "multiprocessing", "pathlib", "shutil",
-    "starlette", "tempfile", "typing_extensions", "unittest", "urllib", "uvicorn", "watchfiles", "websockets", "wsproto",
-    "xml", "yaml", "zipfile",
+    "starlette", "tempfile", "typing_extensions", "unittest", "urllib", "uvicorn", "watchfiles", "websockets",
+    "wsproto", "xml", "yaml", "zipfile",
 ]  # fmt: skip
 
 
 @pytest.fixture
 def loaded(command: support.StartCommand, tmp_path: object) -> set[str]:
-    server = command("modules_app:app", "--port", "0", "--app-dir", str(support.Path(__file__).parent))
+    server = command("modules_app:app", "--port", "0", "--app-dir", str(Path(__file__).parent))
     return set(server.get().partition(b"\r\n\r\n")[2].decode().split())
 
 
