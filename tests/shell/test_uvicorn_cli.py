@@ -88,7 +88,7 @@ class TestOption:
         if name == "version":
             assert OURS[name].envvar is None  # it ends the command
             return
-        seen = []
+        seen: list[Any] = []
         for param, prefix, command in ((OURS[name], "FASTSERVE", main), (THEIRS[name], "UVICORN", their_command)):
             variable = f"{prefix}_{name.upper()}"
             monkeypatch.setenv(variable, "a:1 b:2")
@@ -96,7 +96,7 @@ class TestOption:
             seen.append(param.value_from_envvar(context))
             monkeypatch.delenv(variable)
         if OURS[name].multiple:
-            assert [tuple(each) if not isinstance(each, str) else each for each in seen[0]] == list(seen[1] or ())
+            assert [tuple(each) if not isinstance(each, str) else each for each in seen[0]] == list(seen[1])
         else:
             assert seen[0] == seen[1] == "a:1 b:2"
 
