@@ -7,9 +7,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from fastserve import log_config, watching
+from fastserve import log_config
 from fastserve.binds import Bind
 from fastserve.importer import ImportFromStringError, blame, import_from_string
 from fastserve.log_config import ConfigError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from fastserve._core.settings import Settings
-    from fastserve._core.worker import Worker
     from fastserve._types import ASGI3Application
     from fastserve.lifespan import LifespanOff, LifespanOn
 
@@ -37,6 +37,7 @@ __all__ = [
     "STARTUP_FAILURE",
     "Config",
     "ConfigError",
+    "UvicornDeprecationWarning",
 ]
 
 STARTUP_FAILURE = 3  # the exit code of a server that could not start
@@ -44,18 +45,23 @@ STARTUP_FAILURE = 3  # the exit code of a server that could not start
 AT_ONCE = 0.001  # seconds: what 0 says for a connection that is idle; to the core it would say never
 
 CORE = "fastserve._core.connection:Connection"
-HTTP_PROTOCOLS: dict[str, str] = {"auto": CORE, "llhttp": CORE, "httptools": CORE}
+HTTP_PROTOCOLS: dict[str, str] = {
+    "auto": CORE,
+    "llhttp": CORE,
+    "httptools": CORE,
+    "h11": "fastserve.protocols.http.h11_impl:H11Protocol",
+}
 LIFESPAN: dict[str, str] = {
-    "auto": "fastserve.lifespan:LifespanOn",
-    "on": "fastserve.lifespan:LifespanOn",
-    "off": "fastserve.lifespan:LifespanOff",
+    "auto": "fastserve.lifespan.on:LifespanOn",
+    "on": "fastserve.lifespan.on:LifespanOn",
+    "off": "fastserve.lifespan.off:LifespanOff",
 }
 LOOP_FACTORIES: dict[str, str | None] = {
     "none": None,
-    "auto": "fastserve.loops:auto_loop_factory",
-    "asyncio": "fastserve.loops:asyncio_loop_factory",
-    "uvloop": "fastserve.loops:uvloop_loop_factory",
-    "zuvloop": "fastserve.loops:zuvloop_loop_factory",
+    "auto": "fastserve.loops.auto:auto_loop_factory",
+    "asyncio": "fastserve.loops.asyncio:asyncio_loop_factory",
+    "uvloop": "fastserve.loops.uvloop:uvloop_loop_factory",
+    "zuvloop": "fastserve.loops.zuvloop:zuvloop_loop_factory",
 }
 
 logger = logging.getLogger("fastserve.error")
@@ -67,12 +73,18 @@ def fail(message: str, *args: Any, exc_info: BaseException | None = None) -> NoR
     sys.exit(STARTUP_FAILURE)
 
 
+class UvicornDeprecationWarning(UserWarning):
+    """Uvicorn's warning of what will not work any longer, for programs that filter it; fastserve gives none."""
+
+
 class Config(Options):
     """The configuration of a server: its options as attributes, and after load() the application and what serves it.
 
     The arguments are the rows of fastserve.options, in uvicorn's order. Making one sets up logging and reads env_file.
     Raises OptionError, a ValueError, for a value that an option cannot have, and ConfigError for a file it cannot use.
     """
+
+    ws_protocol_class: Any = None
 
     def __post_init__(self) -> None:
         from fastserve.conflicts import check
@@ -82,7 +94,8 @@ class Config(Options):
         check(self)
         self.headers = self.headers or []
         self.encoded_headers: list[tuple[bytes, bytes]] = []
-        self.http_protocol_class: Callable[[Worker], asyncio.Protocol]
+        self.http_protocol_class: Callable[..., asyncio.Protocol]
+        self.uses_core = True  # it is the compiled one, which is made from a Worker
         self.lifespan_class: type[LifespanOn | LifespanOff]
         self.loaded_app: ASGI3Application
         self.ssl: SSLContext | None = None
@@ -91,7 +104,7 @@ class Config(Options):
         if self.app_dir is not None:
             sys.path.insert(0, os.fspath(self.app_dir))
         self.configure_logging()
-        watching.settle(self)
+        self.settle_watching()
         if self.env_file is not None:
             self.load_env_file()
         self.settle_workers()
@@ -127,6 +140,15 @@ class Config(Options):
                 load_dotenv(stream=stream)
         except (OSError, ValueError) as exc:
             raise ConfigError(f"env_file '{self.env_file}' cannot be read: {exc}") from exc
+
+    def settle_watching(self) -> None:
+        """Resolve what reloading watches."""
+        if self.reload or self.reload_dirs or self.reload_includes or self.reload_excludes:
+            from fastserve import watching
+
+            watching.settle(self)
+        else:
+            self.reload_dirs, self.reload_includes, self.reload_excludes = [], [], []
 
     def settle_workers(self) -> None:
         """Take the number of workers from the environment where no option says it. Raises OptionError."""
@@ -188,7 +210,7 @@ class Config(Options):
         headers = self.own_headers()
         named = any(name == b"server" for name, _ in headers)
         self.encoded_headers = headers if named or not self.server_header else [(b"server", b"fastserve"), *headers]
-        self.http_protocol_class = import_from_string(HTTP_PROTOCOLS[str(self.http)])
+        self.load_protocols()
         self.lifespan_class = import_from_string(LIFESPAN[self.lifespan])
         app = self.made_by_factory(self.load_app())
         if not callable(app):
@@ -198,6 +220,14 @@ class Config(Options):
             fail("Error loading ASGI app. %s is not callable, it is of type %s.", self.app_name, type(app).__name__)
         self.loaded_app = self.as_asgi3(app)
         self.loaded = True
+
+    def load_protocols(self) -> None:
+        from fastserve.protocols.choice import ProtocolError, http_protocol
+
+        try:
+            self.http_protocol_class, self.uses_core = http_protocol(self.http, HTTP_PROTOCOLS)
+        except ProtocolError as exc:
+            fail("Error loading HTTP protocol. %s", exc)
 
     @property
     def app_name(self) -> str:
@@ -241,6 +271,10 @@ class Config(Options):
             from fastserve.message_logger import MessageLoggerMiddleware
 
             app = MessageLoggerMiddleware(app)
+        if self.proxy_headers and not self.uses_core and find_spec("fastserve.middleware.proxy_headers") is not None:
+            # The core does it itself.
+            proxies = import_from_string("fastserve.middleware.proxy_headers:ProxyHeadersMiddleware")
+            app = proxies(app, trusted_hosts=self.forwarded_allow_ips)
         wrapped: ASGI3Application = app
         return wrapped
 
@@ -276,7 +310,8 @@ class Config(Options):
             if factory is not None and known:
                 factory = factory(use_subprocess=self.use_subprocess)
         except ImportFromStringError as exc:
-            fail("Error loading custom loop setup function. %s", exc)
+            choices = ", ".join(name for name in LOOP_FACTORIES)
+            fail('Error loading custom loop setup function. %s For "loop" choose %s or module:factory.', exc, choices)
         except Exception as exc:
             if known:
                 fail('Error loading the event loop "%s". %s: install it, or choose another --loop.', self.loop, exc)
@@ -303,6 +338,10 @@ class Config(Options):
             fail('Error loading custom loop setup function "%s": it made no event loop, but a %s.', self.loop, kind)
         made: asyncio.AbstractEventLoop = loop
         return made
+
+    def setup_event_loop(self) -> NoReturn:
+        """Raise AttributeError: an event loop is made by the factory that get_loop_factory() returns."""
+        raise AttributeError("setup_event_loop() is gone: run the server with the factory of get_loop_factory()")
 
     def bind_socket(self) -> socket.socket:
         """Return a bound socket that child processes inherit, not listening yet, and log where the server runs.

@@ -99,6 +99,18 @@ class Flag(Switch):
     """Yes or no, no by default; on the command line --name alone."""
 
 
+class Unavailable(Flag):
+    """A flag of uvicorn's that cannot be set here; `reason` says why, and what there is instead."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def checked(self, value: Any) -> bool:
+        if super().checked(value):
+            raise ValueError(self.reason)
+        return False
+
+
 class Choice(Kind):
     """One of some names in any case, or, where `other` describes it, the import string of something else."""
 
@@ -115,6 +127,13 @@ class Choice(Kind):
                 return value
         choices = ", ".join(self.names) + (f" or {self.other}" if self.other else "")
         raise ValueError(f"{value!r} is not one of {choices}")
+
+
+class Protocol(Choice):
+    """One of some protocols by name, the import string of another, or, from a program, its class."""
+
+    def checked(self, value: Any) -> Any:
+        return value if isinstance(value, type) else super().checked(value)
 
 
 class Level(Choice):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from fastserve.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE, Config
+from fastserve.config import INTERFACES, LIFESPAN, LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE, Config
 from fastserve.listeners import activated
 from fastserve.notify import Notifier
 from fastserve.server import Server
@@ -16,7 +16,17 @@ from fastserve.server import Server
 if TYPE_CHECKING:
     from fastserve.cli import main
 
-__all__ = ["LOGGING_CONFIG", "LOG_LEVELS", "STARTUP_FAILURE", "Config", "Server", "main", "run"]
+__all__ = [
+    "INTERFACES",
+    "LIFESPAN",
+    "LOGGING_CONFIG",
+    "LOG_LEVELS",
+    "STARTUP_FAILURE",
+    "Config",
+    "Server",
+    "main",
+    "run",
+]
 
 P = ParamSpec("P")
 

@@ -25,10 +25,12 @@ from fastserve.kinds import (
     Level,
     Mode,
     Patterns,
+    Protocol,
     Seconds,
     Size,
     Switch,
     Text,
+    Unavailable,
 )
 from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG
 
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
     from fastserve._types import ASGIApplication
 
 LOOPS = ("auto", "asyncio", "uvloop", "zuvloop", "none")
-HTTP = ("auto", "llhttp", "httptools")
+HTTP = ("auto", "llhttp", "httptools", "h11")
+NO_HTTP2 = f"HTTP/2 is not served, and http can be {', '.join(HTTP)} or module:Class"
 LIFESPAN = ("auto", "on", "off")
 INTERFACES = ("auto", "asgi3", "asgi2")
 
@@ -126,9 +129,10 @@ class Options:
         "Listen on the socket of this file descriptor.")
     loop: str = option("auto", APP, Choice(LOOPS, other="module:factory"),
         "Event loop: auto is uvloop where it imports, none is what asyncio's policy says.")
-    http: type[asyncio.Protocol] | str = option("auto", PROTOCOL, Choice(HTTP),
-        "HTTP implementation; all three name the compiled one.")
-    http2: bool = later(False, "HTTP/2")
+    http: type[asyncio.Protocol] | str = option("auto", PROTOCOL, Protocol(HTTP, other="module:Class"),
+        "HTTP implementation: auto, llhttp and httptools are the compiled one, h11 is the one in Python.")
+    http2: bool = option(False, PROTOCOL, Unavailable(NO_HTTP2),
+        "Not available: HTTP/2 is not served.")
     ws: type[asyncio.Protocol] | str = later("auto", "WebSocket", "none")
     ws_max_size: int = later(16777216, "WebSocket")
     ws_max_queue: int = later(32, "WebSocket")
@@ -201,7 +205,8 @@ class Options:
         "Default response header as Name:Value; can be given many times.", flag="header")
     factory: bool = option(False, APP, Flag(),
         "Treat APP as an application factory, i.e. a callable that takes no arguments and returns the application.")
-    h11_max_incomplete_event_size: int | None = later(None, "h11")
+    h11_max_incomplete_event_size: int | None = option(None, PROTOCOL, Integer(1),
+        "With --http h11, bytes of a head or chunk header that has not ended.  [default: what the limits allow]")
     reset_contextvars: bool = option(False, APP, Flag(),
         "Run each request in a fresh contextvars.Context.")
     limit_request_line: int = option(16384, LIMITS, Integer(1),

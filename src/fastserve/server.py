@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,13 @@ from fastserve.config import STARTUP_FAILURE, Config
 from fastserve.lifespan import LifespanOff, LifespanOn
 from fastserve.listeners import Listeners
 from fastserve.logs import style
-from fastserve.pidfile import PidFile
+from fastserve.server_state import ServerState
 from fastserve.signals import HANDLED_SIGNALS
 from fastserve.sockets import listen, stop_listening
 
 if TYPE_CHECKING:
-    from fastserve._core.worker import Worker
     from fastserve.notify import Notifier
+    from fastserve.pidfile import PidFile
     from fastserve.supervisor.link import Link
 
 __all__ = ["HANDLED_SIGNALS", "Server", "ServerState"]
@@ -42,37 +42,6 @@ STREAM_SECONDS = 3.0  # for responses without an end to go on at a stop that has
 SHOWN_TASKS = 10  # of those that are cancelled
 
 logger = logging.getLogger("fastserve.error")
-
-
-class ServerState:
-    """What the connections of a server share, to look at: counts and sets are the live ones of the core."""
-
-    def __init__(self) -> None:
-        self.worker: Worker | None = None
-        self.config: Config | None = None
-
-    @property
-    def total_requests(self) -> int:
-        return 0 if self.worker is None else self.worker.total_requests
-
-    @property
-    def connections(self) -> Collection[Any]:
-        return set() if self.worker is None else self.worker.connections
-
-    @property
-    def tasks(self) -> Collection[Any]:
-        """The tasks of requests whose application has not returned."""
-        return set() if self.worker is None else self.worker.tasks
-
-    @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers that a response sent now gets, besides the application's."""
-        from email.utils import formatdate
-
-        if self.config is None:
-            return []
-        date = [(b"date", formatdate(usegmt=True).encode())] if self.config.date_header else []
-        return date + self.config.encoded_headers
 
 
 class Server:
@@ -194,6 +163,8 @@ class Server:
                 self._listeners = await Listeners.bind_in_loop(self.config, loop)
                 bound = self._listeners.sockets
             if self.link is None and self.config.pid_file is not None:
+                from fastserve.pidfile import PidFile
+
                 self._pid_file = PidFile.written(self.config.pid_file)
             factory = self._connection_factory()
             for sock in bound:
@@ -202,7 +173,7 @@ class Server:
             logger.error("%s", exc)
             self._close_listeners(bound)
             await self.lifespan.shutdown()
-            self._close_worker()
+            self.server_state.close()
             sys.exit(STARTUP_FAILURE)
         if sockets is None:
             self._log_started_message(bound)
@@ -213,18 +184,24 @@ class Server:
             self.notifier.ready()
 
     def _connection_factory(self) -> Callable[[], asyncio.Protocol]:
+        config, loop = self.config, asyncio.get_running_loop()
+        self.server_state.renew_default_headers(config)
+        if not config.uses_core:
+            # On uvicorn's protocol contract.
+            contract: Any = config.http_protocol_class
+            state, app_state = self.server_state, self.lifespan.state
+            return lambda: contract(config=config, server_state=state, app_state=app_state, _loop=loop)
         from fastserve._core.worker import Worker
 
-        config = self.config
-        self.server_state.config = config
-        self.server_state.worker = worker = Worker(
-            asyncio.get_running_loop(),
+        worker = Worker(
+            loop,
             config.loaded_app,
             config.core_settings(),
             state=self.lifespan.state,
             log=logger.log,
             access=access_log(config),
         )
+        self.server_state.attach(worker)
         return functools.partial(config.http_protocol_class, worker)
 
     def _log_started_message(self, listeners: Sequence[socket.socket]) -> None:
@@ -252,10 +229,11 @@ class Server:
         return False
 
     async def _notify(self, counter: int) -> None:
-        """Tell those who want to hear of it regularly that the loop runs."""
-        if counter % 10 == 0 and self.config.callback_notify is not None:
+        """Do what is due every second, and tell those who want to hear of it regularly that the loop runs."""
+        if counter % 10 == 0:
+            self.server_state.renew_default_headers(self.config)
             now = time.time()
-            if now - self.last_notified > self.config.timeout_notify:
+            if self.config.callback_notify is not None and now - self.last_notified > self.config.timeout_notify:
                 self.last_notified = now
                 await self.config.callback_notify()
         if self.notifier is not None:
@@ -266,7 +244,6 @@ class Server:
 
         A server that retires takes no new connections, and its idle ones come to their end by themselves.
         """
-        worker = self.server_state.worker
         seconds = self.config.shutdown_delay
         if self.retiring:
             seconds = min(self.config.timeout_keep_alive, LONGEST_GOODBYE)
@@ -274,8 +251,7 @@ class Server:
             logger.debug("Retiring: each answer is the last of its connection.")
         else:
             logger.info("Serving on for %s s. (CTRL+C to stop now)", seconds)
-        if worker is not None:
-            worker.announce_drain()
+        self.server_state.announce_drain()
         clock = asyncio.get_running_loop().time
         end = clock() + seconds
         counter = 0
@@ -305,7 +281,7 @@ class Server:
             self._cancel_tasks("Task cancelled, server forced to exit")
         else:
             await self._unless_forced(self.lifespan.shutdown())
-        self._close_worker()
+        self.server_state.close()
 
     def _close_listeners(self, sockets: Iterable[socket.socket]) -> None:
         for server in self.servers:
@@ -318,13 +294,11 @@ class Server:
 
     async def _drain(self) -> None:
         """Let every connection finish what it is at, for timeout_graceful_shutdown at most."""
-        worker = self.server_state.worker
-        if worker is None:
-            return
-        worker.drain()
+        state = self.server_state
+        state.drain()
         # Idle connections are gone in no time, and nothing to talk or to time out about.
-        await self._until(lambda: not worker.connections, SETTLE_SECONDS)
-        if not worker.connections and not worker.tasks:
+        await self._until(lambda: not state.connections, SETTLE_SECONDS)
+        if not state.connections and not state.tasks:
             return
         patience = self.config.timeout_graceful_shutdown
         if self._cancelled and patience is None:
@@ -333,10 +307,10 @@ class Server:
         try:
             await asyncio.wait([waiting], timeout=STREAM_SECONDS if patience is None else patience)
             if not waiting.done() and not self.force_exit:
-                streams = await self._end_streams(worker)
-                if patience is not None and worker.tasks:
-                    logger.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(worker.tasks))
-                    await self._cancel(worker.tasks, "Task cancelled, timeout graceful shutdown exceeded")
+                streams = await self._end_streams()
+                if patience is not None and state.tasks:
+                    logger.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(state.tasks))
+                    await self._cancel(state.tasks, "Task cancelled, timeout graceful shutdown exceeded")
                 elif patience is None and streams:
                     logger.error("Cancel %s running task(s), their responses do not end", len(streams))
                     await self._cancel(streams, "Task cancelled, the server stops")
@@ -344,17 +318,17 @@ class Server:
                 await waiting
         finally:
             waiting.cancel()
-        worker.abort()
-        await self._until(lambda: not worker.connections, SETTLE_SECONDS)
+        state.abort()
+        await self._until(lambda: not state.connections, SETTLE_SECONDS)
 
-    async def _end_streams(self, worker: Worker) -> list[Any]:
+    async def _end_streams(self) -> list[Any]:
         """Break off responses without an end of their own; return the tasks of applications that go on all the same.
 
         Such an application gets http.disconnect and an error from send(), and one that waits for its client to go gets
         http.disconnect as well.
         """
-        tasks = worker.end_streams()
-        await self._until(lambda: not worker.tasks, SETTLE_SECONDS)
+        tasks = self.server_state.end_streams()
+        await self._until(lambda: not self.server_state.tasks, SETTLE_SECONDS)
         return [task for task in tasks if not task.done()]
 
     async def _cancel(self, tasks: Iterable[Any], reason: str) -> None:
@@ -378,10 +352,6 @@ class Server:
     def _cancel_tasks(self, reason: str) -> None:
         for task in list(self.server_state.tasks):
             task.cancel(reason)
-
-    def _close_worker(self) -> None:
-        if self.server_state.worker is not None:
-            self.server_state.worker.close()
 
     async def _until(self, done: Callable[[], bool], seconds: float = math.inf) -> None:
         """Return once `done()` is true, force_exit is set, or so many seconds have passed."""

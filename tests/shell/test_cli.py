@@ -94,7 +94,10 @@ def test_repeated_option(given: dict[str, Any]) -> None:
         (["--timeout-write", "-1"], "Invalid value for '--timeout-write': '-1' is not a number of seconds from 0."),
         (["--lifespan", "maybe"], "Invalid value for '--lifespan': 'maybe' is not one of auto, on, off."),
         (["--log-level", "loud"], "'loud' is not one of critical, error, warning, info, debug, trace."),
-        (["--http", "zttp"], "Invalid value for '--http': 'zttp' is not one of auto, llhttp, httptools."),
+        (
+            ["--http", "zttp"],
+            "Invalid value for '--http': 'zttp' is not one of auto, llhttp, httptools, h11 or module:Class.",
+        ),
         (["--loop", "x"], "'x' is not one of auto, asyncio, uvloop, zuvloop, none or module:factory."),
         (["--interface", "wsgi"], "Invalid value for '--interface': 'wsgi' is not one of auto, asgi3, asgi2."),
         (["--header", "nothing"], "Invalid value for '--header': 'nothing' is not of the form Name:Value."),

@@ -56,7 +56,8 @@ def test_missing_custom_loop(log: Log, name: str, message: str) -> None:
     with pytest.raises(SystemExit) as caught:
         factory_of(name)
     assert caught.value.code == 3
-    assert log() == [f"ERROR Error loading custom loop setup function. {message}"]
+    choices = 'For "loop" choose none, auto, asyncio, uvloop, zuvloop or module:factory.'
+    assert log() == [f"ERROR Error loading custom loop setup function. {message} {choices}"]
 
 
 def test_custom_loop_that_is_not_callable(log: Log) -> None:

@@ -35,7 +35,8 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "uds": [("/tmp/x", "/tmp/x"), (None, None)],
     "fd": [(0, 0), (None, None)],
     "loop": [("uvloop", "uvloop"), ("mine:loop", "mine:loop"), ("none", "none"), ("UVLOOP", "uvloop")],
-    "http": [("httptools", "httptools"), ("llhttp", "llhttp")],
+    "http": [("httptools", "httptools"), ("llhttp", "llhttp"), ("h11", "h11"), ("mine:Own", "mine:Own"), (int, int)],
+    "http2": [(False, False), ("no", False)],
     "lifespan": [("on", "on"), ("off", "off")],
     "env_file": [(None, None)],
     "log_config": [(None, None)],
@@ -80,6 +81,7 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "shutdown_delay": [(0, 0), (1.5, 1.5)],
     "uds_permissions": [(None, None)],
     "workers_lifetime_jitter": [(0, 0)],
+    "h11_max_incomplete_event_size": [(1, 1), (None, None)],
 }
 
 REFUSED: dict[str, list[Any]] = {
@@ -88,7 +90,8 @@ REFUSED: dict[str, list[Any]] = {
     "uds": [5],
     "fd": [-1, "x"],
     "loop": ["nonsense", 5, None],
-    "http": ["h11", "zttp", "module:Class", object],
+    "http": ["zttp", "module.Class", 5, None],
+    "http2": [True, "yes"],
     "lifespan": ["maybe", None],
     "log_level": ["loud", True],
     "access_log": ["perhaps", 2, None],
@@ -116,6 +119,7 @@ REFUSED: dict[str, list[Any]] = {
     "timeout_request_body": [-1],
     "timeout_write": [-1],
     "app_dir": [5],
+    "h11_max_incomplete_event_size": [0, "x"],
     "env_file": [],
     "log_config": [],
     "reload": ["x"],
@@ -137,7 +141,6 @@ REFUSED: dict[str, list[Any]] = {
 
 # What uvicorn has and this version has not yet, with a value that asks for it.
 MISSING = {
-    "http2": True,
     "ws": "websockets",
     "ws_max_size": 1,
     "ws_max_queue": 1,
@@ -153,7 +156,6 @@ MISSING = {
     "ssl_ca_certs": "x",
     "ssl_ciphers": "x",
     "ssl_context_factory": len,
-    "h11_max_incomplete_event_size": 1,
 }
 
 
@@ -209,7 +211,8 @@ def test_refused(param: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("param", "text"), [("loop", "zuvloop, none or module:factory"), ("http", "auto, llhttp, httptools")]
+    ("param", "text"),
+    [("loop", "zuvloop, none or module:factory"), ("http", "auto, llhttp, httptools, h11 or module:Class")],
 )
 def test_choices_are_named(param: str, text: str) -> None:
     with pytest.raises(OptionError, match=f"'nonsense' is not one of .*{text}$"):

@@ -1,0 +1,1 @@
+"""Middleware for ASGI applications, usable with any server."""
