@@ -178,7 +178,7 @@ class Process:
 
     def where(self) -> str:
         """Have it write down what it is at, and return that."""
-        if self.process.pid is None or not self.pongs:
+        if self.process.pid is None or not (self.pongs or self.ready):
             return ""  # it is not prepared for that yet
         return dump.asked(self.process.pid, self.dump_reader)
 
