@@ -64,6 +64,7 @@ class ServerState:
 
     def drain(self) -> None:
         """Close idle connections now and every other one after the response that it is busy with."""
+        self.draining = True
         if self.worker is not None:
             self.worker.drain()
             return
@@ -71,8 +72,15 @@ class ServerState:
             connection.shutdown()
 
     def end_streams(self) -> list[Any]:
-        """Break off responses of the core without an end of their own, and return the tasks behind them."""
-        return [] if self.worker is None else self.worker.end_streams()
+        """Break off every response that does not say where it ends, and wake applications that wait for their client.
+
+        Returns the tasks of those that were broken off. Classes of uvicorn's contract may have no end_stream(): their
+        responses go on.
+        """
+        if self.worker is not None:
+            return self.worker.end_streams()
+        able = [connection for connection in list(self.connections) if hasattr(connection, "end_stream")]
+        return [task for task in (connection.end_stream() for connection in able) if task is not None]
 
     def abort(self) -> None:
         """Close every connection at once, whatever it is doing."""

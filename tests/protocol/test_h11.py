@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import support
 from protocol.apps import static
@@ -66,3 +68,19 @@ def test_by_default_a_head_up_to_the_limits_may_come_in_pieces(serve: support.Se
         for at in range(0, len(head), 7000):
             wire.send(head[at : at + 7000])
         assert wire.ask(b"\r\n\r\n").status == 200
+
+
+@pytest.mark.parametrize("kind", ["trailers", "early_hint", "pathsend", "zerocopysend"])
+def test_it_offers_no_extensions(serve: support.Serve, kind: str) -> None:
+    """It says so in the scope, and does not take their messages."""
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["extensions"])
+        with pytest.raises(RuntimeError, match=f"Expected ASGI message 'http.response.start', but got .*{kind}'"):
+            await send({"type": f"http.response.{kind}", "headers": [], "links": [], "path": __file__})
+        await static()(scope, receive, send)
+
+    with Wire(serve(app, http="h11").connect()) as wire:
+        assert wire.ask(GOOD.replace(b"\r\n\r\n", b"\r\nTE: trailers\r\n\r\n")).status == 200
+    assert seen == [{}]

@@ -27,6 +27,7 @@ class Cycle:
     def __init__(self, stream: H11Protocol, scope: Scope, expect_continue: bool) -> None:
         self.stream: H11Protocol | None = stream
         self.loop = stream.loop
+        self.task: asyncio.Task[None] | None = None
         self.scope = scope
         self.expect_continue = expect_continue
         self.stage = "start"
@@ -138,6 +139,10 @@ class Cycle:
             raise
 
     # The connection
+
+    def polls(self) -> bool:
+        """Whether the application has all of the request and waits in receive() for its client to go."""
+        return self.body_taken and any(not waiter.done() for waiter in self.waiting)
 
     @property
     def buffered(self) -> int:

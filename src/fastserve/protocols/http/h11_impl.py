@@ -200,7 +200,7 @@ class H11Protocol(asyncio.Protocol):
         self.body_size = self.discarded = 0
         self.expect_continue = self.body_length != 0 and self.conn.they_are_waiting_for_100_continue
         # h11 ends the connection after every request of HTTP/1.0.
-        self.keep_alive = event.http_version == b"1.1" and not wants_close(headers)
+        self.keep_alive = event.http_version == b"1.1" and not rules.wants_close(headers)
         scope = self.scope_of(event, headers)
         if self.is_over_limit():
             self.logger.warning("Exceeded concurrency limit.")
@@ -208,7 +208,7 @@ class H11Protocol(asyncio.Protocol):
             return self.answer(503, [(b"retry-after", b"1")])
         self.server_state.total_requests += 1
         self.cycle = Cycle(self, scope, self.expect_continue)
-        task = self.start_task(self.cycle)
+        self.cycle.task = task = self.start_task(self.cycle)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return None
@@ -230,6 +230,7 @@ class H11Protocol(asyncio.Protocol):
             "client": self.client,
             "server": self.server,
             "state": self.app_state.copy(),
+            "extensions": {},  # the compiled implementation has those that there are
         }
 
     def is_over_limit(self) -> bool:
@@ -358,6 +359,21 @@ class H11Protocol(asyncio.Protocol):
             else:
                 self.close_silently()
 
+    def end_stream(self) -> asyncio.Task[None] | None:
+        """Break off a response that has begun and does not say where it ends; wake who waits for the client to go.
+
+        Returns the task of the application whose response was broken off.
+        """
+        cycle = self.cycle
+        if cycle is None:
+            return None
+        if self.writing != "body" or self.remaining is not None:
+            if cycle.polls():
+                cycle.disconnected()
+            return None
+        self.close_silently()
+        return cycle.task
+
     # The response
 
     def send_continue(self) -> None:
@@ -385,7 +401,7 @@ class H11Protocol(asyncio.Protocol):
             output = self.framed(self.head, len(data), more)
             self.head = None
         elif self.remaining is not None and not self.no_body:
-            check_length(self.remaining, len(data), more)
+            response.check_length(self.remaining, len(data), more)
         if self.remaining is not None:
             self.remaining -= len(data)
         if data and not self.no_body:
@@ -403,7 +419,7 @@ class H11Protocol(asyncio.Protocol):
         length = head.content_length
         self.no_body = self.is_head or response.has_no_body(head.status)
         if not self.no_body and length is not None:
-            check_length(length, size, more)
+            response.check_length(length, size, more)
         if head.status < 200 or head.status == 204:
             length = None
         elif length is None and not more and head.status != 304 and (size or not self.is_head):
@@ -448,13 +464,15 @@ class H11Protocol(asyncio.Protocol):
     def abandon(self) -> None:
         """The application will not complete its response: a 500 where nothing of it was written, else break off."""
         scope = self.cycle.scope if self.cycle is not None else None
+        gave_up = self.cycle is not None and self.cycle.gone
         self.detach()
         if self.writing == "start":
             if self.eof_seen and self.reading == "body":
                 return self.answer(400)  # the client never sent all of its request (RFC 9112 section 8)
+            status = 503 if gave_up and self.server_state.draining else 500
             if scope is not None:
-                self.log_access(scope, 500)
-            return self.answer(500)
+                self.log_access(scope, status)
+            return self.answer(status, [(b"retry-after", b"1")] if status == 503 else ())
         self.reading = self.writing = "closed"
         self.transport.close()
         return None
@@ -469,15 +487,3 @@ class H11Protocol(asyncio.Protocol):
                 scope["http_version"],
                 status,
             )
-
-
-def wants_close(headers: response.Fields) -> bool:
-    members = b",".join(value for name, value in headers if name == b"connection").split(b",")
-    return any(member.strip().lower() == b"close" for member in members)
-
-
-def check_length(remaining: int, size: int, more: bool) -> None:
-    if size > remaining:
-        raise RuntimeError("Response content longer than Content-Length")
-    if not more and size < remaining:
-        raise RuntimeError("Response content shorter than Content-Length")

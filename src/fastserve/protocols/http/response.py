@@ -99,3 +99,11 @@ def plain_response(status: int, defaults: Iterable[tuple[bytes, bytes]], extra: 
     fields += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
     lines = [b"HTTP/1.1 %d %s" % (status, body), *(b"%s: %s" % pair for pair in fields), b"", b""]
     return b"\r\n".join(lines) + (body if with_body else b"")
+
+
+def check_length(remaining: int, size: int, more: bool) -> None:
+    """Raises RuntimeError for a piece of body that does not fit what remains of its Content-Length."""
+    if size > remaining:
+        raise RuntimeError("Response content longer than Content-Length")
+    if not more and size < remaining:
+        raise RuntimeError("Response content shorter than Content-Length")

@@ -153,3 +153,8 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
     absolute = None if target.startswith((b"/", b"*")) else ABSOLUTE.fullmatch(target)
     path, _, query = (absolute[3] if absolute else target).partition(b"?")
     return path or b"/", query
+
+
+def wants_close(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    members = b",".join(value for name, value in headers if name == b"connection").split(b",")
+    return any(member.strip().lower() == b"close" for member in members)
