@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from process.clients import ready
 from support import Command
 
 TESTS = Path(__file__).parents[1]
@@ -19,7 +20,8 @@ MODULES = [
     "loops.asyncio", "loops.auto", "loops.uvloop", "main", "middleware", "middleware.asgi2",
     "middleware.message_logger", "protocols", "protocols.http", "protocols.http.auto",
     "protocols.http.flow_control", "protocols.http.h11_impl", "protocols.http.httptools_impl", "protocols.utils",
-    "server",
+    "server", "supervisors", "supervisors.basereload", "supervisors.multiprocess", "supervisors.statreload",
+    "supervisors.watchfilesreload",
 ]  # fmt: skip
 
 Run = Callable[..., Command]
@@ -122,3 +124,11 @@ def test_nothing_to_run(run: Run, arguments: list[str]) -> None:
     process = run(*arguments)
     assert process.wait() == 1
     assert len(process.lines) == 1
+
+
+def test_the_command_with_workers(run: Run) -> None:
+    """The processes that it starts are fastserve's as well, and so is what the application imports as uvicorn."""
+    process = run("-m", "uvicorn", "compat.apps.alias_app:app", "--port", "0", "--workers", "2", "--log-level", "debug")
+    ready(process, 2)
+    assert json.loads(process.get().partition(b"\r\n\r\n")[2]) == {"uvicorn": "fastserve"}
+    assert process.stop() == 0
