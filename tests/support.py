@@ -178,6 +178,7 @@ class Command:
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
         pass_fds: tuple[int, ...] = (),
+        start_new_session: bool = False,
     ) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FASTSERVE_")}
         for name in ("WEB_CONCURRENCY", "PYTHONUNBUFFERED"):
@@ -193,6 +194,7 @@ class Command:
             env=environment,
             cwd=cwd,
             pass_fds=pass_fds,
+            start_new_session=start_new_session,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -228,19 +230,22 @@ class Command:
         with self._changed:
             return "\n".join(self.lines)
 
-    def wait_line(self, pattern: str, timeout: float = 20) -> re.Match[str]:
-        """Return the first match of `pattern` in a line of either output, waiting for it if need be.
+    def wait_line(self, pattern: str, timeout: float = 20, count: int = 1) -> re.Match[str]:
+        """Return the first match of `pattern` in a line of either output, or that in the `count`th line that has one.
 
-        Raises AssertionError, with all output, when both outputs end or `timeout` seconds pass without one.
+        Waits for it if need be. Raises AssertionError, with all output, when both outputs end or `timeout` seconds pass
+        without one.
         """
         regex = re.compile(pattern)
         deadline = time.monotonic() + timeout
-        seen = 0
+        seen = found = 0
         with self._changed:
             while True:
                 for line in self.lines[seen:]:
                     if match := regex.search(line):
-                        return match
+                        found += 1
+                        if found == count:
+                            return match
                 seen = len(self.lines)
                 left = deadline - time.monotonic()
                 if self._open == 0 or left <= 0:

@@ -19,7 +19,7 @@ CORE = PACKAGE / "_core"
 # A module may use those of the lines above its own, and those to its left.
 LEVELS = (
     ("llhttp", "posix"),
-    ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8"),
+    ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8", "inflight"),
     ("rules", "request", "parser", "proxies", "scope", "head", "access", "deflate", "wsframe"),
     ("writer", "tlswriter", "framing", "handler", "files", "transfer"),
     ("call", "current", "waiter", "task", "cycle", "wscycle"),
@@ -32,12 +32,17 @@ PLAIN_PYTHON = {"call"}
 COMPILED = [name for name in ORDER if name not in DECLARATIONS_ONLY | PLAIN_PYTHON]
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
-SEAM = {"access", "connection", "counters", "cycle", "errors", "proxies", "settings", "worker"}
-THIRD_PARTY = {"click", "dotenv", "gunicorn", "uvloop", "websockets", "wsproto", "yaml"}
-# Those without which a module makes no sense; nobody but gunicorn imports fastserve.workers.
-EAGER = {"click", "gunicorn"}
-# Each is over a library that it imports, and is itself imported where it is chosen.
-IMPLEMENTATIONS = PACKAGE / "protocols"
+SEAM = {"access", "connection", "counters", "cycle", "errors", "inflight", "proxies", "settings", "worker"}
+THIRD_PARTY = {"click", "dotenv", "gunicorn", "h11", "uvloop", "watchfiles", "websockets", "wsproto", "yaml"}
+# Imported at once by who asks for it alone, in the files whose path starts so.
+EAGER = {
+    "click": "cli.py",
+    "gunicorn": "workers/",
+    "h11": "protocols/http/",
+    "watchfiles": "supervisors/watchfilesreload.py",
+    "websockets": "protocols/websockets_framing.py",
+    "wsproto": "protocols/wsproto_framing.py",
+}
 CYTHON_PACKAGES = {"cpython", "cython", "libc"}
 
 CORE_SOURCES = sorted(path for path in CORE.iterdir() if path.suffix in {".pyx", ".pxd", ".py"} and path.stem in ORDER)
@@ -143,13 +148,14 @@ def test_core_modules_are_compiled(name: str) -> None:
 @pytest.mark.parametrize("path", SHELL_SOURCES, ids=name_of)
 def test_shell_uses_the_seam(path: Path) -> None:
     """A shell module uses the standard library, the declared dependencies and the core's seam; optional ones lazily."""
+    within = path.relative_to(PACKAGE).as_posix()
     for module, at_import in shell_imports(path):
         parts = module.split(".")
         if parts[0] != "fastserve":
             known = parts[0] in sys.stdlib_module_names or parts[0] in THIRD_PARTY
             assert known, f"{path.name} imports {module}"
-            lazy = parts[0] in THIRD_PARTY - EAGER and path.parent != IMPLEMENTATIONS
-            assert not at_import or not lazy, f"{path.name} imports {module} eagerly"
+            if at_import and parts[0] in THIRD_PARTY:
+                assert within.startswith(EAGER.get(parts[0], "/")), f"{path.name} imports {module} eagerly"
         elif parts[1:2] == ["_core"]:
             assert parts[2] in SEAM, f"{path.name} reaches past the seam for {module}"
 

@@ -1,4 +1,4 @@
-"""Accepting connections on the listening sockets of a server, and not while the process is about to run out of descriptors.
+"""Accepting connections on the sockets of a server, but not while the process is about to run out of descriptors.
 
 An accept() that fails for want of a descriptor cannot be left to the event loops: uvloop takes the waiting connections
 and closes them at once, asyncio logs a traceback a second. So accepting stops a little before: the kernel gives each

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -19,6 +20,10 @@ class ParamType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gen
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.name = kind.metavar
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Return the values of a repeatable option in the environment."""
+        return [text for text in rv.split(self.kind.separator) if text]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value of a text; what is not text has been converted before."""

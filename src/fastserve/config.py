@@ -10,20 +10,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fastserve import log_config, tls
+from fastserve.binds import Bind
 from fastserve.importer import ImportFromStringError, blame, import_from_string
+from fastserve.interfaces import is_asgi3, may_be_factory, takes_no_arguments
 from fastserve.log_config import ConfigError
 from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL
-from fastserve.options import INTERFACES, OptionError, Options
+from fastserve.options import INTERFACES, TABLE, OptionError, Options
 from fastserve.tls import create_ssl_context
 
 if TYPE_CHECKING:
     import asyncio
     import socket
+    from pathlib import Path
     from ssl import SSLContext
 
     from fastserve._core.proxies import Proxies
     from fastserve._core.settings import Settings
-    from fastserve._core.worker import Worker
     from fastserve._types import ASGI3Application
     from fastserve.lifespan import LifespanOff, LifespanOn
     from fastserve.protocols.framing import Framing
@@ -42,6 +44,7 @@ __all__ = [
     "WS_PROTOCOLS",
     "Config",
     "ConfigError",
+    "UvicornDeprecationWarning",
     "create_ssl_context",
 ]
 
@@ -50,11 +53,15 @@ SSL_PROTOCOL_VERSION = 17  # ssl.PROTOCOL_TLS_SERVER
 
 TRUSTED_PROXIES = "127.0.0.1,::1"
 
-FRAMING = "the kind that fastserve.protocols.framing describes"
 AT_ONCE = 0.001  # seconds: what 0 says for a connection that is idle; to the core it would say never
 
 CORE = "fastserve._core.connection:Connection"
-HTTP_PROTOCOLS: dict[str, str] = {"auto": CORE, "llhttp": CORE, "httptools": CORE}
+HTTP_PROTOCOLS: dict[str, str] = {
+    "auto": CORE,
+    "llhttp": CORE,
+    "httptools": CORE,
+    "h11": "fastserve.protocols.http.h11_impl:H11Protocol",
+}
 WS_PROTOCOLS: dict[str, str | None] = {
     "auto": None,
     "none": None,
@@ -63,16 +70,16 @@ WS_PROTOCOLS: dict[str, str | None] = {
     "wsproto": "fastserve.protocols.wsproto_framing:WsprotoFraming",
 }
 LIFESPAN: dict[str, str] = {
-    "auto": "fastserve.lifespan:LifespanOn",
-    "on": "fastserve.lifespan:LifespanOn",
-    "off": "fastserve.lifespan:LifespanOff",
+    "auto": "fastserve.lifespan.on:LifespanOn",
+    "on": "fastserve.lifespan.on:LifespanOn",
+    "off": "fastserve.lifespan.off:LifespanOff",
 }
 LOOP_FACTORIES: dict[str, str | None] = {
     "none": None,
-    "auto": "fastserve.loops:auto_loop_factory",
-    "asyncio": "fastserve.loops:asyncio_loop_factory",
-    "uvloop": "fastserve.loops:uvloop_loop_factory",
-    "zuvloop": "fastserve.loops:zuvloop_loop_factory",
+    "auto": "fastserve.loops.auto:auto_loop_factory",
+    "asyncio": "fastserve.loops.asyncio:asyncio_loop_factory",
+    "uvloop": "fastserve.loops.uvloop:uvloop_loop_factory",
+    "zuvloop": "fastserve.loops.zuvloop:zuvloop_loop_factory",
 }
 
 logger = logging.getLogger("fastserve.error")
@@ -84,6 +91,10 @@ def fail(message: str, *args: Any, exc_info: BaseException | None = None) -> NoR
     sys.exit(STARTUP_FAILURE)
 
 
+class UvicornDeprecationWarning(UserWarning):
+    """Uvicorn's warning of what will not work any longer, for programs that filter it; fastserve gives none."""
+
+
 class Config(Options):
     """The configuration of a server: its options as attributes, and after load() the application and what serves it.
 
@@ -92,12 +103,17 @@ class Config(Options):
     """
 
     def __post_init__(self) -> None:
+        from fastserve.conflicts import check
+
         super().__post_init__()
+        self.activated: list[int] = []  # descriptors of sockets that systemd has bound
+        check(self)
         self.headers = self.headers or []
         if self.interface == "wsgi":
             self.ws = "none"
         self.encoded_headers: list[tuple[bytes, bytes]] = []
-        self.http_protocol_class: Callable[[Worker], asyncio.Protocol]
+        self.http_protocol_class: Callable[..., asyncio.Protocol]
+        self.uses_core = True  # it is the compiled one, which is made from a Worker
         self.ws_protocol_class: type[Framing] | None = None  # None for the core's own frames, and for no WebSockets
         self.lifespan_class: type[LifespanOn | LifespanOff]
         self.loaded_app: ASGI3Application
@@ -106,15 +122,16 @@ class Config(Options):
         self.wsgi: WSGIMiddleware | None = None  # around a WSGI application
         self.loaded = False
         self.among_others = False  # set where somebody else has started processes like this one
-        self.check_tls()
+        self.reload_dirs_excludes: list[Path] = []
         if self.app_dir is not None:
             sys.path.insert(0, os.fspath(self.app_dir))
         self.configure_logging()
+        self.settle_watching()
         if self.env_file is not None:
             self.load_env_file()
+        self.settle_workers()
         if self.forwarded_allow_ips is None:
             self.forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", TRUSTED_PROXIES)
-        self.mention_unused_environment()
 
     @property
     def multiprocess(self) -> bool:
@@ -152,11 +169,25 @@ class Config(Options):
         except (OSError, ValueError) as exc:
             raise ConfigError(f"env_file '{self.env_file}' cannot be read: {exc}") from exc
 
-    def mention_unused_environment(self) -> None:
-        """Say which variables that configure uvicorn are set and have nothing to configure here yet."""
-        workers = os.environ.get("WEB_CONCURRENCY", "1")
-        if self.workers is None and workers != "1":
-            logger.warning("WEB_CONCURRENCY=%s is not used: this version serves from one process.", workers)
+    def settle_watching(self) -> None:
+        """Resolve what reloading watches."""
+        if self.reload or self.reload_dirs or self.reload_includes or self.reload_excludes:
+            from fastserve import watching
+
+            watching.settle(self)
+        else:
+            self.reload_dirs, self.reload_includes, self.reload_excludes = [], [], []
+
+    def settle_workers(self) -> None:
+        """Take the number of workers from the environment where no option says it. Raises OptionError."""
+        if self.workers is None:
+            text = os.environ.get("WEB_CONCURRENCY") or "1"
+            try:
+                self.workers = TABLE["workers"].kind.parsed(text)
+            except (TypeError, ValueError) as exc:
+                raise OptionError(f"WEB_CONCURRENCY: {exc}") from None
+        if self.reload and self.workers != 1:
+            logger.warning('"workers" flag is ignored when reloading is enabled.')
 
     @property
     def asgi_version(self) -> str:
@@ -167,20 +198,27 @@ class Config(Options):
     def is_ssl(self) -> bool:
         return bool(self.ssl_keyfile or self.ssl_certfile or self.ssl_context_factory)
 
-    def check_tls(self) -> None:
-        """Raise OptionError for an option of TLS that has no effect, since nothing says that there is to be TLS."""
-        if self.ssl_certfile or self.ssl_context_factory:
-            return
-        for param in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs"):
-            if getattr(self, param):
-                shown = f" '{getattr(self, param)}'" if param == "ssl_keyfile" else ""
-                raise OptionError(f"{param}{shown} has no effect without ssl_certfile: give both")
-        if self.ssl_version != SSL_PROTOCOL_VERSION:
-            raise OptionError("ssl_version has no effect without ssl_certfile: give both")
-
     @property
     def use_subprocess(self) -> bool:
-        return bool(self.reload or (self.workers or 1) > 1)
+        """Whether run() serves from child processes."""
+        return self.reload or self.use_workers
+
+    @property
+    def use_workers(self) -> bool:
+        """Whether run() watches worker processes: more than one, or one that is to be replaced in time."""
+        lasting = self.workers_lifetime is None and self.workers_max_rss is None
+        return not self.reload and (not lasting or (self.workers or 1) > 1)
+
+    @property
+    def binds(self) -> list[Bind]:
+        """The addresses to listen on."""
+        if self.bind:
+            return [Bind.parse(text) for text in self.bind]
+        if self.fd is not None:
+            return [Bind(fd=self.fd)]
+        if self.uds is not None:
+            return [Bind(path=self.uds)]
+        return [Bind(fd=fd) for fd in self.activated] or [Bind(host=self.host or None, port=self.port)]
 
     @property
     def should_reload(self) -> bool:
@@ -195,8 +233,7 @@ class Config(Options):
         headers = self.own_headers()
         named = any(name == b"server" for name, _ in headers)
         self.encoded_headers = headers if named or not self.server_header else [(b"server", b"fastserve"), *headers]
-        self.http_protocol_class = import_from_string(HTTP_PROTOCOLS[str(self.http)])
-        self.ws_protocol_class = self.load_framing()
+        self.load_protocols()
         try:
             self.certificates = tls.certificates_of(self)
         except ConfigError as exc:
@@ -212,6 +249,18 @@ class Config(Options):
         self.loaded_app = self.as_asgi3(app)
         self.loaded = True
 
+    def load_protocols(self) -> None:
+        from fastserve.protocols import choice
+
+        try:
+            self.http_protocol_class, self.uses_core = choice.http_protocol(self.http, HTTP_PROTOCOLS)
+        except choice.ProtocolError as exc:
+            fail("Error loading HTTP protocol. %s", exc)
+        try:
+            self.ws_protocol_class = choice.ws_framing(self.ws, WS_PROTOCOLS)
+        except choice.ProtocolError as exc:
+            fail('Error loading the WebSocket implementation "%s". %s', self.ws, exc, exc_info=exc.__cause__)
+
     @property
     def app_name(self) -> str:
         return f'"{self.app}"' if isinstance(self.app, str) else "The application"
@@ -224,23 +273,6 @@ class Config(Options):
             fail("Error loading ASGI app. %s", exc)
         except Exception as exc:
             fail("Error loading ASGI app. Importing %s raised %s", self.app_name, blame(exc), exc_info=exc)
-
-    def load_framing(self) -> type[Framing] | None:
-        """Import what makes the frames of WebSockets. Logs an error and exits with STARTUP_FAILURE if that fails."""
-        known = isinstance(self.ws, str) and self.ws in WS_PROTOCOLS
-        try:
-            framing = import_from_string(WS_PROTOCOLS[str(self.ws)] if known else self.ws)
-        except ImportError as exc:
-            what = f"{blame(exc)}: install it, or choose another --ws." if known else blame(exc)
-            fail('Error loading the WebSocket implementation "%s". %s', self.ws, what)
-        except ImportFromStringError as exc:
-            fail('Error loading the WebSocket implementation "%s". %s', self.ws, exc)
-        except Exception as exc:
-            fail('Error loading the WebSocket implementation "%s": %s', self.ws, blame(exc), exc_info=exc)
-        if framing is not None and not is_framing(framing):
-            fail('Error loading the WebSocket implementation "%s". It is not a class of %s.', self.ws, FRAMING)
-        made: type[Framing] | None = framing
-        return made
 
     def made_by_factory(self, app: Any) -> Any:
         """Return what the application factory makes, if `app` is one, else `app`."""
@@ -275,6 +307,10 @@ class Config(Options):
             from fastserve.message_logger import MessageLoggerMiddleware
 
             app = MessageLoggerMiddleware(app)
+        if self.proxy_headers and not self.uses_core:  # the core does it itself
+            from fastserve.middleware.proxy_headers import ProxyHeadersMiddleware
+
+            app = ProxyHeadersMiddleware(app, trusted_hosts=self.forwarded_allow_ips or "")
         wrapped: ASGI3Application = app
         return wrapped
 
@@ -327,7 +363,8 @@ class Config(Options):
             if factory is not None and known:
                 factory = factory(use_subprocess=self.use_subprocess)
         except ImportFromStringError as exc:
-            fail("Error loading custom loop setup function. %s", exc)
+            choices = ", ".join(name for name in LOOP_FACTORIES)
+            fail('Error loading custom loop setup function. %s For "loop" choose %s or module:factory.', exc, choices)
         except Exception as exc:
             if known:
                 fail('Error loading the event loop "%s". %s: install it, or choose another --loop.', self.loop, exc)
@@ -337,66 +374,41 @@ class Config(Options):
         made: Callable[[], asyncio.AbstractEventLoop] | None = factory
         return made
 
+    def new_loop(self, factory: Callable[[], asyncio.AbstractEventLoop]) -> asyncio.AbstractEventLoop:
+        """Return an event loop of get_loop_factory()'s. Logs an error and exits if what it names makes none."""
+        import asyncio
+
+        try:
+            loop: Any = factory()
+        except Exception as exc:
+            text = blame(exc)
+            # Without a frame of the user's there is nothing to see: it could not even be called.
+            fail(
+                'Error loading custom loop setup function "%s": %s', self.loop, text, exc_info=exc.__traceback__ and exc
+            )
+        if not isinstance(loop, asyncio.AbstractEventLoop):
+            kind = type(loop).__name__
+            fail('Error loading custom loop setup function "%s": it made no event loop, but a %s.', self.loop, kind)
+        made: asyncio.AbstractEventLoop = loop
+        return made
+
+    def setup_event_loop(self) -> NoReturn:
+        """Raise AttributeError: an event loop is made by the factory that get_loop_factory() returns."""
+        raise AttributeError("setup_event_loop() is gone: run the server with the factory of get_loop_factory()")
+
     def bind_socket(self) -> socket.socket:
         """Return a bound socket that child processes inherit, not listening yet, and log where the server runs.
 
-        Logs an error and exits with STARTUP_FAILURE if the address cannot be had.
+        It is that of the first address; without a host it takes connections of both families. Logs an error and exits
+        with STARTUP_FAILURE if the address cannot be had.
         """
-        from fastserve import sockets
+        from fastserve.listeners import Listeners
 
         try:
-            sock, *others = sockets.bind(self)
+            listeners = Listeners.bind_one(self)
         except OSError as exc:
             fail("%s", exc)
-        for other in others:
-            other.close()  # of the addresses of a host this has one alone
-        sockets.log_running(self, sock)
+        listeners.log_running(self)
+        sock = listeners.sockets[0]
         sock.set_inheritable(True)
         return sock
-
-
-def is_framing(framing: Any) -> bool:
-    methods = ("receive", "output", "send_text", "send_bytes", "ping", "close")
-    return isinstance(framing, type) and all(callable(getattr(framing, name, None)) for name in methods)
-
-
-def takes_no_arguments(app: Any) -> bool:
-    """Say whether `app` is sure to be callable with no arguments, and made to be."""
-    try:
-        parameters = inspect.signature(app).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return all(each.default is not each.empty and each.kind not in variable for each in parameters)
-
-
-def may_be_factory(app: Any) -> bool:
-    """Say whether calling `app` without arguments could give an application; a coroutine function gives none."""
-    return callable(app) and not is_coroutine_function(app)
-
-
-def is_coroutine_function(function: Any) -> bool:
-    if sys.version_info >= (3, 14):
-        return inspect.iscoroutinefunction(function)
-    import asyncio
-
-    return asyncio.iscoroutinefunction(function)  # knows functions marked as such, too
-
-
-def is_asgi3(app: Any) -> bool:
-    """Say whether an application takes scope, receive and send at once; ASGI 2 takes the scope alone, first."""
-    if inspect.isclass(app):
-        return hasattr(app, "__await__")
-    if is_coroutine_function(app) or is_coroutine_function(getattr(app, "__call__", None)):  # noqa: B004
-        return True
-    # Not a coroutine function, but it may well return a coroutine: then its parameters tell.
-    try:
-        signature = inspect.signature(app)
-        signature.bind(None, None, None)
-    except (TypeError, ValueError):
-        return False
-    try:
-        signature.bind(None)
-    except TypeError:
-        return True
-    return False

@@ -11,6 +11,7 @@ class Kind:
 
     metavar = "TEXT"
     repeatable = False
+    separator: str | None = None  # between the values of a repeatable one in the environment, None for whitespace
 
     def checked(self, value: Any) -> Any:
         """Return the value as the server uses it. Raises TypeError or ValueError if it is not of this kind."""
@@ -116,6 +117,18 @@ class Flag(Switch):
     """Yes or no, no by default; on the command line --name alone."""
 
 
+class Unavailable(Flag):
+    """A flag of uvicorn's that cannot be set here; `reason` says why, and what there is instead."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def checked(self, value: Any) -> bool:
+        if super().checked(value):
+            raise ValueError(self.reason)
+        return False
+
+
 class Choice(Kind):
     """One of some names in any case, or, where `other` describes it, the import string of something else."""
 
@@ -134,11 +147,8 @@ class Choice(Kind):
         raise ValueError(f"{value!r} is not one of {choices}")
 
 
-class Framings(Choice):
-    """A WebSocket implementation by name or import string, or, from a program, the class itself."""
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        super().__init__(names, other="module:Class")
+class Protocol(Choice):
+    """One of some protocols by name, the import string of another, or, from a program, its class."""
 
     def checked(self, value: Any) -> Any:
         return value if isinstance(value, type) else super().checked(value)
@@ -162,6 +172,97 @@ class File(Kind):
         if not Path(text).exists():
             raise ValueError(f"path {text!r} does not exist")
         return text
+
+
+class Directories(Kind):
+    """Directories; on the command line they have to be there."""
+
+    metavar = "PATH"
+    repeatable = True
+    separator = os.pathsep
+
+    def checked(self, value: Any) -> list[Any]:
+        listed = [value] if isinstance(value, str | os.PathLike) else list(value)
+        for each in listed:
+            if not isinstance(each, str | os.PathLike):
+                raise TypeError(f"{each!r} is not a path")
+        return listed
+
+    def parsed(self, text: str) -> str:
+        return File().parsed(text)
+
+
+class Patterns(Kind):
+    """Glob patterns."""
+
+    metavar = "PATTERN"
+    repeatable = True
+
+    def checked(self, value: Any) -> list[str]:
+        listed = [value] if isinstance(value, str) else list(value)
+        for each in listed:
+            if not isinstance(each, str):
+                raise TypeError(f"{each!r} is not a string")
+        return listed
+
+    def parsed(self, text: str) -> str:
+        return text
+
+
+class Binds(Patterns):
+    """Addresses to listen on."""
+
+    metavar = "ADDRESS"
+
+    def checked(self, value: Any) -> list[str]:
+        return [self.parsed(each) for each in super().checked(value)]
+
+    def parsed(self, text: str) -> str:
+        from fastserve.binds import Bind
+
+        Bind.parse(text)
+        return text
+
+
+class Mode(Kind):
+    """The permissions of a file, in octal digits, or from a program as a number."""
+
+    metavar = "OCTAL"
+
+    def checked(self, value: Any) -> int:
+        number = value
+        if isinstance(value, str):
+            try:
+                number = int(value, 8)
+            except ValueError:
+                number = None
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise TypeError(f"{value!r} is not a number in octal digits, like 660")
+        if not 0 <= number <= 0o777:
+            raise ValueError(f"{value!r} is not a number in octal digits from 0 to 777")
+        return number
+
+
+class Size(Kind):
+    """A number of bytes, 1 at least; as text also with K, M, G or T for powers of 1024."""
+
+    metavar = "BYTES"
+    units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}  # noqa: RUF012
+
+    def checked(self, value: Any) -> int:
+        number = value
+        if isinstance(value, str):
+            text = value.strip().upper().removesuffix("B").removesuffix("I")
+            unit = text[-1:] if text[-1:] in self.units else ""
+            try:
+                number = int(float(text.removesuffix(unit)) * self.units[unit])
+            except (ValueError, OverflowError):
+                number = None
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise TypeError(f"{value!r} is not a number of bytes, like 500000000 or 512M")
+        if number < 1:
+            raise ValueError(f"{value!r} is not a number of bytes from 1")
+        return number
 
 
 class Headers(Kind):

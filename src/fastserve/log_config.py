@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
@@ -76,6 +77,9 @@ def apply_dict(config: dict[str, Any], use_colors: bool | None) -> bool:
         for name in formatters.keys() & {"default", "access"}:
             formatters[name]["use_colors"] = use_colors
     dictConfig({**config, "loggers": loggers, "formatters": formatters})
+    for name in loggers:
+        # Under uvicorn's name as well (fastserve.compat) a logger was "existing", and is disabled for that.
+        logging.getLogger(name).disabled = False
     return translated
 
 

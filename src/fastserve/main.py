@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from fastserve.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE, Config
+from fastserve.config import INTERFACES, LIFESPAN, LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE, Config
+from fastserve.listeners import activated
+from fastserve.notify import Notifier
 from fastserve.server import Server
 
 if TYPE_CHECKING:
     from fastserve.cli import main
 
-__all__ = ["LOGGING_CONFIG", "LOG_LEVELS", "STARTUP_FAILURE", "Config", "Server", "main", "run"]
+__all__ = [
+    "INTERFACES",
+    "LIFESPAN",
+    "LOGGING_CONFIG",
+    "LOG_LEVELS",
+    "STARTUP_FAILURE",
+    "Config",
+    "Server",
+    "main",
+    "run",
+]
 
 P = ParamSpec("P")
+
+logger = logging.getLogger("fastserve.error")
 
 
 def arguments_of(source: Callable[P, object]) -> Callable[[Callable[..., None]], Callable[P, None]]:
@@ -33,11 +48,21 @@ def run(*args: Any, **options: Any) -> None:
     """Serve an application until told to stop; the arguments are those of Config.
 
     Raises SystemExit(3) if the server cannot start. SIGINT makes it return, SIGTERM ends the process, both after the
-    requests that are under way.
+    requests that are under way; with workers or reload both make it return.
     """
     config = Config(*args, **options)
+    config.activated = activated()
+    if config.use_subprocess:
+        if not isinstance(config.app, str):
+            logger.warning("You must pass the application as an import string to enable 'reload' or 'workers'.")
+            sys.exit(STARTUP_FAILURE)
+        from fastserve.supervisor.run import supervise
+
+        supervise(config)
+        return
     config.load_app()  # before there is an event loop: the application's module may want one of its own
     server = Server(config)
+    server.notifier = Notifier.from_environment()
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     if not server.started:

@@ -8,25 +8,31 @@ that only fastserve has at the end, because all of them can be given by position
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import MISSING, dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from fastserve.kinds import (
+    Binds,
     Callback,
     Choice,
+    Directories,
     File,
     Flag,
-    Framings,
     Headers,
     Hosts,
     Integer,
     Kind,
     Level,
+    Mode,
     Number,
+    Patterns,
+    Protocol,
     Seconds,
+    Size,
     Switch,
     Text,
+    Unavailable,
 )
 from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG
 
@@ -40,7 +46,8 @@ if TYPE_CHECKING:
     from fastserve.protocols.framing import Framing
 
 LOOPS = ("auto", "asyncio", "uvloop", "zuvloop", "none")
-HTTP = ("auto", "llhttp", "httptools")
+HTTP = ("auto", "llhttp", "httptools", "h11")
+NO_HTTP2 = f"HTTP/2 is not served, and http can be {', '.join(HTTP)} or module:Class"
 LIFESPAN = ("auto", "on", "off")
 INTERFACES = ("auto", "asgi3", "asgi2", "wsgi")
 SSL_VERSIONS = {17: "TLS_SERVER", 2: "TLS", 3: "TLSv1", 4: "TLSv1_1", 5: "TLSv1_2"}  # ssl.PROTOCOL_*
@@ -48,9 +55,9 @@ SSL_CERT_REQS = {0: "NONE", 1: "OPTIONAL", 2: "REQUIRED"}  # ssl.CERT_*
 
 WS = ("auto", "none", "websockets", "websockets-sansio", "wsproto")
 
-APP, BINDING, TLS, PROTOCOL, WEBSOCKET = "Application", "Binding", "TLS", "HTTP", "WebSocket"
-PROXIES, LIMITS, TIMEOUTS, LOGGING = "Proxies", "Limits", "Timeouts", "Logging"
-GROUPS = (APP, BINDING, TLS, PROTOCOL, WEBSOCKET, PROXIES, LIMITS, TIMEOUTS, LOGGING)
+APP, BINDING, TLS, PROCESSES, PROTOCOL = "Application", "Binding", "TLS", "Processes", "HTTP"
+WEBSOCKET, PROXIES, LIMITS, TIMEOUTS, LOGGING = "WebSocket", "Proxies", "Limits", "Timeouts", "Logging"
+GROUPS = (APP, BINDING, TLS, PROCESSES, PROTOCOL, WEBSOCKET, PROXIES, LIMITS, TIMEOUTS, LOGGING)
 
 
 class OptionError(ValueError):
@@ -89,23 +96,12 @@ class Option(NamedTuple):
             raise OptionError(f"{self.param}: {exc}") from None
 
 
-class Later(NamedTuple):
-    """A parameter of uvicorn's whose feature is not there yet: besides its default it can be what says "without it"."""
-
-    feature: str
-    accepted: tuple[Any, ...]
-
-
 def option(default: Any, group: str, kind: Kind, text: str, **more: Any) -> Any:
     return field(default=default, metadata={"option": Option(kind, group, text, **more)})
 
 
 def api(default: Any, kind: Kind) -> Any:
     return field(default=default, metadata={"option": Option(kind, "", "")})
-
-
-def later(default: Any, feature: str, *accepted: Any) -> Any:
-    return field(default=default, metadata={"later": Later(feature, accepted)})
 
 
 def default_log_config(group: str, kind: Kind, text: str) -> Any:
@@ -129,10 +125,11 @@ class Options:
         "Listen on the socket of this file descriptor.")
     loop: str = option("auto", APP, Choice(LOOPS, other="module:factory"),
         "Event loop: auto is uvloop where it imports, none is what asyncio's policy says.")
-    http: type[asyncio.Protocol] | str = option("auto", PROTOCOL, Choice(HTTP),
-        "HTTP implementation; all three name the compiled one.")
-    http2: bool = later(False, "HTTP/2")
-    ws: type[Framing] | str = option("auto", WEBSOCKET, Framings(WS),
+    http: type[asyncio.Protocol] | str = option("auto", PROTOCOL, Protocol(HTTP, other="module:Class"),
+        "HTTP implementation: auto, llhttp and httptools are the compiled one, h11 is the one in Python.")
+    http2: bool = option(False, PROTOCOL, Unavailable(NO_HTTP2),
+        "Not available: HTTP/2 is not served.")
+    ws: type[Framing] | str = option("auto", WEBSOCKET, Protocol(WS, other="module:Class"),
         "WebSocket implementation: auto is the compiled one, with none an upgrade is a plain HTTP request.")
     ws_max_size: int = option(16777216, WEBSOCKET, Integer(1),
         "Bytes of a message; the WebSocket is closed with 1009 for more.")
@@ -159,12 +156,20 @@ class Options:
         "Enable/Disable colors in log lines.  [default: on a terminal]")
     interface: str = option("auto", APP, Choice(INTERFACES),
         "Application interface. auto tells asgi3 and asgi2 apart; wsgi has to be named, and is without WebSocket.")
-    reload: bool = later(False, "reload")
-    reload_dirs: list[str] | str | None = later(None, "reload", [], ())
-    reload_delay: float = later(0.25, "reload")
-    reload_includes: list[str] | str | None = later(None, "reload", [], ())
-    reload_excludes: list[str] | str | None = later(None, "reload", [], ())
-    workers: int | None = later(None, "worker process", 1)
+    reload: bool = option(False, PROCESSES, Flag(),
+        "Start the server again when a file changes.")
+    reload_dirs: Sequence[str | os.PathLike[str]] | str | None = option(None, PROCESSES, Directories(),
+        "Watch this directory; can be given many times.  [default: the current one]", flag="reload-dir")
+    reload_delay: float = option(0.25, PROCESSES, Seconds(),
+        "Between two looks at the files.")
+    reload_includes: list[str] | str | None = option(None, PROCESSES, Patterns(),
+        "Watch files of this glob pattern, or this directory, as well; can be given many times.  [default: *.py]",
+        flag="reload-include")
+    reload_excludes: list[str] | str | None = option(None, PROCESSES, Patterns(),
+        "Leave out files of this glob pattern, or this directory; can be given many times."
+        "  [default: .*, .py[cod], .sw.*, ~*]", flag="reload-exclude")
+    workers: int | None = option(None, PROCESSES, Integer(1),
+        "Worker processes.  [default: $WEB_CONCURRENCY, or 1]")
     proxy_headers: bool = option(True, PROXIES, Switch(),
         "Enable/Disable X-Forwarded-Proto and X-Forwarded-For, from trusted proxies, as the scheme and the client.")
     server_header: bool = option(True, PROTOCOL, Switch(),
@@ -190,7 +195,8 @@ class Options:
     timeout_graceful_shutdown: float | None = option(None, TIMEOUTS, Seconds(),
         "When stopping, until running requests are cancelled. Without it they are waited for, but streamed responses"
         " that do not say how long they are, such as server-sent events, end after 3 seconds.  [default: none]")
-    timeout_worker_healthcheck: int = later(5, "worker process")
+    timeout_worker_healthcheck: int = option(5, TIMEOUTS, Integer(1),
+        "Seconds in which a worker, and its event loop, have to answer before the worker is replaced.")
     callback_notify: Callable[[], Awaitable[None]] | None = api(None, Callback())
     ssl_keyfile: str | os.PathLike[str] | None = option(None, TLS, Text(),
         "File of the certificate's private key in PEM form.  [default: it is in the certificate's file]")
@@ -211,7 +217,8 @@ class Options:
         "Default response header as Name:Value; can be given many times.", flag="header")
     factory: bool = option(False, APP, Flag(),
         "Treat APP as an application factory, i.e. a callable that takes no arguments and returns the application.")
-    h11_max_incomplete_event_size: int | None = later(None, "h11")
+    h11_max_incomplete_event_size: int | None = option(None, PROTOCOL, Integer(1),
+        "With --http h11, bytes of a head or chunk header that has not ended.  [default: what the limits allow]")
     reset_contextvars: bool = option(False, APP, Flag(),
         "Run each request in a fresh contextvars.Context.")
     limit_request_line: int = option(16384, LIMITS, Integer(1),
@@ -232,18 +239,30 @@ class Options:
         "Threads for a WSGI application, which are the requests that it can work on at a time.")
     app_dir: str | os.PathLike[str] | None = option(None, APP, Text(),
         "Look for APP in this directory.  [default: the current one]", command_default="")
+    bind: list[str] | str | None = option(None, BINDING, Binds(),
+        "Bind to host:port, [v6]:port, unix:path or fd://number, not --host and --port; can be given many times.")
+    uds_permissions: int | None = option(None, BINDING, Mode(),
+        "Permissions of a UNIX domain socket, in octal digits.  [default: 666, or those of the socket it replaces]",
+        flag="uds-permissions")
+    reuse_port: bool = option(False, BINDING, Flag(),
+        "Give each worker listening sockets of its own (SO_REUSEPORT).")
+    pid_file: str | os.PathLike[str] | None = option(None, PROCESSES, Text(),
+        "Write the process id to this file while the server runs.")
+    workers_lifetime: float | None = option(None, PROCESSES, Seconds(),
+        "Replace a worker after so many seconds.  [default: never]")
+    workers_lifetime_jitter: float = option(0, PROCESSES, Seconds(),
+        "Up to so many seconds more, at random, for --workers-lifetime.")
+    workers_max_rss: int | None = option(None, PROCESSES, Size(),
+        "Replace a worker whose resident memory exceeds this, in bytes or with K, M, G.  [default: never]")
+    shutdown_delay: float = option(0, TIMEOUTS, Seconds(),
+        "When told to stop, go on serving for so long, with `Connection: close`. A second signal ends it.")
     # fmt: on
 
     def __post_init__(self) -> None:
         """Bring every field into the form that the server uses. Raises OptionError for the first that it cannot use."""
         for row in dataclasses.fields(Options):
-            value = getattr(self, row.name)
             if row.name in TABLE:
-                setattr(self, row.name, TABLE[row.name].checked(value))
-            elif "later" in row.metadata:
-                missing: Later = row.metadata["later"]
-                if value != row.default and value not in missing.accepted:
-                    raise OptionError(f"{row.name}: {value!r} needs {missing.feature} support, which is not there yet")
+                setattr(self, row.name, TABLE[row.name].checked(getattr(self, row.name)))
 
 
 def table() -> dict[str, Option]:

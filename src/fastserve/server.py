@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -22,53 +22,27 @@ from fastserve.accepting import Acceptor
 from fastserve.access import access_log
 from fastserve.config import STARTUP_FAILURE, Config, ConfigError
 from fastserve.lifespan import LifespanOff, LifespanOn
+from fastserve.listeners import Listeners
 from fastserve.logs import style
+from fastserve.server_state import ServerState
 from fastserve.signals import HANDLED_SIGNALS
-from fastserve.sockets import SocketFile, bind_in_loop, log_running
+from fastserve.sockets import stop_listening
 
 if TYPE_CHECKING:
-    from fastserve._core.worker import Worker
+    from fastserve.notify import Notifier
+    from fastserve.pidfile import PidFile
+    from fastserve.supervisor.link import Link
 
 __all__ = ["HANDLED_SIGNALS", "Server", "ServerState"]
 
 TICK = 0.1  # seconds between two looks at should_exit, and the longest between two at what stopping waits for
 SETTLE_SECONDS = 0.1  # for what has been told to end to be gone before there is anything to say about it
 CANCEL_SECONDS = 1.0  # for cancelled requests to end before the application is told to shut down
+LONGEST_GOODBYE = 5.0  # seconds in which a server that retires waits for idle clients to ask once more
 STREAM_SECONDS = 3.0  # for responses without an end to go on at a stop that has no timeout
 SHOWN_TASKS = 10  # of those that are cancelled
 
 logger = logging.getLogger("fastserve.error")
-
-
-class ServerState:
-    """What the connections of a server share, to look at: counts and sets are the live ones of the core."""
-
-    def __init__(self) -> None:
-        self.worker: Worker | None = None
-        self.config: Config | None = None
-
-    @property
-    def total_requests(self) -> int:
-        return 0 if self.worker is None else self.worker.total_requests
-
-    @property
-    def connections(self) -> Collection[Any]:
-        return set() if self.worker is None else self.worker.connections
-
-    @property
-    def tasks(self) -> Collection[Any]:
-        """The tasks of requests whose application has not returned."""
-        return set() if self.worker is None else self.worker.tasks
-
-    @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers that a response sent now gets, besides the application's."""
-        from email.utils import formatdate
-
-        if self.config is None:
-            return []
-        date = [(b"date", formatdate(usegmt=True).encode())] if self.config.date_header else []
-        return date + self.config.encoded_headers
 
 
 class Server:
@@ -91,7 +65,12 @@ class Server:
         self.force_exit = False
         self.last_notified = 0.0
         self._captured_signals: list[int] = []
-        self._socket_file: SocketFile | None = None
+        self.link: Link | None = None  # with the process that watches over this one
+        self.notifier: Notifier | None = None  # of the service manager that started this process
+        self.retiring = False  # another process has taken over
+        self._hurried = False  # nothing is waited for any more before draining
+        self._listeners = Listeners()
+        self._pid_file: PidFile | None = None
         self._cancelled = False
         self._acceptor: Acceptor | None = None
 
@@ -107,7 +86,9 @@ class Server:
 
         Raises SystemExit(3) if the server cannot start, and KeyboardInterrupt after it was stopped by SIGINT.
         """
-        loops.run(lambda: self.serve(sockets=sockets), self.config.get_loop_factory())
+        factory = self.config.get_loop_factory()
+        new_loop = None if factory is None else functools.partial(self.config.new_loop, factory)
+        loops.run(lambda: self.serve(sockets=sockets), new_loop)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve in the running event loop until told to stop, by a signal if this is the main thread.
@@ -124,12 +105,28 @@ class Server:
             yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take a signal: stop after the requests that are under way, and at a second SIGINT at once."""
+        """Take a signal: stop after the requests that are under way, and at a second SIGINT at once.
+
+        The time in which the server goes on serving before that (shutdown_delay) ends when the same signal comes again.
+        """
         self._captured_signals.append(sig)
-        if self.should_exit and sig == signal.SIGINT:
-            self.force_exit = True
-        else:
+        if not self.should_exit:
             self.should_exit = True
+        elif self._serves_on:
+            self.hasten(self._captured_signals.count(sig), sig == signal.SIGINT)
+        elif sig == signal.SIGINT:
+            self.force_exit = True
+
+    @property
+    def _serves_on(self) -> bool:
+        return bool(self.config.shutdown_delay or self.retiring)
+
+    def hasten(self, times: int, interrupted: bool) -> None:
+        """Take it that the server has been told to stop so many times, by SIGINT or otherwise."""
+        if times > 1:
+            self._hurried = True
+        if interrupted and times > 1 + self._serves_on:
+            self.force_exit = True
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
         if not self.config.loaded:
@@ -141,6 +138,8 @@ class Server:
                 await self.startup(sockets=sockets)
                 if self.started and not self.should_exit:
                     await self.main_loop()
+                if self.started and self._captured_signals and self._serves_on:
+                    await self._serve_on()
             except asyncio.CancelledError:
                 self._cancelled = True
                 raise
@@ -172,9 +171,15 @@ class Server:
         if self.force_exit:
             return
         bound = sockets or []
+        loop = asyncio.get_running_loop()
         try:
             if sockets is None:
-                bound = await self._bind()
+                self._listeners = await Listeners.bind_in_loop(self.config, loop)
+                bound = self._listeners.sockets
+            if self.link is None and self.config.pid_file is not None:
+                from fastserve.pidfile import PidFile
+
+                self._pid_file = PidFile.written(self.config.pid_file)
             self._acceptor = Acceptor(self._connection_factory(), self.config, self.servers)
             for sock in bound:
                 await self._acceptor.start(sock)
@@ -182,11 +187,15 @@ class Server:
             logger.error("%s", exc)
             self._close_listeners(bound)
             await self.lifespan.shutdown()
-            self._close_worker()
+            self._close_state()
             sys.exit(STARTUP_FAILURE)
         if sockets is None:
             self._log_started_message(bound)
         self.started = True
+        if self.link is not None:
+            self.link.serving(loop)
+        if self.notifier is not None:
+            self.notifier.ready()
 
     def reload_certificates(self) -> None:
         """Read the TLS certificate and key again for new connections; open ones go on, and all do after a failure."""
@@ -199,19 +208,18 @@ class Server:
         else:
             logger.info("Certificate reloaded.")
 
-    async def _bind(self) -> list[socket.socket]:
-        bound = await bind_in_loop(self.config, asyncio.get_running_loop())
-        if self.config.uds is not None and self.config.fd is None:
-            self._socket_file = SocketFile(self.config.uds)
-        return bound
-
     def _connection_factory(self) -> Callable[[], asyncio.Protocol]:
+        config, loop = self.config, asyncio.get_running_loop()
+        self.server_state.renew_default_headers(config)
+        if not config.uses_core:
+            # On uvicorn's protocol contract.
+            contract: Any = config.http_protocol_class
+            state, app_state = self.server_state, self.lifespan.state
+            return lambda: contract(config=config, server_state=state, app_state=app_state, _loop=loop)
         from fastserve._core.worker import Worker
 
-        config = self.config
-        self.server_state.config = config
-        self.server_state.worker = worker = Worker(
-            asyncio.get_running_loop(),
+        worker = Worker(
+            loop,
             config.loaded_app,
             config.core_settings(),
             state=self.lifespan.state,
@@ -219,10 +227,11 @@ class Server:
             access=access_log(config),
             ws_framing=config.ws_protocol_class,
         )
+        self.server_state.attach(worker)
         return functools.partial(config.http_protocol_class, worker)
 
     def _log_started_message(self, listeners: Sequence[socket.socket]) -> None:
-        log_running(self.config, listeners[0])
+        self._listeners.log_running(self.config)
 
     async def main_loop(self) -> None:
         """Return once the server should stop."""
@@ -235,47 +244,91 @@ class Server:
 
     async def on_tick(self, counter: int) -> bool:
         """Do what is due ten times a second, and say whether the server should stop; `counter` counts a day's calls."""
-        if counter % 10 == 0 and self.config.callback_notify is not None:
-            now = time.time()
-            if now - self.last_notified > self.config.timeout_notify:
-                self.last_notified = now
-                await self.config.callback_notify()
+        await self._notify(counter)
         if self.should_exit:
             return True
         limit = self.limit_max_requests
         if limit is not None and self.server_state.total_requests >= limit:
+            if self.link is not None and self.link.replaces:
+                self.link.ask_replacement(f"maximum request limit of {limit} exceeded")
+                return False  # until the other one is ready
             logger.info("Maximum request limit of %d exceeded. Terminating process.", limit)
             return True
         return False
 
+    async def _notify(self, counter: int) -> None:
+        """Do what is due every second, and tell those who want to hear of it regularly that the loop runs."""
+        if counter % 10 == 0:
+            self.server_state.renew_default_headers(self.config)
+            now = time.time()
+            if self.config.callback_notify is not None and now - self.last_notified > self.config.timeout_notify:
+                self.last_notified = now
+                await self.config.callback_notify()
+        if self.notifier is not None:
+            self.notifier.watchdog()
+
+    async def _serve_on(self) -> None:
+        """Serve on for a while, each answer the last of its connection, so that few clients meet a closed connection.
+
+        A server that retires takes no new connections, and its idle ones come to their end by themselves.
+        """
+        seconds = self.config.shutdown_delay
+        if self.retiring:
+            seconds = min(self.config.timeout_keep_alive, LONGEST_GOODBYE)
+            await self._stop_listening()
+            logger.debug("Retiring: each answer is the last of its connection.")
+        else:
+            logger.info("Serving on for %s s. (CTRL+C to stop now)", seconds)
+        self.server_state.announce_drain()
+        clock = asyncio.get_running_loop().time
+        end = clock() + seconds
+        counter = 0
+        while not self._hurried and not self.force_exit and clock() < end:
+            if self.retiring and not self.server_state.connections:
+                break
+            await self._notify(counter)
+            if self._acceptor is not None and not self.retiring:
+                await self._acceptor.look()
+            counter += 1
+            await asyncio.sleep(TICK)
+        self._hurried = True
+
+    async def _stop_listening(self) -> None:
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            await stop_listening(server, loop)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: close listeners, drain connections, cancel what takes too long, then end the application's lifespan."""
         logger.info("Shutting down")
+        if self.notifier is not None:
+            self.notifier.stopping()
         self._close_listeners(sockets or [])
         await self._drain()
+        if self.link is not None:
+            self.link.drained()
         if self.force_exit:
             self._cancel_tasks("Task cancelled, server forced to exit")
         else:
             await self._unless_forced(self.lifespan.shutdown())
-        self._close_worker()
+        self._close_state()
 
     def _close_listeners(self, sockets: Iterable[socket.socket]) -> None:
         if self._acceptor is not None:
             self._acceptor.close()
         for sock in sockets:
             sock.close()
-        if self._socket_file is not None:
-            self._socket_file.remove()
+        self._listeners.close()
+        if self._pid_file is not None:
+            self._pid_file.remove()
 
     async def _drain(self) -> None:
         """Let every connection finish what it is at, for timeout_graceful_shutdown at most."""
-        worker = self.server_state.worker
-        if worker is None:
-            return
-        worker.drain()
+        state = self.server_state
+        state.drain()
         # Idle connections are gone in no time, and nothing to talk or to time out about.
-        await self._until(lambda: not worker.connections, SETTLE_SECONDS)
-        if not worker.connections and not worker.tasks:
+        await self._until(lambda: not state.connections, SETTLE_SECONDS)
+        if not state.connections and not state.tasks:
             return
         patience = self.config.timeout_graceful_shutdown
         if self._cancelled and patience is None:
@@ -284,10 +337,10 @@ class Server:
         try:
             await asyncio.wait([waiting], timeout=STREAM_SECONDS if patience is None else patience)
             if not waiting.done() and not self.force_exit:
-                streams = await self._end_streams(worker)
-                if patience is not None and worker.tasks:
-                    logger.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(worker.tasks))
-                    await self._cancel(worker.tasks, "Task cancelled, timeout graceful shutdown exceeded")
+                streams = await self._end_streams()
+                if patience is not None and state.tasks:
+                    logger.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(state.tasks))
+                    await self._cancel(state.tasks, "Task cancelled, timeout graceful shutdown exceeded")
                 elif patience is None and streams:
                     logger.error("Cancel %s running task(s), their responses do not end", len(streams))
                     await self._cancel(streams, "Task cancelled, the server stops")
@@ -295,17 +348,17 @@ class Server:
                 await waiting
         finally:
             waiting.cancel()
-        worker.abort()
-        await self._until(lambda: not worker.connections, SETTLE_SECONDS)
+        state.abort()
+        await self._until(lambda: not state.connections, SETTLE_SECONDS)
 
-    async def _end_streams(self, worker: Worker) -> list[Any]:
+    async def _end_streams(self) -> list[Any]:
         """Break off responses without an end of their own; return the tasks of applications that go on all the same.
 
         Such an application gets http.disconnect and an error from send(), and one that waits for its client to go gets
         http.disconnect as well.
         """
-        tasks = worker.end_streams()
-        await self._until(lambda: not worker.tasks, SETTLE_SECONDS)
+        tasks = self.server_state.end_streams()
+        await self._until(lambda: not self.server_state.tasks, SETTLE_SECONDS)
         return [task for task in tasks if not task.done()]
 
     async def _cancel(self, tasks: Iterable[Any], reason: str) -> None:
@@ -330,11 +383,10 @@ class Server:
         for task in list(self.server_state.tasks):
             task.cancel(reason)
 
-    def _close_worker(self) -> None:
+    def _close_state(self) -> None:
         if self.config.wsgi is not None:
             self.config.wsgi.close()
-        if self.server_state.worker is not None:
-            self.server_state.worker.close()
+        self.server_state.close()
 
     async def _until(self, done: Callable[[], bool], seconds: float = math.inf) -> None:
         """Return once `done()` is true, force_exit is set, or so many seconds have passed."""

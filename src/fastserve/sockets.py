@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import socket
 import stat
@@ -12,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from fastserve.logs import style
 from fastserve.tls import listen_arguments
 
 if TYPE_CHECKING:
@@ -23,44 +21,19 @@ if TYPE_CHECKING:
 AddressInfo = tuple[Any, ...]  # as socket.getaddrinfo returns it
 
 UNIX_MODE = 0o666
-
-logger = logging.getLogger("fastserve.error")
-
-
-async def bind_in_loop(config: Config, loop: asyncio.AbstractEventLoop) -> list[socket.socket]:
-    """Return what bind() returns, without blocking the loop to resolve a name. Raises OSError saying what failed."""
-    if config.fd is not None or config.uds is not None:
-        return bind(config)
-    with contextlib.suppress(socket.gaierror):
-        return bind_addresses(addresses(config, flags=socket.AI_NUMERICHOST), config)
-    try:
-        infos = await loop.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as exc:
-        raise resolving(config.host, exc) from None
-    return bind_addresses(infos, config)
+UNIX_PATH_BYTES = 107 if sys.platform == "linux" else 103
 
 
-def bind(config: Config) -> list[socket.socket]:
-    """Return the bound sockets that a configuration asks for. Raises OSError saying what failed."""
-    if config.fd is not None:
-        return [from_descriptor(config.fd)]
-    if config.uds is not None:
-        return [bind_unix(config.uds)]
-    try:
-        return bind_addresses(addresses(config), config)
-    except socket.gaierror as exc:
-        raise resolving(config.host, exc) from None
-
-
-def addresses(config: Config, flags: int = 0) -> list[AddressInfo]:
-    return socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | flags)
+def addresses(host: str | None, port: int, flags: int = 0) -> list[AddressInfo]:
+    """Return what socket.getaddrinfo knows of a host to listen on; None is every address of this machine."""
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | flags)
 
 
 def resolving(host: str | None, exc: OSError) -> OSError:
     return OSError(exc.errno, f"error while resolving host {host!r}: {str(exc.strerror).lower()}")
 
 
-def bind_addresses(infos: Iterable[AddressInfo], config: Config) -> list[socket.socket]:
+def bind_addresses(infos: Iterable[AddressInfo], port: int, reuse_port: bool = False) -> list[socket.socket]:
     """Return a socket for each address of a host, all on one port. Raises OSError naming the address that failed.
 
     With port 0 the first socket's port is that of all.
@@ -68,11 +41,10 @@ def bind_addresses(infos: Iterable[AddressInfo], config: Config) -> list[socket.
     infos = list(dict.fromkeys(infos))
     bound: list[socket.socket] = []
     missing: OSError | None = None
-    port = config.port
     try:
         for family, kind, protocol, _, address in infos:
             try:
-                sock = bind_tcp(family, kind, protocol, (address[0], port, *address[2:]))
+                sock = bind_tcp(family, kind, protocol, (address[0], port, *address[2:]), reuse_port=reuse_port)
             except OSError as exc:
                 # A name may have addresses of a family that this machine has not; one that it has is enough.
                 if exc.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) or len(infos) == 1:
@@ -86,11 +58,14 @@ def bind_addresses(infos: Iterable[AddressInfo], config: Config) -> list[socket.
             sock.close()
         raise
     if not bound:
-        raise missing or OSError(errno.EADDRNOTAVAIL, f"host {config.host!r} has no address")
+        raise missing or OSError(errno.EADDRNOTAVAIL, "the host has no address")
     return bound
 
 
-def bind_tcp(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
+def bind_tcp(
+    family: int, kind: int, protocol: int, address: tuple[Any, ...], *, reuse_port: bool = False, only_v6: bool = True
+) -> socket.socket:
+    """Return a socket bound to an address. Raises OSError naming it."""
     sock = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix" and sys.platform != "cygwin":
@@ -98,7 +73,11 @@ def bind_tcp(family: int, kind: int, protocol: int, address: tuple[Any, ...]) ->
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             # An IPv4 socket on the same port stays possible, and the family of a client's address is clear.
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_v6)
+        if reuse_port:
+            if not hasattr(socket, "SO_REUSEPORT"):
+                raise OSError(errno.ENOPROTOOPT, "no SO_REUSEPORT on this platform")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
     except OSError as exc:
         sock.close()
@@ -114,28 +93,64 @@ def binding(what: str, exc: OSError) -> OSError:
     return OSError(exc.errno, f"error while attempting to bind on {what}: {reason}")
 
 
-def bind_unix(path: str) -> socket.socket:
-    """Return a socket bound to a path, taking the place of a socket that is there, with its mode. Raises OSError."""
+def bind_both_families(port: int) -> socket.socket:
+    """Return one socket for every address of both families, of IPv4 alone on a machine without IPv6. Raises OSError."""
+    try:
+        return bind_tcp(socket.AF_INET6, socket.SOCK_STREAM, 0, ("::", port), only_v6=False)
+    except OSError as exc:
+        if exc.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            raise
+    return bind_tcp(socket.AF_INET, socket.SOCK_STREAM, 0, ("0.0.0.0", port))
+
+
+def bind_again(sock: socket.socket) -> socket.socket:
+    """Return one more socket bound to the address and port of a socket that allows it (SO_REUSEPORT)."""
+    return bind_tcp(sock.family, sock.type, sock.proto, sock.getsockname(), reuse_port=True)
+
+
+def bind_unix(path: str, mode: int | None = None) -> socket.socket:
+    """Return a socket bound to a path, in the place of one that nobody listens on any more. Raises OSError.
+
+    The permissions are `mode`, or those of the socket that was there, or UNIX_MODE.
+    """
     from pathlib import Path
 
     if not hasattr(socket, "AF_UNIX"):
         raise OSError(
             errno.EAFNOSUPPORT, f"error while attempting to bind on {path!r}: no unix sockets on this platform"
         )
+    size = len(os.fsencode(path))
+    if size > UNIX_PATH_BYTES:
+        why = f"the path has {size} bytes, and a unix socket's {UNIX_PATH_BYTES} at most"
+        raise OSError(errno.ENAMETOOLONG, f"error while attempting to bind on unix socket {path!r}: {why}")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     file = Path(path)
-    mode = UNIX_MODE
     try:
         if file.exists():
-            mode = stat.S_IMODE(file.stat().st_mode)
+            mode = stat.S_IMODE(file.stat().st_mode) if mode is None else mode
             if file.is_socket():
+                if is_listened_on(path):
+                    raise OSError(errno.EADDRINUSE, "another server listens there")
                 file.unlink()
         sock.bind(path)
-        file.chmod(mode)
+        file.chmod(UNIX_MODE if mode is None else mode)
     except OSError as exc:
         sock.close()
         raise binding(f"unix socket {path!r}", exc) from None
     return sock
+
+
+def is_listened_on(path: str) -> bool:
+    """Say whether a UNIX socket's file has a process behind it that listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(path)
+        except BlockingIOError:
+            return True  # its backlog is full
+        except OSError:
+            return False
+        return True
 
 
 def from_descriptor(fd: int) -> socket.socket:
@@ -192,15 +207,14 @@ async def listen(
     return await loop.create_unix_server(factory, sock=sock, **arguments, **keep)
 
 
-def log_running(config: Config, sock: socket.socket) -> None:
-    """Log where the server runs; the line that tools wait for."""
-    if config.fd is not None:
-        where, args = "socket %s", [sock.getsockname()]
-    elif config.uds is not None:
-        where, args = "unix socket %s", [config.uds]
-    else:
-        host = "0.0.0.0" if config.host is None else config.host
-        where = "%s://[%s]:%d" if ":" in host else "%s://%s:%d"
-        args = ["https" if config.is_ssl else "http", host, config.port or sock.getsockname()[1]]
-    line = "Fastserve running on {} (Press CTRL+C to quit)"
-    logger.info(line.format(where), *args, extra={"color_message": line.format(style(where, bold=True))})
+async def stop_listening(server: asyncio.Server, loop: asyncio.AbstractEventLoop) -> None:
+    """Close an asyncio server that shares its socket, without losing a connection that it has accepted."""
+    import asyncio
+
+    if isinstance(loop, getattr(asyncio, "SelectorEventLoop", ())):
+        # Up to 3.11 what close() finds accepted but not attached to the server yet fails.
+        for sock in server.sockets:
+            loop.remove_reader(sock.fileno())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    server.close()

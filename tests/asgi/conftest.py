@@ -25,6 +25,17 @@ def quick_stop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def http() -> str:
+    """The protocol that `serve` and `client` serve with: a test file that has more of them overrides this."""
+    return "auto"
+
+
+@pytest.fixture
+def serve(serve: support.Serve, http: str) -> support.Serve:
+    return lambda app, **config: serve(app, **{"http": http, **config})
+
+
+@pytest.fixture
 def log(serve: support.Serve, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
     """Return a function that gives the server's warnings and errors so far, as "LEVEL message"."""
     caplog.set_level(logging.WARNING, logger="fastserve")

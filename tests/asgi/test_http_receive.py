@@ -14,11 +14,17 @@ import support
 from asgi.gates import Gate, push
 from core.fakes import chunked, get, post, read_body, respond
 from core.responses import Client, read_one
+from protocols import PROTOCOLS, protocol_of
 
 Connect = Callable[..., Client]
 Log = Callable[[], list[str]]
 DISCONNECT = {"type": "http.disconnect"}
 RESET = struct.pack("ii", 1, 0)  # for SO_LINGER: close() resets the connection
+
+
+@pytest.fixture(params=PROTOCOLS)
+def http(request: pytest.FixtureRequest) -> str:
+    return protocol_of(request)
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:

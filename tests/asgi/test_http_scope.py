@@ -13,8 +13,14 @@ import pytest
 import support
 from core.fakes import get, respond
 from core.responses import Client, read_one
+from protocols import PROTOCOLS, protocol_of
 
 Connect = Callable[..., Client]
+
+
+@pytest.fixture(params=PROTOCOLS)
+def http(request: pytest.FixtureRequest) -> str:
+    return protocol_of(request)
 
 
 class Scopes:

@@ -17,11 +17,17 @@ import support
 from asgi.gates import Gate
 from core.fakes import get, hello, post, respond
 from core.responses import Client, read_one, read_responses
+from protocols import PROTOCOLS, protocol_of
 
 Connect = Callable[..., Client]
 Log = Callable[[], list[str]]
 START = {"type": "http.response.start", "status": 200}
 RESET = struct.pack("ii", 1, 0)  # for SO_LINGER: close() resets the connection
+
+
+@pytest.fixture(params=PROTOCOLS)
+def http(request: pytest.FixtureRequest) -> str:
+    return protocol_of(request)
 
 
 def body(data: bytes, more: bool = False) -> dict[str, Any]:
@@ -56,9 +62,10 @@ class TestHead:
     def test_item_28_statuses(self, client: Connect, status: int) -> None:
         assert client(hello(b"x", status)).ask(get()).status == status
 
-    @pytest.mark.parametrize("headers", [iter([(b"a", b"b")]), [[b"a", b"b"]], ((b"a", b"b"),)])
-    def test_item_28_any_iterable_of_pairs(self, client: Connect, headers: Any) -> None:
-        message = {"type": "http.response.start", "status": 200, "headers": headers}
+    @pytest.mark.parametrize("made_by", [iter, list, tuple])
+    @pytest.mark.parametrize("pair", [[b"a", b"b"], (b"a", b"b")])
+    def test_item_28_any_iterable_of_pairs(self, client: Connect, made_by: Any, pair: Any) -> None:
+        message = {"type": "http.response.start", "status": 200, "headers": made_by([pair])}
         assert client(sends(message, body(b""))).ask(get()).get(b"a") == b"b"
 
     @pytest.mark.parametrize(

@@ -12,9 +12,15 @@ import support
 from asgi.gates import Gate
 from core.fakes import get, respond
 from core.responses import Client, read_one
+from protocols import PROTOCOLS, protocol_of
 
 Log = Callable[[], list[str]]
 START = {"type": "http.response.start", "status": 200}
+
+
+@pytest.fixture(params=PROTOCOLS)
+def http(request: pytest.FixtureRequest) -> str:
+    return protocol_of(request)
 
 
 @pytest.fixture(autouse=True)

@@ -58,6 +58,16 @@ def test_connections_made_while_draining(work: Work) -> None:
     assert (response.status, response.get(b"connection")) == (200, b"close")
 
 
+def test_announced_drain_lets_an_idle_connection_ask_once_more(work: Work) -> None:
+    wire = work(hello())
+    idle, silent = wire.connect(), wire.connect()
+    assert read_one(idle.feed(get())).get(b"connection") is None
+    wire.call(wire.worker.announce_drain)
+    assert not idle.transport.closed and not silent.transport.closed
+    response = read_one(idle.feed(get()))
+    assert (response.status, response.get(b"connection")) == (200, b"close")
+
+
 @pytest.mark.parametrize("change", [{"settings": None}, {"state": None}, {"access": logging.getLogger()}])
 def test_types(change: dict[str, Any]) -> None:
     loop = asyncio.new_event_loop()

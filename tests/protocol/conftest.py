@@ -14,14 +14,20 @@ MakeNet = Callable[..., Net]
 
 
 @pytest.fixture
-def connect(serve: support.Serve, caplog: pytest.LogCaptureFixture) -> Iterator[Connect]:
+def http() -> str:
+    """The protocol that `connect` serves with: a test file that has more of them overrides this."""
+    return "auto"
+
+
+@pytest.fixture
+def connect(serve: support.Serve, http: str, caplog: pytest.LogCaptureFixture) -> Iterator[Connect]:
     """Serve an application and connect to it: connect(app, **config) -> Wire; without an application, once more."""
     wires: list[Wire] = []
     running: list[support.Running] = []
 
     def make(app: App | None = None, **config: Any) -> Wire:
         if app is not None:
-            running.append(serve(app, **{"access_log": False, **config}))
+            running.append(serve(app, **{"access_log": False, "http": http, **config}))
         wires.append(Wire(running[-1].connect()))
         return wires[-1]
 

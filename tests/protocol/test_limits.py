@@ -9,8 +9,14 @@ from protocol.apps import Gate, Receive, Recorder, Scope, Send, body, echo, read
 from protocol.conftest import Connect, MakeNet
 from protocol.fake import Client
 from protocol.wire import GOOD, Response, responses
+from protocols import PROTOCOLS, protocol_of
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.fixture(params=PROTOCOLS)
+def http(request: pytest.FixtureRequest) -> str:
+    return protocol_of(request)
 
 
 def only(client: Client) -> Response:

@@ -10,8 +10,14 @@ import pytest
 from protocol.apps import Receive, Recorder, Scope, Send, body, echo, read, respond, start, static
 from protocol.conftest import Connect
 from protocol.wire import GOOD, Wire, chunks
+from protocols import PROTOCOLS, protocol_of
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture(params=PROTOCOLS)
+def http(request: pytest.FixtureRequest) -> str:
+    return protocol_of(request)
 
 
 async def show(scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,9 +13,15 @@ import support
 from protocol.apps import Gate, Receive, Recorder, Scope, Send, body, echo, read, respond, start, static
 from protocol.conftest import Connect, MakeNet
 from protocol.wire import GOOD
+from protocols import PROTOCOLS, protocol_of
 
 HTTP_1_0 = b"GET / HTTP/1.0\r\n\r\n"
 KEEP_ALIVE_1_0 = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+
+
+@pytest.fixture(params=PROTOCOLS)
+def http(request: pytest.FixtureRequest) -> str:
+    return protocol_of(request)
 
 
 def get(path: str, headers: str = "") -> bytes:

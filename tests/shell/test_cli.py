@@ -94,7 +94,10 @@ def test_repeated_option(given: dict[str, Any]) -> None:
         (["--timeout-write", "-1"], "Invalid value for '--timeout-write': '-1' is not a number of seconds from 0."),
         (["--lifespan", "maybe"], "Invalid value for '--lifespan': 'maybe' is not one of auto, on, off."),
         (["--log-level", "loud"], "'loud' is not one of critical, error, warning, info, debug, trace."),
-        (["--http", "zttp"], "Invalid value for '--http': 'zttp' is not one of auto, llhttp, httptools."),
+        (
+            ["--http", "zttp"],
+            "Invalid value for '--http': 'zttp' is not one of auto, llhttp, httptools, h11 or module:Class.",
+        ),
         (["--loop", "x"], "'x' is not one of auto, asyncio, uvloop, zuvloop, none or module:factory."),
         (["--interface", "x"], "Invalid value for '--interface': 'x' is not one of auto, asgi3, asgi2, wsgi."),
         (["--wsgi-threads", "0"], "Invalid value for '--wsgi-threads': 0 is not a whole number from 1 to 2147483647."),
@@ -102,7 +105,7 @@ def test_repeated_option(given: dict[str, Any]) -> None:
         (["--header", "a b:c"], "Invalid value for '--header': "),
         (["--env-file", "/no/where"], "Invalid value for '--env-file': path '/no/where' does not exist."),
         (["--log-config", "/no/where"], "Invalid value for '--log-config': path '/no/where' does not exist."),
-        (["--workers", "2"], "No such option"),
+        (["--nonsense", "2"], "No such option"),
     ],
 )
 def test_bad_value(given: dict[str, Any], args: list[str], complaint: str) -> None:

@@ -281,18 +281,6 @@ def test_env_file_without_its_library(monkeypatch: pytest.MonkeyPatch, tmp_path:
         config(env_file=str(tmp_path))
 
 
-@pytest.mark.usefixtures("environment")
-def test_variables_that_are_not_used_are_named(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WEB_CONCURRENCY", "1")
-    config()
-    assert log() == []
-    monkeypatch.setenv("WEB_CONCURRENCY", "4")
-    config(workers=1)
-    assert log() == []
-    config()
-    assert log() == ["WARNING WEB_CONCURRENCY=4 is not used: this version serves from one process."]
-
-
 def test_forwarded_allow_ips(monkeypatch: pytest.MonkeyPatch) -> None:
     """The option goes before the environment, and that before the default."""
     monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)

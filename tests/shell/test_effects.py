@@ -86,15 +86,35 @@ def test_loop(start: Start, choice: str, module: str) -> None:
     assert seen_by(start("app", "--loop", choice))["loop"] == module
 
 
-@pytest.mark.parametrize("choice", ["auto", "llhttp", "httptools"])
+@pytest.mark.parametrize("choice", ["auto", "llhttp", "httptools", "h11"])
 def test_http(start: Start, choice: str) -> None:
     assert status_of(start("app", "--http", choice).get()) == 200
 
 
-def test_http_names_the_choices(start: Start) -> None:
-    server = start("app", "--http", "h11")
+@pytest.mark.parametrize(
+    ("choice", "code", "complaint"),
+    [
+        ("zttp", 2, "'zttp' is not one of auto, llhttp, httptools, h11 or module:Class"),
+        ("no_such:Class", 3, 'Could not import module "no_such". For "http" choose auto, llhttp, httptools, h11 or'),
+    ],
+)
+def test_http_names_the_choices(start: Start, choice: str, code: int, complaint: str) -> None:
+    server = start("app", "--http", choice)
+    assert server.wait() == code
+    assert complaint in server.output
+
+
+def test_http2(start: Start) -> None:
+    server = start("app", "--http2")
     assert server.wait() == 2
-    assert "'h11' is not one of auto, llhttp, httptools" in server.output
+    assert "HTTP/2 is not served, and http can be auto, llhttp, httptools, h11 or module:Class" in server.output
+
+
+def test_h11_max_incomplete_event_size(start: Start) -> None:
+    server = start("app", "--http", "h11", "--h11-max-incomplete-event-size", "100")
+    with server.connect() as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 100)
+        assert client.recv(100).startswith(b"HTTP/1.1 431 ")
 
 
 @pytest.mark.parametrize(("mode", "state"), [("auto", {"started": "yes"}), ("on", {"started": "yes"}), ("off", {})])

@@ -56,7 +56,8 @@ def test_missing_custom_loop(log: Log, name: str, message: str) -> None:
     with pytest.raises(SystemExit) as caught:
         factory_of(name)
     assert caught.value.code == 3
-    assert log() == [f"ERROR Error loading custom loop setup function. {message}"]
+    choices = 'For "loop" choose none, auto, asyncio, uvloop, zuvloop or module:factory.'
+    assert log() == [f"ERROR Error loading custom loop setup function. {message} {choices}"]
 
 
 def test_custom_loop_that_is_not_callable(log: Log) -> None:
@@ -141,3 +142,23 @@ def test_failing_factory_leaves_no_coroutine_behind() -> None:
 
     with pytest.raises(OSError, match="no loop"):
         loops.run(main, factory)
+
+
+@pytest.mark.parametrize(
+    ("factory", "text"),
+    [(lambda: 5, "it made no event loop, but a int."), (lambda argument: None, "TypeError: <lambda>() missing 1")],
+)
+def test_what_makes_no_loop(log: Log, factory: Any, text: str) -> None:
+    """One line without a traceback: there is nothing of the user's in it."""
+    with pytest.raises(SystemExit) as caught:
+        fastserve.Config("a:b", loop="mine:factory", log_config=None).new_loop(factory)
+    assert caught.value.code == 3
+    (line,) = log()
+    assert line.startswith(f'ERROR Error loading custom loop setup function "mine:factory": {text}')
+
+
+def test_factory_that_raises(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        fastserve.Config("a:b", loop="mine:factory", log_config=None).new_loop(lambda: 1 / 0)  # type: ignore[arg-type,return-value]
+    assert "ZeroDivisionError: division by zero" in log()[0]
+    assert caplog.records[-1].exc_info

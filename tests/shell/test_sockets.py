@@ -16,6 +16,7 @@ import support
 
 import fastserve
 from fastserve import sockets
+from fastserve.listeners import Listeners
 
 Log = Callable[[], list[str]]
 
@@ -47,10 +48,10 @@ def bound() -> Iterator[Callable[..., list[socket.socket]]]:
     kept: list[socket.socket] = []
 
     def bind(config: fastserve.Config, in_loop: bool = False) -> list[socket.socket]:
-        async def main() -> list[socket.socket]:
-            return await sockets.bind_in_loop(config, asyncio.get_running_loop())
+        async def main() -> Listeners:
+            return await Listeners.bind_in_loop(config, asyncio.get_running_loop())
 
-        made = asyncio.run(main()) if in_loop else sockets.bind(config)
+        made = (asyncio.run(main()) if in_loop else Listeners.bind(config)).sockets
         kept.extend(made)
         return made
 
@@ -119,13 +120,13 @@ def test_family_that_is_missing_here_is_left_out() -> None:
     """A name may stand for addresses that this machine does not have: those that it has are enough."""
     here = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
     elsewhere = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))
-    made = sockets.bind_addresses([elsewhere, here], config())
+    made = sockets.bind_addresses([elsewhere, here], 0)
     assert [sock.getsockname()[0] for sock in made] == ["127.0.0.1"]
     made[0].close()
     with pytest.raises(OSError, match="192"):
-        sockets.bind_addresses([elsewhere], config())
+        sockets.bind_addresses([elsewhere], 0)
     with pytest.raises(OSError, match="no address"):
-        sockets.bind_addresses([], config())
+        sockets.bind_addresses([], 0)
 
 
 def test_sockets_are_closed_when_one_fails() -> None:
@@ -135,7 +136,7 @@ def test_sockets_are_closed_when_one_fails() -> None:
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in ("127.0.0.2", "127.0.0.1")
         ]
         with pytest.raises(OSError, match="in use"):
-            sockets.bind_addresses(infos, config(port=port))
+            sockets.bind_addresses(infos, port)
         with socket.socket() as free:
             free.bind(("127.0.0.2", port))
 

@@ -1,6 +1,7 @@
 """One HTTP exchange in the terms of ASGI."""
 from .awaitable cimport Awaitable
 from .handler cimport Stream
+from .inflight cimport Entry
 from .task cimport Owner, Task
 from .transfer cimport Transfer
 from .worker cimport Worker
@@ -35,6 +36,9 @@ cdef class Cycle(Owner):
     cdef Transfer transfer  # the file that is being sent, or None
     cdef list receiving  # the futures that calls of receive() wait for
     cdef list sending  # the futures that calls of send() wait for
+    cdef Entry entry  # while somebody may want to know what this process is working on
+    cdef str method  # what it shows
+    cdef bytes path
 
     cdef dict next_message(self)  # None where receive() has to wait
     cdef dict body_message(self)

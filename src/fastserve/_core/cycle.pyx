@@ -20,6 +20,7 @@ from .call import call
 from .counters cimport live_counts
 from .errors import ClientDisconnected
 from .handler cimport Stream
+from .inflight cimport enabled as somebody_asks, stop_tracking, track
 from .task cimport PENDING, Owner, Task, start
 from .transfer cimport Transfer
 from .worker cimport Worker
@@ -48,6 +49,10 @@ cdef int init_cycle(Cycle cycle, Worker worker, Stream stream, dict scope) excep
     cycle.context = PyContext_New() if worker.settings.reset_contextvars else PyContext_Copy(worker.context)
     worker.active += 1
     worker.total_requests += 1
+    if somebody_asks:
+        cycle.method = scope.get("method", "WEBSOCKET")
+        cycle.path = scope["raw_path"]
+        track(&cycle.entry, cycle.method, cycle.path)
     return 0
 
 
@@ -56,6 +61,7 @@ cdef class Cycle(Owner):
         live_counts.cycle += 1
 
     def __dealloc__(self):
+        stop_tracking(&self.entry)
         live_counts.cycle -= 1
 
     cdef void run(self) noexcept:
@@ -290,6 +296,7 @@ cdef class Cycle(Owner):
     cdef void ended(self, object result, object exception) noexcept:
         cdef Worker worker = self.worker
         worker.active -= 1
+        stop_tracking(&self.entry)
         if self.task is not None:
             worker.tasks.discard(self.task)
             self.task = None

@@ -51,6 +51,10 @@ cdef class Worker:
                 traceback.print_exception(type(exception), exception, exception.__traceback__)
             traceback.print_exc()
 
+    def announce_drain(self):
+        """Make every response from now on the last of its connection; idle connections stay for one more request."""
+        self.draining = True
+
     def drain(self):
         """Close idle connections now and every other one after the response that it is busy with."""
         self.draining = True

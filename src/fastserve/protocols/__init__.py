@@ -1,1 +1,1 @@
-"""Reference implementations over well-kept libraries, in place of what the core does itself; see README.md."""
+"""Protocols besides the compiled core: reference implementations, and uvicorn's names for what programs import."""

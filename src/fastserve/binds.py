@@ -1,0 +1,44 @@
+"""An address to listen on, and how it is written: host:port, [v6]:port, unix:path, fd://number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FORMS = "host:port, [v6]:port, unix:path or fd://number"
+
+
+@dataclass(frozen=True)
+class Bind:
+    """One address to listen on: a path, an inherited descriptor, or a host and port."""
+
+    host: str | None = None  # None for every address of both families
+    port: int = 0
+    path: str | None = None  # of a UNIX socket
+    fd: int | None = None
+    tls: bool | None = None  # None where the server's configuration decides
+
+    @classmethod
+    def parse(cls, text: str) -> Bind:
+        """Return the address that a text stands for. Raises ValueError."""
+        if text.startswith("unix:"):
+            path = text.removeprefix("unix:")
+            if not path:
+                raise ValueError(f"{text!r} names no path: unix:/run/app.sock, for instance")
+            return cls(path=path)
+        if text.startswith("fd://"):
+            digits = text.removeprefix("fd://")
+            if not digits.isdecimal():
+                raise ValueError(f"{text!r} names no file descriptor: fd://3, for instance")
+            return cls(fd=int(digits))
+        host, colon, digits = text.rpartition(":")
+        if not colon or not digits.isdecimal() or int(digits) > 65535:
+            raise ValueError(f"{text!r} is not of the form {FORMS}, with a port from 0 to 65535")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            raise ValueError(f"{text!r} is not of the form {FORMS}: an IPv6 address goes in brackets")
+        return cls(host=host or None, port=int(digits))
+
+    @property
+    def is_tcp(self) -> bool:
+        return self.path is None and self.fd is None

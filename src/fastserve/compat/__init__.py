@@ -1,0 +1,111 @@
+"""fastserve under uvicorn's name, for programs and libraries that import uvicorn themselves.
+
+install() makes `import uvicorn` give this package from then on, in this process and in the Python processes that it
+starts; `python -m fastserve.compat PROGRAM ...` starts a program so. A module is the same object under both names, and
+the loggers `uvicorn`, `uvicorn.error`, `uvicorn.access` and `uvicorn.asgi` are those of fastserve.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+import fastserve
+
+__all__ = ["install"]
+
+OURS, THEIRS = "fastserve", "uvicorn"
+# A package `uvicorn` that calls install(): found by the processes that this one starts.
+FOLDER = str(Path(__file__).parent / "path")
+LOGGERS = ("", ".error", ".access", ".asgi")
+
+
+class ImportedBefore(RuntimeError):
+    """uvicorn itself was imported before install(): what holds it would go on with it."""
+
+
+class AliasLoader(Loader):
+    """Gives the module of fastserve that stands for one of uvicorn."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.spec: ModuleSpec | None = None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(self.name)
+        self.spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self.spec  # the import system has put its own there
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the code of the module, for `python -m`."""
+        spec = find_spec(self.name)
+        loader: Any = None if spec is None else spec.loader
+        code: CodeType | None = None if loader is None else loader.get_code(self.name)
+        return code
+
+
+class AliasFinder(MetaPathFinder):
+    """Finds `uvicorn.a.b` where `fastserve.a.b` is."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        top, dot, rest = fullname.partition(".")
+        if top != THEIRS:
+            return None
+        name = f"{OURS}{dot}{rest}"
+        found = find_spec(name)
+        if found is None:
+            return None  # the import system says that there is no such module
+        return ModuleSpec(
+            fullname, AliasLoader(name), origin=found.origin, is_package=found.submodule_search_locations is not None
+        )
+
+
+def install() -> None:
+    """Make `import uvicorn` give fastserve, in this process and in those that it starts; can be called again.
+
+    Raises ImportedBefore, a RuntimeError, if uvicorn itself has been imported already.
+    """
+    present = sys.modules.get(THEIRS)
+    if any(isinstance(finder, AliasFinder) for finder in sys.meta_path):
+        return
+    if present is not None and getattr(present, "__file__", None) != shim_file():
+        raise ImportedBefore(f"uvicorn was imported before fastserve.compat.install(), from {present.__file__}")
+    sys.meta_path.insert(0, AliasFinder())
+    sys.modules[THEIRS] = fastserve
+    share_loggers()
+    pass_on()
+
+
+def shim_file() -> str:
+    return str(Path(FOLDER, THEIRS, "__init__.py"))
+
+
+def share_loggers() -> None:
+    """Have logging.getLogger("uvicorn.access") and its like return fastserve's loggers, for filters and handlers."""
+    known = logging.Logger.manager.loggerDict
+    for suffix in LOGGERS:
+        known[f"{THEIRS}{suffix}"] = logging.getLogger(f"{OURS}{suffix}")
+
+
+def pass_on() -> None:
+    """Have the Python processes that this one starts find the package of FOLDER before uvicorn itself."""
+    before = os.environ.get("PYTHONPATH")
+    folders = before.split(os.pathsep) if before else []
+    if FOLDER not in folders:
+        os.environ["PYTHONPATH"] = os.pathsep.join([FOLDER, *folders])
+    if FOLDER not in sys.path:
+        sys.path.insert(0, FOLDER)  # multiprocessing hands it to processes that it spawns

@@ -1,0 +1,40 @@
+"""python -m fastserve.compat PROGRAM [ARGUMENT ...]: run a program whose `import uvicorn` gives fastserve.
+
+PROGRAM is a command of this environment or of PATH, a Python file, or -m and a module.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from fastserve.compat import pass_on
+
+
+def command_line(program: str, arguments: list[str]) -> list[str]:
+    """Return the command to run: with this Python where PROGRAM is no command of its own."""
+    if program.startswith("-") or program.endswith(".py"):
+        return [sys.executable, program, *arguments]
+    beside = Path(sys.executable).parent
+    found = shutil.which(program, path=str(beside)) or shutil.which(program)
+    if found is None:
+        sys.exit(f"fastserve.compat: {program!r} is no command, no Python file and not -m with a module")
+    return [found, *arguments]
+
+
+def main() -> None:
+    if len(sys.argv) < 2:
+        sys.exit("Usage: python -m fastserve.compat PROGRAM [ARGUMENT ...]")
+    command = command_line(sys.argv[1], sys.argv[2:])
+    pass_on()
+    if os.name == "nt":
+        import subprocess
+
+        sys.exit(subprocess.call(command))
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main()

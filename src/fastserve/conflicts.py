@@ -1,0 +1,56 @@
+"""Options that contradict each other: each pair with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from fastserve.options import TABLE, OptionError
+
+if TYPE_CHECKING:
+    from fastserve.config import Config
+
+
+def check(config: Config) -> None:
+    """Raise OptionError for the first pair of options that contradict each other."""
+    for conflict in conflicts(config):
+        raise OptionError(conflict)
+
+
+def conflicts(config: Config) -> Iterator[str]:
+    if config.uds is not None and config.fd is not None:
+        yield "uds and fd name two places to listen on: leave one out, or use --bind unix:PATH --bind fd://NUMBER"
+    if config.bind:
+        for name in ("uds", "fd", "host", "port"):
+            if getattr(config, name) != TABLE[name].default:
+                yield f"bind and {name} name two places to listen on: give {name}'s as one more --bind"
+    places = config.binds
+    if config.reuse_port:
+        for place in places:
+            if not place.is_tcp:
+                what = "uds" if place.path is not None else "fd"
+                yield f"reuse_port and {what}: only a host and port can have many sockets; leave out --reuse-port"
+    if config.uds_permissions is not None and all(place.path is None for place in places):
+        yield "uds_permissions without a UNIX socket: add --uds or --bind unix:PATH, or leave it out"
+    if config.workers_lifetime_jitter and config.workers_lifetime is None:
+        yield "workers_lifetime_jitter without workers_lifetime: add --workers-lifetime, or leave it out"
+    if config.reload:
+        yield from conflicts_of_reload(config)
+    if not (config.ssl_certfile or config.ssl_context_factory):
+        yield from conflicts_of_tls(config)
+
+
+def conflicts_of_reload(config: Config) -> Iterator[str]:
+    for name in ("workers", "workers_lifetime", "workers_max_rss"):
+        value = getattr(config, name)
+        if value is not None and (name, value) != ("workers", 1):
+            option = TABLE[name].name
+            yield f"reload and {name}: reloading is for one process in development; leave out --reload or {option}"
+
+
+def conflicts_of_tls(config: Config) -> Iterator[str]:
+    for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs", "ssl_version"):
+        value = getattr(config, name)
+        if value != TABLE[name].default:
+            shown = f" '{value}'" if name == "ssl_keyfile" else ""
+            yield f"{name}{shown} has no effect without ssl_certfile: give both"

@@ -1,0 +1,7 @@
+"""Where uvicorn has the lifespan that is none."""
+
+from __future__ import annotations
+
+from fastserve.lifespan import LifespanOff
+
+__all__ = ["LifespanOff"]

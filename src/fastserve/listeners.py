@@ -1,0 +1,148 @@
+"""The listening sockets of a server, by the addresses that its configuration names."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from fastserve import sockets
+from fastserve.binds import Bind
+from fastserve.logs import style
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from fastserve.config import Config
+
+FIRST_ACTIVATED = 3  # the descriptor of the first socket that systemd passes (sd_listen_fds(3))
+
+logger = logging.getLogger("fastserve.error")
+
+
+class Listeners:
+    """Bound sockets, one or more for each address, and the files of those that are UNIX sockets."""
+
+    def __init__(self) -> None:
+        self.groups: list[tuple[Bind, list[socket.socket]]] = []
+        self.files: list[sockets.SocketFile] = []
+
+    @classmethod
+    def bind(cls, config: Config) -> Listeners:
+        """Bind every address of a configuration. Raises OSError saying what failed."""
+        made = cls()
+        with made.closed_on_error():
+            for bind in config.binds:
+                if bind.is_tcp:
+                    made.add_tcp(bind, config, addresses(bind))
+                else:
+                    made.add(bind, config)
+        return made
+
+    @classmethod
+    async def bind_in_loop(cls, config: Config, loop: asyncio.AbstractEventLoop) -> Listeners:
+        """Do what bind() does without blocking the loop to resolve a name."""
+        made = cls()
+        with made.closed_on_error():
+            for bind in config.binds:
+                if bind.is_tcp:
+                    made.add_tcp(bind, config, await addresses_in_loop(bind, loop))
+                else:
+                    made.add(bind, config)
+        return made
+
+    @classmethod
+    def bind_one(cls, config: Config) -> Listeners:
+        """Bind one socket for the first address of a configuration. Raises OSError saying what failed."""
+        made = cls()
+        bind = config.binds[0]
+        if not bind.is_tcp:
+            made.add(bind, config)
+        elif bind.host is None and not config.reuse_port:
+            made.groups.append((bind, [sockets.bind_both_families(bind.port)]))
+        else:
+            made.add_tcp(bind, config, addresses(bind)[:1])
+        return made
+
+    @contextlib.contextmanager
+    def closed_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def add_tcp(self, bind: Bind, config: Config, infos: list[sockets.AddressInfo]) -> None:
+        self.groups.append((bind, sockets.bind_addresses(infos, bind.port, config.reuse_port)))
+
+    def add(self, bind: Bind, config: Config) -> None:
+        if bind.fd is not None:
+            self.groups.append((bind, [sockets.from_descriptor(bind.fd)]))
+        else:
+            assert bind.path is not None
+            self.groups.append((bind, [sockets.bind_unix(bind.path, config.uds_permissions)]))
+            self.files.append(sockets.SocketFile(bind.path))
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        return [sock for _, group in self.groups for sock in group]
+
+    def log_running(self, config: Config) -> None:
+        """Log where the server runs; the lines that tools wait for."""
+        for bind, group in self.groups:
+            log_running(bind, group[0], config)
+
+    def close(self) -> None:
+        """Close the sockets and remove their files."""
+        for sock in self.sockets:
+            sock.close()
+        for file in self.files:
+            file.remove()
+
+
+def addresses(bind: Bind) -> list[sockets.AddressInfo]:
+    try:
+        return sockets.addresses(bind.host, bind.port)
+    except socket.gaierror as exc:
+        raise sockets.resolving(bind.host, exc) from None
+
+
+async def addresses_in_loop(bind: Bind, loop: asyncio.AbstractEventLoop) -> list[sockets.AddressInfo]:
+    with contextlib.suppress(socket.gaierror):
+        return sockets.addresses(bind.host, bind.port, flags=socket.AI_NUMERICHOST)
+    try:
+        return await loop.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as exc:
+        raise sockets.resolving(bind.host, exc) from None
+
+
+def log_running(bind: Bind, sock: socket.socket, config: Config) -> None:
+    if bind.fd is not None:
+        where, args = "socket %s", [sock.getsockname()]
+    elif bind.path is not None:
+        where, args = "unix socket %s", [bind.path]
+    else:
+        host = "0.0.0.0" if bind.host is None else bind.host
+        where = "%s://[%s]:%d" if ":" in host else "%s://%s:%d"
+        args = ["https" if config.is_ssl else "http", host, bind.port or sock.getsockname()[1]]
+    line = "Fastserve running on {} (Press CTRL+C to quit)"
+    logger.info(line.format(where), *args, extra={"color_message": line.format(style(where, bold=True))})
+
+
+def activated() -> list[int]:
+    """Return the descriptors of the sockets that systemd has bound for this process (sd_listen_fds(3)).
+
+    The variables are taken out of the environment: they are for this process, not for its children.
+    """
+    count, pid = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not count.isdecimal():
+        return []
+    found = list(range(FIRST_ACTIVATED, FIRST_ACTIVATED + int(count)))
+    for fd in found:
+        with contextlib.suppress(OSError):
+            os.set_inheritable(fd, False)
+    return found

@@ -1,0 +1,9 @@
+"""Where uvicorn has the middleware that logs messages."""
+
+from __future__ import annotations
+
+from fastserve.message_logger import PLACEHOLDERS, MessageLoggerMiddleware, message_with_placeholders
+
+PLACEHOLDER_FORMAT = PLACEHOLDERS
+
+__all__ = ["PLACEHOLDER_FORMAT", "MessageLoggerMiddleware", "message_with_placeholders"]

@@ -1,0 +1,57 @@
+"""Telling the service manager how this process is doing (sd_notify(3))."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import time
+
+logger = logging.getLogger("fastserve.error")
+
+
+class Notifier:
+    """Sends states to the socket that a service manager has named; what it does not take is lost without an error."""
+
+    def __init__(self, address: str, watchdog_seconds: float | None = None) -> None:
+        self.address = f"\0{address[1:]}" if address.startswith("@") else address
+        self.interval = None if watchdog_seconds is None else watchdog_seconds / 2
+        self.next_watchdog = 0.0
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.setblocking(False)
+
+    @classmethod
+    def from_environment(cls) -> Notifier | None:
+        """Return the one that NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID describe, None if there is none."""
+        address = os.environ.get("NOTIFY_SOCKET", "")
+        if not address.startswith(("/", "@")) or not hasattr(socket, "AF_UNIX"):
+            return None
+        usec = os.environ.get("WATCHDOG_USEC", "")
+        mine = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        return cls(address, int(usec) / 1e6 if mine and usec.isdecimal() and int(usec) else None)
+
+    def send(self, *lines: str) -> None:
+        """Send assignments like READY=1, in one datagram."""
+        with contextlib.suppress(OSError):
+            self.socket.sendto("\n".join(lines).encode(), self.address)
+
+    def ready(self, status: str = "Serving") -> None:
+        """Say that the server serves, for the first time or again after reloading()."""
+        self.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={status}")
+
+    def status(self, text: str) -> None:
+        self.send(f"STATUS={text}")
+
+    def reloading(self) -> None:
+        """Say that new workers are being started in the place of the old ones; ready() says that it is done."""
+        self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=Reloading")
+
+    def stopping(self) -> None:
+        self.send("STOPPING=1", "STATUS=Stopping")
+
+    def watchdog(self) -> None:
+        """Say that the process is alive, if that is wanted and due: twice in the time that it has."""
+        if self.interval is not None and time.monotonic() >= self.next_watchdog:
+            self.next_watchdog = time.monotonic() + self.interval
+            self.send("WATCHDOG=1")

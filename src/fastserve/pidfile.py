@@ -1,0 +1,63 @@
+"""A file that names the process which serves."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+
+class PidFile:
+    """The file of this process, once it is written()."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def written(cls, path: str | os.PathLike[str]) -> PidFile:
+        """Write this process's id to a file. Raises OSError if it cannot be, or names another process that runs."""
+        file = cls(path)
+        file.check()
+        partial = file.path.with_name(f"{file.path.name}.{os.getpid()}")
+        try:
+            partial.write_text(f"{os.getpid()}\n", encoding="ascii")
+            partial.replace(file.path)  # whoever reads the file finds all of it
+        except OSError as exc:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise OSError(exc.errno, f"pid file {str(file.path)!r} cannot be written: {exc.strerror}") from None
+        return file
+
+    def check(self) -> None:
+        """Raise OSError if the file names another process that runs."""
+        owner = self.owner()
+        if owner is not None and owner != os.getpid() and is_running(owner):
+            raise OSError(
+                errno.EEXIST, f"pid file {str(self.path)!r} is that of process {owner}, which runs: stop it first"
+            )
+
+    def owner(self) -> int | None:
+        """Return the process id that the file holds, None if there is none."""
+        try:
+            return int(self.path.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+
+    def remove(self) -> None:
+        """Remove the file, unless it is gone or names another process."""
+        with contextlib.suppress(OSError):
+            if self.owner() == os.getpid():
+                self.path.unlink()
+
+
+def is_running(pid: int) -> bool:
+    if os.name != "posix":
+        return False  # where os.kill would end the process
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return pid > 0

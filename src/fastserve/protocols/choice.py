@@ -1,0 +1,77 @@
+"""Which class serves a connection, and which makes the frames of WebSockets: the compiled core's, or another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from fastserve.importer import ImportFromStringError, blame, import_from_string
+
+if TYPE_CHECKING:
+    from fastserve.protocols.framing import Framing
+
+CORE_MODULE = "fastserve._core.connection"
+
+
+class ProtocolError(Exception):
+    """There is no such protocol to serve with; the text says what there is."""
+
+
+def http_protocol(http: Any, known: Mapping[str, str]) -> tuple[Callable[..., asyncio.Protocol], bool]:
+    """Return what makes the protocol of a connection, and whether that is the core's.
+
+    `http` is a name of `known`, an import string or a class. Raises ProtocolError if it cannot be had or served.
+    """
+    choices = f"choose {', '.join(known)} or module:Class"
+    try:
+        found = import_from_string(known.get(http, http) if isinstance(http, str) else http)
+    except ImportFromStringError as exc:
+        raise ProtocolError(f'{exc} For "http" {choices}.') from None
+    except ImportError as exc:
+        if http == "h11" and exc.name == "h11":
+            raise ProtocolError('http "h11" needs the package h11: install it, or fastserve[h11].') from None
+        raise ProtocolError(f'Importing "{http}" raised {blame(exc)}; for "http" {choices}.') from exc
+    except Exception as exc:
+        raise ProtocolError(f'Importing "{http}" raised {blame(exc)}; for "http" {choices}.') from exc
+    if getattr(found, "stands_for_core", False):
+        check_not_derived(found)
+        found = import_from_string(f"{CORE_MODULE}:Connection")
+    uses_core = getattr(found, "__module__", None) == CORE_MODULE
+    if not callable(found):
+        raise ProtocolError(f'"{http}" is no class of protocols; for "http" {choices}.')
+    return found, uses_core
+
+
+def ws_framing(ws: Any, known: Mapping[str, str | None]) -> type[Framing] | None:
+    """Return what makes the frames of WebSockets, None for the core itself.
+
+    `ws` is a name of `known`, an import string or a class. Raises ProtocolError if it cannot be had or used.
+    """
+    named = isinstance(ws, str) and ws in known
+    try:
+        found = import_from_string(known[ws] if named else ws)
+    except ImportFromStringError as exc:
+        raise ProtocolError(str(exc)) from None
+    except ImportError as exc:
+        raise ProtocolError(f"{blame(exc)}: install it, or choose another --ws." if named else blame(exc)) from None
+    except Exception as exc:
+        raise ProtocolError(blame(exc)) from exc
+    if found is not None and not is_framing(found):
+        raise ProtocolError("It is not a class of the kind that fastserve.protocols.framing describes.")
+    made: type[Framing] | None = found
+    return made
+
+
+def is_framing(framing: Any) -> bool:
+    methods = ("receive", "output", "send_text", "send_bytes", "ping", "close")
+    return isinstance(framing, type) and all(callable(getattr(framing, name, None)) for name in methods)
+
+
+def check_not_derived(found: type) -> None:
+    """Raises ProtocolError for a subclass of a class that only stands for the compiled core."""
+    if "stands_for_core" not in vars(found):
+        raise ProtocolError(
+            f"{found.__qualname__} is a subclass of HttpToolsProtocol, whose internals the compiled core does not have:"
+            " derive it from fastserve.protocols.http.h11_impl.H11Protocol."
+        )

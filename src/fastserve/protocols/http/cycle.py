@@ -1,0 +1,182 @@
+"""One HTTP exchange in the terms of ASGI: what fastserve._core.cycle is, in Python.
+
+stage    what send() takes
+"start"     http.response.start
+"body"      http.response.body
+"complete"  nothing: the last body has been sent
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from fastserve._core.errors import ClientDisconnected
+from fastserve._types import ASGI3Application, Message, Scope
+
+if TYPE_CHECKING:
+    from fastserve.protocols.http.h11_impl import H11Protocol
+
+logger = logging.getLogger("fastserve.error")
+
+
+class Cycle:
+    """The exchange of one request; `stream` is the connection, None once the response is out of its hands."""
+
+    def __init__(self, stream: H11Protocol, scope: Scope, expect_continue: bool) -> None:
+        self.stream: H11Protocol | None = stream
+        self.loop = stream.loop
+        self.task: asyncio.Task[None] | None = None
+        self.scope = scope
+        self.expect_continue = expect_continue
+        self.stage = "start"
+        self.started = False  # the application has been called
+        self.gone = False  # nobody reads the response
+        self.pieces: list[bytes] = []  # body that receive() has not returned
+        self.body_ended = False
+        self.body_taken = False
+        self.waiting: list[asyncio.Future[None]] = []
+
+    # The application
+
+    async def run(self, app: ASGI3Application) -> None:
+        """Call the application and deal with how it ends; raises nothing."""
+        self.started = True
+        try:
+            result: Any = await app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
+        except BaseException as exc:
+            if not self.is_quiet(exc):
+                logger.error("Exception in ASGI application\n", exc_info=exc)
+            self.end()
+        else:
+            if result is not None:
+                logger.error("ASGI callable should return None, but returned '%s'.", result)
+            if self.stage != "complete" and self.stream is not None and not self.gone:
+                what = "starting" if self.stage == "start" else "completing"
+                logger.error("ASGI callable returned without %s response.", what)
+            self.end()
+
+    def end(self) -> None:
+        if self.stage != "complete" and self.stream is not None:
+            self.stage = "complete"
+            self.stream.abandon()
+
+    def is_quiet(self, exc: BaseException) -> bool:
+        """Say whether an application ends like that which notices that its client is gone, or that is cancelled."""
+        if isinstance(exc, asyncio.CancelledError):
+            return True
+        gone = self.gone or self.stream is None or self.stream.transport.is_closing()
+        return gone and only_disconnects(exc)
+
+    async def receive(self) -> Message:
+        """Return the next message, waiting for it."""
+        while True:
+            message = self.next_message()
+            if message is not None:
+                return message
+            waiter = self.loop.create_future()
+            self.waiting.append(waiter)
+            try:
+                await waiter
+            finally:
+                if waiter in self.waiting:
+                    self.waiting.remove(waiter)
+
+    def next_message(self) -> Message | None:
+        if self.stage == "complete":
+            return {"type": "http.disconnect"}
+        if self.expect_continue and self.stream is not None:
+            self.expect_continue = False
+            self.stream.send_continue()
+        if self.pieces or (self.body_ended and not self.body_taken):
+            body = b"".join(self.pieces)
+            self.pieces.clear()
+            self.body_taken = self.body_ended
+            if self.stream is not None and not self.body_ended:
+                self.stream.flow.resume_reading()
+            return {"type": "http.request", "body": body, "more_body": not self.body_ended}
+        if self.gone or self.stream is None:
+            return {"type": "http.disconnect"}
+        if not self.body_ended:
+            self.stream.want_body()
+        return None
+
+    async def send(self, message: Message) -> None:
+        """Take a message, and return once the client has taken enough of what was sent before."""
+        self.take(message)
+        while self.stage != "complete" and self.stream is not None and self.stream.flow.write_paused:
+            await self.stream.flow.drain()
+            self.check_connected()
+
+    def check_connected(self) -> None:
+        if self.stream is None and self.stage != "complete":
+            raise ClientDisconnected("the client is gone")
+
+    def take(self, message: Message) -> None:
+        kind = message["type"]
+        if self.stage == "complete":
+            raise RuntimeError(f"Unexpected ASGI message '{kind}' sent, after response already completed.")
+        self.check_connected()
+        assert self.stream is not None
+        expected = f"http.response.{self.stage}"
+        if kind != expected:
+            raise RuntimeError(f"Expected ASGI message '{expected}', but got '{kind}'.")
+        if self.stage == "start":
+            self.stream.respond(message["status"], message.get("headers", ()))
+            self.stage = "body"
+        else:
+            self.take_body(self.stream, message.get("body", b""), bool(message.get("more_body", False)))
+
+    def take_body(self, stream: H11Protocol, body: Any, more: bool) -> None:
+        if not isinstance(body, bytes | bytearray | memoryview):
+            raise TypeError(f"the body of a response has to be bytes, not {type(body).__name__}")
+        self.stage = "body" if more else "complete"
+        try:
+            stream.body(bytes(body), more)
+        except BaseException:
+            self.stage = "body"
+            raise
+
+    # The connection
+
+    def polls(self) -> bool:
+        """Whether the application has all of the request and waits in receive() for its client to go."""
+        return self.body_taken and any(not waiter.done() for waiter in self.waiting)
+
+    @property
+    def buffered(self) -> int:
+        return sum(map(len, self.pieces))
+
+    def put_body(self, data: bytes) -> None:
+        self.pieces.append(data)
+        self.wake()
+
+    def end_body(self) -> None:
+        self.body_ended = True
+        self.wake()
+
+    def disconnected(self) -> None:
+        """The client will not send any more; it may still read, unless the stream is taken away as well."""
+        self.gone = True
+        self.wake()
+
+    def completed(self) -> None:
+        """The response is out of the application's hands."""
+        self.stream = None
+        self.disconnected()
+
+    def wake(self) -> None:
+        for waiter in self.waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        self.waiting.clear()
+
+
+def only_disconnects(exc: BaseException) -> bool:
+    if isinstance(exc, ClientDisconnected):
+        return True
+    nested = getattr(exc, "exceptions", None)
+    if isinstance(nested, tuple) and nested:
+        return all(map(only_disconnects, nested))
+    return type(exc).__name__ == "ClientDisconnect"  # a framework's own of that meaning

@@ -1,0 +1,489 @@
+"""HTTP/1.1 in Python, over h11: what `--http h11` serves with, slow and plain, and the oracle of differential tests.
+
+reading  "init"    between two requests
+         "head"    a head has begun to come
+         "body"    the head is parsed, the body is coming
+         "done"    the request is complete; what follows it waits in h11's buffer
+         "closed"  nothing is parsed any more
+writing  "start"   nothing of the response has been given, or only its head, which is held
+         "body"    the head is written
+         "done"    the response is complete
+         "closed"  nothing is written any more
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import re
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
+
+import h11
+
+from fastserve._core.errors import ClientDisconnected, ProtocolError
+from fastserve.protocols import utils
+from fastserve.protocols.http import response, rules
+from fastserve.protocols.http.cycle import Cycle
+from fastserve.protocols.http.deadline import Deadline
+from fastserve.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+
+if TYPE_CHECKING:
+    from fastserve.config import Config
+    from fastserve.server_state import ServerState
+
+__all__ = ["H11Protocol"]
+
+DISCARD = 1 << 20  # bytes of a body nobody wants that are read for the sake of keeping the connection
+LINGER_SECONDS = 2.0  # for which a connection that is closed on our side is still read
+AT_ONCE = 0.001  # seconds
+FIELD_NAME = re.compile(rb"^[^\s:]+:", re.MULTILINE)
+
+
+class H11Protocol(asyncio.Protocol):
+    """One connection, on uvicorn's protocol contract."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        if not config.loaded:
+            config.load()
+        self.config = config
+        self.app = config.loaded_app
+        self.loop = _loop or asyncio.get_running_loop()
+        self.logger = logging.getLogger("fastserve.error")
+        self.access_logger = logging.getLogger("fastserve.access")
+        self.server_state = server_state
+        self.connections: set[Any] = server_state.connections
+        self.tasks: set[asyncio.Task[None]] = server_state.tasks
+        self.app_state = app_state
+        self.context = contextvars.copy_context()  # each exchange runs in a copy of it
+        # By default what the limits of a head come to, which are checked before h11 sees it.
+        room = config.h11_max_incomplete_event_size or config.limit_request_line + config.limit_request_head
+        self.conn = h11.Connection(h11.SERVER, room)
+        self.deadline = Deadline(self.loop)
+        self.write_deadline = Deadline(self.loop)
+        self.stuck = 0  # bytes that the client had not taken when write_deadline was started
+        self.reading = "init"
+        self.writing = "done"
+        self.cycle: Cycle | None = None
+        self.head: response.Head | None = None  # of the response, while it is held
+        self.keep_alive = True
+        self.draining = False
+        self.eof_seen = False
+        self.lingering = False
+        self.is_head = False
+        self.expect_continue = False
+        self.body_length: int | None = None  # of the request under way, where it is known
+        self.body_size = 0  # of it so far
+        self.discarded = 0
+        self.remaining: int | None = None  # bytes of the response's Content-Length still to come
+        self.no_body = False
+
+    # The transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.flow = FlowControl(self.transport)
+        self.server = utils.get_local_addr(transport)
+        self.client = utils.get_remote_addr(transport)
+        self.scheme = "https" if utils.is_ssl(transport) else "http"
+        self.connections.add(self)
+        self.deadline.start(self.config.timeout_request_head, self.close_silently)
+
+    def data_received(self, data: bytes) -> None:
+        if self.reading == "closed":
+            return
+        if self.reading == "init":
+            data = rules.without_empty_lines(data)
+            if not data:
+                return
+        self.conn.receive_data(data)
+        if self.reading == "done":
+            self.read_ahead()
+        else:
+            self.handle_events()
+
+    def read_ahead(self) -> None:
+        if len(self.conn.trailing_data[0]) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+
+    def eof_received(self) -> bool:
+        self.eof_seen = True
+        if self.cycle is None:
+            return False
+        self.cycle.disconnected()
+        return not utils.is_ssl(self.transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.connections.discard(self)
+        self.reading = self.writing = "closed"
+        self.deadline.stop()
+        self.write_deadline.stop()
+        self.detach()
+        self.flow.resume_writing()
+
+    def pause_writing(self) -> None:
+        self.flow.pause_writing()
+        self.stuck = self.transport.get_write_buffer_size()
+        self.write_deadline.start(self.config.timeout_write, self.write_expired)
+
+    def resume_writing(self) -> None:
+        self.write_deadline.stop()
+        self.flow.resume_writing()
+
+    def write_expired(self) -> None:
+        """Give up a client that has not taken a byte for that long."""
+        left = self.transport.get_write_buffer_size()
+        if left < self.stuck:
+            self.stuck = left
+            self.write_deadline.start(self.config.timeout_write, self.write_expired)
+        else:
+            self.transport.abort()
+
+    # The request
+
+    def handle_events(self) -> None:
+        """Deal with what h11 makes of the input so far."""
+        while self.reading in ("init", "head", "body"):
+            try:
+                if self.reading != "body":
+                    rules.check_head(self.conn.trailing_data[0], self.config)
+                event = self.conn.next_event()
+                if isinstance(event, h11.EndOfMessage):
+                    rules.check_trailers(name for name, _ in event.headers)
+            except ProtocolError as exc:
+                return self.refuse(exc.status, exc.reason)
+            except h11.RemoteProtocolError as exc:
+                # In a trailer section nothing is "not implemented".
+                return self.refuse(431 if exc.error_status_hint == 431 else 400, str(exc))
+            if event is h11.NEED_DATA:
+                return self.wait_for_more() if self.reading != "body" else None
+            if isinstance(event, h11.Request):
+                self.begin(event)
+            elif isinstance(event, h11.Data):
+                self.deliver(bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                self.end_request()
+        if self.reading == "done":
+            self.read_ahead()
+        return None
+
+    def wait_for_more(self) -> None:
+        if self.eof_seen:
+            self.close()
+        elif not self.conn.trailing_data[0]:
+            self.deadline.start(self.config.timeout_keep_alive or AT_ONCE, self.close_silently)
+        elif self.reading == "init":
+            self.reading = "head"
+            self.deadline.start(self.config.timeout_request_head, self.head_expired)
+
+    def begin(self, event: h11.Request) -> None:
+        """A head is complete: make its exchange."""
+        self.deadline.stop()
+        headers = [(name.lower(), value) for name, value in event.headers]
+        fields = dict(headers)
+        self.reading, self.writing = "body", "start"
+        self.head = None
+        self.is_head = event.method == b"HEAD"
+        self.body_length = int(fields.get(b"content-length", 0)) if b"transfer-encoding" not in fields else None
+        self.body_size = self.discarded = 0
+        self.expect_continue = self.body_length != 0 and self.conn.they_are_waiting_for_100_continue
+        # h11 ends the connection after every request of HTTP/1.0.
+        self.keep_alive = event.http_version == b"1.1" and not rules.wants_close(headers)
+        scope = self.scope_of(event, headers)
+        if self.is_over_limit():
+            self.logger.warning("Exceeded concurrency limit.")
+            self.log_access(scope, 503)
+            return self.answer(503, [(b"retry-after", b"1")])
+        self.server_state.total_requests += 1
+        self.cycle = Cycle(self, scope, self.expect_continue)
+        self.cycle.task = task = self.start_task(self.cycle)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return None
+
+    def scope_of(self, event: h11.Request, headers: response.Fields) -> dict[str, Any]:
+        raw_path, query = rules.split_target(event.target)
+        root_path = self.config.root_path
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.5"},
+            "http_version": event.http_version.decode(),
+            "method": event.method.decode(),
+            "scheme": self.scheme,
+            "path": root_path + unquote(raw_path.decode()),
+            "raw_path": root_path.encode() + raw_path,
+            "query_string": query,
+            "root_path": root_path,
+            "headers": headers,
+            "client": self.client,
+            "server": self.server,
+            "state": self.app_state.copy(),
+            "extensions": {},  # the compiled implementation has those that there are
+        }
+
+    def is_over_limit(self) -> bool:
+        limit = self.config.limit_concurrency
+        if limit is None:
+            return False
+        busy = [each for each in self.connections if not getattr(each, "lingering", False)]
+        return len(busy) >= limit or len(self.tasks) >= limit
+
+    def start_task(self, cycle: Cycle) -> asyncio.Task[None]:
+        context = contextvars.Context() if self.config.reset_contextvars else self.context.copy()
+        if sys.version_info >= (3, 11):
+            return self.loop.create_task(cycle.run(self.app), context=context)
+        return context.run(self.loop.create_task, cycle.run(self.app))
+
+    def deliver(self, data: bytes) -> None:
+        self.deadline.stop()
+        self.body_size += len(data)
+        limit = self.config.limit_request_body
+        if limit and self.body_size > limit:
+            data = data[: limit - self.body_size]
+        if self.cycle is None:
+            self.discarded += len(data)
+            if self.discarded > DISCARD:
+                return self.close()
+            self.deadline.start(self.config.timeout_request_body, self.close_silently)
+        elif data:
+            if self.cycle.buffered > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            self.cycle.put_body(data)
+        if limit and self.body_size > limit:
+            return self.refuse(413, "request body over the limit")
+        return None
+
+    def end_request(self) -> None:
+        self.reading = "done"
+        if self.cycle is not None:
+            self.deadline.stop()
+            self.cycle.end_body()
+        elif self.writing == "done":  # the rest of a body that nobody wanted
+            self.next_request()
+
+    def next_request(self) -> None:
+        self.conn.start_next_cycle()
+        self.reading = "init"
+
+    # The ends of a connection
+
+    def refuse(self, status: int, reason: str) -> None:
+        """The client broke the protocol: answer with `status` where an answer can still be given, and close."""
+        self.deadline.stop()
+        in_body = self.reading == "body"
+        if not in_body:
+            self.is_head = False
+        self.reading = "closed"
+        self.logger.warning("Invalid HTTP request received.")
+        self.logger.debug("%s", reason)
+        if self.cycle is None or self.cycle.started:
+            self.refuse_now(status, in_body)
+        else:
+            self.loop.call_soon(self.refuse_now, status, in_body)  # behind the application's first step
+
+    def refuse_now(self, status: int, in_body: bool) -> None:
+        if self.writing == "closed":
+            return
+        if self.cycle is None:
+            # In the body of a request that has its response already, or in a head.
+            if in_body:
+                self.close()
+            else:
+                self.answer(status)
+        elif self.writing == "body":
+            self.detach()
+            self.writing = "closed"
+            self.transport.close()
+        else:
+            self.detach()
+            self.answer(status)
+
+    def answer(self, status: int, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Send a response of the server's own, and close."""
+        defaults = self.server_state.default_headers
+        self.transport.write(response.plain_response(status, defaults, list(extra), not self.is_head))
+        self.close()
+
+    def detach(self) -> None:
+        """The exchange under way goes on without the connection."""
+        cycle, self.cycle = self.cycle, None
+        if cycle is not None:
+            cycle.completed()
+
+    def close(self) -> None:
+        """Close after what is written; while the client may still be sending, only the writing side at first.
+
+        A close with unread input resets the connection, and the client would lose the answer (RFC 9112 section 9.6).
+        """
+        if self.writing == "closed":
+            return
+        idle = self.reading == "init"
+        self.reading = self.writing = "closed"
+        self.deadline.stop()
+        if idle or self.eof_seen or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.flow.resume_reading()
+        self.lingering = True
+        self.deadline.start(LINGER_SECONDS, self.transport.abort)
+        self.transport.write_eof()
+
+    def close_silently(self) -> None:
+        self.detach()
+        self.reading = self.writing = "closed"
+        self.deadline.stop()
+        self.transport.close()
+
+    def head_expired(self) -> None:
+        self.is_head = False
+        self.answer(408)
+
+    def shutdown(self) -> None:
+        """Close, after the response that is under way."""
+        self.draining = True
+        if self.cycle is None:
+            if self.reading == "body":
+                self.close()
+            else:
+                self.close_silently()
+
+    def end_stream(self) -> asyncio.Task[None] | None:
+        """Break off a response that has begun and does not say where it ends; wake who waits for the client to go.
+
+        Returns the task of the application whose response was broken off.
+        """
+        cycle = self.cycle
+        if cycle is None:
+            return None
+        if self.writing != "body" or self.remaining is not None:
+            if cycle.polls():
+                cycle.disconnected()
+            return None
+        self.close_silently()
+        return cycle.task
+
+    # The response
+
+    def send_continue(self) -> None:
+        """RFC 9110 section 10.1.1: 100 (Continue), unless the final response went first."""
+        self.expect_continue = False
+        if self.writing == "start":
+            self.transport.write(
+                self.encode(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
+            )
+
+    def want_body(self) -> None:
+        if not self.eof_seen:
+            self.deadline.start(self.config.timeout_request_body, self.close_silently)
+
+    def respond(self, status: Any, headers: Iterable[Any]) -> None:
+        """Take the head of the response, which is held until the first body. Raises TypeError, ValueError."""
+        self.head = response.response_head(status, headers)
+
+    def body(self, data: bytes, more: bool) -> None:
+        """Write a piece of the body. Raises RuntimeError for one that does not fit the Content-Length."""
+        if self.transport.is_closing():
+            raise ClientDisconnected("the client is gone")
+        output = b""
+        if self.head is not None:
+            output = self.framed(self.head, len(data), more)
+            self.head = None
+        elif self.remaining is not None and not self.no_body:
+            response.check_length(self.remaining, len(data), more)
+        if self.remaining is not None:
+            self.remaining -= len(data)
+        if data and not self.no_body:
+            output += self.encode(h11.Data(data=data))
+        if not more and self.conn.our_state is h11.SEND_BODY:
+            output += self.encode(h11.EndOfMessage())
+        if output:
+            self.transport.write(output)
+        if not more:
+            self.finish()
+
+    def framed(self, head: response.Head, size: int, more: bool) -> bytes:
+        """Decide how the body is delimited (RFC 9112 section 6) and return the encoded head."""
+        assert self.cycle is not None
+        length = head.content_length
+        self.no_body = self.is_head or response.has_no_body(head.status)
+        if not self.no_body and length is not None:
+            response.check_length(length, size, more)
+        if head.status < 200 or head.status == 204:
+            length = None
+        elif length is None and not more and head.status != 304 and (size or not self.is_head):
+            length = size
+        self.remaining = None if self.no_body else length
+        if head.status < 200 or self.expect_continue or head.close or self.draining or self.server_state.draining:
+            self.keep_alive = False
+        fields = response.with_defaults(head.fields, self.server_state.default_headers)
+        if length is not None:
+            fields.append((b"content-length", str(length).encode()))
+        if not self.keep_alive:
+            fields.append((b"connection", b"close"))
+        self.log_access(self.cycle.scope, head.status)
+        kind = h11.InformationalResponse if head.status < 200 else h11.Response
+        try:
+            output = self.encode(kind(status_code=head.status, headers=fields, reason=response.phrase(head.status)))
+        except h11.LocalProtocolError as exc:
+            raise ValueError(str(exc)) from None
+        self.writing = "body"
+        return FIELD_NAME.sub(lambda match: match[0].lower(), output)  # h11 has capitals in those of its own
+
+    def encode(self, event: h11.Event) -> bytes:
+        return self.conn.send(event) or b""
+
+    def finish(self) -> None:
+        """The application has sent the last of its response: go on to the next request, or close."""
+        self.writing = "done"
+        self.detach()
+        if not self.keep_alive or self.draining or self.conn.our_state is not h11.DONE:
+            self.close()
+        elif self.reading == "body":
+            if self.eof_seen or (self.body_length or 0) > self.body_size + DISCARD:
+                return self.close()
+            self.flow.resume_reading()
+            self.deadline.start(self.config.timeout_request_body, self.close_silently)
+        elif self.reading == "done":
+            self.next_request()
+            self.flow.resume_reading()
+            self.handle_events()
+        return None
+
+    def abandon(self) -> None:
+        """The application will not complete its response: a 500 where nothing of it was written, else break off."""
+        scope = self.cycle.scope if self.cycle is not None else None
+        gave_up = self.cycle is not None and self.cycle.gone
+        self.detach()
+        if self.writing == "start":
+            if self.eof_seen and self.reading == "body":
+                return self.answer(400)  # the client never sent all of its request (RFC 9112 section 8)
+            status = 503 if gave_up and self.server_state.draining else 500
+            if scope is not None:
+                self.log_access(scope, status)
+            return self.answer(status, [(b"retry-after", b"1")] if status == 503 else ())
+        self.reading = self.writing = "closed"
+        self.transport.close()
+        return None
+
+    def log_access(self, scope: Any, status: int) -> None:
+        if self.config.access_log and self.access_logger.hasHandlers():
+            self.access_logger.info(
+                '%s - "%s %s HTTP/%s" %d',
+                utils.get_client_addr(scope),
+                scope["method"],
+                utils.get_path_with_query_string(scope),
+                scope["http_version"],
+                status,
+            )

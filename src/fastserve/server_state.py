@@ -1,0 +1,98 @@
+"""What the connections of a server share: kept by the compiled core, or by classes on uvicorn's protocol contract."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastserve._core.worker import Worker
+    from fastserve.config import Config
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def http_date() -> bytes:
+    """Return this second as a Date field has it (RFC 9110 section 5.6.7), without the slow email.utils."""
+    now = time.gmtime()
+    day = f"{DAYS[now.tm_wday]}, {now.tm_mday:02} {MONTHS[now.tm_mon - 1]} {now.tm_year:04}"
+    return f"{day} {now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02} GMT".encode()
+
+
+class ServerState:
+    """The connections of a server, the tasks of requests whose application has not returned, and what responses get.
+
+    Protocol classes put themselves into `connections`, their tasks into `tasks`, count in `total_requests`, and add
+    `default_headers`, which a server renews every second, to responses. Under the core all four are to look at: the
+    sets and the count are its own, live.
+    """
+
+    def __init__(self) -> None:
+        self.connections: set[Any] = set()
+        self.tasks: set[Any] = set()
+        self.default_headers: list[tuple[bytes, bytes]] = []
+        self.worker: Worker | None = None  # the core's
+        self.draining = False  # for protocol classes: a response that is begun now is the last of its connection
+        self._counted = 0
+
+    def attach(self, worker: Worker) -> None:
+        """Show what a worker of the core keeps."""
+        self.worker = worker
+        self.connections = worker.connections
+        self.tasks = worker.tasks
+
+    @property
+    def total_requests(self) -> int:
+        return self._counted + (0 if self.worker is None else self.worker.total_requests)
+
+    @total_requests.setter
+    def total_requests(self, count: int) -> None:
+        self._counted = count - (0 if self.worker is None else self.worker.total_requests)
+
+    def renew_default_headers(self, config: Config) -> None:
+        """Set the headers that a response sent now gets, besides the application's."""
+        own = config.encoded_headers
+        dated = not config.date_header or any(name == b"date" for name, _ in own)
+        self.default_headers = own.copy() if dated else [(b"date", http_date()), *own]
+
+    def announce_drain(self) -> None:
+        """Make every response from now on the last of its connection; idle connections stay for one more request."""
+        self.draining = True
+        if self.worker is not None:
+            self.worker.announce_drain()
+
+    def drain(self) -> None:
+        """Close idle connections now and every other one after the response that it is busy with."""
+        self.draining = True
+        if self.worker is not None:
+            self.worker.drain()
+            return
+        for connection in list(self.connections):
+            connection.shutdown()
+
+    def end_streams(self) -> list[Any]:
+        """Break off every response that does not say where it ends, and wake applications that wait for their client.
+
+        Returns the tasks of those that were broken off. Classes of uvicorn's contract may have no end_stream(): their
+        responses go on.
+        """
+        if self.worker is not None:
+            return self.worker.end_streams()
+        able = [connection for connection in list(self.connections) if hasattr(connection, "end_stream")]
+        return [task for task in (connection.end_stream() for connection in able) if task is not None]
+
+    def abort(self) -> None:
+        """Close every connection at once, whatever it is doing."""
+        if self.worker is not None:
+            self.worker.abort()
+            return
+        for connection in list(self.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+
+    def close(self) -> None:
+        """Give back what the core holds; nothing is served after that."""
+        if self.worker is not None:
+            self.worker.close()

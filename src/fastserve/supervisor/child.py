@@ -1,0 +1,128 @@
+"""What runs in a process that the parent has started, and starting it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import TYPE_CHECKING, Any
+
+from fastserve.supervisor.link import Link
+
+if TYPE_CHECKING:
+    import socket
+
+    from fastserve.config import Config
+
+multiprocessing.allow_connection_pickling()
+spawn = multiprocessing.get_context("spawn")
+
+# Signals that a whole group of processes gets. They wait while a process starts, until it can handle them.
+HELD = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
+
+Target = Callable[..., None]
+
+
+def process(
+    config: Config,
+    target: Target | None,
+    sockets: list[socket.socket],
+    connection: Connection | None = None,
+    dump: Connection | None = None,
+    replaces: bool = False,
+) -> SpawnProcess:
+    """Return a process, not started yet, that calls `target(sockets=sockets)`, by default that of a Server.
+
+    `connection` is its end of a pipe to the parent, `dump` one to write to what it was at when it does not answer.
+    """
+    arguments = (config, target, sockets, connection, dump, replaces, standard_input())
+    return spawn.Process(target=main, args=arguments)
+
+
+def standard_input() -> int | None:
+    try:
+        return sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def start(child: SpawnProcess) -> None:
+    """Start a process, in which HELD signals wait for main(). Raises ValueError if its arguments cannot be sent."""
+    with held_signals():
+        try:
+            child.start()
+        except Exception as exc:
+            if "pickle" not in str(exc).lower() and "pickl" not in type(exc).__name__.lower():
+                raise
+            raise ValueError(f"the configuration cannot be handed to another process: {exc}") from None
+
+
+@contextlib.contextmanager
+def held_signals() -> Iterator[None]:
+    """Have HELD signals wait until the end of the block, and in a process that is started in it until it lets them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # which would let the signals through when it is started in the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def main(
+    config: Config,
+    target: Target | None,
+    sockets: list[socket.socket],
+    connection: Connection | None,
+    dump: Connection | None,
+    replaces: bool,
+    stdin: int | None,
+) -> None:
+    """Serve in this process, which the parent has just started."""
+    with contextlib.suppress(KeyboardInterrupt):  # the parent says what there is to say
+        handle_signals()
+        if stdin is not None:
+            with contextlib.suppress(OSError):
+                sys.stdin = os.fdopen(stdin, closefd=False)
+        for sock in sockets:
+            sock.set_inheritable(False)
+        config.configure_logging()
+        if dump is not None:
+            from fastserve.supervisor import dump as dumping
+
+            dumping.enable(dump)
+        serve(config, target, sockets, None if connection is None else Link(connection, replaces))
+
+
+def handle_signals() -> None:
+    """Let the signals come: this process ends by SIGTERM and SIGINT, and leaves SIGHUP to the parent."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
+    if hasattr(signal, "SIGBREAK"):
+        signal.signal(signal.SIGBREAK, lambda number, frame: signal.raise_signal(signal.SIGTERM))
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+
+
+def serve(config: Config, target: Target | None, sockets: list[socket.socket], link: Link | None) -> None:
+    from fastserve.server import Server
+
+    server: Any = getattr(target, "__self__", None)
+    if target is None:
+        server = Server(config)
+        target = server.run
+    if link is not None and isinstance(server, Server):
+        link.attach(server)
+        # Before there is an event loop: the application's module may want one of its own.
+        server.config.load_app()
+    target(sockets=sockets)

@@ -1,0 +1,56 @@
+"""Where a worker that does not answer stands: the stacks of its threads and the requests it is working on.
+
+The worker writes them in a signal handler made of C, which runs whoever holds the interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+# A real-time signal where there are such: applications seldom use them.
+DUMP_SIGNAL: int | None = signal.SIGRTMAX - 4 if sys.platform == "linux" else getattr(signal, "SIGUSR2", None)
+
+PATIENCE_SECONDS = 3.0  # for the process to write all of it
+MOST_BYTES = 1 << 20
+
+kept: list[Connection] = []  # what the signal handler writes to, open for as long as the process lives
+
+
+def enable(writer: Connection) -> None:
+    """In the worker: write to this pipe when asked()."""
+    if DUMP_SIGNAL is None:
+        return
+    from fastserve._core.inflight import write_on_signal
+
+    kept.append(writer)
+    write_on_signal(DUMP_SIGNAL, writer.fileno())
+    # The handler before it is called after it, and writes the requests and the end.
+    faulthandler.register(DUMP_SIGNAL, file=writer.fileno(), all_threads=True, chain=True)
+
+
+def asked(pid: int, reader: Connection) -> str:
+    """In the parent: return where a process is that has called enable(), in its own words; "" if it cannot say."""
+    if DUMP_SIGNAL is None:
+        return ""
+    written = b""
+    with contextlib.suppress(OSError, EOFError):
+        os.kill(pid, DUMP_SIGNAL)
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not written.endswith(b"\0") and len(written) < MOST_BYTES:
+            left = end - time.monotonic()
+            if left <= 0 or not reader.poll(left):
+                break
+            piece = os.read(reader.fileno(), 65536)
+            if not piece:
+                break
+            written += piece
+    return written.rstrip(b"\0").decode("utf-8", "replace").strip("\n")

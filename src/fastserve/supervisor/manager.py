@@ -1,0 +1,377 @@
+"""The parent of the workers: it starts them, replaces those that end, hang or are worn, and stops them.
+
+A replacement takes over in this order: it is started, listens on the same sockets and says that it is ready; then the
+one before it is told to retire. What waits in the queue of a socket is served by whoever is there. Replacements are
+made one at a time: there is never more than one worker too many.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections import deque
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING
+
+from fastserve.config import STARTUP_FAILURE
+from fastserve.logs import style
+from fastserve.sockets import bind_again
+from fastserve.supervisor.messages import READY, WORN
+from fastserve.supervisor.signals import SIGNALS, Signals
+from fastserve.supervisor.slot import Replacement, Slot
+from fastserve.supervisor.worker import Process, fate
+
+if TYPE_CHECKING:
+    import socket
+
+    from fastserve.config import Config
+    from fastserve.notify import Notifier
+
+TICK = 0.5  # seconds between two looks at the workers, where nothing happens before
+PATIENCE = 3  # a replacement may take so many times longer to get ready than the worker before it
+
+logger = logging.getLogger("fastserve.error")
+
+
+class Multiprocess:
+    """Keeps `config.workers` worker processes serving on bound sockets: run() it. `should_exit` stops it.
+
+    `startup_failed` says, in the end, that a worker could not start the application, which would fail in the next one.
+    """
+
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        self.config = config
+        self.sockets = sockets
+        self.processes_num = config.workers or 1
+        self.slots: list[Slot] = []
+        self.leaving: list[Process] = []  # told to stop
+        self.replacements: list[Replacement] = []  # those to be made
+        self.replacing: Replacement | None = None  # the one that is being made
+        self.restarting = False  # because of SIGHUP
+        self.serving = False  # a worker has said that it is ready
+        self.should_exit = threading.Event()
+        self.startup_failed = False
+        self.notifier: Notifier | None = None
+        self.signals = Signals()
+        self.told: dict[int, int] = {}  # how often a signal said to stop
+        self.looked_at = time.monotonic()
+
+    @property
+    def processes(self) -> list[Process]:
+        """The workers that serve or are about to."""
+        return [slot.current for slot in self.slots if slot.current is not None]
+
+    @property
+    def signal_queue(self) -> deque[int]:
+        """Signals that have come and wait to be handled."""
+        return self.signals.queue
+
+    @property
+    def everyone(self) -> list[Process]:
+        """Every process that has been started and not joined."""
+        successors = [slot.successor for slot in self.slots if slot.successor is not None]
+        return [*self.processes, *successors, *self.leaving]
+
+    def run(self) -> None:
+        """Start the workers and watch over them until told to stop; return when the last one has ended."""
+        self.log_process("Started parent process [%d]")
+        with self.signals.captured():
+            try:
+                self.init_processes()
+                while not self.should_exit.is_set():
+                    self.look()
+                self.terminate_all()
+                self.join_all()
+            finally:
+                for process in self.everyone:  # where an exception got us here
+                    process.kill()
+                    process.join()
+        for slot in self.slots:
+            slot.close()
+        self.signals.close()
+        self.log_process("Stopping parent process [%d]")
+
+    def log_process(self, message: str) -> None:
+        coloured = message.replace("%d", style("%d", fg="cyan", bold=True))
+        logger.info(message, os.getpid(), extra={"color_message": coloured})
+
+    # Starting and stopping
+
+    def init_processes(self) -> None:
+        """Start as many workers as there should be."""
+        for _ in range(self.processes_num):
+            self.add_slot()
+
+    def add_slot(self) -> None:
+        own: list[socket.socket] = []
+        if self.config.reuse_port and self.slots:
+            own = [bind_again(sock) for sock in self.sockets]
+        slot = Slot(own or self.sockets, own)
+        self.slots.append(slot)
+        slot.current = self.new_process(slot)
+
+    def new_process(self, slot: Slot) -> Process | None:
+        """Return a new worker for a place; None if there can be none, which ends it all."""
+        process = Process(self.config, slot.sockets)
+        try:
+            process.start()
+        except ValueError as exc:
+            logger.error("%s", exc)
+            self.fail()
+            return None
+        return process
+
+    def fail(self) -> None:
+        self.startup_failed = True
+        self.should_exit.set()
+
+    def terminate_all(self) -> None:
+        """Tell every worker to stop after the requests that are under way."""
+        if self.notifier is not None:
+            self.notifier.stopping()
+        for process in self.everyone:
+            process.terminate()
+        self.leaving = self.everyone
+        for slot in self.slots:
+            slot.current = slot.successor = None
+        self.hasten()
+
+    def join_all(self) -> None:
+        """Return when the last worker has ended."""
+        for process in self.leaving:
+            logger.info("Waiting for child process [%d]", process.pid)
+        while self.leaving:
+            self.look()
+
+    # Watching
+
+    def look(self) -> None:
+        """Wait until something happens, for TICK seconds at most, and deal with it."""
+        self.wait()
+        for number in self.signals.taken():
+            self.handle_signal(number)
+        for process in self.everyone:
+            process.receive()
+        self.keep_subprocess_alive()
+        if self.notifier is not None:
+            self.notifier.watchdog()
+
+    def wait(self) -> None:
+        everyone = self.everyone
+        due = [slot.due for slot in self.slots if slot.current is None] + [each.due for each in self.replacements]
+        tick = min([self.ping_interval, *(max(each - time.monotonic(), 0.0) for each in due)])
+        wait([self.signals.reader, *(handle for process in everyone for handle in process.handles)], tick)
+        now = time.monotonic()
+        stood_still = now - self.looked_at - 2 * TICK  # the whole machine, perhaps
+        for process in everyone:
+            if stood_still > 0:
+                process.forgive(stood_still)
+            process.ask(self.ping_interval)
+        self.looked_at = now
+
+    @property
+    def ping_interval(self) -> float:
+        return min(TICK, self.config.timeout_worker_healthcheck / 4)
+
+    def keep_subprocess_alive(self) -> None:
+        """Deal with what the workers said, and with those that said nothing or have ended."""
+        for slot in self.slots:
+            if slot.successor is not None:
+                self.look_at_successor(slot, slot.successor)
+            if slot.current is not None:
+                self.look_at_current(slot, slot.current)
+            if slot.current is None and time.monotonic() >= slot.due and not self.should_exit.is_set():
+                slot.current = self.new_process(slot)
+        for process in list(self.leaving):
+            if self.has_ended(process):
+                self.leaving.remove(process)
+        if not self.should_exit.is_set():
+            self.next_replacement()
+
+    def look_at_current(self, slot: Slot, process: Process) -> None:
+        for kind, *details in process.take_events():
+            if kind == READY:
+                logger.debug("Child process [%d] is ready.", process.pid)
+                slot.initial = False
+                self.started_serving()
+            elif kind == WORN:
+                self.worn(slot, process, *details)
+        if not self.has_ended(process):
+            return
+        slot.current = None
+        if process.exitcode == STARTUP_FAILURE and slot.initial:
+            logger.error("Child process [%d] failed to start, stopping the parent process.", process.pid)
+            self.fail()
+        elif slot.successor is not None:
+            self.log_death(process)
+            slot.current, slot.successor, self.replacing = slot.successor, None, None
+        elif not self.should_exit.is_set():
+            self.log_death(process, slot.failed(process))
+
+    def has_ended(self, process: Process) -> bool:
+        """Say whether a process has ended, by itself or here because it does not answer."""
+        if process.is_alive(timeout=self.config.timeout_worker_healthcheck):
+            return False
+        if process.process.is_alive():
+            silence = process.silence(self.config.timeout_worker_healthcheck) or "has not answered in time"
+            logger.error("Child process [%d] %s. It is killed. It was at:\n%s", process.pid, silence, process.where())
+            process.kill()
+        process.join()
+        return True
+
+    def log_death(self, process: Process, delay: float = 0.0) -> None:
+        later = f"; the next one is started in {delay:g} s" if delay else ""
+        logger.warning("Child process [%d] died: %s%s", process.pid, fate(process.exitcode), later)
+
+    def started_serving(self) -> None:
+        if not self.serving:
+            self.serving = True
+            if self.notifier is not None:
+                self.notifier.ready(self.summary())
+
+    def summary(self) -> str:
+        return f"Serving with {len(self.slots)} worker processes"
+
+    # Replacing
+
+    def worn(self, slot: Slot, process: Process, reason: str, again_soon: bool) -> None:
+        """Note that a worker asks for its replacement; where that would come again soon, not at once."""
+        logger.info("Child process [%d] is to be replaced: %s", process.pid, reason)
+        delay = 0.0 if again_soon else slot.failed(process)
+        self.replacements.append(Replacement(slot, process, reason, due=time.monotonic() + delay))
+
+    def next_replacement(self) -> None:
+        """Begin to replace the next worker that is to be, unless one is being replaced."""
+        while self.replacing is None:
+            now = time.monotonic()
+            following = next((each for each in self.replacements if each.due <= now), None)
+            if following is None:
+                break
+            self.replacements.remove(following)
+            slot = following.slot
+            if slot in self.slots and slot.current is following.process:
+                slot.successor = self.new_process(slot)
+                self.replacing = following if slot.successor is not None else None
+        if self.restarting and self.replacing is None and not any(each.restart for each in self.replacements):
+            self.end_restart()
+
+    def look_at_successor(self, slot: Slot, process: Process) -> None:
+        if process.ready:
+            old, slot.current, slot.successor, self.replacing = slot.current, process, None, None
+            assert old is not None
+            logger.info("Child process [%d] takes over from child process [%d]", process.pid, old.pid)
+            old.retire()
+            self.leaving.append(old)
+            return
+        assert slot.current is not None
+        budget = max(self.config.timeout_worker_healthcheck, PATIENCE * slot.current.ready_seconds)
+        in_time = process.age() < budget
+        if process.process.is_alive() and in_time:
+            return
+        if in_time:
+            why = f"ended before it was ready ({fate(process.exitcode)})"
+        else:
+            why = "was not ready in time"
+            process.kill()
+        process.join()
+        slot.successor = None
+        self.replacement_failed(process, why)
+
+    def replacement_failed(self, process: Process, why: str) -> None:
+        replacement, self.replacing = self.replacing, None
+        assert replacement is not None
+        kept = f"New child process [{process.pid}] {why}; keeping worker [{replacement.process.pid}]"
+        if replacement.restart:
+            logger.error("%s and aborting the restart.", kept)
+            self.replacements = [each for each in self.replacements if not each.restart]
+            return
+        delay = max(replacement.slot.failed(process), 1.0)
+        logger.error("%s, the next one is started in %g s.", kept, delay)
+        replacement.due = time.monotonic() + delay
+        self.replacements.append(replacement)
+
+    def restart_all(self) -> None:
+        """Begin to replace every worker, one at a time, by one with the code that is there now."""
+        if self.notifier is not None:
+            self.notifier.reloading()
+        self.restarting = True
+        self.replacements = [each for each in self.replacements if not each.restart]
+        for slot in self.slots:
+            slot.due = slot.failures = 0
+            if slot.current is not None:
+                self.replacements.append(Replacement(slot, slot.current, "SIGHUP", restart=True))
+            if slot.successor is not None:
+                self.replacements.append(Replacement(slot, slot.successor, "SIGHUP", restart=True))
+
+    def end_restart(self) -> None:
+        self.restarting = False
+        if self.notifier is not None:
+            self.notifier.ready(self.summary())
+
+    # Signals
+
+    def handle_signal(self, number: int) -> None:
+        name = SIGNALS[number]
+        handler = getattr(self, f"handle_{name.lower()}", None)
+        if handler is None:
+            logger.debug("Received signal %s, but no handler is defined for it.", name)
+        elif number in self.told:  # to stop, again
+            self.told[number] += 1
+            self.hasten()
+        elif not self.should_exit.is_set() or name in ("INT", "TERM", "BREAK"):
+            handler()
+
+    def exit_on(self, number: int) -> None:
+        self.told[number] = 1
+        if not self.should_exit.is_set():
+            logger.info("Received %s, exiting.", signal.Signals(number).name)
+            self.should_exit.set()
+
+    def hasten(self) -> None:
+        """Tell the workers that leave how often the parent has been told to stop, if more than once."""
+        for number, times in self.told.items():
+            for process in self.leaving:
+                if times > 1:
+                    process.hasten(times, number == signal.SIGINT)
+
+    def handle_int(self) -> None:
+        self.exit_on(signal.SIGINT)
+
+    def handle_term(self) -> None:
+        self.exit_on(signal.SIGTERM)
+
+    def handle_break(self) -> None:
+        self.exit_on(signal.SIGBREAK)  # type: ignore[attr-defined,unused-ignore]
+
+    def handle_hup(self) -> None:
+        logger.info("Received SIGHUP, restarting processes.")
+        self.restart_all()
+
+    def handle_ttin(self) -> None:
+        logger.info("Received SIGTTIN, increasing the number of processes.")
+        self.processes_num += 1
+        self.add_slot()
+        self.tell_summary()
+
+    def handle_ttou(self) -> None:
+        logger.info("Received SIGTTOU, decreasing number of processes.")
+        if len(self.slots) <= 1:
+            logger.info("Already reached one process, cannot decrease the number of processes anymore.")
+            return
+        self.processes_num -= 1
+        slot = self.slots.pop()
+        for process in (slot.current, slot.successor):
+            if process is not None:
+                process.retire()
+                self.leaving.append(process)
+        if self.replacing is not None and self.replacing.slot is slot:
+            self.replacing = None
+        slot.close()
+        self.tell_summary()
+
+    def tell_summary(self) -> None:
+        if self.notifier is not None:
+            self.notifier.status(self.summary())

@@ -1,0 +1,57 @@
+"""Serving from child processes: what run() does with workers and with reload."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from fastserve.config import STARTUP_FAILURE
+from fastserve.listeners import Listeners
+from fastserve.notify import Notifier
+from fastserve.pidfile import PidFile
+
+if TYPE_CHECKING:
+    from fastserve.config import Config
+
+logger = logging.getLogger("fastserve.error")
+
+
+def supervise(config: Config) -> None:
+    """Bind, and watch over the processes that serve until told to stop. Raises SystemExit(3) if they cannot start."""
+    with contextlib.ExitStack() as stack:
+        try:
+            listeners = Listeners.bind(config)
+            stack.callback(listeners.close)
+            if config.pid_file is not None:
+                stack.callback(PidFile.written(config.pid_file).remove)
+        except OSError as exc:
+            logger.error("%s", exc)
+            sys.exit(STARTUP_FAILURE)
+        listeners.log_running(config)
+        if config.reload:
+            reload(config, listeners)
+        else:
+            work(config, listeners)
+
+
+def work(config: Config, listeners: Listeners) -> None:
+    from fastserve.supervisor.manager import Multiprocess
+
+    parent = Multiprocess(config, listeners.sockets)
+    parent.notifier = Notifier.from_environment()
+    with contextlib.suppress(KeyboardInterrupt):
+        parent.run()
+    if parent.startup_failed:
+        sys.exit(STARTUP_FAILURE)
+
+
+def reload(config: Config, listeners: Listeners) -> None:
+    from fastserve.server import Server
+    from fastserve.supervisor.reload import change_reload
+
+    parent = change_reload()(config, Server(config).run, listeners.sockets)
+    parent.notifier = Notifier.from_environment()
+    with contextlib.suppress(KeyboardInterrupt):
+        parent.run()

@@ -1,0 +1,57 @@
+"""Signals of a parent process, to be handled one by one where it waits."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+NAMES = ("INT", "TERM", "BREAK", "HUP", "QUIT", "TTIN", "TTOU", "USR1", "USR2", "WINCH")
+SIGNALS: dict[int, str] = {int(getattr(signal, f"SIG{name}")): name for name in NAMES if hasattr(signal, f"SIG{name}")}
+
+
+class Signals:
+    """Puts signals into `queue` while they are captured(); `reader` can be read when there are any."""
+
+    def __init__(self) -> None:
+        self.queue: deque[int] = deque()
+        self.reader, self.writer = socket.socketpair()
+        self.reader.setblocking(False)
+        self.writer.setblocking(False)
+
+    @contextlib.contextmanager
+    def captured(self) -> Iterator[None]:
+        """Take all of SIGNALS in this block, if this is the main thread; then give them back."""
+        before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            before = {number: signal.signal(number, self.take) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def take(self, number: int, frame: FrameType | None) -> None:
+        self.queue.append(number)
+        self.wake()
+
+    def wake(self) -> None:
+        """Make `reader` readable."""
+        with contextlib.suppress(OSError):
+            self.writer.send(b"\0")
+
+    def taken(self) -> Iterator[int]:
+        """Take the signals out of the queue."""
+        with contextlib.suppress(OSError):
+            self.reader.recv(4096)
+        while self.queue:
+            yield self.queue.popleft()
+
+    def close(self) -> None:
+        self.reader.close()
+        self.writer.close()

@@ -1,0 +1,8 @@
+from __future__ import annotations
+
+import watchfiles  # noqa: F401  # programs learn from this import whether it is there
+
+from fastserve.supervisor.reload import WatchFilesReload
+from fastserve.watching import Filter as FileFilter
+
+__all__ = ["FileFilter", "WatchFilesReload"]

@@ -1,0 +1,134 @@
+"""fastserve under uvicorn's name: for modules, loggers, child processes, and programs that know nothing of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from process.clients import ready
+from support import Command
+
+TESTS = Path(__file__).parents[1]
+
+# Those that UVICORN's users import, as far as this version has them.
+MODULES = [
+    "_subprocess", "_types", "config", "importer", "lifespan", "lifespan.off", "lifespan.on", "logging", "loops",
+    "loops.asyncio", "loops.auto", "loops.uvloop", "main", "middleware", "middleware.asgi2",
+    "middleware.message_logger", "protocols", "protocols.http", "protocols.http.auto",
+    "protocols.http.flow_control", "protocols.http.h11_impl", "protocols.http.httptools_impl", "protocols.utils",
+    "server", "supervisors", "supervisors.basereload", "supervisors.multiprocess", "supervisors.statreload",
+    "supervisors.watchfilesreload",
+]  # fmt: skip
+
+Run = Callable[..., Command]
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """Start `python -m fastserve.compat` with these arguments, in the folder of the tests."""
+    running: list[Command] = []
+
+    def start(*arguments: str) -> Command:
+        running.append(Command([sys.executable, "-m", "fastserve.compat", *arguments], cwd=TESTS))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.close()
+
+
+def python(code: str) -> str:
+    """Return what this prints in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_module_is_the_same_object_under_both_names() -> None:
+    code = f"""
+import fastserve.compat
+fastserve.compat.install()
+fastserve.compat.install()
+import importlib, fastserve, uvicorn
+assert uvicorn is fastserve
+for name in {MODULES!r}:
+    theirs = importlib.import_module(f"uvicorn.{{name}}")
+    ours = importlib.import_module(f"fastserve.{{name}}")
+    assert theirs is ours, name
+    assert ours.__name__ == ours.__spec__.name == f"fastserve.{{name}}", ours.__spec__
+assert uvicorn.main.name == "fastserve"  # the command, though uvicorn.main has been imported
+from uvicorn.protocols.utils import ClientDisconnected, get_client_addr, get_path_with_query_string, is_ssl
+from uvicorn.importer import ImportFromStringError, import_from_string
+assert import_from_string("uvicorn.server:Server") is fastserve.Server
+try:
+    import uvicorn.no_such_module
+except ModuleNotFoundError as exc:
+    print(exc)
+"""
+    assert python(code) == "No module named 'uvicorn.no_such_module'\n"
+
+
+def test_loggers_are_shared_and_stay_enabled() -> None:
+    code = """
+import fastserve.compat, logging, logging.config
+fastserve.compat.install()
+import uvicorn
+for name in ("", ".error", ".access", ".asgi"):
+    assert logging.getLogger("uvicorn" + name) is logging.getLogger("fastserve" + name)
+handler = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}
+config = {"version": 1, "disable_existing_loggers": True, "handlers": {"h": handler},
+          "loggers": {"uvicorn.access": {"handlers": ["h"], "level": "INFO"}}}
+uvicorn.Config("a:b", log_config=config)
+logging.getLogger("uvicorn.access").info("still there")
+"""
+    assert python(code) == "still there\n"
+
+
+def test_too_late_for_a_program_that_has_uvicorn() -> None:
+    code = """
+import uvicorn, fastserve.compat
+try:
+    fastserve.compat.install()
+except RuntimeError as exc:
+    print(exc)
+"""
+    assert python(code).startswith("uvicorn was imported before fastserve.compat.install(), from ")
+
+
+def test_a_program_that_knows_nothing_of_it(run: Run) -> None:
+    """It and the processes that it starts get fastserve: spawned ones, and `python -m uvicorn`."""
+    process = run("compat/apps/program.py")
+    seen = json.loads(process.get("/").partition(b"\r\n\r\n")[2])
+    process.get("/secret")
+    process.get("/last")
+    process.wait_line(r"^ACCESS INFO: .* \"GET /last HTTP/1.1\" 200 OK")
+    assert seen["here"] == seen["spawned"] == "fastserve"
+    assert seen["version"].startswith("Running fastserve ")
+    assert "a line of the program's own" in process.output
+    assert "secret" not in process.output
+    assert process.stop() == -15
+
+
+def test_the_command_under_its_other_name(run: Run) -> None:
+    process = run("-m", "uvicorn", "compat.apps.quart_app:app", "--port", "0")
+    assert process.get("/").endswith(b'{"seen":["started"]}\n')
+    process.wait_line("^INFO: .* Fastserve running on|Fastserve running on")
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-program"]])
+def test_nothing_to_run(run: Run, arguments: list[str]) -> None:
+    process = run(*arguments)
+    assert process.wait() == 1
+    assert len(process.lines) == 1
+
+
+def test_the_command_with_workers(run: Run) -> None:
+    """The processes that it starts are fastserve's as well, and so is what the application imports as uvicorn."""
+    process = run("-m", "uvicorn", "compat.apps.alias_app:app", "--port", "0", "--workers", "2", "--log-level", "debug")
+    ready(process, 2)
+    assert json.loads(process.get().partition(b"\r\n\r\n")[2]) == {"uvicorn": "fastserve"}
+    assert process.stop() == 0

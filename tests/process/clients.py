@@ -1,0 +1,85 @@
+"""Clients of the process tests: pids as answers, and a load that notices every failed or reset request."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from types import TracebackType
+
+import support
+
+
+def ready(server: support.Command, count: int) -> list[int]:
+    """Return the process ids of the first `count` workers, once so many serve; it takes the log level debug."""
+    return [
+        int(server.wait_line(r"Child process \[(\d+)\] is ready\.$", count=each)[1]) for each in range(1, count + 1)
+    ]
+
+
+def ask(server: support.Command, path: str = "/") -> int:
+    """Return the process id that the application of a new connection answers with."""
+    response = server.get(path)
+    assert response.startswith(b"HTTP/1.1 200"), response
+    return int(response.rpartition(b"\r\n\r\n")[2])
+
+
+class Load:
+    """Asks a server without a pause while the block runs: on connections kept open, busy and idle, and on new ones.
+
+    `failures` says what went wrong, `answers` counts what each process answered.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.failures: list[str] = []
+        self.answers: dict[int, int] = {}
+        self.ending = False
+        self.enough = threading.Event()
+        self.thread = threading.Thread(target=lambda: asyncio.run(self.run()), name="load")
+
+    def __enter__(self) -> Load:
+        self.thread.start()
+        assert self.enough.wait(10), self.failures
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.ending = True
+        self.thread.join(10)
+
+    async def run(self) -> None:
+        busy = [self.client(0) for _ in range(3)]
+        idle = [self.client(pause) for pause in (0.02, 0.1, 0.3)]
+        new = [self.client(0.005, close=True) for _ in range(2)]
+        await asyncio.gather(*busy, *idle, *new)
+
+    async def client(self, pause: float, close: bool = False) -> None:
+        """Ask again and again, pausing in between; reconnect when the server has said that it closes."""
+        writer: asyncio.StreamWriter | None = None
+        while not self.ending:
+            asked = 0
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                while await self.request(reader, writer, close) and not self.ending:
+                    asked += 1
+                    await asyncio.sleep(pause)
+            except Exception as exc:
+                self.failures.append(f"{type(exc).__name__}: {exc}, after {asked} requests on this connection")
+                await asyncio.sleep(0.05)
+            finally:
+                if writer is not None:
+                    writer.close()
+
+    async def request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, close: bool) -> bool:
+        """Send one request; say whether the connection stays open."""
+        connection = b"Connection: close\r\n" if close else b""
+        writer.write(b"GET / HTTP/1.1\r\nHost: test\r\n%s\r\n" % connection)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        length = re.search(rb"content-length: (\d+)", head)
+        assert head.startswith(b"HTTP/1.1 200"), head
+        assert length is not None, head
+        pid = int(await reader.readexactly(int(length[1])))
+        self.answers[pid] = self.answers.get(pid, 0) + 1
+        if sum(self.answers.values()) == 200:
+            self.enough.set()
+        return b"connection: close" not in head

@@ -1,0 +1,270 @@
+"""--reload: which files are watched, what a change does, and what an application does that does not import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support
+
+import fastserve
+from fastserve import supervisors, watching
+from fastserve.supervisor.reload import StatReload, WatchFilesReload, change_reload
+
+SOURCE = """
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": b"%s"})
+"""
+RUNNING = r"Started server process \[(\d+)\]"
+
+Start = Callable[..., support.Command]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "changing.py").write_text(SOURCE % "one")
+    return folder
+
+
+@pytest.fixture
+def reloading(command: support.StartCommand, project: Path, tmp_path: Path) -> Start:
+    """Start a command with --reload in the project's directory; watchfiles=False hides that package from it."""
+
+    def start(*args: str, watchfiles: bool = True, **options: Any) -> support.Command:
+        hidden = tmp_path / "hidden"
+        hidden.mkdir(exist_ok=True)
+        if not watchfiles:
+            (hidden / "watchfiles.py").write_text("raise ImportError('hidden')\n")
+        # A .pyc file of the same second and size would hide a change.
+        environment = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(hidden), **options.pop("env", {})}
+        reload = ["changing:app", "--port", "0", "--lifespan", "off", "--reload", "--reload-delay", "0.05"]
+        return command(*reload, *args, cwd=project, env=environment, **options)
+
+    return start
+
+
+def answer(server: support.Command) -> bytes:
+    return server.get().rpartition(b"\r\n")[2]
+
+
+def answers(server: support.Command, count: int) -> bytes:
+    """Return the answer once `count` processes have started; the listening socket is there all the time."""
+    server.wait_line(RUNNING, count=count)
+    while True:
+        try:
+            return answer(server)
+        except ConnectionRefusedError:  # by the very first one, between its line and its listening
+            assert count == 1
+
+
+@pytest.mark.parametrize("watchfiles", [True, False], ids=["WatchFiles", "StatReload"])
+def test_reload(reloading: Start, project: Path, watchfiles: bool) -> None:
+    name = "WatchFiles" if watchfiles else "StatReload"
+    if watchfiles:
+        pytest.importorskip("watchfiles")
+    server = reloading(watchfiles=watchfiles)
+    server.wait_line(rf"^INFO:     Started reloader process \[{server.pid}\] using {name}$")
+    assert f"INFO:     Will watch for changes in these directories: ['{project}']" in server.lines
+    assert answers(server, 1) == b"one"
+    (project / "changing.py").write_text(SOURCE % "another")
+    server.wait_line(rf"^WARNING:  {name} detected changes in 'changing\.py'\. Reloading\.\.\.$")
+    assert answers(server, 2) == b"another"
+    (project / "changing.py").write_text("import nothing_like_it\n")
+    server.wait_line(r"Error loading ASGI app\. Importing \"changing:app\" raised ModuleNotFoundError")
+    server.wait_line(r"^WARNING:  The server process \[\d+\] has ended: exit code 3\. Waiting for changes\.$")
+    with server.connect() as waiting:  # the socket listens on
+        waiting.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        (project / "changing.py").write_text(SOURCE % "mended")
+        assert support.read_all(waiting).endswith(b"\r\nmended")
+    assert server.stop() == 0
+    assert server.lines[-1] == f"INFO:     Stopping reloader process [{server.pid}]"
+
+
+def test_application_that_does_not_import_at_first(reloading: Start, project: Path) -> None:
+    (project / "changing.py").write_text("def app(:\n")
+    server = reloading()
+    server.wait_line(r"has ended: exit code 3\. Waiting for changes\.$")
+    (project / "changing.py").write_text(SOURCE % "mended")
+    assert answers(server, 1) == b"mended"
+    assert server.stop(signal.SIGINT) == 0
+
+
+def test_reload_dirs(reloading: Start, project: Path, tmp_path: Path) -> None:
+    """Given directories are watched in the place of the current one."""
+    other = tmp_path / "other"
+    other.mkdir()
+    server = reloading("--reload-dir", str(other))
+    assert f"INFO:     Will watch for changes in these directories: ['{other}']" in server.lines or server.url
+    answers(server, 1)
+    (project / "changing.py").write_text(SOURCE % "two")
+    (other / "new.py").touch()
+    server.wait_line(rf"detected changes in '{other / 'new.py'}'\. Reloading")
+    answers(server, 2)
+
+
+@pytest.mark.parametrize("watchfiles", [True, False], ids=["WatchFiles", "StatReload"])
+def test_reload_includes(reloading: Start, project: Path, watchfiles: bool) -> None:
+    server = reloading("--reload-include", "*.yaml", watchfiles=watchfiles)
+    answers(server, 1)
+    (project / "page.html").touch()
+    (project / "settings.yaml").touch()
+    server.wait_line(r"detected changes in 'settings\.yaml'\. Reloading")
+
+
+@pytest.mark.parametrize("watchfiles", [True, False], ids=["WatchFiles", "StatReload"])
+def test_reload_excludes(reloading: Start, project: Path, watchfiles: bool) -> None:
+    """Files by pattern, and a directory with all that is in it; many patterns in the environment."""
+    (project / "made").mkdir()
+    server = reloading(env={"FASTSERVE_RELOAD_EXCLUDES": "left_*.py made"}, watchfiles=watchfiles)
+    answers(server, 1)
+    (project / "left_out.py").touch()
+    (project / "made" / "new.py").touch()
+    (project / "seen.py").touch()
+    server.wait_line(r"detected changes in 'seen\.py'\. Reloading")
+
+
+def test_reload_delay(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time between two looks, in which a request to stop is heard."""
+    monkeypatch.chdir(project)
+    config = fastserve.Config("changing:app", reload=True, reload_delay=1000, log_config=None)
+    reloader = StatReload(config, lambda sockets: None, [])
+    reloader.should_exit.set()
+    with pytest.raises(StopIteration):
+        reloader.should_restart()
+    config.reload_delay = 0
+    reloader.should_exit.clear()
+    (project / "changing.py").unlink()
+    assert reloader.should_restart() == [project / "changing.py"]
+    assert reloader.should_restart() is None
+
+
+def test_process_that_does_not_end(reloading: Start, project: Path) -> None:
+    """A request that has no end does not hold up the next version of the application."""
+    deed = (
+        "    if scope['path'] == '/wait':\n        print('waiting', flush=True)\n        await asyncio.Event().wait()\n"
+    )
+    source = "import asyncio\n" + SOURCE.replace("    await", deed + "    await", 1)
+    (project / "changing.py").write_text(source % "one")
+    server = reloading("--timeout-graceful-shutdown", "0")
+    answers(server, 1)
+    with server.connect() as client:
+        client.sendall(b"GET /wait HTTP/1.1\r\nHost: test\r\n\r\n")
+        server.wait_line("^waiting$")
+        (project / "changing.py").write_text(SOURCE % "next")
+        server.wait_line(r"Cancel 1 running task\(s\)")
+        assert answers(server, 2) == b"next"
+
+
+def test_interrupt_of_the_process_group(reloading: Start) -> None:
+    server = reloading(start_new_session=True)
+    answers(server, 1)
+    os.killpg(server.pid, signal.SIGINT)
+    assert server.wait() == 0
+    assert "Traceback" not in server.output
+
+
+def test_ends_with_its_parent(reloading: Start) -> None:
+    server = reloading()
+    answers(server, 1)
+    server.process.kill()
+    server.wait_line(r"^WARNING:  The parent process is gone: stopping\.$")
+    server.wait_line("Finished server process")
+    server.wait()
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("a.py", True),
+        ("a.pyc", False),
+        (".hidden.py", False),
+        ("~a.py", False),
+        ("a.html", False),
+        ("deep/er/a.py", True),
+        ("a.js", True),
+        ("b.js", False),
+        (".env", True),
+        ("left/out/a.py", False),
+    ],
+)
+def test_filter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, seen: bool) -> None:
+    (tmp_path / "left").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = fastserve.Config(
+        "a:b", reload=True, reload_includes=["*.js", ".env"], reload_excludes=["b.*", "left"], log_config=None
+    )
+    assert watching.Filter(config)(tmp_path / name) == seen
+
+
+def test_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a/b", "c", "d"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+
+    def watched(**given: Any) -> Any:
+        return fastserve.Config("a:b", reload=True, log_config=None, **given).reload_dirs
+
+    assert watched() == [tmp_path]
+    assert watched(reload_dirs="a") == [tmp_path / "a"]
+    assert watched(reload_dirs=["a", "a/b", "c"]) == [tmp_path / "a", tmp_path / "c"]
+    assert watched(reload_dirs=["a"], reload_includes=["c"]) == [tmp_path / "a", tmp_path / "c"]
+    assert watched(reload_dirs=["a", "c"], reload_excludes=["c"]) == [tmp_path / "a"]
+    assert watched(reload_dirs=["nowhere"]) == [tmp_path]
+    assert "Provided reload directories ['nowhere'] did not contain valid directories" in caplog.text
+    fastserve.Config("a:b", reload_dirs=["a"], log_config=None)
+    assert "Current configuration will not reload as not all conditions are met" in caplog.text
+
+
+def test_workers_with_reload(
+    reloading: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both asked for contradict each other; a number of workers in the environment is not heeded."""
+    server = reloading("--workers", "2")
+    assert server.wait() == 2
+    assert "Error: reload and workers: " in server.lines[-1]
+    monkeypatch.setenv("WEB_CONCURRENCY", "4")
+    config = fastserve.Config("a:b", reload=True, log_config=None)
+    assert (config.use_workers, config.use_subprocess, config.should_reload) == (False, True, True)
+    assert '"workers" flag is ignored when reloading is enabled.' in caplog.text
+
+
+def test_classes_that_programs_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastserve._subprocess import get_subprocess
+    from fastserve.supervisors.basereload import BaseReload
+    from fastserve.supervisors.multiprocess import Multiprocess, Process
+    from fastserve.supervisors.statreload import StatReload as ByItsName
+
+    assert issubclass(ByItsName, BaseReload)
+    assert supervisors.Multiprocess is Multiprocess
+    assert callable(Process.is_alive)
+    process = get_subprocess(fastserve.Config("a:b", log_config=None), print, [])
+    assert (process.pid, process.is_alive()) == (None, False)
+    pytest.importorskip("watchfiles")
+    assert supervisors.ChangeReload is WatchFilesReload
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    assert change_reload() is supervisors.ChangeReload is StatReload
+
+
+def test_program_that_runs_a_reloader_itself(project: Path) -> None:
+    """As with uvicorn: bind_socket(), ChangeReload(config, target=server.run, sockets=[sock]).run()."""
+    (project / "program.py").write_text(
+        "import fastserve\n"
+        "from fastserve.supervisors import ChangeReload\n"
+        "if __name__ == '__main__':\n"
+        "    config = fastserve.Config('changing:app', port=0, reload=True, lifespan='off')\n"
+        "    ChangeReload(config, target=fastserve.Server(config).run, sockets=[config.bind_socket()]).run()\n"
+    )
+    program = support.Command([sys.executable, "program.py"], cwd=project)
+    try:
+        assert answers(program, 1) == b"one"
+        assert program.stop() == 0
+    finally:
+        program.close()

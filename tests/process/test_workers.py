@@ -1,0 +1,253 @@
+"""Worker processes: what is logged, how they end, and what replaces those that die or hang."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+import support
+from process.clients import ask, ready
+
+Start = support.StartCommand
+
+HEALTH = ("--timeout-worker-healthcheck", "1")
+
+GET = b"GET %s HTTP/1.1\r\nHost: test\r\n\r\n"
+
+
+def ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_workers(start: Start, by_environment: bool) -> None:
+    """The parent binds, logs and waits, and imports no application; SIGTERM ends it with 0, and the workers before."""
+    args = [] if by_environment else ["--workers", "2"]
+    server = start("app", "--port", "0", *args, env={"WEB_CONCURRENCY": "2"} if by_environment else {})
+    pids = ready(server, 2)
+    assert ask(server) in pids
+    assert server.stop() == 0
+    lines = [re.sub(r"127\.0\.0\.1:\d+", "ADDRESS", line.removeprefix("INFO:     ")) for line in server.stderr]
+    assert lines[:2] == [
+        "Fastserve running on http://ADDRESS (Press CTRL+C to quit)",
+        f"Started parent process [{server.pid}]",
+    ]
+    assert "Received SIGTERM, exiting." in lines
+    for pid in pids:
+        assert f"Terminated child process [{pid}]" in lines
+        assert f"Waiting for child process [{pid}]" in lines
+        assert f"Finished server process [{pid}]" in lines
+        assert f"imported in {pid}" in server.stdout
+    assert lines[-1] == f"Stopping parent process [{server.pid}]"
+    assert f"imported in {server.pid}" not in server.stdout
+
+
+def test_web_concurrency_that_is_no_number(start: Start) -> None:
+    server = start("app", env={"WEB_CONCURRENCY": "many"})
+    assert server.wait() == 2
+    assert server.lines[-1] == "Error: WEB_CONCURRENCY: 'many' is not a whole number"
+
+
+@pytest.mark.parametrize(
+    ("path", "fate"), [("/leave/7", "exit code 7"), ("/die/SIGKILL", "killed by SIGKILL"), ("/die/SIGABRT", "SIGABRT")]
+)
+def test_worker_that_dies_is_replaced(start: Start, path: str, fate: str) -> None:
+    server = start("app", "--port", "0", "--workers", "2")
+    pids = ready(server, 2)
+    assert server.get(path) == b""
+    died = int(server.wait_line(rf"^WARNING:  Child process \[(\d+)\] died: .*{fate}$")[1])
+    assert died in pids
+    new = ready(server, 3)[2]
+    os.kill((set(pids) - {died}).pop(), signal.SIGSTOP)  # the new one has to answer now
+    assert ask(server) == new
+    os.kill((set(pids) - {died}).pop(), signal.SIGCONT)
+
+
+def test_worker_told_to_stop_by_itself_is_replaced(start: Start) -> None:
+    """Somebody sends SIGTERM to a worker: it ends as a server does, and there is another one."""
+    server = start("app", "--port", "0", "--workers", "2")
+    first, _ = ready(server, 2)
+    os.kill(first, signal.SIGTERM)
+    server.wait_line(rf"Finished server process \[{first}\]")
+    server.wait_line(rf"Child process \[{first}\] died: killed by SIGTERM$")
+    ready(server, 3)
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "what", "frame"),
+    [
+        ("/block", r"has an event loop that has been blocked for \d\.\d s", r"process_apps\.py\", line \d+ in block$"),
+        ("/hold", r"has not answered for \d\.\d s", r"process_apps\.py\", line \d+ in hold$"),
+    ],
+)
+def test_timeout_worker_healthcheck(start: Start, path: str, what: str, frame: str) -> None:
+    """A worker that hangs says where, although it may not run any Python, and what it was working on."""
+    server = start("app", "--port", "0", "--workers", "1", "--workers-lifetime", "1000", *HEALTH)
+    (hung,) = ready(server, 1)
+    with server.connect() as waiting, server.connect() as client:
+        waiting.sendall(GET % b"/wait")
+        server.wait_line(f"waiting in {hung}")
+        client.sendall(GET % path.encode())
+        server.wait_line(rf"^ERROR:    Child process \[{hung}\] {what}\. It is killed\. It was at:$")
+        server.wait_line(frame)
+        server.wait_line(r"^It was working on:$")
+        server.wait_line(r"^  GET /wait for \d+\.\d s$")
+        server.wait_line(rf"^  GET {path} for \d\.\d s$")
+        assert any(re.match(r"(Current t|T)hread 0x", line) for line in server.lines)
+    server.wait_line(rf"Child process \[{hung}\] died: killed by SIGKILL$")
+    assert ask(server) == ready(server, 2)[1]
+
+
+def test_worker_that_hangs_while_the_parent_stops(start: Start) -> None:
+    server = start("app", "--port", "0", "--workers", "2", *HEALTH)
+    ready(server, 2)
+    with server.connect() as client:
+        client.sendall(GET % b"/hold")
+        server.wait_line("holding in")
+        server.send_signal(signal.SIGTERM)
+        assert server.wait() == 0
+    server.wait_line("It is killed")
+
+
+def test_crash_loop_backs_off(start: Start) -> None:
+    """The first time at once, then after a time that doubles."""
+    server = start("leaving", "--factory", "--port", "0", "--workers-lifetime", "1000")
+    server.wait_line(r"died: exit code 5$")
+    server.wait_line(r"died: exit code 5; the next one is started in 0\.5 s$")
+    server.wait_line(r"died: exit code 5; the next one is started in 1 s$")
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("app", "options", "line"),
+    [
+        ("failing", (), r"^ERROR:    no database$"),
+        (
+            "nothing",
+            (),
+            r'^ERROR:    Error loading ASGI app\. Attribute "nothing" not found in module "process_apps"\.$',
+        ),
+        (
+            "not_there",
+            ("--factory",),
+            r"^ERROR:    Error loading ASGI app factory: RuntimeError: the factory is broken",
+        ),
+        ("app", ("--loop", "process_apps:nothing"), r'^ERROR:    .*Attribute "nothing" not found'),
+        ("app", ("--loop", "process_apps:app"), r'^ERROR:    .*"process_apps:app": TypeError: app\(\) missing 3'),
+    ],
+)
+def test_startup_failure_stops_the_parent(start: Start, app: str, options: tuple[str, ...], line: str) -> None:
+    server = start(app, "--port", "0", "--workers", "2", *options)
+    assert server.wait() == 3
+    server.wait_line(line)
+    server.wait_line(r"^ERROR:    Child process \[\d+\] failed to start, stopping the parent process\.$")
+    assert "Traceback" not in server.output or app == "not_there"
+
+
+def test_interrupt_of_the_process_group(start: Start, gate: Path) -> None:
+    """CTRL+C reaches parent and workers alike: the request under way is answered, and nobody prints a traceback."""
+    environment = {"GATE": str(gate)}
+    server = start("app", "--port", "0", "--workers", "2", start_new_session=True, env=environment)
+    ready(server, 2)
+    with server.connect() as client:
+        client.sendall(GET % b"/gate")
+        server.wait_line("waiting in")
+        os.killpg(server.pid, signal.SIGINT)
+        server.wait_line("Waiting for connections to close")
+        os.close(os.open(gate, os.O_WRONLY))
+        assert support.read_all(client).startswith(b"HTTP/1.1 200")
+    assert server.wait() == 0
+    assert "Traceback" not in server.output
+
+
+def test_interrupt_while_workers_start(start: Start) -> None:
+    server = start("app", "--port", "0", "--workers", "2", start_new_session=True)
+    server.wait_line("Started parent process")
+    os.killpg(server.pid, signal.SIGINT)
+    assert server.wait() == 0
+    assert "Traceback" not in server.output
+
+
+def test_second_interrupt_of_the_parent(start: Start) -> None:
+    """It is passed on to the workers, which stop at once."""
+    server = start("app", "--port", "0", "--workers", "2")
+    ready(server, 2)
+    with server.connect() as client:
+        client.sendall(GET % b"/wait")
+        server.wait_line("waiting in")
+        server.send_signal(signal.SIGINT)
+        server.wait_line("Waiting for connections to close")
+        server.send_signal(signal.SIGINT)
+        assert support.read_all(client) == b""
+    assert server.wait() == 0
+
+
+def test_workers_outlive_no_parent(start: Start, gate: Path) -> None:
+    """The parent is killed: its workers answer what is under way, and end."""
+    server = start("app", "--port", "0", "--workers", "2", env={"GATE": str(gate)})
+    pids = ready(server, 2)
+    with server.connect() as client:
+        client.sendall(GET % b"/gate")
+        server.wait_line("waiting in")
+        server.process.kill()
+        server.wait_line(r"^WARNING:  The parent process is gone: stopping\.$", count=2)
+        os.close(os.open(gate, os.O_WRONLY))
+        assert support.read_all(client).startswith(b"HTTP/1.1 200")
+    for pid in pids:
+        server.wait_line(rf"Finished server process \[{pid}\]")
+    server.wait()  # the outputs end with the last of the processes that hold them
+    assert [ended(pid) for pid in pids] == [True, True]
+
+
+def test_configuration_that_cannot_be_sent(tmp_path: Path) -> None:
+    file = tmp_path / "program.py"
+    file.write_text(
+        "import fastserve\n"
+        "if __name__ == '__main__':\n"
+        "    fastserve.run('a:b', workers=2, port=0, callback_notify=lambda: None)\n"
+    )
+    program = support.Command([sys.executable, str(file)])
+    try:
+        assert program.wait() == 3
+        program.wait_line(r"^ERROR:    the configuration cannot be handed to another process: .*lambda")
+        assert "Traceback" not in program.output
+    finally:
+        program.close()
+
+
+@pytest.mark.parametrize("given", ["workers=2", "reload=True"])
+def test_application_that_is_no_import_string(tmp_path: Path, given: str) -> None:
+    file = tmp_path / "program.py"
+    file.write_text(f"import fastserve\nfastserve.run(lambda scope: None, {given}, port=0)\n")
+    program = support.Command([sys.executable, str(file)])
+    try:
+        assert program.wait() == 3
+        line = "You must pass the application as an import string to enable 'reload' or 'workers'."
+        assert program.lines == [f"WARNING:  {line}"]
+    finally:
+        program.close()
+
+
+def test_port_in_use(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = start("app", "--workers", "2", "--port", str(taken.getsockname()[1]))
+        assert server.wait() == 3
+    assert "address already in use" in server.output
+    assert "Started parent" not in server.output
+
+
+def test_standard_input_is_the_workers(start: Start) -> None:
+    server = start("app", "--port", "0", "--workers", "2")
+    ready(server, 2)
+    server.get("/stdin")
+    server.wait_line("^read ''$")

@@ -1,0 +1,9 @@
+"""An application that loads nothing itself, and answers with the names of all modules that the server has loaded."""
+
+import sys
+
+
+async def app(scope, receive, send):  # type: ignore[no-untyped-def]
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": " ".join(sys.modules).encode()})
