@@ -83,6 +83,22 @@ def test_the_limit_again_and_again(server: LoadedServer) -> None:
     assert len(complaints(server)) == 1
 
 
+def test_an_application_that_takes_the_last(server: LoadedServer) -> None:
+    with server.connect() as first, server.connect() as second:
+        first.sendall(b"GET /hoard HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert first.recv(4096).startswith(b"HTTP/1.1 200 ")
+        until(lambda: WARNING in server.text, "the warning")
+        with server.connect() as waiting:
+            first.sendall(b"GET /release HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert first.recv(4096).startswith(b"HTTP/1.1 200 ")
+            assert is_answered(waiting)
+        assert is_answered(second)
+    until(lambda: RESUMED in server.text, "accepting goes on")
+    server.process.terminate()
+    server.process.wait(10)
+    assert len(complaints(server)) == 1
+
+
 def test_stopping_while_accepting_is_paused(server: LoadedServer) -> None:
     with Crowd(server, 3 * LIMIT):
         until(lambda: WARNING in server.text, "the warning")
