@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from load import LoadedServer, until
+from load import PATIENCE, LoadedServer, until
 from overload.crowd import HELLO, Crowd, answer_seconds
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and lowers a limit in a shell")
@@ -43,7 +43,7 @@ def complaints(server: LoadedServer) -> list[str]:
 
 
 def is_answered(sock: socket.socket) -> bool:
-    sock.settimeout(10)
+    sock.settimeout(PATIENCE)
     sock.sendall(HELLO)
     return sock.recv(4096).startswith(b"HTTP/1.1 200 ")
 
@@ -95,7 +95,7 @@ def test_an_application_that_takes_the_last(server: LoadedServer) -> None:
         assert is_answered(second)
     until(lambda: RESUMED in server.text, "accepting goes on")
     server.process.terminate()
-    server.process.wait(10)
+    server.process.wait(PATIENCE)
     assert len(complaints(server)) == 1
 
 
@@ -103,5 +103,5 @@ def test_stopping_while_accepting_is_paused(server: LoadedServer) -> None:
     with Crowd(server, 3 * LIMIT):
         until(lambda: WARNING in server.text, "the warning")
         server.process.terminate()
-        server.process.wait(10)
+        server.process.wait(PATIENCE)
     assert len(complaints(server)) == 1
