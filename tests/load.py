@@ -16,10 +16,11 @@ from protocol.wire import Wire
 
 TESTS = Path(__file__).parent
 RESETS = struct.pack("ii", 1, 0)  # for SO_LINGER: close() resets the connection
+PATIENCE = 60.0  # seconds for anything, on a machine that is busy with something else
 STATE = b"GET /state HTTP/1.1\r\nHost: load\r\nConnection: close\r\n\r\n"
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 20) -> None:
+def until(true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
     """Return once `true()` is; AssertionError with `what` after so many seconds."""
     deadline = time.monotonic() + seconds
     while not true():
@@ -53,7 +54,7 @@ class LoadedServer:
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         try:
-            self.process.wait(20)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -67,10 +68,15 @@ class LoadedServer:
     def address(self) -> tuple[str, int]:
         return "127.0.0.1", self.port
 
-    def connect(self, timeout: float = 10) -> socket.socket:
-        return socket.create_connection(self.address, timeout=timeout)
+    def connect(self, timeout: float = PATIENCE, receive_buffer: int = 0) -> socket.socket:
+        sock = socket.socket()
+        if receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.settimeout(timeout)
+        sock.connect(self.address)
+        return sock
 
-    def ask(self, data: bytes, timeout: float = 10) -> bytes:
+    def ask(self, data: bytes, timeout: float = PATIENCE) -> bytes:
         """Return the body of the response to one request on a new connection."""
         with Wire(self.connect(timeout)) as wire:
             response = wire.ask(data)
@@ -81,7 +87,7 @@ class LoadedServer:
         found: dict[str, Any] = json.loads(self.ask(STATE))
         return found
 
-    def quiet_state(self, seconds: float = 20) -> dict[str, Any]:
+    def quiet_state(self, seconds: float = PATIENCE) -> dict[str, Any]:
         """The state once nothing is left of any connection but the one that asks."""
         found: dict[str, Any] = {}
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import json
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fastserve._core import counters
 
@@ -18,7 +20,10 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 PIECE = bytes(65536)
+RETRY_SECONDS = 0.2
 sends = {"done": 0, "waiting": 0}
+server: list[tuple[str, int]] = []  # its address
+hoarded: list[IO[bytes] | socket.socket] = []
 libc = ctypes.CDLL(None)
 
 
@@ -137,6 +142,28 @@ async def stuck(receive: Receive, send: Send) -> None:
     await asyncio.Event().wait()
 
 
+async def hoard(receive: Receive, send: Send) -> None:
+    """Take every descriptor, the last for a client of this server, which is there before the loop can look."""
+    asyncio.constants.ACCEPT_RETRY_DELAY = RETRY_SECONDS  # type: ignore[attr-defined]
+    with contextlib.suppress(OSError):
+        while True:
+            hoarded.append(open(os.devnull, "rb"))  # noqa: PTH123, SIM115, ASYNC230
+    hoarded.pop().close()
+    client = socket.socket()
+    client.setblocking(False)
+    client.connect_ex(server[0])
+    hoarded.append(client)
+    await respond(send)
+
+
+async def release(receive: Receive, send: Send) -> None:
+    """Give all of them back, and answer when asyncio has tried again to accept."""
+    while hoarded:
+        hoarded.pop().close()
+    await asyncio.sleep(2 * RETRY_SECONDS)
+    await respond(send)
+
+
 async def show_state(receive: Receive, send: Send) -> None:
     await respond(send, json.dumps(state()).encode())
 
@@ -154,10 +181,14 @@ PATHS: dict[str, Callable[[Receive, Send], Awaitable[None]]] = {
     "/slow": slow,
     "/waiting": waiting,
     "/stuck": stuck,
+    "/hoard": hoard,
+    "/release": release,
     "/state": show_state,
 }
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     assert scope["type"] == "http"
+    if not server:
+        server.append(tuple(scope["server"]))
     await PATHS[scope["path"]](receive, send)

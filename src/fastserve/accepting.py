@@ -3,13 +3,15 @@
 An accept() that fails for want of a descriptor cannot be left to the event loops: uvloop takes the waiting connections
 and closes them at once, asyncio logs a traceback a second. So accepting stops a little before: the kernel gives each
 new descriptor the lowest free number, and a number within RESERVE of the limit says that no lower one is free. The
-clients wait in the kernel's queue meanwhile, and the reserve is left for the application.
+clients wait in the kernel's queue meanwhile, and the reserve is left for the application. One that takes even that
+between two looks leaves uvloop's clients of that moment closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -26,12 +28,13 @@ if TYPE_CHECKING:
 RESERVE = 32  # descriptors below the limit that no connection gets
 PROBED = 4  # connections between two looks at how many are left
 BATCH = 8  # connections that asyncio accepts before anything else runs, such as such a look
-LOOK_SECONDS = 1.0  # between two looks when nobody connects: the application opens files as well
+RETRY_SECONDS = 1.5  # by which asyncio has tried again to accept
 WARN_SECONDS = 60.0  # between two warnings, of a server that is at its limit again and again
 
 PAUSE = "Out of file descriptors (the limit is %d): no connections are accepted until some are closed"
 RESUME = "File descriptors are free again: connections are accepted"
 ASYNCIO_MESSAGE = "socket.accept() out of system resource"
+ASYNCIO_RETRY = "._start_serving("  # in the message when that fails which asyncio then calls after a second
 
 logger = logging.getLogger("fastserve.error")
 
@@ -61,8 +64,8 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._handler = self._loop.get_exception_handler()
         self._accepted = 0
-        self._looked = 0.0
         self._warned = -WARN_SECONDS
+        self._failed = False
         # A loop that accepts until nobody waits would be far past the reserve before the first protocol is made.
         self._in_batches = isinstance(self._loop, asyncio.BaseEventLoop)
         if self._in_batches:
@@ -116,23 +119,32 @@ class Acceptor:
             self._warned = now
 
     def _take_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """The loop's handler: one line for an accept() that failed, which asyncio tries again after a second."""
-        if context.get("message") == ASYNCIO_MESSAGE:
-            self._warn()
+        """The loop's handler: pause when accept() failed for want of a descriptor.
+
+        asyncio tries again after a second all the same, and fails then as the socket is closed.
+        """
+        message, exception = context.get("message", ""), context.get("exception")
+        if message == ASYNCIO_MESSAGE and isinstance(exception, OSError) and exception.errno == errno.EMFILE:
+            self._failed = True
+            if not self.paused:
+                self.paused = True
+                self._loop.call_soon(self._pause)
+        elif self._failed and ASYNCIO_RETRY in message and isinstance(exception, ValueError):
+            return
         elif self._handler is not None:
             self._handler(loop, context)
         else:
             loop.default_exception_handler(context)
 
     async def look(self) -> None:
-        """Stop accepting when descriptors run out, and begin again when enough are free."""
+        """Stop accepting when descriptors run out (the application opens files as well), and begin again when enough
+        are free.
+        """
         if self.paused:
             if self._has_room(max(min(RESERVE, descriptor_limit() // 4) // 2, 1)):
                 await self._resume()
-        elif time.monotonic() - self._looked >= LOOK_SECONDS:
-            self._looked = time.monotonic()
-            if not self._has_room(1):
-                self._pause()
+        elif not self._has_room(1):
+            self._pause()
 
     async def _resume(self) -> None:
         resumed: list[asyncio.Server] = []
@@ -154,6 +166,12 @@ class Acceptor:
         for copy in self._copies:
             copy.close()
         self._copies.clear()
+        if self._failed and not self._loop.is_closed():
+            self._loop.call_later(RETRY_SECONDS, self._give_handler_back)
+        else:
+            self._give_handler_back()
+
+    def _give_handler_back(self) -> None:
         if self._in_batches and self._loop.get_exception_handler() == self._take_exception:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.set_exception_handler(self._handler)

@@ -11,7 +11,7 @@ from leaks.conversations import Conversation, Step, conversation
 from load import RESETS
 
 AT_ONCE = 40
-PATIENCE = 30.0  # seconds for any conversation
+PATIENCE = 60.0  # seconds for any conversation
 
 
 class Count(NamedTuple):

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def test_nothing_is_left_of_many_mixed_requests(tmp_path: Path) -> None:
-    check.check(tmp_path / "log", requests=16000, seed=20, points=4)
+    check.check(tmp_path / "log", requests=6000, seed=20, points=4)
 
 
 @pytest.mark.parametrize(

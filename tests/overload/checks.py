@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from load import LoadedServer, until
+from load import PATIENCE, LoadedServer, until
 from overload.crowd import HELLO, Crowd, answer_seconds, settled
 
 Say = Callable[[str], Any]
@@ -47,12 +47,12 @@ def check_idle(server: LoadedServer, count: int, say: Say) -> None:
     before = quiet_memory(server)
     with Crowd(server, count) as crowd:
         crowd.send(HELLO)
-        for data in crowd.read(60, lambda data: data.endswith(b"ok")):
+        for data in crowd.read(PATIENCE, lambda data: data.endswith(b"ok")):
             assert data.startswith(b"HTTP/1.1 200 ")
         state = check_memory(server, count, before, IDLE, "idle connections", say)
         assert state["live"]["connection"] == count + 1
         assert state["live"]["buffer"] <= 1, "an idle connection holds a buffer"
-    until(lambda: server.state()["live"]["connection"] == 1, "all are gone", 60)
+    until(lambda: server.state()["live"]["connection"] == 1, "all are gone")
 
 
 def check_dribble(server: LoadedServer, count: int, bytes_each: int, interval: float, say: Say) -> None:
@@ -70,26 +70,26 @@ def check_dribble(server: LoadedServer, count: int, bytes_each: int, interval: f
         state = check_memory(server, count, before, DRIBBLING, f"connections with {bytes_each} bytes one by one", say)
         assert state["live"]["connection"] == count + 1
         assert state["live"]["task"] == count // 2 + 1
-    server.quiet_state(60)
+    server.quiet_state()
 
 
 def check_readers(server: LoadedServer, count: int, say: Say) -> None:
     """Clients that do not read what an application sends them without an end: it waits in send()."""
     before = quiet_memory(server)
-    with Crowd(server, count) as crowd:
+    with Crowd(server, count, 64 * KIB) as crowd:
         crowd.send(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
         settled(server, lambda: int(server.state()["sends"]["done"]), "send() waits")
         state = check_memory(server, count, before, UNREAD, "clients that do not read", say)
         assert state["sends"]["waiting"] == count
         # One that reads again is sent more.
         first = crowd.sockets[0]
-        first.settimeout(10)
+        first.settimeout(PATIENCE)
         left = 8 << 20
         while left > 0:
             chunk = first.recv(1 << 20)
             assert chunk
             left -= len(chunk)
-    assert server.quiet_state(60)["sends"]["waiting"] == 0
+    assert server.quiet_state()["sends"]["waiting"] == 0
 
 
 def check_uploads(server: LoadedServer, count: int, say: Say) -> None:
@@ -112,7 +112,7 @@ def check_pipelines(server: LoadedServer, count: int, say: Say) -> None:
 def check_unread_pipelines(server: LoadedServer, count: int, say: Say) -> None:
     """Clients that send requests and do not read the answers: those are made as far as they are read."""
     before = quiet_memory(server)
-    with Crowd(server, count) as crowd:
+    with Crowd(server, count, 64 * KIB) as crowd:
         crowd.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" * 200)  # 50 MiB of answers
         settled(server, lambda: int(server.state()["memory"] - before) // (1 << 20), "memory does not change")
         check_memory(server, count, before, UNREAD_ANSWERS, "pipelines whose answers nobody reads", say)

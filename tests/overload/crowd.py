@@ -19,14 +19,14 @@ HELLO = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 class Crowd:
     """So many connections to a server; a context that closes them."""
 
-    def __init__(self, server: LoadedServer, count: int) -> None:
+    def __init__(self, server: LoadedServer, count: int, receive_buffer: int = 0) -> None:
         self.limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         needed = len(os.listdir("/proc/self/fd")) + count + SPARE  # noqa: PTH208
         if self.limits[0] < needed:
             resource.setrlimit(resource.RLIMIT_NOFILE, (needed, self.limits[1]))
         self.sockets: list[socket.socket] = []
         for _ in range(count):
-            self.sockets.append(server.connect())
+            self.sockets.append(server.connect(receive_buffer=receive_buffer))
             self.sockets[-1].setblocking(False)
 
     def __enter__(self) -> Crowd:

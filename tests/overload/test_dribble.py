@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from load import LoadedServer
+from load import PATIENCE, LoadedServer
 from overload import checks
 from overload.crowd import Crowd
 
@@ -25,7 +25,7 @@ def test_a_head_byte_by_byte(tmp_path: Path) -> None:
     with LoadedServer(tmp_path / "log", "--timeout-request-head", "0.5") as server, Crowd(server, 200) as crowd:
         crowd.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
         began = time.monotonic()
-        for data in crowd.dribble(b"x", 20):
+        for data in crowd.dribble(b"x", PATIENCE):
             assert data.startswith(b"HTTP/1.1 408 "), data
         assert time.monotonic() - began > 0.4
         assert [line for line in server.text.splitlines() if not line.startswith("INFO:")] == []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from load import LoadedServer
+from load import PATIENCE, LoadedServer
 from overload import checks
 from overload.crowd import HELLO, Crowd
 
@@ -53,5 +53,5 @@ def test_idle_connections_are_usable(server: LoadedServer) -> None:
     with Crowd(server, 100) as crowd:
         for _ in range(3):
             crowd.send(HELLO)
-            for data in crowd.read(10, lambda data: data.endswith(b"ok")):
+            for data in crowd.read(PATIENCE, lambda data: data.endswith(b"ok")):
                 assert data.startswith(b"HTTP/1.1 200 ")
