@@ -314,3 +314,26 @@ def test_a_turn_of_applications_is_bounded(work: Work) -> None:
     wire.settle()
     assert order.count("/slow") == 10
     assert order.index("loop") < 9
+
+
+def test_a_transport_that_hands_over_data_while_it_is_closed(work: Work) -> None:
+    """As TLS transports do, in the middle of the turn's writes."""
+    wire = work(hello())
+    for _ in range(3):
+        peer = wire.connect(sslcontext=object())
+        close = peer.transport.close
+
+        def closing(peer: Peer = peer, close: Callable[[], None] = close) -> None:
+            peer.connection.data_received(get("/behind"))
+            close()
+
+        peer.transport.close = closing  # type: ignore[method-assign]
+        peer.put(get("/", "Connection: close"))
+        wire.settle()
+        assert read_one(peer.take()).status == 200
+        assert peer.transport.closed
+    other = wire.connect()
+    for _ in range(3):
+        other.put(get())
+        wire.settle()
+        assert read_one(other.take()).status == 200

@@ -16,7 +16,10 @@ import fastserve
 
 
 class Socket(ssl.SSLSocket):
-    """A client's TLS socket, which says of a call that would block what a plain socket says."""
+    """A client's TLS socket that says what a plain one says of a call that would block, and can be half closed."""
+
+    def shutdown(self, how: int) -> None:
+        socket.socket.shutdown(self, how)  # ssl's forgets the keys, and reads what comes as it is
 
     def recv(self, *args: Any) -> bytes:
         try:

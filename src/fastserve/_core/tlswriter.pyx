@@ -133,6 +133,9 @@ cdef class TlsWriter(Writer):
         self.waiting.clear()
 
     cdef void lost(self) noexcept:
+        # asyncio's transport in Python 3.10 warns that it was not closed, even if it was the client that left.
+        if not self.transport.is_closing():
+            self.transport.close()
         Writer.lost(self)
         self.socket = -1
         self.waiting.clear()

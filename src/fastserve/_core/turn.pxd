@@ -40,6 +40,8 @@ cdef class Turn:
     cdef Queue writes  # Flushables in order of their first held byte
     cdef Flushable last  # flushed behind all others (the access log), or None
     cdef bint inside  # the core is on the stack and calls leave() before it returns to the loop
+    cdef bint running  # run_all() is on the stack, and maybe once more above it what the loop calls
+    cdef bint flushing  # flush_all() is
     cdef bint scheduled  # end_of_turn is in the loop's queue
     cdef bint batching  # several connections are busy: applications wait until all are read
     cdef bint write_through  # an application was slow after a send: nothing is held

@@ -164,7 +164,7 @@ cdef class Turn:
                 self.run_all()
         if not self.scheduled:
             self.flush_all()
-        self.inside = False
+        self.inside = self.running or self.flushing
 
     def end_of_turn(self):
         """Start what was read and write what was sent, each in one batch."""
@@ -191,13 +191,17 @@ cdef class Turn:
             self.measured = fastserve_thread_usage(&self.usage.cpu, &self.usage.waits, &self.usage.preemptions)
             self.run_all()
             self.measured = False
-        self.inside = False
+        self.inside = self.running or self.flushing
 
     cdef void run_all(self) noexcept:
         cdef double now = monotonic()
         cdef double until = now + RUN_SECONDS
         cdef double before
         cdef Py_ssize_t done = 0, held
+        if self.running:
+            self.schedule()
+            return
+        self.running = True
         while done < self.runs.count:
             before = now
             held = self.writes.count
@@ -212,20 +216,26 @@ cdef class Turn:
             if now > until:
                 break
         self.runs.drop_first(done)
+        self.running = False
         if self.runs.count:
             self.schedule()
         self.flush_all()
 
     cdef void flush_all(self) noexcept:
-        # Flushing one output can queue another: those are written in this batch as well.
+        # Flushing one output can queue another: those are written in this batch as well. It can also come back here: a
+        # TLS transport that is closed hands over what it has still read, within close().
         cdef Py_ssize_t done = 0
         cdef Flushable output
+        if self.flushing:
+            return
+        self.flushing = True
         while done < self.writes.count:
             output = <Flushable>self.writes.items[done]
             output.queued = False
             output.flush()
             done += 1
         self.writes.drop_first(done)
+        self.flushing = False
         self.flush_last()
 
     cdef void flush_last(self) noexcept:
