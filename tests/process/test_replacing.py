@@ -95,9 +95,10 @@ def test_workers_lifetime_jitter(start: Start) -> None:
     assert "workers_lifetime_jitter without workers_lifetime: add --workers-lifetime, or leave it out" in server.output
 
 
-def test_workers_max_rss(start: Start) -> None:
-    server = start("app", "--port", "0", "--workers", "2", "--workers-max-rss", "160M", *QUIET)
-    ready(server, 2)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_workers_max_rss(start: Start, workers: str) -> None:
+    server = start("app", "--port", "0", "--workers", workers, "--workers-max-rss", "160M", *QUIET)
+    ready(server, int(workers))
     with Load(server.port) as load:
         grown = ask(server, "/grow/160")
         pairs = replaced(server, 1)
