@@ -26,10 +26,10 @@ def replaced(server: support.Command, count: int) -> list[tuple[int, int]]:
     return pairs
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_sighup(start: Start, loop: str) -> None:
+@pytest.mark.parametrize("options", [("--loop", "uvloop"), ("--loop", "asyncio"), ("--http", "h11")], ids=" ".join)
+def test_sighup(start: Start, options: tuple[str, ...]) -> None:
     """Every worker is replaced, one after the other."""
-    server = start("app", "--port", "0", "--workers", "2", "--loop", loop, *QUIET)
+    server = start("app", "--port", "0", "--workers", "2", *options, *QUIET)
     old = ready(server, 2)
     with Load(server.port) as load:
         server.send_signal(signal.SIGHUP)
