@@ -41,6 +41,12 @@ class StartupFailure(click.ClickException):
     exit_code = 3
 
 
+class Refusal(click.ClickException):
+    """Options that cannot be used, or not together, where each can be parsed: one line, exit code 2."""
+
+    exit_code = 2
+
+
 class Command(click.Command):
     """A click command whose --help lists the options by group."""
 
@@ -103,7 +109,7 @@ def serve(app: str, **options: Any) -> None:
     try:
         run(app, **given)
     except OptionError as exc:
-        raise click.UsageError(str(exc)) from exc
+        raise Refusal(str(exc)) from exc
     except ConfigError as exc:
         raise StartupFailure(str(exc)) from exc
 

@@ -155,6 +155,7 @@ class Config(Options):
 
     def load_env_file(self) -> None:
         """Put the variables of env_file into the environment, those apart that are there. Raises ConfigError."""
+        import io
         from pathlib import Path
 
         assert self.env_file is not None
@@ -162,12 +163,12 @@ class Config(Options):
             from dotenv import load_dotenv
         except ImportError:
             raise ConfigError("env_file needs python-dotenv: install it, or fastserve[standard].") from None
-        logger.info("Loading environment from '%s'", self.env_file)
         try:
-            with Path(self.env_file).open(encoding="utf-8") as stream:
-                load_dotenv(stream=stream)
+            text = Path(self.env_file).read_text(encoding="utf-8")
         except (OSError, ValueError) as exc:
             raise ConfigError(f"env_file '{self.env_file}' cannot be read: {exc}") from exc
+        logger.info("Loading environment from '%s'", self.env_file)
+        load_dotenv(stream=io.StringIO(text))
 
     def settle_watching(self) -> None:
         """Resolve what reloading watches."""

@@ -37,7 +37,8 @@ def apply(config: LogConfig, use_colors: bool | None) -> bool:
         try:
             return apply_path(path)
         except Exception as exc:
-            raise ConfigError(f"log_config '{path}' cannot be used: {type(exc).__name__}: {exc}") from exc
+            why = " ".join(str(exc).split())  # of parsers that say it in several lines
+            raise ConfigError(f"log_config '{path}' cannot be used: {type(exc).__name__}: {why}") from exc
     return apply_parser(config)
 
 

@@ -26,10 +26,10 @@ def replaced(server: support.Command, count: int) -> list[tuple[int, int]]:
     return pairs
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_sighup(start: Start, loop: str) -> None:
+@pytest.mark.parametrize("options", [("--loop", "uvloop"), ("--loop", "asyncio"), ("--http", "h11")], ids=" ".join)
+def test_sighup(start: Start, options: tuple[str, ...]) -> None:
     """Every worker is replaced, one after the other."""
-    server = start("app", "--port", "0", "--workers", "2", "--loop", loop, *QUIET)
+    server = start("app", "--port", "0", "--workers", "2", *options, *QUIET)
     old = ready(server, 2)
     with Load(server.port) as load:
         server.send_signal(signal.SIGHUP)
@@ -95,9 +95,10 @@ def test_workers_lifetime_jitter(start: Start) -> None:
     assert "workers_lifetime_jitter without workers_lifetime: add --workers-lifetime, or leave it out" in server.output
 
 
-def test_workers_max_rss(start: Start) -> None:
-    server = start("app", "--port", "0", "--workers", "2", "--workers-max-rss", "160M", *QUIET)
-    ready(server, 2)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_workers_max_rss(start: Start, workers: str) -> None:
+    server = start("app", "--port", "0", "--workers", workers, "--workers-max-rss", "160M", *QUIET)
+    ready(server, int(workers))
     with Load(server.port) as load:
         grown = ask(server, "/grow/160")
         pairs = replaced(server, 1)

@@ -1,0 +1,130 @@
+"""Options that contradict each other and files that cannot be used: one line says what, why, and what to do."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import support
+from click.testing import CliRunner
+
+from fastserve.cli import main
+
+ONE_PROCESS = "reloading is for one process in development; leave out --reload or"
+
+CONTRADICTIONS: list[tuple[str, str]] = [
+    ("--reload --workers 2", f"reload and workers: {ONE_PROCESS} --workers"),
+    ("--reload --workers-lifetime 9", f"reload and workers_lifetime: {ONE_PROCESS} --workers-lifetime"),
+    ("--reload --workers-max-rss 1G", f"reload and workers_max_rss: {ONE_PROCESS} --workers-max-rss"),
+    (
+        "--uds x --fd 3",
+        "uds and fd name two places to listen on: leave one out, or use --bind unix:PATH --bind fd://NUMBER",
+    ),
+    ("--bind h:1 --uds x", "bind and uds name two places to listen on: give uds's as one more --bind"),
+    ("--bind h:1 --fd 3", "bind and fd name two places to listen on: give fd's as one more --bind"),
+    ("--bind h:1 --host h", "bind and host name two places to listen on: give host's as one more --bind"),
+    ("--bind h:1 --port 3", "bind and port name two places to listen on: give port's as one more --bind"),
+    ("--reuse-port --uds x", "reuse_port and uds: only a host and port can have many sockets; leave out --reuse-port"),
+    ("--reuse-port --fd 3", "reuse_port and fd: only a host and port can have many sockets; leave out --reuse-port"),
+    (
+        "--uds-permissions 600",
+        "uds_permissions without a UNIX socket: add --uds or --bind unix:PATH, or leave it out",
+    ),
+    (
+        "--workers-lifetime-jitter 1",
+        "workers_lifetime_jitter without workers_lifetime: add --workers-lifetime, or leave it out",
+    ),
+    ("--http2", "http2: HTTP/2 is not served, and http can be auto, llhttp, httptools, h11 or module:Class"),
+]
+
+
+@pytest.mark.parametrize(("options", "line"), CONTRADICTIONS, ids=[options for options, _ in CONTRADICTIONS])
+def test_contradictions(options: str, line: str) -> None:
+    """All are found before anything is set up, logging included."""
+    result = CliRunner().invoke(main, ["a:b", *options.split()])
+    assert (result.exit_code, result.output) == (2, f"Error: {line}\n")
+
+
+def test_a_contradiction_with_the_environment(command: support.StartCommand) -> None:
+    process = command("a:b", "--reload", env={"FASTSERVE_WORKERS": "2"})
+    assert process.wait() == 2
+    assert process.lines == [f"Error: {CONTRADICTIONS[0][1]}"]
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "content", "why"),
+    [
+        ("env-file", "x.env", None, "cannot be read: [Errno 21] Is a directory: "),
+        ("env-file", "x.env", b"A=\xff", "cannot be read: 'utf-8' codec can't decode byte 0xff "),
+        ("log-config", "x.json", None, "cannot be used: IsADirectoryError: "),
+        ("log-config", "x.json", b"{", "cannot be used: JSONDecodeError: Expecting property name"),
+        ("log-config", "x.json", b'{"version": 2}', "cannot be used: ValueError: Unsupported version: 2"),
+        ("log-config", "x.ini", b"x", "cannot be used: MissingSectionHeaderError: File contains no section headers. "),
+        ("log-config", "x.ini", b"[x]", "cannot be used: KeyError: "),
+        ("log-config", "x.yaml", b"a: [", "cannot be used: ParserError: while parsing a flow node expected the node "),
+    ],
+)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_files_that_cannot_be_used(
+    command: support.StartCommand, tmp_path: Path, option: str, name: str, content: bytes | None, why: str, workers: str
+) -> None:
+    pytest.importorskip("dotenv" if option == "env-file" else "yaml")
+    if sys.platform == "win32" and content is None:
+        pytest.skip("a directory is opened with another error there")
+    file = tmp_path / name
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    process = command("a:b", f"--{option}", str(file), "--workers", workers)
+    assert process.wait() == 3
+    (line,) = process.lines
+    assert line.startswith(f"Error: {option.replace('-', '_')} '{file}' {why}")
+
+
+def test_files_that_are_not_there() -> None:
+    for option in ("--env-file", "--log-config"):
+        result = CliRunner().invoke(main, ["a:b", option, "nowhere/x"])
+        assert result.exit_code == 2
+        assert f"Error: Invalid value for '{option}': path 'nowhere/x' does not exist." in result.output
+
+
+MISSING: list[tuple[str, list[str], str]] = [
+    ("dotenv", ["--env-file", "{file}"], "Error: env_file needs python-dotenv: install it, or fastserve[standard]."),
+    (
+        "yaml",
+        ["--log-config", "{file}"],
+        "Error: log_config '{file}' cannot be used: ImportError: install PyYAML, or fastserve[standard], to read YAML",
+    ),
+    (
+        "h11",
+        ["--http", "h11"],
+        'ERROR:    Error loading HTTP protocol. http "h11" needs the package h11: install it, or fastserve[h11].',
+    ),
+    (
+        "uvloop",
+        ["--loop", "uvloop"],
+        'ERROR:    Error loading the event loop "uvloop". {why}: install it, or choose another --loop.',
+    ),
+]
+
+
+@pytest.mark.parametrize(("package", "options", "line"), MISSING, ids=[package for package, _, _ in MISSING])
+def test_extras_that_are_missing(tmp_path: Path, package: str, options: list[str], line: str) -> None:
+    """The line names the option and the package, and says what to install."""
+    file = tmp_path / "x.yaml"
+    file.touch()
+    (tmp_path / "here.py").write_text("async def app(scope, receive, send): ...\n")
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"import sys\nsys.modules[{package!r}] = None\n"
+        "from fastserve.cli import main\nif __name__ == '__main__':\n    main()\n"
+    )
+    arguments = [option.format(file=file) for option in options]
+    process = support.Command([sys.executable, str(program), "here:app", "--port", "0", *arguments], cwd=tmp_path)
+    try:
+        assert process.wait() == 3
+        assert process.lines == [line.format(file=file, why="import of uvloop halted; None in sys.modules")]
+    finally:
+        process.close()
