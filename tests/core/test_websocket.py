@@ -9,20 +9,24 @@ from typing import Any
 import pytest
 from core.fakes import FakeWorker, Peer
 from core.frames import BINARY, CLOSE, FIN, PING, PONG, TEXT, binary, fragments, frame, text
-from ws import FRAMINGS, Script, close, closing, echo, framing_class, read_frames, split_response, upgrade
+from ws import (
+    FRAMINGS,
+    Script,
+    close,
+    closing,
+    disconnect,
+    echo,
+    framing_class,
+    read_frames,
+    received,
+    split_response,
+    upgrade,
+)
 
 from fastserve._core import counters
 
 Work = Callable[..., FakeWorker]
 GONE = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
-
-
-def disconnect(code: int, reason: str = "") -> dict[str, Any]:
-    return {"type": "websocket.disconnect", "code": code, "reason": reason}
-
-
-def received(value: str | bytes) -> dict[str, Any]:
-    return {"type": "websocket.receive", ("text" if isinstance(value, str) else "bytes"): value}
 
 
 @pytest.fixture(params=sorted(FRAMINGS))
