@@ -100,6 +100,9 @@ class Socket(Wire):
         assert found.status == 101, found
         return found
 
+    def __enter__(self) -> Socket:
+        return self
+
     def frame(self) -> Frame | None:
         return read_frame(self.file)
 

@@ -37,9 +37,7 @@ class WsprotoFraming:
         used = [extension for extension in available if extension.enabled()]
         self.connection = Connection(ConnectionType.SERVER, used)
         self._limit = settings.ws_max_size
-        self._size = 0  # bytes of the message being read
-        self._text: list[str] = []
-        self._data = bytearray()
+        self._data = bytearray()  # of the message being read
         self._output = bytearray()
 
     def receive(self, data: bytes) -> list[Event]:
@@ -59,10 +57,8 @@ class WsprotoFraming:
     def _take(self, event: LibraryEvent, events: list[Event]) -> bool:
         """Note what an event of the library means; true for the last one."""
         if isinstance(event, TextMessage):
-            self._size += len(event.data.encode())
-            self._text += [event.data] if event.data else []
+            self._data += event.data.encode()
         elif isinstance(event, BytesMessage):
-            self._size += len(event.data)
             self._data += event.data
         elif isinstance(event, Ping):
             if self.connection.state is ConnectionState.OPEN:
@@ -77,15 +73,13 @@ class WsprotoFraming:
                 self._send(event.response())
             events.append(("close", int(event.code), event.reason or ""))
             return True
-        if self._size > self._limit:
+        if len(self._data) > self._limit:
             self._fail(events, 1009, TOO_BIG)
             return True
         if isinstance(event, TextMessage | BytesMessage) and event.message_finished:
-            is_text = isinstance(event, TextMessage)
-            events.append(("text", "".join(self._text)) if is_text else ("bytes", bytes(self._data)))
-            self._size = 0
-            self._text.clear()
+            data = bytes(self._data)
             self._data.clear()
+            events.append(("text", data.decode()) if isinstance(event, TextMessage) else ("bytes", data))
         return False
 
     def _fail(self, events: list[Event], code: int, reason: str) -> None:
