@@ -1,6 +1,6 @@
 """`--ws wsproto`: frames by the package wsproto.
 
-It inflates all of what one read brought before the size of the message can be looked at.
+It inflates all that it is given before the size of the message can be looked at, so it is given little at a time.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastserve.protocols.framing import Event
 
 TOO_BIG = "message too big"
+PIECE = 4096  # bytes of compressed payload, of which a thousand times as many may come
 
 
 class WsprotoFraming:
@@ -43,16 +44,22 @@ class WsprotoFraming:
     def receive(self, data: bytes) -> list[Event]:
         """See Framing."""
         events: list[Event] = []
+        size = len(data) if self.extensions is None else PIECE
+        for at in range(0, len(data), size):
+            if self._receive(data[at : at + size], events):
+                break
+        return events
+
+    def _receive(self, data: bytes, events: list[Event]) -> bool:
+        """Note what these bytes bring; true when nothing follows."""
         self.connection.receive_data(data)
         try:
-            for event in self.connection.events():
-                if self._take(event, events):
-                    break
+            return any(self._take(event, events) for event in self.connection.events())
         except RemoteProtocolError as exc:
             hint = exc.event_hint
             code = int(hint.code) if isinstance(hint, CloseConnection) else 1002
             self._fail(events, code, str(exc))
-        return events
+            return True
 
     def _take(self, event: LibraryEvent, events: list[Event]) -> bool:
         """Note what an event of the library means; true for the last one."""
