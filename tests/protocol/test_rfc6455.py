@@ -1,19 +1,33 @@
 """RFC 6455 (The WebSocket Protocol), in the order of its sections, over real sockets.
 
-DIFFERENCES says what the reference implementations do otherwise.
+streams.DIFFERENCES says what the reference implementations do otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-from core.frames import BINARY, CLOSE, FIN, PING, PONG, TEXT, binary, fragments, frame, text
+from core.frames import BINARY, CLOSE, FIN, PING, PONG, TEXT, binary, frame, text
+from protocol.streams import (
+    BAD_DATA,
+    CLOSES,
+    CONTROL,
+    DIFFERENCES,
+    FAULT,
+    FRAGMENTED,
+    GOOD_CODES,
+    LENGTHS,
+    NO_MASK,
+    ONE_PING,
+    RESERVED,
+    SIZES,
+    TEXTS,
+    TOO_BIG,
+    Streams,
+)
 from protocol.websocket import MAX_SIZE, Outcome, Talks, implementations, serve_all
 from ws import ACCEPT, KEY, close, closing, upgrade
-
-FAULT, BAD_DATA, TOO_BIG = 1002, 1007, 1009
 
 
 @implementations
@@ -26,21 +40,6 @@ def compiled() -> Iterator[Talks]:
     talks = Talks("auto", ws_per_message_deflate=False)
     yield talks
     talks.running.stop()
-
-
-Streams = dict[str, tuple[bytes, list[Any], int]]
-# Streams of bytes, the messages that the application gets of them, and the code that both sides see.
-# What the reference implementations make of some of them instead.
-DIFFERENCES: dict[tuple[str, str], tuple[list[Any], int]] = {
-    # websockets takes a length in more bytes than it needs.
-    **{("websockets", f"{size} in 16 bits"): ([b"x" * size], 1000) for size in (0, 1, 125)},
-    **{("websockets", f"{size} in 64 bits"): ([b"x" * size], 1000) for size in (0, 125, 126, 1000)},
-    **{("websockets", f"{opcode} with a long length"): ([], 1000) for opcode in (PING, PONG)},
-    ("websockets", "highest bit"): ([], TOO_BIG),
-    ("websockets", "all bits"): ([], TOO_BIG),
-    ("websockets", "a close between"): ([], FAULT),
-    ("wsproto", "close 1014"): ([], FAULT),  # registered since
-}
 
 
 def streams(cases: Streams) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -148,13 +147,6 @@ class TestHandshake:
         assert (b"origin", b"https://example.org") in talks.app.scope["headers"]
 
 
-NO_MASK: Streams = {
-    f"no mask: {opcode}": (frame(FIN | opcode, payload, key=None), [], FAULT)
-    for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
-    for payload in (b"\x03\xe8",)
-}
-
-
 class TestMasking:
     @streams(NO_MASK)
     def test_5_1_a_frame_without_a_mask_ends_it(self, talks: Talks, name: str) -> None:
@@ -165,21 +157,6 @@ class TestMasking:
         sent: list[bytes] = [bytes(range(size)) for size in (0, 1, 2, 3, 4, 5, 7, 8, 9, 63, 130)]
         found = talks.tell(*(frame(FIN | BINARY, each, key=key) for each in sent))
         assert (found.messages, found.code) == (sent, 1000)
-
-
-RESERVED: Streams = {
-    **{f"RSV{4 - bit}: {opcode}": (frame(FIN | 8 << bit | opcode, b"x"), [], FAULT)
-       for bit in (1, 2, 3) for opcode in (TEXT, BINARY, PING, PONG)},
-    **{f"opcode {opcode}": (frame(FIN | opcode, b"x"), [], FAULT) for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)},
-    "RSV1 on a continuation": (frame(TEXT, b"a") + frame(FIN | 0x40, b"b"), [], FAULT),
-    "after a message": (text("a") + frame(FIN | 3), ["a"], FAULT),
-}  # fmt: skip
-LENGTHS: Streams = {
-    **{f"{size} in 16 bits": (frame(FIN | BINARY, b"x" * size, form=16), [], FAULT) for size in (0, 1, 125)},
-    **{f"{size} in 64 bits": (frame(FIN | BINARY, b"x" * size, form=64), [], FAULT) for size in (0, 125, 126, 1000)},
-    "highest bit": (frame(FIN | BINARY, announced=1 << 63, form=64), [], FAULT),
-    "all bits": (frame(FIN | BINARY, announced=(1 << 64) - 1, form=64), [], FAULT),
-}
 
 
 class TestFraming:
@@ -198,26 +175,6 @@ class TestFraming:
         assert found.code == 1000
 
 
-ONE_PING, ONE_PONG = frame(FIN | PING, b"p"), frame(FIN | PONG, b"q")
-FRAGMENTED: Streams = {
-    "two": (fragments(TEXT, b"a", b"b"), ["ab"], 1000),
-    "of nothing": (fragments(BINARY, b"", b"", b""), [b""], 1000),
-    "many": (fragments(BINARY, *[b"x"] * 500), [b"x" * 500], 1000),
-    "with control frames between": (
-        frame(TEXT, b"a") + ONE_PING + frame(0, b"b") + ONE_PONG + ONE_PING + frame(FIN, b"c"), ["abc"], 1000,
-    ),
-    "a close between": (frame(TEXT, b"a") + close(3000), [], 3000),
-    "no message to continue": (frame(FIN, b"a"), [], FAULT),
-    "nor behind one": (fragments(TEXT, b"a", b"b") + frame(0, b"c"), ["ab"], FAULT),
-    "a text within": (frame(TEXT, b"a") + text("b"), [], FAULT),
-    "a binary within": (frame(TEXT, b"a") + binary(b"b"), [], FAULT),
-    "a start within": (frame(BINARY, b"a") + frame(BINARY, b"b"), [], FAULT),
-    "of a ping": (frame(PING, b"a") + frame(FIN, b"b"), [], FAULT),
-    "of a pong": (frame(PONG, b"a"), [], FAULT),
-    "of a close": (frame(CLOSE, b"\x03\xe8"), [], FAULT),
-}  # fmt: skip
-
-
 class TestFragmentation:
     @streams(FRAGMENTED)
     def test_5_4_fragments(self, talks: Talks, name: str) -> None:
@@ -233,14 +190,6 @@ class TestFragmentation:
             assert talks.outcome(client).messages == ["ab"]
 
 
-CONTROL: Streams = {
-    **{f"{opcode} of {size}": (frame(FIN | opcode, b"x" * size), [], FAULT)
-       for opcode in (CLOSE, PING, PONG) for size in (126, 1000)},
-    **{f"{opcode} with a long length": (frame(FIN | opcode, b"xxx", form=16), [], FAULT) for opcode in (PING, PONG)},
-    "pongs that nobody asked for": (ONE_PONG * 3 + text("a"), ["a"], 1000),
-}  # fmt: skip
-
-
 class TestControlFrames:
     @streams(CONTROL)
     def test_5_5_control_frames(self, talks: Talks, name: str) -> None:
@@ -254,18 +203,6 @@ class TestControlFrames:
     def test_5_5_1_nothing_is_read_behind_a_close_frame(self, talks: Talks) -> None:
         found = talks.tell(close(3000), text("late"), ONE_PING, frame(FIN | 3))
         assert found == Outcome([], [], 3000, 3000, "", [])
-
-
-GOOD_CODES = (*range(1000, 1004), *range(1007, 1015), 3000, 3999, 4000, 4999)
-BAD_CODES = (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
-CLOSES: Streams = {
-    **{f"close {code}": (close(code, "why"), [], code) for code in GOOD_CODES},
-    **{f"close {code}": (close(code), [], FAULT) for code in BAD_CODES},
-    "close without a code": (close(None), [], 1005),
-    "half a code": (frame(FIN | CLOSE, b"\x03"), [], FAULT),
-    "a reason that is no text": (frame(FIN | CLOSE, b"\x03\xe8\xff"), [], BAD_DATA),
-    "a reason that ends too early": (frame(FIN | CLOSE, b"\x03\xe8\xe2\x82"), [], BAD_DATA),
-}
 
 
 class TestClose:
@@ -289,16 +226,6 @@ class TestClose:
                 assert found == Outcome([], [], 0, code, "why", [])
 
 
-VALID = ["", "a", "é", "€", "😀", "\ud7ff\ue000\uffff\U00010000\U0010ffff", "\0"]
-INVALID = [b"\x80", b"\xc0\xaf", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80",
-           b"\xff", b"a\xe2(", b"\xe2\x82"]  # fmt: skip
-TEXTS: Streams = {
-    "valid": (b"".join(text(each) for each in VALID), VALID, 1000),
-    "a character over three frames": (fragments(TEXT, *("€".encode()[at : at + 1] for at in range(3))), ["€"], 1000),
-    **{f"invalid {bad.hex()}": (text(b"abcdefgh" + bad), [], BAD_DATA) for bad in INVALID},
-    **{f"invalid {bad.hex()} in frames": (fragments(TEXT, b"a" + bad[:1], bad[1:]), [], BAD_DATA) for bad in INVALID},
-    "binary is no text": (b"".join(binary(bad) for bad in INVALID), INVALID, 1000),
-}
 # Of a frame that is not complete: the bytes behind which no text can go on.
 EARLY = [b"a\xff", b"\xc0", b"\xe2\x28", b"\xed\xa0", b"\xf4\x90"]
 
@@ -362,17 +289,6 @@ class TestClosing:
             client.open()
             assert client.send(close(None)).frame() == (CLOSE, b"")
             assert talks.outcome(client) == Outcome([], [], 0, 1005, "", [])
-
-
-SIZES: Streams = {
-    "a message of the limit": (binary(bytes(MAX_SIZE)), [bytes(MAX_SIZE)], 1000),
-    "a text of the limit": (text("é" * (MAX_SIZE // 2)), ["é" * (MAX_SIZE // 2)], 1000),
-    "fragments of the limit": (fragments(BINARY, *[b"x" * 100] * 10), [b"x" * 1000], 1000),
-    "each message for itself": (binary(bytes(600)) * 3, [bytes(600)] * 3, 1000),
-    "a message over it": (text("a") + binary(bytes(MAX_SIZE + 1)), ["a"], TOO_BIG),
-    "a text over it, in bytes": (text("é" * (MAX_SIZE // 2) + "a"), [], TOO_BIG),
-    "fragments over it": (fragments(BINARY, *[b"x" * 100] * 10, b"x"), [], TOO_BIG),
-}
 
 
 class TestLimits:

@@ -10,19 +10,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from core.frames import BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, RSV1, TEXT, cuts, frame, text
+from core.frames import BINARY, CLOSE, FIN, PING, PONG, RSV1, TEXT, frame, text
+from protocol.streams import COMPRESSED, DIFFERENCES, HELLO, MAX_COMPRESSED, TAIL, packed, squeeze
 from protocol.websocket import Outcome, Talks, implementations, serve_all
 from ws import Socket, close, closing, upgrade
 
-TAIL = b"\x00\x00\xff\xff"
 NAME = "permessage-deflate"
-MAX_SIZE = 100_000
-HELLO = bytes.fromhex("f248cdc9c90700")  # section 7.2.3.1
 
 
 @implementations
 def talks(request: pytest.FixtureRequest) -> Iterator[Talks]:
-    yield from serve_all(request, ws_max_size=MAX_SIZE)
+    yield from serve_all(request, ws_max_size=MAX_COMPRESSED)
 
 
 def offer(*parameters: str) -> str:
@@ -86,21 +84,6 @@ class Deflating:
         return bytes(content), size, True
 
 
-def packed(payload: bytes, opcode: int = BINARY, parts: int = 1) -> bytes:
-    """The frames of a compressed payload."""
-    pieces = cuts(payload, -(-len(payload) // parts)) or [b""]
-    last = len(pieces) - 1
-    return b"".join(
-        frame((FIN if number == last else 0) | (CONTINUATION if number else RSV1 | opcode), piece)
-        for number, piece in enumerate(pieces)
-    )
-
-
-def squeeze(content: bytes, level: int = 9) -> bytes:
-    stream = zlib.compressobj(level, wbits=-15)
-    return (stream.compress(content) + stream.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL)
-
-
 class TestNegotiation:
     """Sections 5 and 7.1."""
 
@@ -125,7 +108,7 @@ class TestNegotiation:
     @pytest.mark.parametrize("side", ["server", "client"])
     @pytest.mark.parametrize("bits", range(8, 16))
     def test_7_1_2_window_bits(self, talks: Talks, side: str, bits: int) -> None:
-        """Never more than the client allows; zlib has no 8 for the server's, and wsproto asks it for the client's too."""
+        """Never more than the client allows; zlib has no 8 for the server's, and wsproto asks for the client's too."""
         with talks.socket() as client:
             found = agreed(client, offer(f"{side}_max_window_bits={bits}"))
             if bits == 8 and (side == "server" or talks.implementation == "wsproto"):
@@ -203,54 +186,17 @@ class TestNegotiation:
 
 @pytest.fixture(scope="module")
 def compiled() -> Iterator[Talks]:
-    talks = Talks("auto", ws_max_size=MAX_SIZE)
+    talks = Talks("auto", ws_max_size=MAX_COMPRESSED)
     yield talks
     talks.running.stop()
-
-
-CASES: dict[str, tuple[bytes, list[Any], int]] = {
-    "7.2.3.1 one block": (packed(HELLO, TEXT), ["Hello"], 1000),
-    "7.2.3.1 fragments": (frame(RSV1 | TEXT, HELLO[:3]) + frame(FIN, HELLO[3:]), ["Hello"], 1000),
-    "7.2.3.2 sharing the window": (packed(HELLO, TEXT) + packed(b"\xf2\x00\x11\x00\x00", TEXT), ["Hello"] * 2, 1000),
-    "7.2.3.3 no compression": (packed(bytes.fromhex("000500faff48656c6c6f00"), TEXT), ["Hello"], 1000),
-    "7.2.3.4 a final block": (packed(bytes.fromhex("f348cdc9c9070000"), TEXT) * 2, ["Hello"] * 2, 1000),
-    "7.2.3.5 two blocks": (packed(bytes.fromhex("f24805000000ffffcac9c90700"), TEXT), ["Hello"], 1000),
-    "7.2.3.6 an empty message": (packed(b"\x00", TEXT), [""], 1000),
-    "6 a plain message between": (packed(HELLO, TEXT) + text("a") + packed(HELLO, TEXT), ["Hello", "a", "Hello"], 1000),
-    "6 a ping between": (
-        frame(RSV1 | TEXT, HELLO[:3]) + frame(FIN | PING, b"p") + frame(FIN, HELLO[3:]), ["Hello"], 1000,
-    ),
-    "6 RSV1 on a continuation": (frame(RSV1 | TEXT, HELLO[:3]) + frame(FIN | RSV1, HELLO[3:]), [], 1002),
-    "6 RSV1 on a later fragment of a plain one": (frame(TEXT, b"a") + frame(FIN | RSV1, HELLO), [], 1002),
-    "6.1 a compressed ping": (frame(FIN | RSV1 | PING, HELLO), [], 1002),
-    "6.1 a compressed pong": (frame(FIN | RSV1 | PONG, HELLO), [], 1002),
-    "7.2.2 no DEFLATE": (packed(b"\xff" * 20), [], 1007),
-    "7.2.2 bad UTF-8": (packed(squeeze(b"abc\xff"), TEXT), [], 1007),
-    "a message of the limit": (packed(squeeze(bytes(MAX_SIZE))), [bytes(MAX_SIZE)], 1000),
-    "a message over it": (packed(squeeze(bytes(MAX_SIZE + 1))), [], 1009),
-    "fragments over it": (packed(squeeze(bytes(MAX_SIZE + 1)), parts=5), [], 1009),
-    "bytes that are more when compressed": (packed(squeeze(random.Random(7).randbytes(MAX_SIZE), 0)), [], 1000),
-}  # fmt: skip
-CASES["bytes that are more when compressed"][1].append(random.Random(7).randbytes(MAX_SIZE))
-# What the reference implementations make of some of them instead.
-DIFFERENCES: dict[tuple[str, str], tuple[list[Any], int]] = {
-    # Neither goes on behind a final block.
-    ("websockets", "7.2.3.4 a final block"): (["Hello", ""], 1000),
-    ("wsproto", "7.2.3.4 a final block"): (["Hello"], 1007),
-    ("websockets", "7.2.2 no DEFLATE"): ([], 1002),
-    # Its limit is for what comes as well as for what that inflates to.
-    ("websockets", "bytes that are more when compressed"): ([], 1009),
-    # It takes the ping for the end of the message, and the rest for one that is not compressed.
-    ("wsproto", "6 a ping between"): ([], 1007),
-}
 
 
 class TestMessages:
     """Sections 6 and 7.2."""
 
-    @pytest.mark.parametrize("name", CASES)
+    @pytest.mark.parametrize("name", COMPRESSED)
     def test_6_and_7_2(self, talks: Talks, name: str) -> None:
-        data, messages, code = CASES[name]
+        data, messages, code = COMPRESSED[name]
         messages, code = DIFFERENCES.get((talks.implementation, name), (messages, code))
         found = talks.tell(data, fields=(offer(),))
         assert (found.messages, found.code, found.seen) == (messages, code, code)

@@ -90,6 +90,8 @@ class WsprotoFraming:
         return False
 
     def _fail(self, events: list[Event], code: int, reason: str) -> None:
+        if code == 1007:
+            reason = "invalid data"  # what the library says depends on how the data was cut
         if self.connection.state is ConnectionState.OPEN:
             self._send(CloseConnection(code=code, reason=reason))
         events.append(("fault", code, reason))
