@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import support
 from core.frames import CLOSE, FIN, frame
 from protocol.wire import Response, Wire, response
 
@@ -21,6 +22,8 @@ FRAMINGS = {
     "wsproto": "fastserve.protocols.wsproto_framing:WsprotoFraming",
 }
 Frame = tuple[int, bytes]
+CONNECT = {"type": "websocket.connect"}
+ACCEPTS = {"type": "websocket.accept"}
 
 
 def framing_class(name: str) -> Any:
@@ -97,12 +100,46 @@ class Socket(Wire):
         assert found.status == 101, found
         return found
 
+    def __enter__(self) -> Socket:
+        return self
+
     def frame(self) -> Frame | None:
         return read_frame(self.file)
+
+    def send(self, data: bytes) -> Socket:
+        super().send(data)
+        return self
 
     def frames(self) -> list[Frame]:
         """All that come until the server ends the connection."""
         return read_frames(self.rest())
+
+
+class Clients:
+    """Serves applications with one implementation, and connects to the last: clients(app, **config) -> Socket."""
+
+    def __init__(self, serve: support.Serve, implementation: str) -> None:
+        framing_class(implementation)
+        self.serve = serve
+        self.implementation = implementation
+        self.running: support.Running
+        self.sockets: list[Socket] = []
+
+    def __call__(self, app: Any = None, **config: Any) -> Socket:
+        if app is not None:
+            self.running = self.serve(app, **{"ws": self.implementation, **config})
+        self.sockets.append(Socket(self.running.connect()))
+        return self.sockets[-1]
+
+    def close(self) -> None:
+        """Leave without a word."""
+        while self.sockets:
+            self.sockets.pop().close()
+
+    def stop(self) -> None:
+        """Leave, and wait until the server has stopped: then the applications have seen all there was."""
+        self.close()
+        self.running.stop()
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -111,6 +148,41 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.accept"})
     while (message := await receive())["type"] == "websocket.receive":
         await send({**message, "type": "websocket.send"})
+
+
+def disconnect(code: int, reason: str = "") -> dict[str, Any]:
+    return {"type": "websocket.disconnect", "code": code, "reason": reason}
+
+
+def received(value: str | bytes) -> dict[str, Any]:
+    return {"type": "websocket.receive", ("text" if isinstance(value, str) else "bytes"): value}
+
+
+def sent(value: str | bytes) -> dict[str, Any]:
+    return {"type": "websocket.send", ("text" if isinstance(value, str) else "bytes"): value}
+
+
+class Raises:
+    """Accepts, sends what it is given after the client's first message, and keeps what is raised."""
+
+    def __init__(self, *messages: Any, first: Any = ACCEPTS) -> None:
+        self.first = first
+        self.messages = messages
+        self.errors: list[tuple[type, str]] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(self.first)
+        await receive()
+        for message in self.messages:
+            try:
+                await send(message)
+            except Exception as error:
+                self.errors.append((type(error), str(error)))
+
+    @property
+    def kinds(self) -> list[type]:
+        return [kind for kind, _ in self.errors]
 
 
 class Script:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import support
 from core.responses import Client
+from ws import FRAMINGS, Clients
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,3 +58,11 @@ def client(serve: support.Serve) -> Callable[..., Client]:
         return Client(serve(app, **config).connect())
 
     return connect
+
+
+@pytest.fixture(params=sorted(FRAMINGS))
+def clients(request: pytest.FixtureRequest, serve: support.Serve) -> Iterator[Clients]:
+    """Serve applications with each of the implementations of WebSocket, and connect to them."""
+    clients = Clients(serve, request.param)
+    yield clients
+    clients.close()

@@ -9,20 +9,25 @@ from typing import Any
 import pytest
 from core.fakes import FakeWorker, Peer
 from core.frames import BINARY, CLOSE, FIN, PING, PONG, TEXT, binary, fragments, frame, text
-from ws import FRAMINGS, Script, close, closing, echo, framing_class, read_frames, split_response, upgrade
+from ws import (
+    FRAMINGS,
+    Script,
+    close,
+    closing,
+    disconnect,
+    echo,
+    framing_class,
+    read_frames,
+    received,
+    split_response,
+    upgrade,
+)
 
 from fastserve._core import counters
+from fastserve._core.errors import ClientDisconnected
 
 Work = Callable[..., FakeWorker]
 GONE = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
-
-
-def disconnect(code: int, reason: str = "") -> dict[str, Any]:
-    return {"type": "websocket.disconnect", "code": code, "reason": reason}
-
-
-def received(value: str | bytes) -> dict[str, Any]:
-    return {"type": "websocket.receive", ("text" if isinstance(value, str) else "bytes"): value}
 
 
 @pytest.fixture(params=sorted(FRAMINGS))
@@ -255,6 +260,55 @@ class TestClose:
         peer.feed(b"".join(text(str(number)) for number in range(10)))
         assert not peer.ended
         peer.feed(close(1000))
+        assert peer.transport.closed
+
+    @staticmethod
+    def busy(work: Work) -> tuple[Script, asyncio.Event, Peer]:
+        """An application that answers each message when the gate is open."""
+        gate = asyncio.Event()
+
+        async def body(receive: Any, send: Any) -> None:
+            while (message := await receive())["type"] == "websocket.receive":
+                await gate.wait()
+                await send({**message, "type": "websocket.send"})
+
+        app = Script(body)
+        return app, gate, opened(work(app))
+
+    def test_in_one_read_with_messages_it_waits_for_their_answers(self, work: Work) -> None:
+        app, gate, peer = self.busy(work)
+        assert peer.feed(text("1") + text("2") + close(3000, "why")) == b""
+        assert peer.feed(text("late")) == b""
+        peer.wire.call(gate.set)
+        assert read_frames(peer.take()) == [(TEXT, b"1"), (TEXT, b"2"), closing(3000)]
+        assert app.got == [received("1"), received("2"), disconnect(3000, "why")]
+        assert peer.transport.closed
+
+    def test_but_not_for_ever(self, work: Work) -> None:
+        app, gate, peer = self.busy(work)
+        assert peer.feed(text("1") + close(3000)) == b""
+        peer.wire.advance(9)
+        assert peer.take() == b""
+        peer.wire.advance(2)
+        assert read_frames(peer.take()) == [closing(3000)]
+        peer.wire.call(gate.set)
+        assert isinstance(app.error, ClientDisconnected)
+
+    def test_nor_in_a_read_of_its_own(self, work: Work) -> None:
+        """An application that only sends would keep the client."""
+        app, gate, peer = self.busy(work)
+        assert peer.feed(text("1")) == b""
+        assert read_frames(peer.feed(close(3000))) == [closing(3000)]
+        peer.wire.call(gate.set)
+        assert isinstance(app.error, ClientDisconnected)
+
+    def test_the_application_closes_meanwhile(self, work: Work) -> None:
+        async def body(receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "websocket.close", "code": 4000})
+
+        peer = opened(work(Script(body)))
+        assert read_frames(peer.feed(text("1") + close(3000))) == [closing(4000)]
         assert peer.transport.closed
 
     def test_that_is_not_answered(self, sockets: Work) -> None:

@@ -171,12 +171,20 @@ class Net:
 
     loop_class = Loop
 
-    def __init__(self, app: Any, *, date: bool = False, access: Any = None, **settings: Any) -> None:
+    def __init__(
+        self, app: Any, *, date: bool = False, access: Any = None, framing: Any = None, **settings: Any
+    ) -> None:
         self.loop = self.loop_class()
         self.log: list[tuple[int, str]] = []
         made = Settings(date=date, **settings)
         self.worker = Worker(
-            cast(asyncio.AbstractEventLoop, self.loop), app, made, state={}, log=self.add_line, access=access
+            cast(asyncio.AbstractEventLoop, self.loop),
+            app,
+            made,
+            state={},
+            log=self.add_line,
+            access=access,
+            ws_framing=framing,
         )
 
     def add_line(self, level: int, message: str, *args: Any, exc_info: Any = None) -> None:

@@ -18,7 +18,7 @@ cdef FramedWebSocket make_framed(Worker worker, object transport, Writer writer,
 
 
 cdef class FramedWebSocket(WebSocket):
-    cdef int parse(self, bytes data, Py_ssize_t at) except -1:
+    cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1:
         if at < len(data):
             self.events[:0] = reversed(self.framing.receive(data[at:] if at else data))
             self.put_output()

@@ -120,11 +120,13 @@ cdef class Handshake:
 
     cdef int negotiate(self) except -1:
         try:
+            # What is malformed is refused, also where no extension is wanted (RFC 6455 section 9.1).
+            answer, parameters = negotiate(self.extensions) if self.extensions else (None, None)
             if self.worker.ws_framing is not None:
                 self.framing = self.worker.ws_framing(self.worker.settings, self.extensions)
                 self.accepted_extensions = self.framing.extensions
-            elif self.worker.settings.ws_per_message_deflate and self.extensions:
-                self.accepted_extensions, self.parameters = negotiate(self.extensions)
+            elif self.worker.settings.ws_per_message_deflate:
+                self.accepted_extensions, self.parameters = answer, parameters
         except ProtocolError as error:
             return self.refuse(error.status, b"")
         return 0

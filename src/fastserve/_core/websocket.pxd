@@ -27,20 +27,22 @@ cdef class WebSocket(Channel):
     cdef bint read_paused
     cdef bint eof_seen  # no more bytes will come
     cdef bint lingering  # closed, but for the client's last byte
-    cdef int fault_code  # what to close with, while the application deals with the messages before the fault; or 0
-    cdef str fault_reason
+    cdef int held_code  # what to close with, while the application deals with the messages before that; or 0
+    cdef str held_reason
+    cdef bint held_close  # that is the client's close frame, not a fault
     cdef unsigned int pings  # sent so far
     cdef bytes owed_pong  # the newest ping that could not be answered yet
 
     cdef int open(self, Worker worker, transport, Writer writer, WsCycle cycle) except -1
-    cdef int parse(self, bytes data, Py_ssize_t at) except -1
+    cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1
     cdef bint full(self) noexcept
     cdef int go_on(self) except -1
     cdef int resume_reading(self) except -1
     cdef int found_ping(self, bytes payload) except -1
     cdef int found_pong(self, bytes payload) except -1
     cdef int found_close(self, int code, str reason) except -1
-    cdef int fault(self, int code, str reason) except -1
+    cdef int hold(self, int code, str reason, bint close) except -1
+    cdef int end_held(self) except -1
     cdef int fail(self, int code, str reason) except -1
     cdef int client_ended(self) except -1
     cdef int leave(self, int code, str reason) except -1

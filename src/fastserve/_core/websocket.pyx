@@ -8,7 +8,9 @@ The exchange is told once that the WebSocket is closed, when it leaves OPEN; the
 other then. Messages are parsed only while the exchange has room for them. What has come behind them is kept in `tail`,
 reading stops, and both go on when the application takes a message, even when the connection is lost meanwhile: what a
 client sent before it closed is not lost with it. For the same reason a fault closes the WebSocket only when the
-application asks for the message after those before the fault, or has not done so in the time of the closing handshake.
+application asks for the message after those before the fault, or has not done so in the time of the closing handshake;
+and so does a close frame that comes in one read with messages: that they are answered does not depend on the cuts. One
+that comes alone is answered at once, also while an application deals with messages from before.
 """
 import logging
 
@@ -87,7 +89,7 @@ cdef class WebSocket(Channel):
         if self.state == CLOSED:
             return 0
         if not self.behind:
-            return self.parse(data, 0)
+            return self.parse(data, 0, False)
         self.tail = data if self.tail is None else self.tail[self.tail_at:] + data
         self.tail_at = 0
         if not self.read_paused:
@@ -95,7 +97,8 @@ cdef class WebSocket(Channel):
             self.transport.pause_reading()
         return 0
 
-    cdef int parse(self, bytes data, Py_ssize_t at) except -1:
+    cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1:
+        """Parse `data` from `at` on; `fed` says that messages came with it."""
         cdef FrameReader reader = self.reader
         cdef const char* first = data
         cdef const char* position = first + at
@@ -111,6 +114,7 @@ cdef class WebSocket(Channel):
             if found == WS_NEED_MORE:
                 return 0
             if found == WS_TEXT or found == WS_BINARY:
+                fed = True
                 if self.cycle is not None:
                     self.cycle.put(reader.message, found == WS_TEXT)
                 reader.message = None
@@ -119,9 +123,11 @@ cdef class WebSocket(Channel):
             elif found == FOUND_PONG:
                 self.found_pong(reader.payload)
             elif found == FOUND_CLOSE:
+                if fed:
+                    return self.hold(reader.code, reader.reason, True)
                 return self.found_close(reader.code, reader.reason)
             else:
-                return self.fault(reader.code, reader.reason)
+                return self.hold(reader.code, reader.reason, False)
 
     cdef bint full(self) noexcept:
         """Whether the exchange has as many messages as it may keep."""
@@ -138,7 +144,7 @@ cdef class WebSocket(Channel):
         cdef bytes data
         data, self.tail = self.tail, None
         self.behind = False
-        self.parse(b"" if data is None else data, self.tail_at if data is not None else 0)
+        self.parse(b"" if data is None else data, self.tail_at if data is not None else 0, True)
         if self.behind or self.state == CLOSED:
             return 0
         if self.eof_seen:
@@ -171,17 +177,23 @@ cdef class WebSocket(Channel):
             self.leave(code, reason)
         return self.shut(False)
 
-    cdef int fault(self, int code, str reason) except -1:
+    cdef int hold(self, int code, str reason, bint close) except -1:
         """Close for what the client sent, once the application has dealt with the messages before it."""
+        self.held_code = code
+        self.held_reason = reason
+        self.held_close = close
         if self.cycle is None or not self.cycle.busy():
-            return self.fail(code, reason)
-        self.fault_code = code
-        self.fault_reason = reason
+            return self.end_held()
         self.worker.clock.start(self, WS_CLOSE)
         return 0
 
+    cdef int end_held(self) except -1:
+        if self.held_close:
+            return self.found_close(self.held_code, self.held_reason)
+        return self.fail(self.held_code, self.held_reason)
+
     cdef int wanted(self) except -1:
-        return self.fail(self.fault_code, self.fault_reason) if self.fault_code else 0
+        return self.end_held() if self.held_code else 0
 
     cdef int fail(self, int code, str reason) except -1:
         """Close for a fault (RFC 6455 section 7.1.7); what the client is still sending is not looked at."""
@@ -203,8 +215,8 @@ cdef class WebSocket(Channel):
 
     cdef int client_ended(self) except -1:
         """The client has sent its last byte, with or without a close frame before it."""
-        if self.fault_code:
-            return self.fail(self.fault_code, self.fault_reason)
+        if self.held_code:
+            return self.end_held()
         self.leave(ABNORMAL_CLOSURE, "")
         return self.shut(False)
 
@@ -226,8 +238,8 @@ cdef class WebSocket(Channel):
         self.put_close_frame(code, reason)
         self.state = CLOSING
         self.leave(code, reason)
-        if self.fault_code:
-            return self.shut(True)
+        if self.held_code:
+            return self.shut(not self.held_close)
         if not self.eof_seen:
             self.worker.clock.start(self, WS_CLOSE)
         return self.go_on()
@@ -267,8 +279,8 @@ cdef class WebSocket(Channel):
                 self.ping()
             elif kind == WS_PONG and self.behind:
                 self.worker.clock.start(self, WS_PONG)  # the pong may be in what is kept
-            elif self.fault_code and self.state == OPEN:
-                self.fail(self.fault_code, self.fault_reason)
+            elif self.held_code and self.state == OPEN:
+                self.end_held()
             elif kind == WS_PONG:
                 self.fail(INTERNAL_ERROR, "keepalive ping timeout")
             else:

@@ -22,6 +22,23 @@ if TYPE_CHECKING:
 WINDOW_BITS, MEMORY_LEVEL = 12, 5
 
 
+class CheckingProtocol(ServerProtocol):
+    """The library's, which leaves texts to its user, with texts that fail as their frames come (RFC 6455, 8.1)."""
+
+    _is_text = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self._is_text = frame.opcode is Opcode.TEXT
+        if self._is_text and frame.opcode in (Opcode.TEXT, Opcode.CONT):
+            self._decoder.decode(bytes(frame.data), frame.fin)  # the caller closes with 1007 for what this raises
+        super().recv_frame(frame)
+
+
 class WebSocketsFraming:
     """A Framing over websockets.server.ServerProtocol."""
 
@@ -34,7 +51,7 @@ class WebSocketsFraming:
                 compress_settings={"memLevel": MEMORY_LEVEL},
             )
             available.append(factory)
-        self.protocol = ServerProtocol(extensions=available, max_size=settings.ws_max_size, state=State.OPEN)
+        self.protocol = CheckingProtocol(extensions=available, max_size=settings.ws_max_size, state=State.OPEN)
         headers = Headers([("Sec-WebSocket-Extensions", offer.decode("latin-1")) for offer in offers])
         try:
             answer, self.protocol.extensions = self.protocol.process_extensions(headers)
@@ -43,8 +60,6 @@ class WebSocketsFraming:
         self.extensions = None if answer is None else answer.encode("ascii")
         self._kind = Opcode.BINARY  # of the message being read
         self._data = bytearray()
-        self._text = ""
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def receive(self, data: bytes) -> list[Event]:
         """See Framing."""
@@ -58,11 +73,7 @@ class WebSocketsFraming:
                 assert self.protocol.close_rcvd is not None
                 return [*events, ("close", int(self.protocol.close_rcvd.code), self.protocol.close_rcvd.reason)]
             elif frame.opcode is not Opcode.PING:
-                try:
-                    self._add(frame, events)
-                except UnicodeDecodeError:
-                    self.protocol.fail(1007, "invalid UTF-8")
-                    return [*events, ("fault", 1007, "invalid UTF-8")]
+                self._add(frame, events)
         if self.protocol.parser_exc is not None:
             sent = self.protocol.close_sent
             events.append(("fault", 1002, "") if sent is None else ("fault", int(sent.code), sent.reason))
@@ -71,16 +82,11 @@ class WebSocketsFraming:
     def _add(self, frame: Frame, events: list[Event]) -> None:
         if frame.opcode is not Opcode.CONT:
             self._kind = frame.opcode
-        if self._kind is Opcode.TEXT:
-            self._text += self._decoder.decode(bytes(frame.data), frame.fin)
-            if frame.fin:
-                events.append(("text", self._text))
-                self._text = ""
-        elif frame.fin:
-            events.append(("bytes", bytes(self._data + frame.data)))
+        self._data += frame.data
+        if frame.fin:
+            data = bytes(self._data)
             self._data.clear()
-        else:
-            self._data += frame.data
+            events.append(("text", data.decode()) if self._kind is Opcode.TEXT else ("bytes", data))
 
     def output(self) -> bytes:
         """See Framing."""

@@ -1,6 +1,6 @@
 """`--ws wsproto`: frames by the package wsproto.
 
-It inflates all of what one read brought before the size of the message can be looked at.
+It inflates all that it is given before the size of the message can be looked at, so it is given little at a time.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastserve.protocols.framing import Event
 
 TOO_BIG = "message too big"
+PIECE = 4096  # bytes of compressed payload, of which a thousand times as many may come
 
 
 class WsprotoFraming:
@@ -37,32 +38,34 @@ class WsprotoFraming:
         used = [extension for extension in available if extension.enabled()]
         self.connection = Connection(ConnectionType.SERVER, used)
         self._limit = settings.ws_max_size
-        self._size = 0  # bytes of the message being read
-        self._text: list[str] = []
-        self._data = bytearray()
+        self._data = bytearray()  # of the message being read
         self._output = bytearray()
 
     def receive(self, data: bytes) -> list[Event]:
         """See Framing."""
         events: list[Event] = []
+        size = len(data) if self.extensions is None else PIECE
+        for at in range(0, len(data), size):
+            if self._receive(data[at : at + size], events):
+                break
+        return events
+
+    def _receive(self, data: bytes, events: list[Event]) -> bool:
+        """Note what these bytes bring; true when nothing follows."""
         self.connection.receive_data(data)
         try:
-            for event in self.connection.events():
-                if self._take(event, events):
-                    break
+            return any(self._take(event, events) for event in self.connection.events())
         except RemoteProtocolError as exc:
             hint = exc.event_hint
             code = int(hint.code) if isinstance(hint, CloseConnection) else 1002
             self._fail(events, code, str(exc))
-        return events
+            return True
 
     def _take(self, event: LibraryEvent, events: list[Event]) -> bool:
         """Note what an event of the library means; true for the last one."""
         if isinstance(event, TextMessage):
-            self._size += len(event.data.encode())
-            self._text += [event.data] if event.data else []
+            self._data += event.data.encode()
         elif isinstance(event, BytesMessage):
-            self._size += len(event.data)
             self._data += event.data
         elif isinstance(event, Ping):
             if self.connection.state is ConnectionState.OPEN:
@@ -77,18 +80,18 @@ class WsprotoFraming:
                 self._send(event.response())
             events.append(("close", int(event.code), event.reason or ""))
             return True
-        if self._size > self._limit:
+        if len(self._data) > self._limit:
             self._fail(events, 1009, TOO_BIG)
             return True
         if isinstance(event, TextMessage | BytesMessage) and event.message_finished:
-            is_text = isinstance(event, TextMessage)
-            events.append(("text", "".join(self._text)) if is_text else ("bytes", bytes(self._data)))
-            self._size = 0
-            self._text.clear()
+            data = bytes(self._data)
             self._data.clear()
+            events.append(("text", data.decode()) if isinstance(event, TextMessage) else ("bytes", data))
         return False
 
     def _fail(self, events: list[Event], code: int, reason: str) -> None:
+        if code == 1007:
+            reason = "invalid data"  # what the library says depends on how the data was cut
         if self.connection.state is ConnectionState.OPEN:
             self._send(CloseConnection(code=code, reason=reason))
         events.append(("fault", code, reason))
