@@ -93,8 +93,8 @@ class Seconds(Kind):
         return int(number) if number == int(number) else number
 
 
-class Switch(Kind):
-    """Yes or no; on the command line --name or --no-name."""
+class Boolean(Kind):
+    """Yes or no, in a word."""
 
     metavar = "BOOLEAN"
     words = {  # noqa: RUF012
@@ -111,6 +111,10 @@ class Switch(Kind):
         if not isinstance(value, int) or value not in (0, 1):
             raise TypeError(f"{value!r} is not a boolean")
         return bool(value)
+
+
+class Switch(Boolean):
+    """Yes or no; on the command line --name or --no-name."""
 
 
 class Flag(Switch):

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from fastserve.kinds import (
     Binds,
+    Boolean,
     Callback,
     Choice,
     Directories,
@@ -139,7 +140,7 @@ class Options:
         "Between a WebSocket's opening or last pong and the server's next ping. 0 is never.", optional=True)
     ws_ping_timeout: float | None = option(20.0, WEBSOCKET, Seconds(),
         "For the pong to such a ping; then the WebSocket is closed with 1011. 0 is for ever.", optional=True)
-    ws_per_message_deflate: bool = option(True, WEBSOCKET, Switch(),
+    ws_per_message_deflate: bool = option(True, WEBSOCKET, Boolean(),
         "Enable/Disable compression of WebSocket messages (permessage-deflate).")
     lifespan: str = option("auto", APP, Choice(LIFESPAN),
         "Lifespan events: an application that raises at them is an error with on, and served without them with auto.")

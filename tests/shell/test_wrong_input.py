@@ -35,6 +35,8 @@ CONTRADICTIONS: list[tuple[str, str]] = [
         "--workers-lifetime-jitter 1",
         "workers_lifetime_jitter without workers_lifetime: add --workers-lifetime, or leave it out",
     ),
+    ("--ssl-keyfile k", "ssl_keyfile 'k' has no effect without ssl_certfile: give both"),
+    ("--ssl-ca-certs c", "ssl_ca_certs has no effect without ssl_certfile: give both"),
     ("--http2", "http2: HTTP/2 is not served, and http can be auto, llhttp, httptools, h11 or module:Class"),
 ]
 

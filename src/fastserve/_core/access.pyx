@@ -6,7 +6,6 @@ one write to the handler's stream. That is looked at for every line: as soon as 
 or formatter, real LogRecords with the five arguments that formatters expect are emitted instead.
 """
 import logging
-from urllib.parse import quote
 
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
@@ -44,6 +43,8 @@ cdef int log_response(Worker worker, dict scope, object client, bytes address, i
 
 cdef int log_websocket(Worker worker, dict scope, outcome) except -1:
     """Log how a handshake was answered: `outcome` is a status or a text."""
+    from urllib.parse import quote  # a server without WebSockets does without it
+
     try:
         path = quote(scope["path"], errors="replace")
         if scope["query_string"]:
