@@ -18,6 +18,10 @@ cdef extern from *:
         (void)fd; (void)data; (void)size;
         return -1;
     }
+    static CYTHON_INLINE Py_ssize_t fastserve_receive(int fd, void *data, size_t size) {
+        (void)fd; (void)data; (void)size;
+        return -1;
+    }
     static CYTHON_INLINE int fastserve_end_writing(int fd) { (void)fd; return -1; }
     static CYTHON_INLINE int fastserve_unacknowledged(int fd) { (void)fd; return -1; }
     static CYTHON_INLINE int fastserve_hung_up(int fd) { (void)fd; return 0; }
@@ -50,6 +54,12 @@ cdef extern from *:
     }
     static CYTHON_INLINE Py_ssize_t fastserve_send(int fd, const void *data, size_t size) {
         return fastserve_result(send(fd, data, size, MSG_NOSIGNAL));
+    }
+    #ifndef MSG_DONTWAIT
+    #define MSG_DONTWAIT 0
+    #endif
+    static CYTHON_INLINE Py_ssize_t fastserve_receive(int fd, void *data, size_t size) {
+        return recv(fd, data, size, MSG_DONTWAIT);
     }
     #ifndef MSG_MORE
     #define MSG_MORE 0
@@ -130,6 +140,8 @@ cdef extern from *:
     Py_ssize_t fastserve_send2(int fd, const void* first, size_t first_size,
                                const void* second, size_t second_size) nogil
     Py_ssize_t fastserve_send_more(int fd, const void* data, size_t size) nogil  # more follows at once
+    # Bytes received; 0 or less where there are none, for whatever reason.
+    Py_ssize_t fastserve_receive(int fd, void* data, size_t size) nogil
     const bint FASTSERVE_SENDFILE  # false where there is no sendfile(2) as Linux has it
     enum:
         FASTSERVE_END  # the file has ended

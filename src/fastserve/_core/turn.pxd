@@ -43,6 +43,7 @@ cdef class Turn:
     cdef bint running  # run_all() is on the stack, and maybe once more above it what the loop calls
     cdef bint flushing  # flush_all() is
     cdef bint scheduled  # end_of_turn is in the loop's queue
+    cdef bint hurried  # what is queued holds much memory: it runs before more is read
     cdef bint batching  # several connections are busy: applications wait until all are read
     cdef bint write_through  # an application was slow after a send: nothing is held
     cdef int alone  # turns in a row that had one exchange

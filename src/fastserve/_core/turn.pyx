@@ -150,7 +150,10 @@ cdef class Turn:
         """The core is done with what the loop called it for."""
         if self.last_held != 0:
             self.check(monotonic())
-        if self.batching:
+        if self.hurried:
+            self.hurried = False
+            self.run_all()
+        elif self.batching:
             if self.runs.count or self.writes.count:
                 self.schedule()
         elif self.runs.count:

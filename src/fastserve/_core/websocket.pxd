@@ -35,6 +35,7 @@ cdef class WebSocket(Channel):
 
     cdef int open(self, Worker worker, transport, Writer writer, WsCycle cycle) except -1
     cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1
+    cdef int read_on(self) except -1
     cdef bint full(self) noexcept
     cdef int go_on(self) except -1
     cdef int resume_reading(self) except -1

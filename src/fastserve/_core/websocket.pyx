@@ -21,6 +21,7 @@ from .clock cimport LINGER, WS_CLOSE, WS_PING, WS_PONG, stop
 from .counters cimport live_counts
 from .deflate cimport Parameters, deflater_for, inflater_for
 from .handler cimport Channel
+from .posix cimport fastserve_receive
 from .worker cimport Worker
 from .writer cimport Writer
 from .wscycle cimport WsCycle
@@ -112,11 +113,15 @@ cdef class WebSocket(Channel):
                 return 0
             found = reader.next(&position, end)
             if found == WS_NEED_MORE:
+                found = self.read_on()
+            if found == WS_NEED_MORE:
                 return 0
             if found == WS_TEXT or found == WS_BINARY:
                 fed = True
                 if self.cycle is not None:
                     self.cycle.put(reader.message, found == WS_TEXT)
+                    if self.cycle.unread_size >= UNREAD_SIZE:
+                        self.worker.turn.hurried = True
                 reader.message = None
             elif found == FOUND_PING:
                 self.found_ping(reader.payload)
@@ -128,6 +133,26 @@ cdef class WebSocket(Channel):
                 return self.found_close(reader.code, reader.reason)
             else:
                 return self.hold(reader.code, reader.reason, False)
+
+    cdef int read_on(self) except -1:
+        """Receive the rest of a large message into its place, as far as it is there, and return what was found.
+
+        It spares a copy, and the loop a look at each piece. What else there is to see on the socket is left to the loop.
+        """
+        cdef Py_ssize_t size = 0
+        cdef char* target
+        cdef int found = WS_NEED_MORE
+        if self.writer.fd < 0 or self.writer.broken or self.read_paused or self.eof_seen:
+            return WS_NEED_MORE
+        while found == WS_NEED_MORE:
+            target = self.reader.room_for_more(&size)
+            if target == NULL:
+                break
+            size = fastserve_receive(self.writer.fd, target, size)
+            if size <= 0:
+                break
+            found = self.reader.filled(size)
+        return found
 
     cdef bint full(self) noexcept:
         """Whether the exchange has as many messages as it may keep."""

@@ -66,6 +66,10 @@ cdef class FrameReader:
     cdef str reason
 
     cdef int next(self, const char** position, const char* end) except -1
+    # The rest of a large message can come past next(): room_for_more() says where the next `size` bytes of its payload
+    # may be put, NULL for nowhere, and filled() is told how many came, and says what next() would.
+    cdef char* room_for_more(self, Py_ssize_t* size) except? NULL
+    cdef int filled(self, Py_ssize_t size) except -1
 
     cdef int read_header(self, const char** position, const char* end) except -1
     cdef int parse_header(self, const unsigned char* at, Py_ssize_t size) except -1

@@ -30,6 +30,7 @@ cdef enum:
     OPCODE = 0x0F
     CONTROL = 0x08  # bit of the opcodes of control frames
     MASKED = 0x80
+    LARGE = 65536  # bytes of a message so far, and of its frame to come, to be worth a read of its own
 
 cdef tuple EVENTS = ("", "text", "binary", "ping", "pong", "close", "fault")
 cdef uint64_t HIGH_BITS = 0x8080808080808080
@@ -104,6 +105,25 @@ cdef class FrameReader:
                 return found
         position[0] = end
         return WS_NEED_MORE
+
+    cdef char* room_for_more(self, Py_ssize_t* size) except? NULL:
+        cdef Py_ssize_t free
+        if self.held_size < LARGE or self.left < LARGE or not self.in_frame or self.compressed or self.opcode & CONTROL:
+            return NULL
+        free = PyBytes_GET_SIZE(<object>self.held) - self.held_size
+        if free == 0:
+            free = min(self.held_size, self.left)
+            _PyBytes_Resize(&self.held, self.held_size + free)
+        size[0] = min(free, self.left)
+        return PyBytes_AS_STRING(<object>self.held) + self.held_size
+
+    cdef int filled(self, Py_ssize_t size) except -1:
+        self.received += size
+        self.left -= size
+        self.in_frame = self.left != 0
+        if self.take_piece(PyBytes_AS_STRING(<object>self.held) + self.held_size, size) == WS_FAULT:
+            return WS_FAULT
+        return self.finish() if self.final and not self.in_frame else WS_NEED_MORE
 
     cdef int read_header(self, const char** position, const char* end) except -1:
         cdef Py_ssize_t available = end - position[0], kept = self.head_size, more
