@@ -209,6 +209,36 @@ class TestBackPressure:
         assert not peer.wire.worker.tasks
         assert peer.wire.errors == []
 
+    def test_a_client_that_only_sends_is_not_read(self, sockets: Work) -> None:
+        """Neither answers to its pings nor echoes nor its messages pile up."""
+        peer = opened(sockets(echo))
+        peer.transport.stuck = True
+        data = binary(b"x" * 10_000) + frame(FIN | PING, b"p" * 125) * 80
+        size, answers = 0, b""
+        while peer.transport.reading:
+            answers += peer.feed(data)
+            size += len(data)
+            assert size < 500_000
+        assert peer.transport.queue < 300_000
+        peer.transport.unstick()
+        peer.wire.settle()
+        assert peer.transport.reading
+        echoes = [payload for opcode, payload in read_frames(answers + peer.take()) if opcode == BINARY]
+        assert echoes == [b"x" * 10_000] * (size // len(data))
+        assert read_frames(peer.feed(text("on"))) == [(TEXT, b"on")]
+
+    def test_nor_does_it_keep_an_application(self, sockets: Work) -> None:
+        """That it is gone is told to an application that waits for messages."""
+        app = Script()
+        peer = opened(sockets(app))
+        peer.transport.stuck = True
+        for _ in range(20):
+            if peer.transport.reading:
+                peer.feed(frame(FIN | PING, b"p" * 125) * 100)
+        peer.lose()
+        assert app.got == [GONE]
+        assert not peer.wire.worker.tasks
+
     def test_pongs_are_not_kept_for_a_client_that_does_not_read(self, work: Work) -> None:
         """RFC 6455 section 5.5.3: the newest ping alone is answered."""
         _, peer = self.flooding(work, 6)
