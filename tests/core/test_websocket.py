@@ -227,17 +227,24 @@ class TestBackPressure:
         assert echoes == [b"x" * 10_000] * (size // len(data))
         assert read_frames(peer.feed(text("on"))) == [(TEXT, b"on")]
 
-    def test_nor_does_it_keep_an_application(self, sockets: Work) -> None:
-        """That it is gone is told to an application that waits for messages."""
+    @pytest.mark.parametrize("leaves", [True, False])
+    def test_nor_is_one_that_only_pings(self, sockets: Work, leaves: bool) -> None:
         app = Script()
         peer = opened(sockets(app))
         peer.transport.stuck = True
-        for _ in range(20):
+        answers = b""
+        for _ in range(100):
             if peer.transport.reading:
-                peer.feed(frame(FIN | PING, b"p" * 125) * 100)
-        peer.lose()
-        assert app.got == [GONE]
-        assert not peer.wire.worker.tasks
+                answers += peer.feed(frame(FIN | PING, b"p" * 125) * 100)
+        if leaves:
+            peer.lose()
+            assert app.got == [GONE]
+            return
+        peer.transport.unstick()
+        peer.wire.settle()
+        assert len(answers + peer.take()) < 200_000
+        assert peer.transport.reading
+        assert read_frames(peer.feed(close())) == [closing(1000)]
 
     def test_pongs_are_not_kept_for_a_client_that_does_not_read(self, work: Work) -> None:
         """RFC 6455 section 5.5.3: the newest ping alone is answered."""
