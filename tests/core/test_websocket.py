@@ -222,7 +222,7 @@ class TestBackPressure:
         assert peer.transport.queue < 300_000
         peer.transport.unstick()
         peer.wire.settle()
-        assert peer.transport.reading
+        assert TestQueue.reads(peer)
         echoes = [payload for opcode, payload in read_frames(answers + peer.take()) if opcode == BINARY]
         assert echoes == [b"x" * 10_000] * (size // len(data))
         assert read_frames(peer.feed(text("on"))) == [(TEXT, b"on")]
