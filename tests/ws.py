@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import support
+from core.fakes import FakeWorker, Peer
 from core.frames import CLOSE, FIN, frame
 from protocol.wire import Response, Wire, response
 
@@ -90,6 +91,16 @@ def split_response(data: bytes) -> tuple[Response, list[Frame]]:
     """The response to a handshake, and the frames behind it."""
     file = io.BytesIO(data)
     return response(file), read_frames(file.read())
+
+
+def opened(wire: FakeWorker, behind: bytes = b"") -> Peer:
+    """A client whose WebSocket is open; `behind` comes in one packet with its handshake."""
+    peer = wire.connect()
+    found, frames = split_response(peer.feed(upgrade() + behind))
+    assert found.status == 101
+    if not behind:
+        assert frames == []
+    return peer
 
 
 class Socket(Wire):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from core.fakes import FakeWorker, assert_nothing_lives
+from ws import FRAMINGS, framing_class
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,3 +31,14 @@ def work() -> Iterator[Callable[..., FakeWorker]]:
     while workers:
         workers.pop().close()
     assert_nothing_lives()
+
+
+@pytest.fixture(params=sorted(FRAMINGS))
+def sockets(request: pytest.FixtureRequest, work: Callable[..., FakeWorker]) -> Callable[..., FakeWorker]:
+    """Make workers of one implementation: sockets(app, **settings) -> FakeWorker."""
+    framing = framing_class(request.param)
+
+    def make(app: Any, **settings: Any) -> FakeWorker:
+        return work(app, **{"framing": framing, "ws_per_message_deflate": False, **settings})
+
+    return make

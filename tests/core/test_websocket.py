@@ -10,13 +10,12 @@ import pytest
 from core.fakes import FakeWorker, Peer
 from core.frames import BINARY, CLOSE, FIN, PING, PONG, TEXT, binary, fragments, frame, text
 from ws import (
-    FRAMINGS,
     Script,
     close,
     closing,
     disconnect,
     echo,
-    framing_class,
+    opened,
     read_frames,
     received,
     split_response,
@@ -28,27 +27,6 @@ from fastserve._core.errors import ClientDisconnected
 
 Work = Callable[..., FakeWorker]
 GONE = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
-
-
-@pytest.fixture(params=sorted(FRAMINGS))
-def sockets(request: pytest.FixtureRequest, work: Work) -> Work:
-    """Make workers of one implementation: sockets(app, **settings) -> FakeWorker."""
-    framing = framing_class(request.param)
-
-    def make(app: Any, **settings: Any) -> FakeWorker:
-        return work(app, **{"framing": framing, "ws_per_message_deflate": False, **settings})
-
-    return make
-
-
-def opened(wire: FakeWorker, behind: bytes = b"") -> Peer:
-    """A client whose WebSocket is open; `behind` comes in one packet with its handshake."""
-    peer = wire.connect()
-    found, frames = split_response(peer.feed(upgrade() + behind))
-    assert found.status == 101
-    if not behind:
-        assert frames == []
-    return peer
 
 
 class TestMessages:
@@ -102,123 +80,6 @@ class TestMessages:
         peer.wire.settle()
         assert len(peer.transport.writes) == 1
         assert [payload for _, payload in read_frames(peer.take())] == [b"0", b"1", b"2", b"3", b"4"]
-
-
-class TestQueue:
-    """--ws-max-queue: reading stops when the application has so many messages unread."""
-
-    @staticmethod
-    def stalled(sockets: Work, **settings: Any) -> tuple[Script, asyncio.Event, Peer]:
-        gate = asyncio.Event()
-
-        async def body(receive: Any, send: Any) -> None:
-            await gate.wait()
-            while (await receive())["type"] != "websocket.disconnect":
-                pass
-
-        app = Script(body)
-        return app, gate, opened(sockets(app, **settings))
-
-    @staticmethod
-    def reads(peer: Peer) -> bool:
-        return peer.transport.reading
-
-    def test_no_more_are_parsed_and_then_none_read(self, sockets: Work) -> None:
-        app, gate, peer = self.stalled(sockets, ws_max_queue=2)
-        peer.feed(text("1") + text("2") + text("3") + frame(FIN | PING, b"p"))
-        assert self.reads(peer)
-        peer.feed(text("4"))
-        assert not self.reads(peer)
-        peer.wire.call(gate.set)
-        assert app.got == [received(each) for each in "1234"]
-        assert self.reads(peer)
-
-    def test_a_ping_behind_is_answered_when_there_is_room(self, work: Work) -> None:
-        _, gate, peer = self.stalled(work, ws_max_queue=2)
-        assert peer.feed(text("1") + text("2") + frame(FIN | PING, b"p")) == b""
-        peer.wire.call(gate.set)
-        assert read_frames(peer.take()) == [(PONG, b"p")]
-
-    def test_bytes_are_bounded_as_well(self, sockets: Work) -> None:
-        app, gate, peer = self.stalled(sockets, ws_max_queue=1000)
-        for _ in range(4):
-            peer.feed(binary(b"x" * 50_000))
-        assert not peer.transport.reading
-        peer.wire.call(gate.set)
-        assert len(app.got) == 4
-        assert peer.transport.reading
-
-    def test_nothing_is_lost_with_the_connection(self, sockets: Work) -> None:
-        """A client that sends, closes and leaves: the application gets it all in its own time."""
-        app, gate, peer = self.stalled(sockets, ws_max_queue=1)
-        peer.feed(text("1") + text("2") + text("3") + close(1001, "bye"))
-        peer.lose()
-        assert app.got == []
-        peer.wire.call(gate.set)
-        assert app.got == [received("1"), received("2"), received("3"), disconnect(1001, "bye")]
-
-    def test_nor_with_the_client_s_last_byte(self, sockets: Work) -> None:
-        app, gate, peer = self.stalled(sockets, ws_max_queue=1)
-        peer.feed(text("1") + text("2"))
-        peer.eof()
-        assert not peer.ended
-        peer.wire.call(gate.set)
-        assert app.got == [received("1"), received("2"), GONE]
-        assert peer.ended
-
-    def test_an_application_that_leaves_it_all(self, sockets: Work) -> None:
-        app = Script(lambda receive, send: asyncio.sleep(0))
-        peer = sockets(app, ws_max_queue=1).connect()
-        _, frames = split_response(peer.feed(upgrade() + text("1") + text("2") + text("3")))
-        assert frames == [closing(1000)]
-        peer.feed(text("4") + close(1000))
-        assert peer.ended
-
-
-class TestBackPressure:
-    SIZE = 20_000
-
-    def flooding(self, sockets: Work, count: int) -> tuple[list[int], Peer]:
-        """A client that does not read what an application sends it, after a first message."""
-        sent = [0]
-
-        async def body(receive: Any, send: Any) -> None:
-            await receive()
-            for _ in range(count):
-                await send({"type": "websocket.send", "bytes": b"x" * self.SIZE})
-                sent[0] += 1
-            await receive()
-
-        peer = opened(sockets(Script(body)))
-        peer.transport.stuck = True
-        peer.feed(text("go"))
-        return sent, peer
-
-    def test_send_waits_for_a_client_that_does_not_read(self, sockets: Work) -> None:
-        sent, peer = self.flooding(sockets, 100)
-        assert 0 <= sent[0] < 10
-        peer.transport.unstick()
-        peer.wire.settle()
-        assert sent[0] == 100
-        assert not peer.ended
-
-    def test_it_ends_with_the_connection(self, sockets: Work) -> None:
-        _, peer = self.flooding(sockets, 100)
-        assert peer.wire.worker.tasks
-        peer.lose()
-        assert not peer.wire.worker.tasks
-        assert peer.wire.errors == []
-
-    def test_pongs_are_not_kept_for_a_client_that_does_not_read(self, work: Work) -> None:
-        """RFC 6455 section 5.5.3: the newest ping alone is answered."""
-        _, peer = self.flooding(work, 6)
-        peer.take()
-        for number in range(100):
-            peer.feed(frame(FIN | PING, b"%d" % number))
-        assert peer.take() == b""
-        peer.transport.unstick()
-        peer.wire.settle()
-        assert [payload for opcode, payload in read_frames(peer.take()) if opcode == PONG] == [b"99"]
 
 
 class TestClose:
@@ -357,61 +218,6 @@ class TestClose:
         peer = opened(sockets(Script()))
         ((_, payload),) = read_frames(peer.feed(text(b"\xff")))
         assert payload[:2] == (1007).to_bytes(2, "big")
-
-
-class TestKeepalive:
-    def test_ping_and_pong(self, sockets: Work) -> None:
-        peer = opened(sockets(Script(), ws_ping_interval=20, ws_ping_timeout=20))
-        for _ in range(3):
-            peer.wire.advance(19)
-            assert peer.take() == b""
-            peer.wire.advance(2)
-            ((opcode, payload),) = read_frames(peer.take())
-            assert opcode == PING
-            peer.wire.advance(19)
-            assert peer.feed(frame(FIN | PONG, payload)) == b""
-        assert not peer.ended
-
-    def test_no_pong(self, sockets: Work) -> None:
-        app = Script()
-        peer = opened(sockets(app, ws_ping_interval=20, ws_ping_timeout=5))
-        peer.wire.advance(21)
-        peer.take()
-        # Neither another message nor the pong to something else is the pong.
-        peer.feed(text("here") + frame(FIN | PONG, b"other"))
-        peer.wire.advance(6)
-        assert read_frames(peer.take()) == [closing(1011, "keepalive ping timeout")]
-        assert app.got == [received("here"), disconnect(1011, "keepalive ping timeout")]
-        assert peer.ended
-        peer.wire.advance(3)
-        assert peer.transport.closed
-
-    def test_without_a_timeout(self, sockets: Work) -> None:
-        peer = opened(sockets(Script(), ws_ping_interval=20, ws_ping_timeout=0))
-        for _ in range(5):
-            peer.wire.advance(21)
-            assert [opcode for opcode, _ in read_frames(peer.take())] == [PING]
-        assert not peer.ended
-
-    def test_switched_off(self, sockets: Work) -> None:
-        peer = opened(sockets(Script(), ws_ping_interval=0))
-        peer.wire.advance(10_000)
-        assert peer.take() == b""
-
-    def test_the_application_is_not_the_client(self, sockets: Work) -> None:
-        """A pong that waits behind messages that the application has not taken is none that is missing."""
-        _, gate, peer = TestQueue.stalled(sockets, ws_max_queue=1, ws_ping_interval=20, ws_ping_timeout=5)
-        peer.wire.advance(21)
-        ((_, payload),) = read_frames(peer.take())
-        peer.feed(text("1") + text("2") + text("3") + frame(FIN | PONG, payload))
-        peer.wire.advance(6)
-        peer.wire.advance(6)
-        assert not peer.ended
-        peer.wire.call(gate.set)
-        peer.wire.advance(19)
-        assert not peer.ended
-        peer.wire.advance(2)
-        assert [opcode for opcode, _ in read_frames(peer.take())] == [PING]
 
 
 class TestStop:

@@ -28,7 +28,22 @@ cdef class FramedWebSocket(WebSocket):
                 return 0
             if self.handle(self.events.pop()):
                 return 0
+        if self.writer.paused and self.state == OPEN:
+            self.behind = True
         return 0
+
+    cdef bint full(self) noexcept:
+        """Also while the client does not read: the library answers each ping, and the answers would pile up."""
+        return self.writer.paused or WebSocket.full(self)
+
+    cdef int drained(self) except -1:
+        if self.behind and not self.full():
+            self.go_on()
+        return WebSocket.drained(self)
+
+    cdef int lost(self) except -1:
+        WebSocket.lost(self)
+        return self.go_on() if self.behind and not self.full() else 0
 
     cdef int handle(self, tuple event) except -1:
         """Do what an event asks for; nonzero after the last one."""

@@ -1,0 +1,235 @@
+"""What bounds a WebSocket: the queue of messages, a client that does not read, and one that does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from core.fakes import FakeWorker, Peer
+from core.frames import BINARY, FIN, PING, PONG, TEXT, binary, frame, text
+from ws import (
+    Script,
+    close,
+    closing,
+    disconnect,
+    echo,
+    opened,
+    read_frames,
+    received,
+    split_response,
+    upgrade,
+)
+
+Work = Callable[..., FakeWorker]
+GONE = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
+
+
+class TestQueue:
+    """--ws-max-queue: reading stops when the application has so many messages unread."""
+
+    @staticmethod
+    def stalled(sockets: Work, **settings: Any) -> tuple[Script, asyncio.Event, Peer]:
+        gate = asyncio.Event()
+
+        async def body(receive: Any, send: Any) -> None:
+            await gate.wait()
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+
+        app = Script(body)
+        return app, gate, opened(sockets(app, **settings))
+
+    @staticmethod
+    def reads(peer: Peer) -> bool:
+        return peer.transport.reading
+
+    def test_no_more_are_parsed_and_then_none_read(self, sockets: Work) -> None:
+        app, gate, peer = self.stalled(sockets, ws_max_queue=2)
+        peer.feed(text("1") + text("2") + text("3") + frame(FIN | PING, b"p"))
+        assert self.reads(peer)
+        peer.feed(text("4"))
+        assert not self.reads(peer)
+        peer.wire.call(gate.set)
+        assert app.got == [received(each) for each in "1234"]
+        assert self.reads(peer)
+
+    def test_a_ping_behind_is_answered_when_there_is_room(self, work: Work) -> None:
+        _, gate, peer = self.stalled(work, ws_max_queue=2)
+        assert peer.feed(text("1") + text("2") + frame(FIN | PING, b"p")) == b""
+        peer.wire.call(gate.set)
+        assert read_frames(peer.take()) == [(PONG, b"p")]
+
+    def test_bytes_are_bounded_as_well(self, sockets: Work) -> None:
+        app, gate, peer = self.stalled(sockets, ws_max_queue=1000)
+        for _ in range(4):
+            peer.feed(binary(b"x" * 50_000))
+        assert not peer.transport.reading
+        peer.wire.call(gate.set)
+        assert len(app.got) == 4
+        assert peer.transport.reading
+
+    def test_nothing_is_lost_with_the_connection(self, sockets: Work) -> None:
+        """A client that sends, closes and leaves: the application gets it all in its own time."""
+        app, gate, peer = self.stalled(sockets, ws_max_queue=1)
+        peer.feed(text("1") + text("2") + text("3") + close(1001, "bye"))
+        peer.lose()
+        assert app.got == []
+        peer.wire.call(gate.set)
+        assert app.got == [received("1"), received("2"), received("3"), disconnect(1001, "bye")]
+
+    def test_nor_with_the_client_s_last_byte(self, sockets: Work) -> None:
+        app, gate, peer = self.stalled(sockets, ws_max_queue=1)
+        peer.feed(text("1") + text("2"))
+        peer.eof()
+        assert not peer.ended
+        peer.wire.call(gate.set)
+        assert app.got == [received("1"), received("2"), GONE]
+        assert peer.ended
+
+    def test_an_application_that_leaves_it_all(self, sockets: Work) -> None:
+        app = Script(lambda receive, send: asyncio.sleep(0))
+        peer = sockets(app, ws_max_queue=1).connect()
+        _, frames = split_response(peer.feed(upgrade() + text("1") + text("2") + text("3")))
+        assert frames == [closing(1000)]
+        peer.feed(text("4") + close(1000))
+        assert peer.ended
+
+
+class TestBackPressure:
+    SIZE = 20_000
+
+    def flooding(self, sockets: Work, count: int) -> tuple[list[int], Peer]:
+        """A client that does not read what an application sends it, after a first message."""
+        sent = [0]
+
+        async def body(receive: Any, send: Any) -> None:
+            await receive()
+            for _ in range(count):
+                await send({"type": "websocket.send", "bytes": b"x" * self.SIZE})
+                sent[0] += 1
+            await receive()
+
+        peer = opened(sockets(Script(body)))
+        peer.transport.stuck = True
+        peer.feed(text("go"))
+        return sent, peer
+
+    def test_send_waits_for_a_client_that_does_not_read(self, sockets: Work) -> None:
+        sent, peer = self.flooding(sockets, 100)
+        assert 0 <= sent[0] < 10
+        peer.transport.unstick()
+        peer.wire.settle()
+        assert sent[0] == 100
+        assert not peer.ended
+
+    def test_it_ends_with_the_connection(self, sockets: Work) -> None:
+        _, peer = self.flooding(sockets, 100)
+        assert peer.wire.worker.tasks
+        peer.lose()
+        assert not peer.wire.worker.tasks
+        assert peer.wire.errors == []
+
+    def test_a_client_that_only_sends_is_not_read(self, sockets: Work) -> None:
+        """Neither answers to its pings nor echoes nor its messages pile up."""
+        peer = opened(sockets(echo))
+        peer.transport.stuck = True
+        data = binary(b"x" * 10_000) + frame(FIN | PING, b"p" * 125) * 80
+        size, answers = 0, b""
+        while peer.transport.reading:
+            answers += peer.feed(data)
+            size += len(data)
+            assert size < 500_000
+        assert peer.transport.queue < 300_000
+        peer.transport.unstick()
+        peer.wire.settle()
+        assert TestQueue.reads(peer)
+        echoes = [payload for opcode, payload in read_frames(answers + peer.take()) if opcode == BINARY]
+        assert echoes == [b"x" * 10_000] * (size // len(data))
+        assert read_frames(peer.feed(text("on"))) == [(TEXT, b"on")]
+
+    @pytest.mark.parametrize("leaves", [True, False])
+    def test_nor_is_one_that_only_pings(self, sockets: Work, leaves: bool) -> None:
+        app = Script()
+        peer = opened(sockets(app))
+        peer.transport.stuck = True
+        answers = b""
+        for _ in range(100):
+            if peer.transport.reading:
+                answers += peer.feed(frame(FIN | PING, b"p" * 125) * 100)
+        if leaves:
+            peer.lose()
+            assert app.got == [GONE]
+            return
+        peer.transport.unstick()
+        peer.wire.settle()
+        assert len(answers + peer.take()) < 200_000
+        assert peer.transport.reading
+        assert read_frames(peer.feed(close())) == [closing(1000)]
+
+    def test_pongs_are_not_kept_for_a_client_that_does_not_read(self, work: Work) -> None:
+        """RFC 6455 section 5.5.3: the newest ping alone is answered."""
+        _, peer = self.flooding(work, 6)
+        peer.take()
+        for number in range(100):
+            peer.feed(frame(FIN | PING, b"%d" % number))
+        assert peer.take() == b""
+        peer.transport.unstick()
+        peer.wire.settle()
+        assert [payload for opcode, payload in read_frames(peer.take()) if opcode == PONG] == [b"99"]
+
+
+class TestKeepalive:
+    def test_ping_and_pong(self, sockets: Work) -> None:
+        peer = opened(sockets(Script(), ws_ping_interval=20, ws_ping_timeout=20))
+        for _ in range(3):
+            peer.wire.advance(19)
+            assert peer.take() == b""
+            peer.wire.advance(2)
+            ((opcode, payload),) = read_frames(peer.take())
+            assert opcode == PING
+            peer.wire.advance(19)
+            assert peer.feed(frame(FIN | PONG, payload)) == b""
+        assert not peer.ended
+
+    def test_no_pong(self, sockets: Work) -> None:
+        app = Script()
+        peer = opened(sockets(app, ws_ping_interval=20, ws_ping_timeout=5))
+        peer.wire.advance(21)
+        peer.take()
+        # Neither another message nor the pong to something else is the pong.
+        peer.feed(text("here") + frame(FIN | PONG, b"other"))
+        peer.wire.advance(6)
+        assert read_frames(peer.take()) == [closing(1011, "keepalive ping timeout")]
+        assert app.got == [received("here"), disconnect(1011, "keepalive ping timeout")]
+        assert peer.ended
+        peer.wire.advance(3)
+        assert peer.transport.closed
+
+    def test_without_a_timeout(self, sockets: Work) -> None:
+        peer = opened(sockets(Script(), ws_ping_interval=20, ws_ping_timeout=0))
+        for _ in range(5):
+            peer.wire.advance(21)
+            assert [opcode for opcode, _ in read_frames(peer.take())] == [PING]
+        assert not peer.ended
+
+    def test_switched_off(self, sockets: Work) -> None:
+        peer = opened(sockets(Script(), ws_ping_interval=0))
+        peer.wire.advance(10_000)
+        assert peer.take() == b""
+
+    def test_the_application_is_not_the_client(self, sockets: Work) -> None:
+        """A pong that waits behind messages that the application has not taken is none that is missing."""
+        _, gate, peer = TestQueue.stalled(sockets, ws_max_queue=1, ws_ping_interval=20, ws_ping_timeout=5)
+        peer.wire.advance(21)
+        ((_, payload),) = read_frames(peer.take())
+        peer.feed(text("1") + text("2") + text("3") + frame(FIN | PONG, payload))
+        peer.wire.advance(6)
+        peer.wire.advance(6)
+        assert not peer.ended
+        peer.wire.call(gate.set)
+        peer.wire.advance(19)
+        assert not peer.ended
+        peer.wire.advance(2)
+        assert [opcode for opcode, _ in read_frames(peer.take())] == [PING]
