@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import pytest
 from core.frames import BINARY, FIN, TEXT, binary, frame, text
@@ -13,10 +14,10 @@ SIZES = (65_535, 131_071, 131_072, 262_144, 1_000_003, 5_000_000)
 
 
 @pytest.fixture
-def client(serve: Serve) -> Socket:
-    socket = Socket(serve(echo, ws_max_size=6_000_000).connect())
-    socket.open("/")
-    return socket
+def client(serve: Serve) -> Iterator[Socket]:
+    with Socket(serve(echo, ws_max_size=6_000_000).connect()) as client:
+        client.open("/")
+        yield client
 
 
 @pytest.mark.parametrize("size", SIZES)
