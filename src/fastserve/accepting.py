@@ -60,7 +60,8 @@ class Acceptor:
         self.config = config
         self.servers = servers
         self.paused = False
-        self._copies: list[socket.socket] = []  # of the listening sockets: asyncio servers close theirs
+        # Of the sockets, which asyncio servers close, and whether they are plain.
+        self._copies: list[tuple[socket.socket, bool]] = []
         self._loop = asyncio.get_running_loop()
         self._handler = self._loop.get_exception_handler()
         self._accepted = 0
@@ -71,13 +72,17 @@ class Acceptor:
         if self._in_batches:
             self._loop.set_exception_handler(self._take_exception)
 
-    async def start(self, sock: socket.socket) -> None:
-        """Accept connections on a bound socket, which is closed together with the server. Raises OSError."""
-        self.servers.append(await self._listen(sock))
-        self._copies.append(sock.dup())
+    async def start(self, sock: socket.socket, plain: bool = False) -> None:
+        """Accept connections on a bound socket, which is closed together with the server. Raises OSError.
 
-    async def _listen(self, sock: socket.socket) -> asyncio.Server:
-        server = await listen(sock, self._make_protocol, self.config, self._loop, BATCH if self._in_batches else None)
+        On a `plain` one there is no TLS, whatever the configuration says.
+        """
+        self.servers.append(await self._listen(sock, plain))
+        self._copies.append((sock.dup(), plain))
+
+    async def _listen(self, sock: socket.socket, plain: bool) -> asyncio.Server:
+        backlog = BATCH if self._in_batches else None
+        server = await listen(sock, self._make_protocol, self.config, self._loop, backlog, plain)
         if self._in_batches:
             sock.listen(self.config.backlog)
         return server
@@ -98,7 +103,7 @@ class Acceptor:
         found: list[int] = []
         try:
             while len(found) < count and (not found or found[-1] < last):
-                found.append(os.dup(self._copies[0].fileno()))
+                found.append(os.dup(self._copies[0][0].fileno()))
         except OSError:
             return False
         finally:
@@ -149,8 +154,8 @@ class Acceptor:
     async def _resume(self) -> None:
         resumed: list[asyncio.Server] = []
         try:
-            for copy in self._copies:
-                resumed.append(await self._listen(copy.dup()))  # noqa: PERF401
+            for copy, plain in self._copies:
+                resumed.append(await self._listen(copy.dup(), plain))
         except OSError:
             for server in resumed:
                 server.close()
@@ -163,7 +168,7 @@ class Acceptor:
         """Stop accepting for good."""
         for server in self.servers:
             server.close()
-        for copy in self._copies:
+        for copy, _ in self._copies:
             copy.close()
         self._copies.clear()
         if self._failed and not self._loop.is_closed():

@@ -1,10 +1,11 @@
-"""An address to listen on, and how it is written: host:port, [v6]:port, unix:path, fd://number."""
+"""An address to listen on, and how it is written: host:port, [v6]:port, unix:path, fd://number, or behind http://."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FORMS = "host:port, [v6]:port, unix:path or fd://number"
+SCHEMES = {"http://": False, "https://": True}
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Bind:
     @classmethod
     def parse(cls, text: str) -> Bind:
         """Return the address that a text stands for. Raises ValueError."""
+        for scheme, tls in SCHEMES.items():
+            if text.startswith(scheme):
+                return replace(cls.parse(text.removeprefix(scheme)), tls=tls)
         if text.startswith("unix:"):
             path = text.removeprefix("unix:")
             if not path:

@@ -120,6 +120,7 @@ class Config(Options):
         self.ssl: SSLContext | None = None
         self.certificates: Certificates | None = None
         self.wsgi: WSGIMiddleware | None = None  # around a WSGI application
+        self.plain_sockets: frozenset[int] = frozenset()  # of those that are bound: which are without TLS
         self.loaded = False
         self.among_others = False  # set where somebody else has started processes like this one
         self.reload_dirs_excludes: list[Path] = []

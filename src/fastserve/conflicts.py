@@ -49,6 +49,8 @@ def conflicts_of_reload(config: Config) -> Iterator[str]:
 
 
 def conflicts_of_tls(config: Config) -> Iterator[str]:
+    if any(place.tls for place in config.binds):
+        yield "bind https:// without ssl_certfile: add --ssl-certfile, or leave https:// out"
     for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs", "ssl_version"):
         value = getattr(config, name)
         if value != TABLE[name].default:

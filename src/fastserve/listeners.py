@@ -40,6 +40,7 @@ class Listeners:
                     made.add_tcp(bind, config, addresses(bind))
                 else:
                     made.add(bind, config)
+        config.plain_sockets = made.plain
         return made
 
     @classmethod
@@ -52,6 +53,7 @@ class Listeners:
                     made.add_tcp(bind, config, await addresses_in_loop(bind, loop))
                 else:
                     made.add(bind, config)
+        config.plain_sockets = made.plain
         return made
 
     @classmethod
@@ -65,6 +67,7 @@ class Listeners:
             made.groups.append((bind, [sockets.bind_both_families(bind.port)]))
         else:
             made.add_tcp(bind, config, addresses(bind)[:1])
+        config.plain_sockets = made.plain
         return made
 
     @contextlib.contextmanager
@@ -89,6 +92,12 @@ class Listeners:
     @property
     def sockets(self) -> list[socket.socket]:
         return [sock for _, group in self.groups for sock in group]
+
+    @property
+    def plain(self) -> frozenset[int]:
+        """Where in `sockets` those are on which there is no TLS even if the configuration has a certificate."""
+        kinds = [bind.tls for bind, group in self.groups for _ in group]
+        return frozenset(index for index, tls in enumerate(kinds) if tls is False)
 
     def log_running(self, config: Config) -> None:
         """Log where the server runs; the lines that tools wait for."""
@@ -127,7 +136,8 @@ def log_running(bind: Bind, sock: socket.socket, config: Config) -> None:
     else:
         host = "0.0.0.0" if bind.host is None else bind.host
         where = "%s://[%s]:%d" if ":" in host else "%s://%s:%d"
-        args = ["https" if config.is_ssl else "http", host, bind.port or sock.getsockname()[1]]
+        scheme = "https" if config.is_ssl and bind.tls is not False else "http"
+        args = [scheme, host, bind.port or sock.getsockname()[1]]
     line = "Fastserve running on {} (Press CTRL+C to quit)"
     logger.info(line.format(where), *args, extra={"color_message": line.format(style(where, bold=True))})
 

@@ -241,7 +241,8 @@ class Options:
     app_dir: str | os.PathLike[str] | None = option(None, APP, Text(),
         "Look for APP in this directory.  [default: the current one]", command_default="")
     bind: list[str] | str | None = option(None, BINDING, Binds(),
-        "Bind to host:port, [v6]:port, unix:path or fd://number, not --host and --port; can be given many times.")
+        "Bind to host:port, [v6]:port, unix:path or fd://number, not --host and --port; can be given many times."
+        " With a certificate all speak TLS, but those behind http://, as in http://127.0.0.1:8000.")
     uds_permissions: int | None = option(None, BINDING, Mode(),
         "Permissions of a UNIX domain socket, in octal digits.  [default: 666, or those of the socket it replaces]",
         flag="uds-permissions")

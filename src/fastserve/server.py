@@ -181,8 +181,8 @@ class Server:
 
                 self._pid_file = PidFile.written(self.config.pid_file)
             self._acceptor = Acceptor(self._connection_factory(), self.config, self.servers)
-            for sock in bound:
-                await self._acceptor.start(sock)
+            for index, sock in enumerate(bound):
+                await self._acceptor.start(sock, index in self.config.plain_sockets)
         except OSError as exc:
             logger.error("%s", exc)
             self._close_listeners(bound)

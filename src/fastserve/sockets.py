@@ -194,12 +194,14 @@ async def listen(
     config: Config,
     loop: asyncio.AbstractEventLoop,
     backlog: int | None = None,
+    plain: bool = False,
 ) -> asyncio.Server:
     """Start accepting connections on a bound socket and return the asyncio server that does.
 
-    `backlog` is that of the configuration unless it is given.
+    `backlog` is that of the configuration unless it is given; on a `plain` one there is no TLS in any case.
     """
-    arguments: Any = {"backlog": config.backlog if backlog is None else backlog, **listen_arguments(config, loop)}
+    arguments: Any = {} if plain else listen_arguments(config, loop)
+    arguments["backlog"] = config.backlog if backlog is None else backlog
     if sock.family != getattr(socket, "AF_UNIX", None):
         return await loop.create_server(factory, sock=sock, **arguments)
     # The file of an inherited socket is its owner's to remove, and ours is removed by Server.

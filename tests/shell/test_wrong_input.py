@@ -36,6 +36,7 @@ CONTRADICTIONS: list[tuple[str, str]] = [
         "workers_lifetime_jitter without workers_lifetime: add --workers-lifetime, or leave it out",
     ),
     ("--ssl-keyfile k", "ssl_keyfile 'k' has no effect without ssl_certfile: give both"),
+    ("--bind https://h:1", "bind https:// without ssl_certfile: add --ssl-certfile, or leave https:// out"),
     ("--ssl-ca-certs c", "ssl_ca_certs has no effect without ssl_certfile: give both"),
     ("--http2", "http2: HTTP/2 is not served, and http can be auto, llhttp, httptools, h11 or module:Class"),
 ]
