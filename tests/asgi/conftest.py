@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Callable, Iterator
 
@@ -8,15 +7,6 @@ import pytest
 import support
 from core.responses import Client
 from ws import FRAMINGS, Clients
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_collections() -> Iterator[None]:
-    """Nearly every test collects garbage: leave out what is there before the first."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -1,21 +1,11 @@
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from core.fakes import FakeWorker, assert_nothing_lives
 from ws import FRAMINGS, framing_class
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_collections() -> Iterator[None]:
-    """Nearly every test collects garbage: leave out what is there before the first."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

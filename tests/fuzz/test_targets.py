@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +9,6 @@ from fuzz.target import Target, cut
 from fuzz.targets import TARGETS
 
 FOUND = Path(__file__).parent / "found"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_collections() -> Iterator[None]:
-    """Targets collect garbage where references do not free all: leave out what is there before."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def found(target: Target) -> list[Path]:

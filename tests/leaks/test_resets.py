@@ -22,14 +22,6 @@ REQUEST = (
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_collections() -> Iterator[None]:
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 def assert_clean(net: Net) -> None:
     assert not net.worker.connections and not net.worker.tasks and not net.worker.active
     assert [line for line in net.errors if line != "Exception in ASGI application\n"] == []

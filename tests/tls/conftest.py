@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import importlib.util
 import logging
 from collections.abc import Callable, Iterator
@@ -13,15 +12,6 @@ from core.responses import Client
 from protocol.wire import Wire
 from tls.pki import Pki, TlsRunning
 from tls.pki import serve as serve_tls
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_collections() -> Iterator[None]:
-    """Nearly every test collects garbage: leave out what is there before the first."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

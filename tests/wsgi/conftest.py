@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,15 +7,6 @@ from typing import Any
 import pytest
 import support
 from core.responses import Client
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_collections() -> Iterator[None]:
-    """Each test collects garbage: leave out what is there before the first."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture
