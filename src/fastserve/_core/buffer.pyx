@@ -6,27 +6,27 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove
 
 from .counters cimport live_counts
+from .pool cimport Pool, make_pool
 
 cdef enum:
     FIRST_CAPACITY = 4096
     KEPT_CAPACITY = 65536  # one that grew beyond this is not kept
     KEPT = 128
 
-cdef list spare = []
+cdef Pool spare = make_pool(KEPT)
 
 
 cdef Buffer take():
     live_counts.buffer += 1
-    if spare:
-        return spare.pop()
-    return Buffer()
+    buffer = spare.take()
+    return Buffer() if buffer is None else <Buffer>buffer
 
 
 cdef void give(Buffer buffer) noexcept:
     live_counts.buffer -= 1
-    if buffer.capacity <= KEPT_CAPACITY and len(spare) < KEPT:
+    if buffer.capacity <= KEPT_CAPACITY:
         buffer.size = 0
-        spare.append(buffer)
+        spare.give(buffer)
 
 
 cdef class Buffer:
