@@ -429,7 +429,7 @@ cdef int put_close(Buffer out, int code, bytes reason) except -1:
     cdef char payload[MAX_CONTROL]
     cdef Py_ssize_t size = len(reason)
     if code == NO_STATUS and size == 0:
-        return put_frame(out, OP_CLOSE, False, payload, 0)
+        return put_frame(out, OP_CLOSE, False, b"", 0)
     if not valid_code(code):
         raise ValueError(f"{code} is not a close code that may be sent")
     if size > MAX_REASON:
