@@ -23,7 +23,8 @@ import fetch  # noqa: E402
 CORE = "src/fastserve/_core"
 # fmt: off
 MODULES = (
-    "settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8", "inflight",
+    "settings", "counters", "pool", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8",
+    "inflight",
     "rules", "request", "parser", "proxies", "scope", "head", "access", "deflate", "wsframe",
     "writer", "tlswriter", "framing", "handler", "files", "transfer",
     "current", "waiter", "task", "cycle", "wscycle",

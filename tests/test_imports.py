@@ -19,7 +19,8 @@ CORE = PACKAGE / "_core"
 # A module may use those of the lines above its own, and those to its left.
 LEVELS = (
     ("llhttp", "posix"),
-    ("settings", "counters", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8", "inflight"),
+    ("settings", "counters", "pool", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8"),
+    ("inflight",),
     ("rules", "request", "parser", "proxies", "scope", "head", "access", "deflate", "wsframe"),
     ("writer", "tlswriter", "framing", "handler", "files", "transfer"),
     ("call", "current", "waiter", "task", "cycle", "wscycle"),

@@ -27,5 +27,7 @@ cdef class AccessLog(Flushable):
 
 
 cdef bytes address_text(client)
-cdef int log_response(Worker worker, dict scope, object client, bytes address, int status) except -1
+cdef int log_response(
+    Worker worker, dict scope, object client, bytes address, int status, bint websocket
+) except -1
 cdef int log_websocket(Worker worker, dict scope, outcome) except -1

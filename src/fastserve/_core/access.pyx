@@ -27,10 +27,12 @@ cdef bytes address_text(client):
     return f"{client[0]}:{client[1]}".encode("utf-8", "replace") if client else b""
 
 
-cdef int log_response(Worker worker, dict scope, object client, bytes address, int status) except -1:
+cdef int log_response(
+    Worker worker, dict scope, object client, bytes address, int status, bint websocket
+) except -1:
     """Log a response: in the access log, or where it answers the handshake of a WebSocket in the general one."""
     cdef AccessLog access = worker.access
-    if scope.get("type") == "websocket":
+    if websocket:
         return log_websocket(worker, scope, status)
     if access is not None:
         try:

@@ -3,30 +3,30 @@
 Only a connection with something to send holds a buffer; idle ones hold none, and a few wait here for the next.
 """
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memmove
+from libc.string cimport memmove
 
 from .counters cimport live_counts
+from .pool cimport Pool, make_pool
 
 cdef enum:
     FIRST_CAPACITY = 4096
     KEPT_CAPACITY = 65536  # one that grew beyond this is not kept
     KEPT = 128
 
-cdef list spare = []
+cdef Pool spare = make_pool(KEPT)
 
 
 cdef Buffer take():
     live_counts.buffer += 1
-    if spare:
-        return spare.pop()
-    return Buffer()
+    buffer = spare.take()
+    return Buffer() if buffer is None else <Buffer>buffer
 
 
 cdef void give(Buffer buffer) noexcept:
     live_counts.buffer -= 1
-    if buffer.capacity <= KEPT_CAPACITY and len(spare) < KEPT:
+    if buffer.capacity <= KEPT_CAPACITY:
         buffer.size = 0
-        spare.append(buffer)
+        spare.give(buffer)
 
 
 cdef class Buffer:
@@ -39,26 +39,17 @@ cdef class Buffer:
     def __dealloc__(self):
         free(self.data)
 
-    cdef char* reserve(self, Py_ssize_t more) except NULL:
+    cdef int grow(self, Py_ssize_t more) except -1:
         cdef Py_ssize_t capacity = self.capacity
         cdef char* data
-        if self.size + more > capacity:
-            while self.size + more > capacity:
-                capacity *= 2
-            data = <char*>realloc(self.data, capacity)
-            if data == NULL:
-                raise MemoryError
-            self.data = data
-            self.capacity = capacity
-        return self.data + self.size
-
-    cdef int append(self, const char* data, Py_ssize_t size) except -1:
-        memcpy(self.reserve(size), data, size)
-        self.size += size
+        while self.size + more > capacity:
+            capacity *= 2
+        data = <char*>realloc(self.data, capacity)
+        if data == NULL:
+            raise MemoryError
+        self.data = data
+        self.capacity = capacity
         return 0
-
-    cdef int append_bytes(self, bytes data) except -1:
-        return self.append(data, len(data))
 
     cdef int append_decimal(self, unsigned long long number) except -1:
         cdef char digits[20]

@@ -6,6 +6,21 @@ from .task cimport Owner, Task
 from .transfer cimport Transfer
 from .worker cimport Worker
 
+cdef extern from *:
+    """
+    static CYTHON_INLINE int fastserve_same_ascii(PyObject *one, PyObject *other) {
+        return PyUnicode_Check(one) && PyUnicode_IS_COMPACT_ASCII(one)
+            && PyUnicode_GET_LENGTH(one) == PyUnicode_GET_LENGTH(other)
+            && memcmp(PyUnicode_1BYTE_DATA(one), PyUnicode_1BYTE_DATA(other), PyUnicode_GET_LENGTH(one)) == 0;
+    }
+    """
+    bint fastserve_same_ascii(object one, str other) noexcept
+
+
+cdef inline bint is_kind(object kind, str expected) except -1:
+    """Whether a message's type is `expected`, which is in ASCII; nearly always it is, and then this is cheap."""
+    return fastserve_same_ascii(kind, expected) or kind == expected
+
 
 cdef enum:
     # What send() takes.

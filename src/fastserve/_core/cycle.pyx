@@ -143,7 +143,7 @@ cdef class Cycle(Owner):
         return self.take_start(fields) if self.stage == EXPECT_START else self.take_body(fields)
 
     cdef int take_start(self, dict message) except -1:
-        if message["type"] != "http.response.start":
+        if not is_kind(message["type"], "http.response.start"):
             return self.take_other(message)
         self.stream.respond(message["status"], message.get("headers", ()))
         self.trailers = message.get("trailers", False)
@@ -151,7 +151,7 @@ cdef class Cycle(Owner):
         return 0
 
     cdef int take_body(self, dict message) except -1:
-        if message["type"] != "http.response.body" or self.stage != EXPECT_BODY or self.transfer is not None:
+        if not is_kind(message["type"], "http.response.body") or self.stage != EXPECT_BODY or self.transfer is not None:
             return self.take_other(message)
         return self.put_response_body(message)
 

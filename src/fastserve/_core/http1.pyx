@@ -137,12 +137,13 @@ cdef class Http1(Handler):
         else:
             scope = self.handshake.scope(request, self.peers)
             status, fields, self.keep_alive = self.handshake.status, self.handshake.fields, False
+        self.is_websocket = self.handshake is not None and not status
         self.parser.release_head()
         if limit and (len(worker.connections) - worker.lingering >= limit or worker.active >= limit):
             worker.report("Exceeded concurrency limit.", None, WARNING)
             status, fields = 503, RETRY_AFTER
         if status:
-            log_response(worker, scope, self.peers.client, self.address, status)
+            log_response(worker, scope, self.peers.client, self.address, status, self.is_websocket)
             return self.answer(status, fields)
         self.cycle = make_cycle(worker, self, scope) if self.handshake is None else make_wscycle(worker, self, scope)
         self.cycle.expect_continue = self.expect_continue
@@ -410,7 +411,7 @@ cdef class Http1(Handler):
             self.keep_alive = False
         if not self.keep_alive or self.is_http10:
             connection = KEEP_ALIVE_FIELD if self.keep_alive else CLOSE
-        log_response(self.worker, self.cycle.scope, self.peers.client, self.address, status)
+        log_response(self.worker, self.cycle.scope, self.peers.client, self.address, status, self.is_websocket)
         end_head(
             self.writer.output(), &framing.facts, self.worker.settings, self.worker.clock, length, framing.chunked,
             connection,
@@ -478,7 +479,7 @@ cdef class Http1(Handler):
                 return self.answer(400, b"")  # the client never sent all of its request (RFC 9112 section 8)
             status = 503 if gave_up and self.worker.draining else 500
             if scope is not None:
-                log_response(self.worker, scope, self.peers.client, self.address, status)
+                log_response(self.worker, scope, self.peers.client, self.address, status, self.is_websocket)
             return self.answer(status, RETRY_AFTER if status == 503 else b"")
         self.reading = self.writing = CLOSED
         self.writer.close()

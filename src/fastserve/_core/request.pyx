@@ -5,23 +5,20 @@ from libc.string cimport memcmp, strlen
 
 from .llhttp cimport HTTP_CONNECT, HTTP_OPTIONS
 from .names cimport EXPECT, HOST, TE, TRANSFER_ENCODING, lookup
+from .pool cimport Pool, make_pool
 from .rules cimport equals, has_member, same_authority, transfer_coding, valid_host
 from .settings cimport Settings
 
 cdef enum:
     SPARE = 16
 
-cdef list spare = []
+cdef Pool spare = make_pool(SPARE)
 
 
 cdef Request take_request(Py_ssize_t capacity):
     """An empty one with room for that many fields; to be given back."""
-    cdef Request request
-    while spare:
-        request = spare.pop()
-        if request.capacity >= capacity:
-            break
-    else:
+    cdef Request request = <Request>spare.take()
+    if request is None or request.capacity < capacity:
         request = Request(capacity)
     request.count = 0
     request.target.size = 0
@@ -30,8 +27,7 @@ cdef Request take_request(Py_ssize_t capacity):
 
 
 cdef void give_request(Request request) noexcept:
-    if len(spare) < SPARE:
-        spare.append(request)
+    spare.give(request)
 
 
 cdef class Request:

@@ -13,6 +13,9 @@ cdef frozenset FORBIDDEN_TRAILERS = frozenset([
     b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip",
 ])
 
+cdef bytes name_bytes = bytes(chr(byte).isalnum() and byte < 128 or byte in b"-._~!$&'()*+;=" for byte in range(256))
+cdef const char* name_table = name_bytes
+
 
 cdef inline bint is_digit(char byte) noexcept:
     return c"0" <= byte <= c"9"
@@ -57,7 +60,7 @@ cdef bint valid_name(const char* name, Py_ssize_t size) noexcept:
             if at + 2 >= size or not is_hex(name[at + 1]) or not is_hex(name[at + 2]):
                 return False
             at += 2
-        elif not (is_alpha(name[at]) or is_digit(name[at]) or is_one_of(name[at], b"-._~!$&'()*+;=", 14)):
+        elif not name_table[<unsigned char>name[at]]:
             return False
         at += 1
     return size > 0

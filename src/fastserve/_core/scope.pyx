@@ -2,7 +2,9 @@
 import os
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.ref cimport Py_INCREF
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 
 from .names cimport LOWER, UNKNOWN, known
@@ -112,17 +114,20 @@ cdef bytes lowered(const char* name, Py_ssize_t size):
 
 cdef list header_list(Request head):
     """All fields as (name, value), names in lower case, order and duplicates as received."""
-    cdef list headers = []
+    cdef list headers = PyList_New(head.count)
     cdef Py_ssize_t index
     cdef Field* field
     cdef object name
+    cdef tuple pair
     for index in range(head.count):
         field = &head.fields[index]
         if field.known != UNKNOWN:
             name = known(field.known)
         else:
             name = lowered(head.head + field.name.start, field.name.size)
-        headers.append((name, PyBytes_FromStringAndSize(head.head + field.value.start, field.value.size)))
+        pair = (name, PyBytes_FromStringAndSize(head.head + field.value.start, field.value.size))
+        Py_INCREF(pair)
+        PyList_SET_ITEM(headers, index, pair)
     return headers
 
 

@@ -248,7 +248,7 @@ cdef class Task(Sleeper):
 
     cdef int end(self, object result, object exception) except -1:
         cdef Owner owner = self.owner
-        if isinstance(exception, CancelledError):
+        if exception is not None and isinstance(exception, CancelledError):
             self.state = CANCELLED
             self.error = exception
             if CANCELLED_ERROR_IS_NEW:

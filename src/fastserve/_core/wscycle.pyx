@@ -14,7 +14,7 @@ connection broke.
 from collections import deque
 
 from .access cimport log_websocket
-from .cycle cimport COMPLETE, EXPECT_BODY, EXPECT_START, Cycle, init_cycle, wake
+from .cycle cimport COMPLETE, EXPECT_BODY, EXPECT_START, Cycle, init_cycle, is_kind, wake
 from .errors import ClientDisconnected
 from .handler cimport Channel, Stream
 from .waiter cimport make_waiter
@@ -112,7 +112,7 @@ cdef class WsCycle(Cycle):
         kind = message["type"]
         if self.channel is None or self.channel.broken():
             raise ClientDisconnected("the WebSocket is closed")
-        if kind == "websocket.send":
+        if is_kind(kind, "websocket.send"):
             return self.take_send(message)
         if kind == "websocket.close":
             return self.take_close(message)

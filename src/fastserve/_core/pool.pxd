@@ -1,0 +1,33 @@
+"""Objects that wait to be used again."""
+cimport cython
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+
+cdef enum:
+    MOST_KEPT = 128
+
+
+@cython.final
+cdef class Pool:
+    cdef PyObject* items[MOST_KEPT]  # owned references
+    cdef Py_ssize_t count
+    cdef Py_ssize_t most  # that are kept, up to MOST_KEPT
+
+    cdef inline object take(self):
+        """The one that was given last, None where there is none."""
+        cdef object item = None
+        if self.count:
+            self.count -= 1
+            item = <object>self.items[self.count]
+            Py_DECREF(item)
+        return item
+
+    cdef inline void give(self, object item) noexcept:
+        if self.count < self.most:
+            Py_INCREF(item)
+            self.items[self.count] = <PyObject*>item
+            self.count += 1
+
+
+cdef Pool make_pool(Py_ssize_t most)
