@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from fastserve._core.settings import Settings
     from fastserve._types import ASGI3Application
     from fastserve.lifespan import LifespanOff, LifespanOn
-    from fastserve.protocols.framing import Framing
     from fastserve.tls import Certificates
     from fastserve.wsgi import WSGIMiddleware
 
@@ -114,7 +113,7 @@ class Config(Options):
         self.encoded_headers: list[tuple[bytes, bytes]] = []
         self.http_protocol_class: Callable[..., asyncio.Protocol]
         self.uses_core = True  # it is the compiled one, which is made from a Worker
-        self.ws_protocol_class: type[Framing] | None = None  # None for the core's own frames, and for no WebSockets
+        self.ws_protocol_class: type[Any] | None = None  # None for the core itself, and for no WebSockets
         self.lifespan_class: type[LifespanOn | LifespanOff]
         self.loaded_app: ASGI3Application
         self.ssl: SSLContext | None = None
@@ -258,9 +257,16 @@ class Config(Options):
         except choice.ProtocolError as exc:
             fail("Error loading HTTP protocol. %s", exc)
         try:
-            self.ws_protocol_class = choice.ws_framing(self.ws, WS_PROTOCOLS)
+            self.ws_protocol_class = choice.ws_protocol(self.ws, WS_PROTOCOLS)
         except choice.ProtocolError as exc:
             fail('Error loading the WebSocket implementation "%s". %s', self.ws, exc, exc_info=exc.__cause__)
+
+    @property
+    def leaves_websockets(self) -> bool:
+        """Whether the core leaves WebSockets to a protocol on uvicorn's contract."""
+        from fastserve.protocols import choice
+
+        return self.uses_core and self.ws_protocol_class is not None and not choice.is_framing(self.ws_protocol_class)
 
     @property
     def app_name(self) -> str:
@@ -312,6 +318,10 @@ class Config(Options):
             from fastserve.middleware.proxy_headers import ProxyHeadersMiddleware
 
             app = ProxyHeadersMiddleware(app, trusted_hosts=self.forwarded_allow_ips or "")
+        elif self.proxy_headers and self.leaves_websockets:
+            from fastserve.middleware.proxy_headers import WebSocketProxyHeaders
+
+            app = WebSocketProxyHeaders(app, trusted_hosts=self.forwarded_allow_ips or "")
         wrapped: ASGI3Application = app
         return wrapped
 

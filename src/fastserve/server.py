@@ -218,6 +218,7 @@ class Server:
             return lambda: contract(config=config, server_state=state, app_state=app_state, _loop=loop)
         from fastserve._core.worker import Worker
 
+        leaves = config.leaves_websockets
         worker = Worker(
             loop,
             config.loaded_app,
@@ -225,10 +226,19 @@ class Server:
             state=self.lifespan.state,
             log=logger.log,
             access=access_log(config),
-            ws_framing=config.ws_protocol_class,
+            ws_framing=None if leaves else config.ws_protocol_class,
+            ws_protocol=self._make_ws_protocol if leaves else None,
         )
         self.server_state.attach(worker)
         return functools.partial(config.http_protocol_class, worker)
+
+    def _make_ws_protocol(self) -> asyncio.BaseProtocol:
+        """Make a protocol on uvicorn's contract, as uvicorn's HTTP protocols do it for a WebSocket."""
+        contract: Any = self.config.ws_protocol_class
+        made: asyncio.BaseProtocol = contract(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     def _log_started_message(self, listeners: Sequence[socket.socket]) -> None:
         self._listeners.log_running(self.config)

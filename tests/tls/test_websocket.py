@@ -9,6 +9,7 @@ import pytest
 import support
 from core.frames import BINARY, binary
 from tls.pki import TlsRunning
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from ws import Socket, close, closing, echo
 
@@ -97,3 +98,18 @@ def test_what_another_client_says() -> None:
     finally:
         server.stop()
     assert (app.scope["scheme"], app.scope["client"][0]) == ("ws", "127.0.0.1")
+
+
+@pytest.mark.parametrize("name", ["websockets_sansio_impl:WebSocketsSansIOProtocol", "wsproto_impl:WSProtocol"])
+def test_left_to_a_class_on_uvicorns_contract(serve: Serve, name: str) -> None:
+    server = serve(echo, ws=f"uvicorn.protocols.websockets.{name}")
+    with connect(f"wss://localhost:{server.port}", ssl=server.context, proxy=None, max_size=None) as client:
+        for size in (0, 70_000, 3_000_000):
+            client.send(bytes(size))
+            assert client.recv(TIMEOUT) == bytes(size)
+        server.server.should_exit = True
+        with pytest.raises(ConnectionClosed) as caught:
+            client.recv(TIMEOUT)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1012
+    server.join()

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastserve.importer import ImportFromStringError, blame, import_from_string
-
-if TYPE_CHECKING:
-    from fastserve.protocols.framing import Framing
 
 CORE_MODULE = "fastserve._core.connection"
 
@@ -43,8 +40,8 @@ def http_protocol(http: Any, known: Mapping[str, str]) -> tuple[Callable[..., as
     return found, uses_core
 
 
-def ws_framing(ws: Any, known: Mapping[str, str | None]) -> type[Framing] | None:
-    """Return what makes the frames of WebSockets, None for the core itself.
+def ws_protocol(ws: Any, known: Mapping[str, str | None]) -> type[Any] | None:
+    """Return the class that `ws` names: a Framing, or a protocol on uvicorn's contract; None for the core itself.
 
     `ws` is a name of `known`, an import string or a class. Raises ProtocolError if it cannot be had or used.
     """
@@ -57,15 +54,25 @@ def ws_framing(ws: Any, known: Mapping[str, str | None]) -> type[Framing] | None
         raise ProtocolError(f"{blame(exc)}: install it, or choose another --ws." if named else blame(exc)) from None
     except Exception as exc:
         raise ProtocolError(blame(exc)) from exc
-    if found is not None and not is_framing(found):
-        raise ProtocolError("It is not a class of the kind that fastserve.protocols.framing describes.")
-    made: type[Framing] | None = found
+    if found is not None and not is_framing(found) and not is_contract(found):
+        raise ProtocolError(
+            "It is not a class of the kind that fastserve.protocols.framing describes, nor one on uvicorn's contract."
+        )
+    made: type[Any] | None = found
     return made
 
 
-def is_framing(framing: Any) -> bool:
-    methods = ("receive", "output", "send_text", "send_bytes", "ping", "close")
-    return isinstance(framing, type) and all(callable(getattr(framing, name, None)) for name in methods)
+def is_framing(found: Any) -> bool:
+    return has_methods(found, "receive", "output", "send_text", "send_bytes", "ping", "close")
+
+
+def is_contract(found: Any) -> bool:
+    """Say whether this is a WebSocket protocol as uvicorn has them: an asyncio.Protocol that can be told to stop."""
+    return has_methods(found, "connection_made", "data_received", "connection_lost", "shutdown")
+
+
+def has_methods(found: Any, *names: str) -> bool:
+    return isinstance(found, type) and all(callable(getattr(found, name, None)) for name in names)
 
 
 def check_not_derived(found: type) -> None:
