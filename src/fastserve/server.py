@@ -211,14 +211,8 @@ class Server:
     def _connection_factory(self) -> Callable[[], asyncio.Protocol]:
         config, loop = self.config, asyncio.get_running_loop()
         self.server_state.renew_default_headers(config)
-        if not config.uses_core:
-            # On uvicorn's protocol contract.
-            contract: Any = config.http_protocol_class
-            state, app_state = self.server_state, self.lifespan.state
-            return lambda: contract(config=config, server_state=state, app_state=app_state, _loop=loop)
         from fastserve._core.worker import Worker
 
-        leaves = config.leaves_websockets
         worker = Worker(
             loop,
             config.loaded_app,
@@ -226,10 +220,15 @@ class Server:
             state=self.lifespan.state,
             log=logger.log,
             access=access_log(config),
-            ws_framing=None if leaves else config.ws_protocol_class,
-            ws_protocol=self._make_ws_protocol if leaves else None,
+            ws_framing=config.ws_framing,
+            ws_protocol=self._make_ws_protocol if config.leaves_websockets else None,
         )
         self.server_state.attach(worker)
+        if not config.uses_core:
+            # On uvicorn's protocol contract; the core serves its WebSockets.
+            contract: Any = config.http_protocol_class
+            state, app_state = self.server_state, self.lifespan.state
+            return lambda: contract(config=config, server_state=state, app_state=app_state, _loop=loop)
         return functools.partial(config.http_protocol_class, worker)
 
     def _make_ws_protocol(self) -> asyncio.BaseProtocol:

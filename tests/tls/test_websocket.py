@@ -33,12 +33,14 @@ class Telling:
         await echo(scope, receive, send)
 
 
-@pytest.mark.parametrize("ws", ["auto", "websockets", "wsproto"])
-def test_messages(serve: Serve, ws: str) -> None:
+@pytest.mark.parametrize(
+    ("http", "ws"), [("auto", "auto"), ("auto", "websockets"), ("auto", "wsproto"), ("h11", "auto")]
+)
+def test_messages(serve: Serve, http: str, ws: str) -> None:
     """Large ones come back whole, also to a client that reads them late."""
     if ws != "auto":
         pytest.importorskip(ws)
-    server = serve(echo, ws=ws)
+    server = serve(echo, http=http, ws=ws)
     with connect(f"wss://localhost:{server.port}", ssl=server.context, proxy=None, max_size=None) as client:
         for size in (0, 125, 70_000, 3_000_000):
             client.send(bytes(size))

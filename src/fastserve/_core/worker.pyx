@@ -12,8 +12,8 @@ cdef class Worker:
 
     `app` is an ASGI 3 callable, `log` a bound Logger.log, `access` an AccessLog or None for no access log, `ws_framing`
     a class of fastserve.protocols or None for the core's own WebSocket frames. `ws_protocol` makes an asyncio.Protocol
-    that WebSockets are left to, from the first byte of their handshake; it is in `connections` while it is connected,
-    and closes when its shutdown() is called. None leaves them to the core.
+    that WebSockets are left to, from the first byte of their handshake, None for the core's own. What is on uvicorn's
+    protocol contract, so with a method shutdown(), may put itself into `connections` and its tasks into `tasks`.
     """
 
     def __init__(
@@ -71,32 +71,29 @@ cdef class Worker:
         """Close idle connections now and every other one after the response that it is busy with."""
         self.draining = True
         for connection in list(self.connections):
-            if is_own(connection):
+            shutdown = getattr(connection, "shutdown", None)  # on uvicorn's contract
+            if shutdown is None:
                 connection.drain()
             else:
-                connection.shutdown()
+                shutdown()
 
     def end_streams(self):
         """Break off every response that does not say where it ends, and wake applications that wait for their client
         to go; return the tasks of those that were broken off and have not ended."""
-        tasks = [connection.end_stream() for connection in list(self.connections) if is_own(connection)]
+        able = [each for each in list(self.connections) if hasattr(each, "end_stream")]
+        tasks = [connection.end_stream() for connection in able]
         return [task for task in tasks if task is not None]
 
     def abort(self):
         """Close every connection at once, whatever it is doing."""
         for connection in list(self.connections):
-            if is_own(connection):
+            if hasattr(connection, "shutdown"):
+                connection = getattr(connection, "transport", None)
+            if connection is not None:
                 connection.abort()
-            else:
-                connection.transport.abort()
 
     def close(self):
         """Cancel the timer and write what the access log still holds."""
         self.clock.close()
         if self.access is not None:
             self.access.write_held()
-
-
-cdef bint is_own(connection) except -1:
-    """Whether a connection is the core's; what is none is on uvicorn's protocol contract."""
-    return hasattr(connection, "end_stream")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastserve.importer import ImportFromStringError, blame, import_from_string
+
+if TYPE_CHECKING:
+    from fastserve.protocols.framing import Framing
 
 CORE_MODULE = "fastserve._core.connection"
 
@@ -40,10 +43,11 @@ def http_protocol(http: Any, known: Mapping[str, str]) -> tuple[Callable[..., as
     return found, uses_core
 
 
-def ws_protocol(ws: Any, known: Mapping[str, str | None]) -> type[Any] | None:
-    """Return the class that `ws` names: a Framing, or a protocol on uvicorn's contract; None for the core itself.
+def ws_protocol(ws: Any, known: Mapping[str, str | None]) -> tuple[type[Any] | None, type[Framing] | None]:
+    """Return the class on uvicorn's contract that serves WebSockets, and what makes its frames if that is the core's.
 
-    `ws` is a name of `known`, an import string or a class. Raises ProtocolError if it cannot be had or used.
+    The first is None for no WebSockets, the second for frames of the core's own. `ws` is a name of `known`, an import
+    string or a class. Raises ProtocolError if it cannot be had or used.
     """
     named = isinstance(ws, str) and ws in known
     try:
@@ -54,12 +58,21 @@ def ws_protocol(ws: Any, known: Mapping[str, str | None]) -> type[Any] | None:
         raise ProtocolError(f"{blame(exc)}: install it, or choose another --ws." if named else blame(exc)) from None
     except Exception as exc:
         raise ProtocolError(blame(exc)) from exc
-    if found is not None and not is_framing(found) and not is_contract(found):
+    if ws == "none":
+        return None, None
+    from fastserve.protocols.websockets.connection import WebSocketConnection
+
+    if found is None or is_framing(found):
+        return WebSocketConnection, found
+    if isinstance(found, type) and issubclass(found, WebSocketConnection):
+        if "framing" not in vars(found):
+            raise ProtocolError("It is a subclass of one that only stands for the compiled core.")
+        return found, found.framing
+    if not is_contract(found):
         raise ProtocolError(
             "It is not a class of the kind that fastserve.protocols.framing describes, nor one on uvicorn's contract."
         )
-    made: type[Any] | None = found
-    return made
+    return found, None
 
 
 def is_framing(found: Any) -> bool:
@@ -67,7 +80,7 @@ def is_framing(found: Any) -> bool:
 
 
 def is_contract(found: Any) -> bool:
-    """Say whether this is a WebSocket protocol as uvicorn has them: an asyncio.Protocol that can be told to stop."""
+    """Say whether this is a protocol as uvicorn's HTTP protocols make them of `ws_protocol_class`."""
     return has_methods(found, "connection_made", "data_received", "connection_lost", "shutdown")
 
 
