@@ -90,6 +90,14 @@ class Listeners:
     def sockets(self) -> list[socket.socket]:
         return [sock for _, group in self.groups for sock in group]
 
+    def listen(self, backlog: int) -> None:
+        """Let connections queue on the sockets, for processes that will accept them. Raises OSError naming the address."""
+        for sock in self.sockets:
+            try:
+                sock.listen(backlog)
+            except OSError as exc:
+                raise sockets.binding(f"address {sock.getsockname()!r}", exc) from None
+
     def log_running(self, config: Config) -> None:
         """Log where the server runs; the lines that tools wait for."""
         for bind, group in self.groups:
