@@ -114,7 +114,8 @@ class Config(Options):
         self.encoded_headers: list[tuple[bytes, bytes]] = []
         self.http_protocol_class: Callable[..., asyncio.Protocol]
         self.uses_core = True  # it is the compiled one, which is made from a Worker
-        self.ws_protocol_class: type[Framing] | None = None  # None for the core's own frames, and for no WebSockets
+        self.ws_protocol_class: type[Any] | None = None  # on uvicorn's contract, None for no WebSockets
+        self.ws_framing: type[Framing] | None = None  # makes the core's frames where it does not do it itself
         self.lifespan_class: type[LifespanOn | LifespanOff]
         self.loaded_app: ASGI3Application
         self.ssl: SSLContext | None = None
@@ -259,9 +260,16 @@ class Config(Options):
         except choice.ProtocolError as exc:
             fail("Error loading HTTP protocol. %s", exc)
         try:
-            self.ws_protocol_class = choice.ws_framing(self.ws, WS_PROTOCOLS)
+            self.ws_protocol_class, self.ws_framing = choice.ws_protocol(self.ws, WS_PROTOCOLS)
         except choice.ProtocolError as exc:
             fail('Error loading the WebSocket implementation "%s". %s', self.ws, exc, exc_info=exc.__cause__)
+
+    @property
+    def leaves_websockets(self) -> bool:
+        """Whether WebSockets are served by a class that is not the core's."""
+        from fastserve._core.connection import Connection
+
+        return self.ws_protocol_class is not None and not issubclass(self.ws_protocol_class, Connection)
 
     @property
     def app_name(self) -> str:
@@ -313,6 +321,10 @@ class Config(Options):
             from fastserve.middleware.proxy_headers import ProxyHeadersMiddleware
 
             app = ProxyHeadersMiddleware(app, trusted_hosts=self.forwarded_allow_ips or "")
+        elif self.proxy_headers and self.leaves_websockets:
+            from fastserve.middleware.proxy_headers import WebSocketProxyHeaders
+
+            app = WebSocketProxyHeaders(app, trusted_hosts=self.forwarded_allow_ips or "")
         wrapped: ASGI3Application = app
         return wrapped
 
@@ -336,7 +348,7 @@ class Config(Options):
             limit_request_head=self.limit_request_head,
             limit_request_fields=self.limit_request_fields,
             limit_request_body=self.limit_request_body,
-            limit_concurrency=self.limit_concurrency or 0,
+            limit_concurrency=(self.limit_concurrency or 0) if self.uses_core else 0,  # else not for WebSockets alone
             reset_contextvars=self.reset_contextvars,
             websocket=self.ws != "none",
             ws_max_size=self.ws_max_size,
@@ -350,7 +362,7 @@ class Config(Options):
 
     def trusted_proxies(self) -> Proxies | None:
         """Return the core's view of the proxies that are trusted, None where nothing of what proxies say is used."""
-        if not self.proxy_headers:
+        if not self.proxy_headers or not self.uses_core:  # else a middleware does it
             return None
         from fastserve._core.proxies import Proxies
         from fastserve.middleware.proxy_headers import TrustedHosts, scheme_of

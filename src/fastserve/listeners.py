@@ -99,6 +99,14 @@ class Listeners:
         kinds = [bind.tls for bind, group in self.groups for _ in group]
         return frozenset(index for index, tls in enumerate(kinds) if tls is False)
 
+    def listen(self, backlog: int) -> None:
+        """Let connections queue, for processes that will accept them. Raises OSError naming the address."""
+        for sock in self.sockets:
+            try:
+                sock.listen(backlog)
+            except OSError as exc:
+                raise sockets.binding(f"address {sock.getsockname()!r}", exc) from None
+
     def log_running(self, config: Config) -> None:
         """Log where the server runs; the lines that tools wait for."""
         for bind, group in self.groups:

@@ -130,7 +130,7 @@ class Options:
         "HTTP implementation: auto, llhttp and httptools are the compiled one, h11 is the one in Python.")
     http2: bool = option(False, PROTOCOL, Unavailable(NO_HTTP2),
         "Not available: HTTP/2 is not served.")
-    ws: type[Framing] | str = option("auto", WEBSOCKET, Protocol(WS, other="module:Class"),
+    ws: type[asyncio.Protocol | Framing] | str = option("auto", WEBSOCKET, Protocol(WS, other="module:Class"),
         "WebSocket implementation: auto is the compiled one, with none an upgrade is a plain HTTP request.")
     ws_max_size: int = option(16777216, WEBSOCKET, Integer(1),
         "Bytes of a message; the WebSocket is closed with 1009 for more.")

@@ -211,11 +211,6 @@ class Server:
     def _connection_factory(self) -> Callable[[], asyncio.Protocol]:
         config, loop = self.config, asyncio.get_running_loop()
         self.server_state.renew_default_headers(config)
-        if not config.uses_core:
-            # On uvicorn's protocol contract.
-            contract: Any = config.http_protocol_class
-            state, app_state = self.server_state, self.lifespan.state
-            return lambda: contract(config=config, server_state=state, app_state=app_state, _loop=loop)
         from fastserve._core.worker import Worker
 
         worker = Worker(
@@ -225,10 +220,24 @@ class Server:
             state=self.lifespan.state,
             log=logger.log,
             access=access_log(config),
-            ws_framing=config.ws_protocol_class,
+            ws_framing=config.ws_framing,
+            ws_protocol=self._make_ws_protocol if config.leaves_websockets else None,
         )
         self.server_state.attach(worker)
+        if not config.uses_core:
+            # On uvicorn's protocol contract; the core serves its WebSockets.
+            contract: Any = config.http_protocol_class
+            state, app_state = self.server_state, self.lifespan.state
+            return lambda: contract(config=config, server_state=state, app_state=app_state, _loop=loop)
         return functools.partial(config.http_protocol_class, worker)
+
+    def _make_ws_protocol(self) -> asyncio.BaseProtocol:
+        """Make a protocol on uvicorn's contract, as uvicorn's HTTP protocols do it for a WebSocket."""
+        contract: Any = self.config.ws_protocol_class
+        made: asyncio.BaseProtocol = contract(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     def _log_started_message(self, listeners: Sequence[socket.socket]) -> None:
         self._listeners.log_running(self.config)

@@ -24,8 +24,8 @@ class ServerState:
     """The connections of a server, the tasks of requests whose application has not returned, and what responses get.
 
     Protocol classes put themselves into `connections`, their tasks into `tasks`, count in `total_requests`, and add
-    `default_headers`, which a server renews every second, to responses. Under the core all four are to look at: the
-    sets and the count are its own, live.
+    `default_headers`, which a server renews every second, to responses. The core does so with its own: sets and count
+    are of both.
     """
 
     def __init__(self) -> None:
@@ -67,9 +67,6 @@ class ServerState:
         self.draining = True
         if self.worker is not None:
             self.worker.drain()
-            return
-        for connection in list(self.connections):
-            connection.shutdown()
 
     def end_streams(self) -> list[Any]:
         """Break off every response that does not say where it ends, and wake applications that wait for their client.
@@ -77,20 +74,12 @@ class ServerState:
         Returns the tasks of those that were broken off. Classes of uvicorn's contract may have no end_stream(): their
         responses go on.
         """
-        if self.worker is not None:
-            return self.worker.end_streams()
-        able = [connection for connection in list(self.connections) if hasattr(connection, "end_stream")]
-        return [task for task in (connection.end_stream() for connection in able) if task is not None]
+        return [] if self.worker is None else self.worker.end_streams()
 
     def abort(self) -> None:
         """Close every connection at once, whatever it is doing."""
         if self.worker is not None:
             self.worker.abort()
-            return
-        for connection in list(self.connections):
-            transport = getattr(connection, "transport", None)
-            if transport is not None:
-                transport.abort()
 
     def close(self) -> None:
         """Give back what the core holds; nothing is served after that."""

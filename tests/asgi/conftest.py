@@ -50,9 +50,15 @@ def client(serve: support.Serve) -> Callable[..., Client]:
     return connect
 
 
-@pytest.fixture(params=sorted(FRAMINGS))
+@pytest.fixture(params=[*sorted(FRAMINGS), "h11"])
 def clients(request: pytest.FixtureRequest, serve: support.Serve) -> Iterator[Clients]:
-    """Serve applications with each of the implementations of WebSocket, and connect to them."""
-    clients = Clients(serve, request.param)
+    """Serve applications with each of the implementations of WebSocket, and connect to them.
+
+    That named "h11" is the core's, behind the implementation of HTTP over h11.
+    """
+    if request.param == "h11":
+        clients = Clients(lambda app, **config: serve(app, **{**config, "http": "h11"}), "auto")
+    else:
+        clients = Clients(serve, request.param)
     yield clients
     clients.close()

@@ -20,8 +20,10 @@ MODULES = [
     "loops.asyncio", "loops.auto", "loops.uvloop", "main", "middleware", "middleware.asgi2",
     "middleware.message_logger", "protocols", "protocols.http", "protocols.http.auto",
     "protocols.http.flow_control", "protocols.http.h11_impl", "protocols.http.httptools_impl", "protocols.utils",
-    "server", "supervisors", "supervisors.basereload", "supervisors.multiprocess", "supervisors.statreload",
-    "supervisors.watchfilesreload",
+    "protocols.websockets", "protocols.websockets.auto", "protocols.websockets.websockets_impl",
+    "protocols.websockets.websockets_sansio_impl", "protocols.websockets.wsproto_impl",
+    "middleware.proxy_headers", "middleware.wsgi", "workers", "server", "supervisors", "supervisors.basereload",
+    "supervisors.multiprocess", "supervisors.statreload", "supervisors.watchfilesreload",
 ]  # fmt: skip
 
 Run = Callable[..., Command]

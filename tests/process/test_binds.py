@@ -42,12 +42,47 @@ def has_ipv6() -> bool:
     return True
 
 
-def serves(server: support.Command, workers: str) -> None:
+def serves(server: support.Command) -> None:
     """Wait until the server listens."""
-    if workers == "1":
-        server.wait_line("Press CTRL")
-    else:
-        ready(server, 2)
+    server.wait_line("Press CTRL")
+
+
+@pytest.mark.parametrize("args", [["--workers", "2"], ["--workers", "2", "--reuse-port"], ["--reload"]])
+def test_who_connects_at_the_line_is_served(command: support.StartCommand, tmp_path: Path, args: list[str]) -> None:
+    """The line is there before any worker has imported the application: connections wait for it."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    (tmp_path / "gated.py").write_text(f"open({str(gate)!r}).close()\nfrom process_apps import app\n")
+    path = tmp_path / "socket"
+    options = [] if "--reuse-port" in args else ["--bind", f"unix:{path}"]
+    folders = os.pathsep.join([str(tmp_path), str(Path(__file__).parent)])
+    binds = ["--bind", "127.0.0.1:0", *options]
+    server = command("gated:app", *binds, *args, cwd=tmp_path, env={"PYTHONPATH": folders})
+    clients = [server.connect()]
+    if options:
+        clients.append(socket.socket(socket.AF_UNIX))
+        clients[-1].connect(str(path))
+    for client in clients:
+        client.settimeout(10)
+        client.sendall(REQUEST)
+    for _ in range(1 if "--reload" in args else 2):
+        gate.open("w").close()  # waits for a worker to read it
+    for client in clients:
+        with client:
+            assert support.read_all(client).startswith(b"HTTP/1.1 200 OK")
+    assert server.stop() == 0
+
+
+def test_an_address_that_another_process_has_begun_to_listen_on() -> None:
+    """Two can bind it, as long as none listens."""
+    listeners = Listeners.bind_one(fastserve.Config("a:b", port=0, log_config=None))
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(listeners.sockets[0].getsockname())
+        other.listen()
+        with pytest.raises(OSError, match=r"bind on address \('127.0.0.1', \d+\): address already in use"):
+            listeners.listen(1)
+    listeners.close()
 
 
 @BOTH
@@ -59,7 +94,7 @@ def test_bind(start: Start, tmp_path: Path, workers: str) -> None:
         binds = ["127.0.0.1:0", "127.0.0.2:0", f"unix:{path}", f"fd://{fd}", *(["[::1]:0"] if has_ipv6() else [])]
         args = [part for bind in binds for part in ("--bind", bind)]
         server = start("app", *args, "--workers", workers, pass_fds=(fd,))
-        serves(server, workers)
+        serves(server)
         for host in ("127.0.0.1", "127.0.0.2"):
             port = server.wait_line(rf"running on http://{re.escape(host)}:(\d+) \(Press")[1]
             assert asked(socket.AF_INET, (host, int(port))).startswith(b"HTTP/1.1 200")
@@ -79,7 +114,7 @@ def test_bind(start: Start, tmp_path: Path, workers: str) -> None:
 @BOTH
 def test_both_families(start: Start, args: tuple[str, ...], workers: str) -> None:
     server = start("app", *args, "--workers", workers)
-    serves(server, workers)
+    serves(server)
     port = int(server.wait_line(r"running on http://0\.0\.0\.0:(\d+) \(Press")[1])
     assert asked(socket.AF_INET, ("127.0.0.1", port)).startswith(b"HTTP/1.1 200")
     assert asked(socket.AF_INET6, ("::1", port)).startswith(b"HTTP/1.1 200")
@@ -100,14 +135,14 @@ def test_bind_socket_for_both_families(host: str | None) -> None:
 def test_uds_permissions(start: Start, tmp_path: Path, workers: str) -> None:
     path = tmp_path / "socket"
     server = start("app", "--uds", str(path), "--uds-permissions", "600", "--workers", workers)
-    serves(server, workers)
+    serves(server)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert asked(socket.AF_UNIX, str(path)).startswith(b"HTTP/1.1 200")
     server.process.kill()
     server.wait()
     assert path.is_socket()  # left behind; the next one takes its place, and keeps its mode
     server = start("app", "--uds", str(path), "--workers", workers)
-    serves(server, workers)
+    serves(server)
     assert asked(socket.AF_UNIX, str(path)).startswith(b"HTTP/1.1 200")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     other = start("app", "--uds", str(path))  # but not of one that serves
@@ -154,7 +189,7 @@ def test_pid_file(start: Start, tmp_path: Path, workers: str) -> None:
     path = tmp_path / "pid"
     path.write_text("999999999\n")  # of a process that is gone
     server = start("app", "--port", "0", "--pid-file", str(path), "--workers", workers)
-    serves(server, workers)
+    serves(server)
     assert path.read_text() == f"{server.pid}\n"
     other = start("app", "--port", "0", "--pid-file", str(path), "--workers", workers)
     assert other.wait() == 3
@@ -200,7 +235,7 @@ def test_socket_activation(listeners: list[socket.socket], workers: str) -> None
     environment = {"PASS": " ".join(map(str, fds))}
     server = support.Command([sys.executable, "-c", ACTIVATE, *args], env=environment, pass_fds=fds)
     try:
-        serves(server, workers)
+        serves(server)
         for each in listeners:
             server.wait_line(rf"running on socket \('127\.0\.0\.1', {each.getsockname()[1]}\) \(Press")
             assert asked(socket.AF_INET, each.getsockname()).startswith(b"HTTP/1.1 200")
@@ -285,7 +320,7 @@ def test_service_manager_is_told_of_reloading(start: Start, tmp_path: Path) -> N
 def test_shutdown_delay(start: Start, number: int, workers: str) -> None:
     """Until it is over, or the same signal comes again, new connections are served, and each answer is the last."""
     server = start("app", "--port", "0", "--shutdown-delay", "1000", "--workers", workers)
-    serves(server, workers)
+    serves(server)
     with server.connect() as kept:
         kept.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
         assert b"connection: close" not in kept.recv(4096)

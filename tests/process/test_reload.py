@@ -58,11 +58,7 @@ def answer(server: support.Command) -> bytes:
 def answers(server: support.Command, count: int) -> bytes:
     """Return the answer once `count` processes have started; the listening socket is there all the time."""
     server.wait_line(RUNNING, count=count)
-    while True:
-        try:
-            return answer(server)
-        except ConnectionRefusedError:  # by the very first one, between its line and its listening
-            assert count == 1
+    return answer(server)
 
 
 @pytest.mark.parametrize("watchfiles", [True, False], ids=["WatchFiles", "StatReload"])

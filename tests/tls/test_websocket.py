@@ -9,6 +9,7 @@ import pytest
 import support
 from core.frames import BINARY, binary
 from tls.pki import TlsRunning
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from ws import Socket, close, closing, echo
 
@@ -32,12 +33,14 @@ class Telling:
         await echo(scope, receive, send)
 
 
-@pytest.mark.parametrize("ws", ["auto", "websockets", "wsproto"])
-def test_messages(serve: Serve, ws: str) -> None:
+@pytest.mark.parametrize(
+    ("http", "ws"), [("auto", "auto"), ("auto", "websockets"), ("auto", "wsproto"), ("h11", "auto")]
+)
+def test_messages(serve: Serve, http: str, ws: str) -> None:
     """Large ones come back whole, also to a client that reads them late."""
     if ws != "auto":
         pytest.importorskip(ws)
-    server = serve(echo, ws=ws)
+    server = serve(echo, http=http, ws=ws)
     with connect(f"wss://localhost:{server.port}", ssl=server.context, proxy=None, max_size=None) as client:
         for size in (0, 125, 70_000, 3_000_000):
             client.send(bytes(size))
@@ -97,3 +100,18 @@ def test_what_another_client_says() -> None:
     finally:
         server.stop()
     assert (app.scope["scheme"], app.scope["client"][0]) == ("ws", "127.0.0.1")
+
+
+@pytest.mark.parametrize("name", ["websockets_sansio_impl:WebSocketsSansIOProtocol", "wsproto_impl:WSProtocol"])
+def test_left_to_a_class_on_uvicorns_contract(serve: Serve, name: str) -> None:
+    server = serve(echo, ws=f"uvicorn.protocols.websockets.{name}")
+    with connect(f"wss://localhost:{server.port}", ssl=server.context, proxy=None, max_size=None) as client:
+        for size in (0, 70_000, 3_000_000):
+            client.send(bytes(size))
+            assert client.recv(TIMEOUT) == bytes(size)
+        server.server.should_exit = True
+        with pytest.raises(ConnectionClosed) as caught:
+            client.recv(TIMEOUT)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1012
+    server.join()

@@ -1,6 +1,7 @@
 """The object whose callbacks the event loop calls, one a connection (asyncio.Protocol).
 
-It owns the transport, the writer and the handler, and is the only place that changes the handler.
+It owns the transport, the writer and the handler, and is the only place that changes the handler or leaves the
+transport to a protocol outside the core.
 """
 from .counters cimport live_counts
 from .handler cimport Carrier, Handler
@@ -92,6 +93,23 @@ cdef class Connection(Carrier):
         """Speak another protocol from here on, beginning with `rest`."""
         self.handler = handler
         return handler.feed(rest) if rest else 0
+
+    cdef int hand_over(self, make_protocol, bytes received) except -1:
+        """Leave the transport to another protocol for good, beginning with `received`."""
+        cdef bint paused = self.writer.paused
+        self.worker.connections.discard(self)
+        try:
+            self.writer.release()
+            protocol = make_protocol()
+            self.transport.set_protocol(protocol)
+            self.handler.lost()
+            protocol.connection_made(self.transport)
+            if paused:
+                protocol.pause_writing()
+            protocol.data_received(received)
+        except BaseException as exception:
+            self.failed(exception)
+        return 0
 
     cdef int cut(self) except -1:
         """The transport is about to close the other side as well: answer now what has been asked, if ever."""

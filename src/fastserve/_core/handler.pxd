@@ -54,3 +54,4 @@ cdef class Channel(Handler):
 cdef class Carrier:
     """What a handler asks of its connection."""
     cdef int switch_to(self, Handler handler, bytes rest) except -1  # `rest` is what the old one has not parsed
+    cdef int hand_over(self, make_protocol, bytes received) except -1  # to an asyncio.Protocol, all that has come of it

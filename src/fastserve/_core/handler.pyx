@@ -108,3 +108,6 @@ cdef class Channel(Handler):
 cdef class Carrier:
     cdef int switch_to(self, Handler handler, bytes rest) except -1:
         return 0
+
+    cdef int hand_over(self, make_protocol, bytes received) except -1:
+        return 0

@@ -11,6 +11,7 @@ cdef class Handshake:
     cdef Worker worker
     cdef int status  # of the answer to a request that is none, else 0
     cdef bytes fields  # header lines of that answer
+    cdef bytes head  # the request, where a protocol outside the core is to answer it, else None
     cdef bytes key
     cdef list subprotocols  # those that the client offers
     cdef list extensions  # values of Sec-WebSocket-Extensions

@@ -20,7 +20,7 @@ from .names cimport (
     SEC_WEBSOCKET_VERSION,
     UPGRADE,
 )
-from .request cimport Field, Request
+from .request cimport Field, Request, Span
 from .rules cimport has_member
 from .scope cimport Peers, http_scope, websocket_scope
 from .websocket cimport make_websocket
@@ -80,6 +80,17 @@ cdef bint is_key(bytes key) except -1:
         return False
 
 
+cdef bytes with_small_names(Request request):
+    """The head as it came, but with field names in lower case: protocols outside put them into a scope as they are."""
+    cdef bytearray head = bytearray(request.head[:request.size])
+    cdef Py_ssize_t index
+    cdef Span name
+    for index in range(request.count):
+        name = request.fields[index].name
+        head[name.start:name.start + name.size] = head[name.start:name.start + name.size].lower()
+    return bytes(head.lstrip(b"\r\n"))
+
+
 cdef class Handshake:
     cdef int read(self, Request request) except -1:
         cdef Py_ssize_t index
@@ -116,6 +127,10 @@ cdef class Handshake:
             )
         if keys != 1 or not is_key(self.key):
             return self.refuse(400, b"")
+        if self.worker.ws_protocol is not None:
+            if self.worker.draining:
+                return self.refuse(503, b"retry-after: 1\r\n")
+            self.head = with_small_names(request)
         return self.negotiate()
 
     cdef int negotiate(self) except -1:

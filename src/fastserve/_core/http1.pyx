@@ -108,7 +108,7 @@ cdef class Http1(Handler):
                     if position < end:
                         self.tail = data
                         self.tail_at = position - first
-                    return 0
+                    return self.leave(None) if self.handshake is not None and self.handshake.head is not None else 0
             if found == NEED_MORE:
                 return self.wait_for_more()
 
@@ -145,6 +145,8 @@ cdef class Http1(Handler):
         if status:
             log_response(worker, scope, self.peers.client, self.address, status, self.is_websocket)
             return self.answer(status, fields)
+        if self.handshake is not None and self.handshake.head is not None:
+            return 0  # all of the request is to be handed over, when parse() is done
         self.cycle = make_cycle(worker, self, scope) if self.handshake is None else make_wscycle(worker, self, scope)
         self.cycle.expect_continue = self.expect_continue
         return worker.turn.submit(self.cycle)
@@ -396,26 +398,20 @@ cdef class Http1(Handler):
 
     cdef int frame(self, long long size, bint more) except -1:
         """Decide how the body is delimited and whether the connection lasts, and complete the head."""
+        cdef Worker worker = self.worker
+        cdef Buffer out = self.writer.output()  # the head is in it
         cdef Framing* framing = &self.framing
         cdef int status = framing.facts.status, connection = NO_CONNECTION
         cdef long long length = decide(framing, self.is_head, self.is_http10, size, more)
         # Without a length an HTTP/1.0 client knows the end by the close; after a 1xx it waits for a response that
         # does not come; and a client that waited for 100 in vain may send its body or not.
-        if (
-            not framing.no_body and length < 0 and self.is_http10
-            or status < 200
-            or self.expect_continue
-            or framing.facts.close
-            or self.worker.draining
-        ):
+        cdef bint unframed = not framing.no_body and length < 0 and self.is_http10
+        if unframed or status < 200 or self.expect_continue or framing.facts.close or worker.draining:
             self.keep_alive = False
         if not self.keep_alive or self.is_http10:
             connection = KEEP_ALIVE_FIELD if self.keep_alive else CLOSE
-        log_response(self.worker, self.cycle.scope, self.peers.client, self.address, status, self.is_websocket)
-        end_head(
-            self.writer.output(), &framing.facts, self.worker.settings, self.worker.clock, length, framing.chunked,
-            connection,
-        )
+        log_response(worker, self.cycle.scope, self.peers.client, self.address, status, self.is_websocket)
+        end_head(out, &framing.facts, worker.settings, worker.clock, length, framing.chunked, connection)
         self.writing = BODY
         return 0
 
@@ -451,7 +447,6 @@ cdef class Http1(Handler):
 
     cdef int advance(self) except -1:
         """The response is complete: go on to the next request, or close."""
-        cdef bytes data
         if not self.keep_alive or self.worker.draining:
             return self.close()
         if self.reading == BODY:
@@ -464,8 +459,8 @@ cdef class Http1(Handler):
         if self.tail is None:
             self.wait_for_more()
         else:
-            data, self.tail = self.tail, None
-            self.parse(data, self.tail_at)
+            tail, self.tail = self.tail, None
+            self.parse(<bytes>tail, self.tail_at)
         return 0 if self.reading == CLOSED else self.resume_reading()
 
     cdef int abandon(self) except -1:
@@ -489,10 +484,17 @@ cdef class Http1(Handler):
 
     cdef int accept(self, subprotocol, headers) except -1:
         """Answer the handshake, and leave the connection to the WebSocket with all that is not parsed."""
-        cdef bytes rest = None if self.tail is None else self.tail[self.tail_at:]
+        return self.leave(self.handshake.accept(<WsCycle>self.cycle, self.transport, self.writer, subprotocol, headers))
+
+    cdef int leave(self, Handler successor) except -1:
+        """Leave the connection to a handler; None: to a protocol of the worker's, which does the handshake as well."""
+        cdef bytes rest = b"" if self.tail is None else self.tail[self.tail_at:]
         cdef Carrier carrier = self.carrier
-        channel = self.handshake.accept(<WsCycle>self.cycle, self.transport, self.writer, subprotocol, headers)
+        if successor is None and self.eof_seen:
+            return self.close()
         self.reading = self.writing = CLOSED
         self.cycle = self.carrier = self.tail = None
         self.resume_reading()
-        return carrier.switch_to(channel, rest)
+        if successor is not None:
+            return carrier.switch_to(successor, rest)
+        return carrier.hand_over(self.worker.ws_protocol, self.handshake.head + rest)

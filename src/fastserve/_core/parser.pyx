@@ -298,9 +298,11 @@ cdef class Parser:
             if self.save(end):
                 return 1
             request.head = self.saved
+            request.size = self.saved_size
         else:
             request.head = self.chunk
-            if end - self.chunk > self.settings.limit_request_head:
+            request.size = end - self.chunk
+            if request.size > self.settings.limit_request_head:
                 return self.fault(431, b"request head over the limit")
         self.in_head = False
         request.method = self.llhttp.method

@@ -22,6 +22,7 @@ cdef class Request:
     cdef Py_ssize_t capacity
     cdef Py_ssize_t count  # of fields
     cdef const char* head  # where spans count from; valid until the parser's next call
+    cdef Py_ssize_t size  # of the complete head, with the empty lines before it
     cdef int method  # llhttp's number
     cdef const char* method_name
     cdef int minor  # of HTTP/1.x

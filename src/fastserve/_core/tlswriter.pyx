@@ -132,6 +132,13 @@ cdef class TlsWriter(Writer):
         Writer.abort(self)
         self.waiting.clear()
 
+    cdef int release(self) except -1:
+        self.write_out()
+        while self.waiting:
+            self.transport.write(self.waiting.popleft())
+        self.socket = -1
+        return Writer.release(self)
+
     cdef void lost(self) noexcept:
         # asyncio's transport in Python 3.10 warns that it was not closed, even if it was the client that left.
         if not self.transport.is_closing():

@@ -16,7 +16,8 @@ cdef class Worker:
     cdef readonly object log  # Logger.log of the server's general logger
     cdef readonly object access  # AccessLog, or None
     cdef readonly object ws_framing  # makes the framing of a WebSocket where that is not the core's own, or None
-    cdef readonly set connections
+    cdef readonly object ws_protocol  # makes the protocol that WebSockets are left to, handshake included, or None
+    cdef readonly set connections  # of the core, and protocols outside it that serve WebSockets
     cdef long lingering  # connections that only wait for their client to close
     cdef readonly set tasks  # of exchanges that did not end in their first step
     cdef readonly long active  # exchanges whose application has not returned

@@ -1,10 +1,9 @@
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, BaseProtocol
 from collections.abc import Callable
 from typing import Any
 
 from .access import AccessLog
 from .clock import Clock
-from .connection import Connection
 from .settings import Settings
 from .turn import Turn
 
@@ -18,7 +17,8 @@ class Worker:
     log: Callable[..., None]
     access: AccessLog | None
     ws_framing: Callable[[Settings, list[bytes]], Any] | None
-    connections: set[Connection]
+    ws_protocol: Callable[[], BaseProtocol] | None
+    connections: set[Any]
     tasks: set[Any]
     active: int
     total_requests: int
@@ -33,6 +33,7 @@ class Worker:
         log: Callable[..., None],
         access: AccessLog | None = ...,
         ws_framing: Callable[[Settings, list[bytes]], Any] | None = ...,
+        ws_protocol: Callable[[], BaseProtocol] | None = ...,
     ) -> None: ...
     def report(self, message: str, exception: BaseException | None = ..., level: int = ...) -> None: ...
     def announce_drain(self) -> None: ...

@@ -11,11 +11,22 @@ cdef class Worker:
     """The state that the connections of one event loop share; it is closed after the last of them.
 
     `app` is an ASGI 3 callable, `log` a bound Logger.log, `access` an AccessLog or None for no access log, `ws_framing`
-    a class of fastserve.protocols or None for the core's own WebSocket frames.
+    a class of fastserve.protocols or None for the core's own WebSocket frames. `ws_protocol` makes an asyncio.Protocol
+    that WebSockets are left to, from the first byte of their handshake, None for the core's own. What is on uvicorn's
+    protocol contract, so with a method shutdown(), may put itself into `connections` and its tasks into `tasks`.
     """
 
     def __init__(
-        self, loop, app, Settings settings not None, *, dict state not None, log, Flushable access=None, ws_framing=None
+        self,
+        loop,
+        app,
+        Settings settings not None,
+        *,
+        dict state not None,
+        log,
+        Flushable access=None,
+        ws_framing=None,
+        ws_protocol=None,
     ):
         self.loop = loop
         self.app = app
@@ -39,6 +50,7 @@ cdef class Worker:
         self.log = log
         self.access = access
         self.ws_framing = ws_framing
+        self.ws_protocol = ws_protocol
         self.connections = set()
         self.tasks = set()
 
@@ -59,18 +71,26 @@ cdef class Worker:
         """Close idle connections now and every other one after the response that it is busy with."""
         self.draining = True
         for connection in list(self.connections):
-            connection.drain()
+            shutdown = getattr(connection, "shutdown", None)  # on uvicorn's contract
+            if shutdown is None:
+                connection.drain()
+            else:
+                shutdown()
 
     def end_streams(self):
         """Break off every response that does not say where it ends, and wake applications that wait for their client
         to go; return the tasks of those that were broken off and have not ended."""
-        tasks = [connection.end_stream() for connection in list(self.connections)]
+        able = [each for each in list(self.connections) if hasattr(each, "end_stream")]
+        tasks = [connection.end_stream() for connection in able]
         return [task for task in tasks if task is not None]
 
     def abort(self):
         """Close every connection at once, whatever it is doing."""
         for connection in list(self.connections):
-            connection.abort()
+            if hasattr(connection, "shutdown"):
+                connection = getattr(connection, "transport", None)
+            if connection is not None:
+                connection.abort()
 
     def close(self):
         """Cancel the timer and write what the access log still holds."""

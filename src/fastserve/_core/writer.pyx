@@ -152,6 +152,15 @@ cdef class Writer(Flushable):
         self.drop_front(self.committed)
         self.transport.abort()
 
+    cdef int release(self) except -1:
+        self.write_out()
+        if not self.broken:
+            if self.committed:
+                self.transport.write(self.buffer.data[:self.committed])
+            self.transport.set_write_buffer_limits()
+        Writer.lost(self)
+        return 0
+
     cdef void lost(self) noexcept:
         self.broken = True
         self.paused = False

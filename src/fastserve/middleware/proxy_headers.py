@@ -11,6 +11,8 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from fastserve._types import ASGI3Application, Receive, Scope, Send
 
 Client = tuple[str, int]  # host, and port or 0
@@ -123,6 +125,17 @@ class ProxyHeadersMiddleware:
         client = self.trusted_hosts.client(b", ".join(forwarded).decode("latin-1")) if forwarded else None
         if client is not None and client[0]:
             scope["client"] = client
+
+
+class WebSocketProxyHeaders:
+    """ProxyHeadersMiddleware for WebSockets alone, where whoever serves the rest does the same by itself."""
+
+    def __init__(self, app: ASGI3Application, trusted_hosts: list[str] | str) -> None:
+        self.app = app
+        self.websockets = ProxyHeadersMiddleware(app, trusted_hosts)
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return (self.websockets if scope["type"] == "websocket" else self.app)(scope, receive, send)
 
 
 def scheme_of(protocol: bytes, websocket: bool) -> str | None:

@@ -43,10 +43,11 @@ def http_protocol(http: Any, known: Mapping[str, str]) -> tuple[Callable[..., as
     return found, uses_core
 
 
-def ws_framing(ws: Any, known: Mapping[str, str | None]) -> type[Framing] | None:
-    """Return what makes the frames of WebSockets, None for the core itself.
+def ws_protocol(ws: Any, known: Mapping[str, str | None]) -> tuple[type[Any] | None, type[Framing] | None]:
+    """Return the class on uvicorn's contract that serves WebSockets, and what makes its frames if that is the core's.
 
-    `ws` is a name of `known`, an import string or a class. Raises ProtocolError if it cannot be had or used.
+    The first is None for no WebSockets, the second for frames of the core's own. `ws` is a name of `known`, an import
+    string or a class. Raises ProtocolError if it cannot be had or used.
     """
     named = isinstance(ws, str) and ws in known
     try:
@@ -57,15 +58,34 @@ def ws_framing(ws: Any, known: Mapping[str, str | None]) -> type[Framing] | None
         raise ProtocolError(f"{blame(exc)}: install it, or choose another --ws." if named else blame(exc)) from None
     except Exception as exc:
         raise ProtocolError(blame(exc)) from exc
-    if found is not None and not is_framing(found):
-        raise ProtocolError("It is not a class of the kind that fastserve.protocols.framing describes.")
-    made: type[Framing] | None = found
-    return made
+    if ws == "none":
+        return None, None
+    from fastserve.protocols.websockets.connection import WebSocketConnection
+
+    if found is None or is_framing(found):
+        return WebSocketConnection, found
+    if isinstance(found, type) and issubclass(found, WebSocketConnection):
+        if "framing" not in vars(found):
+            raise ProtocolError("It is a subclass of one that only stands for the compiled core.")
+        return found, found.framing
+    if not is_contract(found):
+        raise ProtocolError(
+            "It is not a class of the kind that fastserve.protocols.framing describes, nor one on uvicorn's contract."
+        )
+    return found, None
 
 
-def is_framing(framing: Any) -> bool:
-    methods = ("receive", "output", "send_text", "send_bytes", "ping", "close")
-    return isinstance(framing, type) and all(callable(getattr(framing, name, None)) for name in methods)
+def is_framing(found: Any) -> bool:
+    return has_methods(found, "receive", "output", "send_text", "send_bytes", "ping", "close")
+
+
+def is_contract(found: Any) -> bool:
+    """Say whether this is a protocol as uvicorn's HTTP protocols make them of `ws_protocol_class`."""
+    return has_methods(found, "connection_made", "data_received", "connection_lost", "shutdown")
+
+
+def has_methods(found: Any, *names: str) -> bool:
+    return isinstance(found, type) and all(callable(getattr(found, name, None)) for name in names)
 
 
 def check_not_derived(found: type) -> None:

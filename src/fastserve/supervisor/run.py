@@ -26,6 +26,7 @@ def supervise(config: Config) -> None:
             stack.callback(listeners.close)
             if config.pid_file is not None:
                 stack.callback(PidFile.written(config.pid_file).remove)
+            listeners.listen(config.backlog)  # who connects at the line waits for the first worker
         except OSError as exc:
             logger.error("%s", exc)
             sys.exit(STARTUP_FAILURE)

@@ -26,7 +26,7 @@ import h11
 
 from fastserve._core.errors import ClientDisconnected, ProtocolError
 from fastserve.protocols import utils
-from fastserve.protocols.http import response, rules
+from fastserve.protocols.http import response, rules, upgrade
 from fastserve.protocols.http.cycle import Cycle
 from fastserve.protocols.http.deadline import Deadline
 from fastserve.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
@@ -206,6 +206,13 @@ class H11Protocol(asyncio.Protocol):
             self.logger.warning("Exceeded concurrency limit.")
             self.log_access(scope, 503)
             return self.answer(503, [(b"retry-after", b"1")])
+        if self.config.ws_protocol_class is not None and rules.wants_websocket(event.http_version, headers):
+            if self.eof_seen:
+                return self.close()
+            if self.server_state.draining:
+                return self.answer(503, [(b"retry-after", b"1")])
+            self.reading = self.writing = "closed"
+            return upgrade.hand_over(self, event, headers)
         self.server_state.total_requests += 1
         self.cycle = Cycle(self, scope, self.expect_continue)
         self.cycle.task = task = self.start_task(self.cycle)

@@ -156,5 +156,19 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
 
 
 def wants_close(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    members = b",".join(value for name, value in headers if name == b"connection").split(b",")
-    return any(member.strip().lower() == b"close" for member in members)
+    return has_member(headers, b"connection", b"close")
+
+
+def wants_websocket(version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Say whether a request asks for a WebSocket; one of HTTP/1.0 cannot (RFC 9110 section 7.8)."""
+    return (
+        version == b"1.1"
+        and has_member(headers, b"connection", b"upgrade")
+        and has_member(headers, b"upgrade", b"websocket")
+    )
+
+
+def has_member(headers: Iterable[tuple[bytes, bytes]], name: bytes, member: bytes) -> bool:
+    """Say whether the list that the fields of this name make together has a member."""
+    members = b",".join(value for each, value in headers if each == name).split(b",")
+    return any(each.strip().lower() == member for each in members)

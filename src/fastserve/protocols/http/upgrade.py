@@ -1,0 +1,38 @@
+"""Leaving a connection to what serves its WebSocket, as uvicorn's HTTP protocols do it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import h11
+
+from fastserve.protocols.http.response import Fields
+
+if TYPE_CHECKING:
+    from fastserve.protocols.http.h11_impl import H11Protocol
+
+logger = logging.getLogger("fastserve.error")
+
+
+def hand_over(connection: H11Protocol, request: h11.Request, headers: Fields) -> None:
+    """Give the transport to a protocol of `ws_protocol_class`, with the request and all that came behind it."""
+    lines = [b"%b %b HTTP/1.1" % (request.method, request.target), *(b"%b: %b" % pair for pair in headers), b"", b""]
+    received = b"\r\n".join(lines) + connection.conn.trailing_data[0]
+    transport, contract = connection.transport, connection.config.ws_protocol_class
+    connection.connections.discard(connection)
+    connection.flow.resume_reading()
+    connection.write_deadline.stop()
+    try:
+        assert contract is not None
+        successor: Any = contract(
+            config=connection.config, server_state=connection.server_state, app_state=connection.app_state
+        )
+        successor.connection_made(transport)
+        transport.set_protocol(successor)
+        if connection.flow.write_paused:
+            successor.pause_writing()
+        successor.data_received(received)
+    except Exception:
+        logger.exception("Exception in connection")
+        transport.abort()

@@ -1,0 +1,1 @@
+"""Uvicorn's names for what serves WebSockets."""

@@ -1,0 +1,39 @@
+"""The core's WebSockets behind an HTTP implementation that is not the core's."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fastserve._core.connection import Connection
+
+if TYPE_CHECKING:
+    from fastserve.config import Config
+    from fastserve.protocols.framing import Framing
+    from fastserve.server_state import ServerState
+
+__all__ = ["WebSocketConnection"]
+
+
+class WebSocketConnection(Connection):
+    """A connection of the core's on uvicorn's protocol contract: the caller passes it transport and handshake."""
+
+    framing: ClassVar[type[Framing] | None] = None  # what makes its frames where the core does not
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        assert server_state.worker is not None
+        super().__init__(server_state.worker)
+
+    def connection_made(self, transport: Any) -> None:
+        """Take the transport, behind what it has not written yet."""
+        super().connection_made(transport)
+        if transport.get_write_buffer_size() and transport.get_extra_info("sslcontext") is None:
+            # The core writes past the transport, so it has to be told when the transport's queue is empty.
+            transport.set_write_buffer_limits(high=0)
+            self.pause_writing()
