@@ -411,7 +411,7 @@ class Config(Options):
         raise AttributeError("setup_event_loop() is gone: run the server with the factory of get_loop_factory()")
 
     def bind_socket(self) -> socket.socket:
-        """Return a bound socket that child processes inherit, not listening yet, and log where the server runs.
+        """Return a bound socket that child processes inherit, and log where the server runs.
 
         It is that of the first address; without a host it takes connections of both families. Logs an error and exits
         with STARTUP_FAILURE if the address cannot be had.
@@ -420,6 +420,7 @@ class Config(Options):
 
         try:
             listeners = Listeners.bind_one(self)
+            listeners.listen(self.backlog)  # who reads the line below may connect
         except OSError as exc:
             fail("%s", exc)
         listeners.log_running(self)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Running, Serve
+from support import Running, Serve
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts as Linux gives them")
 

@@ -26,6 +26,7 @@ cdef class Parser:
     cdef bint in_head  # between the first byte of a head and its last
     cdef bint in_body  # between a head's last byte and the end of its request
     cdef bint in_field  # the value of the newest field is not complete
+    cdef bint other_version  # than this server speaks
     cdef bint unknown_method  # only looking for the end of a method that llhttp does not know
     cdef bint paused_at_end  # the request was complete when llhttp paused last
     cdef bint failed

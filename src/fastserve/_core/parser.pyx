@@ -75,9 +75,9 @@ cdef int on_url(llhttp_t* llhttp, const char* at, size_t size) noexcept:
 
 
 cdef int on_version_complete(llhttp_t* llhttp) noexcept:
-    if llhttp.http_major != 1 or llhttp.http_minor > 1:
-        return parser_of(llhttp).fault(505, b"HTTP version not supported")
-    return 0
+    cdef Parser self = parser_of(llhttp)
+    self.other_version = llhttp.http_major != 1 or llhttp.http_minor > 1
+    return HPE_USER if self.other_version else 0
 
 
 cdef int on_header_field(llhttp_t* llhttp, const char* at, size_t size) noexcept:
@@ -339,6 +339,9 @@ cdef class Parser:
         fastserve_finish_span(&self.llhttp, position[0])
         if self.failed or self.in_head and self.check_size(self.saved_size + (position[0] - self.chunk)):
             return BODY | FAULT if self.body_size else FAULT
+        if self.other_version:
+            self.fault(505, b"HTTP version not supported")
+            return FAULT
         if error == HPE_INVALID_METHOD and self.in_head and self.request.target.size == 0:
             self.unknown_method = True
             self.saved_size += position[0] - self.chunk
