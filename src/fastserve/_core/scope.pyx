@@ -46,18 +46,23 @@ cdef class Peers:
     @classmethod
     def of(cls, client, server, scheme, Settings settings not None):
         """Return the peers of a connection, one of which may be a proxy that the settings trust."""
-        cdef Peers peers = cls(client, server, scheme)
-        if settings.proxies is not None and (<Proxies?>settings.proxies).trust(client):
-            peers.proxies = settings.proxies
-        return peers
+        return make_peers(client, server, scheme, settings)
+
+
+cdef Peers make_peers(client, server, scheme, Settings settings):
+    cdef Peers peers = Peers(client, server, scheme)
+    if settings.proxies is not None and (<Proxies?>settings.proxies).trust(client):
+        peers.proxies = settings.proxies
+    return peers
 
 
 cdef Peers peers_of(transport, Settings settings):
     cdef Peers peers
     info = transport.get_extra_info
-    scheme = "https" if info("sslcontext") is not None else "http"
-    peers = Peers.of(address_of(info("peername"), False), address_of(info("sockname"), True), scheme, settings)
-    connection = info("ssl_object")
+    encrypted = info("sslcontext") is not None
+    scheme = "https" if encrypted else "http"
+    peers = make_peers(address_of(info("peername"), False), address_of(info("sockname"), True), scheme, settings)
+    connection = info("ssl_object") if encrypted else None
     if connection is not None and settings.tls is not None:
         peers.tls = settings.tls(connection)
     return peers
