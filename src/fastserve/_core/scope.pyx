@@ -7,6 +7,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_INCREF
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 
+from .llhttp cimport HTTP_GET
 from .names cimport LOWER, UNKNOWN, known
 from .parser cimport HEAD, Parser, method_name
 from .proxies cimport Proxies
@@ -30,7 +31,7 @@ cdef class Peers:
             "type": "http",
             "asgi": None,
             "http_version": "1.1",
-            "method": None,
+            "method": "GET",
             "scheme": scheme,
             "path": None,
             "raw_path": None,
@@ -146,7 +147,8 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
     elif head.te_trailers:
         extensions["http.response.trailers"] = {}
     scope["extensions"] = extensions
-    scope["method"] = method_name(head.method)
+    if head.method != HTTP_GET:
+        scope["method"] = method_name(head.method)
     return fill(scope, head, peers, settings, state)
 
 
