@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -54,6 +55,13 @@ class Transport(asyncio.Transport):
 
     abort = close
 
+    def write_eof(self) -> None:
+        self.harness.loop.call_soon(self._client_ends)
+
+    def _client_ends(self) -> None:
+        if not self.protocol.eof_received():
+            self.close()
+
     def _lost(self) -> None:
         self.protocol.connection_lost(None)
         if self.harness.exchange.fresh:
@@ -92,6 +100,9 @@ class Harness:
         self.connections = connections
         self.loop = uvloop.new_event_loop()
         self.files = contextlib.ExitStack()
+        self.error: BaseException | None = None  # one that the core could only give to the interpreter's hook
+        self.files.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
+        sys.unraisablehook = self._unraisable
         self.worker = Worker(
             self.loop,
             exchange.app,
@@ -121,8 +132,8 @@ class Harness:
         self.rounds = rounds
         self.loop.call_soon(self._begin)
         self.loop.run_forever()
-        if self.pending:
-            raise RuntimeError(f"{self.exchange.name}: {self.pending} exchanges were not answered")
+        if self.pending or self.error:
+            raise RuntimeError(f"{self.exchange.name}: {self.pending} exchanges were not answered") from self.error
 
     def close(self) -> None:
         for transport in self.transports:
@@ -131,6 +142,9 @@ class Harness:
         self.worker.close()
         self.loop.close()
         self.files.close()
+
+    def _unraisable(self, what: sys.UnraisableHookArgs) -> None:
+        self.error = what.exc_value
 
     def _access_log(self) -> AccessLog:
         logger = logging.getLogger("bench.access")

@@ -7,6 +7,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_INCREF
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 
+from .llhttp cimport HTTP_GET
 from .names cimport LOWER, UNKNOWN, known
 from .parser cimport HEAD, Parser, method_name
 from .proxies cimport Proxies
@@ -30,7 +31,7 @@ cdef class Peers:
             "type": "http",
             "asgi": None,
             "http_version": "1.1",
-            "method": None,
+            "method": "GET",
             "scheme": scheme,
             "path": None,
             "raw_path": None,
@@ -46,18 +47,23 @@ cdef class Peers:
     @classmethod
     def of(cls, client, server, scheme, Settings settings not None):
         """Return the peers of a connection, one of which may be a proxy that the settings trust."""
-        cdef Peers peers = cls(client, server, scheme)
-        if settings.proxies is not None and (<Proxies?>settings.proxies).trust(client):
-            peers.proxies = settings.proxies
-        return peers
+        return make_peers(client, server, scheme, settings)
+
+
+cdef Peers make_peers(client, server, scheme, Settings settings):
+    cdef Peers peers = Peers(client, server, scheme)
+    if settings.proxies is not None and (<Proxies?>settings.proxies).trust(client):
+        peers.proxies = settings.proxies
+    return peers
 
 
 cdef Peers peers_of(transport, Settings settings):
     cdef Peers peers
     info = transport.get_extra_info
-    scheme = "https" if info("sslcontext") is not None else "http"
-    peers = Peers.of(address_of(info("peername"), False), address_of(info("sockname"), True), scheme, settings)
-    connection = info("ssl_object")
+    encrypted = info("sslcontext") is not None
+    scheme = "https" if encrypted else "http"
+    peers = make_peers(address_of(info("peername"), False), address_of(info("sockname"), True), scheme, settings)
+    connection = info("ssl_object") if encrypted else None
     if connection is not None and settings.tls is not None:
         peers.tls = settings.tls(connection)
     return peers
@@ -141,7 +147,8 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
     elif head.te_trailers:
         extensions["http.response.trailers"] = {}
     scope["extensions"] = extensions
-    scope["method"] = method_name(head.method)
+    if head.method != HTTP_GET:
+        scope["method"] = method_name(head.method)
     return fill(scope, head, peers, settings, state)
 
 
