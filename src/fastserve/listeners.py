@@ -91,7 +91,7 @@ class Listeners:
         return [sock for _, group in self.groups for sock in group]
 
     def listen(self, backlog: int) -> None:
-        """Let connections queue on the sockets, for processes that will accept them. Raises OSError naming the address."""
+        """Let connections queue for processes that will accept them. Raises OSError naming the address."""
         for sock in self.sockets:
             try:
                 sock.listen(backlog)
