@@ -81,7 +81,7 @@ def echoes(client: ClientConnection) -> None:
 
 def test_websockets(start: Start) -> None:
     """Those of a worker that is replaced are told to come again, and can do so at once."""
-    server = start_workers(start, "websocket_app:app")
+    server = start_workers(start, "websocket_app:app", "--timeout-keep-alive", "1")  # so long they stay
     pids = ready(server, 2)
     for sleeper in pids:
         with stopped(sleeper), opened(server) as client:
