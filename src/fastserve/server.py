@@ -27,6 +27,7 @@ from fastserve.logs import style
 from fastserve.server_state import ServerState
 from fastserve.signals import HANDLED_SIGNALS
 from fastserve.sockets import stop_listening
+from fastserve.tls import Handshake
 
 if TYPE_CHECKING:
     from fastserve.notify import Notifier
@@ -38,7 +39,7 @@ __all__ = ["HANDLED_SIGNALS", "Server", "ServerState"]
 TICK = 0.1  # seconds between two looks at should_exit, and the longest between two at what stopping waits for
 SETTLE_SECONDS = 0.1  # for what has been told to end to be gone before there is anything to say about it
 CANCEL_SECONDS = 1.0  # for cancelled requests to end before the application is told to shut down
-LONGEST_GOODBYE = 5.0  # seconds in which a server that retires waits for idle clients to ask once more
+LONGEST_GOODBYE = 5.0  # seconds
 STREAM_SECONDS = 3.0  # for responses without an end to go on at a stop that has no timeout
 SHOWN_TASKS = 10  # of those that are cancelled
 
@@ -116,6 +117,11 @@ class Server:
             self.hasten(self._captured_signals.count(sig), sig == signal.SIGINT)
         elif sig == signal.SIGINT:
             self.force_exit = True
+
+    @property
+    def goodbye_seconds(self) -> float:
+        """How long a server that retires waits for its idle clients to ask once more."""
+        return min(self.config.timeout_keep_alive, LONGEST_GOODBYE)
 
     @property
     def _serves_on(self) -> bool:
@@ -283,7 +289,7 @@ class Server:
         """
         seconds = self.config.shutdown_delay
         if self.retiring:
-            seconds = min(self.config.timeout_keep_alive, LONGEST_GOODBYE)
+            seconds = self.goodbye_seconds
             await self._stop_listening()
             logger.debug("Retiring: each answer is the last of its connection.")
         else:
@@ -293,7 +299,8 @@ class Server:
         end = clock() + seconds
         counter = 0
         while not self._hurried and not self.force_exit and clock() < end:
-            if self.retiring and not self.server_state.connections:
+            # After a while, in which what has been accepted has got its protocol or begun its TLS handshake.
+            if self.retiring and counter and not self.server_state.connections and not Handshake.underway:
                 break
             await self._notify(counter)
             if self._acceptor is not None and not self.retiring:

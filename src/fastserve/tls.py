@@ -10,8 +10,9 @@ import logging
 import os
 import ssl
 import sys
+import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastserve import certificates
 from fastserve.log_config import ConfigError
@@ -32,6 +33,7 @@ logger = logging.getLogger("fastserve.error")
 class Handshake(ssl.SSLObject):
     """The TLS state of one connection, which logs why its handshake failed."""
 
+    underway: ClassVar[weakref.WeakSet[Handshake]] = weakref.WeakSet()  # of connections that no protocol knows of yet
     server_cert: str | None = None
     over = False
 
@@ -39,12 +41,17 @@ class Handshake(ssl.SSLObject):
         try:
             super().do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self.underway.add(self)
             raise
         except ssl.SSLError as exc:
-            self.over = True
+            self.end()
             logger.debug("TLS handshake failed: %s", reason_of(exc))
             raise
+        self.end()
+
+    def end(self) -> None:
         self.over = True
+        self.underway.discard(self)
 
     def __del__(self) -> None:
         if not self.over:

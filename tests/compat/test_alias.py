@@ -17,7 +17,7 @@ TESTS = Path(__file__).parents[1]
 # Those that UVICORN's users import, as far as this version has them.
 MODULES = [
     "_subprocess", "_types", "config", "importer", "lifespan", "lifespan.off", "lifespan.on", "logging", "loops",
-    "loops.asyncio", "loops.auto", "loops.uvloop", "main", "middleware", "middleware.asgi2",
+    "loops.asyncio", "loops.auto", "loops.uvloop", "loops.zuvloop", "main", "middleware", "middleware.asgi2",
     "middleware.message_logger", "protocols", "protocols.http", "protocols.http.auto",
     "protocols.http.flow_control", "protocols.http.h11_impl", "protocols.http.httptools_impl", "protocols.utils",
     "protocols.websockets", "protocols.websockets.auto", "protocols.websockets.websockets_impl",
@@ -72,6 +72,32 @@ except ModuleNotFoundError as exc:
     print(exc)
 """
     assert python(code) == "No module named 'uvicorn.no_such_module'\n"
+
+
+def test_classes_by_their_names_of_uvicorn() -> None:
+    code = """
+import fastserve.compat
+fastserve.compat.install()
+import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.middleware.wsgi import WSGIMiddleware
+from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
+from uvicorn.protocols.websockets.websockets_impl import WebSocketProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+from uvicorn.workers import UvicornH11Worker, UvicornWorker
+assert issubclass(UvicornH11Worker, UvicornWorker) and UvicornWorker.__name__ == "FastserveWorker"
+async def app(scope, receive, send): pass
+framings = []
+for ws in (AutoWebSocketsProtocol, WebSocketProtocol, WebSocketsSansIOProtocol, WSProtocol):
+    for named in (ws, f"{ws.__module__.replace('fastserve', 'uvicorn')}:{ws.__name__}"):
+        config = uvicorn.Config(app, ws=named)
+        config.load()
+        assert config.ws_protocol_class is ws
+    framings.append(getattr(config.ws_framing, "__name__", None))
+print(framings)
+"""
+    assert python(code) == "[None, 'WebSocketsFraming', 'WebSocketsFraming', 'WsprotoFraming']\n"
 
 
 def test_loggers_are_shared_and_stay_enabled() -> None:

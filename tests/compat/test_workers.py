@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import httpx
 import pytest
 from compat.conftest import TIMEOUT, Start
-from process.clients import ready
+from process.clients import Visitors, ready, replace_workers, stopped
 from support import Command
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 Check = Callable[[httpx.Client], None]
+
+SERVICE_RESTART = 1012
 
 
 def fastapi(client: httpx.Client) -> None:
@@ -30,71 +30,76 @@ def django(client: httpx.Client) -> None:
     assert client.get("/stream/").text.count("\n") == 500
 
 
-APPS = [("fastapi_app:app", fastapi), ("django_app:application", django)]
+def flask(client: httpx.Client) -> None:
+    assert client.get("/").text == "hello from Flask"
+    assert client.post("/form", data={"a": "\xe4", "b": "2"}).json() == {"a": "\xe4", "b": "2"}
 
 
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """Have a process stand still while the block runs."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
+APPS = [
+    ("fastapi_app:app", "asgi3", fastapi),
+    ("django_app:application", "asgi3", django),
+    ("flask_app:app", "wsgi", flask),
+]
 
 
 def new_client(server: Command) -> httpx.Client:
     return httpx.Client(base_url=server.url, timeout=TIMEOUT, trust_env=False)
 
 
-class Visitors:
-    """Threads that check an application again and again while the block runs, each on a connection that it keeps."""
-
-    def __init__(self, server: Command, check: Check) -> None:
-        self.failures: list[str] = []
-        self.more = threading.Semaphore(0)  # released at the end of each round
-        self.ending = threading.Event()
-        self.threads = [threading.Thread(target=self.visit, args=(server, check)) for _ in range(3)]
-
-    def visit(self, server: Command, check: Check) -> None:
-        with new_client(server) as client:
-            while not self.ending.is_set():
-                try:
-                    check(client)
-                except Exception as exc:
-                    self.failures.append(f"{type(exc).__name__}: {exc}")
-                    self.ending.set()
-                self.more.release()
-
-    def wait(self, rounds: int) -> None:
-        for _ in range(rounds):
-            assert self.more.acquire(timeout=TIMEOUT), self.failures
-
-    def __enter__(self) -> Visitors:
-        for thread in self.threads:
-            thread.start()
-        self.wait(3)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.ending.set()
-        for thread in self.threads:
-            thread.join(TIMEOUT)
+def start_workers(start: Start, app: str, *options: str) -> Command:
+    return start(app, "--workers", "2", "--log-level", "debug", "--no-access-log", *options)
 
 
-@pytest.mark.parametrize(("app", "check"), APPS)
-def test_application(start: Start, app: str, check: Check) -> None:
-    server = start(app, "--workers", "2", "--log-level", "debug", "--no-access-log")
-    first, second = ready(server, 2)
-    for sleeper in (first, second):
-        with stopped(sleeper), new_client(server) as client:  # the other one answers
-            check(client)
-    with Visitors(server, check) as visitors:
-        server.send_signal(signal.SIGHUP)
-        for old in (first, second):
-            server.wait_line(rf"takes over from child process \[{old}\]")
-            server.wait_line(rf"Finished server process \[{old}\]")
-        visitors.wait(3)
-    assert visitors.failures == []
+def assert_clean_stop(server: Command) -> None:
     assert server.stop() == 0
     assert [line for line in server.lines if line.startswith(("ERROR", "WARNING"))] == []
+
+
+@pytest.mark.parametrize(("app", "interface", "check"), APPS)
+def test_application(start: Start, app: str, interface: str, check: Check) -> None:
+    server = start_workers(start, app, "--interface", interface)
+    pids = ready(server, 2)
+    for sleeper in pids:
+        with stopped(sleeper), new_client(server) as client:  # the other one answers
+            check(client)
+    with Visitors(lambda: new_client(server), check) as visitors:
+        replace_workers(server, pids)
+        visitors.wait(3)
+    assert visitors.failures == []
+    assert_clean_stop(server)
+
+
+def opened(server: Command) -> ClientConnection:
+    return connect(f"{server.url.replace('http', 'ws')}/echo", proxy=None, open_timeout=TIMEOUT)
+
+
+def echoes(client: ClientConnection) -> None:
+    for message in ("text", b"bytes", "\xe4" * 40_000):
+        client.send(message)
+        assert client.recv(TIMEOUT) == message
+
+
+def test_websockets(start: Start) -> None:
+    """Those of a worker that is replaced are told to come again, and can do so at once."""
+    server = start_workers(start, "websocket_app:app", "--timeout-keep-alive", "1")  # so long they stay
+    pids = ready(server, 2)
+    for sleeper in pids:
+        with stopped(sleeper), opened(server) as client:
+            echoes(client)
+
+    def visit(client: ClientConnection) -> None:
+        try:
+            echoes(client)
+        except ConnectionClosed as exc:
+            told.append(0 if exc.rcvd is None else exc.rcvd.code)
+            with opened(server) as another:
+                echoes(another)
+
+    told: list[int] = []
+    with Visitors(lambda: opened(server), visit) as visitors:
+        replace_workers(server, pids)
+        visitors.wait(3)
+    assert visitors.failures == []
+    assert len(told) >= 3
+    assert set(told) == {SERVICE_RESTART}
+    assert_clean_stop(server)

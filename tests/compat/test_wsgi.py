@@ -114,7 +114,7 @@ class TestFlask:
         head = client.head("/file/large.bin")
         assert (head.headers["content-length"], head.content) == (str(len(content)), b"")
 
-    def test_errors(self, client: httpx.Client, log: LogMark) -> None:
+    def test_errors(self, server: Command, client: httpx.Client, log: LogMark) -> None:
         assert client.get("/forbidden").status_code == 403
         assert client.get("/nowhere").status_code == 404
         assert client.post("/").status_code == 405

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import support
+from protocol.wire import response
 
 from .conftest import Gunicorn, Start
 
@@ -192,6 +193,20 @@ class TestStop:
         server.wait_line(r"application: shutdown")
         assert "SIGKILL" not in server.output
 
+    def test_term_lets_an_idle_client_ask_once_more(self, start: Start) -> None:
+        """The answer says that it is the last, so that no request meets a closed connection; then the worker ends."""
+        server = start("app", "--log-level", "debug", "--keep-alive", "30")
+        request = GET.format("/").replace("Connection: close\r\n", "").encode()
+        with server.connect() as client, client.makefile("rb") as file:
+            client.sendall(request)
+            assert not response(file).closes
+            server.send_signal(signal.SIGTERM)
+            server.wait_line(r"\[DEBUG\] Retiring: ")
+            client.sendall(request)
+            last = response(file)
+            assert (last.status, last.closes) == (200, True)
+        assert server.wait() == 0
+
     @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT])
     def test_quit_does_not_wait(self, start: Start, number: int) -> None:
         server = start("app", "--graceful-timeout", "15")
@@ -222,6 +237,19 @@ class TestBootErrors:
         assert result.returncode == 1
         last = result.stderr.splitlines()[-1]
         assert last == "ImportError: fastserve.workers needs gunicorn: install it, or fastserve[gunicorn]."
+
+
+@pytest.mark.parametrize(
+    ("worker", "lasts"), [("FastserveWorker", True), ("FastserveH11Worker", False)], ids=["core", "h11"]
+)
+def test_h11(start: Start, worker: str, lasts: bool) -> None:
+    """It is the implementation over h11 that answers: that one ends the connection after each request of HTTP/1.0."""
+    server = start("app", worker=f"fastserve.workers.{worker}")
+    with server.connect() as client, client.makefile("rb") as file:
+        client.sendall(b"GET / HTTP/1.0\r\nHost: test\r\nConnection: keep-alive\r\n\r\n")
+        answer = response(file)
+    assert (answer.status, answer.get(b"connection")) == (200, b"keep-alive" if lasts else b"close")
+    assert server.stop() == 0
 
 
 def test_config_kwargs_come_first(start: Start) -> None:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
+from typing import Generic, TypeVar
 
 import support
+
+TIMEOUT = 15.0
+
+Client = TypeVar("Client")
+NewClient = Callable[[], AbstractContextManager[Client]]
 
 
 def ready(server: support.Command, count: int) -> list[int]:
@@ -83,3 +93,58 @@ class Load:
         if sum(self.answers.values()) == 200:
             self.enough.set()
         return b"connection: close" not in head
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Have a process stand still while the block runs."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+class Visitors(Generic[Client]):
+    """Threads that check an application again and again while the block runs, each with a client that it keeps."""
+
+    def __init__(
+        self, new_client: Callable[[], AbstractContextManager[Client]], check: Callable[[Client], None]
+    ) -> None:
+        self.failures: list[str] = []
+        self.more = threading.Semaphore(0)  # released at the end of each round
+        self.ending = threading.Event()
+        self.threads = [threading.Thread(target=self.visit, args=(new_client, check)) for _ in range(3)]
+
+    def visit(self, new_client: NewClient[Client], check: Callable[[Client], None]) -> None:
+        with new_client() as client:
+            while not self.ending.is_set():
+                try:
+                    check(client)
+                except Exception as exc:
+                    self.failures.append(f"{type(exc).__name__}: {exc}")
+                    self.ending.set()
+                self.more.release()
+
+    def wait(self, rounds: int) -> None:
+        for _ in range(rounds):
+            assert self.more.acquire(timeout=TIMEOUT), self.failures
+
+    def __enter__(self) -> Visitors[Client]:
+        for thread in self.threads:
+            thread.start()
+        self.wait(3)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.ending.set()
+        for thread in self.threads:
+            thread.join(TIMEOUT)
+
+
+def replace_workers(server: support.Command, pids: list[int]) -> None:
+    """Send SIGHUP, and return when these workers have been replaced and have ended."""
+    server.send_signal(signal.SIGHUP)
+    for old in pids:
+        server.wait_line(rf"takes over from child process \[{old}\]")
+        server.wait_line(rf"Finished server process \[{old}\]")

@@ -197,6 +197,17 @@ def test_subclass_that_overrides_startup_and_shutdown() -> None:
     assert events == ["before startup", "started True", "tick", "before shutdown", "after shutdown"]
 
 
+def test_subclass_from_before_signals_were_captured() -> None:
+    """Programs of old override install_signal_handlers(), which nobody calls any more."""
+
+    class Old(support.EventServer):
+        def install_signal_handlers(self) -> None:
+            raise AssertionError("it is not called")
+
+    with support.serve(app, server_class=Old) as server:
+        assert server.fetch()[2] == b"hello"
+
+
 def test_patched_on_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     original = Server.startup

@@ -11,7 +11,7 @@ from core.frames import BINARY, binary
 from tls.pki import TlsRunning
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
-from ws import Socket, close, closing, echo
+from ws import Socket, close, closing, echo, upgrade
 
 Serve = Callable[..., TlsRunning]
 TIMEOUT = 10
@@ -115,3 +115,32 @@ def test_left_to_a_class_on_uvicorns_contract(serve: Serve, name: str) -> None:
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == 1012
     server.join()
+
+
+@pytest.mark.parametrize(
+    ("http", "ws"),
+    [
+        ("auto", "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol"),
+        ("h11", "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol"),
+        ("h11", "auto"),
+    ],
+)
+def test_behind_a_response_that_is_not_written_yet(serve: Serve, http: str, ws: str) -> None:
+    """Whoever gets the connection writes behind what it was given before, all of which arrives."""
+    body = bytes(10_000_000)
+    headers = [(b"content-length", str(len(body)).encode())]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            return await echo(scope, receive, send)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    with Socket(serve(app, http=http, ws=ws).connect(timeout=TIMEOUT)) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + upgrade())
+        assert client.response().body == body
+        assert client.file.readline().startswith(b"HTTP/1.1 101 ")
+        while client.file.readline() != b"\r\n":
+            pass
+        client.send(binary(b"x"))
+        assert client.frame() == (BINARY, b"x")

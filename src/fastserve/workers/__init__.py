@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from fastserve.workers.worker import FastserveWorker, FastserveWSGIWorker
+from fastserve.workers.worker import FastserveH11Worker, FastserveWorker, FastserveWSGIWorker
 
-__all__ = ["FastserveWSGIWorker", "FastserveWorker"]
+__all__ = ["FastserveH11Worker", "FastserveWSGIWorker", "FastserveWorker", "UvicornH11Worker", "UvicornWorker"]
+
+UvicornWorker, UvicornH11Worker = FastserveWorker, FastserveH11Worker  # by uvicorn's names

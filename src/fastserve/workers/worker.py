@@ -44,7 +44,6 @@ except ImportError:
     raise ImportError("fastserve.workers needs gunicorn: install it, or fastserve[gunicorn].") from None
 
 NO_LIMIT = 2**31 - 1
-NEWCOMERS_SECONDS = 0.1  # for connections that have been accepted to ask something, when the worker stops
 LONGEST_BEAT = 1.0  # seconds between two heartbeats
 
 
@@ -154,6 +153,12 @@ class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn h
         self.notify()
 
 
+class FastserveH11Worker(FastserveWorker):
+    """A gunicorn worker with the implementation in Python over h11, in asyncio's own event loop."""
+
+    CONFIG_KWARGS: dict[str, Any] = {"loop": "asyncio", "http": "h11"}  # noqa: RUF012
+
+
 class FastserveWSGIWorker(FastserveWorker):
     """A gunicorn worker for WSGI applications; each has as many threads as `--threads` says, if more than 1."""
 
@@ -185,13 +190,23 @@ class WorkerServer(Server):
             self.worker.cfg.worker_int(self.worker)
         self.should_exit = self.force_exit = True
 
+    @property
+    def goodbye_seconds(self) -> float:
+        """How long to wait for idle clients to ask once more: not for all of graceful_timeout."""
+        return min(super().goodbye_seconds, (self.config.timeout_graceful_shutdown or 0) / 2)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop as a worker that another one takes over from: the arbiter goes on listening, or starts one in its place.
+
+        A client of this very moment is not refused, so one that is connected must not meet a closed connection either.
+        """
         if not self.force_exit:
-            # The arbiter goes on listening, so a client of this very moment is not refused: who has been accepted here
-            # must not meet a closed connection either, and its request is most often on the way.
-            for server in self.servers:
-                server.close()
-            await self._until(lambda: not self.server_state.connections, NEWCOMERS_SECONDS)
+            clock = asyncio.get_running_loop().time
+            begin = clock()
+            self.retiring = True
+            await self._serve_on()
+            patience = self.config.timeout_graceful_shutdown or 0
+            self.config.timeout_graceful_shutdown = max(patience - (clock() - begin), 0)
         await super().shutdown(sockets=sockets)
 
     async def on_tick(self, counter: int) -> bool:
