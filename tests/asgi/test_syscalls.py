@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support import Running, Serve
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts as Linux gives them")

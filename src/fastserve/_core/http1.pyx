@@ -56,8 +56,7 @@ cdef enum:
     READ_AHEAD = 65536  # bytes of body, or of requests behind the one under way, beyond which reading stops
     DISCARD = 1 << 20  # bytes of a body nobody wants that are read for the sake of keeping the connection
 
-cdef int WARNING = logging.WARNING
-cdef int DEBUG = logging.DEBUG
+cdef int WARNING = logging.WARNING, DEBUG = logging.DEBUG
 cdef bytes RETRY_AFTER = b"retry-after: 1\r\n"
 
 
