@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.support import Running, Serve
+from support import Running, Serve
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts as Linux gives them")
 
