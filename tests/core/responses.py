@@ -49,16 +49,21 @@ def read_head(data: bytes) -> tuple[Response, bytes]:
 
 
 def read_chunks(response: Response, data: bytes) -> bytes:
+    at, pieces = 0, []
     while True:
-        size, data = split(data)
-        length = int(size, 16)
-        if len(data) < length + 2:
+        line = data.find(b"\r\n", at)
+        if line < 0:
             raise Incomplete(data)
-        assert data[length : length + 2] == b"\r\n"
-        response.body += data[:length]
-        data = data[length + 2 :]
-        if length == 0:
-            return data
+        begin = line + 2
+        end = begin + int(data[at:line], 16)
+        if len(data) < end + 2:
+            raise Incomplete(data)
+        assert data[end : end + 2] == b"\r\n"
+        at = end + 2
+        if begin == end:
+            response.body += b"".join(pieces)
+            return data[at:]
+        pieces.append(data[begin:end])
         response.chunks += 1
 
 

@@ -169,7 +169,7 @@ def test_the_same_offers_are_accepted_with_the_same_response() -> None:
         response, parameters = negotiation([header.encode()])
         try:
             expected, extension = factory.process_request_params(offer, [])
-        except NegotiationError:
+        except (NegotiationError, ValueError):  # websockets up to 16: what zlib says of a window of 256 bytes
             assert (response, parameters) == (None, None), header
             continue
         assert response is not None and parameters is not None, header

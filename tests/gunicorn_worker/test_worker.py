@@ -184,7 +184,7 @@ class TestStop:
 
     def test_term_waits_for_the_graceful_timeout(self, start: Start) -> None:
         """And the worker has ended by then: it need not be killed."""
-        server = start("app", "--graceful-timeout", "1")
+        server = start("app", "--graceful-timeout", "2")
         with server.connect() as client:
             client.sendall(GET.format("/hang").encode())
             server.wait_line(r"^application: hanging$")

@@ -57,6 +57,8 @@ class WebSocketsFraming:
             answer, self.protocol.extensions = self.protocol.process_extensions(headers)
         except InvalidHandshake as exc:
             raise ProtocolError(400, str(exc)) from None
+        except ValueError:  # up to version 16, for a window of 256 bytes, which zlib does not do
+            answer, self.protocol.extensions = None, []
         self.extensions = None if answer is None else answer.encode("ascii")
         self._kind = Opcode.BINARY  # of the message being read
         self._data = bytearray()
