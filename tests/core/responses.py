@@ -49,7 +49,8 @@ def read_head(data: bytes) -> tuple[Response, bytes]:
 
 
 def read_chunks(response: Response, data: bytes) -> bytes:
-    at, pieces = 0, []
+    at = 0
+    pieces: list[bytes] = []
     while True:
         line = data.find(b"\r\n", at)
         if line < 0:
