@@ -321,6 +321,8 @@ def test_shutdown_delay(start: Start, number: int, workers: str) -> None:
     """Until it is over, or the same signal comes again, new connections are served, and each answer is the last."""
     server = start("app", "--port", "0", "--shutdown-delay", "1000", "--workers", workers)
     serves(server)
+    if workers == "2":
+        ready(server, 2)
     with server.connect() as kept:
         kept.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
         assert b"connection: close" not in kept.recv(4096)

@@ -207,12 +207,12 @@ def test_descriptor_that_is_no_socket(bound: Any, tmp_path: Path) -> None:
     ],
 )
 def test_bind_socket(log: Log, given: dict[str, Any], line: str) -> None:
-    """Config.bind_socket binds, logs where the server runs, and leaves listening to the child that inherits it."""
+    """It binds, and logs where the server runs; who connects then waits for the child that inherits it."""
     sock = config(**given).bind_socket()
     with sock:
         port = sock.getsockname()[1]
         assert sock.get_inheritable()
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 0
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
     assert log() == [f"INFO Fastserve running on {line.format(port=port)} (Press CTRL+C to quit)"]
 
 
