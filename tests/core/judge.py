@@ -141,8 +141,8 @@ def compare(data: bytes, cuts: list[int], takeover: bool | None) -> Events:
             return events
         if len(others) < len(events):
             others = judge.complete_frame()
-            if judge.undecided():
-                return events
+            if judge.undecided() or (reason == "control frame is too long" and others[-1][0] != "fault"):
+                return events  # a length in more bytes than it needs, which websockets does not mind
             assert len(others) == len(events), (others, events)
         assert others[len(events) - 1][0] == "fault", others
         assert others[-1][1] == code or (code, others[-1][1]) in EITHER

@@ -284,7 +284,7 @@ cdef class Parser:
 
     cdef int check_size(self, Py_ssize_t size) noexcept:
         """Fault an incomplete head that has so many bytes already."""
-        if self.request.target.size == 0:
+        if self.request.target.size == 0 and self.request.count == 0:
             return self.check_line(size + 1)
         if size > self.settings.limit_request_head:
             return self.fault(431, b"request head over the limit")
@@ -381,6 +381,8 @@ cdef class Parser:
         cdef Py_ssize_t start = self.saved_size + (at - self.chunk)
         cdef Field* field
         cdef Py_ssize_t limit = self.settings.limit_request_head
+        if self.request.target.size == 0 and self.request.count == 0 and self.check_line(start + 1):
+            return HPE_USER
         if start <= limit and not self.in_field and self.request.count >= self.settings.limit_request_fields:
             return self.fault(431, b"more fields than the limit")
         if start + size > limit:
