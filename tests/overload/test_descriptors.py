@@ -51,7 +51,8 @@ def is_answered(sock: socket.socket) -> bool:
 def test_accepting_pauses_and_goes_on(server: LoadedServer) -> None:
     with Crowd(server, 3 * LIMIT) as crowd:
         until(lambda: WARNING in server.text, "the warning")
-        assert descriptors(server) <= LIMIT - 20, "little is left for the application"
+        # Of the reserve of 32, asyncio may have accepted two batches of 8 before it stopped.
+        assert descriptors(server) <= LIMIT - 12, "little is left for the application"
         assert is_answered(crowd.sockets[0])
         waiting = crowd.sockets[-1]
         waiting.setblocking(False)
