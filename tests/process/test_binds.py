@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -51,22 +52,23 @@ def serves(server: support.Command) -> None:
 def test_who_connects_at_the_line_is_served(command: support.StartCommand, tmp_path: Path, args: list[str]) -> None:
     """The line is there before any worker has imported the application: connections wait for it."""
     gate = tmp_path / "gate"
-    os.mkfifo(gate)
-    (tmp_path / "gated.py").write_text(f"open({str(gate)!r}).close()\nfrom process_apps import app\n")
+    (tmp_path / "gated.py").write_text(
+        f"import fcntl\nfcntl.flock(open({str(gate)!r}), fcntl.LOCK_SH)\nfrom process_apps import app\n"
+    )
     path = tmp_path / "socket"
     options = [] if "--reuse-port" in args else ["--bind", f"unix:{path}"]
     folders = os.pathsep.join([str(tmp_path), str(Path(__file__).parent)])
     binds = ["--bind", "127.0.0.1:0", *options]
-    server = command("gated:app", *binds, *args, cwd=tmp_path, env={"PYTHONPATH": folders})
-    clients = [server.connect()]
-    if options:
-        clients.append(socket.socket(socket.AF_UNIX))
-        clients[-1].connect(str(path))
-    for client in clients:
-        client.settimeout(10)
-        client.sendall(REQUEST)
-    for _ in range(1 if "--reload" in args else 2):
-        gate.open("w").close()  # waits for a worker to read it
+    with gate.open("w") as closed:
+        fcntl.flock(closed, fcntl.LOCK_EX)
+        server = command("gated:app", *binds, *args, cwd=tmp_path, env={"PYTHONPATH": folders})
+        clients = [server.connect()]
+        if options:
+            clients.append(socket.socket(socket.AF_UNIX))
+            clients[-1].connect(str(path))
+        for client in clients:
+            client.settimeout(20)
+            client.sendall(REQUEST)
     for client in clients:
         with client:
             assert support.read_all(client).startswith(b"HTTP/1.1 200 OK")
