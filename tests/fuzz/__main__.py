@@ -38,11 +38,11 @@ def show_finding(target: Target, finding: Path) -> None:
     print(f"{smallest}: {len(data)} bytes: {data!r}")
 
 
-def fuzz(target: Target, seconds: int) -> int:
+def fuzz(target: Target, seconds: int, seed: int) -> int:
     """Run one target and print what came out of it; return the exit code."""
     from fuzz import run
 
-    outcome = run.run(target, seconds)
+    outcome = run.run(target, seconds, seed)
     for finding in outcome.findings:
         show_finding(target, finding)
     print(
@@ -63,6 +63,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz the compiled core.")
     parser.add_argument("target", choices=[*TARGETS, "all"])
     parser.add_argument("--seconds", type=int, default=60, help="how long [default: 60]")
+    parser.add_argument("--seed", type=int, default=0, help="make the same inputs up each time [default: others]")
     parser.add_argument("--again", type=Path, metavar="FILE", help="only give the target this input")
     options = parser.parse_args()
     targets = [TARGETS[options.target]] if options.target in TARGETS else list(TARGETS.values())
@@ -72,7 +73,7 @@ def main() -> int:
             said = [run.fails(target, options.again.read_bytes()) for target in targets]
             print("\n".join(filter(None, said)) or "nothing is wrong with this input")
             return 1 if any(said) else 0
-        return max([fuzz(target, options.seconds) for target in targets])
+        return max([fuzz(target, options.seconds, options.seed) for target in targets])
     except build.Unusable as error:
         print(f"fuzz: {error}", file=sys.stderr)
         return 3

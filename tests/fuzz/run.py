@@ -53,8 +53,8 @@ def command(target: Target, *arguments: str) -> list[str]:
     return [sys.executable, str(CHILD), target.name, *arguments]
 
 
-def run(target: Target, seconds: int) -> Outcome:
-    """Fuzz for so long, or up to the first finding."""
+def run(target: Target, seconds: int, seed: int = 0) -> Outcome:
+    """Fuzz for so long, or up to the first finding; with a seed other than 0, with the same inputs each time."""
     found, corpus, seeds = folder(target, "found"), folder(target, "corpus"), write_seeds(target)
     known = set(found.iterdir())
     kept = len(list(corpus.iterdir()))
@@ -65,6 +65,7 @@ def run(target: Target, seconds: int) -> Outcome:
     with log.open("wb") as file:
         arguments = [
             f"-max_total_time={seconds}",
+            f"-seed={seed}",
             f"-max_len={target.max_size}",
             f"-dict={words}",
             f"-artifact_prefix={found}/",
