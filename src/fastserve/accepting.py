@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastserve.config import Config
 
 RESERVE = 32  # descriptors below the limit that no connection gets
+SETTLE_SECONDS = 0.05  # between asyncio's last accept() and the close of its server
 PROBED = 4  # connections between two looks at how many are left
 BATCH = 8  # connections that asyncio accepts before anything else runs, such as such a look
 RETRY_SECONDS = 1.5  # by which asyncio has tried again to accept
@@ -113,9 +114,15 @@ class Acceptor:
 
     def _pause(self) -> None:
         self.paused = True
-        for server in self.servers:
-            server.close()
         self._warn()
+        for server in self.servers:
+            if self._in_batches:
+                # asyncio's close() has to find what is accepted attached to the server: that is a few steps away.
+                for sock in server.sockets:
+                    self._loop.remove_reader(sock.fileno())
+                self._loop.call_later(SETTLE_SECONDS, server.close)
+            else:
+                server.close()
 
     def _warn(self) -> None:
         now = time.monotonic()

@@ -169,7 +169,9 @@ def test_the_same_offers_are_accepted_with_the_same_response() -> None:
         response, parameters = negotiation([header.encode()])
         try:
             expected, extension = factory.process_request_params(offer, [])
-        except (NegotiationError, ValueError):  # websockets up to 16: what zlib says of a window of 256 bytes
+            if ("server_max_window_bits", "8") in offer:
+                raise NegotiationError("zlib has no such window, which websockets up to 16 does not know")
+        except (NegotiationError, ValueError):
             assert (response, parameters) == (None, None), header
             continue
         assert response is not None and parameters is not None, header
