@@ -126,6 +126,7 @@ _FLOOR = Floor(_HELLO)
 _KIB, _MIB = 1024, 1024 * 1024
 _WS = f"{_APPS}:websocket"
 _CHAT, _CHAT_DEFLATE = Echo(128, text=True), Echo(128, text=True, deflate=True)
+_PAGE_DEFLATE = Echo(2 * _KIB, text=True, deflate=True)
 _STARLETTE = "bench.load.starlette_app:app"
 _FASTAPI = "bench.load.fastapi_app:app"
 
@@ -262,6 +263,7 @@ ROWS: tuple[Row, ...] = (
     Row("ws-16k", "WebSocket echo, 16 KiB", _WS, echo=Echo(16 * _KIB), floor=Floor(), goal=0.60),
     Row("ws-1m", "WebSocket echo, 1 MiB", _WS, echo=Echo(_MIB), floor=Floor(), goal=0.65),
     Row("ws-128-deflate", "WebSocket echo, 128 B of text, compressed", _WS, echo=_CHAT_DEFLATE, least=True),
+    Row("ws-2k-deflate", "WebSocket echo, 2 KiB of text, compressed", _WS, echo=_PAGE_DEFLATE, least=True),
     Row(
         "ws-idle",
         "Memory of an idle WebSocket connection",
