@@ -131,6 +131,18 @@ class TestBackPressure:
         assert not peer.wire.worker.tasks
         assert peer.wire.errors == []
 
+    def test_it_ends_with_the_connection_before_all_messages_are_taken(self, sockets: Work) -> None:
+        wire = sockets(echo)
+        peer = opened(wire)
+        peer.transport.stuck = True
+        while peer.transport.reading:
+            peer.feed(binary(b"x" * 10_000) * 8)
+        assert wire.worker.tasks
+        peer.lose()
+        wire.settle()
+        assert not wire.worker.tasks
+        assert wire.errors == []
+
     def test_a_client_that_only_sends_is_not_read(self, sockets: Work) -> None:
         """Neither answers to its pings nor echoes nor its messages pile up."""
         peer = opened(sockets(echo))
