@@ -22,6 +22,8 @@ from ws import (
     upgrade,
 )
 
+from fastserve._core.errors import ClientDisconnected
+
 Work = Callable[..., FakeWorker]
 GONE = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
 
@@ -123,6 +125,77 @@ class TestBackPressure:
         peer.wire.settle()
         assert sent[0] == 100
         assert not peer.ended
+
+    def test_a_send_that_is_given_up_leaves_nothing_behind(self, sockets: Work) -> None:
+        """asyncio.wait_for() and its kind cancel send(): a client that does not read gets no more to be kept for it."""
+        given_up = [0]
+
+        async def body(receive: Any, send: Any) -> None:
+            await receive()
+            for number in range(100):
+                sending = asyncio.ensure_future(send({"type": "websocket.send", "bytes": b"x" * self.SIZE}))
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                if not sending.done():
+                    given_up[0] += sending.cancel()
+                    await asyncio.wait([sending])
+            await send({"type": "websocket.send", "text": "last"})
+
+        peer = opened(sockets(Script(body)))
+        peer.transport.stuck = True
+        found = peer.feed(text("go"))
+        peer.wire.turn(600)
+        assert given_up[0] > 90
+        assert peer.transport.queue < 10 * self.SIZE
+        peer.transport.unstick()
+        peer.wire.settle()
+        frames = read_frames(found + peer.take())
+        assert len(frames) < 12
+        assert frames[-2:] == [(TEXT, b"last"), closing(1000)]
+        assert all(each == (BINARY, b"x" * self.SIZE) for each in frames[:-2])
+
+    def test_sends_that_wait_keep_their_order(self, sockets: Work) -> None:
+        """Those of many tasks, the close behind them, and what is wrong with one is told to who sent it."""
+        results: list[Any] = []
+
+        async def body(receive: Any, send: Any) -> None:
+            await receive()
+            messages: list[Any] = [{"type": "websocket.send", "bytes": bytes([each]) * self.SIZE} for each in range(50)]
+            messages.insert(30, {"type": "websocket.send"})
+            messages.append({"type": "websocket.close", "code": 3000})
+            messages.append({"type": "websocket.send", "text": "late"})
+            results.extend(await asyncio.gather(*map(send, messages), return_exceptions=True))
+
+        peer = opened(sockets(Script(body)))
+        peer.transport.stuck = True
+        found = peer.feed(text("go"))
+        assert results == [] and peer.transport.queue < 10 * self.SIZE
+        peer.transport.unstick()
+        peer.wire.settle()
+        frames = read_frames(found + peer.take())
+        assert frames == [*((BINARY, bytes([each]) * self.SIZE) for each in range(50)), closing(3000)]
+        assert [type(results[each]) for each in (30, -1)] == [ValueError, ClientDisconnected]
+        assert {*results[5:30], *results[31:-1]} == {None}
+
+    def test_sends_that_wait_hear_of_the_end(self, sockets: Work) -> None:
+        results: list[Any] = []
+
+        async def body(receive: Any, send: Any) -> None:
+            await receive()
+            message = {"type": "websocket.send", "bytes": b"x" * self.SIZE}
+            results.extend(await asyncio.gather(*(send(message) for _ in range(50)), return_exceptions=True))
+
+        peer = opened(sockets(Script(body)))
+        peer.transport.stuck = True
+        peer.feed(text("go"))
+        peer.wire.settle()
+        assert results == []
+        peer.lose()
+        peer.wire.settle()
+        assert len(results) == 50
+        assert [type(each) for each in results[-40:]] == [ClientDisconnected] * 40
+        assert not peer.wire.worker.tasks
+        assert peer.wire.errors == []
 
     def test_it_ends_with_the_connection(self, sockets: Work) -> None:
         _, peer = self.flooding(sockets, 100)
