@@ -132,7 +132,7 @@ class TestBackPressure:
 
         async def body(receive: Any, send: Any) -> None:
             await receive()
-            for number in range(100):
+            for _ in range(100):
                 sending = asyncio.ensure_future(send({"type": "websocket.send", "bytes": b"x" * self.SIZE}))
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
