@@ -93,7 +93,10 @@ cdef class WsCycle(Cycle):
             self.stream.respond(403, PLAIN_TEXT)
             self.stream.body(b"Forbidden", False)
         elif kind == "websocket.http.response.start":
-            self.stream.respond(message["status"], message.get("headers", ()))
+            status = message["status"]
+            if isinstance(status, int) and status < 200:
+                raise ValueError(f"{status} denies no handshake: a final response has to follow it")
+            self.stream.respond(status, message.get("headers", ()))
             self.stage = EXPECT_BODY
         else:
             raise RuntimeError(
