@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +58,31 @@ class TestQueue:
         peer.wire.call(gate.set)
         assert app.got == [received(each) for each in "1234"]
         assert self.reads(peer)
+
+    def test_what_small_messages_inflate_to_is_bounded_as_well(self, sockets: Work) -> None:
+        gate = asyncio.Event()
+        sizes: list[int] = []
+
+        async def body(receive: Any, send: Any) -> None:
+            await gate.wait()
+            while (message := await receive())["type"] != "websocket.disconnect":
+                sizes.append(len(message["bytes"]))
+
+        stream = zlib.compressobj(wbits=-15)
+        payload = (stream.compress(bytes(1 << 20)) + stream.flush(zlib.Z_FULL_FLUSH))[:-4]
+        peer = sockets(Script(body), ws_per_message_deflate=True).connect()
+        peer.feed(upgrade("/", "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover"))
+        tracemalloc.start()
+        try:
+            peer.feed(frame(FIN | 0x40 | BINARY, payload) * 50)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 10 << 20
+        peer.wire.call(gate.set)
+        peer.wire.turn(100)
+        assert sizes == [1 << 20] * 50
+        peer.feed(close())
 
     def test_a_ping_behind_is_answered_when_there_is_room(self, work: Work) -> None:
         _, gate, peer = self.stalled(work, ws_max_queue=2)

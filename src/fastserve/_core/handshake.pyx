@@ -131,7 +131,7 @@ cdef class Handshake:
         return self.negotiate()
 
     cdef bint offer(self, bytes value) except -1:
-        """Note the subprotocols of a field; false where it is no list of them. Empty elements are none (RFC 9110, 5.6.1.2)."""
+        """Note the subprotocols of a field; false where it has none. Empty elements are ignored (RFC 9110, 5.6.1.2)."""
         cdef Py_ssize_t before = len(self.subprotocols)
         for name in value.split(b","):
             name = name.strip(b" \t")
