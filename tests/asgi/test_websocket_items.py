@@ -56,6 +56,7 @@ class TestScope:
             ([], []),
             (["Sec-WebSocket-Protocol: only"], ["only"]),
             (["Sec-WebSocket-Protocol: c ,\tb,a", "Sec-WebSocket-Protocol: a"], ["c", "b", "a", "a"]),
+            (["Sec-WebSocket-Protocol: a,, b,", "Sec-WebSocket-Protocol: , c"], ["a", "b", "c"]),
         ],
     )
     def test_item_41_subprotocols(self, clients: Clients, fields: list[str], found: list[str]) -> None:

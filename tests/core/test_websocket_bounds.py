@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +23,8 @@ from ws import (
     split_response,
     upgrade,
 )
+
+from fastserve._core.errors import ClientDisconnected
 
 Work = Callable[..., FakeWorker]
 GONE = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
@@ -54,6 +58,31 @@ class TestQueue:
         peer.wire.call(gate.set)
         assert app.got == [received(each) for each in "1234"]
         assert self.reads(peer)
+
+    def test_what_small_messages_inflate_to_is_bounded_as_well(self, sockets: Work) -> None:
+        gate = asyncio.Event()
+        sizes: list[int] = []
+
+        async def body(receive: Any, send: Any) -> None:
+            await gate.wait()
+            while (message := await receive())["type"] != "websocket.disconnect":
+                sizes.append(len(message["bytes"]))
+
+        stream = zlib.compressobj(wbits=-15)
+        payload = (stream.compress(bytes(1 << 20)) + stream.flush(zlib.Z_FULL_FLUSH))[:-4]
+        peer = sockets(Script(body), ws_per_message_deflate=True).connect()
+        peer.feed(upgrade("/", "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover"))
+        tracemalloc.start()
+        try:
+            peer.feed(frame(FIN | 0x40 | BINARY, payload) * 50)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 10 << 20
+        peer.wire.call(gate.set)
+        peer.wire.turn(100)
+        assert sizes == [1 << 20] * 50
+        peer.feed(close())
 
     def test_a_ping_behind_is_answered_when_there_is_room(self, work: Work) -> None:
         _, gate, peer = self.stalled(work, ws_max_queue=2)
@@ -124,12 +153,95 @@ class TestBackPressure:
         assert sent[0] == 100
         assert not peer.ended
 
+    def test_a_send_that_is_given_up_leaves_nothing_behind(self, sockets: Work) -> None:
+        """asyncio.wait_for() and its kind cancel send(): a client that does not read gets no more to be kept for it."""
+        given_up = [0]
+
+        async def body(receive: Any, send: Any) -> None:
+            await receive()
+            for _ in range(100):
+                sending = asyncio.ensure_future(send({"type": "websocket.send", "bytes": b"x" * self.SIZE}))
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                if not sending.done():
+                    given_up[0] += sending.cancel()
+                    await asyncio.wait([sending])
+            await send({"type": "websocket.send", "text": "last"})
+
+        peer = opened(sockets(Script(body)))
+        peer.transport.stuck = True
+        found = peer.feed(text("go"))
+        peer.wire.turn(600)
+        assert given_up[0] > 90
+        assert peer.transport.queue < 10 * self.SIZE
+        peer.transport.unstick()
+        peer.wire.settle()
+        frames = read_frames(found + peer.take())
+        assert len(frames) < 12
+        assert frames[-2:] == [(TEXT, b"last"), closing(1000)]
+        assert all(each == (BINARY, b"x" * self.SIZE) for each in frames[:-2])
+
+    def test_sends_that_wait_keep_their_order(self, sockets: Work) -> None:
+        """Those of many tasks, the close behind them, and what is wrong with one is told to who sent it."""
+        results: list[Any] = []
+
+        async def body(receive: Any, send: Any) -> None:
+            await receive()
+            messages: list[Any] = [{"type": "websocket.send", "bytes": bytes([each]) * self.SIZE} for each in range(50)]
+            messages.insert(30, {"type": "websocket.send"})
+            messages.append({"type": "websocket.close", "code": 3000})
+            messages.append({"type": "websocket.send", "text": "late"})
+            results.extend(await asyncio.gather(*map(send, messages), return_exceptions=True))
+
+        peer = opened(sockets(Script(body)))
+        peer.transport.stuck = True
+        found = peer.feed(text("go"))
+        assert results == [] and peer.transport.queue < 10 * self.SIZE
+        peer.transport.unstick()
+        peer.wire.settle()
+        frames = read_frames(found + peer.take())
+        assert frames == [*((BINARY, bytes([each]) * self.SIZE) for each in range(50)), closing(3000)]
+        assert [type(results[each]) for each in (30, -1)] == [ValueError, ClientDisconnected]
+        assert {*results[5:30], *results[31:-1]} == {None}
+
+    def test_sends_that_wait_hear_of_the_end(self, sockets: Work) -> None:
+        results: list[Any] = []
+
+        async def body(receive: Any, send: Any) -> None:
+            await receive()
+            message = {"type": "websocket.send", "bytes": b"x" * self.SIZE}
+            results.extend(await asyncio.gather(*(send(message) for _ in range(50)), return_exceptions=True))
+
+        peer = opened(sockets(Script(body)))
+        peer.transport.stuck = True
+        peer.feed(text("go"))
+        peer.wire.settle()
+        assert results == []
+        peer.lose()
+        peer.wire.settle()
+        assert len(results) == 50
+        assert [type(each) for each in results[-40:]] == [ClientDisconnected] * 40
+        assert not peer.wire.worker.tasks
+        assert peer.wire.errors == []
+
     def test_it_ends_with_the_connection(self, sockets: Work) -> None:
         _, peer = self.flooding(sockets, 100)
         assert peer.wire.worker.tasks
         peer.lose()
         assert not peer.wire.worker.tasks
         assert peer.wire.errors == []
+
+    def test_it_ends_with_the_connection_before_all_messages_are_taken(self, sockets: Work) -> None:
+        wire = sockets(echo)
+        peer = opened(wire)
+        peer.transport.stuck = True
+        while peer.transport.reading:
+            peer.feed(binary(b"x" * 10_000) * 8)
+        assert wire.worker.tasks
+        peer.lose()
+        wire.settle()
+        assert not wire.worker.tasks
+        assert wire.errors == []
 
     def test_a_client_that_only_sends_is_not_read(self, sockets: Work) -> None:
         """Neither answers to its pings nor echoes nor its messages pile up."""

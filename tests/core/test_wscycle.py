@@ -138,6 +138,12 @@ class TestDeny:
         assert found.get(b"transfer-encoding") == b"chunked"
         assert wire.messages == ['10.0.0.1:1234 - "WebSocket /" 401']
 
+    @pytest.mark.parametrize("status", [100, 101, 103, 199])
+    def test_not_by_an_interim_response(self, work: Work, status: int) -> None:
+        wire, found = answer(work, sending({"type": "websocket.http.response.start", "status": status}))
+        assert found.status == 500
+        assert f"ValueError: {status} denies no handshake" in f"{type(wire.errors[0]).__name__}: {wire.errors[0]}"
+
     def test_what_the_client_sent_behind_the_handshake_is_no_request(self, work: Work) -> None:
         wire = work(sending({"type": "websocket.close"}))
         found, rest = split_response(wire.connect().feed(upgrade() + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))

@@ -69,6 +69,8 @@ cdef class Cycle(Owner):
     cdef int end(self, bint failed) except -1
     cdef object wait_to_receive(self)  # what a call of receive() waits for
     cdef object wait_in(self, list waiting)
+    cdef bint hold_back(self, Awaitable sending) except -1  # a call of send() whose message cannot be taken yet
+    cdef int give_up(self, Awaitable sending) except -1  # one that was held back is cancelled
     cdef bint is_quiet(self, exception) except -1
 
 
@@ -79,7 +81,9 @@ cdef class Receive(Awaitable):
 cdef class Send(Awaitable):
     cdef Cycle cycle
     cdef object message
-    cdef bint taken  # by the cycle
+    cdef bint taken  # by the cycle, or held back by it
+    cdef bint held  # its message waits with it
+    cdef bint released  # its message was held back, and has been taken
     cdef Transfer transfer  # the file of this message, or None
 
 

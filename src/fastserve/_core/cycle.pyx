@@ -291,6 +291,12 @@ cdef class Cycle(Owner):
         waiting.append(future)
         return future
 
+    cdef bint hold_back(self, Awaitable sending) except -1:
+        return False
+
+    cdef int give_up(self, Awaitable sending) except -1:
+        return 0
+
     # The end of the application
 
     cdef void ended(self, object result, object exception) noexcept:
@@ -376,9 +382,13 @@ cdef class Send(Awaitable):
         cdef Cycle cycle = self.cycle
         if not self.taken:
             self.taken = True
+            if cycle.stage > COMPLETE and cycle.hold_back(self):
+                return WAIT
             message, self.message = self.message, None
             cycle.take(message)
             self.transfer = cycle.transfer
+        elif self.released:
+            return None
         elif cycle.stream is None and cycle.stage != COMPLETE:
             raise ClientDisconnected("the client is gone")
         if self.transfer is not None and self.transfer is cycle.transfer:
@@ -393,3 +403,15 @@ cdef class Send(Awaitable):
             cycle.sending = []
         self.future = cycle.wait_in(cycle.sending)
         return WAIT
+
+    def throw(self, kind, value=None, traceback=None):
+        """Stop waiting with this exception."""
+        if self.held:
+            self.cycle.give_up(self)
+        return Awaitable.throw(self, kind, value, traceback)
+
+    def close(self):
+        """Stop waiting."""
+        if self.held:
+            self.cycle.give_up(self)
+        Awaitable.close(self)

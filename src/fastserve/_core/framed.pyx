@@ -8,6 +8,9 @@ from .writer cimport Writer
 from .wscycle cimport WsCycle
 from .wsframe cimport OP_PING, OP_PONG
 
+cdef enum:
+    PIECE = 4096  # bytes to inflate at a time: a thousand times as many may come of them
+
 
 cdef FramedWebSocket make_framed(Worker worker, object transport, Writer writer, WsCycle cycle, object framing):
     cdef FramedWebSocket self = FramedWebSocket.__new__(FramedWebSocket)
@@ -19,15 +22,21 @@ cdef FramedWebSocket make_framed(Worker worker, object transport, Writer writer,
 
 cdef class FramedWebSocket(WebSocket):
     cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1:
-        if at < len(data):
-            self.events[:0] = reversed(self.framing.receive(data[at:] if at else data))
-            self.put_output()
-        while self.events:
+        cdef Py_ssize_t size = len(data), step = size if self.framing.extensions is None else PIECE
+        while self.events or at < size:
             if self.full():
                 self.behind = True
+                self.tail = data if at < size else None
+                self.tail_at = at
                 return 0
-            if self.handle(self.events.pop()):
-                return 0
+            if self.events:
+                if self.handle(self.events.pop()):
+                    return 0
+                continue
+            self.events = self.framing.receive(data[at:at + step])
+            self.events.reverse()
+            at += step
+            self.put_output()
         if self.writer.paused and self.state == OPEN:
             self.behind = True
         return 0

@@ -20,6 +20,7 @@ cdef class Handshake:
     cdef bytes accepted_extensions  # None for none
 
     cdef int read(self, Request request) except -1
+    cdef bint offer(self, bytes value) except -1
     cdef int negotiate(self) except -1
     cdef int refuse(self, int status, bytes fields) except -1
     cdef dict scope(self, Request request, Peers peers)

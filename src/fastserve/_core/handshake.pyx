@@ -112,11 +112,8 @@ cdef class Handshake:
             elif field.known == SEC_WEBSOCKET_EXTENSIONS:
                 self.extensions.append(value)
             else:
-                for name in value.split(b","):
-                    name = name.strip(b" \t")
-                    if not is_token(name):
-                        return self.refuse(400, b"")
-                    self.subprotocols.append(name.decode("ascii"))
+                if not self.offer(value):
+                    return self.refuse(400, b"")
         if request.method != HTTP_GET:
             return self.refuse(405, b"allow: GET\r\n")
         if versions > 1 or request.has_body():
@@ -132,6 +129,17 @@ cdef class Handshake:
                 return self.refuse(503, b"retry-after: 1\r\n")
             self.head = with_small_names(request)
         return self.negotiate()
+
+    cdef bint offer(self, bytes value) except -1:
+        """Note the subprotocols of a field; false where it has none. Empty elements are ignored (RFC 9110, 5.6.1.2)."""
+        cdef Py_ssize_t before = len(self.subprotocols)
+        for name in value.split(b","):
+            name = name.strip(b" \t")
+            if name:
+                if not is_token(name):
+                    return False
+                self.subprotocols.append(name.decode("ascii"))
+        return len(self.subprotocols) > before
 
     cdef int negotiate(self) except -1:
         try:

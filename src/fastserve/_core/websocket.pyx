@@ -251,7 +251,10 @@ cdef class WebSocket(Channel):
         self.lingering = False
         self.eof_seen = True
         self.worker.report("connection closed", None, INFO)
-        return 0 if self.behind else self.client_ended()
+        if not self.behind:
+            return self.client_ended()
+        # An application that waits in send() would never come to take the messages.
+        return self.cycle.writable() if self.cycle is not None else 0
 
     cdef int drain(self) except -1:
         return self.close_with(SERVICE_RESTART, "")

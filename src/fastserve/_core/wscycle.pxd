@@ -13,6 +13,7 @@ cdef class WsCycle(Cycle):
     cdef Py_ssize_t unread  # how many messages that are
     cdef Py_ssize_t unread_size  # and how many bytes, or characters
     cdef bint dealing  # receive() has given a message and was not called again
+    cdef object held  # a deque of the calls of send() that are held back, None before there is one
     cdef Waiter waiter  # of the first call of receive() that waits, None before it
     cdef int code  # of the disconnect
     cdef str reason
@@ -22,6 +23,7 @@ cdef class WsCycle(Cycle):
     cdef int closed(self, int code, str reason) except -1  # no more come, and none can be sent
     cdef bint busy(self) noexcept  # the application has not dealt with all messages that have come
 
+    cdef int release_held(self) except -1
     cdef int wake_receivers(self) except -1
     cdef dict next_unread(self)
     cdef int take_handshake(self, dict message) except -1

@@ -14,7 +14,8 @@ connection broke.
 from collections import deque
 
 from .access cimport log_websocket
-from .cycle cimport COMPLETE, EXPECT_BODY, EXPECT_START, Cycle, init_cycle, is_kind, wake
+from .awaitable cimport Awaitable
+from .cycle cimport COMPLETE, EXPECT_BODY, EXPECT_START, Cycle, Send, init_cycle, is_kind, wake
 from .errors import ClientDisconnected
 from .handler cimport Channel, Stream
 from .waiter cimport make_waiter
@@ -92,7 +93,10 @@ cdef class WsCycle(Cycle):
             self.stream.respond(403, PLAIN_TEXT)
             self.stream.body(b"Forbidden", False)
         elif kind == "websocket.http.response.start":
-            self.stream.respond(message["status"], message.get("headers", ()))
+            status = message["status"]
+            if isinstance(status, int) and status < 200:
+                raise ValueError(f"{status} denies no handshake: a final response has to follow it")
+            self.stream.respond(status, message.get("headers", ()))
             self.stage = EXPECT_BODY
         else:
             raise RuntimeError(
@@ -144,6 +148,51 @@ cdef class WsCycle(Cycle):
             data = bytes(data)
         return self.channel.send_bytes(<bytes>data)
 
+    cdef bint hold_back(self, Awaitable sending) except -1:
+        """Let a message wait with its caller while the client does not read, and behind others that do.
+
+        One that is taken is kept until the client reads it: a caller that gives up in time, again and again, would
+        have the server keep all of them.
+        """
+        cdef Send call = <Send>sending
+        if not self.held:
+            if self.channel is None or not self.channel.must_wait():
+                return False
+            message = call.message
+            if (<dict>message if type(message) is dict else dict(message)).get("type") != "websocket.send":
+                return False
+            if self.held is None:
+                self.held = deque()
+        call.held = True
+        call.future = self.worker.loop.create_future()
+        self.held.append(call)
+        return True
+
+    cdef int give_up(self, Awaitable sending) except -1:
+        cdef Send call = <Send>sending
+        call.held = False
+        call.message = None
+        self.held.remove(call)
+        return 0
+
+    cdef int release_held(self) except -1:
+        """Take the messages that are held back, as far as the client reads; where it is gone, their callers hear it."""
+        cdef Send call
+        while self.held and (self.channel is None or not self.channel.must_wait()):
+            call = self.held.popleft()
+            call.held = False
+            message, call.message = call.message, None
+            if call.future.done():
+                continue
+            try:
+                self.take_message(<dict>message if type(message) is dict else dict(message))
+            except Exception as error:
+                call.future.set_exception(error)
+            else:
+                call.released = True
+                call.future.set_result(None)
+        return 0
+
     # What the stream, and then the channel, calls
 
     cdef int opened(self, Channel channel) except -1:
@@ -185,8 +234,13 @@ cdef class WsCycle(Cycle):
             self.waiter.wake()
         return wake(self.receiving)
 
+    cdef int writable(self) except -1:
+        self.release_held()
+        return Cycle.writable(self)
+
     cdef int disconnected(self) except -1:
         self.gone = True
+        self.release_held()
         self.wake_receivers()
         return wake(self.sending)
 
