@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from fastserve import log_config, tls
 from fastserve.binds import Bind
@@ -44,12 +44,24 @@ __all__ = [
     "WS_PROTOCOLS",
     "Config",
     "ConfigError",
+    "HTTPProtocolType",
+    "InterfaceType",
+    "LifespanType",
+    "LoopFactoryType",
     "UvicornDeprecationWarning",
+    "WSProtocolType",
     "create_ssl_context",
 ]
 
 STARTUP_FAILURE = 3  # the exit code of a server that could not start
 SSL_PROTOCOL_VERSION = 17  # ssl.PROTOCOL_TLS_SERVER
+
+# The names of options' values, for programs that annotate with them.
+HTTPProtocolType = Literal["auto", "llhttp", "httptools", "h11"]
+WSProtocolType = Literal["auto", "none", "websockets", "websockets-sansio", "wsproto"]
+LifespanType = Literal["auto", "on", "off"]
+LoopFactoryType = Literal["none", "auto", "asyncio", "uvloop", "zuvloop"]
+InterfaceType = Literal["auto", "asgi3", "asgi2", "wsgi"]
 
 TRUSTED_PROXIES = "127.0.0.1,::1"
 
@@ -371,9 +383,9 @@ class Config(Options):
 
     def get_loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
         """Return what makes the event loop, None for asyncio's own choice. Logs an error and exits if it is missing."""
-        known = self.loop in LOOP_FACTORIES
+        known = isinstance(self.loop, str) and self.loop in LOOP_FACTORIES
         try:
-            factory = import_from_string(LOOP_FACTORIES[self.loop] if known else self.loop)
+            factory: Any = import_from_string(LOOP_FACTORIES[str(self.loop)] if known else self.loop)
             if factory is not None and known:
                 factory = factory(use_subprocess=self.use_subprocess)
         except ImportFromStringError as exc:

@@ -33,6 +33,13 @@ class Text(Kind):
         return value
 
 
+class OptionalText(Text):
+    """A string that says nothing when it is empty, as that of a variable which is not set."""
+
+    def checked(self, value: Any) -> Any:
+        return super().checked(value) or None
+
+
 class Integer(Kind):
     """A whole number within bounds, as such or in digits."""
 
@@ -94,7 +101,7 @@ class Seconds(Kind):
 
 
 class Boolean(Kind):
-    """Yes or no, in a word."""
+    """Yes or no, in a word; None, from a program, is no."""
 
     metavar = "BOOLEAN"
     words = {  # noqa: RUF012
@@ -108,6 +115,8 @@ class Boolean(Kind):
             if known is None:
                 raise ValueError(f"{value!r} is not a boolean: true or false")
             return known
+        if value is None:
+            return False
         if not isinstance(value, int) or value not in (0, 1):
             raise TypeError(f"{value!r} is not a boolean")
         return bool(value)
@@ -156,6 +165,20 @@ class Protocol(Choice):
 
     def checked(self, value: Any) -> Any:
         return value if isinstance(value, type) else super().checked(value)
+
+
+class Loop(Choice):
+    """An event loop by name, the import string of a factory, or, from a program, the factory itself.
+
+    A program that awaits serve() may also name the loop that it runs, which says nothing to a server; None is "none".
+    """
+
+    def checked(self, value: Any) -> Any:
+        if value is None:
+            return "none"
+        if callable(value) or hasattr(value, "run_until_complete"):
+            return value
+        return super().checked(value)
 
 
 class Level(Choice):
@@ -303,7 +326,7 @@ class Hosts(Text):
     def checked(self, value: Any) -> Any:
         if isinstance(value, str):
             return value
-        if not isinstance(value, list | tuple) or not all(isinstance(host, str) for host in value):
+        if not isinstance(value, list | tuple | set | frozenset) or not all(isinstance(host, str) for host in value):
             raise TypeError(f"{value!r} is neither a string nor a list of strings")
         return list(value)
 

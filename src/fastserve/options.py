@@ -25,8 +25,10 @@ from fastserve.kinds import (
     Integer,
     Kind,
     Level,
+    Loop,
     Mode,
     Number,
+    OptionalText,
     Patterns,
     Protocol,
     Seconds,
@@ -124,7 +126,8 @@ class Options:
         "Bind to a UNIX domain socket.")
     fd: int | None = option(None, BINDING, Integer(0),
         "Listen on the socket of this file descriptor.")
-    loop: str = option("auto", APP, Choice(LOOPS, other="module:factory"),
+    loop: str | Callable[[], asyncio.AbstractEventLoop] | asyncio.AbstractEventLoop | None = option(
+        "auto", APP, Loop(LOOPS, other="module:factory"),
         "Event loop: auto is uvloop where it imports, none is what asyncio's policy says.")
     http: type[asyncio.Protocol] | str = option("auto", PROTOCOL, Protocol(HTTP, other="module:Class"),
         "HTTP implementation: auto, llhttp and httptools are the compiled one, h11 is the one in Python.")
@@ -199,19 +202,19 @@ class Options:
     timeout_worker_healthcheck: int = option(5, TIMEOUTS, Integer(1),
         "Seconds in which a worker, and its event loop, have to answer before the worker is replaced.")
     callback_notify: Callable[[], Awaitable[None]] | None = api(None, Callback())
-    ssl_keyfile: str | os.PathLike[str] | None = option(None, TLS, Text(),
+    ssl_keyfile: str | os.PathLike[str] | None = option(None, TLS, OptionalText(),
         "File of the certificate's private key in PEM form.  [default: it is in the certificate's file]")
-    ssl_certfile: str | os.PathLike[str] | None = option(None, TLS, Text(),
+    ssl_certfile: str | os.PathLike[str] | None = option(None, TLS, OptionalText(),
         "File of the server's certificate in PEM form, with those that lead to its root behind it.")
-    ssl_keyfile_password: str | None = option(None, TLS, Text(),
+    ssl_keyfile_password: str | None = option(None, TLS, OptionalText(),
         "Password of the private key.")
     ssl_version: int = option(17, TLS, Number(SSL_VERSIONS),
         "TLS protocol, as a number of the ssl module's PROTOCOL_*.")
     ssl_cert_reqs: int = option(0, TLS, Number(SSL_CERT_REQS),
         "Client certificates: 0 are not asked for, 1 are verified if sent, 2 are required.")
-    ssl_ca_certs: str | os.PathLike[str] | None = option(None, TLS, Text(),
+    ssl_ca_certs: str | os.PathLike[str] | None = option(None, TLS, OptionalText(),
         "File of the authorities, in PEM form, that client certificates are verified with.")
-    ssl_ciphers: str | None = option(None, TLS, Text(),
+    ssl_ciphers: str | None = option(None, TLS, OptionalText(),
         "Ciphers for TLS 1.2 and older, in OpenSSL's form.  [default: OpenSSL's]")
     ssl_context_factory: Callable[..., ssl.SSLContext] | None = api(None, Callback())
     headers: list[tuple[str, str]] | None = option(None, PROTOCOL, Headers(),
