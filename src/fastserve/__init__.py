@@ -27,7 +27,7 @@ class Package(ModuleType):
 
         if name in HOMES:
             value = getattr(import_module(HOMES[name]), name)
-        elif not name.startswith("_") and find_spec(f"{__name__}.{name}") is not None:
+        elif not name.startswith("__") and find_spec(f"{__name__}.{name}") is not None:
             value = import_module(f"{__name__}.{name}")  # fastserve.config is there without an import of its own
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -57,6 +57,7 @@ fastserve.compat.install()
 fastserve.compat.install()
 import importlib, fastserve, uvicorn
 assert uvicorn is fastserve
+assert uvicorn._subprocess.get_subprocess  # not imported by name
 for name in {MODULES!r}:
     theirs = importlib.import_module(f"uvicorn.{{name}}")
     ours = importlib.import_module(f"fastserve.{{name}}")
