@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
+
+HIGHEST = 2**62 - 1  # of limits in the core
+LONGEST = 10**9 - 1  # seconds that the core can wait, 31 years
 
 
 class Kind:
@@ -63,6 +67,16 @@ class Integer(Kind):
         return number
 
 
+class Limit(Integer):
+    """A whole number that something may not exceed; what sys.maxsize says is as good as no limit."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__(least, sys.maxsize)
+
+    def checked(self, value: Any) -> int:
+        return min(super().checked(value), HIGHEST)
+
+
 class Number(Integer):
     """One of some numbers, which have names."""
 
@@ -82,7 +96,7 @@ class Number(Integer):
 
 
 class Seconds(Kind):
-    """A number of seconds from 0."""
+    """A number of seconds from 0; programs say "never" by any high number."""
 
     metavar = "SECONDS"
 
@@ -95,8 +109,9 @@ class Seconds(Kind):
                 number = None
         if not isinstance(number, int | float) or isinstance(number, bool):
             raise TypeError(f"{value!r} is not a number of seconds")
-        if not 0 <= number < 1e9:
+        if not 0 <= number < float("inf"):
             raise ValueError(f"{value!r} is not a number of seconds from 0")
+        number = min(number, LONGEST)
         return int(number) if number == int(number) else number
 
 

@@ -25,6 +25,7 @@ from fastserve.kinds import (
     Integer,
     Kind,
     Level,
+    Limit,
     Loop,
     Mode,
     Number,
@@ -135,9 +136,9 @@ class Options:
         "Not available: HTTP/2 is not served.")
     ws: type[asyncio.Protocol | Framing] | str = option("auto", WEBSOCKET, Protocol(WS, other="module:Class"),
         "WebSocket implementation: auto is the compiled one, with none an upgrade is a plain HTTP request.")
-    ws_max_size: int = option(16777216, WEBSOCKET, Integer(1),
+    ws_max_size: int = option(16777216, WEBSOCKET, Limit(1),
         "Bytes of a message; the WebSocket is closed with 1009 for more.")
-    ws_max_queue: int = option(32, WEBSOCKET, Integer(1),
+    ws_max_queue: int = option(32, WEBSOCKET, Limit(1),
         "Messages that the application has not received; no more are read meanwhile.")
     ws_ping_interval: float | None = option(20.0, WEBSOCKET, Seconds(),
         "Between a WebSocket's opening or last pong and the server's next ping. 0 is never.", optional=True)
@@ -185,9 +186,9 @@ class Options:
         "  [default: $FORWARDED_ALLOW_IPS, else 127.0.0.1,::1]")
     root_path: str = option("", APP, Text(),
         "ASGI 'root_path' for an application mounted below a given URL path.")
-    limit_concurrency: int | None = option(None, LIMITS, Integer(1),
+    limit_concurrency: int | None = option(None, LIMITS, Limit(1),
         "Connections or running requests at which a request is answered with 503.  [default: none]")
-    limit_max_requests: int | None = option(None, LIMITS, Integer(1),
+    limit_max_requests: int | None = option(None, LIMITS, Limit(1),
         "Requests to serve before the process ends.  [default: none]")
     limit_max_requests_jitter: int = option(0, LIMITS, Integer(0),
         "Up to so many requests more, at random, for --limit-max-requests.")
@@ -221,7 +222,7 @@ class Options:
         "Default response header as Name:Value; can be given many times.", flag="header")
     factory: bool = option(False, APP, Flag(),
         "Treat APP as an application factory, i.e. a callable that takes no arguments and returns the application.")
-    h11_max_incomplete_event_size: int | None = option(None, PROTOCOL, Integer(1),
+    h11_max_incomplete_event_size: int | None = option(None, PROTOCOL, Limit(1),
         "With --http h11, bytes of a head or chunk header that has not ended.  [default: what the limits allow]")
     reset_contextvars: bool = option(False, APP, Flag(),
         "Run each request in a fresh contextvars.Context.")

@@ -16,7 +16,8 @@ TESTS = Path(__file__).parents[1]
 
 # Those that UVICORN's users import, as far as this version has them.
 MODULES = [
-    "_subprocess", "_types", "config", "importer", "lifespan", "lifespan.off", "lifespan.on", "logging", "loops",
+    "_compat", "_subprocess", "_types", "config", "importer", "lifespan", "lifespan.off", "lifespan.on", "logging",
+    "loops",
     "loops.asyncio", "loops.auto", "loops.uvloop", "loops.zuvloop", "main", "middleware", "middleware.asgi2",
     "middleware.message_logger", "protocols", "protocols.http", "protocols.http.auto",
     "protocols.http.flow_control", "protocols.http.h11_impl", "protocols.http.httptools_impl", "protocols.utils",

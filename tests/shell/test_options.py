@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,8 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "http": [("httptools", "httptools"), ("llhttp", "llhttp"), ("h11", "h11"), ("mine:Own", "mine:Own"), (int, int)],
     "http2": [(False, False), ("no", False)],
     "ws": [("websockets", "websockets"), ("wsproto", "wsproto"), ("none", "none"), ("mine:Class", "mine:Class")],
-    "ws_max_size": [(1, 1)],
-    "ws_max_queue": [(1, 1)],
+    "ws_max_size": [(1, 1), (2**40, 2**40), (sys.maxsize, 2**62 - 1)],
+    "ws_max_queue": [(1, 1), (sys.maxsize, 2**62 - 1)],
     "ws_ping_interval": [(None, None), (0, 0), (0.5, 0.5)],
     "ws_ping_timeout": [(None, None), (0, 0), (0.5, 0.5)],
     "ws_per_message_deflate": [(False, False), (None, False)],
@@ -76,11 +77,11 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "ssl_ciphers": [("x", "x"), (None, None), ("", None)],
     "ssl_context_factory": [(len, len), (None, None)],
     "root_path": [("/api", "/api")],
-    "limit_concurrency": [(1, 1), (None, None)],
-    "limit_max_requests": [(1, 1), (None, None)],
+    "limit_concurrency": [(1, 1), (None, None), (sys.maxsize, 2**62 - 1)],
+    "limit_max_requests": [(1, 1), (None, None), (sys.maxsize, 2**62 - 1)],
     "limit_max_requests_jitter": [(0, 0), (7, 7)],
     "backlog": [(0, 0), (7, 7)],
-    "timeout_keep_alive": [(0, 0), (0.5, 0.5), ("7", 7)],
+    "timeout_keep_alive": [(0, 0), (0.5, 0.5), ("7", 7), (10**9, 10**9 - 1), (1e300, 10**9 - 1)],
     "timeout_notify": [(1, 1)],
     "timeout_graceful_shutdown": [(0, 0), (1.5, 1.5), (None, None)],
     "callback_notify": [(len, len), (None, None)],
