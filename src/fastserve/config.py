@@ -14,7 +14,7 @@ from fastserve.binds import Bind
 from fastserve.importer import ImportFromStringError, blame, import_from_string
 from fastserve.interfaces import is_asgi3, may_be_factory, takes_no_arguments
 from fastserve.log_config import ConfigError
-from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL
+from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL, adopt_uvicorns
 from fastserve.options import INTERFACES, TABLE, OptionError, Options
 from fastserve.tls import create_ssl_context
 
@@ -275,6 +275,8 @@ class Config(Options):
             self.ws_protocol_class, self.ws_framing = choice.ws_protocol(self.ws, WS_PROTOCOLS)
         except choice.ProtocolError as exc:
             fail('Error loading the WebSocket implementation "%s". %s', self.ws, exc, exc_info=exc.__cause__)
+        if choice.is_uvicorns(self.http_protocol_class) or choice.is_uvicorns(self.ws_protocol_class):
+            adopt_uvicorns()
 
     @property
     def leaves_websockets(self) -> bool:

@@ -108,6 +108,14 @@ LEVEL_COLOURS = {
 STATUS_COLOURS = {1: "bright_white", 2: "green", 3: "yellow", 4: "red", 5: "bright_red"}
 
 
+def adopt_uvicorns() -> None:
+    """Have what classes of uvicorn's log, which know its loggers alone, come out of those of fastserve."""
+    for suffix in ("", ".error", ".access", ".asgi"):
+        theirs, ours = (logging.getLogger(f"{package}{suffix}") for package in ("uvicorn", "fastserve"))
+        if theirs is not ours:
+            theirs.parent = ours
+
+
 def style(text: str, fg: str | None = None, bold: bool = False) -> str:
     """Return the text between the terminal's codes for a colour of COLOURS, for bold, or for both."""
     colour = f"\033[{COLOURS[fg]}m" if fg else ""
