@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastserve.server import Server
 
 __version__ = "0.1.0"
+OWN_VERSION = __version__  # still so where fastserve.compat has put that of uvicorn into __version__
 __all__ = ["Config", "Server", "__version__", "main", "run"]
 
 # Importing the package costs next to nothing; these come when they are asked for.

@@ -118,6 +118,20 @@ logging.getLogger("uvicorn.access").info("still there")
     assert python(code) == "still there\n"
 
 
+def test_version_is_the_one_that_programs_ask_for() -> None:
+    """Programs compare uvicorn.__version__ with 0.29, since which signals are raised again."""
+    code = """
+import fastserve.compat
+own = fastserve.__version__
+fastserve.compat.install()
+import uvicorn
+from click.testing import CliRunner
+assert tuple(map(int, uvicorn.__version__.split("."))) >= (0, 29)
+print(CliRunner().invoke(uvicorn.main, ["--version"]).output.startswith(f"Running fastserve {own} with"))
+"""
+    assert python(code) == "True\n"
+
+
 def test_too_late_for_a_program_that_has_uvicorn() -> None:
     code = """
 import uvicorn, fastserve.compat
