@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastserve.server import Server
 
 __version__ = "0.1.0"
+OWN_VERSION = __version__  # still so where fastserve.compat has put that of uvicorn into __version__
 __all__ = ["Config", "Server", "__version__", "main", "run"]
 
 # Importing the package costs next to nothing; these come when they are asked for.
@@ -27,7 +28,7 @@ class Package(ModuleType):
 
         if name in HOMES:
             value = getattr(import_module(HOMES[name]), name)
-        elif not name.startswith("_") and find_spec(f"{__name__}.{name}") is not None:
+        elif not name.startswith("__") and find_spec(f"{__name__}.{name}") is not None:
             value = import_module(f"{__name__}.{name}")  # fastserve.config is there without an import of its own
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fastserve import __version__
+from fastserve import OWN_VERSION
 from fastserve.kinds import Flag, Kind, Switch
 from fastserve.options import GROUPS, OPTIONS, Option, OptionError
 
@@ -81,7 +81,7 @@ def parameter(option: Option) -> click.Option:
 def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         python = f"{platform.python_implementation()} {platform.python_version()}"
-        click.echo(f"Running fastserve {__version__} with {python} on {platform.system()}")
+        click.echo(f"Running fastserve {OWN_VERSION} with {python} on {platform.system()}")
         ctx.exit()
 
 

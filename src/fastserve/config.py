@@ -7,14 +7,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from fastserve import log_config, tls
 from fastserve.binds import Bind
 from fastserve.importer import ImportFromStringError, blame, import_from_string
 from fastserve.interfaces import is_asgi3, may_be_factory, takes_no_arguments
 from fastserve.log_config import ConfigError
-from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL
+from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL, adopt_uvicorns
 from fastserve.options import INTERFACES, TABLE, OptionError, Options
 from fastserve.tls import create_ssl_context
 
@@ -44,12 +44,24 @@ __all__ = [
     "WS_PROTOCOLS",
     "Config",
     "ConfigError",
+    "HTTPProtocolType",
+    "InterfaceType",
+    "LifespanType",
+    "LoopFactoryType",
     "UvicornDeprecationWarning",
+    "WSProtocolType",
     "create_ssl_context",
 ]
 
 STARTUP_FAILURE = 3  # the exit code of a server that could not start
 SSL_PROTOCOL_VERSION = 17  # ssl.PROTOCOL_TLS_SERVER
+
+# The names of options' values, for programs that annotate with them.
+HTTPProtocolType = Literal["auto", "llhttp", "httptools", "h11"]
+WSProtocolType = Literal["auto", "none", "websockets", "websockets-sansio", "wsproto"]
+LifespanType = Literal["auto", "on", "off"]
+LoopFactoryType = Literal["none", "auto", "asyncio", "uvloop", "zuvloop"]
+InterfaceType = Literal["auto", "asgi3", "asgi2", "wsgi"]
 
 TRUSTED_PROXIES = "127.0.0.1,::1"
 
@@ -263,6 +275,8 @@ class Config(Options):
             self.ws_protocol_class, self.ws_framing = choice.ws_protocol(self.ws, WS_PROTOCOLS)
         except choice.ProtocolError as exc:
             fail('Error loading the WebSocket implementation "%s". %s', self.ws, exc, exc_info=exc.__cause__)
+        if choice.is_uvicorns(self.http_protocol_class) or choice.is_uvicorns(self.ws_protocol_class):
+            adopt_uvicorns()
 
     @property
     def leaves_websockets(self) -> bool:
@@ -371,9 +385,9 @@ class Config(Options):
 
     def get_loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
         """Return what makes the event loop, None for asyncio's own choice. Logs an error and exits if it is missing."""
-        known = self.loop in LOOP_FACTORIES
+        known = isinstance(self.loop, str) and self.loop in LOOP_FACTORIES
         try:
-            factory = import_from_string(LOOP_FACTORIES[self.loop] if known else self.loop)
+            factory: Any = import_from_string(LOOP_FACTORIES[str(self.loop)] if known else self.loop)
             if factory is not None and known:
                 factory = factory(use_subprocess=self.use_subprocess)
         except ImportFromStringError as exc:

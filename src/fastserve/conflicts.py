@@ -10,6 +10,8 @@ from fastserve.options import TABLE, OptionError
 if TYPE_CHECKING:
     from fastserve.config import Config
 
+OLD_DEFAULTS = {"ssl_ciphers": "TLSv1"}  # of older uvicorns: programs that have options of their own pass them on
+
 
 def check(config: Config) -> None:
     """Raise OptionError for the first pair of options that contradict each other."""
@@ -53,6 +55,6 @@ def conflicts_of_tls(config: Config) -> Iterator[str]:
         yield "bind https:// without ssl_certfile: add --ssl-certfile, or leave https:// out"
     for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs", "ssl_version"):
         value = getattr(config, name)
-        if value != TABLE[name].default:
+        if value not in (TABLE[name].default, OLD_DEFAULTS.get(name)):
             shown = f" '{value}'" if name == "ssl_keyfile" else ""
             yield f"{name}{shown} has no effect without ssl_certfile: give both"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
+
+HIGHEST = 2**62 - 1  # of limits in the core
+LONGEST = 10**9 - 1  # seconds that the core can wait, 31 years
 
 
 class Kind:
@@ -33,6 +37,13 @@ class Text(Kind):
         return value
 
 
+class OptionalText(Text):
+    """A string that says nothing when it is empty, as that of a variable which is not set."""
+
+    def checked(self, value: Any) -> Any:
+        return super().checked(value) or None
+
+
 class Integer(Kind):
     """A whole number within bounds, as such or in digits."""
 
@@ -56,6 +67,16 @@ class Integer(Kind):
         return number
 
 
+class Limit(Integer):
+    """A whole number that something may not exceed; what sys.maxsize says is as good as no limit."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__(least, sys.maxsize)
+
+    def checked(self, value: Any) -> int:
+        return min(super().checked(value), HIGHEST)
+
+
 class Number(Integer):
     """One of some numbers, which have names."""
 
@@ -75,7 +96,7 @@ class Number(Integer):
 
 
 class Seconds(Kind):
-    """A number of seconds from 0."""
+    """A number of seconds from 0; programs say "never" by any high number."""
 
     metavar = "SECONDS"
 
@@ -88,13 +109,14 @@ class Seconds(Kind):
                 number = None
         if not isinstance(number, int | float) or isinstance(number, bool):
             raise TypeError(f"{value!r} is not a number of seconds")
-        if not 0 <= number < 1e9:
+        if not 0 <= number < float("inf"):
             raise ValueError(f"{value!r} is not a number of seconds from 0")
+        number = min(number, LONGEST)
         return int(number) if number == int(number) else number
 
 
 class Boolean(Kind):
-    """Yes or no, in a word."""
+    """Yes or no, in a word; None, from a program, is no."""
 
     metavar = "BOOLEAN"
     words = {  # noqa: RUF012
@@ -108,6 +130,8 @@ class Boolean(Kind):
             if known is None:
                 raise ValueError(f"{value!r} is not a boolean: true or false")
             return known
+        if value is None:
+            return False
         if not isinstance(value, int) or value not in (0, 1):
             raise TypeError(f"{value!r} is not a boolean")
         return bool(value)
@@ -156,6 +180,20 @@ class Protocol(Choice):
 
     def checked(self, value: Any) -> Any:
         return value if isinstance(value, type) else super().checked(value)
+
+
+class Loop(Choice):
+    """An event loop by name, the import string of a factory, or, from a program, the factory itself.
+
+    A program that awaits serve() may also name the loop that it runs, which says nothing to a server; None is "none".
+    """
+
+    def checked(self, value: Any) -> Any:
+        if value is None:
+            return "none"
+        if callable(value) or hasattr(value, "run_until_complete"):
+            return value
+        return super().checked(value)
 
 
 class Level(Choice):
@@ -303,7 +341,7 @@ class Hosts(Text):
     def checked(self, value: Any) -> Any:
         if isinstance(value, str):
             return value
-        if not isinstance(value, list | tuple) or not all(isinstance(host, str) for host in value):
+        if not isinstance(value, list | tuple | set | frozenset) or not all(isinstance(host, str) for host in value):
             raise TypeError(f"{value!r} is neither a string nor a list of strings")
         return list(value)
 

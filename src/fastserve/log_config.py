@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
+from fastserve.logs import fastserves
+
 if TYPE_CHECKING:
     from configparser import RawConfigParser
 
@@ -107,9 +109,3 @@ def is_uvicorns(names: Iterable[str]) -> bool:
     """Say whether loggers of uvicorn are among the names, and none of fastserve."""
     tops = {name.partition(".")[0] for name in names}
     return "uvicorn" in tops and "fastserve" not in tops
-
-
-def fastserves(name: str) -> str:
-    """Return the name of fastserve's logger that stands for one of uvicorn's; any other as it is."""
-    top, dot, rest = name.partition(".")
-    return f"fastserve{dot}{rest}" if top == "uvicorn" else name

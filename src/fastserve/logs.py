@@ -21,6 +21,46 @@ LOG_LEVELS: dict[str, int] = {
 # The core writes access lines itself only while the formatter in use has this very format.
 ACCESS_FORMAT = '%(levelprefix)s %(client_addr)s - "%(request_line)s" %(status_code)s'
 
+
+class Loggers(dict[str, Any]):
+    """The loggers of a logging configuration, which uvicorn's names stand for as well."""
+
+    def __getitem__(self, name: str) -> Any:
+        return super().__getitem__(fastserves(name))
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(fastserves(name), value)
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(fastserves(name))
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(fastserves(name) if isinstance(name, str) else name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the settings of a logger, `default` where there are none."""
+        return super().get(fastserves(name), default)
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        """Return the settings of a logger, which are `default` if it has none yet."""
+        return super().setdefault(fastserves(name), default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        """Take the settings of a logger out and return them."""
+        return super().pop(fastserves(name), *default)
+
+    def update(self, *others: Any, **settings: Any) -> None:
+        """Take over the settings of other loggers."""
+        for name, value in dict(*others, **settings).items():
+            self[name] = value
+
+
+def fastserves(name: str) -> str:
+    """Return the name of fastserve's logger that stands for one of uvicorn's; any other as it is."""
+    top, dot, rest = name.partition(".")
+    return f"fastserve{dot}{rest}" if top == "uvicorn" else name
+
+
 LOGGING_CONFIG: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -39,11 +79,13 @@ LOGGING_CONFIG: dict[str, Any] = {
         "default": {"formatter": "default", "class": "logging.StreamHandler", "stream": "ext://sys.stderr"},
         "access": {"formatter": "access", "class": "logging.StreamHandler", "stream": "ext://sys.stdout"},
     },
-    "loggers": {
-        "fastserve": {"handlers": ["default"], "level": "INFO", "propagate": False},
-        "fastserve.error": {"level": "INFO"},
-        "fastserve.access": {"handlers": ["access"], "level": "INFO", "propagate": False},
-    },
+    "loggers": Loggers(
+        {
+            "fastserve": {"handlers": ["default"], "level": "INFO", "propagate": False},
+            "fastserve.error": {"level": "INFO"},
+            "fastserve.access": {"handlers": ["access"], "level": "INFO", "propagate": False},
+        }
+    ),
 }
 
 COLOURS = {
@@ -64,6 +106,14 @@ LEVEL_COLOURS = {
     logging.CRITICAL: "bright_red",
 }
 STATUS_COLOURS = {1: "bright_white", 2: "green", 3: "yellow", 4: "red", 5: "bright_red"}
+
+
+def adopt_uvicorns() -> None:
+    """Have what classes of uvicorn's log, which know its loggers alone, come out of those of fastserve."""
+    for suffix in ("", ".error", ".access", ".asgi"):
+        theirs, ours = (logging.getLogger(f"{package}{suffix}") for package in ("uvicorn", "fastserve"))
+        if theirs is not ours:
+            theirs.parent = ours
 
 
 def style(text: str, fg: str | None = None, bold: bool = False) -> str:

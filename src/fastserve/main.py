@@ -8,7 +8,15 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from fastserve.config import INTERFACES, LIFESPAN, LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE, Config
+from fastserve.config import (
+    INTERFACES,
+    LIFESPAN,
+    LOG_LEVELS,
+    LOGGING_CONFIG,
+    SSL_PROTOCOL_VERSION,
+    STARTUP_FAILURE,
+    Config,
+)
 from fastserve.listeners import activated
 from fastserve.notify import Notifier
 from fastserve.server import Server
@@ -21,6 +29,7 @@ __all__ = [
     "LIFESPAN",
     "LOGGING_CONFIG",
     "LOG_LEVELS",
+    "SSL_PROTOCOL_VERSION",
     "STARTUP_FAILURE",
     "Config",
     "Server",

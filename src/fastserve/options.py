@@ -25,8 +25,11 @@ from fastserve.kinds import (
     Integer,
     Kind,
     Level,
+    Limit,
+    Loop,
     Mode,
     Number,
+    OptionalText,
     Patterns,
     Protocol,
     Seconds,
@@ -124,7 +127,8 @@ class Options:
         "Bind to a UNIX domain socket.")
     fd: int | None = option(None, BINDING, Integer(0),
         "Listen on the socket of this file descriptor.")
-    loop: str = option("auto", APP, Choice(LOOPS, other="module:factory"),
+    loop: str | Callable[[], asyncio.AbstractEventLoop] | asyncio.AbstractEventLoop | None = option(
+        "auto", APP, Loop(LOOPS, other="module:factory"),
         "Event loop: auto is uvloop where it imports, none is what asyncio's policy says.")
     http: type[asyncio.Protocol] | str = option("auto", PROTOCOL, Protocol(HTTP, other="module:Class"),
         "HTTP implementation: auto, llhttp and httptools are the compiled one, h11 is the one in Python.")
@@ -132,9 +136,9 @@ class Options:
         "Not available: HTTP/2 is not served.")
     ws: type[asyncio.Protocol | Framing] | str = option("auto", WEBSOCKET, Protocol(WS, other="module:Class"),
         "WebSocket implementation: auto is the compiled one, with none an upgrade is a plain HTTP request.")
-    ws_max_size: int = option(16777216, WEBSOCKET, Integer(1),
+    ws_max_size: int = option(16777216, WEBSOCKET, Limit(1),
         "Bytes of a message; the WebSocket is closed with 1009 for more.")
-    ws_max_queue: int = option(32, WEBSOCKET, Integer(1),
+    ws_max_queue: int = option(32, WEBSOCKET, Limit(1),
         "Messages that the application has not received; no more are read meanwhile.")
     ws_ping_interval: float | None = option(20.0, WEBSOCKET, Seconds(),
         "Between a WebSocket's opening or last pong and the server's next ping. 0 is never.", optional=True)
@@ -182,9 +186,9 @@ class Options:
         "  [default: $FORWARDED_ALLOW_IPS, else 127.0.0.1,::1]")
     root_path: str = option("", APP, Text(),
         "ASGI 'root_path' for an application mounted below a given URL path.")
-    limit_concurrency: int | None = option(None, LIMITS, Integer(1),
+    limit_concurrency: int | None = option(None, LIMITS, Limit(1),
         "Connections or running requests at which a request is answered with 503.  [default: none]")
-    limit_max_requests: int | None = option(None, LIMITS, Integer(1),
+    limit_max_requests: int | None = option(None, LIMITS, Limit(1),
         "Requests to serve before the process ends.  [default: none]")
     limit_max_requests_jitter: int = option(0, LIMITS, Integer(0),
         "Up to so many requests more, at random, for --limit-max-requests.")
@@ -199,26 +203,26 @@ class Options:
     timeout_worker_healthcheck: int = option(5, TIMEOUTS, Integer(1),
         "Seconds in which a worker, and its event loop, have to answer before the worker is replaced.")
     callback_notify: Callable[[], Awaitable[None]] | None = api(None, Callback())
-    ssl_keyfile: str | os.PathLike[str] | None = option(None, TLS, Text(),
+    ssl_keyfile: str | os.PathLike[str] | None = option(None, TLS, OptionalText(),
         "File of the certificate's private key in PEM form.  [default: it is in the certificate's file]")
-    ssl_certfile: str | os.PathLike[str] | None = option(None, TLS, Text(),
+    ssl_certfile: str | os.PathLike[str] | None = option(None, TLS, OptionalText(),
         "File of the server's certificate in PEM form, with those that lead to its root behind it.")
-    ssl_keyfile_password: str | None = option(None, TLS, Text(),
+    ssl_keyfile_password: str | None = option(None, TLS, OptionalText(),
         "Password of the private key.")
     ssl_version: int = option(17, TLS, Number(SSL_VERSIONS),
         "TLS protocol, as a number of the ssl module's PROTOCOL_*.")
     ssl_cert_reqs: int = option(0, TLS, Number(SSL_CERT_REQS),
         "Client certificates: 0 are not asked for, 1 are verified if sent, 2 are required.")
-    ssl_ca_certs: str | os.PathLike[str] | None = option(None, TLS, Text(),
+    ssl_ca_certs: str | os.PathLike[str] | None = option(None, TLS, OptionalText(),
         "File of the authorities, in PEM form, that client certificates are verified with.")
-    ssl_ciphers: str | None = option(None, TLS, Text(),
+    ssl_ciphers: str | None = option(None, TLS, OptionalText(),
         "Ciphers for TLS 1.2 and older, in OpenSSL's form.  [default: OpenSSL's]")
     ssl_context_factory: Callable[..., ssl.SSLContext] | None = api(None, Callback())
     headers: list[tuple[str, str]] | None = option(None, PROTOCOL, Headers(),
         "Default response header as Name:Value; can be given many times.", flag="header")
     factory: bool = option(False, APP, Flag(),
         "Treat APP as an application factory, i.e. a callable that takes no arguments and returns the application.")
-    h11_max_incomplete_event_size: int | None = option(None, PROTOCOL, Integer(1),
+    h11_max_incomplete_event_size: int | None = option(None, PROTOCOL, Limit(1),
         "With --http h11, bytes of a head or chunk header that has not ended.  [default: what the limits allow]")
     reset_contextvars: bool = option(False, APP, Flag(),
         "Run each request in a fresh contextvars.Context.")

@@ -16,7 +16,8 @@ TESTS = Path(__file__).parents[1]
 
 # Those that UVICORN's users import, as far as this version has them.
 MODULES = [
-    "_subprocess", "_types", "config", "importer", "lifespan", "lifespan.off", "lifespan.on", "logging", "loops",
+    "_compat", "_subprocess", "_types", "config", "importer", "lifespan", "lifespan.off", "lifespan.on", "logging",
+    "loops",
     "loops.asyncio", "loops.auto", "loops.uvloop", "loops.zuvloop", "main", "middleware", "middleware.asgi2",
     "middleware.message_logger", "protocols", "protocols.http", "protocols.http.auto",
     "protocols.http.flow_control", "protocols.http.h11_impl", "protocols.http.httptools_impl", "protocols.utils",
@@ -57,6 +58,7 @@ fastserve.compat.install()
 fastserve.compat.install()
 import importlib, fastserve, uvicorn
 assert uvicorn is fastserve
+assert uvicorn._subprocess.get_subprocess  # not imported by name
 for name in {MODULES!r}:
     theirs = importlib.import_module(f"uvicorn.{{name}}")
     ours = importlib.import_module(f"fastserve.{{name}}")
@@ -114,6 +116,20 @@ uvicorn.Config("a:b", log_config=config)
 logging.getLogger("uvicorn.access").info("still there")
 """
     assert python(code) == "still there\n"
+
+
+def test_version_is_the_one_that_programs_ask_for() -> None:
+    """Programs compare uvicorn.__version__ with 0.29, since which signals are raised again."""
+    code = """
+import fastserve.compat
+own = fastserve.__version__
+fastserve.compat.install()
+import uvicorn
+from click.testing import CliRunner
+assert tuple(map(int, uvicorn.__version__.split("."))) >= (0, 29)
+print(CliRunner().invoke(uvicorn.main, ["--version"]).output.startswith(f"Running fastserve {own} with"))
+"""
+    assert python(code) == "True\n"
 
 
 def test_too_late_for_a_program_that_has_uvicorn() -> None:

@@ -129,6 +129,25 @@ def test_changed_default(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert capsys.readouterr().out == "mine me 200 OK\n"
 
 
+def test_default_under_uvicorns_names() -> None:
+    """LOGGING_CONFIG["loggers"]["uvicorn.access"][...] = ... is how programs change a logger."""
+    config = copy.deepcopy(LOGGING_CONFIG)
+    loggers = config["loggers"]
+    loggers["uvicorn.access"]["level"] = "ERROR"
+    loggers["uvicorn"] = {"level": "WARNING"}
+    loggers.update({"uvicorn.error": {"level": "CRITICAL"}}, other={"level": "INFO"})
+    assert "uvicorn.access" in loggers and "uvicorn.asgi" not in loggers
+    assert loggers.get("uvicorn") == {"level": "WARNING"} and loggers.get("uvicorn.asgi", 5) == 5
+    assert loggers.setdefault("uvicorn.asgi", {"level": "DEBUG"}) is loggers["fastserve.asgi"]
+    assert list(loggers) == ["fastserve", "fastserve.error", "fastserve.access", "other", "fastserve.asgi"]
+    fastserve.Config("a:b", log_config=config)
+    for name, level in (("", "WARNING"), (".error", "CRITICAL"), (".access", "ERROR"), (".asgi", "DEBUG")):
+        assert logging.getLevelName(logging.getLogger(f"fastserve{name}").level) == level
+    assert loggers.pop("uvicorn.asgi") == {"level": "DEBUG"}
+    del loggers["uvicorn.error"]
+    assert list(loggers) == ["fastserve", "fastserve.access", "other"]
+
+
 @pytest.mark.parametrize("colors", [True, False])
 def test_use_colors_leaves_the_callers_dict_alone(colors: bool) -> None:
     before = copy.deepcopy(LOGGING_CONFIG)
@@ -167,7 +186,7 @@ def test_uvicorns_ini_file_is_applied_to_fastserve(tmp_path: Path, capsys: pytes
 
 def test_configuration_that_names_both_is_left_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     config = own_config()
-    config["loggers"]["uvicorn"] = {"level": "ERROR"}
+    config["loggers"] = {**config["loggers"], "uvicorn": {"level": "ERROR"}}
     check(lambda: fastserve.Config("a:b", log_config=config))
     assert logging.getLogger("uvicorn").level == logging.ERROR
     assert TRANSLATED not in capsys.readouterr().err

@@ -162,3 +162,16 @@ def test_factory_that_raises(log: Log, caplog: pytest.LogCaptureFixture) -> None
         fastserve.Config("a:b", loop="mine:factory", log_config=None).new_loop(lambda: 1 / 0)  # type: ignore[arg-type,return-value]
     assert "ZeroDivisionError: division by zero" in log()[0]
     assert caplog.records[-1].exc_info
+
+
+@pytest.mark.parametrize("factory", [None, asyncio.SelectorEventLoop])
+def test_asyncio_run(factory: Any) -> None:
+    """What uvicorn's gunicorn workers import from uvicorn._compat."""
+    from fastserve._compat import asyncio_run
+
+    async def main() -> tuple[type, bool]:
+        loop = asyncio.get_running_loop()
+        return type(loop), loop.get_debug()
+
+    kind, debug = asyncio_run(main(), loop_factory=factory, debug=True)
+    assert debug and (factory is None or kind is factory)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,46 +31,57 @@ UVICORN_ORDER = [
 ]
 # fmt: on
 
+LOOP = asyncio.SelectorEventLoop()  # not run, as that of a program which awaits serve() is not by the server
+LOOP.close()
+
 # Everything that each row takes from a program, as the server then sees it.
 ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "host": [("0.0.0.0", "0.0.0.0"), (None, None)],
     "port": [(0, 0), (65535, 65535), ("8080", 8080)],
     "uds": [("/tmp/x", "/tmp/x"), (None, None)],
     "fd": [(0, 0), (None, None)],
-    "loop": [("uvloop", "uvloop"), ("mine:loop", "mine:loop"), ("none", "none"), ("UVLOOP", "uvloop")],
+    "loop": [
+        ("uvloop", "uvloop"),
+        ("mine:loop", "mine:loop"),
+        ("none", "none"),
+        ("UVLOOP", "uvloop"),
+        (None, "none"),
+        (LOOP, LOOP),
+        (asyncio.SelectorEventLoop, asyncio.SelectorEventLoop),
+    ],
     "http": [("httptools", "httptools"), ("llhttp", "llhttp"), ("h11", "h11"), ("mine:Own", "mine:Own"), (int, int)],
     "http2": [(False, False), ("no", False)],
     "ws": [("websockets", "websockets"), ("wsproto", "wsproto"), ("none", "none"), ("mine:Class", "mine:Class")],
-    "ws_max_size": [(1, 1)],
-    "ws_max_queue": [(1, 1)],
+    "ws_max_size": [(1, 1), (2**40, 2**40), (sys.maxsize, 2**62 - 1)],
+    "ws_max_queue": [(1, 1), (sys.maxsize, 2**62 - 1)],
     "ws_ping_interval": [(None, None), (0, 0), (0.5, 0.5)],
     "ws_ping_timeout": [(None, None), (0, 0), (0.5, 0.5)],
-    "ws_per_message_deflate": [(False, False)],
+    "ws_per_message_deflate": [(False, False), (None, False)],
     "lifespan": [("on", "on"), ("off", "off")],
     "env_file": [(None, None)],
     "log_config": [(None, None)],
     "log_level": [("debug", "debug"), ("WARNING", "warning"), ("trace", "trace"), (15, 15), (None, None)],
-    "access_log": [(False, False), ("no", False), (1, True)],
+    "access_log": [(False, False), ("no", False), (1, True), (None, False)],
     "use_colors": [(True, True), (False, False), (None, None)],
     "interface": [("asgi2", "asgi2"), ("asgi3", "asgi3"), ("wsgi", "wsgi")],
     "server_header": [(False, False)],
     "date_header": [(False, False)],
     "proxy_headers": [(False, False)],
-    "forwarded_allow_ips": [("*", "*"), (["10.0.0.1", "::1"], ["10.0.0.1", "::1"]), ("", "")],
-    "ssl_certfile": [("x", "x"), (Path("x"), "x"), (None, None)],
-    "ssl_keyfile": [("x", "x"), (None, None)],
-    "ssl_keyfile_password": [("x", "x"), (None, None)],
+    "forwarded_allow_ips": [("*", "*"), (["10.0.0.1", "::1"], ["10.0.0.1", "::1"]), ("", ""), ({"*"}, ["*"])],
+    "ssl_certfile": [("x", "x"), (Path("x"), "x"), (None, None), ("", None)],
+    "ssl_keyfile": [("x", "x"), (None, None), ("", None)],
+    "ssl_keyfile_password": [("x", "x"), (None, None), ("", None)],
     "ssl_version": [(17, 17), ("17", 17), (ssl.PROTOCOL_TLS_SERVER, 17), (5, 5)],
     "ssl_cert_reqs": [(0, 0), ("2", 2), (ssl.CERT_OPTIONAL, 1)],
-    "ssl_ca_certs": [("x", "x"), (None, None)],
-    "ssl_ciphers": [("x", "x"), (None, None)],
+    "ssl_ca_certs": [("x", "x"), (None, None), ("", None)],
+    "ssl_ciphers": [("x", "x"), (None, None), ("", None)],
     "ssl_context_factory": [(len, len), (None, None)],
     "root_path": [("/api", "/api")],
-    "limit_concurrency": [(1, 1), (None, None)],
-    "limit_max_requests": [(1, 1), (None, None)],
+    "limit_concurrency": [(1, 1), (None, None), (sys.maxsize, 2**62 - 1)],
+    "limit_max_requests": [(1, 1), (None, None), (sys.maxsize, 2**62 - 1)],
     "limit_max_requests_jitter": [(0, 0), (7, 7)],
     "backlog": [(0, 0), (7, 7)],
-    "timeout_keep_alive": [(0, 0), (0.5, 0.5), ("7", 7)],
+    "timeout_keep_alive": [(0, 0), (0.5, 0.5), ("7", 7), (10**9, 10**9 - 1), (1e300, 10**9 - 1)],
     "timeout_notify": [(1, 1)],
     "timeout_graceful_shutdown": [(0, 0), (1.5, 1.5), (None, None)],
     "callback_notify": [(len, len), (None, None)],
@@ -84,7 +97,7 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "timeout_write": [(0, 0), (2.5, 2.5)],
     "wsgi_threads": [(1, 1), ("20", 20)],
     "app_dir": [(None, None)],
-    "reload": [(True, True), ("yes", True)],
+    "reload": [(True, True), ("yes", True), (None, False)],
     "reload_dirs": [(None, []), ("src", []), ([Path("src")], [])],
     "reload_delay": [(0, 0), (1.5, 1.5)],
     "reload_includes": [(None, []), ("*.x", []), (["*.x", "*.y"], [])],
@@ -111,7 +124,7 @@ REFUSED: dict[str, list[Any]] = {
     "port": [-1, 65536, "http", True, 80.5, None],
     "uds": [5],
     "fd": [-1, "x"],
-    "loop": ["nonsense", 5, None],
+    "loop": ["nonsense", 5],
     "http": ["zttp", "module.Class", 5, None],
     "http2": [True, "yes"],
     "ws": ["wsaccel", 5, None],
@@ -119,10 +132,10 @@ REFUSED: dict[str, list[Any]] = {
     "ws_max_queue": [0, None],
     "ws_ping_interval": [-1, "x"],
     "ws_ping_timeout": [-1, "x"],
-    "ws_per_message_deflate": ["x", None],
+    "ws_per_message_deflate": ["x"],
     "lifespan": ["maybe", None],
     "log_level": ["loud", True],
-    "access_log": ["perhaps", 2, None],
+    "access_log": ["perhaps", 2],
     "use_colors": ["perhaps"],
     "interface": ["wsgi2", None],
     "server_header": ["x"],
@@ -234,6 +247,12 @@ def test_tls_without_a_certificate(param: str) -> None:
     with pytest.raises(OptionError, match=rf"^{param} ?('x')? has no effect without ssl_certfile: give both$"):
         config(**{param: value})
     config(ssl_context_factory=len, **{param: value})
+
+
+@pytest.mark.parametrize("given", [{"ssl_keyfile": "", "ssl_ca_certs": ""}, {"ssl_ciphers": "TLSv1"}])
+def test_nothing_said_of_tls(given: dict[str, str]) -> None:
+    """Variables that are not set, and what older uvicorns had for a default, ask for no TLS."""
+    assert not config(**given).is_ssl
 
 
 @pytest.mark.parametrize(("param", "value"), values(REFUSED))

@@ -51,6 +51,19 @@ class Shout(asyncio.Protocol):
         self.transport.close()
 
 
+UVICORNS = "uvicorn.protocols.http.h11_impl:H11Protocol", "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol"
+
+
+@pytest.mark.parametrize("http", UVICORNS)
+def test_what_uvicorns_classes_log(start: support.StartCommand, http: str) -> None:
+    server = start("app", "--http", http)
+    server.get("/a")
+    server.request(b"nonsense\r\n\r\n")
+    server.stop()
+    assert [line.partition('"')[2] for line in server.stdout[:1]] == ['GET /a HTTP/1.1" 200 OK']
+    assert "WARNING:  Invalid HTTP request received." in server.stderr
+
+
 @pytest.mark.parametrize("http", [Shout, f"{__name__}:Shout"], ids=["class", "import string"])
 def test_a_class_on_the_contract(serve: support.Serve, monkeypatch: pytest.MonkeyPatch, http: Any) -> None:
     monkeypatch.setitem(sys.modules, __name__, sys.modules[Shout.__module__])

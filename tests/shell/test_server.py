@@ -82,8 +82,10 @@ def test_thread_started_should_exit() -> None:
 
 @pytest.mark.parametrize("own_loop", ["uvloop", "asyncio"])
 def test_serve_in_an_existing_loop(own_loop: str) -> None:
+    """Also where the program names the loop that it runs, as many do."""
+
     async def main() -> bytes:
-        server = InLoop(config())
+        server = InLoop(config(loop=asyncio.get_running_loop()))
         serving = await server.start()
         answer = await ask(port_of(server))
         server.should_exit = True

@@ -2,7 +2,8 @@
 
 install() makes `import uvicorn` give this package from then on, in this process and in the Python processes that it
 starts; `python -m fastserve.compat PROGRAM ...` starts a program so. A module is the same object under both names, and
-the loggers `uvicorn`, `uvicorn.error`, `uvicorn.access` and `uvicorn.asgi` are those of fastserve.
+the loggers `uvicorn`, `uvicorn.error`, `uvicorn.access` and `uvicorn.asgi` are those of fastserve. `__version__` is
+that of the uvicorn that it stands for.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import fastserve
 __all__ = ["install"]
 
 OURS, THEIRS = "fastserve", "uvicorn"
+THEIR_VERSION = "0.54.0"  # the one whose interface this is: programs ask for it before they use what is newer
 # A package `uvicorn` that calls install(): found by the processes that this one starts.
 FOLDER = str(Path(__file__).parent / "path")
 LOGGERS = ("", ".error", ".access", ".asgi")
@@ -86,6 +88,7 @@ def install() -> None:
         raise ImportedBefore(f"uvicorn was imported before fastserve.compat.install(), from {present.__file__}")
     sys.meta_path.insert(0, AliasFinder())
     sys.modules[THEIRS] = fastserve
+    fastserve.__version__ = THEIR_VERSION
     share_loggers()
     pass_on()
 

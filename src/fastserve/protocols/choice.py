@@ -84,6 +84,11 @@ def is_contract(found: Any) -> bool:
     return has_methods(found, "connection_made", "data_received", "connection_lost", "shutdown")
 
 
+def is_uvicorns(found: Any) -> bool:
+    """Say whether this is a class of uvicorn's or one derived from it."""
+    return any(base.__module__.startswith("uvicorn.") for base in getattr(found, "__mro__", ()))
+
+
 def has_methods(found: Any, *names: str) -> bool:
     return isinstance(found, type) and all(callable(getattr(found, name, None)) for name in names)
 

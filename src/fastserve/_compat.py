@@ -1,0 +1,27 @@
+"""Running a coroutine, under the names that programs know from uvicorn._compat."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from fastserve import loops
+from fastserve.interfaces import is_coroutine_function as iscoroutinefunction
+
+__all__ = ["asyncio_run", "iscoroutinefunction"]
+
+T = TypeVar("T")
+
+
+def asyncio_run(
+    main: Coroutine[Any, Any, T], *, debug: bool = False, loop_factory: loops.LoopFactory | None = None
+) -> T:
+    """Run a coroutine on a new loop, as asyncio.run does from Python 3.12 on."""
+    import asyncio
+
+    async def run() -> T:
+        if debug:
+            asyncio.get_running_loop().set_debug(True)
+        return await main
+
+    return loops.run(run, loop_factory)
