@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fastserve.notify import Notifier
 
 TICK = 0.5  # seconds between two looks at the workers, where nothing happens before
+SCARCITY_SECONDS = 1.0  # before a worker is tried again for which there was no room
 PATIENCE = 3  # a replacement may take so many times longer to get ready than the worker before it
 
 logger = logging.getLogger("fastserve.error")
@@ -110,17 +111,27 @@ class Multiprocess:
         if self.config.reuse_port and self.slots:
             own = [bind_again(sock) for sock in self.sockets]
         slot = Slot(own or self.sockets, own)
+        slot.initial = not self.serving  # what fails where others serve is no reason to stop them
         self.slots.append(slot)
         slot.current = self.new_process(slot)
 
     def new_process(self, slot: Slot) -> Process | None:
-        """Return a new worker for a place; None if there can be none, which ends it all."""
-        process = Process(self.config, slot.sockets)
+        """Return a new worker for a place; None if there can be none, now or, which ends it all, ever."""
         try:
+            process = Process(self.config, slot.sockets)
             process.start()
         except ValueError as exc:
             logger.error("%s", exc)
             self.fail()
+            return None
+        except OSError as exc:  # out of processes, memory or descriptors, perhaps for a while
+            if slot.initial:
+                logger.error("A child process cannot be started: %s", exc)
+                self.fail()
+                return None
+            delay = max(slot.failed(None), SCARCITY_SECONDS)
+            slot.due = time.monotonic() + delay
+            logger.error("A child process cannot be started: %s; it is tried again in %g s", exc, delay)
             return None
         return process
 
@@ -254,7 +265,11 @@ class Multiprocess:
             slot = following.slot
             if slot in self.slots and slot.current is following.process:
                 slot.successor = self.new_process(slot)
-                self.replacing = following if slot.successor is not None else None
+                if slot.successor is not None:
+                    self.replacing = following
+                else:
+                    following.due = slot.due
+                    self.replacements.append(following)
         if self.restarting and self.replacing is None and not any(each.restart for each in self.replacements):
             self.end_restart()
 
@@ -352,8 +367,12 @@ class Multiprocess:
 
     def handle_ttin(self) -> None:
         logger.info("Received SIGTTIN, increasing the number of processes.")
+        try:
+            self.add_slot()
+        except OSError as exc:
+            logger.error("The number of processes stays %d: %s", self.processes_num, exc)
+            return
         self.processes_num += 1
-        self.add_slot()
         self.tell_summary()
 
     def handle_ttou(self) -> None:

@@ -28,9 +28,11 @@ class Slot:
         self.due = 0.0  # when to start the next worker, while there is none
         self.initial = True  # no worker of it has served yet
 
-    def failed(self, process: Process) -> float:
-        """Take it that a worker came to nothing; return the seconds to wait before the next one is started."""
-        self.failures = 1 if process.served() >= STABLE_SECONDS else self.failures + 1
+    def failed(self, process: Process | None) -> float:
+        """Take it that a worker came to nothing, None if it could not even be started; return the seconds to wait
+        before the next one is.
+        """
+        self.failures = 1 if process is not None and process.served() >= STABLE_SECONDS else self.failures + 1
         delay = 0.0 if self.failures == 1 else min(FIRST_DELAY * 2.0 ** (self.failures - 2), LONGEST_DELAY)
         self.due = time.monotonic() + delay
         return delay
