@@ -174,7 +174,7 @@ class SocketFile:
     def __init__(self, path: str) -> None:
         from pathlib import Path
 
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # the application may change the directory
         self.identity = self.current_identity()
 
     def current_identity(self) -> tuple[int, int]:
