@@ -75,9 +75,12 @@ class Number(Integer):
 
 
 class Seconds(Kind):
-    """A number of seconds from 0."""
+    """A number of seconds from 0, or, where it has to be `positive`, above that."""
 
     metavar = "SECONDS"
+
+    def __init__(self, positive: bool = False) -> None:
+        self.positive = positive
 
     def checked(self, value: Any) -> int | float:
         number = value
@@ -90,6 +93,8 @@ class Seconds(Kind):
             raise TypeError(f"{value!r} is not a number of seconds")
         if not 0 <= number < 1e9:
             raise ValueError(f"{value!r} is not a number of seconds from 0")
+        if self.positive and not number:
+            raise ValueError(f"{value!r} is not a number of seconds above 0")
         return int(number) if number == int(number) else number
 
 
