@@ -46,6 +46,7 @@ class Multiprocess:
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
         self.config = config
         self.sockets = sockets
+        self.plain_sockets = config.plain_sockets
         self.processes_num = config.workers or 1
         self.slots: list[Slot] = []
         self.leaving: list[Process] = []  # told to stop
@@ -109,7 +110,8 @@ class Multiprocess:
     def add_slot(self) -> None:
         own: list[socket.socket] = []
         if self.config.reuse_port and self.slots:
-            own = [bind_again(sock) for sock in self.sockets]
+            heir = next((slot for slot in self.slots if slot.inherited), None)
+            own = [bind_again(sock) for sock in self.sockets] if heir is None else heir.disinherit()
         slot = Slot(own or self.sockets, own)
         slot.initial = not self.serving  # what fails where others serve is no reason to stop them
         self.slots.append(slot)
@@ -117,6 +119,9 @@ class Multiprocess:
 
     def new_process(self, slot: Slot) -> Process | None:
         """Return a new worker for a place; None if there can be none, now or, which ends it all, ever."""
+        count = len(self.sockets)
+        plain = {index for index in range(len(slot.sockets)) if index % count in self.plain_sockets}
+        self.config.plain_sockets = frozenset(plain)
         try:
             process = Process(self.config, slot.sockets)
             process.start()
@@ -196,6 +201,8 @@ class Multiprocess:
                 self.look_at_current(slot, slot.current)
             if slot.current is None and time.monotonic() >= slot.due and not self.should_exit.is_set():
                 slot.current = self.new_process(slot)
+            for process in slot.retired():
+                process.retire()
         for process in list(self.leaving):
             if self.has_ended(process):
                 self.leaving.remove(process)
@@ -382,14 +389,24 @@ class Multiprocess:
             return
         self.processes_num -= 1
         slot = self.slots.pop()
-        for process in (slot.current, slot.successor):
-            if process is not None:
-                process.retire()
-                self.leaving.append(process)
+        going = [each for each in (slot.current, slot.successor) if each is not None]
+        self.leaving += going
         if self.replacing is not None and self.replacing.slot is slot:
             self.replacing = None
-        slot.close()
+        if slot.own:
+            self.bequeath(slot)
+        else:
+            for process in going:
+                process.retire()
         self.tell_summary()
+
+    def bequeath(self, slot: Slot) -> None:
+        """Have another place take over the sockets of one that is given up; its workers serve on until then."""
+        heir = self.slots[-1]
+        heir.inherit(slot)
+        for process in (heir.current, heir.successor):
+            if process is not None:
+                self.replacements.append(Replacement(heir, process, "SIGTTOU"))
 
     def tell_summary(self) -> None:
         if self.notifier is not None:
