@@ -231,6 +231,18 @@ def test_configuration_that_cannot_be_sent(tmp_path: Path) -> None:
         program.close()
 
 
+def test_program_that_calls_run_whenever_it_is_imported(tmp_path: Path) -> None:
+    file = tmp_path / "program.py"
+    file.write_text("import fastserve\nfastserve.run('a:b', workers=2, port=0)\n")
+    program = support.Command([sys.executable, str(file)])
+    try:
+        assert program.wait() == 3
+        program.wait_line(r"^ERROR:    .* put the call under if __name__ == '__main__':$")
+        assert "Traceback" not in program.output
+    finally:
+        program.close()
+
+
 @pytest.mark.parametrize("given", ["workers=2", "reload=True"])
 def test_application_that_is_no_import_string(tmp_path: Path, given: str) -> None:
     file = tmp_path / "program.py"

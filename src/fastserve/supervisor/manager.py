@@ -237,6 +237,8 @@ class Multiprocess:
             silence = process.silence(self.config.timeout_worker_healthcheck) or "has not answered in time"
             logger.error("Child process [%d] %s. It is killed. It was at:\n%s", process.pid, silence, process.where())
             process.kill()
+            if self.notifier is not None:
+                self.notifier.watchdog()  # that took seconds, perhaps, and others may hang as well
         process.join()
         return True
 
