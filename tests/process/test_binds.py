@@ -10,6 +10,7 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from process.clients import ask, ready
 import fastserve
 from fastserve.listeners import Listeners
 from fastserve.options import OptionError
+from fastserve.supervisor.link import Link
 
 Start = support.StartCommand
 
@@ -388,3 +390,17 @@ def test_shutdown_delay_and_a_signal_to_the_process_group(start: Start, number: 
     os.killpg(server.pid, number)
     assert server.wait() == 0
     assert "Traceback" not in server.output
+
+
+def test_shutdown_delay_of_a_worker_is_ended_by_its_parent() -> None:
+    """However often the worker itself is told to stop, unless the parent is gone."""
+    server = fastserve.Server(fastserve.Config("a:b", shutdown_delay=1000, log_config=None))
+    reader, writer = Pipe()
+    with reader, writer:
+        server.link = Link(reader, replaces=True)
+        for _ in range(2):
+            server.handle_exit(signal.SIGTERM, None)
+        assert (server.should_exit, server._hurried) == (True, False)
+        server.link.orphaned = True
+        server.handle_exit(signal.SIGTERM, None)
+        assert server._hurried
