@@ -181,8 +181,11 @@ class Config(Options):
             text = Path(self.env_file).read_text(encoding="utf-8")
         except (OSError, ValueError) as exc:
             raise ConfigError(f"env_file '{self.env_file}' cannot be read: {exc}") from exc
+        try:
+            load_dotenv(stream=io.StringIO(text))
+        except (OSError, ValueError) as exc:  # no environment can hold it
+            raise ConfigError(f"env_file '{self.env_file}' cannot be used: {exc}") from exc
         logger.info("Loading environment from '%s'", self.env_file)
-        load_dotenv(stream=io.StringIO(text))
 
     def settle_watching(self) -> None:
         """Resolve what reloading watches."""

@@ -19,6 +19,12 @@ def check(config: Config) -> None:
         raise OptionError(conflict)
 
 
+def check_activated(config: Config) -> None:
+    """Raise OptionError for options that contradict sockets that systemd has passed."""
+    if config.reuse_port and any(place.fd in config.activated for place in config.binds):
+        raise OptionError("reuse_port and LISTEN_FDS: systemd has bound the sockets; leave out --reuse-port")
+
+
 def conflicts(config: Config) -> Iterator[str]:
     if config.uds is not None and config.fd is not None:
         yield "uds and fd name two places to listen on: leave one out, or use --bind unix:PATH --bind fd://NUMBER"

@@ -21,7 +21,7 @@ def import_from_string(import_str: Any) -> Any:
     if not isinstance(import_str, str):
         return import_str
     module_name, _, attributes = import_str.partition(":")
-    if not module_name or not attributes:
+    if not module_name or not attributes or module_name.startswith("."):
         raise ImportFromStringError(f'Import string "{import_str}" must be in format "<module>:<attribute>".')
     try:
         found = importlib.import_module(module_name)

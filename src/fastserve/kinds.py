@@ -96,9 +96,15 @@ class Number(Integer):
 
 
 class Seconds(Kind):
-    """A number of seconds from 0; programs say "never" by any high number."""
+    """A number of seconds from 0, or, where it has to be `positive`, above that.
+
+    Programs say "never" by any high number.
+    """
 
     metavar = "SECONDS"
+
+    def __init__(self, positive: bool = False) -> None:
+        self.positive = positive
 
     def checked(self, value: Any) -> int | float:
         number = value
@@ -111,6 +117,8 @@ class Seconds(Kind):
             raise TypeError(f"{value!r} is not a number of seconds")
         if not 0 <= number < float("inf"):
             raise ValueError(f"{value!r} is not a number of seconds from 0")
+        if self.positive and not number:
+            raise ValueError(f"{value!r} is not a number of seconds above 0")
         number = min(number, LONGEST)
         return int(number) if number == int(number) else number
 

@@ -39,7 +39,8 @@ def apply(config: LogConfig, use_colors: bool | None) -> bool:
         try:
             return apply_path(path)
         except Exception as exc:
-            why = " ".join(str(exc).split())  # of parsers that say it in several lines
+            cause = f": {exc.__cause__}" if exc.__cause__ is not None else ""  # which dictConfig keeps to itself
+            why = " ".join(f"{exc}{cause}".split())  # of parsers that say it in several lines
             raise ConfigError(f"log_config '{path}' cannot be used: {type(exc).__name__}: {why}") from exc
     return apply_parser(config)
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
+from fastserve import conflicts
 from fastserve.config import (
     INTERFACES,
     LIFESPAN,
@@ -61,6 +62,7 @@ def run(*args: Any, **options: Any) -> None:
     """
     config = Config(*args, **options)
     config.activated = activated()
+    conflicts.check_activated(config)
     if config.use_subprocess:
         if not isinstance(config.app, str):
             logger.warning("You must pass the application as an import string to enable 'reload' or 'workers'.")

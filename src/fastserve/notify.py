@@ -44,7 +44,7 @@ class Notifier:
         self.send(f"STATUS={text}")
 
     def reloading(self) -> None:
-        """Say that new workers are being started in the place of the old ones; ready() says that it is done."""
+        """Say that workers or certificates are being replaced; ready() says that it is done."""
         self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=Reloading")
 
     def stopping(self) -> None:

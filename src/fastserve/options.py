@@ -254,7 +254,7 @@ class Options:
         "Give each worker listening sockets of its own (SO_REUSEPORT).")
     pid_file: str | os.PathLike[str] | None = option(None, PROCESSES, Text(),
         "Write the process id to this file while the server runs.")
-    workers_lifetime: float | None = option(None, PROCESSES, Seconds(),
+    workers_lifetime: float | None = option(None, PROCESSES, Seconds(positive=True),
         "Replace a worker after so many seconds.  [default: never]")
     workers_lifetime_jitter: float = option(0, PROCESSES, Seconds(),
         "Up to so many seconds more, at random, for --workers-lifetime.")

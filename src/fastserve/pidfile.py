@@ -12,7 +12,7 @@ class PidFile:
     """The file of this process, once it is written()."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # the application may change the directory
 
     @classmethod
     def written(cls, path: str | os.PathLike[str]) -> PidFile:

@@ -114,7 +114,9 @@ class Server:
         if not self.should_exit:
             self.should_exit = True
         elif self._serves_on:
-            self.hasten(self._captured_signals.count(sig), sig == signal.SIGINT)
+            # A worker may be sent one and the same stop twice, to its group or cgroup and by its parent, which counts.
+            if self.link is None or self.link.orphaned or self.retiring:
+                self.hasten(self._captured_signals.count(sig), sig == signal.SIGINT)
         elif sig == signal.SIGINT:
             self.force_exit = True
 
@@ -207,12 +209,16 @@ class Server:
         """Read the TLS certificate and key again for new connections; open ones go on, and all do after a failure."""
         if self.config.certificates is None:
             return
+        if self.notifier is not None:
+            self.notifier.reloading()
         try:
             self.config.certificates.reload()
         except ConfigError as exc:
             logger.error("The certificate in use stays: %s", exc)
         else:
             logger.info("Certificate reloaded.")
+        if self.notifier is not None:
+            self.notifier.ready()
 
     def _connection_factory(self) -> Callable[[], asyncio.Protocol]:
         config, loop = self.config, asyncio.get_running_loop()

@@ -154,18 +154,35 @@ def is_listened_on(path: str) -> bool:
 
 
 def from_descriptor(fd: int) -> socket.socket:
-    """Return a socket that shares what an inherited descriptor stands for. Raises OSError if that is no socket."""
+    """Return a socket that shares what an inherited descriptor stands for. Raises OSError if none can listen there."""
     try:
         copy = os.dup(fd)
         try:
-            return socket.socket(fileno=copy)
+            sock = socket.socket(fileno=copy)
         except OSError:
             os.close(copy)
+            raise
+        try:
+            check_can_listen(sock)
+        except OSError:
+            sock.close()
             raise
     except OSError as exc:
         raise OSError(
             exc.errno, f"file descriptor {fd} is no socket to listen on: {str(exc.strerror).lower()}"
         ) from None
+    return sock
+
+
+def check_can_listen(sock: socket.socket) -> None:
+    """Raise OSError for a socket that is not one of streams, or is a connection."""
+    if sock.type != socket.SOCK_STREAM:
+        raise OSError(errno.EPROTOTYPE, "it is no stream socket")
+    try:
+        sock.getpeername()
+    except OSError:
+        return
+    raise OSError(errno.EISCONN, "it is a connection")
 
 
 class SocketFile:
@@ -174,7 +191,7 @@ class SocketFile:
     def __init__(self, path: str) -> None:
         from pathlib import Path
 
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # the application may change the directory
         self.identity = self.current_identity()
 
     def current_identity(self) -> tuple[int, int]:

@@ -84,6 +84,10 @@ async def read_stdin(argument: str) -> None:
     say(f"read {sys.stdin.readline()!r}")
 
 
+async def chdir(argument: str) -> None:
+    os.chdir("/")
+
+
 DEEDS = {
     "block": block,
     "hold": hold,
@@ -93,6 +97,7 @@ DEEDS = {
     "gate": gate,
     "stdin": read_stdin,
     "wait": wait,
+    "chdir": chdir,
 }
 
 

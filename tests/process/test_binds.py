@@ -10,6 +10,7 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from process.clients import ask, ready
 import fastserve
 from fastserve.listeners import Listeners
 from fastserve.options import OptionError
+from fastserve.supervisor.link import Link
 
 Start = support.StartCommand
 
@@ -26,11 +28,11 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
 BOTH = pytest.mark.parametrize("workers", ["1", "2"])
 
 
-def asked(family: int, address: object) -> bytes:
+def asked(family: int, address: object, request: bytes = REQUEST) -> bytes:
     with socket.socket(family) as client:
         client.settimeout(5)
         client.connect(address)  # type: ignore[arg-type]
-        client.sendall(REQUEST)
+        client.sendall(request)
         return support.read_all(client)
 
 
@@ -205,6 +207,21 @@ def test_pid_file(start: Start, tmp_path: Path, workers: str) -> None:
     assert f"pid file '{tmp_path / 'no' / 'pid'}' cannot be written: No such file" in server.output
 
 
+@BOTH
+def test_application_that_changes_the_directory(command: support.StartCommand, tmp_path: Path, workers: str) -> None:
+    """Relative paths stay what they were at the start."""
+    where = ["--app-dir", str(Path(__file__).parent), "--log-level", "debug", "--workers", workers]
+    args = ["--bind", "unix:socket", "--pid-file", "pid", *where]
+    server = command("process_apps:app", *args, cwd=tmp_path)
+    server.wait_line("running on unix socket socket")
+    assert {path.name for path in tmp_path.iterdir()} == {"socket", "pid"}
+    assert asked(socket.AF_UNIX, str(tmp_path / "socket"), REQUEST.replace(b" / ", b" /chdir ")).startswith(
+        b"HTTP/1.1 200"
+    )
+    server.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
 ACTIVATE = """
 import os, runpy, sys
 os.environ["LISTEN_PID"] = str(os.getpid())
@@ -244,6 +261,21 @@ def test_socket_activation(listeners: list[socket.socket], workers: str) -> None
         server.stop()
     finally:
         server.close()
+
+
+@BOTH
+def test_socket_activation_with_reuse_port(workers: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        environment = {"PASS": str(sock.fileno())}
+        args = ["process_apps:app", "--app-dir", str(Path(__file__).parent), "--workers", workers, "--reuse-port"]
+        argv = [sys.executable, "-c", ACTIVATE, *args]
+        server = support.Command(argv, env=environment, pass_fds=(sock.fileno(),))
+        try:
+            assert server.wait() == 2
+            line = "Error: reuse_port and LISTEN_FDS: systemd has bound the sockets; leave out --reuse-port"
+            assert server.lines == [line]
+        finally:
+            server.close()
 
 
 def test_sockets_of_another_process(start: Start) -> None:
@@ -346,14 +378,29 @@ def test_shutdown_delay_that_is_over(start: Start) -> None:
     assert server.lines.index("INFO:     Shutting down") > 0
 
 
-def test_shutdown_delay_and_an_interrupt_of_the_process_group(start: Start) -> None:
-    """CTRL+C comes to the workers twice, from the terminal and by their parent: that is one signal to stop."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_shutdown_delay_and_a_signal_to_the_process_group(start: Start, number: int) -> None:
+    """It comes to the workers twice, from the terminal or systemd and by their parent: that is one signal to stop."""
     server = start("app", "--port", "0", "--shutdown-delay", "1000", "--workers", "2", start_new_session=True)
     ready(server, 2)
-    os.killpg(server.pid, signal.SIGINT)
+    os.killpg(server.pid, number)
     server.wait_line("Serving on for 1000 s", count=2)
     server.wait_line("Waiting for child process", count=2)
     assert ask(server)
-    os.killpg(server.pid, signal.SIGINT)
+    os.killpg(server.pid, number)
     assert server.wait() == 0
     assert "Traceback" not in server.output
+
+
+def test_shutdown_delay_of_a_worker_is_ended_by_its_parent() -> None:
+    """However often the worker itself is told to stop, unless the parent is gone."""
+    server = fastserve.Server(fastserve.Config("a:b", shutdown_delay=1000, log_config=None))
+    reader, writer = Pipe()
+    with reader, writer:
+        server.link = Link(reader, replaces=True)
+        for _ in range(2):
+            server.handle_exit(signal.SIGTERM, None)
+        assert (server.should_exit, server._hurried) == (True, False)
+        server.link.orphaned = True
+        server.handle_exit(signal.SIGTERM, None)
+        assert server._hurried

@@ -187,6 +187,27 @@ def test_reuse_port(start: Start) -> None:
     assert len(inodes) == 2
 
 
+def test_fewer_workers_with_reuse_port(start: Start) -> None:
+    """The sockets of the one that goes are another one's before it goes, and go to the next one that is added."""
+    if sys.platform != "linux":
+        pytest.skip("the kernel spreads connections on Linux")
+    server = start("app", "--port", "0", "--workers", "2", "--reuse-port", *QUIET)
+    pids = ready(server, 2)
+    inodes = {inode for pid in pids for inode in listening(pid, server.port)}
+    assert len(inodes) == 2
+    with Load(server.port) as load:
+        for count in (1, 2):
+            server.send_signal(signal.SIGTTOU)
+            (*_, (heir, _)) = replaced(server, count)
+            server.wait_line("Finished server process", count=2 * count)
+            assert listening(heir, server.port) == inodes
+            server.send_signal(signal.SIGTTIN)
+            (*_, added) = ready(server, 2 + 2 * count)
+            assert len(listening(added, server.port) & inodes) == 1
+    assert load.failures == []
+    assert server.stop() == 0
+
+
 def listening(pid: int, port: int) -> set[str]:
     """Return the inodes of the sockets on which a process listens."""
     found = set()

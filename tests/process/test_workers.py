@@ -19,6 +19,12 @@ HEALTH = ("--timeout-worker-healthcheck", "1")
 
 GET = b"GET %s HTTP/1.1\r\nHost: test\r\n\r\n"
 
+CHANGING = """
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": b"served"})
+"""
+
 
 def ended(pid: int) -> bool:
     try:
@@ -225,6 +231,18 @@ def test_configuration_that_cannot_be_sent(tmp_path: Path) -> None:
         program.close()
 
 
+def test_program_that_calls_run_whenever_it_is_imported(tmp_path: Path) -> None:
+    file = tmp_path / "program.py"
+    file.write_text("import fastserve\nfastserve.run('a:b', workers=2, port=0)\n")
+    program = support.Command([sys.executable, str(file)])
+    try:
+        assert program.wait() == 3
+        program.wait_line(r"^ERROR:    .* put the call under if __name__ == '__main__':$")
+        assert "Traceback" not in program.output
+    finally:
+        program.close()
+
+
 @pytest.mark.parametrize("given", ["workers=2", "reload=True"])
 def test_application_that_is_no_import_string(tmp_path: Path, given: str) -> None:
     file = tmp_path / "program.py"
@@ -251,3 +269,55 @@ def test_standard_input_is_the_workers(start: Start) -> None:
     ready(server, 2)
     server.get("/stdin")
     server.wait_line("^read ''$")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no prlimit")
+@pytest.mark.parametrize("number", [signal.SIGTTIN, signal.SIGHUP])
+def test_no_room_for_another_worker(start: Start, number: int) -> None:
+    """Those that serve go on, and the other one is started once there is room."""
+    import resource
+
+    server = start("app", "--port", "0", "--workers", "1", "--workers-lifetime", "1000")
+    ready(server, 1)
+    before = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+    opened = [int(entry.name) for entry in Path(f"/proc/{server.pid}/fd").iterdir()]
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (max(opened) + 1, before[1]))
+    server.send_signal(number)
+    server.wait_line(r"^ERROR:    A child process cannot be started: .*Too many open files; it is tried again in 1 s$")
+    assert ask(server)
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
+    if number == signal.SIGTTIN:
+        ready(server, 2)
+    else:
+        server.wait_line(r"Child process \[\d+\] takes over")
+    assert server.stop() == 0
+
+
+def test_one_more_worker_of_broken_code(command: support.StartCommand, tmp_path: Path) -> None:
+    """It is no reason to stop those that serve, and it is started once the code is mended."""
+    file = tmp_path / "changing.py"
+    file.write_text(CHANGING)
+    args = ["--app-dir", str(tmp_path), "--log-level", "debug", "--port", "0", "--workers-lifetime", "1000"]
+    # A .pyc file of the same second and size would hide the change.
+    server = command("changing:app", *args, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    ready(server, 1)
+    file.write_text("import nothing_like_it\n")
+    server.send_signal(signal.SIGTTIN)
+    server.wait_line(r"died: exit code 3$")
+    assert server.get().endswith(b"served")
+    file.write_text(CHANGING)
+    ready(server, 2)
+    assert server.stop() == 0
+
+
+def test_blocked_worker_outlives_no_parent(start: Start) -> None:
+    """It says where it is blocked before it ends itself."""
+    server = start("app", "--port", "0", "--workers", "2", *HEALTH)
+    pids = ready(server, 2)
+    with server.connect() as client:
+        client.sendall(GET % b"/block")
+        server.process.kill()
+        server.wait_line(r"^Timeout \(0:00:01\)!$")
+        server.wait_line(r"process_apps\.py\", line \d+ in block$")
+        server.wait()  # the outputs end with the last of the processes that hold them
+    assert [ended(pid) for pid in pids] == [True, True]

@@ -23,6 +23,7 @@ def test_anything_but_a_string_is_returned() -> None:
     ("name", "message"),
     [
         ("nothing", 'Import string "nothing" must be in format "<module>:<attribute>".'),
+        ("./here.py:app", 'Import string "./here.py:app" must be in format "<module>:<attribute>".'),
         (":app", 'Import string ":app" must be in format "<module>:<attribute>".'),
         ("os:", 'Import string "os:" must be in format "<module>:<attribute>".'),
         ("no_such_module:app", 'Could not import module "no_such_module".'),

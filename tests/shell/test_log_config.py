@@ -210,6 +210,11 @@ def test_uvicorns_configuration_of_a_command(start: support.StartCommand, tmp_pa
         ("log.json", "{", "JSONDecodeError: Expecting property name"),
         ("log.json", '{"version": 7}', "ValueError: Unsupported version: 7"),
         ("log.json", "[]", "AttributeError: "),
+        (
+            "log.json",
+            '{"version": 1, "handlers": {"a": {"class": "nope.X"}}}',
+            "ValueError: Unable to configure handler 'a': Cannot resolve 'nope.X'",
+        ),
         ("log.yaml", "a: [", "ParserError: "),
         ("log.ini", "nonsense", "MissingSectionHeaderError: "),
         ("log.ini", "[loggers]\n", "KeyError: 'formatters'"),

@@ -187,7 +187,7 @@ REFUSED: dict[str, list[Any]] = {
     ],
     "reuse_port": ["x"],
     "pid_file": [5],
-    "workers_lifetime": [-1, "x"],
+    "workers_lifetime": [-1, 0, "x"],
     "workers_max_rss": [0, "x", "1X", "", 1.5, "1e400"],
     "shutdown_delay": [-1, None],
     "uds_permissions": ["8", -1, "1777", "", "rw", True],

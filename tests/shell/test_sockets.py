@@ -197,6 +197,14 @@ def test_descriptor_that_is_no_socket(bound: Any, tmp_path: Path) -> None:
         bound(config(fd=fd))
 
 
+def test_descriptor_that_cannot_listen(bound: Any) -> None:
+    one, other = socket.socketpair()
+    with one, other, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        for sock, why in ((one, "it is a connection"), (datagrams, "it is no stream socket")):
+            with pytest.raises(OSError, match=f"file descriptor {sock.fileno()} is no socket to listen on: {why}$"):
+                bound(config(fd=sock.fileno()))
+
+
 @pytest.mark.parametrize(
     ("given", "line"),
     [

@@ -49,12 +49,15 @@ def test_ws_none(start: Start) -> None:
     assert b'"path"' in response.body
 
 
+WS_CHOICES = "auto, none, websockets, websockets-sansio, wsproto or module:Class"
+
+
 @pytest.mark.parametrize(
     ("choice", "status", "message"),
     [
-        ("wsaccel", 2, "'wsaccel' is not one of auto, none, websockets, websockets-sansio, wsproto or module:Class"),
-        ("nowhere:Class", 3, 'Error loading the WebSocket implementation "nowhere:Class".'),
-        ("shell_apps:nothing", 3, 'Error loading the WebSocket implementation "shell_apps:nothing".'),
+        ("wsaccel", 2, f"'wsaccel' is not one of {WS_CHOICES}"),
+        ("nowhere:Class", 3, f'Could not import module "nowhere". For "ws" choose {WS_CHOICES}.'),
+        ("shell_apps:nothing", 3, f'"nothing" not found in module "shell_apps". For "ws" choose {WS_CHOICES}.'),
         ("shell_apps:Old", 3, 'implementation "shell_apps:Old". It is not a class of'),
     ],
 )

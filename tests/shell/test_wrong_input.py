@@ -60,6 +60,7 @@ def test_a_contradiction_with_the_environment(command: support.StartCommand) -> 
     [
         ("env-file", "x.env", None, "cannot be read: [Errno 21] Is a directory: "),
         ("env-file", "x.env", b"A=\xff", "cannot be read: 'utf-8' codec can't decode byte 0xff "),
+        ("env-file", "x.env", b"A=\0", "cannot be used: embedded null byte"),
         ("log-config", "x.json", None, "cannot be used: IsADirectoryError: "),
         ("log-config", "x.json", b"{", "cannot be used: JSONDecodeError: Expecting property name"),
         ("log-config", "x.json", b'{"version": 2}', "cannot be used: ValueError: Unsupported version: 2"),

@@ -388,6 +388,22 @@ class TestCommand:
         assert server.stop() == -signal.SIGTERM
 
     @pytest.mark.skipif(sys.platform == "win32", reason="no SIGHUP")
+    def test_service_manager_is_told_of_hangup(self, start: Start, pki: Pki, tmp_path: Path) -> None:
+        certificate, key = (str(tmp_path / name) for name in ("c.pem", "k.pem"))
+        pki.issue("one")
+        put(pki, "one", certificate, key)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.settimeout(20)
+            manager.bind(str(tmp_path / "notify"))
+            tls = ["--ssl-certfile", certificate, "--ssl-keyfile", key]
+            server = start("secure", *tls, env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+            assert manager.recv(4096).startswith(b"READY=1\n")
+            server.send_signal(signal.SIGHUP)
+            assert manager.recv(4096).startswith(b"RELOADING=1\n")
+            assert manager.recv(4096).startswith(b"READY=1\n")
+            server.wait_line("Certificate reloaded.$")
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="no SIGHUP")
     def test_hangup_without_tls_ends_the_process(self, command: Start) -> None:
         folder = str(Path(__file__).parent.parent / "shell")
         server = command("shell_apps:app", "--port", "0", "--app-dir", folder)

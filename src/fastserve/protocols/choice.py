@@ -50,10 +50,11 @@ def ws_protocol(ws: Any, known: Mapping[str, str | None]) -> tuple[type[Any] | N
     string or a class. Raises ProtocolError if it cannot be had or used.
     """
     named = isinstance(ws, str) and ws in known
+    choices = f'For "ws" choose {", ".join(known)} or module:Class.'
     try:
         found = import_from_string(known[ws] if named else ws)
     except ImportFromStringError as exc:
-        raise ProtocolError(str(exc)) from None
+        raise ProtocolError(f"{exc} {choices}") from None
     except ImportError as exc:
         raise ProtocolError(f"{blame(exc)}: install it, or choose another --ws." if named else blame(exc)) from None
     except Exception as exc:
@@ -70,7 +71,8 @@ def ws_protocol(ws: Any, known: Mapping[str, str | None]) -> tuple[type[Any] | N
         return found, found.framing
     if not is_contract(found):
         raise ProtocolError(
-            "It is not a class of the kind that fastserve.protocols.framing describes, nor one on uvicorn's contract."
+            "It is not a class of the kind that fastserve.protocols.framing describes, nor one on uvicorn's contract. "
+            + choices
         )
     return found, None
 

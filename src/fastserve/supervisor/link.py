@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import platform
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fastserve.server import Server
 
 HEARTBEAT_SECONDS = 0.25  # between two beats of the event loop
+STANDARD_ERROR = 2  # the descriptor: sys.stderr may be anything
 
 logger = logging.getLogger("fastserve.error")
 
@@ -39,6 +41,7 @@ class Link:
         self.since: float | None = None  # when it began to serve
         self.beaten: float | None = None  # when the loop last ran, while it is to run
         self.worn = False
+        self.orphaned = False  # the parent is gone
         self.sending = threading.Lock()
 
     def attach(self, server: Server) -> None:
@@ -100,9 +103,21 @@ class Link:
             elif kind == RETIRE:
                 self.server.retiring = True
                 self.stop()
+        self.orphaned = True
         if not self.server.should_exit:
             logger.warning("The parent process is gone: stopping.")
             self.stop()
+        self.watch_itself()
+
+    def watch_itself(self) -> None:
+        """End the process, with the stacks of its threads on standard error, if it hangs where no parent kills it."""
+        patience = self.server.config.timeout_worker_healthcheck
+        while True:
+            beaten = self.beaten
+            if beaten is None or time.monotonic() - beaten < patience:
+                # Its thread is made of C: it waits for the interpreter no more than a parent does.
+                faulthandler.dump_traceback_later(patience, exit=True, file=STANDARD_ERROR)
+            time.sleep(HEARTBEAT_SECONDS)
 
     def answer(self) -> None:
         now = time.monotonic()

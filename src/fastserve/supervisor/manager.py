@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fastserve.notify import Notifier
 
 TICK = 0.5  # seconds between two looks at the workers, where nothing happens before
+SCARCITY_SECONDS = 1.0  # before a worker is tried again for which there was no room
 PATIENCE = 3  # a replacement may take so many times longer to get ready than the worker before it
 
 logger = logging.getLogger("fastserve.error")
@@ -45,6 +46,7 @@ class Multiprocess:
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
         self.config = config
         self.sockets = sockets
+        self.plain_sockets = config.plain_sockets
         self.processes_num = config.workers or 1
         self.slots: list[Slot] = []
         self.leaving: list[Process] = []  # told to stop
@@ -108,19 +110,33 @@ class Multiprocess:
     def add_slot(self) -> None:
         own: list[socket.socket] = []
         if self.config.reuse_port and self.slots:
-            own = [bind_again(sock) for sock in self.sockets]
+            heir = next((slot for slot in self.slots if slot.inherited), None)
+            own = [bind_again(sock) for sock in self.sockets] if heir is None else heir.disinherit()
         slot = Slot(own or self.sockets, own)
+        slot.initial = not self.serving  # what fails where others serve is no reason to stop them
         self.slots.append(slot)
         slot.current = self.new_process(slot)
 
     def new_process(self, slot: Slot) -> Process | None:
-        """Return a new worker for a place; None if there can be none, which ends it all."""
-        process = Process(self.config, slot.sockets)
+        """Return a new worker for a place; None if there can be none, now or, which ends it all, ever."""
+        count = len(self.sockets)
+        plain = {index for index in range(len(slot.sockets)) if index % count in self.plain_sockets}
+        self.config.plain_sockets = frozenset(plain)
         try:
+            process = Process(self.config, slot.sockets)
             process.start()
         except ValueError as exc:
             logger.error("%s", exc)
             self.fail()
+            return None
+        except OSError as exc:  # out of processes, memory or descriptors, perhaps for a while
+            if slot.initial:
+                logger.error("A child process cannot be started: %s", exc)
+                self.fail()
+                return None
+            delay = max(slot.failed(None), SCARCITY_SECONDS)
+            slot.due = time.monotonic() + delay
+            logger.error("A child process cannot be started: %s; it is tried again in %g s", exc, delay)
             return None
         return process
 
@@ -185,6 +201,8 @@ class Multiprocess:
                 self.look_at_current(slot, slot.current)
             if slot.current is None and time.monotonic() >= slot.due and not self.should_exit.is_set():
                 slot.current = self.new_process(slot)
+            for process in slot.retired():
+                process.retire()
         for process in list(self.leaving):
             if self.has_ended(process):
                 self.leaving.remove(process)
@@ -219,6 +237,8 @@ class Multiprocess:
             silence = process.silence(self.config.timeout_worker_healthcheck) or "has not answered in time"
             logger.error("Child process [%d] %s. It is killed. It was at:\n%s", process.pid, silence, process.where())
             process.kill()
+            if self.notifier is not None:
+                self.notifier.watchdog()  # that took seconds, perhaps, and others may hang as well
         process.join()
         return True
 
@@ -254,7 +274,11 @@ class Multiprocess:
             slot = following.slot
             if slot in self.slots and slot.current is following.process:
                 slot.successor = self.new_process(slot)
-                self.replacing = following if slot.successor is not None else None
+                if slot.successor is not None:
+                    self.replacing = following
+                else:
+                    following.due = slot.due
+                    self.replacements.append(following)
         if self.restarting and self.replacing is None and not any(each.restart for each in self.replacements):
             self.end_restart()
 
@@ -352,8 +376,12 @@ class Multiprocess:
 
     def handle_ttin(self) -> None:
         logger.info("Received SIGTTIN, increasing the number of processes.")
+        try:
+            self.add_slot()
+        except OSError as exc:
+            logger.error("The number of processes stays %d: %s", self.processes_num, exc)
+            return
         self.processes_num += 1
-        self.add_slot()
         self.tell_summary()
 
     def handle_ttou(self) -> None:
@@ -363,14 +391,24 @@ class Multiprocess:
             return
         self.processes_num -= 1
         slot = self.slots.pop()
-        for process in (slot.current, slot.successor):
-            if process is not None:
-                process.retire()
-                self.leaving.append(process)
+        going = [each for each in (slot.current, slot.successor) if each is not None]
+        self.leaving += going
         if self.replacing is not None and self.replacing.slot is slot:
             self.replacing = None
-        slot.close()
+        if slot.own:
+            self.bequeath(slot)
+        else:
+            for process in going:
+                process.retire()
         self.tell_summary()
+
+    def bequeath(self, slot: Slot) -> None:
+        """Have another place take over the sockets of one that is given up; its workers serve on until then."""
+        heir = self.slots[-1]
+        heir.inherit(slot)
+        for process in (heir.current, heir.successor):
+            if process is not None:
+                self.replacements.append(Replacement(heir, process, "SIGTTOU"))
 
     def tell_summary(self) -> None:
         if self.notifier is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,19 @@ from fastserve.pidfile import PidFile
 if TYPE_CHECKING:
     from fastserve.config import Config
 
+UNGUARDED = (
+    "A process of run() imports the program, which calls run() again: with workers or reload, put the call under"
+    " if __name__ == '__main__':"
+)
+
 logger = logging.getLogger("fastserve.error")
 
 
 def supervise(config: Config) -> None:
     """Bind, and watch over the processes that serve until told to stop. Raises SystemExit(3) if they cannot start."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        logger.error(UNGUARDED)
+        sys.exit(STARTUP_FAILURE)
     with contextlib.ExitStack() as stack:
         try:
             listeners = Listeners.bind(config)
