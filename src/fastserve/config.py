@@ -175,12 +175,18 @@ class Config(Options):
         assert self.env_file is not None
         try:
             from dotenv import load_dotenv
+            from dotenv.parser import parse_stream
         except ImportError:
             raise ConfigError("env_file needs python-dotenv: install it, or fastserve[standard].") from None
         try:
             text = Path(self.env_file).read_text(encoding="utf-8")
         except (OSError, ValueError) as exc:
             raise ConfigError(f"env_file '{self.env_file}' cannot be read: {exc}") from exc
+        for binding in parse_stream(io.StringIO(text)):
+            if binding.error:
+                before = binding.original.string.partition(binding.original.string.strip())[0]
+                line = binding.original.line + before.count("\n")
+                raise ConfigError(f"env_file '{self.env_file}' cannot be used: line {line} is no NAME=VALUE")
         try:
             load_dotenv(stream=io.StringIO(text))
         except (OSError, ValueError) as exc:  # no environment can hold it

@@ -96,10 +96,14 @@ class TestSection7Routing:
     def test_7_2_none_in_http_1_0(self, connect: Connect) -> None:
         assert connect(static()).ask(b"GET / HTTP/1.0\r\n\r\n").status == 200
 
-    def test_7_8_an_upgrade_that_is_not_offered(self, connect: Connect) -> None:
-        wire = connect(static())
-        upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n"
+    @pytest.mark.parametrize(("protocol", "ws"), [(b"foo", "auto"), (b"h2c", "auto"), (b"websocket", "none")])
+    def test_7_8_an_upgrade_that_is_not_offered(
+        self, connect: Connect, caplog: pytest.LogCaptureFixture, protocol: bytes, ws: str
+    ) -> None:
+        wire = connect(static(), ws=ws)
+        upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: " + protocol + b"\r\n\r\n"
         assert [wire.ask(upgrade).status, wire.ask(upgrade + GOOD).status, wire.response().status] == [200] * 3
+        assert caplog.messages.count("Unsupported upgrade request.") == 2
 
 
 class TestSection8Content:

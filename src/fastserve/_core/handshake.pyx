@@ -1,4 +1,5 @@
 """The opening handshake of a WebSocket (RFC 6455 section 4.2): what the request asks for, and the 101 that answers it."""
+import logging
 from base64 import b64encode
 from binascii import Error as Base64Error, a2b_base64
 from hashlib import sha1
@@ -31,6 +32,7 @@ from .wscycle cimport WsCycle
 cdef enum:
     KEY_SIZE = 24  # of 16 bytes in base64
 
+cdef int WARNING = logging.WARNING
 cdef bytes GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 # What these say follows from the handshake, or from `subprotocol`.
 cdef frozenset OWN_FIELDS = frozenset([
@@ -47,13 +49,14 @@ cdef Handshake read_handshake(Request request, Worker worker):
     cdef Py_ssize_t index
     cdef Field* field
     cdef bint found = False
-    if not worker.settings.websocket or request.minor == 0:
+    if request.minor == 0:
         return None
-    for index in range(request.count):
+    for index in range(request.count if worker.settings.websocket else 0):
         field = &request.fields[index]
         if field.known == UPGRADE:
             found = found or has_member(request.head + field.value.start, field.value.size, b"websocket", 9)
     if not found:
+        worker.report("Unsupported upgrade request.", None, WARNING)
         return None
     self = Handshake.__new__(Handshake)
     self.worker = worker

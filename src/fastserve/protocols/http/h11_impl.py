@@ -78,8 +78,7 @@ class H11Protocol(asyncio.Protocol):
         self.writing = "done"
         self.cycle: Cycle | None = None
         self.head: response.Head | None = None  # of the response, while it is held
-        self.keep_alive = True
-        self.more_wanted = True
+        self.keep_alive = self.more_wanted = True
         self.draining = False
         self.eof_seen = False
         self.lingering = False
@@ -214,6 +213,8 @@ class H11Protocol(asyncio.Protocol):
                 return self.answer(503, [(b"retry-after", b"1")])
             self.reading = self.writing = "closed"
             return upgrade.hand_over(self, event, headers)
+        if rules.wants_upgrade(event.http_version, headers):
+            self.logger.warning("Unsupported upgrade request.")
         self.server_state.total_requests += 1
         self.cycle = Cycle(self, scope, self.expect_continue)
         self.cycle.task = task = self.start_task(self.cycle)

@@ -159,13 +159,15 @@ def wants_close(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return has_member(headers, b"connection", b"close")
 
 
+def wants_upgrade(version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Say whether a request asks for another protocol; one of HTTP/1.0 cannot (RFC 9110 section 7.8)."""
+    asks = any(name == b"upgrade" for name, _ in headers)
+    return asks and version == b"1.1" and has_member(headers, b"connection", b"upgrade")
+
+
 def wants_websocket(version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Say whether a request asks for a WebSocket; one of HTTP/1.0 cannot (RFC 9110 section 7.8)."""
-    return (
-        version == b"1.1"
-        and has_member(headers, b"connection", b"upgrade")
-        and has_member(headers, b"upgrade", b"websocket")
-    )
+    """Say whether a request asks for a WebSocket."""
+    return wants_upgrade(version, headers) and has_member(headers, b"upgrade", b"websocket")
 
 
 def has_member(headers: Iterable[tuple[bytes, bytes]], name: bytes, member: bytes) -> bool:
