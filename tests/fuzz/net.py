@@ -101,6 +101,7 @@ class SocketTransport(StrictTransport):
         try:
             while data := self.peer.recv(1 << 20):
                 self.written += data
+            self.ended = True  # by shutdown(2), which no transport is asked for
         except BlockingIOError:
             pass
         except OSError:
@@ -230,11 +231,20 @@ class FuzzedClient(Client):
             self.connection.connection_made(self.transport)
         net.loop.run_ready()
 
-    @property
-    def output(self) -> bytes:
+    def take(self) -> None:
+        """Read what has come, unless this client does not read."""
         if isinstance(self.transport, SocketTransport) and not self.transport.lost and not self.transport.blocked:
             self.transport.pump()
-        return bytes(self.transport.written)
+
+    @property
+    def output(self) -> bytes:
+        self.take()
+        return super().output
+
+    @property
+    def server_closed(self) -> bool:
+        self.take()
+        return super().server_closed
 
     def run(self) -> None:
         """Let the loop run, as far as the input wants that now."""
