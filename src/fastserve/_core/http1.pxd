@@ -37,7 +37,6 @@ cdef class Http1(Handler):
     cdef bint is_http10
     cdef bint is_websocket  # it asks for one, in a way that is not refused
     cdef uint64_t content_length  # of its body, 0 where that is not known
-    cdef bint more_wanted  # the client has not said that it is its last
     cdef bint expect_continue  # the client waits for 100 (Continue)
     cdef bint te_trailers  # the client takes trailers
     # Its response.

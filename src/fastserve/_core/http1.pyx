@@ -123,7 +123,7 @@ cdef class Http1(Handler):
             self.address = address_text(self.peers.client)
         self.reading = BODY if request.has_body() else DONE
         self.writing = INIT
-        self.keep_alive = self.more_wanted = request.keep_alive
+        self.keep_alive = request.keep_alive
         self.is_head = request.method == HTTP_HEAD
         self.is_http10 = request.minor == 0
         self.expect_continue = request.expect_continue and request.has_body()
@@ -283,12 +283,11 @@ cdef class Http1(Handler):
         return 0
 
     cdef int close(self) except -1:
-        """Close after what is written; while the client may still send, only the writing side at first.
+        """Close after what is written; while the client may still be sending, only the writing side at first.
 
         A close with unread input resets the connection, and the client would lose the answer (RFC 9112 section 9.6).
         """
-        cdef bint last = self.reading == DONE and self.tail is None and not self.more_wanted
-        cdef bint linger = not self.eof_seen and self.reading != INIT and not last
+        cdef bint linger = not self.eof_seen and self.reading != INIT
         if self.writing == CLOSED:
             return 0
         self.reading = self.writing = CLOSED
@@ -465,13 +464,14 @@ cdef class Http1(Handler):
 
     cdef int abandon(self) except -1:
         """The application will not complete its response: a 500 where nothing of it was written, else break off."""
+        cdef int status
         cdef bint gave_up = self.cycle is not None and self.cycle.gone
-        cdef int status = 503 if gave_up and self.worker.draining else 500
         scope = self.cycle.scope if self.cycle is not None else None
         self.detach()
         if self.writing == INIT or self.writing == HEAD:
             if self.eof_seen and self.reading == BODY:
                 return self.answer(400, b"")  # the client never sent all of its request (RFC 9112 section 8)
+            status = 503 if gave_up and self.worker.draining else 500
             if scope is not None:
                 log_response(self.worker, scope, self.peers.client, self.address, status, self.is_websocket)
             return self.answer(status, RETRY_AFTER if status == 503 else b"")

@@ -78,7 +78,7 @@ class H11Protocol(asyncio.Protocol):
         self.writing = "done"
         self.cycle: Cycle | None = None
         self.head: response.Head | None = None  # of the response, while it is held
-        self.keep_alive = self.more_wanted = True
+        self.keep_alive = True
         self.draining = False
         self.eof_seen = False
         self.lingering = False
@@ -200,7 +200,7 @@ class H11Protocol(asyncio.Protocol):
         self.body_size = self.discarded = 0
         self.expect_continue = self.body_length != 0 and self.conn.they_are_waiting_for_100_continue
         # h11 ends the connection after every request of HTTP/1.0.
-        self.keep_alive = self.more_wanted = event.http_version == b"1.1" and not rules.wants_close(headers)
+        self.keep_alive = event.http_version == b"1.1" and not rules.wants_close(headers)
         scope = self.scope_of(event, headers)
         if self.is_over_limit():
             self.logger.warning("Exceeded concurrency limit.")
@@ -332,17 +332,16 @@ class H11Protocol(asyncio.Protocol):
             cycle.completed()
 
     def close(self) -> None:
-        """Close after what is written; while the client may still send, only the writing side at first.
+        """Close after what is written; while the client may still be sending, only the writing side at first.
 
         A close with unread input resets the connection, and the client would lose the answer (RFC 9112 section 9.6).
         """
         if self.writing == "closed":
             return
-        last = self.reading == "done" and not self.more_wanted and not self.conn.trailing_data[0]
         idle = self.reading == "init"
         self.reading = self.writing = "closed"
         self.deadline.stop()
-        if last or idle or self.eof_seen or not self.transport.can_write_eof():
+        if idle or self.eof_seen or not self.transport.can_write_eof():
             self.transport.close()
             return
         self.flow.resume_reading()
