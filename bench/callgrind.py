@@ -30,6 +30,8 @@ from bench.exchanges import BY_NAME
 _ROOT = Path(__file__).resolve().parents[1]
 _BUDGETS = Path(__file__).with_name("budgets.json")
 _CLOCK = Path(__file__).with_name("clock.c")
+# "rep movsb" counts as an instruction a byte, and how often realloc() copies depends on how the heap happens to lie.
+_COPIES = "glibc.cpu.x86_rep_movsb_threshold=0x10000000"
 _CONNECTIONS = 20
 _ROUNDS = 10
 _WARM_ROUNDS = 5
@@ -79,7 +81,13 @@ def count(name: str, folder: Path, clock: Path) -> tuple[int, int]:
         sys.executable, "-m", "bench.callgrind", "--serve", name,
     ]  # fmt: skip
     # With hash seeds at random, dicts collide by chance and the counts differ from run to run.
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "LD_PRELOAD": str(clock)}
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LD_PRELOAD": str(clock),
+        "GLIBC_TUNABLES": _COPIES,
+    }
     result = subprocess.run(
         command,
         cwd=_ROOT,

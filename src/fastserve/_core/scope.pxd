@@ -9,7 +9,7 @@ cdef class Peers:
     cdef readonly object client  # (host, port), or None
     cdef readonly object server  # (host, port), (path, None), or None
     cdef readonly str scheme  # "http" or "https"
-    cdef dict template  # of a scope
+    cdef dict template  # of a scope; shared
     cdef dict extensions  # that every request over HTTP/1.1 has
     cdef dict tls  # the extension of that name; None on plain connections
     cdef Proxies proxies  # None unless the client is one that is trusted

@@ -21,13 +21,20 @@ if hasattr(os, "pread"):
     EXTENSIONS["http.response.zerocopysend"] = {}
 
 
-cdef class Peers:
-    def __init__(self, client, server, scheme):
-        self.client = client
-        self.server = server
-        self.scheme = scheme
-        self.extensions = EXTENSIONS
-        self.template = {
+cdef enum:
+    MOST_TEMPLATES = 64  # local addresses; connections to all those of a machine may come to one socket
+
+cdef dict templates = {}  # of scopes, by scheme and local address
+
+
+cdef dict template_of(str scheme, server):
+    """Return what the scopes of all connections to an address have in common, to be copied."""
+    cdef tuple key = (scheme, server)
+    cdef dict template = templates.get(key)
+    if template is None:
+        if len(templates) >= MOST_TEMPLATES:
+            templates.clear()
+        template = templates[key] = {
             "type": "http",
             "asgi": None,
             "http_version": "1.1",
@@ -38,11 +45,21 @@ cdef class Peers:
             "query_string": b"",
             "root_path": "",
             "headers": None,
-            "client": client,
+            "client": None,
             "server": server,
             "state": None,
             "extensions": None,
         }
+    return template
+
+
+cdef class Peers:
+    def __init__(self, client, server, scheme):
+        self.client = client
+        self.scheme = scheme
+        self.extensions = EXTENSIONS
+        self.template = template_of(scheme, server)
+        self.server = self.template["server"]  # one object for all connections
 
     @classmethod
     def of(cls, client, server, scheme, Settings settings not None):
@@ -141,6 +158,7 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
     """Build the scope of the request whose head was just parsed (ASGI HTTP 2.5)."""
     # Copying a dict and replacing values is cheaper than filling one.
     cdef dict scope = peers.template.copy(), extensions = peers.extensions.copy()
+    scope["client"] = peers.client
     if head.minor == 0:
         scope["http_version"] = "1.0"
         del extensions["http.response.early_hint"]  # no 1xx to such a client (RFC 9110 section 15.2)
