@@ -241,6 +241,13 @@ class TestSection96TearDown:
         sender.join(5)
         assert not sender.is_alive()
 
+    def test_a_fault_behind_an_answered_head_does_not_reset_it(self, connect: Connect) -> None:
+        wire = connect(static())
+        assert wire.ask(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n").status == 200
+        assert wire.sock.recv(1, socket.MSG_PEEK) == b""
+        wire.send(GOOD).send(GOOD)  # a connection that is closed altogether answers the first with a reset
+        assert wire.file.read() == b""
+
     def test_what_comes_after_the_servers_end_does_not_reset_it(self, connect: Connect) -> None:
         wire = connect(static(headers=[(b"connection", b"close")]))
         assert wire.ask(GOOD).status == 200
