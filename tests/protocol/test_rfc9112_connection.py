@@ -263,6 +263,19 @@ class TestSection96TearDown:
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             wire.send(b"x" * (64 << 20))  # more than buffers hold: a reset comes
 
+    def test_what_comes_behind_its_request_while_it_is_answered_does_not_reset_it(self, connect: Connect) -> None:
+        gate = Gate()
+        answer = b"x" * (16 << 20)  # more than buffers hold
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await respond(send, answer)
+            gate.reached.set()
+
+        wire = connect(app).send(get("/", "Connection: close\r\n"))
+        assert gate.reached.wait(5)
+        assert wire.send(b"\r\n").response().body == answer
+        assert wire.rest() == b""
+
     def test_pipelined_requests_behind_a_close_do_not_reset_it(self, connect: Connect) -> None:
         recorder = Recorder()
         wire = connect(recorder).send(get("/1", "Connection: close\r\n") + get("/2") * 20_000)

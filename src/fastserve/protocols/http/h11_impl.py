@@ -342,7 +342,7 @@ class H11Protocol(asyncio.Protocol):
         self.reading = self.writing = "closed"
         self.deadline.stop()
         if last or idle or self.eof_seen or not self.transport.can_write_eof():
-            self.transport.close()
+            self.flow.close()
             return
         self.flow.resume_reading()
         self.lingering = True
