@@ -117,6 +117,10 @@ class TestTrailers:
         assert b"transfer-encoding: chunked\r\n" in answer
         assert answer.endswith(b"\r\n0\r\ndigest: abc\r\n\r\n")
 
+    def test_item_69_te_in_two_fields(self, client: Connect) -> None:
+        answer = self.raw(client(sends(start(trailers=True), body(b"x"), trailers((b"a", b"1")))), TE + "\r\nTE: gzip")
+        assert answer.endswith(b"\r\n0\r\na: 1\r\n\r\n")
+
     def test_item_69_in_several_messages(self, client: Connect) -> None:
         messages = (trailers((b"a", b"1"), more=True), trailers((b"b", b"2"), (b"b", b"3"), more=True), trailers())
         answer = self.raw(client(sends(start(trailers=True), body(b"x"), *messages)), TE)

@@ -308,6 +308,13 @@ class TestNoBody:
             assert response.get(b"transfer-encoding") is None
             assert response.get(b"content-length") == (b"5" if headers and status == 304 else None)
 
+    @pytest.mark.parametrize("headers", [[], [(b"content-length", b"5")]])
+    @pytest.mark.parametrize("messages", [[body(b"hello")], [body(b"he", True), body(b"llo")]])
+    def test_item_37_205_is_empty(self, client: Connect, headers: Any, messages: list[Any]) -> None:
+        connected = client(sends(start(*headers, status=205), *messages))
+        for response in (connected.ask(get()), connected.ask(get())):
+            assert (response.status, response.all(b"content-length"), response.body) == (205, [b"0"], b"")
+
     def test_item_37_1xx_is_no_final_response(self, client: Connect) -> None:
         connected = client(sends(start((b"content-length", b"0"), status=103), body(b"")))
         connected.send(get())

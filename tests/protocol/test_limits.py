@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -162,6 +164,12 @@ class TestRequestHeadTimeout:
         assert [each.status for each in responses(client.output)] == [200, 408]
         assert client.server_closed
 
+    def test_behind_a_head_request_it_has_its_body(self, connect: Connect) -> None:
+        wire = connect(static(), timeout_request_head=0.05).send(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\nGET")
+        assert wire.response("HEAD").status == 200
+        answer = wire.response()
+        assert (answer.status, answer.body) == (408, b"Request Timeout")
+
     def test_a_silent_connection_is_closed_without_a_word(self, connect: Connect) -> None:
         assert connect(static(), timeout_request_head=0.05).rest() == b""
 
@@ -217,6 +225,33 @@ class TestRequestBodyTimeout:
         gate.set_result(None)
         made.loop.run_ready()
         assert only(client.feed(b"hi")).body == b"hi"
+
+    def test_it_runs_on_while_the_application_waits_again_and_again(self, connect: Connect) -> None:
+        gate = Gate()
+        seen: list[Any] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            while not seen:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    seen.append(await asyncio.wait_for(receive(), 0.02))
+            gate.reached.set()
+
+        assert connect(app, timeout_request_body=0.1).send(POST + b"Content-Length: 5\r\n\r\n").rest() == b""
+        assert gate.reached.wait(5)
+        assert seen == [{"type": "http.disconnect"}]
+
+    def test_an_application_that_does_not_wait_any_more_can_answer(self, connect: Connect) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(receive(), 0.01)
+            loop = asyncio.get_running_loop()
+            passed = loop.create_future()
+            loop.call_later(0.15, passed.set_result, None)  # behind the deadline, which is on the same clock
+            await passed
+            await respond(send, b"late")
+
+        wire = connect(app, timeout_request_body=0.05).send(POST + b"Content-Length: 5\r\n\r\n")
+        assert wire.response().body == b"late"
 
 
 class TestKeepAliveTimeout:

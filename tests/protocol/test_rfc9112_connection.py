@@ -241,6 +241,13 @@ class TestSection96TearDown:
         sender.join(5)
         assert not sender.is_alive()
 
+    def test_a_fault_behind_an_answered_head_does_not_reset_it(self, connect: Connect) -> None:
+        wire = connect(static())
+        assert wire.ask(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n").status == 200
+        assert wire.sock.recv(1, socket.MSG_PEEK) == b""
+        wire.send(GOOD).send(GOOD)  # a connection that is closed altogether answers the first with a reset
+        assert wire.file.read() == b""
+
     @pytest.mark.parametrize("request_", [get("/", "Connection: close\r\n"), HTTP_1_0], ids=["HTTP/1.1", "HTTP/1.0"])
     def test_what_comes_after_the_servers_end_does_not_reset_it(self, connect: Connect, request_: bytes) -> None:
         wire = connect(static())
@@ -248,6 +255,19 @@ class TestSection96TearDown:
         assert wire.sock.recv(1, socket.MSG_PEEK) == b""
         wire.send(GOOD).send(GOOD)  # a connection that is closed altogether answers the first with a reset
         assert wire.file.read() == b""
+
+    def test_what_comes_behind_its_request_while_it_is_answered_does_not_reset_it(self, connect: Connect) -> None:
+        gate = Gate()
+        answer = b"x" * (16 << 20)  # more than buffers hold
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await respond(send, answer)
+            gate.reached.set()
+
+        wire = connect(app).send(get("/", "Connection: close\r\n"))
+        assert gate.reached.wait(5)
+        assert wire.send(b"\r\n").response().body == answer
+        assert wire.rest() == b""
 
     def test_pipelined_requests_behind_a_close_do_not_reset_it(self, connect: Connect) -> None:
         recorder = Recorder()

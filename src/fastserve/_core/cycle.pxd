@@ -65,7 +65,7 @@ cdef class Cycle(Owner):
     cdef int take_trailers(self, dict message) except -1
     cdef int put_response_body(self, dict message) except -1
     cdef object go_on_with_file(self)
-    cdef bint polls(self) except -1
+    cdef bint waits(self) noexcept
     cdef int end(self, bint failed) except -1
     cdef object wait_to_receive(self)  # what a call of receive() waits for
     cdef object wait_in(self, list waiting)

@@ -241,13 +241,12 @@ cdef class Cycle(Owner):
 
     # What the stream calls
 
-    cdef bint polls(self) except -1:
-        """Whether the application has all of the request and waits in receive() for its client to go."""
-        if not self.body_taken or not self.receiving:
-            return False
-        for future in self.receiving:
-            if not future.done():
-                return True
+    cdef bint waits(self) noexcept:
+        """Whether the application waits in receive()."""
+        if self.receiving:
+            for future in self.receiving:
+                if not future.done():
+                    return True
         return False
 
     cdef int put_body(self, bytes data) except -1:

@@ -15,7 +15,7 @@ cdef long long decide(Framing* framing, bint is_head, bint is_http10, long long 
     Raises RuntimeError if the piece does not fit the length that the application gave.
     """
     cdef int status = framing.facts.status
-    cdef long long length = framing.facts.content_length
+    cdef long long length = 0 if status == 205 else framing.facts.content_length
     framing.no_body = is_head or has_no_body(status)
     if not framing.no_body and length >= 0:
         check_length(length, size, more)

@@ -26,8 +26,8 @@ cdef str reason_phrase(int status):
 
 
 cdef bint has_no_body(int status) noexcept:
-    """RFC 9112 section 6.3, first rule, without the HEAD method."""
-    return status < 200 or status == 204 or status == 304
+    """RFC 9112 section 6.3, first rule, without the HEAD method; and 205 (RFC 9110 section 15.3.6)."""
+    return status < 200 or status == 204 or status == 205 or status == 304
 
 
 cdef bytes status_line(int status):

@@ -240,8 +240,6 @@ cdef class Http1(Handler):
         """The client broke the protocol: answer with `status` where an answer can still be given, and close."""
         cdef Refusal refusal
         stop(self)
-        if self.reading != BODY:
-            self.is_head = False  # it belongs to the request before
         self.reading = CLOSED
         self.tail = None
         self.worker.report("Invalid HTTP request received.", None, WARNING)
@@ -311,7 +309,7 @@ cdef class Http1(Handler):
             self.worker.clock.start(self, LINGER)
         elif kind == REQUEST_HEAD and self.reading == HEAD:
             self.answer(408, b"")
-        else:
+        elif kind != REQUEST_BODY or self.cycle is None or self.cycle.waits():
             self.detach()
             self.writer.discard(self.writer.committed)
             self.reading = self.writing = CLOSED
@@ -334,7 +332,7 @@ cdef class Http1(Handler):
         if cycle is None:
             return None
         if self.writing != BODY or self.framing.remaining >= 0:
-            if cycle.polls():
+            if cycle.body_taken and cycle.waits():
                 cycle.disconnected()
             return None
         self.reading = self.writing = CLOSED
@@ -360,7 +358,7 @@ cdef class Http1(Handler):
         return self.writer.commit_ahead(head) if self.writing in (INIT, HEAD) else 0
 
     cdef int want_body(self) except -1:
-        if not self.eof_seen:
+        if not self.eof_seen and self.deadline.next == NULL:  # one wait, however often receive() is cancelled
             self.worker.clock.start(self, REQUEST_BODY)
         return 0
 
@@ -441,12 +439,13 @@ cdef class Http1(Handler):
     cdef int finish(self) except -1:
         """The application has sent the last of its response."""
         self.writing = DONE
+        self.is_head = False
         self.detach()
         return self.advance()
 
     cdef int advance(self) except -1:
         """The response is complete: go on to the next request, or close."""
-        if not self.keep_alive or self.worker.draining:
+        if not self.keep_alive or self.reading == CLOSED or self.worker.draining:
             return self.close()
         if self.reading == BODY:
             if self.eof_seen or self.content_length > self.parser.body_total + DISCARD:

@@ -15,6 +15,7 @@ cdef enum:
     SEC_WEBSOCKET_VERSION
     X_FORWARDED_FOR
     X_FORWARDED_PROTO
+    PROXY_CONNECTION
     UNKNOWN = -1
 
 cdef const unsigned char* LOWER  # 256 bytes: a token character in lower case, 0 for any other byte

@@ -46,6 +46,7 @@ cdef class Request:
     cdef int check_target(self) noexcept
     cdef void find_query(self, Py_ssize_t start) noexcept
     cdef int check_fields(self) noexcept
+    cdef void read_connection(self) noexcept
     cdef int check_host(self, Field* host, int hosts) noexcept
     cdef int fault(self, int status, const char* reason) noexcept
 

@@ -4,7 +4,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, strlen
 
 from .llhttp cimport HTTP_CONNECT, HTTP_OPTIONS
-from .names cimport EXPECT, HOST, TE, TRANSFER_ENCODING, lookup
+from .names cimport CONNECTION, EXPECT, HOST, PROXY_CONNECTION, TE, TRANSFER_ENCODING, lookup
 from .pool cimport Pool, make_pool
 from .rules cimport equals, has_member, same_authority, transfer_coding, valid_host
 from .settings cimport Settings
@@ -110,6 +110,7 @@ cdef class Request:
         cdef Field* field
         cdef Field* host = NULL
         cdef int hosts = 0, codings = 0, coding = 0
+        cdef bint misled = False
         self.expect_continue = self.te_trailers = False
         for index in range(self.count):
             field = &self.fields[index]
@@ -128,7 +129,11 @@ cdef class Request:
                     return self.fault(417, b"unknown expectation")
                 self.expect_continue = True
             elif field.known == TE and self.minor == 1:
-                self.te_trailers = has_member(self.head + field.value.start, field.value.size, b"trailers", 8)
+                self.te_trailers |= has_member(self.head + field.value.start, field.value.size, b"trailers", 8)
+            elif field.known == PROXY_CONNECTION:
+                misled = True
+        if misled:
+            self.read_connection()
         if codings:
             if self.minor == 0 or codings > 1:
                 return self.fault(400, b"Transfer-Encoding that cannot be relied on")
@@ -138,6 +143,22 @@ cdef class Request:
                 # What frames the body is llhttp's judgement, and here it differs.
                 return self.fault(400, b"Transfer-Encoding that cannot be relied on")
         return self.check_host(host, hosts)
+
+    cdef void read_connection(self) noexcept:
+        """Go by Connection alone: llhttp takes Proxy-Connection for the same (RFC 9112 appendix C.2.2)."""
+        cdef Py_ssize_t index
+        cdef Field* field
+        cdef const char* value
+        cdef bint close = False, keep_alive = False, upgrade = False
+        for index in range(self.count):
+            field = &self.fields[index]
+            if field.known == CONNECTION:
+                value = self.head + field.value.start
+                close |= has_member(value, field.value.size, b"close", 5)
+                keep_alive |= has_member(value, field.value.size, b"keep-alive", 10)
+                upgrade |= has_member(value, field.value.size, b"upgrade", 7)
+        self.keep_alive = not close and (self.minor == 1 or keep_alive)
+        self.upgrade &= upgrade
 
     cdef int check_host(self, Field* host, int hosts) noexcept:
         """RFC 9112 section 3.2, and a Host that agrees with the target where the target has an authority."""

@@ -99,7 +99,7 @@ class Cycle:
         if self.gone or self.stream is None:
             return {"type": "http.disconnect"}
         if not self.body_ended:
-            self.stream.want_body()
+            self.stream.want_body(self.waits)
         return None
 
     async def send(self, message: Message) -> None:
@@ -140,9 +140,9 @@ class Cycle:
 
     # The connection
 
-    def polls(self) -> bool:
-        """Whether the application has all of the request and waits in receive() for its client to go."""
-        return self.body_taken and any(not waiter.done() for waiter in self.waiting)
+    def waits(self) -> bool:
+        """Whether the application waits in receive()."""
+        return any(not waiter.done() for waiter in self.waiting)
 
     @property
     def buffered(self) -> int:

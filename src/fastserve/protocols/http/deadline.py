@@ -19,6 +19,16 @@ class Deadline:
         if seconds:
             self.handle = self.loop.call_later(seconds, expired)
 
+    def keep(self, seconds: float, expired: Callable[[], None], needed: Callable[[], bool]) -> None:
+        """Start one unless one runs already; `expired` is called only if `needed()` says so by then."""
+        if seconds and self.handle is None:
+            self.handle = self.loop.call_later(seconds, self.end, expired, needed)
+
+    def end(self, expired: Callable[[], None], needed: Callable[[], bool]) -> None:
+        self.handle = None
+        if needed():
+            expired()
+
     def stop(self) -> None:
         if self.handle is not None:
             self.handle.cancel()

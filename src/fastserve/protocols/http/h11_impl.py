@@ -18,7 +18,7 @@ import contextvars
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
@@ -377,7 +377,7 @@ class H11Protocol(asyncio.Protocol):
         if cycle is None:
             return None
         if self.writing != "body" or self.remaining is not None:
-            if cycle.polls():
+            if cycle.body_taken and cycle.waits():
                 cycle.disconnected()
             return None
         self.close_silently()
@@ -393,9 +393,9 @@ class H11Protocol(asyncio.Protocol):
                 self.encode(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
             )
 
-    def want_body(self) -> None:
+    def want_body(self, waits: Callable[[], bool]) -> None:
         if not self.eof_seen:
-            self.deadline.start(self.config.timeout_request_body, self.close_silently)
+            self.deadline.keep(self.config.timeout_request_body, self.close_silently, waits)
 
     def respond(self, status: Any, headers: Iterable[Any]) -> None:
         """Take the head of the response, which is held until the first body. Raises TypeError, ValueError."""
@@ -425,7 +425,7 @@ class H11Protocol(asyncio.Protocol):
     def framed(self, head: response.Head, size: int, more: bool) -> bytes:
         """Decide how the body is delimited (RFC 9112 section 6) and return the encoded head."""
         assert self.cycle is not None
-        length = head.content_length
+        length = 0 if head.status == 205 else head.content_length
         self.no_body = self.is_head or response.has_no_body(head.status)
         if not self.no_body and length is not None:
             response.check_length(length, size, more)

@@ -33,8 +33,8 @@ def phrase(status: int) -> bytes:
 
 
 def has_no_body(status: int) -> bool:
-    """RFC 9112 section 6.3, first rule, without the HEAD method."""
-    return status < 200 or status in (204, 304)
+    """RFC 9112 section 6.3, first rule, without the HEAD method; and 205 (RFC 9110 section 15.3.6)."""
+    return status < 200 or status in (204, 205, 304)
 
 
 def as_bytes(part: Any, what: str) -> bytes:
