@@ -6,7 +6,6 @@ import dataclasses
 import http
 import socket
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
 import pytest
@@ -135,10 +134,8 @@ class Sockets:
         self.recorder.calls = []
         with self.running.connect() as sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # Behind a request that asks for the close the connection may be gone already.
-            with suppress(BrokenPipeError, ConnectionResetError) if case.end == "close" else nullcontext():
-                for packet in packets:
-                    sock.sendall(packet)
+            for packet in packets:
+                sock.sendall(packet)
             if case.end == "keep":
                 sock.sendall(BEHIND)
             if case.end != "close":
