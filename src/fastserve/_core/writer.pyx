@@ -102,9 +102,7 @@ cdef class Writer(Flushable):
             self.drop_front(size)
         if self.committed == 0 or self.broken:
             if self.closing:
-                # A transport that closes reads no more, and unread input would reset what it still has to write.
-                if self.broken or not self.paused:
-                    self.transport.close()
+                self.transport.close()
             elif self.ending:
                 self.ending = False
                 if self.fd < 0 or self.paused:

@@ -19,7 +19,6 @@ class FlowControl:
         self._transport = transport
         self.read_paused = False
         self.write_paused = False
-        self._closing = False
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -44,16 +43,6 @@ class FlowControl:
     def resume_writing(self) -> None:
         self.write_paused = False
         self._writable.set()
-        if self._closing:
-            self._transport.close()
-
-    def close(self) -> None:
-        """Close once the client has taken enough: unread input would reset what a closed transport has to write."""
-        self._closing = True
-        if self.write_paused:
-            self.resume_reading()
-        else:
-            self._transport.close()
 
 
 async def service_unavailable(scope: Scope, receive: Receive, send: Send) -> None:
