@@ -216,7 +216,7 @@ class TestFileWrapper:
         """The descriptor of an unpacked file is that of the packed one."""
         path = tmp_path / "packed"
         path.write_bytes(gzip.compress(self.CONTENT))
-        file: Any = gzip.open(path)  # the response closes it
+        file: Any = gzip.GzipFile(path)  # the response closes it
         scope = scope_of(extensions={"http.response.zerocopysend": {}})
         sent = exchange(WSGIMiddleware(self.app([io.BufferedReader(file) if buffered else file], [])), scope)
         assert b"".join(message.get("body", b"") for message in sent) == self.CONTENT

@@ -41,7 +41,7 @@ class FileWrapper:
 
 
 def is_plain(filelike: Any) -> bool:
-    """Say whether reading `filelike` gives the bytes of its descriptor: those of gzip.open() have one, and do not."""
+    """Say whether reading `filelike` gives the bytes of its descriptor: those of a GzipFile have one, and do not."""
     if type(filelike) in (io.BufferedReader, io.BufferedRandom):
         filelike = filelike.raw
     return type(filelike) is io.FileIO
