@@ -144,8 +144,8 @@ class TestPersistence:
 
     def test_the_server_closes_once_the_client_has(self, work: Work) -> None:
         """Until then what the client still sends is read: a close with unread input would lose it the answer."""
-        peer = work(hello()).connect()
-        peer.feed(get("/", "Connection: close"))
+        peer = work(hello(headers=[(b"connection", b"close")])).connect()
+        peer.feed(get())
         assert peer.feed(get("/more")) == b""
         assert peer.transport.calls == ["write_eof"]
         peer.eof()
@@ -153,8 +153,8 @@ class TestPersistence:
         assert peer.wire.worker.total_requests == 1
 
     def test_the_server_closes_after_a_while(self, work: Work) -> None:
-        peer = work(hello()).connect()
-        peer.feed(get("/", "Connection: close"))
+        peer = work(hello(headers=[(b"connection", b"close")])).connect()
+        peer.feed(get())
         peer.wire.advance(1)
         assert peer.transport.calls == ["write_eof"]
         peer.wire.advance(2)
