@@ -365,10 +365,8 @@ class H11Protocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """Close, after the response that is under way."""
         self.draining = True
-        if self.cycle is None and self.reading == "body":
-            self.close()
-        elif self.cycle is None:
-            self.close_silently()
+        if self.cycle is None:
+            self.close() if self.reading == "body" else self.close_silently()
 
     def end_stream(self) -> asyncio.Task[None] | None:
         """Break off a response that has begun and does not say where it ends; wake who waits for the client to go.
@@ -383,6 +381,8 @@ class H11Protocol(asyncio.Protocol):
                 cycle.disconnected()
             return None
         self.close_silently()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()  # what is left has no end either, and its client may never take it
         return cycle.task
 
     # The response
