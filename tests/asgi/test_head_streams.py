@@ -35,7 +35,8 @@ class Stream:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/next":
             await send({**START, "headers": [(b"content-length", b"4")]})
-            return await send({"type": "http.response.body", "body": b"next"})
+            await send({"type": "http.response.body", "body": b"next"})
+            return
         self.inside.set()
         await self.gate.wait()
         await send(START)
