@@ -142,7 +142,7 @@ def test_close_behind_what_waits(work: Work) -> None:
     assert not peer.ended
     wire.call(peer.transport.unstick)
     assert read_one(peer.take()).get(b"connection") == b"close"
-    assert peer.transport.calls == ["write_eof"]
+    assert peer.transport.calls == ["close"]
 
 
 def test_the_write_deadline(work: Work) -> None:
