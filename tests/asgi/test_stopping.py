@@ -57,6 +57,16 @@ class Streams:
             self.seen.append(type(error).__name__)
             raise
 
+    async def floods(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send more than anybody takes."""
+        await send(START)
+        try:
+            while True:
+                await send(piece(bytes(65536)))
+        except OSError as error:
+            self.seen.append(type(error).__name__)
+            raise
+
     async def ignores(self, scope: Any, receive: Any, send: Any) -> None:
         """Notice nothing."""
         await send(START)
@@ -92,6 +102,17 @@ def test_streams_are_ended(serve: support.Serve, log: Log, kind: str, seen: list
     else:
         assert lines[0] == "ERROR Cancel 1 running task(s), their responses do not end"
         assert "await asyncio.Event().wait()" in lines[1]
+
+
+def test_a_stream_is_ended_whose_client_does_not_read(serve: support.Serve, log: Log, http: str) -> None:
+    streams = Streams()
+    running = serve(streams.floods, http=http)
+    client = Client(running.connect())
+    client.send(get())
+    client.read_until(b"\0" * 1000)
+    running.server.should_exit = True
+    running.join()
+    assert (streams.seen, log()) == (["ClientDisconnected"], [])
 
 
 @pytest.mark.parametrize("fields", [[], [(b"content-length", b"6")]])

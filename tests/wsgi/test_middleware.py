@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gzip
 import io
 import threading
 from collections.abc import Callable, Iterable
@@ -209,6 +210,17 @@ class TestFileWrapper:
         assert [message.get("more_body") for message in sent] == [None, True, False]
         assert sent[1]["count"] == 512000
         assert sent[2]["body"] == b""
+
+    @pytest.mark.parametrize("buffered", [False, True])
+    def test_what_reads_otherwise_than_its_descriptor_goes_in_pieces(self, tmp_path: Path, buffered: bool) -> None:
+        """The descriptor of an unpacked file is that of the packed one."""
+        path = tmp_path / "packed"
+        path.write_bytes(gzip.compress(self.CONTENT))
+        file: Any = gzip.GzipFile(path)  # the response closes it
+        scope = scope_of(extensions={"http.response.zerocopysend": {}})
+        sent = exchange(WSGIMiddleware(self.app([io.BufferedReader(file) if buffered else file], [])), scope)
+        assert b"".join(message.get("body", b"") for message in sent) == self.CONTENT
+        assert file.closed
 
     def test_what_has_no_descriptor_goes_in_pieces(self) -> None:
         scope = scope_of(extensions={"http.response.zerocopysend": {}})

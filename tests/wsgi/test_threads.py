@@ -224,6 +224,28 @@ class TestGate:
         assert not thread.is_alive()
 
 
+def test_where_the_system_has_no_thread_to_give(pool: Threads, loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threads._Thread, "start", refused)
+        with pytest.raises(RuntimeError, match="new thread"):
+            pool.submit(Job(), loop)
+        assert (len(pool), len(pool.calls)) == (0, 0)
+    first, second = Job(), Job()
+    pool.submit(first, loop)
+    assert first.began.wait(SECONDS)
+    with monkeypatch.context() as patched:
+        patched.setattr(threads._Thread, "start", refused)
+        pool.submit(second, loop)
+        loop.fire()
+        assert len(pool) == 1
+    first.end.set()
+    assert second.began.wait(SECONDS)
+    second.end.set()
+
+
 def test_thousands_of_calls_from_a_loop() -> None:
     """Whatever a submit() falls on in the life of a thread, no call is lost."""
     done: list[int] = []

@@ -83,7 +83,10 @@ cdef class Connection(Carrier):
 
     def end_stream(self):
         """Break off a response without an end; return the task of its application, or None where there is none."""
-        return self.handler.end_stream()
+        task = self.handler.end_stream()
+        if task is not None and self.writer.paused:
+            self.writer.abort()  # what is left has no end either, and its client may never take it
+        return task
 
     def abort(self):
         """Close without waiting for anything."""

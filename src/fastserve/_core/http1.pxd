@@ -62,6 +62,7 @@ cdef class Http1(Handler):
     cdef int detach(self) except -1
     cdef int leave(self, Handler successor) except -1
     cdef int close(self) except -1
+    cdef int break_off(self) except -1
 
 
 cdef class Refusal(Runnable):

@@ -214,12 +214,14 @@ cdef class Http1(Handler):
     cdef bint eof(self) except -1:
         self.eof_seen = True
         if self.cycle is not None:
-            self.cycle.disconnected()
+            if self.writing == BODY and self.framing.no_body and self.reading == DONE and self.tail is None:
+                self.break_off()  # no write will ever tell whether the client is still there
+            else:
+                self.cycle.disconnected()
             return True
         if self.writer.committed or self.writer.paused:
-            self.reading = self.writing = CLOSED
             stop(self)
-            self.writer.close()
+            self.break_off()
             return True
         return False
 
@@ -258,8 +260,7 @@ cdef class Http1(Handler):
             # In the body of a request that has its response already, or in a head.
             return self.close() if self.parser.in_body else self.answer(status, b"")
         if self.writing == BODY:
-            self.writer.close()
-            return self.detach()
+            return self.break_off()
         self.detach()
         return self.answer(status, b"")
 
@@ -310,10 +311,8 @@ cdef class Http1(Handler):
         elif kind == REQUEST_HEAD and self.reading == HEAD:
             self.answer(408, b"")
         elif kind != REQUEST_BODY or self.cycle is None or self.cycle.waits():
-            self.detach()
             self.writer.discard(self.writer.committed)
-            self.reading = self.writing = CLOSED
-            self.writer.close()
+            self.break_off()
 
     cdef int drain(self) except -1:
         """Close unless a request is under way: a part of a head is none."""
@@ -322,9 +321,13 @@ cdef class Http1(Handler):
         if self.reading == BODY:
             return self.close()
         stop(self)
+        return self.break_off()
+
+    cdef int break_off(self) except -1:
+        """Close after what is written, wherever in a response that is."""
         self.reading = self.writing = CLOSED
         self.writer.close()
-        return 0
+        return self.detach()
 
     cdef object end_stream(self):
         """Break off a response that has begun and does not say where it ends; wake who waits for the client to go."""
@@ -335,9 +338,7 @@ cdef class Http1(Handler):
             if cycle.body_taken and cycle.waits():
                 cycle.disconnected()
             return None
-        self.reading = self.writing = CLOSED
-        self.detach()
-        self.writer.close()
+        self.break_off()
         return cycle.task
 
     cdef int drained(self) except -1:
@@ -385,6 +386,8 @@ cdef class Http1(Handler):
     cdef int body(self, bytes data, bint more) except -1:
         self.announce(len(data), more)
         put_piece(&self.framing, self.writer, data, more)
+        if more and self.framing.no_body and self.eof_seen:
+            self.eof()
         return 0 if more else self.finish()
 
     cdef int announce(self, long long size, bint more) except -1:
@@ -463,20 +466,16 @@ cdef class Http1(Handler):
 
     cdef int abandon(self) except -1:
         """The application will not complete its response: a 500 where nothing of it was written, else break off."""
-        cdef int status
-        cdef bint gave_up = self.cycle is not None and self.cycle.gone
+        cdef int status = 503 if self.cycle is not None and self.cycle.gone and self.worker.draining else 500
         scope = self.cycle.scope if self.cycle is not None else None
         self.detach()
         if self.writing == INIT or self.writing == HEAD:
             if self.eof_seen and self.reading == BODY:
                 return self.answer(400, b"")  # the client never sent all of its request (RFC 9112 section 8)
-            status = 503 if gave_up and self.worker.draining else 500
             if scope is not None:
                 log_response(self.worker, scope, self.peers.client, self.address, status, self.is_websocket)
             return self.answer(status, RETRY_AFTER if status == 503 else b"")
-        self.reading = self.writing = CLOSED
-        self.writer.close()
-        return 0
+        return self.break_off()
 
     # Another protocol
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from typing import Any
@@ -28,10 +29,19 @@ class FileWrapper:
         return block
 
     def extent(self) -> tuple[int, int] | None:
-        """Return position and number of bytes that are left, None for what is not a regular file."""
+        """Return position and number of bytes that are left, None for what is not a regular file as it is on disk."""
         try:
+            if not is_plain(self.filelike):
+                return None
             status = os.fstat(self.filelike.fileno())
             position: int = self.filelike.tell()
         except (AttributeError, OSError, ValueError):  # io.UnsupportedOperation is an OSError
             return None
         return (position, max(status.st_size - position, 0)) if stat.S_ISREG(status.st_mode) else None
+
+
+def is_plain(filelike: Any) -> bool:
+    """Say whether reading `filelike` gives the bytes of its descriptor: those of a GzipFile have one, and do not."""
+    if type(filelike) in (io.BufferedReader, io.BufferedRandom):
+        filelike = filelike.raw
+    return type(filelike) is io.FileIO

@@ -89,15 +89,24 @@ class Threads:
         return len(self._threads)
 
     def submit(self, call: Call, loop: asyncio.AbstractEventLoop) -> None:
-        """Have a thread call `call`, which must not raise; to be called in `loop`."""
+        """Have a thread call `call`, which must not raise; to be called in `loop`.
+
+        Raises RuntimeError where there is no thread, and the system has none to give.
+        """
         self.calls.append(call)
-        if self._eager:
-            self._eager -= 1
-            self._wake()
-        elif len(self._idle) == len(self._threads):
-            self._wake()
-        elif self._watching is not loop:
-            self._watch(loop)
+        try:
+            if self._eager:
+                self._eager -= 1
+                self._wake()
+            elif len(self._idle) == len(self._threads):
+                self._wake()
+            elif self._watching is not loop:
+                self._watch(loop)
+        except RuntimeError:
+            if not self._threads:
+                with suppress(ValueError):  # a thread of before close() has taken it
+                    self.calls.remove(call)
+                    raise
 
     def close(self) -> None:
         """End the threads: idle ones now, others after their call and those that wait. A later submit() starts anew."""
@@ -122,7 +131,11 @@ class Threads:
                 self._started += 1
                 thread = _Thread(self, self._started)
                 self._threads.add(thread)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:
+                    self._threads.discard(thread)
+                    raise
         else:
             thread.called = True
             thread.gate.open()
@@ -144,8 +157,9 @@ class Threads:
             return
         if self.calls[0] is watched:
             self._eager = EAGER_CALLS
-            for _ in range(min(waiting, self.most)):
-                self._wake()
+            with suppress(RuntimeError):  # those that there are go on with the queue
+                for _ in range(min(waiting, self.most)):
+                    self._wake()
         else:
             self._watch(loop)
 

@@ -122,7 +122,10 @@ class H11Protocol(asyncio.Protocol):
         self.eof_seen = True
         if self.cycle is None:
             return False
-        self.cycle.disconnected()
+        if self.writing == "body" and self.no_body and self.reading == "done" and not self.conn.trailing_data[0]:
+            self.close_silently()  # no write will ever tell whether the client is still there
+        else:
+            self.cycle.disconnected()
         return not utils.is_ssl(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -363,10 +366,7 @@ class H11Protocol(asyncio.Protocol):
         """Close, after the response that is under way."""
         self.draining = True
         if self.cycle is None:
-            if self.reading == "body":
-                self.close()
-            else:
-                self.close_silently()
+            self.close() if self.reading == "body" else self.close_silently()
 
     def end_stream(self) -> asyncio.Task[None] | None:
         """Break off a response that has begun and does not say where it ends; wake who waits for the client to go.
@@ -381,6 +381,8 @@ class H11Protocol(asyncio.Protocol):
                 cycle.disconnected()
             return None
         self.close_silently()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()  # what is left has no end either, and its client may never take it
         return cycle.task
 
     # The response
@@ -421,6 +423,8 @@ class H11Protocol(asyncio.Protocol):
             self.transport.write(output)
         if not more:
             self.finish()
+        elif self.no_body and self.eof_seen:
+            self.eof_received()
 
     def framed(self, head: response.Head, size: int, more: bool) -> bytes:
         """Decide how the body is delimited (RFC 9112 section 6) and return the encoded head."""
@@ -473,18 +477,15 @@ class H11Protocol(asyncio.Protocol):
     def abandon(self) -> None:
         """The application will not complete its response: a 500 where nothing of it was written, else break off."""
         scope = self.cycle.scope if self.cycle is not None else None
-        gave_up = self.cycle is not None and self.cycle.gone
+        status = 503 if self.cycle is not None and self.cycle.gone and self.server_state.draining else 500
         self.detach()
         if self.writing == "start":
             if self.eof_seen and self.reading == "body":
                 return self.answer(400)  # the client never sent all of its request (RFC 9112 section 8)
-            status = 503 if gave_up and self.server_state.draining else 500
             if scope is not None:
                 self.log_access(scope, status)
             return self.answer(status, [(b"retry-after", b"1")] if status == 503 else ())
-        self.reading = self.writing = "closed"
-        self.transport.close()
-        return None
+        return self.close_silently()
 
     def log_access(self, scope: Any, status: int) -> None:
         if self.config.access_log and self.access_logger.hasHandlers():
