@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -217,7 +218,8 @@ def listening(pid: int, port: int) -> set[str]:
         if fields[3] == "0A" and int(fields[1].partition(":")[2], 16) == port:
             listed[f"socket:[{fields[9]}]"] = fields[9]
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        target = os.readlink(descriptor)  # noqa: PTH115
-        if target in listed:
-            found.add(listed[target])
+        with contextlib.suppress(FileNotFoundError):  # of a connection, which has ended meanwhile
+            target = os.readlink(descriptor)  # noqa: PTH115
+            if target in listed:
+                found.add(listed[target])
     return found
