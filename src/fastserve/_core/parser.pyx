@@ -206,8 +206,10 @@ cdef class Parser:
         error = llhttp_execute(&self.llhttp, position[0], end - position[0])
         if error == HPE_OK:
             position[0] = end
-            if self.in_head and self.save(end):
-                return FAULT
+            if self.in_head:
+                if self.check_size(self.saved_size + (end - self.chunk)):
+                    return FAULT
+                self.save(end)
             return BODY if self.body_size else NEED_MORE
         if error != HPE_PAUSED:
             return self.translate(error, position, end)
@@ -253,13 +255,11 @@ cdef class Parser:
         return 0
 
     cdef int save(self, const char* end) except -1:
-        """Keep the part of a head that came with this input; return nonzero after a fault."""
+        """Keep the part of a head that came with this input."""
         cdef Py_ssize_t more = end - self.chunk
         cdef Py_ssize_t needed = self.saved_size + more
         cdef Py_ssize_t capacity = self.saved_capacity or 512
         cdef char* bigger
-        if self.check_size(needed):
-            return 1
         while capacity < needed:
             capacity *= 2
         if capacity > self.saved_capacity:
@@ -294,16 +294,15 @@ cdef class Parser:
         """Put the complete head together and check it; return nonzero after a fault."""
         cdef Request request = self.request
         cdef int flags = self.llhttp.flags
+        request.size = self.saved_size + (end - self.chunk)
+        if self.check_size(request.size - 1):  # as where the last byte came alone
+            return 1
+        if request.size > self.settings.limit_request_head:
+            return self.fault(431, b"request head over the limit")
+        request.head = self.chunk
         if self.saved_size:
-            if self.save(end):
-                return 1
+            self.save(end)
             request.head = self.saved
-            request.size = self.saved_size
-        else:
-            request.head = self.chunk
-            request.size = end - self.chunk
-            if request.size > self.settings.limit_request_head:
-                return self.fault(431, b"request head over the limit")
         self.in_head = False
         request.method = self.llhttp.method
         request.method_name = llhttp_method_name(<llhttp_method_t>self.llhttp.method)
@@ -352,7 +351,8 @@ cdef class Parser:
             self.fault(505, reason)
         else:
             self.fault(400, reason)
-        if error == HPE_INVALID_TRANSFER_ENCODING and self.in_head and self.save(position[0]) == 0:
+        if error == HPE_INVALID_TRANSFER_ENCODING and self.in_head:
+            self.save(position[0])
             for index in range(self.request.count):
                 field = &self.request.fields[index]
                 if lookup(self.saved + field.name.start, field.name.size) == TRANSFER_ENCODING:
