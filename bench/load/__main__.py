@@ -142,6 +142,7 @@ def _measure(options: argparse.Namespace) -> int:
         if missing:
             _stop(f"not installed: {', '.join(missing)}. Install the peers with: pip install -e '.[bench]'")
         results = Results(chosen_rows, [server.name for server in chosen], reference, _about(options, chosen))
+        servers.compile_bytecode(chosen)
         with many_files():
             _run(options, chosen, results, folder)
     print(table.blocks(results))

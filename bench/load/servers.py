@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata, util
+from pathlib import Path
 
 from bench.load.certificate import certificate
 from bench.load.rows import Row
@@ -105,6 +107,21 @@ def missing(servers: list[Server], rows: list[Row]) -> list[str]:
     needed |= {"a2wsgi"} if any(row.wsgi for row in rows) and "uvicorn" in needed else set()
     needed |= {"trustme"} if any(row.tls for row in rows) else set()
     return sorted(name for name in needed if util.find_spec(name) is None)
+
+
+def compile_bytecode(servers: list[Server]) -> None:
+    """Compile fastserve and the applications, as pip leaves what it installs.
+
+    Else a source tree is compiled anew at each start where Python may not write bytecode.
+    """
+    folders = {Path(__file__).parent}
+    for server in servers:
+        if server.environment:
+            folders.add(Path(server.environment["PYTHONPATH"], FASTSERVE.package))
+        elif server is FASTSERVE and (found := util.find_spec(FASTSERVE.package)) is not None and found.origin:
+            folders.add(Path(found.origin).parent)
+    for folder in folders:
+        compileall.compile_dir(folder, quiet=2)
 
 
 def versions(servers: list[Server]) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,6 +79,8 @@ def parameter(option: Option) -> click.Option:
 
 def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
+        import platform
+
         python = f"{platform.python_implementation()} {platform.python_version()}"
         click.echo(f"Running fastserve {OWN_VERSION} with {python} on {platform.system()}")
         ctx.exit()
