@@ -73,6 +73,36 @@ def test_reads_then_applications_then_writes(work: Work) -> None:
     assert recorder.events == [f"{what} /{number}" for what in ("read", "app", "write") for number in range(5)]
 
 
+@undisturbed
+def test_a_large_piece_of_a_body_is_taken_before_more_is_read(work: Work) -> None:
+    """So that one such piece is in memory, and in the cache, and not one of each connection."""
+    size = 65536
+    recorder = Recorder()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (message := await receive())["more_body"]:
+            if message["body"]:
+                recorder.events.append(f"app {scope['path']}")
+        await respond(send)
+
+    wire = work(app)
+    peers = {name: wire.connect() for name in "abcde"}
+    warm(wire, list(peers.values()))
+    for name, peer in peers.items():
+        peer.take()
+        peer.put(f"POST /{name} HTTP/1.1\r\nHost: a\r\nContent-Length: {2 * size}\r\n\r\n".encode())
+    wire.settle()
+    for name, peer in peers.items():
+        recorder.watch(peer, f"/{name}")
+        peer.put(bytes(size))
+    wire.settle()
+    assert recorder.events == [f"{what} /{name}" for name in peers for what in ("read", "app")]
+    for peer in peers.values():
+        peer.put(bytes(size))
+    wire.settle()
+    assert [read_one(peer.take()).status for peer in peers.values()] == [200] * len(peers)
+
+
 @pytest.mark.parametrize("count", [2, 3, 4, 8, 16, 17, 64])
 @undisturbed
 def test_several_busy_connections_are_noticed(work: Work, count: int) -> None:

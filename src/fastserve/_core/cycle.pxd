@@ -4,6 +4,7 @@ from .handler cimport Stream
 from .inflight cimport Entry
 from .task cimport Owner, Task
 from .transfer cimport Transfer
+from .waiter cimport Waiter
 from .worker cimport Worker
 
 cdef extern from *:
@@ -49,7 +50,8 @@ cdef class Cycle(Owner):
     cdef bint more  # the body goes on behind `transfer`
     cdef list trailer_fields  # of the messages of trailers so far
     cdef Transfer transfer  # the file that is being sent, or None
-    cdef list receiving  # the futures that calls of receive() wait for
+    cdef Waiter waiter  # of the first call of receive() that waits, None before it
+    cdef list receiving  # the futures of others
     cdef list sending  # the futures that calls of send() wait for
     cdef Entry entry  # while somebody may want to know what this process is working on
     cdef str method  # what it shows
@@ -68,6 +70,7 @@ cdef class Cycle(Owner):
     cdef bint waits(self) noexcept
     cdef int end(self, bint failed) except -1
     cdef object wait_to_receive(self)  # what a call of receive() waits for
+    cdef int wake_receivers(self) except -1
     cdef object wait_in(self, list waiting)
     cdef bint hold_back(self, Awaitable sending) except -1  # a call of send() whose message cannot be taken yet
     cdef int give_up(self, Awaitable sending) except -1  # one that was held back is cancelled

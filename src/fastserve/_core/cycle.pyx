@@ -23,6 +23,7 @@ from .handler cimport Stream
 from .inflight cimport enabled as somebody_asks, stop_tracking, track
 from .task cimport PENDING, Owner, Task, start
 from .transfer cimport Transfer
+from .waiter cimport make_waiter
 from .worker cimport Worker
 
 cdef extern from *:
@@ -243,6 +244,8 @@ cdef class Cycle(Owner):
 
     cdef bint waits(self) noexcept:
         """Whether the application waits in receive()."""
+        if self.waiter is not None and self.waiter.is_pending():
+            return True
         if self.receiving:
             for future in self.receiving:
                 if not future.done():
@@ -257,16 +260,16 @@ cdef class Cycle(Owner):
         else:
             self.pieces = [self.pieces, data]
         self.buffered += PyBytes_GET_SIZE(data)
-        return wake(self.receiving)
+        return self.wake_receivers()
 
     cdef int end_body(self) except -1:
         self.body_ended = True
-        return wake(self.receiving)
+        return self.wake_receivers()
 
     cdef int disconnected(self) except -1:
         """The client will not send any more; it may still read, unless the stream is taken away as well."""
         self.gone = True
-        wake(self.receiving)
+        self.wake_receivers()
         return wake(self.sending)
 
     cdef int completed(self) except -1:
@@ -278,9 +281,20 @@ cdef class Cycle(Owner):
         return 0
 
     cdef object wait_to_receive(self):
-        if self.receiving is None:
-            self.receiving = []
-        return self.wait_in(self.receiving)
+        if self.waiter is None:
+            self.waiter = make_waiter(self.worker.loop, self.worker.turn)
+        elif self.waiter.is_pending():
+            if self.receiving is None:
+                self.receiving = []
+            return self.wait_in(self.receiving)
+        elif not self.waiter.rearm():
+            self.waiter = make_waiter(self.worker.loop, self.worker.turn)
+        return self.waiter
+
+    cdef int wake_receivers(self) except -1:
+        if self.waiter is not None:
+            self.waiter.wake()
+        return wake(self.receiving)
 
     cdef object wait_in(self, list waiting):
         """A future of the caller's own: cancelling one call of receive() must not cancel another."""

@@ -165,6 +165,8 @@ cdef class Http1(Handler):
         # What the application has not taken by the time of the next read is more than it keeps up with.
         if self.cycle.buffered > READ_AHEAD:
             self.pause_reading()
+        if size >= READ_AHEAD:
+            self.worker.turn.hurried = True
         return self.cycle.put_body(piece)
 
     cdef int end_request(self) except -1:

@@ -1,7 +1,6 @@
 """One WebSocket in the terms of ASGI."""
 from .cycle cimport Cycle
 from .handler cimport Channel, Stream
-from .waiter cimport Waiter
 from .worker cimport Worker
 
 
@@ -14,7 +13,6 @@ cdef class WsCycle(Cycle):
     cdef Py_ssize_t unread_size  # and how many bytes, or characters
     cdef bint dealing  # receive() has given a message and was not called again
     cdef object held  # a deque of the calls of send() that are held back, None before there is one
-    cdef Waiter waiter  # of the first call of receive() that waits, None before it
     cdef int code  # of the disconnect
     cdef str reason
 
@@ -24,7 +22,6 @@ cdef class WsCycle(Cycle):
     cdef bint busy(self) noexcept  # the application has not dealt with all messages that have come
 
     cdef int release_held(self) except -1
-    cdef int wake_receivers(self) except -1
     cdef dict next_unread(self)
     cdef int take_handshake(self, dict message) except -1
     cdef int take_denial(self, dict message) except -1

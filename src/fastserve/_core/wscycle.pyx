@@ -18,7 +18,6 @@ from .awaitable cimport Awaitable
 from .cycle cimport COMPLETE, EXPECT_BODY, EXPECT_START, Cycle, Send, init_cycle, is_kind, wake
 from .errors import ClientDisconnected
 from .handler cimport Channel, Stream
-from .waiter cimport make_waiter
 from .worker cimport Worker
 from .wsframe cimport MAX_REASON, valid_code
 
@@ -219,20 +218,6 @@ cdef class WsCycle(Cycle):
 
     cdef bint busy(self) noexcept:
         return self.unread != 0 or self.dealing
-
-    cdef object wait_to_receive(self):
-        if self.waiter is None:
-            self.waiter = make_waiter(self.worker.loop, self.worker.turn)
-        elif self.waiter.is_pending():
-            return Cycle.wait_to_receive(self)
-        elif not self.waiter.rearm():
-            self.waiter = make_waiter(self.worker.loop, self.worker.turn)
-        return self.waiter
-
-    cdef int wake_receivers(self) except -1:
-        if self.waiter is not None:
-            self.waiter.wake()
-        return wake(self.receiving)
 
     cdef int writable(self) except -1:
         self.release_held()
