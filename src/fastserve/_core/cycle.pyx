@@ -269,7 +269,9 @@ cdef class Cycle(Owner):
     cdef int disconnected(self) except -1:
         """The client will not send any more; it may still read, unless the stream is taken away as well."""
         self.gone = True
-        self.wake_receivers()
+        if self.waiter is not None:
+            self.waiter.wake_later()  # a transport has to have closed before an application sends on and on
+        wake(self.receiving)
         return wake(self.sending)
 
     cdef int completed(self) except -1:

@@ -19,6 +19,8 @@ cdef class Waiter(Runnable):
     cdef bint is_pending(self) noexcept
     cdef bint rearm(self) noexcept  # wait once more; false where others may still look at the last time
     cdef int wake(self) except -1
+    cdef int wake_later(self) except -1
+    cdef int leave_to_loop(self) except -1
     cdef int schedule_callbacks(self) except -1
 
 

@@ -45,6 +45,19 @@ cdef class Waiter(Runnable):
         self.state = DONE
         return self.turn.submit(self) if self.sleeper is not None else self.schedule_callbacks()
 
+    cdef int wake_later(self) except -1:
+        """End the wait, and let the loop do what it is at before the task goes on."""
+        if self.state == PENDING:
+            self.state = DONE
+            self.leave_to_loop()
+        return 0
+
+    cdef int leave_to_loop(self) except -1:
+        sleeper, self.sleeper = self.sleeper, None
+        if sleeper is not None:
+            self.loop.call_soon(sleeper._wakeup, self, context=sleeper.get_context())
+        return self.schedule_callbacks()
+
     cdef void run(self) noexcept:
         sleeper, self.sleeper = self.sleeper, None
         if sleeper is not None:
@@ -63,10 +76,7 @@ cdef class Waiter(Runnable):
             return False
         self.state = CANCELLED
         self.cancel_message = msg
-        if self.sleeper is not None:
-            sleeper, self.sleeper = self.sleeper, None
-            self.loop.call_soon(sleeper._wakeup, self, context=sleeper.get_context())
-        self.schedule_callbacks()
+        self.leave_to_loop()
         return True
 
     def get_loop(self):
