@@ -225,6 +225,8 @@ class FakeWorker:
         self.settle()
         self.worker.close()
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        # A thread that is about to say that it has read may hold what waits for it.
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
         self.peers.clear()
         assert self.unhandled == []
