@@ -56,6 +56,8 @@ class Kind(NamedTuple):
     serve: Serve
     # Whether its answer depends on the request's bytes alone: not on how they are cut, and not on what else happens.
     steady: bool = True
+    # Whether it may be done while it still reads: how much of a body it sees depends on the cuts as well.
+    hasty: bool = False
 
 
 async def echo(call: Call, choice: int, headers: Headers, receive: Receive, send: Send) -> None:
@@ -240,7 +242,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(bad_messages),
     Kind(large),
     Kind(slow, steady=False),
-    Kind(many_tasks, steady=False),
+    Kind(many_tasks, steady=False, hasty=True),
     Kind(close_connection),
     Kind(hint),
     Kind(trail),

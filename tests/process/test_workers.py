@@ -215,45 +215,34 @@ def test_workers_outlive_no_parent(start: Start, gate: Path) -> None:
     assert [ended(pid) for pid in pids] == [True, True]
 
 
-def test_configuration_that_cannot_be_sent(tmp_path: Path) -> None:
+LAMBDA = """
+import fastserve
+if __name__ == "__main__":
+    fastserve.run("a:b", workers=2, port=0, callback_notify=lambda: None)
+"""
+UNGUARDED = """
+import fastserve
+fastserve.run("a:b", workers=2, port=0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "line"),
+    [
+        pytest.param(LAMBDA, "the configuration cannot be handed to another process: .*lambda", id="no pickle"),
+        pytest.param(UNGUARDED, ".* put the call under if __name__ == '__main__':$", id="no guard"),
+    ],
+)
+def test_programs_whose_workers_cannot_be_started(tmp_path: Path, program: str, line: str) -> None:
     file = tmp_path / "program.py"
-    file.write_text(
-        "import fastserve\n"
-        "if __name__ == '__main__':\n"
-        "    fastserve.run('a:b', workers=2, port=0, callback_notify=lambda: None)\n"
-    )
-    program = support.Command([sys.executable, str(file)])
+    file.write_text(program)
+    process = support.Command([sys.executable, str(file)])
     try:
-        assert program.wait() == 3
-        program.wait_line(r"^ERROR:    the configuration cannot be handed to another process: .*lambda")
-        assert "Traceback" not in program.output
+        assert process.wait() == 3
+        process.wait_line(f"^ERROR:    {line}")
+        assert "Traceback" not in process.output
     finally:
-        program.close()
-
-
-def test_program_that_calls_run_whenever_it_is_imported(tmp_path: Path) -> None:
-    file = tmp_path / "program.py"
-    file.write_text("import fastserve\nfastserve.run('a:b', workers=2, port=0)\n")
-    program = support.Command([sys.executable, str(file)])
-    try:
-        assert program.wait() == 3
-        program.wait_line(r"^ERROR:    .* put the call under if __name__ == '__main__':$")
-        assert "Traceback" not in program.output
-    finally:
-        program.close()
-
-
-@pytest.mark.parametrize("given", ["workers=2", "reload=True"])
-def test_application_that_is_no_import_string(tmp_path: Path, given: str) -> None:
-    file = tmp_path / "program.py"
-    file.write_text(f"import fastserve\nfastserve.run(lambda scope: None, {given}, port=0)\n")
-    program = support.Command([sys.executable, str(file)])
-    try:
-        assert program.wait() == 3
-        line = "You must pass the application as an import string to enable 'reload' or 'workers'."
-        assert program.lines == [f"WARNING:  {line}"]
-    finally:
-        program.close()
+        process.close()
 
 
 def test_port_in_use(start: Start) -> None:
