@@ -114,9 +114,8 @@ cdef class Handshake:
                 version = value
             elif field.known == SEC_WEBSOCKET_EXTENSIONS:
                 self.extensions.append(value)
-            else:
-                if not self.offer(value):
-                    return self.refuse(400, b"")
+            elif not self.offer(value):
+                return self.refuse(400, b"")
         if request.method != HTTP_GET:
             return self.refuse(405, b"allow: GET\r\n")
         if versions > 1 or request.has_body():
