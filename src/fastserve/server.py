@@ -8,7 +8,6 @@ import functools
 import logging
 import math
 import os
-import random
 import signal
 import socket
 import sys
@@ -80,6 +79,8 @@ class Server:
         """The number of requests after which the server stops, with its jitter; None for no limit."""
         if self.config.limit_max_requests is None:
             return None
+        import random
+
         return self.config.limit_max_requests + random.randint(0, self.config.limit_max_requests_jitter)
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:

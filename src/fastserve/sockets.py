@@ -26,7 +26,9 @@ UNIX_PATH_BYTES = 107 if sys.platform == "linux" else 103
 
 def addresses(host: str | None, port: int, flags: int = 0) -> list[AddressInfo]:
     """Return what socket.getaddrinfo knows of a host to listen on; None is every address of this machine."""
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | flags)
+    # Of a text every label goes through the codec "idna", whose tables take longer to load than the server to bind.
+    name = host.encode() if host is not None and host.isascii() else host
+    return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | flags)
 
 
 def resolving(host: str | None, exc: OSError) -> OSError:

@@ -2,7 +2,6 @@
 import logging
 from base64 import b64encode
 from binascii import Error as Base64Error, a2b_base64
-from hashlib import sha1
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
@@ -186,6 +185,8 @@ cdef class Handshake:
         return make_websocket(self.worker, transport, writer, cycle, <Parameters>self.parameters)
 
     cdef int put_head(self, Writer writer, subprotocol, list headers) except -1:
+        from hashlib import sha1  # not at the start, which would wait for OpenSSL's digests
+
         cdef HeadFacts facts
         cdef Buffer out = writer.output()
         for name, _ in headers:

@@ -46,6 +46,7 @@ cdef object unregister_eager_task = getattr(asyncio.tasks, "_unregister_eager_ta
 # Up to 3.11 adding to this WeakSet costs a Python call and a callback; a plain weak reference in its set does not.
 cdef set task_references = None if HAS_EAGER_TASKS else asyncio.tasks._all_tasks.data
 cdef object next_task_number = asyncio.tasks._task_name_counter
+cdef object AsyncioFuture = asyncio.Future
 cdef object AsyncioTask = asyncio.Task
 cdef tuple STATE_NAMES = ("PENDING", "CANCELLED", "FINISHED")
 
@@ -141,22 +142,27 @@ cdef class Task(Sleeper):
 
     def _step(self, exception=None):
         """Go on from where the coroutine waits; called by the loop, in the task's context."""
-        if self.turn is None:
-            self.step(exception)
-            return
-        self.turn.enter()
-        try:
-            self.step(exception)
-        finally:
-            self.turn.leave()
+        self.turn_step(exception)
 
     def _wakeup(self, future):
         try:
             future.result()
         except BaseException as exception:
-            self._step(exception)
+            self.turn_step(exception)
         else:
-            self._step()
+            self.turn_step(None)
+
+    cdef int turn_step(self, object exception) except -1:
+        """Take a step that the loop called for, and end the turn behind it."""
+        if self.turn is None:
+            self.step(exception)
+            return 0
+        self.turn.enter()
+        try:
+            self.step(exception)
+        finally:
+            self.turn.leave()
+        return 0
 
     cdef void resume(self) noexcept:
         """Go on after a wait for a Waiter, in a turn that somebody else ends."""
@@ -213,9 +219,12 @@ cdef class Task(Sleeper):
             if self.must_cancel and waited.cancel(msg=self.cancel_message):
                 self.must_cancel = False
             return 0
+        if waited is None:
+            return self.call_soon(None)
         blocking = getattr(waited, "_asyncio_future_blocking", None)
         if blocking is not None:
-            if asyncio.futures._get_loop(waited) is not self.loop:
+            loop = waited.get_loop() if type(waited) is AsyncioFuture else asyncio.futures._get_loop(waited)
+            if loop is not self.loop:
                 return self.call_soon(RuntimeError(
                     f"Task {self!r} got Future {waited!r} attached to a different loop"
                 ))
@@ -231,8 +240,6 @@ cdef class Task(Sleeper):
             if self.must_cancel and waited.cancel(msg=self.cancel_message):
                 self.must_cancel = False
             return 0
-        if waited is None:
-            return self.call_soon(None)
         if inspect.isgenerator(waited):
             return self.call_soon(RuntimeError(
                 f"yield was used instead of yield from for generator in task {self!r} with {waited!r}"

@@ -7,13 +7,16 @@ want it elsewhere, behind other middleware or under another server.
 from __future__ import annotations
 
 import functools
-import ipaddress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ipaddress
     from collections.abc import Awaitable
 
     from fastserve._types import ASGI3Application, Receive, Scope, Send
+
+    Addresses = set[ipaddress.IPv4Address | ipaddress.IPv6Address]
+    Networks = list[ipaddress.IPv4Network | ipaddress.IPv6Network]
 
 Client = tuple[str, int]  # host, and port or 0
 
@@ -30,18 +33,26 @@ class TrustedHosts:
 
     def __init__(self, hosts: list[str] | str) -> None:
         self.all = hosts in ("*", ["*"])
-        self.names: set[str] = set()
-        self.addresses: set[ipaddress.IPv4Address | ipaddress.IPv6Address] = set()
-        self.networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
-        for host in split(hosts) if isinstance(hosts, str) else hosts:
-            try:
-                if "/" in host:
-                    self.networks.append(ipaddress.ip_network(host))
-                else:
-                    self.addresses.add(ipaddress.ip_address(host))
-            except ValueError:
-                self.names.add(host)
+        self.texts = frozenset(split(hosts) if isinstance(hosts, str) else hosts)
         self._remembered = functools.lru_cache(REMEMBERED)(self._trusts)
+
+    @functools.cached_property
+    def parsed(self) -> tuple[set[str], Addresses, Networks]:
+        """What the texts stand for; for the first host that is none of them, because ipaddress is slow to load."""
+        import ipaddress
+
+        names: set[str] = set()
+        addresses: Addresses = set()
+        networks: Networks = []
+        for text in self.texts:
+            try:
+                if "/" in text:
+                    networks.append(ipaddress.ip_network(text))
+                else:
+                    addresses.add(ipaddress.ip_address(text))
+            except ValueError:
+                names.add(text)
+        return names, addresses, networks
 
     def trusts(self, host: str | None) -> bool:
         """Say whether a host is one of them; None, which is the client of a UNIX socket, is only where all are."""
@@ -50,11 +61,16 @@ class TrustedHosts:
         return self._remembered(host) if len(host) <= LONGEST else self._trusts(host)
 
     def _trusts(self, host: str) -> bool:
+        if host in self.texts and "/" not in host:
+            return True
+        import ipaddress
+
+        names, addresses, networks = self.parsed
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
-            return host in self.names
-        return address in self.addresses or any(address in network for network in self.networks)
+            return host in names
+        return address in addresses or any(address in network for network in networks)
 
     def client(self, forwarded: str) -> Client:
         """Return the client that a value of X-Forwarded-For is about: the last host that is not one of the proxies.
