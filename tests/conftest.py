@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +16,17 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_I
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def noted_random_numbers() -> None:
+    """Have Hypothesis note its random numbers: once what refers to them is frozen it cannot see that anything does."""
+    if "hypothesis" in sys.modules:
+        from hypothesis import given, strategies
+
+        given(strategies.none())(lambda _: None)()
+
+
 @pytest.fixture(scope="module", autouse=True)
-def quick_collections() -> None:
+def quick_collections(noted_random_numbers: None) -> None:
     """Many tests collect garbage, to see that nothing is left: leave out what was there before their module."""
     gc.collect()
     gc.freeze()

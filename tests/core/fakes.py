@@ -70,7 +70,7 @@ class FakeTransport(asyncio.Transport):
         self.queue = 0
         if self.over_high:
             self.over_high = False
-            self.protocol.resume_writing()
+            self.loop.call_soon(self.protocol.resume_writing)
 
     def get_write_buffer_size(self) -> int:
         return self.queue

@@ -40,7 +40,7 @@ cdef class Task(Sleeper):
 
     cdef int begin(self) except -1
     cdef int register(self) except -1
-    cdef int turn_step(self, object exception) except -1
+    cdef int go_on(self, object exception) except -1
     cdef object step(self, object exception)
     cdef int suspend(self, object waited) except -1
     cdef int end(self, object result, object exception) except -1

@@ -141,27 +141,25 @@ cdef class Task(Sleeper):
         return 0
 
     def _step(self, exception=None):
-        """Go on from where the coroutine waits; called by the loop, in the task's context."""
-        self.turn_step(exception)
+        self.go_on(exception)
 
     def _wakeup(self, future):
         try:
             future.result()
         except BaseException as exception:
-            self.turn_step(exception)
+            self.go_on(exception)
         else:
-            self.turn_step(None)
+            self.go_on(None)
 
-    cdef int turn_step(self, object exception) except -1:
-        """Take a step that the loop called for, and end the turn behind it."""
-        if self.turn is None:
-            self.step(exception)
-            return 0
-        self.turn.enter()
+    cdef int go_on(self, object exception) except -1:
+        """Go on from where the coroutine waits; called by the loop, in the task's context."""
+        if self.turn is not None:
+            self.turn.enter()
         try:
             self.step(exception)
         finally:
-            self.turn.leave()
+            if self.turn is not None:
+                self.turn.leave()
         return 0
 
     cdef void resume(self) noexcept:
