@@ -9,10 +9,10 @@ import support
 
 # asyncio itself brings ssl, subprocess and concurrent.futures; logging.config brings socketserver; click brings uuid.
 NOT_NEEDED = [
-    "anyio", "configparser", "ctypes", "dotenv", "email", "fastserve.asgi2", "fastserve.compat",
-    "fastserve.message_logger", "fastserve.protocols.http", "fastserve._subprocess", "h11",
-    "html", "http.client", "http.cookies", "httptools", "json", "multiprocessing", "pathlib", "shutil",
-    "starlette", "tempfile", "typing_extensions", "unittest", "urllib", "uvicorn", "watchfiles", "websockets",
+    "anyio", "configparser", "ctypes", "dotenv", "email", "encodings.idna", "fastserve.asgi2", "fastserve.compat",
+    "fastserve.message_logger", "fastserve.protocols.http", "fastserve._subprocess", "h11", "hashlib",
+    "html", "http.client", "http.cookies", "httptools", "ipaddress", "json", "multiprocessing", "pathlib", "random",
+    "shutil", "starlette", "tempfile", "typing_extensions", "unittest", "urllib", "uvicorn", "watchfiles", "websockets",
     "wsproto", "xml", "yaml", "zipfile",
 ]  # fmt: skip
 

@@ -36,6 +36,7 @@ cdef class Connection(Carrier):
         self.worker.connections.add(self)
 
     def data_received(self, bytes data):
+        cdef Connection kept = self  # zuvloop lets go of a protocol inside the very call in which it is replaced
         self.turn.enter()
         try:
             self.handler.feed(data)
