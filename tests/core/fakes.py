@@ -22,7 +22,7 @@ Test = TypeVar("Test", bound=Callable[..., None])
 
 
 def undisturbed(test: Test) -> Test:
-    """Give a test some more attempts: it fails where the machine takes the processor away for a millisecond.
+    """Give a test some more attempts: it fails where the machine takes the processor away for some milliseconds.
 
     The turn of the loop cannot tell that from an application that is slow after a send, and then holds nothing.
     """

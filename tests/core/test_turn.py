@@ -39,6 +39,13 @@ class Recorder:
         peer._arrive = arriving  # type: ignore[method-assign]
 
 
+def spin(seconds: float) -> None:
+    """Use so much processor time."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
 def warm(wire: FakeWorker, peers: list[Peer]) -> None:
     """Let the worker see that several connections are busy: batching begins."""
     for _ in range(20):
@@ -208,9 +215,7 @@ class Busy:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await respond(send)
         if self.slow:
-            end = time.thread_time() + 0.03  # of processor time: so much cannot be taken for a preemption
-            while time.thread_time() < end:
-                pass
+            spin(0.03)
             self.seen.append(bool(self.peers[scope["path"]].transport.writes))
 
 
@@ -242,9 +247,7 @@ def test_bytes_do_not_wait_for_what_other_applications_compute_before_they_send(
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/slow":
-            end = time.thread_time() + 0.03
-            while time.thread_time() < end:
-                pass
+            spin(0.03)
             seen.append(bool(peers["/fast"].transport.writes))
         await respond(send)
 
@@ -273,18 +276,60 @@ def test_one_slow_step_is_forgiven(work: Work) -> None:
         await send({"type": "http.response.body", "body": b"b"})
 
     wire = work(either)
-    peer = app.peers["/"] = wire.connect()
-    peer.feed(get())
+    peers = [wire.connect() for _ in range(4)]
+    app.peers["/"] = peers[0]
+
+    def writes(first: str) -> list[int]:
+        """Return how many writes the responses take that are asked for in one batch."""
+        for peer in peers:
+            peer.take()
+            peer.put(get(first if peer is peers[0] else "/two"))
+        wire.settle()
+        return [len(peer.transport.writes) for peer in peers]
+
     app.slow = False
-    peer.put(get("/two"))
+    warm(wire, peers)
+    for clean in (6600, 110):  # behind so many nothing is remembered, and a second one costs no more than the first
+        app.slow = True
+        writes("/")
+        app.slow = False
+        assert writes("/two") == [2] * 4
+        for _ in range(clean // 4):
+            writes("/two")
+        assert writes("/two") == [1] * 4
+
+
+@undisturbed
+def test_what_the_writes_take_is_not_the_applications_time(work: Work) -> None:
+    """They may take long within a send, which has a batch written whose first bytes have waited."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/late":
+            spin(0.0008)
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await send({"type": "http.response.body", "body": b"b"})
+
+    def slowly(write: Callable[[Any], None]) -> Callable[[Any], None]:
+        def written(data: Any) -> None:
+            spin(0.004)
+            write(data)
+
+        return written
+
+    wire = work(app)
+    peers = [wire.connect() for _ in range(6)]
+    warm(wire, peers)
+    for peer in peers:
+        peer.take()
+        peer.transport.write = slowly(peer.transport.write)  # type: ignore[method-assign, assignment]
+        peer.put(get("/late"))
     wire.settle()
-    assert len(peer.transport.writes) == 2
-    for _ in range(1100):
-        peer.feed(get())
-    peer.take()
-    peer.put(get("/two"))
+    for peer in peers:
+        peer.take()
+        peer.put(get())
     wire.settle()
-    assert len(peer.transport.writes) == 1
+    assert [len(peer.transport.writes) for peer in peers] == [1] * 6
 
 
 @undisturbed

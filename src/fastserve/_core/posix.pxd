@@ -25,8 +25,8 @@ cdef extern from *:
     static CYTHON_INLINE int fastserve_end_writing(int fd) { (void)fd; return -1; }
     static CYTHON_INLINE int fastserve_unacknowledged(int fd) { (void)fd; return -1; }
     static CYTHON_INLINE int fastserve_hung_up(int fd) { (void)fd; return 0; }
-    static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits, long *preemptions) {
-        (void)cpu; (void)waits; (void)preemptions;
+    static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits) {
+        (void)cpu; (void)waits;
         return 0;
     }
     #else
@@ -97,17 +97,16 @@ cdef extern from *:
         return -1;
     #endif
     }
-    static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits, long *preemptions) {
+    static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits) {
     #ifdef RUSAGE_THREAD
-        struct rusage usage;
-        if (getrusage(RUSAGE_THREAD, &usage) != 0) return 0;
-        *cpu = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
-             + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+        struct rusage usage;  /* its times are those of the last tick of the kernel */
+        struct timespec now;
+        if (getrusage(RUSAGE_THREAD, &usage) != 0 || clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) != 0) return 0;
+        *cpu = (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
         *waits = usage.ru_nvcsw;
-        *preemptions = usage.ru_nivcsw;
         return 1;
     #else
-        (void)cpu; (void)waits; (void)preemptions;
+        (void)cpu; (void)waits;
         return 0;
     #endif
     }
@@ -153,4 +152,4 @@ cdef extern from *:
     bint fastserve_hung_up(int fd) nogil  # the connection is reset, or closed on both sides
     int fastserve_unacknowledged(int fd) nogil  # bytes in the kernel that the peer has not got; -1 where that is not known
     # What this thread has used and how often it waited or had to yield the processor; 0 where that is not known.
-    int fastserve_thread_usage(double* cpu, long* waits, long* preemptions) nogil
+    int fastserve_thread_usage(double* cpu, long* waits) nogil

@@ -30,7 +30,6 @@ cdef struct Usage:
     double when
     double cpu  # seconds
     long waits  # for anything but the processor
-    long preemptions
 
 
 cdef class Turn:
@@ -51,10 +50,12 @@ cdef class Turn:
     cdef int until_sample  # exchanges started at once until the next is counted in a turn
     cdef double first_held  # when the oldest held byte was sent
     cdef double newest_held  # when the newest was
+    cdef double step_began  # when the application that runs now was started
+    cdef bint others_held  # bytes were held then, and still are
     cdef double last_held  # the same, but 0 when that was before the last check
     cdef Usage usage
     cdef bint measured  # `usage` is of the batch that runs now
-    cdef long clean  # exchanges without a slow step that are still wanted before bytes are held again
+    cdef long clean  # exchanges without a slow step that are still wanted before bytes are held again; then below 0
     cdef long penalty  # what `clean` starts from at the next slow step
 
     cdef int submit(self, Runnable exchange) except -1
@@ -66,6 +67,7 @@ cdef class Turn:
     cdef void flush_all(self) noexcept
     cdef void flush_last(self) noexcept
     cdef void check(self, double now) noexcept
+    cdef void check_others(self, double now) noexcept
     cdef void slow_step(self, double since, double now) noexcept
-    cdef bint was_preempted(self, double since) noexcept
+    cdef bint was_stopped(self, double seconds, double now) noexcept
     cdef void schedule(self) noexcept

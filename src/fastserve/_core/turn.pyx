@@ -11,11 +11,12 @@ bounds          Held bytes are written once the oldest has waited HELD_SECONDS, 
                 RUN_SECONDS of applications, however many are queued.
 write_through   Held bytes must not wait for what the application computes after sending them. Each step of an
                 application is timed from its last send, or from its start where others' bytes are held; when one goes
-                on for SLOW_SECONDS, nothing is held any more, until as many exchanges as the penalty says have passed without such a step. The penalty grows with
-                every such step, so that an application that has them is soon written through for good. A process that
-                was merely not scheduled for a moment is told apart by what the kernel says of the thread: it was
-                preempted, did not wait for anything, and used little processor time meanwhile. Nor does the garbage
-                collector count.
+                on for SLOW_SECONDS, nothing is held any more, until as many exchanges as the penalty says have passed
+                without such a step. The penalty grows with every such step, so that an application that often has them
+                is soon written through for good; it begins anew once RARE times as many have passed. What is not the
+                application's time does not count: the writes of a batch, the garbage collector, and a processor that
+                another process or another machine on the same host had, which shows in that the thread did not wait
+                for anything and yet used less processor time than went by.
 """
 import gc
 
@@ -30,17 +31,14 @@ from .posix cimport fastserve_thread_usage
 cdef enum:
     SAMPLE = 16
     ALONE = 4
-    UNPROVEN_PENALTY = 100
-    FIRST_PENALTY = 1000
+    FIRST_PENALTY = 100
     LAST_PENALTY = 100000000
     PENALTY_GROWTH = 8
+    RARE = 8
 
 cdef double HELD_SECONDS = 0.002
 cdef double RUN_SECONDS = 0.005
-cdef double SLOW_SECONDS = 0.001
-# Kernels count a thread's processor time in ticks: less than a few of them is no evidence.
-cdef double SURELY_SECONDS = 0.010
-
+cdef double SLOW_SECONDS = 0.002
 
 cdef double last_collection = 0  # when the garbage collector ran last
 
@@ -121,7 +119,9 @@ cdef class Turn:
             if not self.inside:
                 self.last_held = 0  # written already, and the end of this step will not be seen
             output.flush()
-            if not self.inside:
+            if self.inside:
+                self.last_held = monotonic()
+            else:
                 self.flush_last()
             return 0
         if not output.queued:
@@ -130,6 +130,7 @@ cdef class Turn:
                 self.first_held = now
             self.writes.push(output)
             if now - self.first_held > HELD_SECONDS:
+                self.check_others(now)
                 self.flush_all()
         if not self.inside:
             self.schedule()
@@ -191,7 +192,7 @@ cdef class Turn:
                 self.batching = False
         if started:
             self.usage.when = monotonic()
-            self.measured = fastserve_thread_usage(&self.usage.cpu, &self.usage.waits, &self.usage.preemptions)
+            self.measured = fastserve_thread_usage(&self.usage.cpu, &self.usage.waits)
             self.run_all()
             self.measured = False
         self.inside = self.running or self.flushing
@@ -199,21 +200,19 @@ cdef class Turn:
     cdef void run_all(self) noexcept:
         cdef double now = monotonic()
         cdef double until = now + RUN_SECONDS
-        cdef double before
-        cdef Py_ssize_t done = 0, held
+        cdef Py_ssize_t done = 0
         if self.running:
             self.schedule()
             return
         self.running = True
         while done < self.runs.count:
-            before = now
-            held = self.writes.count
+            self.step_began = now
+            self.others_held = self.writes.count > 0
             (<Runnable>self.runs.items[done]).run()
             done += 1
             now = monotonic()
             self.check(now)
-            if held and now - before > SLOW_SECONDS:
-                self.slow_step(before, now)  # and the bytes of others waited for it
+            self.check_others(now)
             if self.writes.count and now - self.first_held > HELD_SECONDS:
                 self.flush_all()
             if now > until:
@@ -239,6 +238,10 @@ cdef class Turn:
             done += 1
         self.writes.drop_first(done)
         self.flushing = False
+        if done:
+            self.others_held = False
+            if self.last_held != 0:
+                self.last_held = monotonic()  # this was not the application's time
         self.flush_last()
 
     cdef void flush_last(self) noexcept:
@@ -252,11 +255,19 @@ cdef class Turn:
             return
         if now - self.last_held > SLOW_SECONDS:
             self.slow_step(self.last_held, now)
-        elif self.write_through:
+        else:
             self.clean -= 1
             if self.clean <= 0:
                 self.write_through = False
+                if self.clean < -RARE * self.penalty:
+                    self.penalty = FIRST_PENALTY
+                    self.clean = 0
         self.last_held = 0
+
+    cdef void check_others(self, double now) noexcept:
+        """See whether bytes that others sent before this step have waited for it."""
+        if self.others_held and now - self.step_began > SLOW_SECONDS:
+            self.slow_step(self.step_began, now)
 
     cdef void slow_step(self, double since, double now) noexcept:
         """Bytes that were sent have waited for that long: hold none from here on."""
@@ -265,23 +276,20 @@ cdef class Turn:
         if not self.measured:
             # No evidence for or against: written through for a while, and nothing learnt.
             self.write_through = True
-            self.clean = max(self.clean, UNPROVEN_PENALTY)
-        elif not self.was_preempted(since):
+            self.clean = max(self.clean, FIRST_PENALTY)
+        elif not self.was_stopped(now - since, now):
             self.write_through = True
             self.clean = self.penalty
             self.penalty = min(self.penalty * PENALTY_GROWTH, LAST_PENALTY)
 
-    cdef bint was_preempted(self, double since) noexcept:
-        """Whether the time from `since` to now went to another process and not to the application."""
+    cdef bint was_stopped(self, double seconds, double now) noexcept:
+        """Whether of this time the application may have had less than makes a step slow."""
         cdef Usage usage
-        cdef double cpu_before = since - self.usage.when
-        if not fastserve_thread_usage(&usage.cpu, &usage.waits, &usage.preemptions):
+        cdef double elsewhere  # what this thread did not have of the time since the batch began
+        if not fastserve_thread_usage(&usage.cpu, &usage.waits) or usage.waits != self.usage.waits:
             return False
-        return (
-            usage.preemptions > self.usage.preemptions
-            and usage.waits == self.usage.waits
-            and usage.cpu - self.usage.cpu - cpu_before < SURELY_SECONDS
-        )
+        elsewhere = now - self.usage.when - (usage.cpu - self.usage.cpu)
+        return seconds - elsewhere < SLOW_SECONDS
 
     cdef void schedule(self) noexcept:
         if not self.scheduled:
