@@ -62,6 +62,10 @@ def _uvicorn_fast(row: Row) -> list[str]:
     return [*_uvicorn(row), "--no-proxy-headers", "--no-server-header", "--no-date-header", "--ws", "none"]
 
 
+def _on_zuvloop(arguments: Callable[[Row], list[str]]) -> Callable[[Row], list[str]]:
+    return lambda row: [*arguments(row), "--loop", "zuvloop"]  # of two --loop the last one counts
+
+
 def _granian(row: Row) -> list[str]:
     log = "--access-log" if row.access_log else "--no-access-log"
     # It serves no more than 1024 connections at a time unless told.
@@ -87,6 +91,8 @@ SERVERS: tuple[Server, ...] = (
     FASTSERVE,
     Server("uvicorn", "uvicorn", _uvicorn),
     Server("uvicorn-fast", "uvicorn", _uvicorn_fast),
+    Server("fastserve-zuvloop", "fastserve", _on_zuvloop(_fastserve)),
+    Server("uvicorn-zuvloop", "uvicorn", _on_zuvloop(_uvicorn)),
     Server("granian", "granian", _granian, deflate=False),
     Server("hypercorn", "hypercorn", _hypercorn),
     Server("floor", "uvloop", _floor),
@@ -96,7 +102,7 @@ DEFAULT = ("fastserve", "uvicorn", "granian", "hypercorn", "floor")
 REFERENCE = "uvicorn"
 
 # What the rows' applications and the servers' command lines need beside the servers themselves.
-_COMPANIONS = ("uvloop", "httptools", "starlette", "fastapi", "pydantic", "a2wsgi", "flask")
+_COMPANIONS = ("uvloop", "zuvloop", "httptools", "starlette", "fastapi", "pydantic", "a2wsgi", "flask")
 
 
 def missing(servers: list[Server], rows: list[Row]) -> list[str]:
@@ -104,6 +110,7 @@ def missing(servers: list[Server], rows: list[Row]) -> list[str]:
     needed = {server.package for server in servers if not server.environment} | {"uvloop"}
     needed |= {"httptools"} if any(server.package == "uvicorn" for server in servers) else set()
     needed |= {name for name in ("starlette", "fastapi", "flask") if any(name in row.app for row in rows)}
+    needed |= {"zuvloop"} if any(server.name.endswith("-zuvloop") for server in servers) else set()
     needed |= {"a2wsgi"} if any(row.wsgi for row in rows) and "uvicorn" in needed else set()
     needed |= {"trustme"} if any(row.tls for row in rows) else set()
     return sorted(name for name in needed if util.find_spec(name) is None)
@@ -118,7 +125,7 @@ def compile_bytecode(servers: list[Server]) -> None:
     for server in servers:
         if server.environment:
             folders.add(Path(server.environment["PYTHONPATH"], FASTSERVE.package))
-        elif server is FASTSERVE and (found := util.find_spec(FASTSERVE.package)) is not None and found.origin:
+        elif server.package == FASTSERVE.package and (found := util.find_spec(FASTSERVE.package)) is not None and found.origin:
             folders.add(Path(found.origin).parent)
     for folder in folders:
         compileall.compile_dir(folder, quiet=2)
