@@ -125,7 +125,11 @@ def compile_bytecode(servers: list[Server]) -> None:
     for server in servers:
         if server.environment:
             folders.add(Path(server.environment["PYTHONPATH"], FASTSERVE.package))
-        elif server.package == FASTSERVE.package and (found := util.find_spec(FASTSERVE.package)) is not None and found.origin:
+        elif (
+            server.package == FASTSERVE.package
+            and (found := util.find_spec(FASTSERVE.package)) is not None
+            and found.origin
+        ):
             folders.add(Path(found.origin).parent)
     for folder in folders:
         compileall.compile_dir(folder, quiet=2)

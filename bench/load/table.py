@@ -24,12 +24,12 @@ def _block(results: Results, row: Row) -> str:
     head = f"{row.unit:>14} {'low-high':>15} {'ratio':>6}"
     if row.kind == "cpu":
         head += f" {'system':>7} {row.noun + 's/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'p99.9':>8}"
-    lines.append(f"  {'':14}{head} {'RSS MB':>7}")
+    lines.append(f"  {'':18}{head} {'RSS MB':>7}")
     for server in results.servers:
         figure = results.figure(row, server)
         if figure is not None:
-            lines.append(f"  {server:14}" + _line(row, figure))
-            lines.extend(f"  {'':14}  ! {complaint}" for complaint in figure.complaints)
+            lines.append(f"  {server:18}" + _line(row, figure))
+            lines.extend(f"  {'':18}  ! {complaint}" for complaint in figure.complaints)
     return "\n".join(lines)
 
 
