@@ -37,13 +37,13 @@ cdef class Connection(Carrier):
 
     def data_received(self, bytes data):
         cdef Connection kept = self  # zuvloop lets go of a protocol inside the very call in which it is replaced
-        self.turn.enter()
+        kept.turn.enter()
         try:
-            self.handler.feed(data)
+            kept.handler.feed(data)
         except BaseException as exception:
-            self.failed(exception)
+            kept.failed(exception)
         finally:
-            self.turn.leave()
+            kept.turn.leave()
 
     def eof_received(self):
         self.turn.enter()
