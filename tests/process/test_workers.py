@@ -245,6 +245,19 @@ def test_programs_whose_workers_cannot_be_started(tmp_path: Path, program: str, 
         process.close()
 
 
+@pytest.mark.parametrize("given", ["workers=2", "reload=True"])
+def test_application_that_is_no_import_string(tmp_path: Path, given: str) -> None:
+    file = tmp_path / "program.py"
+    file.write_text(f"import fastserve\nfastserve.run(lambda scope: None, {given}, port=0)\n")
+    program = support.Command([sys.executable, str(file)])
+    try:
+        assert program.wait() == 3
+        line = "You must pass the application as an import string to enable 'reload' or 'workers'."
+        assert program.lines == [f"WARNING:  {line}"]
+    finally:
+        program.close()
+
+
 def test_port_in_use(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = start("app", "--workers", "2", "--port", str(taken.getsockname()[1]))

@@ -55,23 +55,30 @@ def test_run_that_cannot_start(log: Any) -> None:
     assert caught.value.code == 3
 
 
+def answer_of(tmp_path: Path, module: str) -> bytes:
+    """Return what the command answers that serves `app` of a module of this source."""
+    (tmp_path / "asked.py").write_text(module)
+    program = support.Command(
+        [sys.executable, "-m", "fastserve", "asked:app", "--port", "0", "--lifespan", "off"], cwd=tmp_path
+    )
+    try:
+        return program.get()
+    finally:
+        program.close()
+
+
 def test_run_imports_the_application_before_there_is_a_loop(tmp_path: Path) -> None:
     """A module that runs a loop of its own while it is imported is served."""
-    (tmp_path / "runs_a_loop.py").write_text(
+    answer = answer_of(
+        tmp_path,
         "import asyncio\n"
         "async def connect(): return b'connected'\n"
         "state = asyncio.run(connect())\n"
         "async def app(scope, receive, send):\n"
         "    await send({'type': 'http.response.start', 'status': 200})\n"
-        "    await send({'type': 'http.response.body', 'body': state})\n"
+        "    await send({'type': 'http.response.body', 'body': state})\n",
     )
-    program = support.Command(
-        [sys.executable, "-m", "fastserve", "runs_a_loop:app", "--port", "0", "--lifespan", "off"], cwd=tmp_path
-    )
-    try:
-        assert program.get().endswith(b"connected")
-    finally:
-        program.close()
+    assert answer.endswith(b"connected")
 
 
 def test_run_has_the_signature_of_config() -> None:
@@ -128,17 +135,12 @@ def test_serving_does_not_need_what_it_was_not_asked_for() -> None:
 
 def test_the_application_finds_the_collector_on(tmp_path: Path) -> None:
     """While the server's modules load it is off; what they loaded is not looked through again."""
-    (tmp_path / "tells.py").write_text(
+    answer = answer_of(
+        tmp_path,
         "import gc\n"
         "collecting, kept = gc.isenabled(), gc.get_freeze_count()\n"
         "async def app(scope, receive, send):\n"
         "    await send({'type': 'http.response.start', 'status': 200})\n"
-        "    await send({'type': 'http.response.body', 'body': f'{collecting} {kept > 10000}'.encode()})\n"
+        "    await send({'type': 'http.response.body', 'body': f'{collecting} {kept > 10000}'.encode()})\n",
     )
-    program = support.Command(
-        [sys.executable, "-m", "fastserve", "tells:app", "--port", "0", "--lifespan", "off"], cwd=tmp_path
-    )
-    try:
-        assert program.get().endswith(b"\r\n\r\nTrue True")
-    finally:
-        program.close()
+    assert answer.endswith(b"\r\n\r\nTrue True")

@@ -151,5 +151,5 @@ cdef extern from *:
     int fastserve_end_writing(int fd) nogil  # shutdown(2) of the writing side; -1 after an error
     bint fastserve_hung_up(int fd) nogil  # the connection is reset, or closed on both sides
     int fastserve_unacknowledged(int fd) nogil  # bytes in the kernel that the peer has not got; -1 where that is not known
-    # What this thread has used and how often it waited or had to yield the processor; 0 where that is not known.
+    # The seconds of processor time that this thread has used, and how often it waited; 0 where that is not known.
     int fastserve_thread_usage(double* cpu, long* waits) nogil
