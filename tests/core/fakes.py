@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -43,7 +44,7 @@ class FakeTransport(asyncio.Transport):
     def __init__(self, loop: asyncio.AbstractEventLoop, **extra: Any) -> None:
         super().__init__({"peername": CLIENT, "sockname": SERVER, **extra})
         self.loop = loop
-        self.protocol: Connection
+        self.protocol: Any
         self.writes: list[bytes] = []
         self.calls: list[str] = []  # of everything but write(), in order
         self.reading = True
@@ -76,7 +77,14 @@ class FakeTransport(asyncio.Transport):
         return self.queue
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self.high = 65536 if high is None else high
+        default = 65536 if self.get_extra_info("sslcontext") is None else 524288  # as in asyncio
+        self.high = default if high is None else high
+        if self.over_high and self.queue <= self.high // 4:
+            self.over_high = False
+            self.protocol.resume_writing()
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
 
     def can_write_eof(self) -> bool:
         return True
@@ -172,7 +180,14 @@ class FakeWorker:
     """A Worker in a loop that runs only in turn() and settle()."""
 
     def __init__(
-        self, app: Callable[..., Any], *, access: Any = None, state: Any = None, framing: Any = None, **settings: Any
+        self,
+        app: Callable[..., Any],
+        *,
+        access: Any = None,
+        state: Any = None,
+        framing: Any = None,
+        ws_protocol: Any = None,
+        **settings: Any,
     ) -> None:
         self.loop = asyncio.new_event_loop()
         self.logged: list[tuple[int, str]] = []
@@ -181,7 +196,14 @@ class FakeWorker:
         self.loop.set_exception_handler(lambda loop, context: self.unhandled.append(context))
         self.peers: list[Peer] = []
         self.worker = Worker(
-            self.loop, app, Settings(**settings), state=state or {}, log=self._log, access=access, ws_framing=framing
+            self.loop,
+            app,
+            Settings(**settings),
+            state=state or {},
+            log=self._log,
+            access=access,
+            ws_framing=framing,
+            ws_protocol=ws_protocol,
         )
 
     def _log(self, level: int, message: str, *args: Any, exc_info: Any = None) -> None:
@@ -254,6 +276,13 @@ def post(body: bytes, *fields: str, path: str = "/") -> bytes:
 def chunked(pieces: Iterable[bytes], *fields: str) -> bytes:
     body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
     return get("/", "Transfer-Encoding: chunked", *fields, method="POST") + body + b"0\r\n\r\n"
+
+
+def spin(seconds: float) -> None:
+    """Use so much processor time."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
 
 
 def hello(body: bytes = b"hello", status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> Any:

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.fakes import FakeWorker, get, hello
+from core.fakes import FakeWorker, get, hello, spin
 from core.responses import read_one
+from ws import upgrade
 
 from fastserve._core.connection import Connection
 
@@ -85,3 +86,44 @@ def test_scheme(work: Work) -> None:
     wire.connect().feed(get())
     wire.connect(sslcontext=object()).feed(get())
     assert seen == ["http", "https"]
+
+
+class Successor(asyncio.Protocol):
+    """Who a connection is left to; keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.told.append("connection_made")
+
+    def pause_writing(self) -> None:
+        self.told.append("pause_writing")
+
+    def resume_writing(self) -> None:
+        self.told.append("resume_writing")
+
+    def data_received(self, data: bytes) -> None:
+        self.told.append("data_received")
+
+
+@pytest.mark.parametrize(("size", "paused"), [(100_000, False), (600_000, True)])
+def test_who_gets_a_connection_knows_whether_it_is_paused(work: Work, size: int, paused: bool) -> None:
+    """The transport may ask for more in the very calls that hand it over: its limits are other ones from then on."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        spin(0.01)  # from here on everything is written at once
+        await send({"type": "http.response.body", "body": bytes(size)})
+
+    successor = Successor()
+    wire = work(app, ws_protocol=lambda: successor)
+    peer = wire.connect(sslcontext=object())
+    peer.transport.stuck = True
+    peer.put(get() + upgrade())
+    wire.settle()
+    assert successor.told == ["connection_made", *["pause_writing"] * paused, "data_received"]
+    assert peer.transport.over_high is paused
+    assert peer.take().count(b"\0") == size
+    wire.call(peer.connection.connection_lost, None)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.fakes import FakeWorker, Peer, get, hello, respond, undisturbed
+from core.fakes import FakeWorker, Peer, get, hello, respond, spin, undisturbed
 from core.responses import read_one
 
 Work = Callable[..., FakeWorker]
@@ -37,13 +37,6 @@ class Recorder:
 
         peer.transport.write = watched  # type: ignore[method-assign, assignment]
         peer._arrive = arriving  # type: ignore[method-assign]
-
-
-def spin(seconds: float) -> None:
-    """Use so much processor time."""
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
-        pass
 
 
 def warm(wire: FakeWorker, peers: list[Peer]) -> None:

@@ -100,10 +100,10 @@ cdef class Connection(Carrier):
 
     cdef int hand_over(self, make_protocol, bytes received) except -1:
         """Leave the transport to another protocol for good, beginning with `received`."""
-        cdef bint paused = self.writer.paused
+        cdef bint paused
         self.worker.connections.discard(self)
         try:
-            self.writer.release()
+            paused = self.writer.release()
             protocol = make_protocol()
             self.transport.set_protocol(protocol)
             self.handler.lost()

@@ -132,7 +132,7 @@ cdef class TlsWriter(Writer):
         Writer.abort(self)
         self.waiting.clear()
 
-    cdef int release(self) except -1:
+    cdef bint release(self) except -1:
         self.write_out()
         while self.waiting:
             self.transport.write(self.waiting.popleft())

@@ -27,7 +27,8 @@ cdef class Writer(Flushable):
     cdef void close(self) noexcept  # after what is committed
     cdef bint finished(self) noexcept  # after end() or close(): nothing of what is written waits for the client
     cdef void abort(self) noexcept
-    cdef int release(self) except -1  # leave the transport to somebody else, with all that is committed
+    # Leave the transport to somebody else, with all that is committed; whether it asks to be given no more.
+    cdef bint release(self) except -1
     cdef void lost(self) noexcept  # the transport is closed
     cdef int pause(self) except -1
     cdef int resume(self) except -1

@@ -152,14 +152,16 @@ cdef class Writer(Flushable):
         self.drop_front(self.committed)
         self.transport.abort()
 
-    cdef int release(self) except -1:
+    cdef bint release(self) except -1:
+        cdef bint paused
         self.write_out()
         if not self.broken:
             if self.committed:
                 self.transport.write(self.buffer.data[:self.committed])
             self.transport.set_write_buffer_limits()
+        paused = self.paused  # now: each of these calls may have changed it
         Writer.lost(self)
-        return 0
+        return paused
 
     cdef void lost(self) noexcept:
         self.broken = True
