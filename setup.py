@@ -27,7 +27,7 @@ MODULES = (
     "inflight",
     "rules", "request", "parser", "proxies", "scope", "head", "access", "deflate", "wsframe",
     "writer", "tlswriter", "framing", "handler", "files", "transfer",
-    "current", "waiter", "task", "cycle", "wscycle",
+    "current", "waiter", "task", "cycle", "wscycle", "gate", "reports", "environ", "wsgihead", "wsgicall",
     "websocket", "framed", "handshake", "http1",
     "connection",
 )

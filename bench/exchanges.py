@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from bench.load import apps
 from bench.load.rows import BROWSER_HEADERS
-
-Application = Callable[[apps.Scope, apps.Receive, apps.Send], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Exchange:
     """One kind of exchange. Each of `reads` arrives in a loop turn of its own; `answers` is how many come back.
 
-    `fresh` gives each exchange a connection of its own, which the server closes; `access_log` writes the plain log.
+    `fresh` gives each exchange a connection of its own, which the server closes; `access_log` writes the plain log;
+    `wsgi` is of the application, which is then called in the loop's thread.
     """
 
     name: str
-    app: Application
+    app: Callable[..., Any]
     reads: tuple[bytes, ...]
     answers: int = 1
     fresh: bool = False
     access_log: bool = False
+    wsgi: bool = False
 
 
 def head(method: str = "GET", headers: tuple[tuple[str, str], ...] = ()) -> bytes:
@@ -60,5 +61,6 @@ EXCHANGES: tuple[Exchange, ...] = (
     Exchange("post-64k", apps.echo, (_sized(65536) + _BODY[:16384], *_pieces(_BODY[16384:], 16384))),
     Exchange("post-chunked", apps.echo, (_CHUNKED + b"400\r\n" + _KIB + b"\r\n" + b"0\r\n\r\n",)),
     Exchange("stream", apps.stream, (GET,)),
+    Exchange("wsgi", apps.wsgi_hello, (GET,), wsgi=True),
 )
 BY_NAME: dict[str, Exchange] = {exchange.name: exchange for exchange in EXCHANGES}

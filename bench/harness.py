@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,9 +17,13 @@ import uvloop
 from bench.exchanges import Exchange
 from fastserve._core.access import AccessLog
 from fastserve._core.connection import Connection
+from fastserve._core.environ import Environs
 from fastserve._core.settings import Settings
 from fastserve._core.worker import Worker
+from fastserve._core.wsgicall import WSGIApplication
 from fastserve.logs import ACCESS_FORMAT, AccessFormatter
+from fastserve.wsgi.exchange import Exchange as WSGIExchange
+from fastserve.wsgi.files import FileWrapper
 
 _QUIET_TURNS = 100
 _MOST_TURNS = 100_000
@@ -89,6 +93,19 @@ class Transport(asyncio.Transport):
         return True
 
 
+class InLoop:
+    """Threads, as the calls of WSGI applications see them, that are none: a count must not depend on their switches."""
+
+    calls = ()
+
+    def submit(self, call: Callable[[], None], loop: asyncio.AbstractEventLoop, alone: bool) -> None:
+        loop.call_soon(call)
+
+
+def _wsgi(app: Callable[..., Any]) -> WSGIApplication:
+    return WSGIApplication(app, InLoop(), Environs(True, False, FileWrapper), WSGIExchange, FileWrapper)
+
+
 class Harness:
     """Serves one kind of exchange on a number of connections at a time; a context manager.
 
@@ -103,6 +120,7 @@ class Harness:
         self.error: BaseException | None = None  # one that the core could only give to the interpreter's hook
         self.files.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
         sys.unraisablehook = self._unraisable
+        self.wsgi = _wsgi(exchange.app) if exchange.wsgi else None
         self.worker = Worker(
             self.loop,
             exchange.app,
@@ -110,6 +128,7 @@ class Harness:
             state={},
             log=logging.getLogger("fastserve.error").log,
             access=self._access_log() if exchange.access_log else None,
+            direct=self.wsgi,
         )
         self.transports: list[Transport] = []
         self.pending = 0
@@ -140,6 +159,8 @@ class Harness:
             transport.close()
         self._idle()
         self.worker.close()
+        if self.wsgi is not None:
+            self.wsgi.close()
         self.loop.close()
         self.files.close()
 

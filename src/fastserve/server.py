@@ -233,6 +233,7 @@ class Server:
             state=self.lifespan.state,
             log=logger.log,
             access=access_log(config),
+            direct=config.wsgi.calls if config.wsgi is not None and config.loaded_app is config.wsgi else None,
             ws_framing=config.ws_framing,
             ws_protocol=self._make_ws_protocol if config.leaves_websockets else None,
         )

@@ -13,8 +13,8 @@ import support
 from core.fakes import chunked, get, post
 from core.responses import Client
 
+from fastserve._core.environ import Environs, keys, paths_of
 from fastserve.wsgi import WSGIMiddleware
-from fastserve.wsgi.environ import Environs, keys, paths_of
 
 Environ = dict[str, Any]
 EnvironOf = Callable[..., Environ]
@@ -218,11 +218,11 @@ def test_an_environ_is_the_applications_own(start: Start) -> None:
 
 
 def test_what_is_kept_of_strange_requests_is_bounded() -> None:
-    environs = Environs(multithread=True, multiprocess=False)
+    environs = Environs(True, False, None)
     scope = {"http_version": "1.1", "method": "GET", "path": "/", "query_string": b""}
     for number in range(2000):
         environs.make({**scope, "server": (f"host{number}", 80), "headers": [(b"x-%d" % number, b"1")]}, None)
-    assert len(environs._templates) == 100
+    assert len(environs.templates) == 100
     assert len(keys) <= 1000
     for number in range(1000):  # leave none of them behind
         keys.pop(b"x-%d" % number, None)

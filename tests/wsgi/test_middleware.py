@@ -7,6 +7,7 @@ import contextvars
 import gzip
 import io
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,38 @@ def test_context_variables_go_along_and_stay_apart() -> None:
     exchange(Outer(), scope_of(user="alice"))
     exchange(Outer(), scope_of(user="bob"))
     assert seen == ["alice", "alice", "bob", "bob"]
+
+
+def until_idle(middleware: WSGIMiddleware) -> None:
+    while not middleware.threads._idle:
+        time.sleep(0)  # nothing tells of it: let the thread run
+
+
+def test_an_application_that_ends_while_its_first_piece_is_sent() -> None:
+    def app(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        yield b"first"
+        assert sending.wait(SECONDS)
+        yield b"second"
+
+    middleware = WSGIMiddleware(app)
+    sending = threading.Event()
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sending.set()
+        until_idle(middleware)
+        sent.append(message.get("body"))
+
+    async def main() -> None:
+        async def receive() -> Any:
+            raise AssertionError("there is nothing to receive")
+
+        await asyncio.wait_for(middleware(scope_of(), receive, send), SECONDS)
+
+    asyncio.run(main())
+    middleware.close()
+    assert sent == [None, b"first", b"second", b""]
 
 
 def test_an_application_that_goes_on_after_its_task_was_cancelled() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +46,20 @@ def test_a_request_under_way_is_finished(start: Start, gate: Path) -> None:
     assert server.wait() == -signal.SIGTERM
     server.wait_line(r"^application: worked$")
     server.wait_line(r"Application shutdown complete\.")
+
+
+def test_a_request_whose_client_has_left_is_finished(start: Start, gate: Path) -> None:
+    server = start()
+    with server.connect() as client:
+        client.sendall(GET.format("/gate").encode())
+        server.wait_line(r"^application: working$")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # it closes by a reset
+    server.send_signal(signal.SIGTERM)
+    server.wait_line(r"Waiting for background tasks to complete\.")
+    gate.write_bytes(b"open")
+    assert server.wait() == -signal.SIGTERM
+    server.wait_line(r"^application: worked$")
+    assert "Traceback" not in server.output
 
 
 def test_a_thread_that_hangs_does_not_keep_the_process(start: Start) -> None:

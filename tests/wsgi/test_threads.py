@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from fastserve._core.gate import Gate
 from fastserve.wsgi import threads
-from fastserve.wsgi.threads import Call, Gate, Threads
+from fastserve.wsgi.threads import Call, Threads
 
 SECONDS = 10
 
@@ -208,18 +209,20 @@ def test_threads_do_not_keep_the_process(pool: Threads, loop: Any) -> None:
 
 
 class TestGate:
-    def test_an_opening_before_the_wait_counts(self) -> None:
+    @pytest.mark.parametrize("opening", [Gate.open, Gate.open_aside])
+    def test_an_opening_before_the_wait_counts(self, opening: Callable[[Gate], None]) -> None:
         gate = Gate()
-        gate.open()
-        gate.open()
+        opening(gate)
+        opening(gate)
         assert gate.wait(SECONDS)
         assert not gate.wait(0)
 
-    def test_an_opening_wakes_the_thread_that_waits(self) -> None:
+    @pytest.mark.parametrize("opening", [Gate.open, Gate.open_aside])
+    def test_an_opening_wakes_the_thread_that_waits(self, opening: Callable[[Gate], None]) -> None:
         gate = Gate()
         thread = threading.Thread(target=gate.wait)
         thread.start()
-        gate.open()
+        opening(gate)
         thread.join(SECONDS)
         assert not thread.is_alive()
 

@@ -1,6 +1,6 @@
 """One HTTP exchange in the terms of ASGI."""
 from .awaitable cimport Awaitable
-from .handler cimport Stream
+from .handler cimport DirectCall, Stream
 from .inflight cimport Entry
 from .task cimport Owner, Task
 from .transfer cimport Transfer
@@ -37,6 +37,7 @@ cdef class Cycle(Owner):
     cdef readonly dict scope
     cdef object context  # the contextvars.Context of the application
     cdef Task task  # while it goes on after its first step
+    cdef DirectCall direct  # of an application that goes on without a task, or None
     cdef int stage  # which message send() takes next
     cdef bint expect_continue  # the client waits for 100 (Continue)
     cdef bint started  # the application has been called
@@ -66,7 +67,10 @@ cdef class Cycle(Owner):
     cdef int take_file(self, dict message, str kind) except -1
     cdef int take_trailers(self, dict message) except -1
     cdef int put_response_body(self, dict message) except -1
+    cdef int put_last(self, bytes body) except -1
     cdef object go_on_with_file(self)
+    cdef int answer(self, int status, list headers, bytes body) except -1
+    cdef int start_task(self, coro, context) except -1
     cdef bint waits(self) noexcept
     cdef int end(self, bint failed) except -1
     cdef object wait_to_receive(self)  # what a call of receive() waits for
@@ -90,6 +94,8 @@ cdef class Send(Awaitable):
     cdef Transfer transfer  # the file of this message, or None
 
 
+cdef object receive_of(Cycle cycle)  # the methods, bound
+cdef object send_of(Cycle cycle)
 cdef int wake(list waiting) except -1
 cdef int init_cycle(Cycle cycle, Worker worker, Stream stream, dict scope) except -1
 cdef Cycle make_cycle(Worker worker, Stream stream, dict scope)

@@ -19,7 +19,7 @@ from .awaitable cimport WAIT, Awaitable
 from .call import call
 from .counters cimport live_counts
 from .errors import ClientDisconnected
-from .handler cimport Stream
+from .handler cimport DirectApplication, Stream
 from .inflight cimport enabled as somebody_asks, stop_tracking, track
 from .task cimport PENDING, Owner, Task, start
 from .transfer cimport Transfer
@@ -66,22 +66,30 @@ cdef class Cycle(Owner):
         live_counts.cycle -= 1
 
     cdef void run(self) noexcept:
-        cdef Task task
         cdef Worker worker = self.worker
         self.started = True
         try:
+            if worker.direct is not None and not worker.draining:
+                self.direct = (<DirectApplication?>worker.direct).begin(self)
+                return
             if worker.app_is_coroutine_function:
                 coro = worker.app(self.scope, bind(receive_method, self), bind(send_method, self))
             else:
                 coro = call(worker.app, self.scope, bind(receive_method, self), bind(send_method, self))
-            task = start(coro, worker.loop, self.context, worker.turn, self)
+            self.start_task(coro, self.context)
         except BaseException as exception:
             # Not from inside the application: it could not even be called.
             self.ended(None, exception)
-            return
+
+    cdef int start_task(self, coro, context) except -1:
+        cdef Worker worker = self.worker
+        cdef Task task
+        self.direct = None
+        task = start(coro, worker.loop, context, worker.turn, self)
         if task.state == PENDING:
             self.task = task
             worker.tasks.add(task)
+        return 0
 
     # What the application calls
 
@@ -151,6 +159,14 @@ cdef class Cycle(Owner):
         self.stage = EXPECT_BODY
         return 0
 
+    cdef int answer(self, int status, list headers, bytes body) except -1:
+        """Take a whole response, as the messages of one."""
+        if self.stream is None:
+            raise ClientDisconnected("the client is gone")
+        self.stream.respond(status, headers)
+        self.stage = EXPECT_BODY
+        return self.put_last(body)
+
     cdef int take_body(self, dict message) except -1:
         if not is_kind(message["type"], "http.response.body") or self.stage != EXPECT_BODY or self.transfer is not None:
             return self.take_other(message)
@@ -171,13 +187,16 @@ cdef class Cycle(Owner):
             self.stream.body(<bytes>body, True)
             self.stage = EXPECT_TRAILERS
         else:
-            self.stage = COMPLETE
-            try:
-                self.stream.body(<bytes>body, False)
-            except BaseException:
-                self.stage = EXPECT_BODY
-                raise
+            return self.put_last(<bytes>body)
         return 0
+
+    cdef int put_last(self, bytes body) except -1:
+        self.stage = COMPLETE
+        try:
+            return self.stream.body(body, False)
+        except BaseException:
+            self.stage = EXPECT_BODY
+            raise
 
     cdef int take_other(self, dict message) except -1:
         """Any message but the first of a response and its body."""
@@ -269,10 +288,15 @@ cdef class Cycle(Owner):
     cdef int disconnected(self) except -1:
         """The client will not send any more; it may still read, unless the stream is taken away as well."""
         self.gone = True
+        if self.direct is not None and self.stage != COMPLETE:
+            self.direct.to_task()
         if self.waiter is not None:
             self.waiter.wake_later()  # a transport has to have closed before an application sends on and on
         wake(self.receiving)
         return wake(self.sending)
+
+    cdef int stopping(self) except -1:
+        return self.direct.to_task() if self.direct is not None else 0
 
     cdef int completed(self) except -1:
         self.stream = None
@@ -321,6 +345,7 @@ cdef class Cycle(Owner):
         if self.task is not None:
             worker.tasks.discard(self.task)
             self.task = None
+        self.direct = None
         try:
             if exception is not None:
                 if not self.is_quiet(exception):
@@ -363,6 +388,14 @@ cdef tuple EXPECTED = ("http.response.start", "http.response.body", "http.respon
 # Method descriptors, whose C methods bind() needs.
 cdef object receive_method = Cycle.__dict__["receive"]
 cdef object send_method = Cycle.__dict__["send"]
+
+
+cdef object receive_of(Cycle cycle):
+    return bind(receive_method, cycle)
+
+
+cdef object send_of(Cycle cycle):
+    return bind(send_method, cycle)
 
 
 cdef bint only_disconnects(exception) except -1:

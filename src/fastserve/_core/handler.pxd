@@ -13,6 +13,17 @@ cdef class Exchange(Runnable):
     cdef int stopping(self) except -1  # the server stops
 
 
+cdef class DirectCall:
+    """A call of an application that has no task yet."""
+    cdef int noticed(self) except -1  # a thread has something to tell, see Reports
+    cdef int to_task(self) except -1  # go on in one, where applications wait, are cancelled and waited for
+
+
+cdef class DirectApplication:
+    """An application whose calls the core can serve without a task, as long as they are simple."""
+    cdef DirectCall begin(self, Exchange exchange)
+
+
 cdef class Stream(Timed):
     """Where an exchange puts its response; its verbs in the order in which they are used."""
     cdef int send_continue(self) except -1  # the application asks for a body that the client may hold back

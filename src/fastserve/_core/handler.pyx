@@ -21,6 +21,19 @@ cdef class Exchange(Runnable):
         return 0
 
 
+cdef class DirectCall:
+    cdef int noticed(self) except -1:
+        return 0
+
+    cdef int to_task(self) except -1:
+        return 0
+
+
+cdef class DirectApplication:
+    cdef DirectCall begin(self, Exchange exchange):
+        return None
+
+
 cdef class Stream(Timed):
     cdef int send_continue(self) except -1:
         return 0

@@ -8,6 +8,7 @@ cdef class Worker:
     cdef readonly object loop
     cdef readonly object app  # the ASGI application
     cdef bint app_is_coroutine_function  # calling it runs none of its code
+    cdef object direct  # the same application as a DirectApplication, where it can be called without tasks, or None
     cdef readonly Settings settings
     cdef readonly Clock clock
     cdef readonly Turn turn

@@ -4,6 +4,7 @@ from typing import Any
 
 from .access import AccessLog
 from .clock import Clock
+from .handler import DirectApplication
 from .settings import Settings
 from .turn import Turn
 
@@ -32,6 +33,7 @@ class Worker:
         state: dict[str, Any],
         log: Callable[..., None],
         access: AccessLog | None = ...,
+        direct: DirectApplication | None = ...,
         ws_framing: Callable[[Settings, list[bytes]], Any] | None = ...,
         ws_protocol: Callable[[], BaseProtocol] | None = ...,
     ) -> None: ...

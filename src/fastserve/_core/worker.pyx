@@ -10,7 +10,8 @@ from .turn cimport Flushable
 cdef class Worker:
     """The state that the connections of one event loop share; it is closed after the last of them.
 
-    `app` is an ASGI 3 callable, `log` a bound Logger.log, `access` an AccessLog or None for no access log, `ws_framing`
+    `app` is an ASGI 3 callable, `log` a bound Logger.log, `access` an AccessLog or None for no access log, `direct`
+    a DirectApplication that is called in place of `app` while it can be, or None, `ws_framing`
     a class of fastserve.protocols or None for the core's own WebSocket frames. `ws_protocol` makes an asyncio.Protocol
     that WebSockets are left to, from the first byte of their handshake, None for the core's own. What is on uvicorn's
     protocol contract, so with a method shutdown(), may put itself into `connections` and its tasks into `tasks`.
@@ -25,6 +26,7 @@ cdef class Worker:
         dict state not None,
         log,
         Flushable access=None,
+        direct=None,
         ws_framing=None,
         ws_protocol=None,
     ):
@@ -33,6 +35,7 @@ cdef class Worker:
         self.app_is_coroutine_function = inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(
             getattr(app, "__call__", None)
         )
+        self.direct = direct
         self.settings = settings
         self.clock = Clock(
             loop,

@@ -6,8 +6,8 @@ import datetime
 import time
 from typing import Any
 
+from fastserve._core.environ import Environs
 from fastserve._types import ASGI3Application, Message, Receive, Scope, Send
-from fastserve.wsgi.environ import Environs
 
 
 class Request:
@@ -46,7 +46,7 @@ class AccessLogMiddleware:
     def __init__(self, app: ASGI3Application, logger: Any) -> None:
         self.app = app
         self.logger = logger
-        self.environs = Environs(multithread=False, multiprocess=True)
+        self.environs = Environs(False, True, None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -6,11 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from fastserve._core.cycle import Cycle
-from fastserve.wsgi.environ import Environs
-from fastserve.wsgi.exchange import Exchange, Reports, WSGIApplication
+from fastserve._core.environ import Environs
+from fastserve._core.wsgicall import WSGIApplication
+from fastserve.wsgi.exchange import Exchange
+from fastserve.wsgi.files import FileWrapper
 from fastserve.wsgi.threads import Threads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from fastserve._types import Message, Receive, Scope, Send
 
 BODY_HEADERS = (b"content-length", b"transfer-encoding")
@@ -23,30 +27,25 @@ class WSGIMiddleware:
     ends the threads that are idle; requests after it start new ones.
     """
 
-    def __init__(self, app: WSGIApplication, workers: int = 10, *, multiprocess: bool = False) -> None:
+    def __init__(self, app: Callable[..., Iterable[bytes]], workers: int = 10, *, multiprocess: bool = False) -> None:
         if workers < 1:
             raise ValueError(f"{workers} threads cannot run an application")
         self.app = app
         self.threads = Threads(workers)
-        self.environs = Environs(multithread=workers > 1, multiprocess=multiprocess)
-        self._reports: Reports | None = None
+        self.environs = Environs(workers > 1, multiprocess, FileWrapper)
+        self.calls = WSGIApplication(app, self.threads, self.environs, Exchange, FileWrapper)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await answer_other(scope, receive, send)
             return
-        loop = asyncio.get_running_loop()
-        reports = self._reports
-        if reports is None or reports.loop is not loop:
-            reports = self._reports = Reports(loop)
-        exchange = Exchange(self.app, reports, self.environs, scope)
-        exchange.open_input(*arrived_of(scope, receive))
-        self.threads.submit(exchange.run, loop)
-        await exchange.serve(receive, send)
+        call = self.calls.call(asyncio.get_running_loop(), scope, *arrived_of(scope, receive))
+        await call.serve(receive, send)
 
     def close(self) -> None:
         """End the threads that are idle, and the others after the request that they are busy with."""
         self.threads.close()
+        self.calls.close()
 
 
 def arrived_of(scope: Scope, receive: Receive) -> tuple[bytes, bool]:

@@ -9,11 +9,12 @@ long: then a thread is woken for each call, as a plain pool does, for the next E
 from __future__ import annotations
 
 import threading
-from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from fastserve._core.gate import Gate
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,28 +25,6 @@ PATIENCE = 0.001  # seconds
 EAGER_CALLS = 500
 IDLE_SECONDS = 30.0
 JOIN_SECONDS = 1.0  # of close(), for threads that have nothing left to do
-
-
-class Gate:
-    """One thread waits, others open: an opening that nobody waits for lets the next wait() through.
-
-    A wait may also end without reason, so it belongs into a loop that looks at what it waits for.
-    """
-
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self._lock = allocate_lock()
-        self._lock.acquire()
-
-    def open(self) -> None:
-        """Let one wait() through, from any thread."""
-        with suppress(RuntimeError):  # raised where it is open already
-            self._lock.release()
-
-    def wait(self, seconds: float = -1) -> bool:
-        """Return true when the gate is opened, false after so many seconds."""
-        return self._lock.acquire(timeout=seconds)
 
 
 class _Thread(threading.Thread):
@@ -88,7 +67,7 @@ class Threads:
     def __len__(self) -> int:
         return len(self._threads)
 
-    def submit(self, call: Call, loop: asyncio.AbstractEventLoop) -> None:
+    def submit(self, call: Call, loop: asyncio.AbstractEventLoop, alone: bool = False) -> None:
         """Have a thread call `call`, which must not raise; to be called in `loop`.
 
         Raises RuntimeError where there is no thread, and the system has none to give.
@@ -99,7 +78,7 @@ class Threads:
                 self._eager -= 1
                 self._wake()
             elif len(self._idle) == len(self._threads):
-                self._wake()
+                self._wake(alone)
             elif self._watching is not loop:
                 self._watch(loop)
         except RuntimeError:
@@ -123,7 +102,7 @@ class Threads:
         for thread in resting:
             thread.join(JOIN_SECONDS)
 
-    def _wake(self) -> None:
+    def _wake(self, alone: bool = False) -> None:
         try:
             thread = self._idle.pop()
         except IndexError:
@@ -138,7 +117,10 @@ class Threads:
                     raise
         else:
             thread.called = True
-            thread.gate.open()
+            if alone:
+                thread.gate.open_aside()
+            else:
+                thread.gate.open()
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         try:

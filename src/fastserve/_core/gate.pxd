@@ -1,0 +1,9 @@
+"""Where one thread waits until another lets it through."""
+
+cdef extern from "Python.h":
+    ctypedef void* PyThread_type_lock
+
+
+cdef class Gate:
+    cdef PyThread_type_lock lock
+    cdef bint opened

@@ -1,0 +1,4 @@
+from asyncio import AbstractEventLoop
+
+class Reports:
+    loop: AbstractEventLoop

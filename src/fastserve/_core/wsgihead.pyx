@@ -1,0 +1,77 @@
+"""What a WSGI application gives to start_response(), checked and in the terms of ASGI (PEP 3333)."""
+import re
+from wsgiref.util import is_hop_by_hop
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsLatin1String, PyUnicode_GET_LENGTH, PyUnicode_READ_CHAR
+
+cdef enum:
+    KNOWN_NAMES = 1000  # header names that are kept with their checked form
+
+cdef object is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+cdef dict names = {}  # of headers: as an application writes them, and as they are sent
+cdef bytes CONTENT_LENGTH = b"content-length"
+
+
+cdef int status_of(status) except -1:
+    cdef Py_ssize_t at, size
+    cdef Py_UCS4 digit
+    cdef int code = 0
+    if not isinstance(status, str):
+        raise TypeError(f"the status of a response has to be a str, not {type(status).__name__}")
+    size = PyUnicode_GET_LENGTH(status)
+    if size == 3 or size > 3 and PyUnicode_READ_CHAR(status, 3) == c" ":
+        for at in range(3):
+            digit = PyUnicode_READ_CHAR(status, at)
+            code = code * 10 + (<int>digit - c"0" if c"0" <= digit <= c"9" else -1000)
+    if code < 200:
+        raise ValueError(f"{status!r} is not the status of a response, such as '200 OK'")
+    return code
+
+
+cdef bytes checked_name(name):
+    """Return the name of a header as it is sent. Raises TypeError, ValueError."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a response header has to be a str, not {type(name).__name__}")
+    if not is_token(name):
+        raise ValueError(f"{name!r} is not the name of a header")
+    if is_hop_by_hop(name):
+        raise ValueError(f"the header {name!r} is the server's to send, not an application's (PEP 3333)")
+    encoded = name.lower().encode()
+    if len(names) < KNOWN_NAMES:
+        names[name] = encoded
+    return encoded
+
+
+cdef bytes checked_value(name, value):
+    """Return the value of a header as it is sent. Raises TypeError, ValueError."""
+    cdef bytes encoded
+    cdef const char* text
+    cdef Py_ssize_t at
+    if not isinstance(value, str):
+        raise TypeError(f"the value of the header {name!r} has to be a str, not {type(value).__name__}")
+    encoded = PyUnicode_AsLatin1String(value)
+    text = PyBytes_AS_STRING(encoded)
+    for at in range(PyBytes_GET_SIZE(encoded)):
+        if text[at] == c"\0" or text[at] == c"\r" or text[at] == c"\n":  # RFC 9110 section 5.5
+            raise ValueError(f"the value of the header {name!r} has a control character: {value!r}")
+    return encoded
+
+
+cdef list checked_headers(headers, Py_ssize_t* length):
+    cdef list checked = []
+    cdef object name, value
+    cdef bytes encoded
+    length[0] = -1
+    if not isinstance(headers, list):
+        raise TypeError(f"the headers of a response have to be a list, not {type(headers).__name__}")
+    for name, value in <list>headers:
+        encoded = <bytes>names.get(name)
+        if encoded is None:
+            encoded = checked_name(name)
+        checked.append((encoded, checked_value(name, value)))
+        if encoded == CONTENT_LENGTH:
+            if not value.isdecimal() or not value.isascii():
+                raise ValueError(f"{value!r} is not a Content-Length")
+            length[0] = int(value)
+    return checked
