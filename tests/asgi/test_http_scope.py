@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -142,6 +143,17 @@ def test_item_20_client_and_server(serve: support.Serve) -> None:
     assert tuple(app.scopes[0]["client"]) == connected.sock.getsockname()
     assert tuple(app.scopes[0]["server"]) == (server.host, server.port)
     assert {type(app.scopes[0][end][1]) for end in ("client", "server")} == {int}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has all of 127.0.0.0/8")
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.10.99", "127.100.109.255", "127.250.0.205"])
+def test_item_20_addresses_of_every_length(serve: support.Serve, host: str) -> None:
+    app = Scopes()
+    server = serve(app, host="0.0.0.0")
+    with socket.create_connection((host, server.port), timeout=5, source_address=(host, 0)) as sock:
+        Client(sock).ask(get())
+        assert tuple(app.scopes[0]["client"]) == sock.getsockname()
+        assert tuple(app.scopes[0]["server"]) == sock.getpeername()
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")

@@ -119,7 +119,7 @@ cdef class Http1(Handler):
         cdef int status = 0
         stop(self)
         if self.peers is None:
-            self.peers = peers_of(self.transport, worker.settings)
+            self.peers = peers_of(self.transport, self.writer.fd, worker.settings)
             self.address = address_text(self.peers.client)
         self.reading = BODY if request.has_body() else DONE
         self.writing = INIT

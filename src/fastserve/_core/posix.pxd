@@ -25,12 +25,17 @@ cdef extern from *:
     static CYTHON_INLINE int fastserve_end_writing(int fd) { (void)fd; return -1; }
     static CYTHON_INLINE int fastserve_unacknowledged(int fd) { (void)fd; return -1; }
     static CYTHON_INLINE int fastserve_hung_up(int fd) { (void)fd; return 0; }
+    static CYTHON_INLINE int fastserve_ipv4(int fd, int peer, unsigned char *host, int *port) {
+        (void)fd; (void)peer; (void)host; (void)port;
+        return 0;
+    }
     static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits) {
         (void)cpu; (void)waits;
         return 0;
     }
     #else
     #include <errno.h>
+    #include <netinet/in.h>
     #include <poll.h>
     #include <string.h>
     #include <sys/ioctl.h>
@@ -84,6 +89,17 @@ cdef extern from *:
     static CYTHON_INLINE int fastserve_hung_up(int fd) {
         struct pollfd polled = {fd, 0, 0};
         return poll(&polled, 1, 0) > 0 && (polled.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+    }
+    static CYTHON_INLINE int fastserve_ipv4(int fd, int peer, unsigned char *host, int *port) {
+        struct sockaddr_storage name;
+        struct sockaddr_in *address = (struct sockaddr_in *)&name;
+        socklen_t size = sizeof(name);
+        struct sockaddr *to = (struct sockaddr *)&name;
+        if ((peer ? getpeername(fd, to, &size) : getsockname(fd, to, &size)) != 0) return 0;
+        if (size < sizeof(*address) || name.ss_family != AF_INET) return 0;
+        memcpy(host, &address->sin_addr, 4);
+        *port = ntohs(address->sin_port);
+        return 1;
     }
     static CYTHON_INLINE int fastserve_unacknowledged(int fd) {
         int count = 0;
@@ -150,6 +166,7 @@ cdef extern from *:
     long long fastserve_sendfile(int fd, int file, long long offset, long long size) nogil
     int fastserve_end_writing(int fd) nogil  # shutdown(2) of the writing side; -1 after an error
     bint fastserve_hung_up(int fd) nogil  # the connection is reset, or closed on both sides
+    bint fastserve_ipv4(int fd, bint peer, unsigned char* host, int* port) nogil  # 4 bytes; false: it has no IPv4 address
     int fastserve_unacknowledged(int fd) nogil  # bytes in the kernel that the peer has not got; -1 where that is not known
     # The seconds of processor time that this thread has used, and how often it waited; 0 where that is not known.
     int fastserve_thread_usage(double* cpu, long* waits) nogil

@@ -6,6 +6,7 @@ cdef class Proxies:
     cdef object hosts
     cdef object scheme_of
     cdef dict clients  # (host, port) by the value of X-Forwarded-For
+    cdef dict trusted  # by host
 
     cdef bint trust(self, client) except -1
     cdef int forward(self, dict scope, Request head) except -1

@@ -8,7 +8,7 @@ from .names cimport X_FORWARDED_FOR, X_FORWARDED_PROTO
 from .request cimport Field, Request
 
 cdef enum:
-    REMEMBERED = 4096  # values of X-Forwarded-For whose client is known
+    REMEMBERED = 4096  # values of X-Forwarded-For whose client is known, and peers of whom it is known what they are
     LONGEST = 200  # bytes of one that is worth remembering
 
 
@@ -24,10 +24,17 @@ cdef class Proxies:
         self.hosts = hosts
         self.scheme_of = scheme_of
         self.clients = {}
+        self.trusted = {}
 
     cdef bint trust(self, client) except -1:
         """Whether what comes from this peer, an address of the scope or None, comes from a proxy."""
-        return self.hosts.trusts(None if client is None else client[0])
+        host = None if client is None else client[0]
+        trusted = self.trusted.get(host)
+        if trusted is None:
+            if len(self.trusted) >= REMEMBERED:
+                self.trusted.clear()
+            trusted = self.trusted[host] = self.hosts.trusts(host)
+        return trusted
 
     cdef int forward(self, dict scope, Request head) except -1:
         """Put what a proxy says into the scope of an HTTP or WebSocket request."""

@@ -15,7 +15,7 @@ cdef class Peers:
     cdef Proxies proxies  # None unless the client is one that is trusted
 
 
-cdef Peers peers_of(transport, Settings settings)
+cdef Peers peers_of(transport, int fd, Settings settings)  # `fd` is that of a plain connection, or -1
 cdef int complete(dict scope, Request head, Peers peers) except -1
 cdef dict http_scope(Request head, Peers peers, Settings settings, dict state)
 cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict state, list subprotocols)

@@ -10,6 +10,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 from .llhttp cimport HTTP_GET
 from .names cimport LOWER, UNKNOWN, known
 from .parser cimport HEAD, Parser, method_name
+from .posix cimport fastserve_ipv4
 from .proxies cimport Proxies
 from .request cimport Field, Request
 
@@ -74,8 +75,12 @@ cdef Peers make_peers(client, server, scheme, Settings settings):
     return peers
 
 
-cdef Peers peers_of(transport, Settings settings):
+cdef Peers peers_of(transport, int fd, Settings settings):
     cdef Peers peers
+    # Asking the kernel costs a fifth of asking uvloop, which asks the kernel.
+    client, server = ipv4_of(fd, True), ipv4_of(fd, False)
+    if client is not None and server is not None:
+        return make_peers(client, server, "http", settings)
     info = transport.get_extra_info
     encrypted = info("sslcontext") is not None
     scheme = "https" if encrypted else "http"
@@ -84,6 +89,28 @@ cdef Peers peers_of(transport, Settings settings):
     if connection is not None and settings.tls is not None:
         peers.tls = settings.tls(connection)
     return peers
+
+
+cdef tuple ipv4_of(int fd, bint peer):
+    """The IPv4 address of one end of a connection as the scope has it, or None."""
+    cdef unsigned char host[4]
+    cdef char text[15]
+    cdef int port = 0, part, at = 0
+    if fd < 0 or not fastserve_ipv4(fd, peer, host, &port):
+        return None
+    for part in range(4):
+        if part:
+            text[at] = c"."
+            at += 1
+        if host[part] >= 100:
+            text[at] = c"0" + host[part] // 100
+            at += 1
+        if host[part] >= 10:
+            text[at] = c"0" + host[part] // 10 % 10
+            at += 1
+        text[at] = c"0" + host[part] % 10
+        at += 1
+    return (PyUnicode_DecodeASCII(text, at, NULL), port)
 
 
 cdef object address_of(name, bint own):
