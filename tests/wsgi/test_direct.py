@@ -70,6 +70,18 @@ def test_requests_of_one_read_are_answered_in_order(start: Start) -> None:
     assert [client.read().body for _ in range(50)] == [b"/%d" % number for number in range(50)]
 
 
+@pytest.mark.parametrize("by_write", [True, False])
+def test_no_thread_stays_with_a_large_piece_that_is_all(start: Start, by_write: bool) -> None:
+    def app(environ: Environ, start_response: Any) -> Any:
+        write = start_response("200 OK", [("Content-Length", "1000000")])
+        if by_write:
+            write(bytes(1_000_000))
+        return iter([] if by_write else [bytes(1_000_000)])
+
+    connected = Client(start(app, wsgi_threads=1).connect())
+    assert [len(connected.ask(get()).body) for _ in range(20)] == [1_000_000] * 20
+
+
 class Events:
     """os.eventfd, with the descriptors that it gave."""
 

@@ -218,6 +218,12 @@ class TestFileWrapper:
             server.stop()
             assert file.closed
 
+    @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system has no /proc")
+    def test_a_file_that_has_no_size(self, serve: support.Serve) -> None:
+        with Path("/proc/self/status").open("rb") as file:
+            server = serve(self.app([file], []), interface="wsgi")
+            assert b"Threads:" in Client(server.connect()).ask(get()).body
+
     def test_what_is_no_file(self, serve: support.Serve) -> None:
         server = serve(self.app([io.BytesIO(self.CONTENT)], []), interface="wsgi")
         assert Client(server.connect()).ask(get()).body == self.CONTENT

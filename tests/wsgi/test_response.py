@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -48,75 +49,6 @@ class Pieces:
     def close(self) -> None:
         assert not self.closed.is_set()
         self.closed.set()
-
-
-class TestHead:
-    def test_status_and_headers(self, client: Connect) -> None:
-        headers = [("X-One", "1"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("X-Latin", "\xe4"), ("X-Empty", "")]
-        response = client(returning([b"x"], headers, "404 Not Here")).ask(get())
-        assert (response.status, response.body) == (404, b"x")
-        assert response.all(b"set-cookie") == [b"a=1", b"b=2"]
-        assert (response.get(b"x-one"), response.get(b"x-latin"), response.get(b"x-empty")) == (b"1", b"\xe4", b"")
-
-    def test_the_applications_date_and_server_replace_the_servers(self, client: Connect) -> None:
-        response = client(returning([b"x"], [("Date", "today"), ("Server", "mine")])).ask(get())
-        assert (response.get(b"date"), response.get(b"server")) == (b"today", b"mine")
-
-    @pytest.mark.parametrize(
-        ("status", "headers", "complaint"),
-        [
-            (200, [], "TypeError: the status of a response has to be a str, not int"),
-            (b"200 OK", [], "TypeError: the status of a response has to be a str, not bytes"),
-            ("OK", [], "ValueError: 'OK' is not the status of a response, such as '200 OK'"),
-            ("20 OK", [], "ValueError: '20 OK' is not the status"),
-            ("2000 OK", [], "ValueError: '2000 OK' is not the status"),
-            ("100 Continue", [], "ValueError: '100 Continue' is not the status"),
-            ("200 OK", (("A", "1"),), "TypeError: the headers of a response have to be a list, not tuple"),
-            ("200 OK", [("A", 1)], "TypeError: the value of the header 'A' has to be a str, not int"),
-            ("200 OK", [("A", b"1")], "TypeError: the value of the header 'A' has to be a str, not bytes"),
-            ("200 OK", [(b"A", "1")], "TypeError: the name of a response header has to be a str, not bytes"),
-            ("200 OK", [("A b", "1")], "ValueError: 'A b' is not the name of a header"),
-            ("200 OK", [("", "1")], "ValueError: '' is not the name of a header"),
-            ("200 OK", [("A", "1\r\nB: 2")], "ValueError: the value of the header 'A' has a control character"),
-            ("200 OK", [("A", "1\n")], "ValueError: the value of the header 'A' has a control character"),
-            ("200 OK", [("A", "\0")], "ValueError: the value of the header 'A' has a control character"),
-            ("200 OK", [("A", "\u20ac")], "UnicodeEncodeError: 'latin-1' codec can't encode"),
-            ("200 OK", [("Content-Length", "-1")], "ValueError: '-1' is not a Content-Length"),
-            ("200 OK", [("Connection", "close")], "ValueError: the header 'Connection' is the server's to send"),
-            ("200 OK", [("transfer-encoding", "x")], "ValueError: the header 'transfer-encoding' is the server's"),
-            ("200 OK", [("Keep-Alive", "5")], "ValueError: the header 'Keep-Alive' is the server's to send"),
-            ("200 OK", [("Upgrade", "x")], "ValueError: the header 'Upgrade' is the server's to send"),
-        ],
-    )
-    def test_what_cannot_be_sent_is_the_applications_error(
-        self, client: Connect, log: Log, status: Any, headers: Any, complaint: str
-    ) -> None:
-        """It is raised where start_response() is called, and the client is told nothing of it."""
-        raised: list[BaseException] = []
-
-        def app(environ: Environ, start_response: Any) -> list[bytes]:
-            try:
-                start_response(status, headers)
-            except Exception as exc:
-                raised.append(exc)
-                raise
-            return [b"unreachable"]
-
-        response = client(app).ask(get())
-        assert (response.status, response.body) == (500, b"Internal Server Error")
-        (line,) = log()
-        assert line.startswith(f"ERROR Exception in ASGI application {complaint}")
-        assert len(raised) == 1
-        raised.clear()
-
-    def test_an_application_that_handles_it_can_answer(self, client: Connect) -> None:
-        def app(environ: Environ, start_response: Any) -> list[bytes]:
-            with pytest.raises(ValueError, match="Connection"):
-                start_response("200 OK", [("Connection", "close")])
-            start_response("200 OK", [])
-            return [b"fine"]
-
-        assert client(app).ask(get()).body == b"fine"
 
 
 class TestFraming:
@@ -377,7 +309,7 @@ class TestErrors:
         response = client(app).ask(get())
         assert (response.status, response.get(b"x-secret")) == (500, None)
 
-    @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+    @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
     def test_one_that_would_end_a_program_ends_the_request(
         self, start: Start, log: Log, error: type[BaseException]
     ) -> None:

@@ -66,7 +66,10 @@ cdef class Reports:
             self.turn.enter()
         try:
             for call in calls:
-                call.noticed()
+                try:
+                    call.noticed()
+                except Exception as exc:  # the others are to be told all the same
+                    self.loop.call_exception_handler({"message": "Exception in a call's report", "exception": exc})
         finally:
             if self.turn is not None:
                 self.turn.leave()

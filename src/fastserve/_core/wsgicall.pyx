@@ -13,6 +13,7 @@ piece is then the last that the application is asked for.
 """
 import contextvars
 import io
+from asyncio import CancelledError
 
 from .cycle cimport Cycle, receive_of, send_of
 from .environ cimport Environs
@@ -99,6 +100,9 @@ cdef class WSGICall(DirectCall):
                     self.respond()
                 finally:
                     PyContext_Exit(self.context)
+            except CancelledError as exc:  # of some task of the application's: this call has none to be cancelled
+                self.error = RuntimeError("asyncio.CancelledError out of a WSGI application")
+                self.error.__cause__ = exc
             except BaseException as exc:  # SystemExit as well: it is the request's, not the thread's
                 self.error = exc
         self.ended = True
@@ -130,6 +134,8 @@ cdef class WSGICall(DirectCall):
 
     def start_response(self, status, headers, exc_info=None):
         """Take the head of the response, and return write(). Raises as PEP 3333 says, and for what cannot be sent."""
+        cdef Py_ssize_t length
+        cdef int code
         if exc_info:
             try:
                 if self.head_sent:
@@ -138,8 +144,9 @@ cdef class WSGICall(DirectCall):
                 exc_info = None  # no circle through this frame
         elif self.headers is not None:
             raise AssertionError("start_response() was called before, and there is no exc_info")
-        self.status = status_of(status)
-        self.headers = checked_headers(headers, &self.length)
+        code = status_of(status)
+        checked = checked_headers(headers, &length)
+        self.status, self.headers, self.length = code, checked, length  # all of it, or nothing
         return self.write
 
     def write(self, data):
@@ -169,7 +176,7 @@ cdef class WSGICall(DirectCall):
         # A piece may not wait for the next one, but whether there is one can be known.
         self.put(data, self.length < 0 or self.produced + len(data) < self.length)
         self.reports.add(self, False)
-        if self.produced - self.consumed > HIGH_WATER:
+        if not self.complete and self.produced - self.consumed > HIGH_WATER:
             self.wait(HIGH_WATER)
         return 0
 
@@ -210,11 +217,11 @@ cdef class WSGICall(DirectCall):
         offset, count = extent
         if self.length >= 0:
             count = min(count, self.length - self.produced)
-        elif not self.head_sent:
-            self.length = count
-            self.headers.append((b"content-length", b"%d" % count))
         if not count:
             return False
+        if self.length < 0 and not self.head_sent:
+            self.length = count
+            self.headers.append((b"content-length", b"%d" % count))
         self.put_head()
         self.complete = self.length == self.produced + count
         self.put_message(
@@ -252,6 +259,8 @@ cdef class WSGICall(DirectCall):
             try:
                 cycle.answer(self.status, self.headers, whole)
                 self.consumed = self.produced
+                if self.gate is not None:
+                    self.gate.open()
             except Exception as exc:
                 self.failure = exc
                 self.gone = True

@@ -7,6 +7,7 @@ from cpython.unicode cimport PyUnicode_AsLatin1String, PyUnicode_GET_LENGTH, PyU
 
 cdef enum:
     KNOWN_NAMES = 1000  # header names that are kept with their checked form
+    LONGEST_LENGTH = 18  # digits
 
 cdef object is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 cdef dict names = {}  # of headers: as an application writes them, and as they are sent
@@ -24,6 +25,9 @@ cdef int status_of(status) except -1:
         for at in range(3):
             digit = PyUnicode_READ_CHAR(status, at)
             code = code * 10 + (<int>digit - c"0" if c"0" <= digit <= c"9" else -1000)
+        for at in range(3, size):
+            if PyUnicode_READ_CHAR(status, at) < 32 or PyUnicode_READ_CHAR(status, at) == 127:
+                code = 0
     if code < 200:
         raise ValueError(f"{status!r} is not the status of a response, such as '200 OK'")
     return code
@@ -33,12 +37,13 @@ cdef bytes checked_name(name):
     """Return the name of a header as it is sent. Raises TypeError, ValueError."""
     if not isinstance(name, str):
         raise TypeError(f"the name of a response header has to be a str, not {type(name).__name__}")
-    if not is_token(name):
+    lower = str.lower(name)
+    if not is_token(lower):
         raise ValueError(f"{name!r} is not the name of a header")
-    if is_hop_by_hop(name):
+    if is_hop_by_hop(lower):
         raise ValueError(f"the header {name!r} is the server's to send, not an application's (PEP 3333)")
-    encoded = name.lower().encode()
-    if len(names) < KNOWN_NAMES:
+    encoded = lower.encode()
+    if type(name) is str and len(names) < KNOWN_NAMES:  # a subclass may be equal to what it is not
         names[name] = encoded
     return encoded
 
@@ -61,17 +66,20 @@ cdef bytes checked_value(name, value):
 cdef list checked_headers(headers, Py_ssize_t* length):
     cdef list checked = []
     cdef object name, value
-    cdef bytes encoded
+    cdef bytes encoded, field
     length[0] = -1
     if not isinstance(headers, list):
         raise TypeError(f"the headers of a response have to be a list, not {type(headers).__name__}")
     for name, value in <list>headers:
-        encoded = <bytes>names.get(name)
+        encoded = <bytes>names.get(name) if type(name) is str else None
         if encoded is None:
             encoded = checked_name(name)
-        checked.append((encoded, checked_value(name, value)))
+        field = checked_value(name, value)
+        checked.append((encoded, field))
         if encoded == CONTENT_LENGTH:
-            if not value.isdecimal() or not value.isascii():
+            if not field.isdigit() or len(field) > LONGEST_LENGTH:
                 raise ValueError(f"{value!r} is not a Content-Length")
-            length[0] = int(value)
+            if length[0] >= 0 and length[0] != int(field):
+                raise ValueError("the headers of a response have two values of Content-Length")
+            length[0] = int(field)
     return checked

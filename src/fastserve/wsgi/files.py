@@ -37,7 +37,10 @@ class FileWrapper:
             position: int = self.filelike.tell()
         except (AttributeError, OSError, ValueError):  # io.UnsupportedOperation is an OSError
             return None
-        return (position, max(status.st_size - position, 0)) if stat.S_ISREG(status.st_mode) else None
+        # The size of one without blocks, as in /proc and /sys, is not that of its content.
+        if not stat.S_ISREG(status.st_mode) or status.st_blocks == 0:
+            return None
+        return position, max(status.st_size - position, 0)
 
 
 def is_plain(filelike: Any) -> bool:

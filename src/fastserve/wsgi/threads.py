@@ -60,6 +60,7 @@ class Threads:
         self._idle: list[_Thread] = []  # the one that rested last is woken first: its memory is in the caches
         self._threads: set[_Thread] = set()
         self._started = 0
+        self._counting = threading.Lock()  # no thread may start in place of one that then goes on
         self._eager = 0  # calls for which a thread is still to be woken each
         self._watched: Call | None = None  # the first in the queue when the watch began
         self._watching: asyncio.AbstractEventLoop | None = None
@@ -106,15 +107,17 @@ class Threads:
         try:
             thread = self._idle.pop()
         except IndexError:
-            if len(self._threads) < self.most:
+            with self._counting:
+                if len(self._threads) >= self.most:
+                    return
                 self._started += 1
                 thread = _Thread(self, self._started)
                 self._threads.add(thread)
-                try:
-                    thread.start()
-                except RuntimeError:
-                    self._threads.discard(thread)
-                    raise
+            try:
+                thread.start()
+            except RuntimeError:
+                self._threads.discard(thread)
+                raise
         else:
             thread.called = True
             if alone:
@@ -134,13 +137,16 @@ class Threads:
         """See whether the queue moves."""
         loop, self._watching = self._watching, None
         watched, self._watched = self._watched, None
-        waiting = len(self.calls)
-        if not waiting or loop is None:
+        try:
+            first = self.calls[0]
+        except IndexError:
             return
-        if self.calls[0] is watched:
+        if loop is None:
+            return
+        if first is watched:
             self._eager = EAGER_CALLS
             with suppress(RuntimeError):  # those that there are go on with the queue
-                for _ in range(min(waiting, self.most)):
+                for _ in range(min(len(self.calls), self.most)):
                     self._wake()
         else:
             self._watch(loop)
@@ -159,11 +165,12 @@ class Threads:
 
     def _retire(self, thread: _Thread) -> bool:
         """Let go of a thread that was idle for long, unless a call has come that counts on it."""
-        self._threads.discard(thread)
-        if self.calls and not thread.closed:
-            self._threads.add(thread)
-            return True
-        return False
+        with self._counting:
+            self._threads.discard(thread)
+            if self.calls and not thread.closed:
+                self._threads.add(thread)
+                return True
+            return False
 
     def _take_back(self, thread: _Thread) -> bool:
         try:
