@@ -151,9 +151,9 @@ def test_pipelined_exchanges_share_a_read(counted: Client) -> None:
 
 
 def test_writes_are_seen_apart(client: Client, app: App) -> None:
-    """The measure itself: what is sent later is a write of its own."""
+    """The measure itself: what is sent later is a write of its own; on a busy machine a segment may be sent again."""
     app.pause = True
-    assert client.writes_for(GET, rounds=1) == 2 * EXCHANGES
+    assert client.writes_for(GET, rounds=3) == 2 * EXCHANGES
 
 
 def test_reads_are_seen_apart(counted: Client) -> None:
