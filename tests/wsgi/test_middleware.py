@@ -7,7 +7,6 @@ import contextvars
 import gzip
 import io
 import threading
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -125,11 +124,6 @@ def test_context_variables_go_along_and_stay_apart() -> None:
     assert seen == ["alice", "alice", "bob", "bob"]
 
 
-def until_idle(middleware: WSGIMiddleware) -> None:
-    while not middleware.threads._idle:
-        time.sleep(0)  # nothing tells of it: let the thread run
-
-
 def test_an_application_that_ends_while_its_first_piece_is_sent() -> None:
     def app(environ: Environ, start_response: Any) -> Iterable[bytes]:
         start_response("200 OK", [])
@@ -137,13 +131,15 @@ def test_an_application_that_ends_while_its_first_piece_is_sent() -> None:
         assert sending.wait(SECONDS)
         yield b"second"
 
-    middleware = WSGIMiddleware(app)
+    middleware = WSGIMiddleware(app, workers=1)
     sending = threading.Event()
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sending.set()
-        until_idle(middleware)
+        after = threading.Event()
+        middleware.threads.submit(after.set, asyncio.get_running_loop())
+        assert after.wait(SECONDS)  # the one thread has come to the end of its call
         sent.append(message.get("body"))
 
     async def main() -> None:

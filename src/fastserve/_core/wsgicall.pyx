@@ -258,9 +258,6 @@ cdef class WSGICall(DirectCall):
             self.whole = None
             try:
                 cycle.answer(self.status, self.headers, whole)
-                self.consumed = self.produced
-                if self.gate is not None:
-                    self.gate.open()
             except Exception as exc:
                 self.failure = exc
                 self.gone = True
