@@ -1,14 +1,17 @@
-"""One turn of the event loop in three batches: reads, applications, writes.
+"""Turns of the event loop in batches: reads, applications, writes.
 
-System calls between requests cost more than their own time, because the interpreter comes back to cold caches. So the
-connections that are readable are all read first; the exchanges that they began are queued here and start together at
-the end of the loop's turn; what they send is held and written after them.
+System calls between requests cost more than their own time, because the interpreter comes back to cold caches. So
+connections that are readable are read first; the exchanges that they began are queued here and start together, at the
+end of the loop's turn or when there are BATCH of them; what they send is held and written after them.
 
 batching        With one busy connection there is nothing to batch, and an exchange starts as soon as it is read. Every
                 SAMPLE-th one takes the queue all the same, to see whether it has company: if so, batching begins. It
                 ends after ALONE turns with one exchange.
-bounds          Held bytes are written once the oldest has waited HELD_SECONDS, and the loop reads again after
-                RUN_SECONDS of applications, however many are queued.
+bounds          Of more than BATCH exchanges at a time the memory is out of the caches when their turn comes, and the
+                garbage collector takes what lives for long enough into the generation that it seldom looks through,
+                again and again until it does, with all that the application keeps. Held bytes are written once the
+                oldest has waited HELD_SECONDS. A batch that is not through after RUN_SECONDS is the last of its turn: slow
+                applications must not keep the loop from its timers.
 write_through   Held bytes must not wait for what the application computes after sending them. Each step of an
                 application is timed from its last send, or from its start where others' bytes are held; when one goes
                 on for SLOW_SECONDS, nothing is held any more, until as many exchanges as the penalty says have passed
@@ -29,6 +32,7 @@ from .clock cimport monotonic
 from .posix cimport fastserve_thread_usage
 
 cdef enum:
+    BATCH = 32
     SAMPLE = 16
     ALONE = 4
     FIRST_PENALTY = 100
@@ -155,7 +159,10 @@ cdef class Turn:
             self.hurried = False
             self.run_all()
         elif self.batching:
-            if self.runs.count or self.writes.count:
+            if self.runs.count >= BATCH and not (self.running or self.behind):
+                self.run_batch()
+                self.company = True
+            elif self.runs.count or self.writes.count:
                 self.schedule()
         elif self.runs.count:
             self.until_sample -= 1
@@ -183,19 +190,25 @@ cdef class Turn:
             if now - self.newest_held > SLOW_SECONDS:
                 self.slow_step(self.newest_held, now)  # something else in the loop went on for that long
         self.flush_all()
-        if started > 1 or written > 1:
+        if started > 1 or written > 1 or self.company:
             self.batching = True
             self.alone = 0
         elif self.batching:
             self.alone += 1
             if self.alone >= ALONE:
                 self.batching = False
+        self.company = self.behind = False
         if started:
-            self.usage.when = monotonic()
-            self.measured = fastserve_thread_usage(&self.usage.cpu, &self.usage.waits)
-            self.run_all()
-            self.measured = False
+            self.run_batch()
         self.inside = self.running or self.flushing
+
+    cdef void run_batch(self) noexcept:
+        """Start what is queued, timed by the thread's own clock as well."""
+        self.usage.when = monotonic()
+        self.measured = fastserve_thread_usage(&self.usage.cpu, &self.usage.waits)
+        self.run_all()
+        self.measured = False
+        self.behind = self.runs.count > 0
 
     cdef void run_all(self) noexcept:
         cdef double now = monotonic()
