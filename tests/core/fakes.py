@@ -187,6 +187,7 @@ class FakeWorker:
         state: Any = None,
         framing: Any = None,
         ws_protocol: Any = None,
+        direct: Any = None,
         **settings: Any,
     ) -> None:
         self.loop = asyncio.new_event_loop()
@@ -204,6 +205,7 @@ class FakeWorker:
             access=access,
             ws_framing=framing,
             ws_protocol=ws_protocol,
+            direct=direct,
         )
 
     def _log(self, level: int, message: str, *args: Any, exc_info: Any = None) -> None:

@@ -67,10 +67,13 @@ cdef class Cycle(Owner):
 
     cdef void run(self) noexcept:
         cdef Worker worker = self.worker
+        cdef DirectApplication direct
         self.started = True
         try:
             if worker.direct is not None and not worker.draining:
-                self.direct = (<DirectApplication?>worker.direct).begin(self)
+                direct = <DirectApplication?>worker.direct
+                self.direct = direct.begin(self)
+                direct.begun()
                 return
             if worker.app_is_coroutine_function:
                 coro = worker.app(self.scope, bind(receive_method, self), bind(send_method, self))

@@ -22,6 +22,7 @@ cdef class DirectCall:
 cdef class DirectApplication:
     """An application whose calls the core can serve without a task, as long as they are simple."""
     cdef DirectCall begin(self, Exchange exchange)
+    cdef int begun(self) except -1  # the exchange knows its call
 
 
 cdef class Stream(Timed):

@@ -33,6 +33,9 @@ cdef class DirectApplication:
     cdef DirectCall begin(self, Exchange exchange):
         return None
 
+    cdef int begun(self) except -1:
+        return 0
+
 
 cdef class Stream(Timed):
     cdef int send_continue(self) except -1:

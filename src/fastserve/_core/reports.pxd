@@ -8,12 +8,15 @@ cdef class Reports:
     cdef Turn turn  # of the core, None where another server's loop is told
     cdef list calls  # that have something to tell
     cdef bint scheduled
+    cdef bint watched  # the loop looks at `calls` before it waits again
     cdef object deliver  # bound method _deliver, made once
     cdef int event  # an eventfd(2) that the loop reads, or -1
     cdef int writing  # threads that write to it
     cdef bint closed
 
     cdef int add(self, DirectCall call, bint last) except -1
+    cdef int unwatch(self) except -1
+    cdef int tell(self) except -1
     cdef int close_event(self) except -1
     cdef int close(self) except -1
 

@@ -3,6 +3,9 @@
 A loop that is woken wants the interpreter's lock, which the thread that wakes it holds: where nothing else is to do, on
 one processor, that is two switches of threads for nothing. So a thread with nothing else to do wakes it through an
 eventfd, where the system has them: writing there lets go of the lock, as call_soon_threadsafe() cannot.
+
+While the loop wakes a thread, that thread may run, and often is done before the loop goes on. What is told meanwhile,
+from `watched` to unwatch(), wakes nobody: the loop looks there by itself.
 """
 import os
 
@@ -36,7 +39,7 @@ cdef class Reports:
     cdef int add(self, DirectCall call, bint last) except -1:
         """Have `call.noticed()` called in the event loop, unless that is closed; `last`: the thread has no other call."""
         self.calls.append(call)
-        if self.scheduled:
+        if self.scheduled or self.watched:
             return 0
         self.scheduled = True
         if last and self.event >= 0 and not self.closed:
@@ -59,20 +62,29 @@ cdef class Reports:
         self._deliver()
 
     def _deliver(self):
-        cdef DirectCall call
-        self.scheduled = False  # first: who adds from here on wakes the loop again
-        calls, self.calls = self.calls, []
         if self.turn is not None:
             self.turn.enter()
         try:
-            for call in calls:
-                try:
-                    call.noticed()
-                except Exception as exc:  # the others are to be told all the same
-                    self.loop.call_exception_handler({"message": "Exception in a call's report", "exception": exc})
+            self.tell()
         finally:
             if self.turn is not None:
                 self.turn.leave()
+
+    cdef int unwatch(self) except -1:
+        """Deal with what was told while the loop watched; to be called in a turn."""
+        self.watched = False
+        return self.tell() if self.calls else 0
+
+    cdef int tell(self) except -1:
+        cdef DirectCall call
+        self.scheduled = False  # first: who adds from here on wakes the loop again
+        calls, self.calls = self.calls, []
+        for call in calls:
+            try:
+                call.noticed()
+            except Exception as exc:  # the others are to be told all the same
+                self.loop.call_exception_handler({"message": "Exception in a call's report", "exception": exc})
+        return 0
 
     cdef int close(self) except -1:
         """Let go of the descriptor, in the event loop; what is told from here on takes the other way."""
@@ -81,7 +93,7 @@ cdef class Reports:
         self.closed = True
         if not self.loop.is_closed():
             self.loop.remove_reader(self.event)
-            if self.scheduled:
+            if self.scheduled or self.watched:
                 self.loop.call_soon(self.deliver)
         return self.close_event()
 

@@ -15,6 +15,7 @@ cdef class WSGIApplication(DirectApplication):
     cdef type file_wrapper
     cdef Reports reports  # of the loop of the last call
 
+    cdef int begun(self) except -1
     cdef WSGICall start(self, object loop, Turn turn, dict scope, object context, bytes piece, bint more, Cycle cycle)
 
 

@@ -61,6 +61,7 @@ cdef class WSGIApplication(DirectApplication):
 
     cdef WSGICall start(self, object loop, Turn turn, dict scope, object context, bytes piece, bint more, Cycle cycle):
         cdef WSGICall call = self.kind()
+        cdef bint alone = turn is not None and not turn.batching
         if self.reports is None or self.reports.loop is not loop or self.reports.turn is not turn:
             self.close()
             self.reports = make_reports(loop, turn)
@@ -71,8 +72,16 @@ cdef class WSGIApplication(DirectApplication):
         call.length = -1
         call.cycle = cycle
         call.input = call.open_body(piece) if more else io.BytesIO(piece)
-        self.threads.submit(call.run, loop, turn is not None and not turn.batching)
+        self.reports.watched = alone
+        try:
+            self.threads.submit(call.run, loop, alone)
+        except BaseException:
+            self.begun()
+            raise
         return call
+
+    cdef int begun(self) except -1:
+        return self.reports.unwatch() if self.reports.watched else 0
 
     def close(self):
         """Give back what the core's loop was waited for with, in that loop."""
