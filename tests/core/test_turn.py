@@ -418,6 +418,30 @@ def test_batches_of_slow_applications_wait_for_the_next_turn(work: Work) -> None
         assert happened[: happened.index("loop")].count("app") <= 20
 
 
+@undisturbed
+def test_the_batches_of_a_turn_are_bounded(work: Work) -> None:
+    """However short each of them is."""
+    recorder = Recorder()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/short":
+            spin(0.00012)
+        await recorder(scope, receive, send)
+
+    wire = work(app)
+    peers = [wire.connect() for _ in range(640)]
+    warm(wire, peers[:5])
+    for peer in peers:
+        recorder.watch(peer, "")
+        peer.put(get("/short"))
+    recorder.events.clear()
+    wire.turn(40)
+    happened = [event.split()[0] for event in recorder.events]
+    assert happened.count("app") == 640
+    last_read = len(happened) - happened[::-1].index("read")
+    assert 32 <= happened[:last_read].count("app") < 500
+
+
 def test_a_transport_that_hands_over_data_while_it_is_closed(work: Work) -> None:
     """As TLS transports do, in the middle of the turn's writes."""
     wire = work(hello())

@@ -10,8 +10,9 @@ batching        With one busy connection there is nothing to batch, and an excha
 bounds          Of more than BATCH exchanges at a time the memory is out of the caches when their turn comes, and the
                 garbage collector takes what lives for long enough into the generation that it seldom looks through,
                 again and again until it does, with all that the application keeps. Held bytes are written once the
-                oldest has waited HELD_SECONDS. A batch that is not through after RUN_SECONDS is the last of its turn: slow
-                applications must not keep the loop from its timers.
+                oldest has waited HELD_SECONDS. A batch that is not through after RUN_SECONDS is the last of its turn,
+                and so is one that ends after TURN_SECONDS of them: applications that are slow, or very many, must not
+                keep the loop from its timers.
 write_through   Held bytes must not wait for what the application computes after sending them. Each step of an
                 application is timed from its last send, or from its start where others' bytes are held; when one goes
                 on for SLOW_SECONDS, nothing is held any more, until as many exchanges as the penalty says have passed
@@ -42,6 +43,7 @@ cdef enum:
 
 cdef double HELD_SECONDS = 0.002
 cdef double RUN_SECONDS = 0.005
+cdef double TURN_SECONDS = 0.05
 cdef double SLOW_SECONDS = 0.002
 
 cdef double last_collection = 0  # when the garbage collector ran last
@@ -161,7 +163,6 @@ cdef class Turn:
         elif self.batching:
             if self.runs.count >= BATCH and not (self.running or self.behind):
                 self.run_batch()
-                self.company = True
             elif self.runs.count or self.writes.count:
                 self.schedule()
         elif self.runs.count:
@@ -190,16 +191,17 @@ cdef class Turn:
             if now - self.newest_held > SLOW_SECONDS:
                 self.slow_step(self.newest_held, now)  # something else in the loop went on for that long
         self.flush_all()
-        if started > 1 or written > 1 or self.company:
+        if started > 1 or written > 1 or self.spent > 0:
             self.batching = True
             self.alone = 0
         elif self.batching:
             self.alone += 1
             if self.alone >= ALONE:
                 self.batching = False
-        self.company = self.behind = False
         if started:
             self.run_batch()
+        self.spent = 0
+        self.behind = self.runs.count > 0
         self.inside = self.running or self.flushing
 
     cdef void run_batch(self) noexcept:
@@ -208,7 +210,8 @@ cdef class Turn:
         self.measured = fastserve_thread_usage(&self.usage.cpu, &self.usage.waits)
         self.run_all()
         self.measured = False
-        self.behind = self.runs.count > 0
+        self.spent += monotonic() - self.usage.when
+        self.behind = self.runs.count > 0 or self.spent > TURN_SECONDS
 
     cdef void run_all(self) noexcept:
         cdef double now = monotonic()
