@@ -17,10 +17,13 @@ Work = Callable[..., FakeWorker]
 class Recorder:
     """An application and transports that write down in which order things happen."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0) -> None:
+        self.seconds = seconds  # of processor time that a request of /slow takes
         self.events: list[str] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            spin(self.seconds)
         self.events.append("app " + scope["path"])
         await respond(send)
 
@@ -37,6 +40,21 @@ class Recorder:
 
         peer.transport.write = watched  # type: ignore[method-assign, assignment]
         peer._arrive = arriving  # type: ignore[method-assign]
+
+
+def arrive(wire: FakeWorker, recorder: Recorder, peers: list[Peer], path: str) -> list[str]:
+    """Have requests arrive together, and return what happens; "loop" is the loop's next turn."""
+    recorder.events.clear()
+    for peer in peers:
+        peer.put(get(path))
+    wire.turn()
+    wire.loop.call_soon(recorder.events.append, "loop")
+    wire.turn(40)
+    return [event.split()[0] for event in recorder.events]
+
+
+def last_read(happened: list[str]) -> int:
+    return len(happened) - 1 - happened[::-1].index("read")
 
 
 def kinds(count: int) -> list[str]:
@@ -392,54 +410,32 @@ def test_a_turn_of_applications_is_bounded(work: Work) -> None:
 @undisturbed
 def test_batches_of_slow_applications_wait_for_the_next_turn(work: Work) -> None:
     """Once a batch took its milliseconds all else is read, and the loop goes on, before the next one starts."""
-    recorder = Recorder()
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] == "/slow":
-            spin(0.001)
-        await recorder(scope, receive, send)
-
-    wire = work(app)
+    recorder = Recorder(0.001)
+    wire = work(recorder)
     peers = [wire.connect() for _ in range(100)]
     warm(wire, peers)
     for peer in peers:
         recorder.watch(peer, "")
-    for _ in range(3):
-        recorder.events.clear()
-        for peer in peers:
-            peer.put(get("/slow"))
-        wire.turn()
-        wire.loop.call_soon(recorder.events.append, "loop")
-        wire.turn(40)
-        happened = [event.split()[0] for event in recorder.events]
-        assert happened.count("app") == 100
-        last_read = len(happened) - happened[::-1].index("read")
-        assert happened[:last_read].count("app") <= 10
-        assert happened[: happened.index("loop")].count("app") <= 20
+    happened = arrive(wire, recorder, peers, "/slow")
+    assert happened.count("app") == 100
+    assert happened[: last_read(happened)].count("app") <= 10
+    assert happened[: happened.index("loop")].count("app") <= 20
+    assert [what for what in arrive(wire, recorder, peers, "/") if what != "loop"] == kinds(100)
 
 
 @undisturbed
 def test_the_batches_of_a_turn_are_bounded(work: Work) -> None:
     """However short each of them is."""
-    recorder = Recorder()
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] == "/short":
-            spin(0.00012)
-        await recorder(scope, receive, send)
-
-    wire = work(app)
+    recorder = Recorder(0.00012)
+    wire = work(recorder)
     peers = [wire.connect() for _ in range(640)]
     warm(wire, peers[:5])
     for peer in peers:
         recorder.watch(peer, "")
-        peer.put(get("/short"))
-    recorder.events.clear()
-    wire.turn(40)
-    happened = [event.split()[0] for event in recorder.events]
+    happened = arrive(wire, recorder, peers, "/slow")
     assert happened.count("app") == 640
-    last_read = len(happened) - happened[::-1].index("read")
-    assert happened[:last_read].count("app") < 500
+    assert happened[: last_read(happened)].count("app") < 500
+    assert [what for what in arrive(wire, recorder, peers[:100], "/") if what != "loop"] == kinds(100)
 
 
 def test_a_transport_that_hands_over_data_while_it_is_closed(work: Work) -> None:

@@ -93,7 +93,7 @@ cdef class Reports:
         self.closed = True
         if not self.loop.is_closed():
             self.loop.remove_reader(self.event)
-            if self.scheduled or self.watched:
+            if self.scheduled:
                 self.loop.call_soon(self.deliver)
         return self.close_event()
 

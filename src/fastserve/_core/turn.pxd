@@ -43,8 +43,8 @@ cdef class Turn:
     cdef bint flushing  # flush_all() is
     cdef bint scheduled  # end_of_turn is in the loop's queue
     cdef bint hurried  # what is queued holds much memory: it runs before more is read
-    cdef bint batching  # several connections are busy: applications wait until all are read
-    cdef double spent  # seconds on batches of this turn
+    cdef bint batching  # several connections are busy: applications wait until more are read
+    cdef double spent  # seconds on batches that ran in this turn before its end
     cdef bint behind  # they took so long that the rest waits for its end
     cdef bint write_through  # an application was slow after a send: nothing is held
     cdef int alone  # turns in a row that had one exchange

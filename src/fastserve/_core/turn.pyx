@@ -163,6 +163,8 @@ cdef class Turn:
         elif self.batching:
             if self.runs.count >= BATCH and not (self.running or self.behind):
                 self.run_batch()
+                self.spent += monotonic() - self.usage.when
+                self.behind = self.runs.count > 0 or self.spent > TURN_SECONDS
             elif self.runs.count or self.writes.count:
                 self.schedule()
         elif self.runs.count:
@@ -210,8 +212,6 @@ cdef class Turn:
         self.measured = fastserve_thread_usage(&self.usage.cpu, &self.usage.waits)
         self.run_all()
         self.measured = False
-        self.spent += monotonic() - self.usage.when
-        self.behind = self.runs.count > 0 or self.spent > TURN_SECONDS
 
     cdef void run_all(self) noexcept:
         cdef double now = monotonic()
