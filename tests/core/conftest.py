@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from core.fakes import FakeWorker, assert_nothing_lives
+from core.fakes import TIME, FakeWorker, assert_nothing_lives
 from ws import FRAMINGS, framing_class
+
+
+@pytest.fixture(autouse=True)
+def time_stops() -> Iterator[None]:
+    """What takes long here is said by the test, not by the machine; nor does garbage collection excuse it."""
+    TIME.stop()
+    gc.disable()
+    yield
+    gc.enable()
+    TIME.go_on()
 
 
 @pytest.fixture

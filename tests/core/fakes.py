@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import gc
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
-from fastserve._core import counters
+from fastserve._core import clock, counters
 from fastserve._core.connection import Connection
 from fastserve._core.settings import Settings
 from fastserve._core.worker import Worker
@@ -19,23 +17,43 @@ CLIENT = ("10.0.0.1", 1234)
 SERVER = ("10.0.0.2", 80)
 
 
-Test = TypeVar("Test", bound=Callable[..., None])
+class Time:
+    """What the core's clock reads in these tests: nothing goes by but what a test has go by."""
+
+    def __init__(self) -> None:
+        self.when = self.cpu = 0.0
+        self.waits = 0
+
+    def stop(self) -> None:
+        self.when = max(self.when, time.monotonic())  # it never goes back
+        self._show()
+
+    def go_on(self) -> None:
+        clock.measure_again()
+
+    def spin(self, seconds: float) -> None:
+        """The thread uses so much processor time."""
+        self.cpu += seconds
+        self._pass(seconds)
+
+    def wait(self, seconds: float) -> None:
+        """The thread waits for something."""
+        self.waits += 1
+        self._pass(seconds)
+
+    def preempt(self, seconds: float) -> None:
+        """Others have the processor."""
+        self._pass(seconds)
+
+    def _pass(self, seconds: float) -> None:
+        self.when += seconds
+        self._show()
+
+    def _show(self) -> None:
+        clock.simulate(self.when, self.cpu, self.waits)
 
 
-def undisturbed(test: Test) -> Test:
-    """Give a test some more attempts: it fails where the machine takes the processor away for some milliseconds.
-
-    The turn of the loop cannot tell that from an application that is slow after a send, and then holds nothing.
-    """
-
-    @functools.wraps(test)
-    def attempts(*args: Any, **kwargs: Any) -> None:
-        for _ in range(4):
-            with contextlib.suppress(AssertionError):
-                return test(*args, **kwargs)
-        return test(*args, **kwargs)
-
-    return attempts  # type: ignore[return-value]
+TIME = Time()
 
 
 class FakeTransport(asyncio.Transport):
@@ -278,13 +296,6 @@ def post(body: bytes, *fields: str, path: str = "/") -> bytes:
 def chunked(pieces: Iterable[bytes], *fields: str) -> bytes:
     body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
     return get("/", "Transfer-Encoding: chunked", *fields, method="POST") + body + b"0\r\n\r\n"
-
-
-def spin(seconds: float) -> None:
-    """Use so much processor time."""
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
-        pass
 
 
 def hello(body: bytes = b"hello", status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> Any:

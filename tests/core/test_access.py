@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from core.fakes import FakeWorker, get, hello, undisturbed
+from core.fakes import FakeWorker, get, hello
 
 from fastserve._core.access import AccessLog
 from fastserve.logs import ACCESS_FORMAT, AccessFormatter
@@ -128,7 +128,6 @@ def test_queries_with_odd_bytes(log: Setup) -> None:
     assert log.stream.writes == ['INFO:     10.0.0.1:1234 - "GET /?a"b\\c\'<> HTTP/1.1" 200 OK\n']
 
 
-@undisturbed
 def test_lines_of_a_turn_leave_in_one_write(log: Setup) -> None:
     wire = log.wire()
     peers = [wire.connect() for _ in range(5)]
@@ -146,7 +145,6 @@ def test_lines_of_a_turn_leave_in_one_write(log: Setup) -> None:
     assert [line.split()[4] for line in log.stream.writes[0].splitlines()] == [f"/{number}" for number in range(5)]
 
 
-@undisturbed
 def test_pipelined_requests_leave_in_one_write(log: Setup) -> None:
     log.wire().connect().feed(get("/1") + get("/2") + get("/3"))
     assert "".join(log.stream.writes).count("\n") == 3

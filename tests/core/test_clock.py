@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate, parsedate_to_datetime
 
 import pytest
 from core.fakes import FakeWorker, get, hello
 
-from fastserve._core.clock import Clock
+from fastserve._core.clock import Clock, measure_again, reading, simulate
 
 Work = Callable[..., FakeWorker]
 
@@ -105,3 +108,24 @@ def test_closed_clock_expires_nothing_by_itself(work: Work) -> None:
     wire.worker.clock.close()
     scheduled = [handle for handle in wire.loop._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
     assert scheduled == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what one thread used is known on Linux alone")
+def test_what_a_thread_had_of_the_time() -> None:
+    simulate(1, 2, 3)
+    assert reading() == (1, 2, 3)
+    measure_again()
+    lock = threading.Lock()
+    lock.acquire()
+    before = reading()
+    used = time.thread_time()
+    while time.thread_time() < used + 0.001:
+        pass
+    worked = reading()
+    lock.acquire(timeout=0.001)
+    waited = reading()
+    assert before is not None and worked is not None and waited is not None
+    assert worked[0] - before[0] >= 0.001
+    assert worked[1] - before[1] >= 0.001
+    assert waited[0] - worked[0] >= 0.001
+    assert waited[2] > worked[2]

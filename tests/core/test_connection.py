@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.fakes import FakeWorker, get, hello, spin
+from core.fakes import TIME, FakeWorker, get, hello
 from core.responses import read_one
 from ws import upgrade
 
@@ -114,7 +114,7 @@ def test_who_gets_a_connection_knows_whether_it_is_paused(work: Work, size: int,
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200})
         await send({"type": "http.response.body", "body": b"x", "more_body": True})
-        spin(0.01)  # from here on everything is written at once
+        TIME.spin(0.01)  # from here on everything is written at once
         await send({"type": "http.response.body", "body": bytes(size)})
 
     successor = Successor()

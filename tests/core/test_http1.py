@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.fakes import FakeWorker, chunked, get, hello, post, read_body, respond, undisturbed
+from core.fakes import FakeWorker, chunked, get, hello, post, read_body, respond
 from core.responses import read_one, read_responses
 
 Work = Callable[..., FakeWorker]
@@ -33,7 +33,6 @@ class Steps:
 
 
 class TestRequests:
-    @undisturbed
     def test_one_read_one_write(self, work: Work) -> None:
         peer = work(hello(b"hi")).connect()
         peer.put(get())

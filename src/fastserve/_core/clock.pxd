@@ -22,6 +22,13 @@ cdef struct Deadline:
     void* owner  # borrowed from the Timed that embeds this and unlinks it before it goes
 
 
+cdef struct Usage:
+    # Of the thread that asks.
+    double when  # seconds, as monotonic() says
+    double cpu  # seconds
+    long waits  # for anything but the processor
+
+
 cdef class Timed:
     """Something that has at most one deadline at a time."""
     cdef Deadline deadline
@@ -50,4 +57,5 @@ cdef enum:
     DATE_SIZE = 29
 
 cdef double monotonic() noexcept
+cdef bint measure(Usage* usage) noexcept
 cdef void stop(Timed timed) noexcept

@@ -6,6 +6,8 @@ serves every connection.
 """
 from libc.string cimport memcpy
 
+from .posix cimport fastserve_thread_usage
+
 
 cdef extern from *:
     """
@@ -64,9 +66,40 @@ cdef extern from *:
     void fastserve_format_date(long long second, char* text) nogil
 
 
+cdef bint simulated = False
+cdef Usage shown  # what is read then
+
+
+def simulate(double when, double cpu, long waits):
+    """Have every reading but the date say this until the next call of it or of measure_again(), for tests."""
+    global simulated
+    simulated = True
+    shown.when, shown.cpu, shown.waits = when, cpu, waits
+
+
+def measure_again():
+    global simulated
+    simulated = False
+
+
+def reading():
+    """What this thread reads now, as (seconds, seconds of processor time, waits), or None where that is not known."""
+    cdef Usage usage
+    return (usage.when, usage.cpu, usage.waits) if measure(&usage) else None
+
+
 cdef double monotonic() noexcept:
     """Seconds, exact to less than a microsecond; dearer than Clock.now()."""
-    return fastserve_monotonic()
+    return shown.when if simulated else fastserve_monotonic()
+
+
+cdef bint measure(Usage* usage) noexcept:
+    """Read the time and what the thread had of it; False where only the time is known."""
+    if simulated:
+        usage[0] = shown
+        return True
+    usage.when = fastserve_monotonic()
+    return fastserve_thread_usage(&usage.cpu, &usage.waits)
 
 
 cdef void stop(Timed timed) noexcept:
@@ -120,7 +153,7 @@ cdef class Clock:
 
     cdef double now(self) noexcept:
         """Seconds of a clock that never goes back, exact to a few milliseconds."""
-        return fastserve_coarse() + self.skew
+        return (shown.when if simulated else fastserve_coarse()) + self.skew
 
     cdef const char* date(self) noexcept:
         """The 29 bytes of the Date header's value (IMF-fixdate, RFC 9110 section 5.6.7)."""

@@ -1,7 +1,7 @@
 """One turn of the event loop in three batches: reads, applications, writes."""
 from cpython.object cimport PyObject
 
-from .clock cimport Timed
+from .clock cimport Timed, Usage
 
 
 cdef class Runnable:
@@ -25,13 +25,6 @@ cdef class Queue:
     cdef void drop_first(self, Py_ssize_t count) noexcept
 
 
-cdef struct Usage:
-    # Of the thread, at the start of a batch of applications.
-    double when
-    double cpu  # seconds
-    long waits  # for anything but the processor
-
-
 cdef class Turn:
     cdef object call_soon  # the loop's
     cdef object end  # bound method end_of_turn, made once
@@ -44,7 +37,8 @@ cdef class Turn:
     cdef bint scheduled  # end_of_turn is in the loop's queue
     cdef bint hurried  # what is queued holds much memory: it runs before more is read
     cdef bint batching  # several connections are busy: applications wait until more are read
-    cdef double spent  # seconds on batches that ran in this turn before its end
+    cdef bint crowded  # a batch ran in this turn before its end
+    cdef double spent  # seconds on such batches
     cdef bint behind  # they took so long that the rest waits for its end
     cdef bint write_through  # an application was slow after a send: nothing is held
     cdef int alone  # turns in a row that had one exchange
@@ -55,8 +49,8 @@ cdef class Turn:
     cdef double step_began  # when the application that runs now was started
     cdef bint others_held  # bytes were held then, and still are
     cdef double last_held  # the same, but 0 when that was before the last check
-    cdef Usage usage
-    cdef bint measured  # `usage` is of the batch that runs now
+    cdef Usage usage  # at the start of a batch of applications
+    cdef bint measured  # `usage` is all known, and of the batch that runs now
     cdef long clean  # exchanges without a slow step that are still wanted before bytes are held again; then below 0
     cdef long penalty  # what `clean` starts from at the next slow step
 

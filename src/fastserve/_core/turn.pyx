@@ -29,8 +29,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
 
-from .clock cimport monotonic
-from .posix cimport fastserve_thread_usage
+from .clock cimport measure, monotonic
 
 cdef enum:
     BATCH = 32
@@ -163,6 +162,7 @@ cdef class Turn:
         elif self.batching:
             if self.runs.count >= BATCH and not (self.running or self.behind):
                 self.run_batch()
+                self.crowded = True
                 self.spent += monotonic() - self.usage.when
                 self.behind = self.runs.count > 0 or self.spent > TURN_SECONDS
             elif self.runs.count or self.writes.count:
@@ -193,7 +193,7 @@ cdef class Turn:
             if now - self.newest_held > SLOW_SECONDS:
                 self.slow_step(self.newest_held, now)  # something else in the loop went on for that long
         self.flush_all()
-        if started > 1 or written > 1 or self.spent > 0:
+        if started > 1 or written > 1 or self.crowded:
             self.batching = True
             self.alone = 0
         elif self.batching:
@@ -202,14 +202,14 @@ cdef class Turn:
                 self.batching = False
         if started:
             self.run_batch()
+        self.crowded = False
         self.spent = 0
         self.behind = self.runs.count > 0
         self.inside = self.running or self.flushing
 
     cdef void run_batch(self) noexcept:
         """Start what is queued, timed by the thread's own clock as well."""
-        self.usage.when = monotonic()
-        self.measured = fastserve_thread_usage(&self.usage.cpu, &self.usage.waits)
+        self.measured = measure(&self.usage)
         self.run_all()
         self.measured = False
 
@@ -302,7 +302,7 @@ cdef class Turn:
         """Whether of this time the application may have had less than makes a step slow."""
         cdef Usage usage
         cdef double elsewhere  # what this thread did not have of the time since the batch began
-        if not fastserve_thread_usage(&usage.cpu, &usage.waits) or usage.waits != self.usage.waits:
+        if not measure(&usage) or usage.waits != self.usage.waits:
             return False
         elsewhere = now - self.usage.when - (usage.cpu - self.usage.cpu)
         return seconds - elsewhere < SLOW_SECONDS
