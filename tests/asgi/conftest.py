@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import support
+from core.fakes import TIME
 from core.responses import Client
 from ws import FRAMINGS, Clients
 
@@ -62,3 +63,11 @@ def clients(request: pytest.FixtureRequest, serve: support.Serve) -> Iterator[Cl
         clients = Clients(serve, request.param)
     yield clients
     clients.close()
+
+
+@pytest.fixture
+def time_stops() -> Iterator[None]:
+    """For the core's clock, but for what the test has go by."""
+    TIME.stop()
+    yield
+    TIME.go_on()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import support
 from asgi.gates import Gate
-from core.fakes import get, respond
+from core.fakes import TIME, get, respond
 from core.responses import Client
 
 Connect = Callable[..., Client]
@@ -142,3 +142,26 @@ def test_many_connections_at_once(serve: support.Serve, loop: str) -> None:
             client.send(get(f"/{turn}/{number}"))
         for number, client in enumerate(clients):
             assert client.read().body == b"/%d/%d" % (turn, number)
+
+
+@LOOPS
+@pytest.mark.usefixtures("time_stops")
+def test_requests_that_came_in_time_are_read_before_idle_connections_are_closed(
+    serve: support.Serve, loop: str
+) -> None:
+    """An application has kept the loop until long after their deadline."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            for client in clients:
+                client.send(get())
+            TIME.wait(10)
+            threading.Event().wait(0.1)  # now the loop's timer is due as well
+        await respond(send)
+
+    server = serve(app, loop=loop, timeout_keep_alive=0.05)
+    slow, *clients = (Client(server.connect()) for _ in range(6))
+    for client in (slow, *clients):
+        assert client.ask(get()).status == 200
+    assert slow.ask(get("/slow")).status == 200
+    assert [client.read().status for client in clients] == [200] * 5

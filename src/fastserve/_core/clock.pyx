@@ -183,8 +183,16 @@ cdef class Clock:
         if self.timer is not None:
             self.timer.cancel()
         # A little late rather than a little early: the coarse clock would not have got there yet.
-        self.timer = self.loop.call_later(max(when - self.now(), 0.0) + 0.01, self.tick)
+        self.timer = self.loop.call_later(max(when - self.now(), 0.0) + 0.01, self.due)
         self.timer_when = when
+
+    def due(self):
+        """The timer: what came while the loop was busy is read first, and may be what a deadline is for."""
+        self.timer = self.loop.call_soon(self.due_after_reads)
+
+    def due_after_reads(self):
+        # uvloop calls what is due, and what that has called soon, before it looks for what can be read.
+        self.timer = self.loop.call_soon(self.tick)
 
     def tick(self):
         """Expire what is due and set the timer for what is due next."""
