@@ -248,6 +248,19 @@ def test_bytes_do_not_wait_for_what_is_computed_after_them(work: Work, busy: int
     assert all(app.seen[1:])
 
 
+def test_one_connection_alone_is_written_through_as_well(work: Work) -> None:
+    """Though what an application used of the time is not measured for it before there is a reason."""
+    app = Busy()
+    app.peers["/"] = peer = work(app).connect()
+    for _ in range(16):
+        app.slow = False
+        for _ in range(150):
+            peer.feed(get())
+        app.slow = True
+        peer.feed(get())
+    assert app.seen == [False] * 3 + [True] * 13
+
+
 def collect(seconds: float) -> None:
     """The garbage collector runs for so long."""
     TIME.spin(0.001)

@@ -49,8 +49,9 @@ cdef class Turn:
     cdef double step_began  # when the application that runs now was started
     cdef bint others_held  # bytes were held then, and still are
     cdef double last_held  # the same, but 0 when that was before the last check
-    cdef Usage usage  # at the start of a batch of applications
-    cdef bint measured  # `usage` is all known, and of the batch that runs now
+    cdef Usage usage  # at the start of a batch of applications, or of a call by the loop
+    cdef bint measured  # `usage` is all known, and of the one that goes on now
+    cdef int suspicion  # calls by the loop that are still to be measured
     cdef long clean  # exchanges without a slow step that are still wanted before bytes are held again; then below 0
     cdef long penalty  # what `clean` starts from at the next slow step
 
