@@ -6,15 +6,18 @@ import logging
 import re
 import signal
 import socket
+import struct
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import support
-from core.fakes import get
+from core.fakes import TIME, get, respond
 from core.responses import Client
+from protocols import PROTOCOLS
 
 APP = """
     import logging
@@ -180,3 +183,37 @@ def test_a_filter_that_raises_does_not_cost_the_answer(serve: support.Serve) -> 
         assert server.request(b"GET / HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nhere")
     finally:
         logger.removeFilter(refuse)
+
+
+@pytest.mark.parametrize("http", PROTOCOLS)
+@pytest.mark.usefixtures("time_stops")
+def test_requests_behind_a_reset_do_not_count_as_failed(
+    serve: support.Serve, caplog: pytest.LogCaptureFixture, http: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    sent, reset, second = threading.Event(), threading.Event(), threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await respond(send)
+        finally:
+            if scope["path"] == "/1":
+                sent.set()
+                assert reset.wait(5)
+                TIME.wait(0.003)  # what was sent is held no longer: it is written before the next request, in vain
+            else:
+                second.set()
+
+    server = serve(app, http=http, access_log=True)
+    sock = server.connect()
+    sock.sendall(get("/1") + get("/2") + get("/3"))
+    assert sent.wait(5)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+    reset.set()
+    assert second.wait(5)
+    assert Client(server.connect()).ask(get("/other")).status == 200
+    found = [record.getMessage().split('"')[1:] for record in caplog.records if record.name == "fastserve.access"]
+    assert found[0] == ["GET /1 HTTP/1.1", " 200"]
+    assert found[-1] == ["GET /other HTTP/1.1", " 200"]
+    assert {status for _, status in found} == {" 200"}

@@ -471,7 +471,7 @@ cdef class Http1(Handler):
         cdef int status = 503 if self.cycle is not None and self.cycle.gone and self.worker.draining else 500
         scope = self.cycle.scope if self.cycle is not None else None
         self.detach()
-        if self.writing == INIT or self.writing == HEAD:
+        if not self.writer.broken and (self.writing == INIT or self.writing == HEAD):
             if self.eof_seen and self.reading == BODY:
                 return self.answer(400, b"")  # the client never sent all of its request (RFC 9112 section 8)
             if scope is not None:

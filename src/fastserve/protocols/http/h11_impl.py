@@ -479,7 +479,7 @@ class H11Protocol(asyncio.Protocol):
         scope = self.cycle.scope if self.cycle is not None else None
         status = 503 if self.cycle is not None and self.cycle.gone and self.server_state.draining else 500
         self.detach()
-        if self.writing == "start":
+        if self.writing == "start" and not self.transport.is_closing():
             if self.eof_seen and self.reading == "body":
                 return self.answer(400)  # the client never sent all of its request (RFC 9112 section 8)
             if scope is not None:
