@@ -228,6 +228,14 @@ class Busy:
             self.seen.append(bool(self.peers[scope["path"]].transport.writes))
 
 
+def ask(wire: FakeWorker, peers: dict[str, Peer]) -> None:
+    """Have a request for each path arrive, together."""
+    for path, peer in peers.items():
+        peer.take()
+        peer.put(get(path))
+    wire.settle()
+
+
 @pytest.mark.parametrize("busy", [1, 4])
 def test_bytes_do_not_wait_for_what_is_computed_after_them(work: Work, busy: int) -> None:
     app = Busy()
@@ -240,10 +248,7 @@ def test_bytes_do_not_wait_for_what_is_computed_after_them(work: Work, busy: int
         wire.settle()
     app.slow = True
     for _ in range(3):
-        for path, peer in app.peers.items():
-            peer.take()
-            peer.put(get(path))
-        wire.settle()
+        ask(wire, app.peers)
     assert app.seen[0] is False
     assert all(app.seen[1:])
 
@@ -278,13 +283,9 @@ def test_what_counts_as_the_applications_time(work: Work, compute: Callable[[flo
     app.peers = {f"/{number}": wire.connect() for number in range(4)}
     warm(wire, list(app.peers.values()))
     app.slow = True
-    for _ in range(2):
-        for path, peer in app.peers.items():
-            peer.take()
-            peer.put(get(path))
-        wire.settle()
-        # Within a batch what has been held for long is written behind the step, however that came.
-        assert app.seen[0] is False
+    ask(wire, app.peers)
+    assert app.seen[0] is False
+    ask(wire, app.peers)
     assert app.seen[4:] == [not held_on] * 4
 
 
@@ -303,10 +304,7 @@ def test_bytes_do_not_wait_for_what_other_applications_compute_before_they_send(
     peers.update({path: wire.connect() for path in ("/fast", "/slow", "/a", "/b", "/c")})
     warm(wire, list(peers.values()))
     for _ in range(3):
-        for path, peer in peers.items():
-            peer.take()
-            peer.put(get(path))
-        wire.settle()
+        ask(wire, peers)
     assert len(seen) == 3
     assert all(seen[1:])
 
