@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -9,18 +10,23 @@ import pytest
 import support
 from core.frames import BINARY, binary
 from tls.pki import TlsRunning
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 from ws import Socket, close, closing, echo, upgrade
 
 Serve = Callable[..., TlsRunning]
-TIMEOUT = 10
+TIMEOUT = 30
 
 
 def opened(server: support.Running, *fields: str) -> Socket:
     client = Socket(server.connect())
     client.open("/", *fields)
     return client
+
+
+def connected(server: TlsRunning) -> connect:
+    """Connect the client of websockets for asyncio: its other one uses a TLS socket in two threads, which can hang."""
+    return connect(f"wss://localhost:{server.port}", ssl=server.context, proxy=None, max_size=None)
 
 
 class Telling:
@@ -41,12 +47,16 @@ def test_messages(serve: Serve, http: str, ws: str) -> None:
     if ws != "auto":
         pytest.importorskip(ws)
     server = serve(echo, http=http, ws=ws)
-    with connect(f"wss://localhost:{server.port}", ssl=server.context, proxy=None, max_size=None) as client:
-        for size in (0, 125, 70_000, 3_000_000):
-            client.send(bytes(size))
-            assert client.recv(TIMEOUT) == bytes(size)
-        client.send("text")
-        assert client.recv(TIMEOUT) == "text"
+
+    async def talk() -> None:
+        async with connected(server) as client:
+            for size in (0, 125, 70_000, 3_000_000):
+                await client.send(bytes(size))
+                assert await client.recv() == bytes(size)
+            await client.send("text")
+            assert await client.recv() == "text"
+
+    asyncio.run(asyncio.wait_for(talk(), TIMEOUT))
 
 
 def test_several_frames_in_one_record(serve: Serve) -> None:
@@ -105,15 +115,19 @@ def test_what_another_client_says() -> None:
 @pytest.mark.parametrize("name", ["websockets_sansio_impl:WebSocketsSansIOProtocol", "wsproto_impl:WSProtocol"])
 def test_left_to_a_class_on_uvicorns_contract(serve: Serve, name: str) -> None:
     server = serve(echo, ws=f"uvicorn.protocols.websockets.{name}")
-    with connect(f"wss://localhost:{server.port}", ssl=server.context, proxy=None, max_size=None) as client:
-        for size in (0, 70_000, 3_000_000):
-            client.send(bytes(size))
-            assert client.recv(TIMEOUT) == bytes(size)
-        server.server.should_exit = True
-        with pytest.raises(ConnectionClosed) as caught:
-            client.recv(TIMEOUT)
-    assert caught.value.rcvd is not None
-    assert caught.value.rcvd.code == 1012
+
+    async def talk() -> None:
+        async with connected(server) as client:
+            for size in (0, 70_000, 3_000_000):
+                await client.send(bytes(size))
+                assert await client.recv() == bytes(size)
+            server.server.should_exit = True
+            with pytest.raises(ConnectionClosed) as caught:
+                await client.recv()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1012
+
+    asyncio.run(asyncio.wait_for(talk(), TIMEOUT))
     server.join()
 
 
