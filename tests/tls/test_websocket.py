@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import support
 from core.frames import BINARY, binary
 from tls.pki import TlsRunning
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from ws import Socket, close, closing, echo, upgrade
 
@@ -24,9 +25,12 @@ def opened(server: support.Running, *fields: str) -> Socket:
     return client
 
 
-def connected(server: TlsRunning) -> connect:
+@contextlib.asynccontextmanager
+async def connected(server: TlsRunning) -> AsyncIterator[ClientConnection]:
     """Connect the client of websockets for asyncio: its other one uses a TLS socket in two threads, which can hang."""
-    return connect(f"wss://localhost:{server.port}", ssl=server.context, proxy=None, max_size=None)
+    async with connect(f"wss://localhost:{server.port}", ssl=server.context, proxy=None, max_size=None) as client:
+        yield client
+    client.transport.close()  # that of Python 3.10 warns otherwise, although the connection has ended
 
 
 class Telling:
