@@ -20,8 +20,8 @@ write_through   Held bytes must not wait for what the application computes after
                 is soon written through for good; it begins anew once RARE times as many have passed. What is not the
                 application's time does not count: the writes of a batch, the garbage collector, and a processor that
                 another process or another machine on the same host had, which shows in that the thread did not wait
-                for anything and yet used less processor time than went by. To know that costs two system calls, once a batch;
-                outside of batches they are only made for the next SUSPICIOUS calls after a slow step, and what is seen
+                for anything and yet used less processor time than went by. To know that costs two system calls a batch;
+                outside of batches they are made for SUSPICIOUS calls by the loop behind a slow step, and what is seen
                 without them counts for FIRST_PENALTY at most.
 """
 import gc
@@ -297,12 +297,13 @@ cdef class Turn:
         """Bytes that were sent have waited for that long: hold none from here on."""
         if last_collection > since:
             return  # it was not the application
-        self.suspicion = SUSPICIOUS
         if not self.measured:
             # No evidence for or against: written through for a while, and nothing learnt.
+            self.suspicion = SUSPICIOUS
             self.write_through = True
             self.clean = max(self.clean, FIRST_PENALTY)
         elif not self.was_stopped(now - since, now):
+            self.suspicion = SUSPICIOUS
             self.write_through = True
             self.clean = self.penalty
             self.penalty = min(self.penalty * PENALTY_GROWTH, LAST_PENALTY)
@@ -310,7 +311,7 @@ cdef class Turn:
     cdef bint was_stopped(self, double seconds, double now) noexcept:
         """Whether of this time the application may have had less than makes a step slow."""
         cdef Usage usage
-        cdef double elsewhere  # what this thread did not have of the time since the batch began
+        cdef double elsewhere  # what this thread did not have of the time since `usage` was read
         if not measure(&usage) or usage.waits != self.usage.waits:
             return False
         elsewhere = now - self.usage.when - (usage.cpu - self.usage.cpu)
