@@ -381,6 +381,7 @@ class Config(Options):
             ws_per_message_deflate=self.ws_per_message_deflate,
             tls=None if self.ssl is None else tls.Extension(),
             proxies=self.trusted_proxies(),
+            sendfile=self.sendfile,
         )
 
     def trusted_proxies(self) -> Proxies | None:

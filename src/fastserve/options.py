@@ -262,6 +262,9 @@ class Options:
         "Replace a worker whose resident memory exceeds this, in bytes or with K, M, G.  [default: never]")
     shutdown_delay: float = option(0, TIMEOUTS, Seconds(),
         "When told to stop, go on serving for so long, with `Connection: close`. A second signal ends it.")
+    sendfile: bool = option(False, PROTOCOL, Flag(),
+        "Announce http.response.pathsend, so that applications leave files to the server, which sends them by"
+        " sendfile(2). Middleware that compresses or counts response bodies does not see those files.")
     # fmt: on
 
     def __post_init__(self) -> None:

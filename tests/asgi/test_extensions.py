@@ -19,20 +19,20 @@ Connect = Callable[..., Client]
 Log = Callable[[], list[str]]
 
 
-def test_item_9_what_is_offered(client: Connect) -> None:
+@pytest.mark.parametrize("sendfile", [False, True])
+def test_item_9_what_is_offered(client: Connect, sendfile: bool) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert all(value == {} for value in scope["extensions"].values())
         scope["extensions"]["of.the.application"] = {}
         await respond(send, " ".join(scope["extensions"]).encode())
 
-    connected = client(app)
-    always = b"http.response.early_hint http.response.pathsend http.response.zerocopysend"
+    connected = client(app, sendfile=sendfile)
+    files = b"http.response.zerocopysend" + b" http.response.pathsend" * sendfile
+    always = b"http.response.early_hint " + files
     assert connected.ask(get()).body == always + b" of.the.application"
     asked = connected.ask(get("/", "TE: gzip;q=0.5, Trailers")).body
     assert asked == always + b" http.response.trailers of.the.application"
-    assert connected.ask(b"GET / HTTP/1.0\r\nTE: trailers\r\n\r\n").body == (
-        b"http.response.pathsend http.response.zerocopysend of.the.application"
-    )
+    assert connected.ask(b"GET / HTTP/1.0\r\nTE: trailers\r\n\r\n").body == files + b" of.the.application"
 
 
 @pytest.mark.parametrize("kind", ["http.response.push", "http.response.debug", "http.response.trailers"])

@@ -69,9 +69,21 @@ class TestPathsend:
         connected.send(get() * 5)
         assert [connected.read().body == CONTENT for _ in range(5)] == [True] * 5
 
+    def test_item_67_relative_to_the_working_directory(
+        self, client: Connect, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(file.parent)
+        assert client(sends(START, pathsend(file.name))).ask(get()).body == CONTENT
+
     @pytest.mark.parametrize(
         ("path", "error"),
-        [("content", ValueError), (b"/content", ValueError), ("/nowhere/at/all", FileNotFoundError), ("/", ValueError)],
+        [
+            ("nowhere", FileNotFoundError),
+            (b"/content", TypeError),
+            ("/nowhere/at/all", FileNotFoundError),
+            ("/", ValueError),
+            ("a\0b", ValueError),
+        ],
     )
     def test_item_67_no_such_file_is_500(self, client: Connect, log: Log, path: Any, error: type) -> None:
         app, errors = raised_by(START, pathsend(path))

@@ -70,7 +70,7 @@ def test_stops_at_once(
     with (tmp_path / "large").open("wb") as file:
         file.truncate(SIZE)
     served = Served(tmp_path / "large", pathsend)
-    leave(serve(served), path)
+    leave(serve(served, sendfile=True), path)
     assert served.ended.wait(5)
     assert served.sent * 16384 < SIZE
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
@@ -89,6 +89,6 @@ def test_files_go_by_sendfile(serve: support.Serve, tmp_path: Path, monkeypatch:
 
         await served(scope, receive, noting)
 
-    status, headers, body = serve(app).fetch("/file")
+    status, headers, body = serve(app, sendfile=True).fetch("/file")
     assert (status, headers["content-length"], body) == (200, "7", b"content")
     assert sent == ["http.response.start", "http.response.pathsend"]

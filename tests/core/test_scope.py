@@ -34,7 +34,6 @@ def test_all_of_it() -> None:
         "state": {},
         "extensions": {
             "http.response.early_hint": {},
-            "http.response.pathsend": {},
             "http.response.zerocopysend": {},
         },
     }
@@ -128,6 +127,14 @@ def test_scopes_share_nothing_that_can_change() -> None:
 
 def test_refused() -> None:
     assert scope_of(Settings(), b"GET / HTTP/1.1\r\n\r\n", PEERS, {}) is None
+
+
+@pytest.mark.parametrize("sendfile", [False, True])
+def test_pathsend_is_announced_only_if_the_settings_say_so(sendfile: bool) -> None:
+    settings = Settings(sendfile=sendfile)
+    made = scope_of(settings, get(), Peers.of(None, None, "http", settings), {})
+    assert made is not None
+    assert ("http.response.pathsend" in made["extensions"]) is sendfile
 
 
 def test_peers() -> None:

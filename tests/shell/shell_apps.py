@@ -47,6 +47,18 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await answer(send, json.dumps(seen).encode())
 
 
+async def files(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the extensions that are announced, or have the server send the file that the path names."""
+    if scope["type"] != "http":
+        raise RuntimeError("http only")
+    path = scope["path"].lstrip("/")
+    if not path:
+        await answer(send, json.dumps(scope["extensions"]).encode())
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.pathsend", "path": path})
+
+
 async def living(scope: Scope, receive: Receive, send: Send) -> None:
     """Speak lifespan, and show its state to requests."""
     if scope["type"] == "http":

@@ -194,13 +194,14 @@ def test_core_settings() -> None:
         "limit_request_body": 104,
         "limit_concurrency": 105,
         "reset_contextvars": True,
+        "sendfile": True,
     }
     settings = config(**given, date_header=False, server_header=False, headers=[("A", "b")]).core_settings()
     assert {name: getattr(settings, name) for name in given} == given
     assert (settings.date, settings.server, settings.default_headers) == (False, None, ((b"a", b"b"),))
     settings = config().core_settings()
     assert (settings.date, settings.server, settings.default_headers) == (True, b"fastserve", ())
-    assert (settings.limit_concurrency, settings.reset_contextvars) == (0, False)
+    assert (settings.limit_concurrency, settings.reset_contextvars, settings.sendfile) == (0, False, False)
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("auto", LifespanOn), ("on", LifespanOn), ("off", LifespanOff)])

@@ -379,6 +379,16 @@ def test_forwarded_allow_ips(start: Start) -> None:
     assert json.loads(body_of(server.get("/", headers)))["client"][0] == "1.2.3.4"
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sendfile(start: Start, workers: str) -> None:
+    """Off unless it is asked for; with it an application can name a file, here relative to the working directory."""
+    assert "http.response.pathsend" not in seen_by(start("files", "--workers", workers))
+    file = Path(__file__)
+    server = start("files", "--workers", workers, "--sendfile", cwd=file.parent)
+    assert "http.response.pathsend" in seen_by(server)
+    assert body_of(server.get(f"/{file.name}")) == file.read_bytes()
+
+
 def test_every_option_has_a_test() -> None:
     """Here, or in a file beside this one or in another folder of tests from outside."""
     tests = Path(__file__).parent.parent

@@ -114,6 +114,7 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "workers_lifetime": [(None, None), (1.5, 1.5)],
     "workers_max_rss": [(None, None), (1, 1), ("2k", 2048), ("1.5M", 1572864), ("1GiB", 1 << 30), ("1T", 1 << 40)],
     "shutdown_delay": [(0, 0), (1.5, 1.5)],
+    "sendfile": [(True, True)],
     "uds_permissions": [(None, None)],
     "workers_lifetime_jitter": [(0, 0)],
     "h11_max_incomplete_event_size": [(1, 1), (None, None)],
@@ -190,6 +191,7 @@ REFUSED: dict[str, list[Any]] = {
     "workers_lifetime": [-1, 0, "x"],
     "workers_max_rss": [0, "x", "1X", "", 1.5, "1e400"],
     "shutdown_delay": [-1, None],
+    "sendfile": ["x"],
     "uds_permissions": ["8", -1, "1777", "", "rw", True],
     "workers_lifetime_jitter": [-1, None],
 }

@@ -104,9 +104,9 @@ cdef class OpenFile:
             os.close(self.fd)
 
     cdef int open(self, path) except -1:
-        """Open the file at an absolute path (str); ValueError, OSError."""
-        if not isinstance(path, str) or not os.path.isabs(path):
-            raise ValueError(f"the path of a file to send has to be absolute, and a str: {path!r}")
+        """Open the file at a path (str), a relative one from the working directory; TypeError, ValueError, OSError."""
+        if not isinstance(path, str):
+            raise TypeError(f"the path of a file to send must be a str, not {type(path).__name__}")
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         self.owned = True
         return self.measure()

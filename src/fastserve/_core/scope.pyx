@@ -17,9 +17,10 @@ from .request cimport Field, Request
 
 cdef dict ASGI = {"version": "3.0", "spec_version": "2.5"}
 cdef dict EXTENSIONS = {"http.response.early_hint": {}}
+cdef dict EXTENSIONS_WITH_PATHSEND = EXTENSIONS
 if hasattr(os, "pread"):
-    EXTENSIONS["http.response.pathsend"] = {}
     EXTENSIONS["http.response.zerocopysend"] = {}
+    EXTENSIONS_WITH_PATHSEND = {**EXTENSIONS, "http.response.pathsend": {}}
 
 
 cdef enum:
@@ -70,6 +71,8 @@ cdef class Peers:
 
 cdef Peers make_peers(client, server, scheme, Settings settings):
     cdef Peers peers = Peers(client, server, scheme)
+    if settings.sendfile:
+        peers.extensions = EXTENSIONS_WITH_PATHSEND
     if settings.proxies is not None and (<Proxies?>settings.proxies).trust(client):
         peers.proxies = settings.proxies
     return peers

@@ -11,6 +11,7 @@ class Settings:
     root_path: str
     raw_root_path: bytes
     reset_contextvars: bool
+    sendfile: bool
     tls: Callable[[SSLObject], dict[str, Any]] | None
     proxies: Proxies | None
     timeout_keep_alive: float
@@ -53,4 +54,5 @@ class Settings:
         ws_per_message_deflate: bool = ...,
         tls: Callable[[SSLObject], dict[str, Any]] | None = ...,
         proxies: Proxies | None = ...,
+        sendfile: bool = ...,
     ) -> None: ...

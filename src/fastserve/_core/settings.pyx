@@ -68,6 +68,7 @@ cdef class Settings:
         ws_per_message_deflate=True,
         tls=None,
         proxies=None,
+        sendfile=False,
     ):
         self.default_headers = checked_headers(default_headers)
         if server is not None:
@@ -80,6 +81,7 @@ cdef class Settings:
         self.root_path = root_path
         self.raw_root_path = root_path.encode("utf-8")
         self.reset_contextvars = bool(reset_contextvars)
+        self.sendfile = bool(sendfile)
         self.tls = tls
         self.proxies = proxies
         self.timeout_keep_alive = seconds("timeout_keep_alive", timeout_keep_alive)

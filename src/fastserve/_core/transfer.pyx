@@ -32,7 +32,7 @@ cdef class Transfer:
         return 0
 
     cdef int measure_path(self, path) except -1:
-        """Take all of the file at an absolute path; ValueError, OSError."""
+        """Take all of the file at a path; TypeError, ValueError, OSError."""
         self.file.open(path)
         self.size = self.left = self.file.size
         return 0
