@@ -335,7 +335,7 @@ class Config(Options):
         elif self.interface == "wsgi":
             from fastserve.wsgi import WSGIMiddleware
 
-            self.wsgi = app = WSGIMiddleware(app, self.wsgi_threads, multiprocess=self.multiprocess)
+            self.wsgi = app = WSGIMiddleware(app, self.wsgi_threads, multiprocess=self.multiprocess, outermost=True)
         if logger.getEffectiveLevel() <= TRACE_LOG_LEVEL:
             from fastserve.message_logger import MessageLoggerMiddleware
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import brotli
+import flask
 import pytest
 import support
 from starlette.applications import Starlette
@@ -17,6 +18,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+
+from fastserve.middleware.wsgi import WSGIMiddleware
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -97,6 +100,20 @@ def test_sendfile_bypasses_compression(serve: support.Serve, app: Starlette, pat
         assert (status, body) == (500, b"Internal Server Error")
     else:
         assert (status, headers["content-encoding"], body) == (200, None, CONTENT)
+
+
+@pytest.mark.parametrize("name", COMPRESSING)
+def test_files_of_a_mounted_wsgi_application_are_compressed(serve: support.Serve, app: Starlette, name: str) -> None:
+    """Flask hands its files over as well, by wsgi.file_wrapper."""
+    flask_app = flask.Flask(__name__)
+    flask_app.add_url_rule("/", view_func=lambda: flask.send_file(Path("static/page.js").absolute()))
+    wsgi = WSGIMiddleware(flask_app)
+    app.mount("/flask", wsgi)
+    coding = COMPRESSING[name]
+    status, headers, body = serve(wrapped(app, name)).fetch("/flask/", headers={"Accept-Encoding": coding})
+    assert (status, headers["content-encoding"]) == (200, coding)
+    assert DECODERS[coding](body) == CONTENT
+    wsgi.close()
 
 
 @pytest.mark.parametrize(("sendfile", "size"), [(False, len(CONTENT)), (True, 0)])

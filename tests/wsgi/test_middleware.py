@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gzip
 import io
+import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -229,17 +230,38 @@ class TestFileWrapper:
         file = path.open("rb")
         headers = [] if length is None else [("Content-Length", str(length))]
         scope = scope_of(extensions={"http.response.zerocopysend": {}})
-        sent = exchange(WSGIMiddleware(self.app([file], headers, 7)), scope)
+        sent = exchange(WSGIMiddleware(self.app([file], headers, 7), outermost=True), scope)
         assert sent == [
             {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % count)]},
             {"type": "http.response.zerocopysend", "file": file, "offset": 7, "count": count, "more_body": False},
         ]
         assert file.closed
 
+    @pytest.mark.parametrize(
+        ("wrapped", "sendfile", "read"), [(False, False, False), (True, False, True), (True, True, False)]
+    )
+    def test_a_file_is_read_where_middleware_sees_bodies(
+        self, serve: support.Serve, path: Path, wrapped: bool, sendfile: bool, read: bool
+    ) -> None:
+        file = path.open("rb")
+        shared = os.dup(file.fileno())  # it has the file's position
+        inner = WSGIMiddleware(self.app([file], []))
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            async def passing_on(message: Any) -> None:
+                await send(message)
+
+            await inner(scope, receive, passing_on if wrapped else send)
+
+        assert Client(serve(app, sendfile=sendfile).connect()).ask(get()).body == self.CONTENT
+        assert (os.lseek(shared, 0, os.SEEK_CUR) > 0) is read
+        os.close(shared)
+        inner.close()
+
     def test_a_file_shorter_than_its_length_is_an_error_of_the_servers_to_find(self, path: Path) -> None:
         file = path.open("rb")
         sent = exchange(
-            WSGIMiddleware(self.app([file], [("Content-Length", "600000")])),
+            WSGIMiddleware(self.app([file], [("Content-Length", "600000")]), outermost=True),
             scope_of(extensions={"http.response.zerocopysend": {}}),
         )
         assert [message.get("more_body") for message in sent] == [None, True, False]
@@ -253,20 +275,21 @@ class TestFileWrapper:
         path.write_bytes(gzip.compress(self.CONTENT))
         file: Any = gzip.GzipFile(path)  # the response closes it
         scope = scope_of(extensions={"http.response.zerocopysend": {}})
-        sent = exchange(WSGIMiddleware(self.app([io.BufferedReader(file) if buffered else file], [])), scope)
+        app = self.app([io.BufferedReader(file) if buffered else file], [])
+        sent = exchange(WSGIMiddleware(app, outermost=True), scope)
         assert b"".join(message.get("body", b"") for message in sent) == self.CONTENT
         assert file.closed
 
     def test_what_has_no_descriptor_goes_in_pieces(self) -> None:
         scope = scope_of(extensions={"http.response.zerocopysend": {}})
-        sent = exchange(WSGIMiddleware(self.app([io.BytesIO(self.CONTENT)], [])), scope)
+        sent = exchange(WSGIMiddleware(self.app([io.BytesIO(self.CONTENT)], []), outermost=True), scope)
         assert b"".join(message.get("body", b"") for message in sent) == self.CONTENT
 
     def test_an_empty_file(self, tmp_path: Path) -> None:
         (tmp_path / "empty").touch()
         with (tmp_path / "empty").open("rb") as file:
             scope = scope_of(extensions={"http.response.zerocopysend": {}})
-            sent = exchange(WSGIMiddleware(self.app([file], [])), scope)
+            sent = exchange(WSGIMiddleware(self.app([file], []), outermost=True), scope)
         assert sent[1:] == [{"type": "http.response.body", "body": b"", "more_body": False}]
 
 
