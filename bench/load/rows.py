@@ -220,6 +220,7 @@ ROWS: tuple[Row, ...] = (
     Row("suspend", "Hello, after asyncio.sleep(0)", f"{_APPS}:suspend", _TEXT, goal=12 / 26.9),
     Row("tls", "Hello, over TLS", f"{_APPS}:hello", _TEXT, floor=_FLOOR, goal=14 / 32.1, tls=True),
     Row("starlette", "Starlette, plain text", _STARLETTE, _TEXT, goal=16.5 / 35.6),
+    Row("file", "Starlette FileResponse, 1 MiB", _STARLETTE, Answer(apps.MEGABYTE), Request(path="/file"), goal=1.0),
     Row("fastapi", "FastAPI, JSON", _FASTAPI, _JSON, goal=53 / 94.6),
     Row("fastapi-access", "FastAPI, JSON, access log on", _FASTAPI, _JSON, access_log=True, goal=55 / 146),
     Row("fastapi-512", "FastAPI, JSON, 512 connections", _FASTAPI, _JSON, connections=512, goal=57 / 127),
