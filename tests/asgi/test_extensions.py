@@ -91,7 +91,7 @@ class TestEarlyHint:
         response = httpx.get(serve(sends(START, hint(b"</a>"), body(b"x"))).url)
         assert (response.status_code, response.content) == (200, b"x")
 
-    @pytest.mark.parametrize("link", [b"</a>\r\nx: y", b"a\n", b"\0", "</a>"])
+    @pytest.mark.parametrize("link", [b"</a>\r\nx: y", b"a\n", b"\0", b"</a>\x1b", b"\x7f", "</a>"])
     def test_item_68_wrong_links_are_500(self, client: Connect, log: Log, link: Any) -> None:
         app, errors = raised_by(START, hint(link))
         connected = client(app)
@@ -186,6 +186,8 @@ class TestTrailers:
             (b"a b", b""),
             (b"", b""),
             (b"a", b"1\r\nb: 2"),
+            (b"a", b"\x1b[31m"),
+            (b"a", b"1\x7f"),
             (b":a", b""),
         ],
     )

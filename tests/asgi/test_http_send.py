@@ -71,7 +71,7 @@ class TestHead:
     @pytest.mark.parametrize(
         "header",
         [(b":status", b"200"), (b"a", b"1\r\nx: 1"), (b"a", b"1\nx: 1"), (b"a", b"\0"), (b"a b", b"c"), (b"", b"c"),
-         (b"x\r\nb", b"c"), (b"a:", b"c")],
+         (b"x\r\nb", b"c"), (b"a:", b"c"), (b"x", b"a\x0bb"), (b"x", b"\x1b[31m"), (b"x", b"a\x7f")],
     )  # fmt: skip
     def test_item_28_bad_header_is_a_500_and_nothing_leaks(
         self, serve: support.Serve, log: Log, header: tuple[bytes, bytes]

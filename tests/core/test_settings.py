@@ -81,7 +81,7 @@ def test_bad_header_names(name: bytes) -> None:
         Settings(default_headers=[(name, b"x")])
 
 
-@pytest.mark.parametrize("value", [b"a\r\nb", b"\n", b"a\0"])
+@pytest.mark.parametrize("value", [b"a\r\nb", b"\n", b"a\0", b"\x0b", b"\x1b[31m", b"a\x7f"])
 def test_bad_header_values(value: bytes) -> None:
     with pytest.raises(ValueError, match="character"):
         Settings(default_headers=[(b"a", value)])

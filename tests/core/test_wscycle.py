@@ -85,6 +85,8 @@ class TestAccept:
             ({"subprotocol": b"a"}, TypeError),
             ({"headers": [(b"x", b"1\r\ny: 2")]}, ValueError),
             ({"headers": [(b"x", b"\0")]}, ValueError),
+            ({"headers": [(b"x", b"\x1b[31m")]}, ValueError),
+            ({"headers": [(b"x", b"1\x7f")]}, ValueError),
             ({"headers": [(b"x y", b"1")]}, ValueError),
             ({"headers": [("x", b"1")]}, TypeError),
             ({"headers": [(b"Sec-WebSocket-Protocol", b"a")]}, ValueError),

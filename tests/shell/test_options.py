@@ -160,7 +160,7 @@ REFUSED: dict[str, list[Any]] = {
     "timeout_notify": [-1],
     "timeout_graceful_shutdown": [-1, "x"],
     "callback_notify": [5],
-    "headers": [[("a",)], [("a", 5)], [("a b", "c")], [("a", "b\r\nc")], [("a", "\u20ac")], 5],
+    "headers": [[("a",)], [("a", 5)], [("a b", "c")], [("a", "b\r\nc")], [("a", "\x1b")], [("a", "\u20ac")], 5],
     "factory": ["x"],
     "reset_contextvars": ["x"],
     "limit_request_line": [0],

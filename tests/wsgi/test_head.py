@@ -47,6 +47,8 @@ class TestHead:
             ("200 OK", [("A", "1\r\nB: 2")], "ValueError: the value of the header 'A' has a control character"),
             ("200 OK", [("A", "1\n")], "ValueError: the value of the header 'A' has a control character"),
             ("200 OK", [("A", "\0")], "ValueError: the value of the header 'A' has a control character"),
+            ("200 OK", [("A", "\x1b[31m")], "ValueError: the value of the header 'A' has a control character"),
+            ("200 OK", [("A", "1\x7f")], "ValueError: the value of the header 'A' has a control character"),
             ("200 OK", [("A", "\u20ac")], "UnicodeEncodeError: 'latin-1' codec can't encode"),
             ("200 OK", [("Content-Length", "-1")], "ValueError: '-1' is not a Content-Length"),
             ("200 OK", [("Content-Length", "9" * 30)], "ValueError: '999999999999999999999999999999' is not a Content"),

@@ -26,5 +26,6 @@ cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, 
 cdef int put_trailers(Buffer out, list fields) except -1
 cdef bytes early_hints(links)
 cdef bint has_no_body(int status) noexcept
+cdef bint has_control(const char* value, Py_ssize_t size) noexcept
 cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body)
 cdef str reason_phrase(int status)

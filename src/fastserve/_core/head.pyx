@@ -98,13 +98,17 @@ cdef bytes early_hints(links):
     return out.data[:out.size]
 
 
-cdef bint ends_line(const char* value, Py_ssize_t size) noexcept:
-    """Whether there is a byte that no field value can have; without a way out of the loop it is many bytes at a time."""
+cdef bint has_control(const char* value, Py_ssize_t size) noexcept:
+    """Whether there is a control character other than a tab, which no field value can have (RFC 9110 section 5.5).
+
+    Without a way out of the loop it checks many bytes at a time.
+    """
+    cdef const unsigned char* byte = <const unsigned char*>value
     cdef Py_ssize_t at
-    cdef char found = 0
+    cdef unsigned char found = 0
     for at in range(size):
-        found |= (value[at] == c"\r") | (value[at] == c"\n") | (value[at] == 0)
-    return found
+        found |= (byte[at] < 32) & (byte[at] != 9) | (byte[at] == 127)
+    return found != 0
 
 
 cdef int add_field(Buffer out, HeadFacts* facts, bytes name, bytes value) except -1:
@@ -121,7 +125,7 @@ cdef int add_field(Buffer out, HeadFacts* facts, bytes name, bytes value) except
         to[at] = byte
     if name_size == 0:
         raise ValueError("a header cannot have an empty name")
-    if ends_line(value_data, value_size):
+    if has_control(value_data, value_size):
         raise ValueError(f"header {name!r} cannot have the value {value!r}")
     if facts == NULL:
         if forbidden_trailer(to, name_size):

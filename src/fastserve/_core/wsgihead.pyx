@@ -5,6 +5,8 @@ from wsgiref.util import is_hop_by_hop
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsLatin1String, PyUnicode_GET_LENGTH, PyUnicode_READ_CHAR
 
+from .head cimport has_control
+
 cdef enum:
     KNOWN_NAMES = 1000  # header names that are kept with their checked form
     LONGEST_LENGTH = 18  # digits
@@ -51,15 +53,11 @@ cdef bytes checked_name(name):
 cdef bytes checked_value(name, value):
     """Return the value of a header as it is sent. Raises TypeError, ValueError."""
     cdef bytes encoded
-    cdef const char* text
-    cdef Py_ssize_t at
     if not isinstance(value, str):
         raise TypeError(f"the value of the header {name!r} has to be a str, not {type(value).__name__}")
     encoded = PyUnicode_AsLatin1String(value)
-    text = PyBytes_AS_STRING(encoded)
-    for at in range(PyBytes_GET_SIZE(encoded)):
-        if text[at] == c"\0" or text[at] == c"\r" or text[at] == c"\n":  # RFC 9110 section 5.5
-            raise ValueError(f"the value of the header {name!r} has a control character: {value!r}")
+    if has_control(PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded)):
+        raise ValueError(f"the value of the header {name!r} has a control character: {value!r}")
     return encoded
 
 
