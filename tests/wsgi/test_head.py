@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
 
+import flask
 import pytest
 from core.fakes import get
 from core.responses import Client
@@ -57,10 +59,7 @@ class TestHead:
                 [("Content-Length", "4"), ("content-length", "5")],
                 "ValueError: the headers of a response",
             ),
-            ("200 OK", [("Connection", "close")], "ValueError: the header 'Connection' is the server's to send"),
-            ("200 OK", [("transfer-encoding", "x")], "ValueError: the header 'transfer-encoding' is the server's"),
-            ("200 OK", [("Keep-Alive", "5")], "ValueError: the header 'Keep-Alive' is the server's to send"),
-            ("200 OK", [("Upgrade", "x")], "ValueError: the header 'Upgrade' is the server's to send"),
+            ("200 OK", [("Connection", "\0")], "ValueError: the value of the header 'Connection' has a control"),
         ],
     )
     def test_what_cannot_be_sent_is_the_applications_error(
@@ -114,9 +113,42 @@ class TestHead:
 
     def test_an_application_that_handles_it_can_answer(self, client: Connect) -> None:
         def app(environ: Environ, start_response: Any) -> list[bytes]:
-            with pytest.raises(ValueError, match="Connection"):
-                start_response("200 OK", [("Connection", "close")])
+            with pytest.raises(ValueError, match="A b"):
+                start_response("200 OK", [("A b", "1")])
             start_response("200 OK", [])
             return [b"fine"]
 
         assert client(app).ask(get()).body == b"fine"
+
+    def test_hop_by_hop_headers_are_dropped(self, client: Connect, caplog: pytest.LogCaptureFixture) -> None:
+        """They are the server's to send (PEP 3333); each is named in a debug line."""
+        caplog.set_level(logging.DEBUG, logger="fastserve.error")
+        names = ["Connection", "keep-alive", "Transfer-Encoding", "Upgrade", "TE", "Proxy-Authenticate"]
+        headers = [("A", "1"), *((name, "x") for name in names), ("B", "2")]
+        connected = client(returning([b"x"], headers))
+        for _ in range(2):
+            response = connected.ask(get())
+            assert (response.status, response.get(b"a"), response.get(b"b"), response.body) == (200, b"1", b"2", b"x")
+            assert [response.get(name.lower().encode()) for name in names] == [None] * len(names)
+        dropped = [record for record in caplog.records if "hop-by-hop" in record.getMessage()]
+        assert [record.args for record in dropped] == [(name,) for name in names] * 2
+        assert {record.levelname for record in dropped} == {"DEBUG"}
+
+    def test_an_event_stream_of_flask(self, client: Connect) -> None:
+        """The usual recipe names the connection's own headers."""
+        app = flask.Flask(__name__)
+
+        @app.get("/")
+        def events() -> flask.Response:
+            headers = {"Connection": "keep-alive", "Transfer-Encoding": "chunked", "Cache-Control": "no-cache"}
+            return flask.Response(iter([b"data: 1\n\n"]), mimetype="text/event-stream", headers=headers)
+
+        connected = client(app)
+        for _ in range(2):
+            response = connected.ask(get())
+            assert (response.status, response.get(b"cache-control"), response.get(b"connection"), response.body) == (
+                200,
+                b"no-cache",
+                None,
+                b"data: 1\n\n",
+            )

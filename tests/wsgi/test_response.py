@@ -75,13 +75,24 @@ class TestFraming:
         response = client(returning(lambda: iter([b"ab", b"cde"]))).ask(get(version="1.0"))
         assert (response.get(b"transfer-encoding"), response.body) == (None, b"abcde")
 
-    @pytest.mark.parametrize("empty", [[], (), [b""], b"", lambda: iter([]), lambda: iter([b"", b""])])
+    @pytest.mark.parametrize("empty", [[], (), [b""], b"", lambda: iter([])])
     def test_nothing_has_length_0(self, client: Connect, empty: Any) -> None:
         response = client(returning(empty)).ask(get())
         assert (response.status, response.get(b"content-length"), response.body) == (200, b"0", b"")
 
+    @pytest.mark.parametrize("headers", [[], [("Content-Length", "0")]])
+    @pytest.mark.parametrize("pieces", [[b""], [b"", b""]])
+    def test_empty_pieces_are_an_empty_body(
+        self, client: Connect, pieces: list[bytes], headers: list[tuple[str, str]]
+    ) -> None:
+        connected = client(returning(lambda: iter(pieces), headers))
+        for _ in range(2):
+            response = connected.ask(get())
+            assert (response.status, response.chunks, response.body) == (200, 0, b"")
+            assert response.get(b"content-length") == (b"0" if headers else None)
+
     @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
-    @pytest.mark.parametrize("body", [[], [b"not written"], lambda: iter([b"not", b"written"])])
+    @pytest.mark.parametrize("body", [[], [b"not written"], lambda: iter([b"", b"not", b"written"])])
     def test_statuses_without_a_body(self, client: Connect, status: str, body: Any) -> None:
         connected = client(returning(body, status=status))
         for _ in range(2):
@@ -89,7 +100,7 @@ class TestFraming:
             assert response.status == int(status[:3])
             assert response.get(b"transfer-encoding") is None
 
-    @pytest.mark.parametrize("body", [[b"12345"], lambda: iter([b"12", b"345"]), []])
+    @pytest.mark.parametrize("body", [[b"12345"], lambda: iter([b"12", b"345"]), lambda: iter([b""]), []])
     def test_head(self, client: Connect, body: Any) -> None:
         connected = client(returning(body, [("Content-Length", "5")]))
         for _ in range(2):
@@ -155,7 +166,6 @@ class TestStreaming:
 
         def app(environ: Environ, start_response: Any) -> Iterator[bytes]:
             start_response("200 OK", [("A", "1"), ("Content-Type", "text/plain")])
-            yield b""
             try:
                 raise KeyError("x")
             except KeyError:
@@ -165,6 +175,35 @@ class TestStreaming:
         response = client(validator(app)).ask(get())
         assert (response.status, response.get(b"a"), response.get(b"b")) == (404, None, b"2")
         assert response.body == b"sorry"
+
+    @pytest.mark.parametrize("http", ["auto", "h11"])
+    @pytest.mark.parametrize("by_write", [False, True])
+    def test_an_empty_piece_sends_the_head(self, client: Connect, by_write: bool, http: str) -> None:
+        go = threading.Event()
+
+        def app(environ: Environ, start_response: Any) -> Iterator[bytes]:
+            write = start_response("200 OK", [("A", "1")])
+            if by_write:
+                write(b"")
+            else:
+                yield b""
+            assert go.wait(SECONDS)
+            yield b""
+            yield b"late"
+
+        connected = client(app, http=http)
+        connected.send(get())
+        assert connected.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\na: 1\r\n")
+        go.set()
+        assert connected.read_until(b"0\r\n\r\n") == b"4\r\nlate\r\n0\r\n\r\n"
+
+    def test_an_empty_piece_before_start_response_sends_nothing(self, client: Connect) -> None:
+        def app(environ: Environ, start_response: Any) -> Iterator[bytes]:
+            yield b""
+            start_response("200 OK", [])
+            yield b"x"
+
+        assert client(app).ask(get()).body == b"x"
 
     def test_write(self, client: Connect) -> None:
         go = threading.Event()

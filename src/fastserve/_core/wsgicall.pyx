@@ -128,8 +128,7 @@ cdef class WSGICall(DirectCall):
                 self.send_items(result)
             elif type(result) is not application.file_wrapper or not self.send_file(result):
                 for piece in result:
-                    if piece:
-                        self.send_piece(piece)
+                    self.send_piece(piece)
                     if self.gone:
                         return 0
             if not self.complete and not self.gone:
@@ -162,8 +161,7 @@ cdef class WSGICall(DirectCall):
         """Send a piece of the body. Raises ClientDisconnected, an OSError, when nobody reads it."""
         if self.gone:
             raise ClientDisconnected("the client is gone")
-        if data:
-            self.send_piece(data)
+        self.send_piece(data)
 
     cdef int send_items(self, items) except -1:
         cdef Py_ssize_t size = 0
@@ -181,7 +179,10 @@ cdef class WSGICall(DirectCall):
         return 0
 
     cdef int send_piece(self, piece) except -1:
-        cdef bytes data = checked(piece)
+        """Send a piece of the body; an empty one sends the head, if that has not been sent."""
+        cdef bytes data = checked(piece) if piece else b""
+        if not data and (self.head_sent or self.headers is None):
+            return 0
         # A piece may not wait for the next one, but whether there is one can be known.
         self.put(data, self.length < 0 or self.produced + len(data) < self.length)
         self.reports.add(self, False)

@@ -1,4 +1,5 @@
 """What a WSGI application gives to start_response(), checked and in the terms of ASGI (PEP 3333)."""
+import logging
 import re
 from wsgiref.util import is_hop_by_hop
 
@@ -11,6 +12,7 @@ cdef enum:
     KNOWN_NAMES = 1000  # header names that are kept with their checked form
     LONGEST_LENGTH = 18  # digits
 
+cdef object logger = logging.getLogger("fastserve.error")
 cdef object is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 cdef dict names = {}  # of headers: as an application writes them, and as they are sent
 cdef bytes CONTENT_LENGTH = b"content-length"
@@ -36,14 +38,15 @@ cdef int status_of(status) except -1:
 
 
 cdef bytes checked_name(name):
-    """Return the name of a header as it is sent. Raises TypeError, ValueError."""
+    """Return the name of a header as it is sent, or None for one that is not sent. Raises TypeError, ValueError."""
     if not isinstance(name, str):
         raise TypeError(f"the name of a response header has to be a str, not {type(name).__name__}")
     lower = str.lower(name)
     if not is_token(lower):
         raise ValueError(f"{name!r} is not the name of a header")
-    if is_hop_by_hop(lower):
-        raise ValueError(f"the header {name!r} is the server's to send, not an application's (PEP 3333)")
+    if is_hop_by_hop(lower):  # the server's to send, not an application's (PEP 3333)
+        logger.debug("Dropped the hop-by-hop header %r of a WSGI application's response.", name)
+        return None
     encoded = lower.encode()
     if type(name) is str and len(names) < KNOWN_NAMES:  # a subclass may be equal to what it is not
         names[name] = encoded
@@ -73,6 +76,8 @@ cdef list checked_headers(headers, Py_ssize_t* length):
         if encoded is None:
             encoded = checked_name(name)
         field = checked_value(name, value)
+        if encoded is None:
+            continue
         checked.append((encoded, field))
         if encoded == CONTENT_LENGTH:
             if not field.isdigit() or len(field) > LONGEST_LENGTH:
