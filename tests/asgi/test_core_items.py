@@ -26,15 +26,15 @@ BAD_MESSAGES: dict[str, tuple[list[Any], str]] = {
     "text status": ([{"type": "http.response.start", "status": "200"}], "TypeError"),
     "status 42": ([{"type": "http.response.start", "status": 42}], "ValueError"),
     "two starts": ([{"type": "http.response.start", "status": 200}] * 2, "RuntimeError"),
-    "text header": ([{"type": "http.response.start", "status": 200, "headers": [("a", "b")]}], "TypeError"),
+    "header of a number": ([{"type": "http.response.start", "status": 200, "headers": [(b"a", 5)]}], "TypeError"),
+    "text beyond ASCII": (
+        [{"type": "http.response.start", "status": 200, "headers": [("\xe4", b"b")]}],
+        "UnicodeEncodeError",
+    ),
     "headers of no pairs": ([{"type": "http.response.start", "status": 200, "headers": [(b"a",)]}], "ValueError"),
     "headers None": ([{"type": "http.response.start", "status": 200, "headers": None}], "TypeError"),
     "text body": (
         [{"type": "http.response.start", "status": 200}, {"type": "http.response.body", "body": "x"}],
-        "TypeError",
-    ),
-    "body None": (
-        [{"type": "http.response.start", "status": 200}, {"type": "http.response.body", "body": None}],
         "TypeError",
     ),
     "body a list": (

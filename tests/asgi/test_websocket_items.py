@@ -221,7 +221,7 @@ class TestDenialResponse:
         assert found.all(b"x-why") == [b"a", b"b"]
 
     def test_item_44_in_pieces(self, clients: Clients) -> None:
-        pieces = [{"type": "body", "body": piece, "more_body": True} for piece in (b"a", b"", b"b")]
+        pieces = [{"type": "body", "body": piece, "more_body": True} for piece in (b"a", b"", None, b"b")]
         found = denied(clients, {"type": "start", "status": 404}, *pieces, {"type": "body"})
         assert (found.status, found.body, found.get(b"transfer-encoding")) == (404, b"ab", b"chunked")
 

@@ -89,6 +89,8 @@ class TestAccept:
             ({"headers": [(b"x", b"1\x7f")]}, ValueError),
             ({"headers": [(b"x y", b"1")]}, ValueError),
             ({"headers": [("x", b"1")]}, TypeError),
+            ({"headers": [("upgrade", b"a")]}, TypeError),
+            ({"headers": [(b"x", "1")]}, TypeError),
             ({"headers": [(b"Sec-WebSocket-Protocol", b"a")]}, ValueError),
             ({"headers": [(b"sec-websocket-accept", b"a")]}, ValueError),
             ({"headers": [(b"sec-websocket-extensions", b"a")]}, ValueError),

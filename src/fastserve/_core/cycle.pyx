@@ -180,7 +180,9 @@ cdef class Cycle(Owner):
         body = message.get("body", b"")
         more = message.get("more_body", False)
         if type(body) is not bytes:
-            if not isinstance(body, (bytes, bytearray, memoryview)):
+            if body is None:
+                body = b""
+            elif not isinstance(body, (bytes, bytearray, memoryview)):
                 raise TypeError(f"the body of a response has to be bytes, not {type(body).__name__}")
             body = bytes(body)
         if more:

@@ -10,7 +10,7 @@ from .deflate cimport Parameters, negotiate
 from .errors import ClientDisconnected, ProtocolError
 from .framed cimport make_framed
 from .handler cimport Channel
-from .head cimport NO_CONNECTION, HeadFacts, end_head, start_head
+from .head cimport NO_CONNECTION, HeadFacts, as_bytes, end_head, start_head
 from .llhttp cimport HTTP_GET
 from .names cimport (
     LOWER,
@@ -189,9 +189,11 @@ cdef class Handshake:
 
         cdef HeadFacts facts
         cdef Buffer out = writer.output()
-        for name, _ in headers:
-            if isinstance(name, (bytes, bytearray, memoryview)) and bytes(name).lower() in OWN_FIELDS:
-                raise ValueError(f"websocket.accept cannot have the header {bytes(name)!r}: it is the server's own")
+        headers = [(as_bytes(name, "the name of a header"), value) for name, value in headers]
+        for name, value in headers:
+            as_bytes(value, "the value of a header")
+            if name.lower() in OWN_FIELDS:
+                raise ValueError(f"websocket.accept cannot have the header {name!r}: it is the server's own")
         start_head(out, &facts, 101, headers)
         out.append_bytes(b"upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ")
         out.append_bytes(b64encode(sha1(self.key + GUID, usedforsecurity=False).digest()))

@@ -27,5 +27,6 @@ cdef int put_trailers(Buffer out, list fields) except -1
 cdef bytes early_hints(links)
 cdef bint has_no_body(int status) noexcept
 cdef bint has_control(const char* value, Py_ssize_t size) noexcept
+cdef bytes as_bytes(part, str what)
 cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body)
 cdef str reason_phrase(int status)

@@ -39,9 +39,14 @@ cdef bytes status_line(int status):
 
 
 cdef bytes as_bytes(part, str what):
-    if isinstance(part, (bytearray, memoryview)):
+    if isinstance(part, (bytes, bytearray, memoryview)):
         return bytes(part)
     raise TypeError(f"{what} has to be bytes, not {type(part).__name__}: {part!r}")
+
+
+cdef bytes header_bytes(part, str what):
+    """Return a name or a value of a response header; text in ASCII is taken, as by h11. TypeError, ValueError."""
+    return part.encode("ascii") if isinstance(part, str) else as_bytes(part, what)
 
 
 cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
@@ -63,9 +68,9 @@ cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
         for pair in headers:
             name, value = pair
             if type(name) is not bytes:
-                name = as_bytes(name, "the name of a header")
+                name = header_bytes(name, "the name of a header")
             if type(value) is not bytes:
-                value = as_bytes(value, "the value of a header")
+                value = header_bytes(value, "the value of a header")
             add_field(out, facts, <bytes>name, <bytes>value)
     except BaseException:
         out.size = mark
@@ -93,7 +98,7 @@ cdef bytes early_hints(links):
     """103 (RFC 8297) with a Link field for each of `links`, which are bytes; TypeError, ValueError."""
     cdef HeadFacts facts
     cdef Buffer out = Buffer()
-    start_head(out, &facts, 103, [(b"link", link) for link in links])
+    start_head(out, &facts, 103, [(b"link", as_bytes(link, "a link")) for link in links])
     out.append(b"\r\n", 2)
     return out.data[:out.size]
 

@@ -33,11 +33,15 @@ class Response:
         elif message["type"] == "http.response.pathsend":
             self.sent += int(dict(self.headers).get("content-length", 0))
         else:
-            self.sent += len(message.get("body", b"")) + message.get("count", 0)
+            self.sent += len(message.get("body") or b"") + message.get("count", 0)
 
 
 def text_headers(headers: Any) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+    return [(as_text(name), as_text(value)) for name, value in headers]
+
+
+def as_text(part: Any) -> str:
+    return part if isinstance(part, str) else bytes(part).decode("latin-1")
 
 
 class AccessLogMiddleware:

@@ -129,7 +129,9 @@ class Cycle:
             self.take_body(self.stream, message.get("body", b""), bool(message.get("more_body", False)))
 
     def take_body(self, stream: H11Protocol, body: Any, more: bool) -> None:
-        if not isinstance(body, bytes | bytearray | memoryview):
+        if body is None:
+            body = b""
+        elif not isinstance(body, bytes | bytearray | memoryview):
             raise TypeError(f"the body of a response has to be bytes, not {type(body).__name__}")
         self.stage = "body" if more else "complete"
         try:

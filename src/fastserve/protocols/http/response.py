@@ -38,6 +38,8 @@ def has_no_body(status: int) -> bool:
 
 
 def as_bytes(part: Any, what: str) -> bytes:
+    if isinstance(part, str):
+        return part.encode("ascii")
     if not isinstance(part, bytes | bytearray | memoryview):
         raise TypeError(f"{what} has to be bytes, not {type(part).__name__}: {part!r}")
     return bytes(part)
