@@ -24,7 +24,10 @@ logger = logging.getLogger("fastserve.error")
 
 
 class Listeners:
-    """Bound sockets, one or more for each address, and the files of those that are UNIX sockets."""
+    """Bound sockets, one or more for each address, and the files that were made for those that are UNIX sockets.
+
+    A socket file that was there before is the administrator's, who gave it its owner and mode: it outlasts the server.
+    """
 
     def __init__(self) -> None:
         self.groups: list[tuple[Bind, list[socket.socket]]] = []
@@ -86,8 +89,10 @@ class Listeners:
             self.groups.append((bind, [sockets.from_descriptor(bind.fd)]))
         else:
             assert bind.path is not None
+            was_there = sockets.is_socket_file(bind.path)
             self.groups.append((bind, [sockets.bind_unix(bind.path, config.uds_permissions)]))
-            self.files.append(sockets.SocketFile(bind.path))
+            if not was_there:
+                self.files.append(sockets.SocketFile(bind.path))
 
     @property
     def sockets(self) -> list[socket.socket]:
@@ -113,7 +118,7 @@ class Listeners:
             log_running(bind, group[0], config)
 
     def close(self) -> None:
-        """Close the sockets and remove their files."""
+        """Close the sockets and remove the files that were made for them."""
         for sock in self.sockets:
             sock.close()
         for file in self.files:

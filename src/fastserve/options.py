@@ -248,7 +248,8 @@ class Options:
         "Bind to host:port, [v6]:port, unix:path or fd://number, not --host and --port; can be given many times."
         " With a certificate all speak TLS, but those behind http://, as in http://127.0.0.1:8000.")
     uds_permissions: int | None = option(None, BINDING, Mode(),
-        "Permissions of a UNIX domain socket, in octal digits.  [default: 666, or those of the socket it replaces]",
+        "Permissions of a UNIX domain socket, in octal digits.  [default: 666, or those of a socket"
+        " file that is there before the start, which then stays]",
         flag="uds-permissions")
     reuse_port: bool = option(False, BINDING, Flag(),
         "Give each worker listening sockets of its own (SO_REUSEPORT).")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import stat
@@ -22,6 +23,8 @@ AddressInfo = tuple[Any, ...]  # as socket.getaddrinfo returns it
 
 UNIX_MODE = 0o666
 UNIX_PATH_BYTES = 107 if sys.platform == "linux" else 103
+
+logger = logging.getLogger("fastserve.error")
 
 
 def addresses(host: str | None, port: int, flags: int = 0) -> list[AddressInfo]:
@@ -113,7 +116,8 @@ def bind_again(sock: socket.socket) -> socket.socket:
 def bind_unix(path: str, mode: int | None = None) -> socket.socket:
     """Return a socket bound to a path, in the place of one that nobody listens on any more. Raises OSError.
 
-    The permissions are `mode`, or those of the socket that was there, or UNIX_MODE.
+    The permissions are `mode`, or those of the socket that was there, whose owner and group it keeps as well, or
+    UNIX_MODE.
     """
     from pathlib import Path
 
@@ -127,19 +131,43 @@ def bind_unix(path: str, mode: int | None = None) -> socket.socket:
         raise OSError(errno.ENAMETOOLONG, f"error while attempting to bind on unix socket {path!r}: {why}")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     file = Path(path)
+    before: os.stat_result | None = None
     try:
-        if file.exists():
-            mode = stat.S_IMODE(file.stat().st_mode) if mode is None else mode
-            if file.is_socket():
-                if is_listened_on(path):
-                    raise OSError(errno.EADDRINUSE, "another server listens there")
-                file.unlink()
+        if is_socket_file(path):
+            if is_listened_on(path):
+                raise OSError(errno.EADDRINUSE, "another server listens there")
+            before = file.stat()
+            file.unlink()
         sock.bind(path)
+        # Nobody can connect yet: that takes a socket that listens.
+        if before is not None:
+            keep_owner(path, before)
+            mode = stat.S_IMODE(before.st_mode) if mode is None else mode
         file.chmod(UNIX_MODE if mode is None else mode)
     except OSError as exc:
         sock.close()
         raise binding(f"unix socket {path!r}", exc) from None
     return sock
+
+
+def is_socket_file(path: str) -> bool:
+    """Return whether a UNIX socket has this path, be it in use or left over."""
+    from pathlib import Path
+
+    return Path(path).is_socket()
+
+
+def keep_owner(path: str, before: os.stat_result) -> None:
+    """Give a file the owner and group that another had; log a warning where this process is not allowed to."""
+    now = os.stat(path)  # noqa: PTH116
+    for name, wanted, found in (("owner", before.st_uid, now.st_uid), ("group", before.st_gid, now.st_gid)):
+        if wanted == found:
+            continue
+        try:
+            os.chown(path, *((wanted, -1) if name == "owner" else (-1, wanted)))
+        except OSError as exc:
+            reason = str(exc.strerror).lower()
+            logger.warning("The %s of unix socket '%s' was %d and is now %d: %s", name, path, wanted, found, reason)
 
 
 def is_listened_on(path: str) -> bool:

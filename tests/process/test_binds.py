@@ -144,7 +144,7 @@ def test_uds_permissions(start: Start, tmp_path: Path, workers: str) -> None:
     assert asked(socket.AF_UNIX, str(path)).startswith(b"HTTP/1.1 200")
     server.process.kill()
     server.wait()
-    assert path.is_socket()  # left behind; the next one takes its place, and keeps its mode
+    assert path.is_socket()  # left over; the next one takes its place, keeps its mode, and leaves it there
     server = start("app", "--uds", str(path), "--workers", workers)
     serves(server)
     assert asked(socket.AF_UNIX, str(path)).startswith(b"HTTP/1.1 200")
@@ -155,7 +155,8 @@ def test_uds_permissions(start: Start, tmp_path: Path, workers: str) -> None:
     assert other.lines[-1].endswith(line) or line in other.output
     assert asked(socket.AF_UNIX, str(path)).startswith(b"HTTP/1.1 200")
     server.stop()
-    assert not path.exists()
+    assert path.is_socket()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_unix_path_that_is_too_long(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import socket
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -156,6 +157,53 @@ def test_unix_socket_in_the_place_of_another(bound: Any, tmp_path: Path) -> None
     path.chmod(0o600)
     bound(config(uds=str(path)))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_unix_socket_file_that_was_there_stays(tmp_path: Path) -> None:
+    """It is its administrator's: the second start finds the mode and the owner that the first one found."""
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+    path.chmod(0o660)
+    owner = (4321, 4321) if os.geteuid() == 0 else (os.geteuid(), os.getgroups()[-1])
+    os.chown(path, *owner)
+    for _ in range(2):
+        listeners = Listeners.bind(config(uds=str(path)))
+        listeners.listen(1)
+        found = path.stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o660, *owner)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        listeners.close()
+        assert path.is_socket()
+    with pytest.raises(OSError, match="refused"), socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    Listeners.bind(config(uds=str(path), uds_permissions=0o600)).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_unix_socket_file_that_was_made_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    Listeners.bind(config(uds=str(path))).close()
+    assert not path.exists()
+
+
+def test_owner_that_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(*args: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refused)
+    path = tmp_path / "file"
+    path.touch()
+    now = path.stat()
+    before: Any = SimpleNamespace(st_uid=now.st_uid, st_gid=now.st_gid + 1)
+    sockets.keep_owner(str(path), before)
+    gid = now.st_gid
+    assert caplog.messages == [
+        f"The group of unix socket '{path}' was {gid + 1} and is now {gid}: operation not permitted"
+    ]
 
 
 def test_unix_socket_in_the_place_of_a_file(bound: Any, tmp_path: Path) -> None:
