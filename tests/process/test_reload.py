@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -132,6 +133,8 @@ def test_reload_delay(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     config = fastserve.Config("changing:app", reload=True, reload_delay=1000, log_config=None)
     reloader = StatReload(config, lambda sockets: None, [])
+    reloader.hung_up = True  # is not kept waiting
+    assert reloader.should_restart() is None
     reloader.should_exit.set()
     with pytest.raises(StopIteration):
         reloader.should_restart()
@@ -140,6 +143,17 @@ def test_reload_delay(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "changing.py").unlink()
     assert reloader.should_restart() == [project / "changing.py"]
     assert reloader.should_restart() is None
+
+
+def test_folders_that_cannot_be_watched(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What watchfiles raises in its thread comes out before a process is started."""
+    watchfiles = pytest.importorskip("watchfiles")
+    monkeypatch.setattr(watchfiles, "watch", lambda *paths, **options: (1 // 0 for _ in paths))
+    monkeypatch.chdir(project)
+    reloader = WatchFilesReload(fastserve.Config("changing:app", reload=True, log_config=None), print, [])
+    with pytest.raises(ZeroDivisionError):
+        reloader.startup()
+    assert not hasattr(reloader, "process")
 
 
 def test_process_that_does_not_end(reloading: Start, project: Path) -> None:
@@ -157,6 +171,112 @@ def test_process_that_does_not_end(reloading: Start, project: Path) -> None:
         (project / "changing.py").write_text(SOURCE % "next")
         server.wait_line(r"Cancel 1 running task\(s\)")
         assert answers(server, 2) == b"next"
+
+
+BOTH = pytest.mark.parametrize("watchfiles", [True, False], ids=["WatchFiles", "StatReload"])
+
+
+@BOTH
+def test_process_that_was_killed(reloading: Start, watchfiles: bool) -> None:
+    """It is started again, at once at first; clients that come meanwhile are served."""
+    server = reloading(watchfiles=watchfiles)
+    for count in (1, 2):
+        assert answers(server, count) == b"one"
+        pid = int(server.wait_line(RUNNING, count=count)[1])
+        os.kill(pid, signal.SIGKILL)
+        delay = "" if count == 1 else r" in 0\.5 s"
+        line = rf"^WARNING:  The server process \[{pid}\] has ended: killed by SIGKILL\. It is started again{delay}\.$"
+        server.wait_line(line)
+    assert answers(server, 3) == b"one"
+    assert server.stop() == 0
+
+
+def test_process_that_ended_by_itself(reloading: Start) -> None:
+    server = reloading("--limit-max-requests", "1")
+    assert answers(server, 1) == b"one"
+    server.wait_line(r"has ended: exit code 0\. It is started again\.$")
+    assert answers(server, 2) == b"one"
+
+
+def test_module_that_leaves_the_process(reloading: Start, project: Path) -> None:
+    """What ends while it is imported would do so again: that waits for its author."""
+    (project / "changing.py").write_text("raise SystemExit(1)")
+    server = reloading()
+    server.wait_line(r"has ended: exit code 1\. Waiting for changes\.$")
+    (project / "changing.py").write_text(SOURCE % "mended")
+    assert answers(server, 1) == b"mended"
+
+
+@BOTH
+def test_hangup(reloading: Start, watchfiles: bool) -> None:
+    """SIGHUP restarts the server, without a change; where it has failed to start as well."""
+    server = reloading(watchfiles=watchfiles)
+    assert answers(server, 1) == b"one"
+    server.send_signal(signal.SIGHUP)
+    server.wait_line(r"^INFO:     Received SIGHUP, restarting the server process\.$")
+    assert answers(server, 2) == b"one"
+    assert server.stop() == 0
+
+
+OWN_TERMINAL = """
+import os, runpy, sys
+os.open(sys.argv.pop(1), os.O_RDWR)  # of a session's leader that is its controlling terminal
+runpy.run_module("fastserve", run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="opening a terminal makes it the controlling one")
+def test_hangup_of_the_terminal(project: Path) -> None:
+    """A terminal that is closed ends what was started in it."""
+    master, slave = os.openpty()
+    args = ["changing:app", "--port", "0", "--lifespan", "off", "--reload"]
+    argv = [sys.executable, "-c", OWN_TERMINAL, os.ttyname(slave), *args]
+    server = support.Command(argv, cwd=project, start_new_session=True)
+    try:
+        answers(server, 1)
+        server.send_signal(signal.SIGHUP)
+        answers(server, 2)
+        os.close(slave)
+        os.close(master)
+        assert server.wait() == 0
+        assert server.lines[-1] == f"INFO:     Stopping reloader process [{server.pid}]"
+    finally:
+        server.close()
+
+
+@BOTH
+def test_linked_folders(reloading: Start, project: Path, tmp_path: Path, watchfiles: bool) -> None:
+    """Folders that symbolic links lead to are watched, even where they lead back."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (project / "link").symlink_to(other)
+    (other / "back").symlink_to(project)
+    server = reloading(watchfiles=watchfiles)
+    answers(server, 1)
+    (other / "new.py").touch()
+    server.wait_line(r"detected changes in '.*new\.py'\. Reloading")
+
+
+def test_log_file_in_a_watched_folder(reloading: Start, project: Path) -> None:
+    """What watchfiles logs of changes is not a change that it logs."""
+    handlers = {
+        "file": {"class": "logging.FileHandler", "filename": "app.log"},
+        "err": {"class": "logging.StreamHandler"},
+    }
+    loggers = {"fastserve": {"handlers": ["err"], "level": "INFO", "propagate": False}}
+    root = {"handlers": ["file"], "level": "DEBUG"}
+    config = {"version": 1, "disable_existing_loggers": False, "handlers": handlers, "loggers": loggers, "root": root}
+    (project / "log.json").write_text(json.dumps(config))
+    server = reloading("--log-config", "log.json")
+    for count, name in enumerate(("first.py", "second.py"), 1):
+        server.wait_line(RUNNING, count=count)
+        (project / "page.html").touch()
+        (project / name).touch()
+        server.wait_line(rf"detected changes in '{name}'\. Reloading")
+    server.wait_line(RUNNING, count=3)
+    server.stop()
+    seen = [line for line in (project / "app.log").read_text().splitlines() if "change" in line]
+    assert len(seen) == server.output.count("Reloading...")
 
 
 def test_interrupt_of_the_process_group(reloading: Start) -> None:

@@ -169,8 +169,8 @@ def test_unix_socket_file_that_was_there_stays(tmp_path: Path) -> None:
     os.chown(path, *owner)
     for _ in range(2):
         listeners = Listeners.bind(config(uds=str(path)))
+        found = path.stat()  # before anybody can connect
         listeners.listen(1)
-        found = path.stat()
         assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o660, *owner)
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))

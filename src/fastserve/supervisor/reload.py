@@ -9,17 +9,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from fastserve.config import STARTUP_FAILURE
 from fastserve.logs import style
 from fastserve.signals import HANDLED_SIGNALS
+from fastserve.supervisor.child import held_signals
 from fastserve.supervisor.messages import READY
+from fastserve.supervisor.slot import Slot
 from fastserve.supervisor.worker import Process, fate
 from fastserve.watching import Filter
 
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 5.0  # for the process to end, where no timeout_graceful_shutdown says it; then the same by force
 POLL_SECONDS = 0.05
+LOOK_SECONDS = 0.5  # between two looks at the process, where no file changes before
+HANGUP = getattr(signal, "SIGHUP", None)
 
 logger = logging.getLogger("fastserve.error")
 
@@ -52,10 +58,22 @@ class BaseReload:
         self.process: Process
         self.told: list[int] = []  # the signals that said to stop
         self.ended_before = False  # its process has ended, and that has been logged
+        self.slot = Slot(sockets, [])  # counts how often in a row the process has failed
+        self.waits_for_changes = False  # before the next process is started
+        self.hung_up = False  # SIGHUP has come
+        self.reloading = False  # because of it
+        self.has_terminal = False  # the end of which SIGHUP may tell
 
     def signal_handler(self, sig: int, frame: FrameType | None) -> None:
         self.told.append(sig)
         self.should_exit.set()
+
+    def hangup_handler(self, sig: int, frame: FrameType | None) -> None:
+        """Take SIGHUP: restart the server, or stop with the terminal that it was started in."""
+        if self.has_terminal and not terminal_is_there():
+            self.signal_handler(sig, frame)
+        else:
+            self.hung_up = True
 
     def run(self) -> None:
         """Start the process and watch for changes until told to stop; return when the process has ended."""
@@ -66,6 +84,12 @@ class BaseReload:
                 if changes:
                     files = ", ".join(map(display_path, changes))
                     logger.warning("%s detected changes in %s. Reloading...", self.reloader_name, files)
+                    self.restart()
+                elif self.hung_up:
+                    logger.info("Received SIGHUP, restarting the server process.")
+                    self.reloading = True
+                    if self.notifier is not None:
+                        self.notifier.reloading()
                     self.restart()
         finally:
             self.shutdown()
@@ -87,8 +111,11 @@ class BaseReload:
 
     def pause(self) -> None:
         """Wait until it is time for another look. Raises StopIteration when it is time to stop."""
-        if self.should_exit.wait(self.config.reload_delay):
-            raise StopIteration
+        end = time.monotonic() + self.config.reload_delay
+        while not self.should_exit.wait(max(min(end - time.monotonic(), LOOK_SECONDS), 0.0)):
+            if self.hung_up or time.monotonic() >= end:
+                return
+        raise StopIteration
 
     def startup(self) -> dict[signal.Signals, Any]:
         """Log, start the process, and return who handled signals before."""
@@ -98,11 +125,15 @@ class BaseReload:
         before: dict[signal.Signals, Any] = {}
         if threading.current_thread() is threading.main_thread():
             before = {number: signal.signal(number, self.signal_handler) for number in HANDLED_SIGNALS}
+            if HANGUP is not None:
+                before[HANGUP] = signal.signal(HANGUP, self.hangup_handler)
+                # A process that was told to ignore it (nohup) is to outlive its terminal.
+                self.has_terminal = before[HANGUP] != signal.SIG_IGN and terminal_is_there()
         self.start()
         return before
 
     def start(self) -> None:
-        self.ended_before = False
+        self.ended_before = self.waits_for_changes = self.hung_up = False
         self.process = Process(self.config, self.sockets, target=self.target)
         self.process.start()
 
@@ -110,19 +141,43 @@ class BaseReload:
         """See how the process is doing."""
         self.process.receive()
         for kind, *_ in self.process.take_events():
-            if kind == READY and self.notifier is not None:
-                self.notifier.ready()
+            if kind == READY:
+                self.reloading = False
+                if self.notifier is not None:
+                    self.notifier.ready()
         if self.notifier is not None:
             self.notifier.watchdog()
-        if not self.process.process.is_alive() and not self.ended_before:
+        if self.process.process.is_alive():
+            return
+        if not self.ended_before:
             self.ended_before = True
-            logger.warning("The server process [%d] has ended: %s. Waiting for changes.", *self.end())
+            self.log_end()
+        if not self.waits_for_changes and time.monotonic() >= self.slot.due and not self.should_exit.is_set():
+            self.process.join()
+            self.start()
 
-    def end(self) -> tuple[int | None, str]:
-        return self.process.pid, fate(self.process.exitcode)
+    def log_end(self) -> None:
+        """Decide when the next process is started for one that has ended, and log it.
+
+        What cannot start waits for its author; what served, or was killed, is started again.
+        """
+        code = self.process.exitcode
+        killed = code is not None and code < 0
+        self.waits_for_changes = code == STARTUP_FAILURE or not (killed or self.process.ready)
+        if self.waits_for_changes:
+            further = "Waiting for changes."
+            if self.reloading and self.notifier is not None:
+                self.notifier.ready()  # which ends a reload that has failed, too
+            self.reloading = False
+        else:
+            delay = self.slot.failed(self.process) if code else 0.0
+            further = f"It is started again in {delay:g} s." if delay else "It is started again."
+        logger.warning("The server process [%d] has ended: %s. %s", self.process.pid, fate(code), further)
 
     def restart(self) -> None:
         """Have the next process take the place of this one, which ends first."""
+        self.slot.failures = 0
+        self.hung_up = False
         self.stop()
         if not self.should_exit.is_set():
             self.start()
@@ -183,15 +238,47 @@ class StatReload(BaseReload):
     def found(self) -> dict[str, float]:
         """Return the modification time of every file that matters."""
         times: dict[str, float] = {}
-        for directory in self.config.reload_dirs or ():
-            for folder, folders, files in os.walk(directory):
-                folders[:] = [name for name in folders if name != "__pycache__"]
-                for name in files:
-                    path = Path(folder, name)
-                    if self.filter(path):
-                        with contextlib.suppress(OSError):
-                            times[str(path)] = path.stat().st_mtime
+        for folder, files in folders_of(os.fspath(each) for each in self.config.reload_dirs or ()):
+            for name in files:
+                path = Path(folder, name)
+                if self.filter(path):
+                    with contextlib.suppress(OSError):
+                        times[str(path)] = path.stat().st_mtime
         return times
+
+
+def folders_of(roots: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield every folder below the roots, also through symbolic links, with the names of its files; each one once."""
+    seen: set[tuple[int, int]] = set()
+    pending = list(roots)  # those that are linked to come last: other names of a folder are better
+    while pending:
+        for folder, folders, files in os.walk(pending.pop(0)):
+            try:
+                found = os.stat(folder)  # noqa: PTH116
+            except OSError:  # gone meanwhile
+                folders.clear()
+                continue
+            identity = (found.st_dev, found.st_ino)
+            if identity in seen:
+                folders.clear()
+                continue
+            seen.add(identity)
+            folders[:] = [name for name in folders if name != "__pycache__"]
+            below = (os.path.join(folder, name) for name in folders)  # noqa: PTH118
+            pending += [path for path in below if os.path.islink(path)]  # noqa: PTH114
+            yield folder, files
+
+
+class Asked:
+    """The event that watchfiles looks at to see whether to stop: that it does says that it watches, by `asked`."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self.event = event
+        self.asked = threading.Event()
+
+    def is_set(self) -> bool:
+        self.asked.set()
+        return self.event.is_set()
 
 
 class WatchFilesReload(BaseReload):
@@ -206,25 +293,63 @@ class WatchFilesReload(BaseReload):
 
         super().__init__(config, target, sockets)
         self.watch_filter = Filter(config)
+        self.stop_event = Asked(self.should_exit)
         self.watcher = watch(
             *map(Path, config.reload_dirs or ()),
-            watch_filter=None,
-            stop_event=self.should_exit,
+            # watchfiles logs what passes: in a log file of the watched folder that would be a change for ever.
+            watch_filter=lambda change, path: self.watch_filter(Path(path)),
+            stop_event=self.stop_event,
             step=50,
-            rust_timeout=500,
-            yield_on_timeout=True,
             ignore_permission_denied=True,
             raise_interrupt=False,
         )
+        watchfiles_logger = logging.getLogger("watchfiles.main")
+        if watchfiles_logger.level == logging.NOTSET:
+            watchfiles_logger.setLevel(logging.INFO)  # at DEBUG it logs what does not pass as well
+        # While files change that do not matter watchfiles says nothing: it has a thread, so that this one looks at the
+        # process all the same.
+        self.thread = threading.Thread(target=self.watch, name="watchfiles", daemon=True)
+        self.found: queue.SimpleQueue[set[Path] | None] = queue.SimpleQueue()
+        self.failure: BaseException | None = None
+
+    def watch(self) -> None:
+        """Put what changes into `found`, and None at the end, which `failure` may have brought about."""
+        try:
+            for changes in self.watcher:
+                self.found.put({Path(name) for _, name in changes})
+        except BaseException as exc:
+            self.failure = exc
+        finally:
+            self.found.put(None)
+            self.stop_event.asked.set()
+
+    def begin(self) -> None:
+        """Start watching, if need be: from here on no change is missed. Raises what makes that impossible."""
+        if self.thread.ident is None:
+            with held_signals():  # which are for the main thread
+                self.thread.start()
+            self.stop_event.asked.wait()
+        if self.failure is not None:
+            raise self.failure
 
     def startup(self) -> dict[signal.Signals, Any]:
-        next(self.watcher)  # from here on no change is missed
+        self.begin()
         return super().startup()
 
+    def hangup_handler(self, sig: int, frame: FrameType | None) -> None:
+        super().hangup_handler(sig, frame)
+        self.found.put(set())  # wakes should_restart()
+
     def should_restart(self) -> list[Path] | None:
-        changes = next(self.watcher)
-        paths = {Path(name) for _, name in changes}
-        return sorted(path for path in paths if self.watch_filter(path))
+        self.begin()
+        try:
+            paths = self.found.get(timeout=LOOK_SECONDS)
+        except queue.Empty:
+            return None
+        if paths is None:
+            self.begin()  # raises the failure
+            raise StopIteration
+        return sorted(paths)
 
 
 def change_reload() -> type[BaseReload]:
@@ -234,6 +359,15 @@ def change_reload() -> type[BaseReload]:
     except ImportError:
         return StatReload
     return WatchFilesReload
+
+
+def terminal_is_there() -> bool:
+    """Return whether this process has a controlling terminal, which it loses when that is closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY))
+    except OSError:
+        return False
+    return True
 
 
 def display_path(path: Path) -> str:
