@@ -145,6 +145,42 @@ def test_lines_of_a_turn_leave_in_one_write(log: Setup) -> None:
     assert [line.split()[4] for line in log.stream.writes[0].splitlines()] == [f"/{number}" for number in range(5)]
 
 
+class Pipe(io.RawIOBase):
+    """Keeps what each write(2) would have got."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.writes.append(bytes(data))
+        return len(data)
+
+
+def test_no_write_is_so_long_that_a_pipe_may_tear_a_line(log: Setup) -> None:
+    """Whatever the application has printed; a line that is too long in any case does not spoil another one."""
+    pipe = Pipe()
+    stdout = io.TextIOWrapper(io.BufferedWriter(pipe, 4096), encoding="utf-8")
+    log.handler.setStream(stdout)  # type: ignore[arg-type]
+    stdout.write("printed by the application\n" * 100)
+    long = "x" * 5000
+    paths = [*(f"/{number}{'p' * 370}" for number in range(20)), f"/{long}", *(f"/{number}" for number in range(100))]
+    log.wire().connect().feed(b"".join(map(get, paths)))
+    lines = b"".join(pipe.writes).decode().splitlines()[100:]
+    assert [line.split()[4] for line in lines] == paths
+    short = [each for each in pipe.writes if long.encode() not in each]
+    assert all(len(each) <= 4096 and each.endswith(b"\n") for each in short)
+    assert b"".join(each for each in pipe.writes if each not in short).count(b"\n") == 1
+
+
+def test_lines_that_cannot_be_written_in_one_go(log: Setup, capsys: pytest.CaptureFixture[str]) -> None:
+    log.stream.broken = True
+    log.wire().connect().feed(get(f"/{'p' * 370}") * 20)
+    assert capsys.readouterr().err.count("OSError: no space") == 1
+
+
 def test_pipelined_requests_leave_in_one_write(log: Setup) -> None:
     log.wire().connect().feed(get("/1") + get("/2") + get("/3"))
     assert "".join(log.stream.writes).count("\n") == 3

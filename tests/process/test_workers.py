@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import support
-from process.clients import ask, ready
+from process.clients import ask, ready, stopped
 
 Start = support.StartCommand
 
@@ -55,6 +58,52 @@ def test_workers(start: Start, by_environment: bool) -> None:
         assert f"imported in {pid}" in server.stdout
     assert lines[-1] == f"Stopping parent process [{server.pid}]"
     assert f"imported in {server.pid}" not in server.stdout
+
+
+TO_PIPE = """
+import os, runpy, sys
+os.dup2(int(sys.argv.pop(1)), 1)
+runpy.run_module("fastserve", run_name="__main__")
+"""
+
+
+def test_access_lines_of_workers_that_share_a_pipe() -> None:
+    """None is torn, however full the pipe is."""
+    reader, writer = os.pipe()
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    args = ["process_apps:app", "--app-dir", str(Path(__file__).parent), "--port", "0", "--workers", "4"]
+    argv = [sys.executable, "-c", TO_PIPE, str(writer), *args, "--log-level", "debug"]
+    server = support.Command(argv, pass_fds=(writer,))
+    os.close(writer)
+    clients = [socket.socket() for _ in range(4)]
+    try:
+        pids = ready(server, 4)
+        for pid, client in zip(pids, clients, strict=True):
+            with contextlib.ExitStack() as others:
+                for other in set(pids) - {pid}:
+                    others.enter_context(stopped(other))
+                client.connect(("127.0.0.1", server.port))
+                client.sendall(GET % b"/")
+                assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        requests = [GET % b"/%d-%s" % (number, b"p" * 370) for number in range(250)]
+        senders = [threading.Thread(target=client.sendall, args=(b"".join(requests),)) for client in clients]
+        for sender in senders:
+            sender.start()
+        lines: list[str] = []
+        with os.fdopen(reader, encoding="ascii") as pipe:
+            while len(lines) < 4 * 251:
+                line = pipe.readline()
+                if not line.startswith("imported in"):
+                    lines.append(line)
+        line = r'INFO:     127\.0\.0\.1:\d+ - "GET /(\d+-p{370})? HTTP/1\.1" 200 OK\n'
+        assert [each for each in lines if not re.fullmatch(line, each)] == []
+        for sender in senders:
+            sender.join()
+    finally:
+        for client in clients:
+            client.close()
+        server.close()
 
 
 def test_web_concurrency_that_is_no_number(start: Start) -> None:

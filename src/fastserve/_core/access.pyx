@@ -2,8 +2,9 @@
 
 A LogRecord, a formatter and a write for each request cost more than serving it. So while `fastserve.access` has just
 the handler and formatter that the server gave it, the same text is put together here, and the lines of a turn leave in
-one write to the handler's stream. That is looked at for every line: as soon as there is another handler, filter, level
-or formatter, real LogRecords with the five arguments that formatters expect are emitted instead.
+one write to the handler's stream; in several where a pipe that other processes write to as well could tear one. That
+is looked at for every line: as soon as there is another handler, filter, level or formatter, real LogRecords with the
+five arguments that formatters expect are emitted instead.
 """
 import logging
 
@@ -13,6 +14,10 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from .buffer cimport Buffer, take
 from .turn cimport Flushable
 from .worker cimport Worker
+
+cdef enum:
+    ATOMIC = 4096  # bytes that a pipe takes in one piece whoever else writes to it (PIPE_BUF of Linux)
+    WHOLE = 1024  # that leave together with what the application has printed, rarely as much as the rest of ATOMIC
 
 cdef int INFO = 20
 cdef object StreamHandler = logging.StreamHandler
@@ -197,17 +202,39 @@ cdef class AccessLog(Flushable):
         self.write_held()
 
     def write_held(self):
-        """Write the lines that are held, in one write."""
-        if not self.lines.size:
+        """Write the lines that are held: in one write, unless they are too long for that together."""
+        cdef Py_ssize_t size = self.lines.size
+        if not size:
             return
-        text = PyUnicode_DecodeUTF8(self.lines.data, self.lines.size, b"replace")
+        if size > ATOMIC:
+            texts = pieces(self.lines.data[:size])
+        else:
+            texts = (PyUnicode_DecodeUTF8(self.lines.data, size, b"replace"),)
         self.lines.size = 0
         handler = self.handler
+        text = ""
         handler.acquire()
         try:
-            handler.stream.write(text)
-            handler.flush()
+            stream = handler.stream
+            if size > WHOLE and hasattr(stream, "flush"):
+                stream.flush()  # what the application has printed would go into the same write
+            for text in texts:
+                stream.write(text)
+                handler.flush()
         except Exception:
             handler.handleError(self.logger.makeRecord(self.logger.name, INFO, __file__, 0, text, (), None))
         finally:
             handler.release()
+
+
+def pieces(bytes lines not None):
+    """Return lines as texts of ATOMIC bytes at most, and each longer line as one of its own."""
+    cdef list texts = []
+    cdef Py_ssize_t begin = 0, end
+    while begin < len(lines):
+        end = len(lines)
+        if end - begin > ATOMIC:
+            end = lines.rfind(b"\n", begin, begin + ATOMIC) + 1 or lines.find(b"\n", begin) + 1
+        texts.append(lines[begin:end].decode("utf-8", "replace"))
+        begin = end
+    return texts
