@@ -36,24 +36,22 @@ class Listeners:
     @classmethod
     def bind(cls, config: Config) -> Listeners:
         """Bind every address of a configuration. Raises OSError saying what failed."""
-        made = cls()
-        with made.closed_on_error():
-            for bind in config.binds:
-                if bind.is_tcp:
-                    made.add_tcp(bind, config, addresses(bind))
-                else:
-                    made.add(bind, config)
-        config.plain_sockets = made.plain
-        return made
+        return cls.of(config, {bind: addresses(bind) for bind in config.binds if bind.is_tcp})
 
     @classmethod
     async def bind_in_loop(cls, config: Config, loop: asyncio.AbstractEventLoop) -> Listeners:
         """Do what bind() does without blocking the loop to resolve a name."""
+        return cls.of(config, {bind: await addresses_in_loop(bind, loop) for bind in config.binds if bind.is_tcp})
+
+    @classmethod
+    def of(cls, config: Config, infos: dict[Bind, list[sockets.AddressInfo]]) -> Listeners:
+        """Bind every address of a configuration; `infos` has what those of TCP stand for. Raises OSError."""
+        over_ipv4 = {bind.port for bind, found in infos.items() if sockets.has_ipv4(found)} - {0}
         made = cls()
         with made.closed_on_error():
             for bind in config.binds:
                 if bind.is_tcp:
-                    made.add_tcp(bind, config, await addresses_in_loop(bind, loop))
+                    made.add_tcp(bind, config, infos[bind], bind.port in over_ipv4)
                 else:
                     made.add(bind, config)
         config.plain_sockets = made.plain
@@ -66,10 +64,10 @@ class Listeners:
         bind = config.binds[0]
         if not bind.is_tcp:
             made.add(bind, config)
-        elif bind.host is None and not config.reuse_port:
-            made.groups.append((bind, [sockets.bind_both_families(bind.port)]))
+        elif bind.host is None:
+            made.groups.append((bind, [sockets.bind_both_families(bind.port, config.reuse_port)]))
         else:
-            made.add_tcp(bind, config, addresses(bind)[:1])
+            made.add_tcp(bind, config, addresses(bind)[:1], only_v6=False)
         config.plain_sockets = made.plain
         return made
 
@@ -81,8 +79,8 @@ class Listeners:
             self.close()
             raise
 
-    def add_tcp(self, bind: Bind, config: Config, infos: list[sockets.AddressInfo]) -> None:
-        self.groups.append((bind, sockets.bind_addresses(infos, bind.port, config.reuse_port)))
+    def add_tcp(self, bind: Bind, config: Config, infos: list[sockets.AddressInfo], only_v6: bool) -> None:
+        self.groups.append((bind, sockets.bind_addresses(infos, bind.port, config.reuse_port, only_v6)))
 
     def add(self, bind: Bind, config: Config) -> None:
         if bind.fd is not None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 AddressInfo = tuple[Any, ...]  # as socket.getaddrinfo returns it
 
+EVERY_V6 = "::"
 UNIX_MODE = 0o666
 UNIX_PATH_BYTES = 107 if sys.platform == "linux" else 103
 
@@ -38,18 +39,29 @@ def resolving(host: str | None, exc: OSError) -> OSError:
     return OSError(exc.errno, f"error while resolving host {host!r}: {str(exc.strerror).lower()}")
 
 
-def bind_addresses(infos: Iterable[AddressInfo], port: int, reuse_port: bool = False) -> list[socket.socket]:
+def bind_addresses(
+    infos: Iterable[AddressInfo], port: int, reuse_port: bool = False, only_v6: bool = True
+) -> list[socket.socket]:
     """Return a socket for each address of a host, all on one port. Raises OSError naming the address that failed.
 
-    With port 0 the first socket's port is that of all.
+    With port 0 the first socket's port is that of all. That of `::` takes connections over IPv4 as well, unless
+    `only_v6` or an IPv4 address among the others says that they go elsewhere.
     """
     infos = list(dict.fromkeys(infos))
+    only_v6 = only_v6 or has_ipv4(infos)
     bound: list[socket.socket] = []
     missing: OSError | None = None
     try:
         for family, kind, protocol, _, address in infos:
             try:
-                sock = bind_tcp(family, kind, protocol, (address[0], port, *address[2:]), reuse_port=reuse_port)
+                sock = bind_tcp(
+                    family,
+                    kind,
+                    protocol,
+                    (address[0], port, *address[2:]),
+                    reuse_port=reuse_port,
+                    only_v6=only_v6 or address[0] != EVERY_V6,
+                )
             except OSError as exc:
                 # A name may have addresses of a family that this machine has not; one that it has is enough.
                 if exc.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) or len(infos) == 1:
@@ -67,6 +79,11 @@ def bind_addresses(infos: Iterable[AddressInfo], port: int, reuse_port: bool = F
     return bound
 
 
+def has_ipv4(infos: Iterable[AddressInfo]) -> bool:
+    """Return whether there is an IPv4 address among those of a host."""
+    return any(family == socket.AF_INET for family, *_ in infos)
+
+
 def bind_tcp(
     family: int, kind: int, protocol: int, address: tuple[Any, ...], *, reuse_port: bool = False, only_v6: bool = True
 ) -> socket.socket:
@@ -77,7 +94,7 @@ def bind_tcp(
             # Elsewhere it would let two processes listen on one port.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # An IPv4 socket on the same port stays possible, and the family of a client's address is clear.
+            # An IPv4 socket on the same port is possible only so.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_v6)
         if reuse_port:
             if not hasattr(socket, "SO_REUSEPORT"):
@@ -98,19 +115,20 @@ def binding(what: str, exc: OSError) -> OSError:
     return OSError(exc.errno, f"error while attempting to bind on {what}: {reason}")
 
 
-def bind_both_families(port: int) -> socket.socket:
+def bind_both_families(port: int, reuse_port: bool = False) -> socket.socket:
     """Return one socket for every address of both families, of IPv4 alone on a machine without IPv6. Raises OSError."""
     try:
-        return bind_tcp(socket.AF_INET6, socket.SOCK_STREAM, 0, ("::", port), only_v6=False)
+        return bind_tcp(socket.AF_INET6, socket.SOCK_STREAM, 0, (EVERY_V6, port), reuse_port=reuse_port, only_v6=False)
     except OSError as exc:
         if exc.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             raise
-    return bind_tcp(socket.AF_INET, socket.SOCK_STREAM, 0, ("0.0.0.0", port))
+    return bind_tcp(socket.AF_INET, socket.SOCK_STREAM, 0, ("0.0.0.0", port), reuse_port=reuse_port)
 
 
 def bind_again(sock: socket.socket) -> socket.socket:
     """Return one more socket bound to the address and port of a socket that allows it (SO_REUSEPORT)."""
-    return bind_tcp(sock.family, sock.type, sock.proto, sock.getsockname(), reuse_port=True)
+    only_v6 = sock.family != socket.AF_INET6 or bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+    return bind_tcp(sock.family, sock.type, sock.proto, sock.getsockname(), reuse_port=True, only_v6=only_v6)
 
 
 def bind_unix(path: str, mode: int | None = None) -> socket.socket:

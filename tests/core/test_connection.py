@@ -62,7 +62,15 @@ def test_it_is_a_protocol_of_asyncio(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("peername", "client"), [(("1.2.3.4", 5), ("1.2.3.4", 5)), (("::1", 5, 0, 0), ("::1", 5)), ("", None), (None, None)]
+    ("peername", "client"),
+    [
+        (("1.2.3.4", 5), ("1.2.3.4", 5)),
+        (("::1", 5, 0, 0), ("::1", 5)),
+        (("::ffff:1.2.3.4", 5, 0, 0), ("1.2.3.4", 5)),
+        (("::ffff:0:1", 5, 0, 0), ("::ffff:0:1", 5)),
+        ("", None),
+        (None, None),
+    ],
 )
 def test_addresses(work: Work, peername: Any, client: Any) -> None:
     seen: list[Any] = []

@@ -86,6 +86,25 @@ def test_default_trusts_the_local_host() -> None:
     assert [made.trusted_hosts.trusts(host) for host in ("127.0.0.1", "::1", "10.0.0.1", None)] == [True] + [False] * 3
 
 
+@pytest.mark.parametrize(
+    ("trusted", "host", "trusts"),
+    [
+        ("10.0.0.1", "::ffff:10.0.0.1", True),
+        ("10.0.0.0/8", "::ffff:10.9.9.9", True),
+        ("10.0.0.0/8", "::ffff:11.0.0.1", False),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
+        ("::FFFF:a00:1", "10.0.0.1", True),
+        ("::ffff:10.0.0.0/104", "10.9.9.9", True),
+        ("::ffff:10.0.0.0/104", "11.0.0.1", False),
+        ("::ffff:0:0/96", "11.0.0.1", True),
+        ("::/0", "::ffff:10.0.0.1", True),
+        ("::1", "0.0.0.1", False),
+    ],
+)
+def test_mapped_addresses_are_those_of_ipv4(trusted: str, host: str, trusts: bool) -> None:
+    assert TrustedHosts(trusted).trusts(host) == trusts
+
+
 def test_what_is_remembered_is_bounded() -> None:
     """More clients than are remembered, and values too long to be, are forwarded as well as any."""
     config = Settings(proxies=Proxies(TrustedHosts("*"), scheme_of))

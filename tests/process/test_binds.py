@@ -125,6 +125,19 @@ def test_both_families(start: Start, args: tuple[str, ...], workers: str) -> Non
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+@pytest.mark.parametrize(
+    "args", [["--workers", "1"], ["--workers", "2"], ["--workers", "2", "--reuse-port"], ["--reload"]]
+)
+def test_ipv4_over_the_address_of_all(start: Start, args: list[str]) -> None:
+    server = start("app", "--host", "::", "--port", "0", *args)
+    port = int(server.wait_line(r"running on http://\[::\]:(\d+) \(Press")[1])
+    for _ in range(4):
+        assert asked(socket.AF_INET, ("127.0.0.1", port)).startswith(b"HTTP/1.1 200")
+    assert asked(socket.AF_INET6, ("::1", port)).startswith(b"HTTP/1.1 200")
+    server.wait_line(r'^INFO:     127\.0\.0\.1:\d+ - "GET / HTTP/1\.1" 200 OK$', count=4)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
 @pytest.mark.parametrize("host", [None, ""])
 def test_bind_socket_for_both_families(host: str | None) -> None:
     """It is one socket, and yet takes connections of both."""

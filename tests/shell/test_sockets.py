@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -59,6 +60,15 @@ def bound() -> Iterator[Callable[..., list[socket.socket]]]:
     yield bind
     for sock in kept:
         sock.close()
+
+
+@pytest.fixture
+def free_port() -> Iterator[int]:
+    """Return a port that the kernel gives to nobody else: a socket that does not listen has it, on another address."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.9", 0))
+        yield sock.getsockname()[1]
 
 
 both_ways = pytest.mark.parametrize("in_loop", [False, True])
@@ -311,6 +321,72 @@ def test_serving_on_both_families(serve: support.Serve) -> None:
         with socket.create_connection((host, server.port), timeout=5) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
             assert support.read_all(client).startswith(b"HTTP/1.1 204")
+
+
+@ipv6
+@pytest.mark.parametrize("http", ["llhttp", "h11"])
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("where", ["every", "no host", "descriptor"])
+def test_ipv4_over_an_ipv6_socket(serve: support.Serve, http: str, loop: str, where: str) -> None:
+    """The client is its IPv4 address: for the application, and where it is a proxy that is trusted."""
+    seen: list[Any] = []
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["client"][0], scope["server"][0], scope["scheme"]))
+        await app(scope, receive, send)
+
+    with contextlib.ExitStack() as stack:
+        if where == "descriptor":
+            listener = stack.enter_context(socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True))
+            given: dict[str, Any] = {"fd": listener.fileno()}
+        else:
+            given = {"host": "::" if where == "every" else None}
+        server = serve(noting, http=http, loop=loop, **given)
+        for headers in (b"", b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n"):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n" + headers + b"\r\n")
+                assert support.read_all(client).startswith(b"HTTP/1.1 204")
+        server.stop()
+    assert seen == [("127.0.0.1", "127.0.0.1", "http"), ("192.0.2.1", "127.0.0.1", "https")]
+
+
+def families(listeners: Listeners) -> list[tuple[int, bool]]:
+    with contextlib.closing(listeners):
+        return [
+            (each.family, each.family == socket.AF_INET6 and bool(each.getsockopt(socket.IPPROTO_IPV6, V6ONLY)))
+            for each in listeners.sockets
+        ]
+
+
+V6ONLY = getattr(socket, "IPV6_V6ONLY", 0)
+BOTH_FAMILIES, IPV6_ALONE, IPV4 = (socket.AF_INET6, False), (socket.AF_INET6, True), (socket.AF_INET, False)
+
+
+@ipv6
+def test_which_sockets_take_both_families(free_port: int) -> None:
+    """That of `::`, unless an address of IPv4 is named for the same port."""
+
+    def bound(*binds: str, **given: Any) -> list[tuple[int, bool]]:
+        return families(Listeners.bind(fastserve.Config(app, log_config=None, bind=list(binds), **given)))
+
+    port = free_port
+    assert bound(f"[::]:{port}") == [BOTH_FAMILIES]
+    assert bound("[::]:0", "0.0.0.0:0") == [BOTH_FAMILIES, IPV4]
+    assert bound(f"[::]:{port}", f"0.0.0.0:{port}") == [IPV6_ALONE, IPV4]
+    assert bound(f"127.0.0.1:{port}", f"[0::0]:{port}") == [IPV4, IPV6_ALONE]
+    assert bound(f"[::1]:{port}") == [IPV6_ALONE]
+    assert set(bound(f":{port}")) == {IPV4, IPV6_ALONE}
+    for given in ({"host": "::"}, {"host": None}, {"host": None, "reuse_port": True}):
+        assert families(Listeners.bind_one(config(**given))) == [BOTH_FAMILIES]
+
+
+@ipv6
+def test_one_more_socket_takes_the_same_families() -> None:
+    for only_v6 in (False, True):
+        address = (socket.AF_INET6, socket.SOCK_STREAM, 0)
+        sock = sockets.bind_tcp(*address, ("::", 0), reuse_port=True, only_v6=only_v6)
+        with sock, sockets.bind_again(sock) as again:
+            assert bool(again.getsockopt(socket.IPPROTO_IPV6, V6ONLY)) == only_v6
 
 
 def test_port_in_use_stops_the_server(start: support.StartCommand) -> None:

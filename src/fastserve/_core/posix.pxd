@@ -93,9 +93,15 @@ cdef extern from *:
     static CYTHON_INLINE int fastserve_ipv4(int fd, int peer, unsigned char *host, int *port) {
         struct sockaddr_storage name;
         struct sockaddr_in *address = (struct sockaddr_in *)&name;
+        struct sockaddr_in6 *longer = (struct sockaddr_in6 *)&name;
         socklen_t size = sizeof(name);
         struct sockaddr *to = (struct sockaddr *)&name;
         if ((peer ? getpeername(fd, to, &size) : getsockname(fd, to, &size)) != 0) return 0;
+        if (size >= sizeof(*longer) && name.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&longer->sin6_addr)) {
+            memcpy(host, &longer->sin6_addr.s6_addr[12], 4);
+            *port = ntohs(longer->sin6_port);
+            return 1;
+        }
         if (size < sizeof(*address) || name.ss_family != AF_INET) return 0;
         memcpy(host, &address->sin_addr, 4);
         *port = ntohs(address->sin_port);

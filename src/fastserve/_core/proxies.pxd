@@ -11,3 +11,6 @@ cdef class Proxies:
     cdef bint trust(self, client) except -1
     cdef int forward(self, dict scope, Request head) except -1
     cdef tuple client_of(self, bytes forwarded)
+
+
+cpdef str plain_host(str host)

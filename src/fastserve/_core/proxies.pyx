@@ -12,6 +12,11 @@ cdef enum:
     LONGEST = 200  # bytes of one that is worth remembering
 
 
+cpdef str plain_host(str host):
+    """Return an IP address, an IPv4-mapped one of IPv6 (::ffff:192.0.2.1) as the IPv4 address that it stands for."""
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
 cdef class Proxies:
     """The proxies that are believed.
 

@@ -11,7 +11,7 @@ from .llhttp cimport HTTP_GET
 from .names cimport LOWER, UNKNOWN, known
 from .parser cimport HEAD, Parser, method_name
 from .posix cimport fastserve_ipv4
-from .proxies cimport Proxies
+from .proxies cimport Proxies, plain_host
 from .request cimport Field, Request
 
 
@@ -95,7 +95,7 @@ cdef Peers peers_of(transport, int fd, Settings settings):
 
 
 cdef tuple ipv4_of(int fd, bint peer):
-    """The IPv4 address of one end of a connection as the scope has it, or None."""
+    """The IPv4 address of one end of a connection as the scope has it, also of an IPv4-mapped one, or None."""
     cdef unsigned char host[4]
     cdef char text[15]
     cdef int port = 0, part, at = 0
@@ -119,7 +119,7 @@ cdef tuple ipv4_of(int fd, bint peer):
 cdef object address_of(name, bint own):
     """An address as the scope has it: (host, port), for the server on a UNIX socket (path, None), or None."""
     if isinstance(name, tuple) and len(name) >= 2:
-        return (str(name[0]), int(name[1]))
+        return (plain_host(str(name[0])), int(name[1]))
     if own and name and isinstance(name, (str, bytes)):
         return (name if isinstance(name, str) else name.decode("utf-8", "surrogateescape"), None)
     return None

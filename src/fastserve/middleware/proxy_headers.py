@@ -7,7 +7,7 @@ want it elsewhere, behind other middleware or under another server.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import ipaddress
@@ -22,6 +22,7 @@ Client = tuple[str, int]  # host, and port or 0
 
 SCHEMES = frozenset(["http", "https", "ws", "wss"])
 REMEMBERED = 4096  # hosts whose trust is known
+MAPPED_BITS = 96  # of the prefix of IPv4-mapped addresses
 LONGEST = 253  # characters of a name in the DNS; anything longer is not worth remembering
 
 
@@ -47,9 +48,9 @@ class TrustedHosts:
         for text in self.texts:
             try:
                 if "/" in text:
-                    networks.append(ipaddress.ip_network(text))
+                    networks.append(plain_network(ipaddress.ip_network(text)))
                 else:
-                    addresses.add(ipaddress.ip_address(text))
+                    addresses.add(plain_address(ipaddress.ip_address(text)))
             except ValueError:
                 names.add(text)
         return names, addresses, networks
@@ -70,7 +71,8 @@ class TrustedHosts:
             address = ipaddress.ip_address(host)
         except ValueError:
             return host in names
-        return address in addresses or any(address in network for network in networks)
+        forms = {address, plain_address(address)}
+        return not forms.isdisjoint(addresses) or any(form in network for network in networks for form in forms)
 
     def client(self, forwarded: str) -> Client:
         """Return the client that a value of X-Forwarded-For is about: the last host that is not one of the proxies.
@@ -84,6 +86,21 @@ class TrustedHosts:
                 if not self.trusts(address[0]):
                     return address
         return host_and_port(hosts[0])
+
+
+def plain_address(address: Any) -> Any:
+    """Return an address of ipaddress, an IPv4-mapped one of IPv6 as the IPv4 address that it stands for."""
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def plain_network(network: Any) -> Any:
+    """Return a network of ipaddress, one of IPv4-mapped addresses as the IPv4 network that it stands for."""
+    import ipaddress
+
+    first = plain_address(network.network_address)
+    if first.version == network.version or network.prefixlen < MAPPED_BITS:
+        return network
+    return ipaddress.ip_network((first, network.prefixlen - MAPPED_BITS))
 
 
 def split(text: str) -> list[str]:

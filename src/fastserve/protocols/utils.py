@@ -6,6 +6,7 @@ import urllib.parse
 from typing import Any
 
 from fastserve._core.errors import ClientDisconnected
+from fastserve._core.proxies import plain_host
 
 __all__ = [
     "ClientDisconnected",
@@ -22,14 +23,14 @@ VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 def get_remote_addr(transport: Any) -> tuple[str, int] | None:
     """Return the client's (host, port), None for one on a UNIX socket."""
     name = transport.get_extra_info("peername")
-    return (str(name[0]), int(name[1])) if isinstance(name, list | tuple) and len(name) >= 2 else None
+    return (plain_host(str(name[0])), int(name[1])) if isinstance(name, list | tuple) and len(name) >= 2 else None
 
 
 def get_local_addr(transport: Any) -> tuple[str, int | None] | None:
     """Return the server's (host, port), (path, None) on a UNIX socket, or None where it has no name."""
     name = transport.get_extra_info("sockname")
     if isinstance(name, list | tuple) and len(name) >= 2:
-        return (str(name[0]), int(name[1]))
+        return (plain_host(str(name[0])), int(name[1]))
     if name and isinstance(name, str | bytes):
         return (name if isinstance(name, str) else name.decode("utf-8", "surrogateescape"), None)
     return None
