@@ -181,7 +181,7 @@ class Command:
         start_new_session: bool = False,
     ) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FASTSERVE_")}
-        for name in ("WEB_CONCURRENCY", "PYTHONUNBUFFERED"):
+        for name in ("WEB_CONCURRENCY", "PYTHONUNBUFFERED", "NO_COLOR", "FORCE_COLOR"):
             environment.pop(name, None)
         environment.update(env or {})
         self.stdout: list[str] = []

@@ -135,6 +135,7 @@ class Config(Options):
         self.wsgi: WSGIMiddleware | None = None  # around a WSGI application
         self.plain_sockets: frozenset[int] = frozenset()  # of those that are bound: which are without TLS
         self.loaded = False
+        self.has_parent = False  # set in a process that one of ours has started, to watch over it
         self.among_others = False  # set where somebody else has started processes like this one
         self.reload_dirs_excludes: list[Path] = []
         if self.app_dir is not None:
@@ -204,6 +205,7 @@ class Config(Options):
 
     def settle_workers(self) -> None:
         """Take the number of workers from the environment where no option says it. Raises OptionError."""
+        self.workers_by_environment = self.workers is None
         if self.workers is None:
             text = os.environ.get("WEB_CONCURRENCY") or "1"
             try:
@@ -272,6 +274,15 @@ class Config(Options):
             fail("Error loading ASGI app. %s is not callable, it is of type %s.", self.app_name, type(app).__name__)
         self.loaded_app = self.as_asgi3(app)
         self.loaded = True
+
+    def give_up_workers(self) -> None:
+        """Serve with one worker where only the environment asks for more, of an application that has no name."""
+        if self.workers_by_environment and (self.workers or 1) > 1 and not self.reload:
+            logger.warning(
+                "WEB_CONCURRENCY=%d is ignored, one worker serves: for more, pass the application as an import string.",
+                self.workers,
+            )
+            self.workers = 1
 
     def load_protocols(self) -> None:
         from fastserve.protocols import choice

@@ -37,6 +37,13 @@ class Text(Kind):
         return value
 
 
+class Prefix(Text):
+    """The beginning of a path; what it is put before begins with a slash, so that it ends without one."""
+
+    def checked(self, value: Any) -> str:
+        return super().checked(value).rstrip("/")
+
+
 class OptionalText(Text):
     """A string that says nothing when it is empty, as that of a variable which is not set."""
 

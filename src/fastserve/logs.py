@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import logging
+import os
 import sys
 from typing import Any, Literal, TextIO
 
@@ -131,6 +132,13 @@ def is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
+def wants_colours(stream: TextIO | None) -> bool:
+    """Say whether to colour what goes to a stream: on a terminal, unless NO_COLOR or FORCE_COLOR is set."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or is_terminal(stream)
+
+
 class ColourizedFormatter(logging.Formatter):
     """A formatter with `%(levelprefix)s`, the level's name and a colon padded to nine columns, in colour on request.
 
@@ -149,7 +157,7 @@ class ColourizedFormatter(logging.Formatter):
 
     def should_use_colors(self) -> bool:
         """Say whether to colour when `use_colors` leaves it open."""
-        return is_terminal(sys.stdout)
+        return wants_colours(sys.stdout)
 
     def color_level_name(self, level_name: str, level_no: int) -> str:
         """Return a level's name in its colour; the plain name for a level without one."""
@@ -174,7 +182,7 @@ class DefaultFormatter(ColourizedFormatter):
     """The formatter of everything but access lines; colours by default if standard error is a terminal."""
 
     def should_use_colors(self) -> bool:
-        return is_terminal(sys.stderr)
+        return wants_colours(sys.stderr)
 
 
 class AccessFormatter(ColourizedFormatter):

@@ -63,6 +63,8 @@ def run(*args: Any, **options: Any) -> None:
     config = Config(*args, **options)
     config.activated = activated()
     conflicts.check_activated(config)
+    if not isinstance(config.app, str):
+        config.give_up_workers()
     if config.use_subprocess:
         if not isinstance(config.app, str):
             logger.warning("You must pass the application as an import string to enable 'reload' or 'workers'.")

@@ -31,6 +31,7 @@ from fastserve.kinds import (
     Number,
     OptionalText,
     Patterns,
+    Prefix,
     Protocol,
     Seconds,
     Size,
@@ -184,7 +185,7 @@ class Options:
     forwarded_allow_ips: list[str] | str | None = option(None, PROXIES, Hosts(),
         "Proxies to trust, separated by commas: IP addresses, networks, other names as they come, or '*' for any."
         "  [default: $FORWARDED_ALLOW_IPS, else 127.0.0.1,::1]")
-    root_path: str = option("", APP, Text(),
+    root_path: str = option("", APP, Prefix(),
         "ASGI 'root_path' for an application mounted below a given URL path.")
     limit_concurrency: int | None = option(None, LIMITS, Limit(1),
         "Connections or running requests at which a request is answered with 503.  [default: none]")

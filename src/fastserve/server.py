@@ -138,6 +138,8 @@ class Server:
             self.force_exit = True
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.config.reload and not self.config.has_parent:
+            logger.warning("Nothing is watched in spite of reload: that takes fastserve.run() or the command.")
         if not self.config.loaded:
             self.config.load()
         self.lifespan = self.config.lifespan_class(self.config)

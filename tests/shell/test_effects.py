@@ -208,6 +208,31 @@ def test_root_path(start: Start) -> None:
     assert (seen["root_path"], seen["path"]) == ("/api", "/api/users")
 
 
+@pytest.mark.parametrize("http", ["auto", "h11"])
+@pytest.mark.parametrize(("given", "root"), [("/", ""), ("/shop/", "/shop"), ("/shop//", "/shop"), ("", "")])
+def test_root_path_that_ends_in_a_slash(start: Start, http: str, given: str, root: str) -> None:
+    """It makes no path of two slashes."""
+    seen = seen_by(start("app", "--root-path", given, "--http", http), "/users")
+    assert (seen["root_path"], seen["path"]) == (root, f"{root}/users")
+
+
+@pytest.mark.parametrize(
+    ("environment", "args", "coloured"),
+    [
+        ({"FORCE_COLOR": "1"}, [], True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, [], False),
+        ({"FORCE_COLOR": ""}, [], False),
+        ({"FORCE_COLOR": "1"}, ["--no-use-colors"], False),
+        ({"NO_COLOR": "1"}, ["--use-colors"], True),
+    ],
+)
+def test_colours_by_environment(start: Start, environment: dict[str, str], args: list[str], coloured: bool) -> None:
+    server = start("app", *args, env=environment)
+    server.get("/a")
+    server.stop()
+    assert ["\x1b" in line for line in (server.stderr[0], server.stdout[0])] == [coloured, coloured]
+
+
 def test_limit_concurrency(start: Start) -> None:
     server = start("app", "--limit-concurrency", "2")
     assert status_of(server.get()) == 200

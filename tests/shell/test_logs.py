@@ -93,6 +93,8 @@ def test_access_line(status: int, plain: str, colour: int | None) -> None:
 
 def test_colors_follow_the_stream_of_the_default_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Standard error for the server's lines, standard output for access lines; neither need be there."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     assert (logs.DefaultFormatter().use_colors, logs.AccessFormatter().use_colors) == (True, False)
@@ -104,6 +106,9 @@ def test_colors_follow_the_stream_of_the_default_handler(monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "stdout", closed)
     assert not logs.is_terminal(io.TextIOWrapper(io.BytesIO()))
     assert logs.ColourizedFormatter(use_colors=False).use_colors is False
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert logs.DefaultFormatter().use_colors is False
 
 
 def test_default_configuration() -> None:

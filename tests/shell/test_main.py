@@ -49,6 +49,22 @@ def test_run_from_a_program(tmp_path: Path) -> None:
         program.close()
 
 
+def test_run_of_an_object_where_the_environment_asks_for_workers(tmp_path: Path) -> None:
+    """One worker serves it, and a line says why."""
+    file = tmp_path / "program.py"
+    file.write_text(CALLS_RUN)
+    program = support.Command([sys.executable, str(file)], env={"WEB_CONCURRENCY": "4"})
+    try:
+        assert program.get().endswith(b"hello")
+        assert program.stop(signal.SIGINT) == 0
+        assert program.stderr[0] == (
+            "WARNING:  WEB_CONCURRENCY=4 is ignored, one worker serves: for more, pass the application as an import"
+            " string."
+        )
+    finally:
+        program.close()
+
+
 def test_run_that_cannot_start(log: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit) as caught:
         fastserve.run(lambda scope, receive, send: None, port=taken.getsockname()[1], log_config=None, lifespan="off")

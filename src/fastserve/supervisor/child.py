@@ -95,6 +95,7 @@ def main(
                 sys.stdin = os.fdopen(stdin, closefd=False)
         for sock in sockets:
             sock.set_inheritable(False)
+        config.has_parent = True
         config.configure_logging()
         if dump is not None:
             from fastserve.supervisor import dump as dumping
