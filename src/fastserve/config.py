@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from fastserve import log_config, tls
 from fastserve.binds import Bind
 from fastserve.importer import ImportFromStringError, blame, import_from_string
-from fastserve.interfaces import is_asgi3, may_be_factory, takes_no_arguments
+from fastserve.interfaces import is_asgi3, looks_like_wsgi, may_be_factory, takes_no_arguments
 from fastserve.log_config import ConfigError
 from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL, adopt_uvicorns
 from fastserve.options import INTERFACES, TABLE, OptionError, Options
@@ -141,6 +141,8 @@ class Config(Options):
         if self.app_dir is not None:
             sys.path.insert(0, os.fspath(self.app_dir))
         self.configure_logging()
+        if self.app_dir and not os.path.exists(self.app_dir):  # noqa: PTH110  # pathlib would be imported for this alone
+            logger.warning("The directory '%s' of app_dir does not exist.", os.fspath(self.app_dir))
         self.settle_watching()
         if self.env_file is not None:
             self.load_env_file()
@@ -272,6 +274,12 @@ class Config(Options):
             if inspect.iscoroutine(app) and close is not None:
                 close()  # else Python complains about it as well
             fail("Error loading ASGI app. %s is not callable, it is of type %s.", self.app_name, type(app).__name__)
+        if self.interface != "wsgi" and looks_like_wsgi(app):
+            fail(
+                "Error loading ASGI app. %s takes two arguments, as WSGI applications do: serve it with"
+                " --interface wsgi, under gunicorn with -k fastserve.workers.FastserveWSGIWorker.",
+                self.app_name,
+            )
         self.loaded_app = self.as_asgi3(app)
         self.loaded = True
 

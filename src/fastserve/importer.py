@@ -22,14 +22,16 @@ def import_from_string(import_str: Any) -> Any:
         return import_str
     module_name, _, attributes = import_str.partition(":")
     if not module_name or not attributes or module_name.startswith("."):
-        raise ImportFromStringError(f'Import string "{import_str}" must be in format "<module>:<attribute>".')
+        message = f'Import string "{import_str}" must be in format "<module>:<attribute>".'
+        raise ImportFromStringError(f"{message}{suggestion(import_str)}")
     try:
         found = importlib.import_module(module_name)
     except ModuleNotFoundError as exc:
         # A module that lacks one of its own imports is there: that fault is its author's to see.
         if exc.name is None or not f"{module_name}.".startswith(f"{exc.name}."):
             raise
-        raise ImportFromStringError(f'Could not import module "{module_name}".') from None
+        message = f'Could not import module "{module_name}".{suggestion(import_str)}'
+        raise ImportFromStringError(message) from None
     for attribute in attributes.split("."):
         try:
             found = getattr(found, attribute)
@@ -37,6 +39,22 @@ def import_from_string(import_str: Any) -> Any:
             message = f'Attribute "{attributes}" not found in module "{module_name}".'
             raise ImportFromStringError(message) from None
     return found
+
+
+def suggestion(import_str: str) -> str:
+    """Return a question with the import string that one written like a file's path could mean, "" for any other."""
+    path, _, attributes = import_str.partition(":")
+    path = path.replace("\\", "/")
+    if "/" not in path and not path.endswith(".py"):
+        return ""
+    folder, _, name = path.removesuffix(".py").rpartition("/")
+    parts = [part for part in (*folder.split("/"), name) if part not in ("", ".")]
+    attributes = attributes or "app"
+    if not parts:
+        return ""
+    if path.startswith("/") or ".." in parts:
+        return f" Did you mean {name}:{attributes} with --app-dir {folder or '/'}?"
+    return f" Did you mean {'.'.join(parts)}:{attributes}?"
 
 
 def blame(exc: BaseException) -> str:

@@ -30,6 +30,25 @@ def is_coroutine_function(function: Any) -> bool:
     return asyncio.iscoroutinefunction(function)  # knows functions marked as such, too
 
 
+def looks_like_wsgi(app: Any) -> bool:
+    """Say whether an application takes two arguments, as a WSGI application does, and neither one nor three."""
+    if is_coroutine_function(app) or is_coroutine_function(getattr(app, "__call__", None)):  # noqa: B004
+        return False
+    try:
+        signature = inspect.signature(app, follow_wrapped=False)  # what is around it may take anything
+    except (TypeError, ValueError):
+        return False
+    return [count for count in (1, 2, 3) if takes(signature, count)] == [2]
+
+
+def takes(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
+
+
 def is_asgi3(app: Any) -> bool:
     """Say whether an application takes scope, receive and send at once; ASGI 2 takes the scope alone, first."""
     if inspect.isclass(app):

@@ -104,12 +104,15 @@ def test_interface(app: Any, interface: str) -> None:
 
 
 def test_wsgi_has_to_be_told() -> None:
-    """A WSGI application looks like many a callable: with auto it is never taken for one."""
+    """A WSGI application is never served as one with auto: it does not start, and a line says what to do."""
 
     def app(environ: Any, start_response: Any) -> Any:
         raise AssertionError("called")
 
-    assert loaded(app).interface == "asgi2"
+    for interface in ("auto", "asgi2", "asgi3"):
+        with pytest.raises(SystemExit) as caught:
+            loaded(app, interface=interface)
+        assert caught.value.code == 3
     made = loaded(app, interface="wsgi", wsgi_threads=3, ws="auto")
     assert (made.interface, made.asgi_version, made.ws) == ("wsgi", "3.0", "none")
     assert made.wsgi is not None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import support
 
-from fastserve.importer import ImportFromStringError, blame, import_from_string
+from fastserve.importer import ImportFromStringError, blame, import_from_string, suggestion
+from fastserve.interfaces import looks_like_wsgi
 
 
 def test_attribute() -> None:
@@ -23,7 +27,10 @@ def test_anything_but_a_string_is_returned() -> None:
     ("name", "message"),
     [
         ("nothing", 'Import string "nothing" must be in format "<module>:<attribute>".'),
-        ("./here.py:app", 'Import string "./here.py:app" must be in format "<module>:<attribute>".'),
+        (
+            "./here.py:app",
+            'Import string "./here.py:app" must be in format "<module>:<attribute>". Did you mean here:app?',
+        ),
         (":app", 'Import string ":app" must be in format "<module>:<attribute>".'),
         ("os:", 'Import string "os:" must be in format "<module>:<attribute>".'),
         ("no_such_module:app", 'Could not import module "no_such_module".'),
@@ -36,6 +43,37 @@ def test_missing(name: str, message: str) -> None:
     with pytest.raises(ImportFromStringError) as caught:
         import_from_string(name)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("good.py", "good:app"),
+        ("good.py:app", "good:app"),
+        ("good.py:make", "good:make"),
+        ("good/app:app", "good.app:app"),
+        ("good/app.py", "good.app:app"),
+        ("./good.py", "good:app"),
+        ("good\\app.py:api", "good.app:api"),
+        ("/srv/good.py:app", "good:app with --app-dir /srv"),
+        ("/good.py", "good:app with --app-dir /"),
+        ("../good.py", "good:app with --app-dir .."),
+    ],
+)
+def test_path_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, meant: str) -> None:
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good.py").touch()
+    (tmp_path / "good" / "app.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportFromStringError) as caught:
+        import_from_string(name)
+    assert str(caught.value).endswith(f'". Did you mean {meant}?')
+    sys.modules.pop("good", None)
+
+
+@pytest.mark.parametrize("name", ["/", ".", "", ":", "/:app", "good", "good:app.py"])
+def test_no_guess(name: str) -> None:
+    assert suggestion(name) == ""
 
 
 def test_missing_import_of_the_module_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +131,54 @@ def test_missing_dependency_of_the_module_shows_its_traceback(command: support.S
     what = f"ModuleNotFoundError: No module named 'no_such_dependency' ({file}, line 1)"
     assert process.lines[0] == f'ERROR:    Error loading ASGI app. Importing "faulty:app" raised {what}'
     assert f'  File "{file}", line 1, in <module>' in process.lines
+
+
+WSGI = {
+    "function": "def app(environ, start_response): ...",
+    "class": "class app:\n    def __init__(self, environ, start_response): ...",
+    "Flask": "import flask\napp = flask.Flask('x')",
+    "factory": "import flask\ndef app(): return flask.Flask('x')",
+    "Django": (
+        "from django.conf import settings\nsettings.configure(SECRET_KEY='x')\n"
+        "from django.core.wsgi import get_wsgi_application\napp = get_wsgi_application()"
+    ),
+}
+
+
+@pytest.mark.parametrize("source", WSGI.values(), ids=WSGI)
+def test_application_that_looks_like_wsgi(command: support.StartCommand, tmp_path: Path, source: str) -> None:
+    process = failure(command, tmp_path, source)
+    assert process.lines[-1] == (
+        'ERROR:    Error loading ASGI app. "faulty:app" takes two arguments, as WSGI applications do: serve it with'
+        " --interface wsgi, under gunicorn with -k fastserve.workers.FastserveWSGIWorker."
+    )
+    assert len(process.lines) == 1 + ("def app()" in source)  # which is said to be a factory
+
+
+def test_applications_that_do_not_look_like_wsgi() -> None:
+    def wsgi(environ: Any, start_response: Any) -> Any: ...
+
+    @functools.wraps(wsgi)
+    def adapting(*args: Any) -> Any: ...
+
+    async def coroutine(scope: Any, receive: Any) -> None: ...
+
+    def asgi2(scope: Any, more: Any = None) -> Any: ...
+
+    def asgi3(scope: Any, receive: Any, send: Any = None) -> Any: ...
+
+    assert looks_like_wsgi(wsgi)
+    for app in (adapting, coroutine, asgi2, asgi3, 5, print):
+        assert not looks_like_wsgi(app)
+
+
+def test_app_dir_that_does_not_exist(command: support.StartCommand, tmp_path: Path) -> None:
+    process = command("no_such_module:app", "--app-dir", "nowhere", cwd=tmp_path)
+    assert process.wait() == 3
+    assert process.lines == [
+        "WARNING:  The directory 'nowhere' of app_dir does not exist.",
+        'ERROR:    Error loading ASGI app. Could not import module "no_such_module".',
+    ]
 
 
 def test_syntax_error_shows_its_place(command: support.StartCommand, tmp_path: Path) -> None:

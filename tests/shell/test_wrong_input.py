@@ -106,6 +106,18 @@ MISSING: list[tuple[str, list[str], str]] = [
         ["--http", "h11"],
         'ERROR:    Error loading HTTP protocol. http "h11" needs the package h11: install it, or fastserve[h11].',
     ),
+    *(
+        (
+            package,
+            ["--ws", ws],
+            f'ERROR:    Error loading the WebSocket implementation "{ws}". It needs the package {package}: {install}.',
+        )
+        for ws, package, install in (
+            ("websockets", "websockets", "install it, or fastserve[standard]"),
+            ("websockets-sansio", "websockets", "install it, or fastserve[standard]"),
+            ("wsproto", "wsproto", "install it, or fastserve[wsproto]"),
+        )
+    ),
     (
         "uvloop",
         ["--loop", "uvloop"],

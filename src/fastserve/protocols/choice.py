@@ -11,6 +11,7 @@ from fastserve.importer import ImportFromStringError, blame, import_from_string
 if TYPE_CHECKING:
     from fastserve.protocols.framing import Framing
 
+EXTRAS = {"websockets": "standard", "wsproto": "wsproto"}  # that a package comes with
 CORE_MODULE = "fastserve._core.connection"
 
 
@@ -56,7 +57,13 @@ def ws_protocol(ws: Any, known: Mapping[str, str | None]) -> tuple[type[Any] | N
     except ImportFromStringError as exc:
         raise ProtocolError(f"{exc} {choices}") from None
     except ImportError as exc:
-        raise ProtocolError(f"{blame(exc)}: install it, or choose another --ws." if named else blame(exc)) from None
+        if not named:
+            raise ProtocolError(blame(exc)) from None
+        package = (exc.name or "").partition(".")[0]
+        if package in EXTRAS:
+            extra = f"fastserve[{EXTRAS[package]}]"
+            raise ProtocolError(f"It needs the package {package}: install it, or {extra}.") from None
+        raise ProtocolError(f"{blame(exc)}: install it, or choose another --ws.") from None
     except Exception as exc:
         raise ProtocolError(blame(exc)) from exc
     if ws == "none":
