@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,15 +85,6 @@ def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
         ctx.exit()
 
 
-def open_standard_streams() -> None:
-    """Put the null device where standard input, output or error is closed, so that no socket gets its number."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-
-
 def serve(app: str, **options: Any) -> None:
     """Serve APP, an application given as <module>:<attribute>.
 
@@ -104,7 +94,6 @@ def serve(app: str, **options: Any) -> None:
     from fastserve.config import ConfigError
     from fastserve.main import run
 
-    open_standard_streams()
     # What was not given is None, or no header at all, and left to Config.
     given = {param: value for param, value in options.items() if value not in (None, ())}
     try:

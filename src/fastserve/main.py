@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -53,6 +54,18 @@ def arguments_of(source: Callable[P, object]) -> Callable[[Callable[..., None]],
     return give
 
 
+def open_standard_streams() -> None:
+    """Put the null device where standard input, output or error is closed, here and in processes that are started.
+
+    Else a socket would get such a number, and in a worker its pipe to the parent, and what writes there would spoil it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
 @arguments_of(Config)
 def run(*args: Any, **options: Any) -> None:
     """Serve an application until told to stop; the arguments are those of Config.
@@ -60,6 +73,7 @@ def run(*args: Any, **options: Any) -> None:
     Raises SystemExit(3) if the server cannot start. SIGINT makes it return, SIGTERM ends the process, both after the
     requests that are under way; with workers or reload both make it return.
     """
+    open_standard_streams()
     config = Config(*args, **options)
     config.activated = activated()
     conflicts.check_activated(config)

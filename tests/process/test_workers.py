@@ -106,6 +106,41 @@ def test_access_lines_of_workers_that_share_a_pipe() -> None:
         server.close()
 
 
+CLOSED_STREAMS = """
+import os, runpy, sys
+for number in sys.argv.pop(1):
+    os.close(int(number))
+runpy.run_module("fastserve", run_name="__main__")
+"""
+TELLS_STREAMS = """
+import os
+null = os.stat(os.devnull).st_rdev
+async def app(scope, receive, send):
+    found = bytes(ord("n" if os.fstat(number).st_rdev == null else "x") for number in range(3))
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": found})
+"""
+
+
+@pytest.mark.parametrize("how", [["--workers", "2"], ["--reload"]], ids=" ".join)
+@pytest.mark.parametrize("closed", ["0", "012"])
+def test_standard_streams_that_are_closed(tmp_path: Path, closed: str, how: list[str]) -> None:
+    """No pipe and no socket of a worker gets their numbers."""
+    (tmp_path / "closed.py").write_text(TELLS_STREAMS)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        args = ["closed:app", "--fd", str(sock.fileno()), "--lifespan", "off", *how]
+        argv = [sys.executable, "-c", CLOSED_STREAMS, closed, *args]
+        server = support.Command(argv, cwd=tmp_path, pass_fds=(sock.fileno(),))
+        try:
+            with socket.create_connection(sock.getsockname(), timeout=20) as client:
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                found = support.read_all(client).rpartition(b"\r\n\r\n")[2].decode()
+            assert [found[int(number)] for number in closed] == ["n"] * len(closed)
+            assert server.stop() == 0
+        finally:
+            server.close()
+
+
 def test_web_concurrency_that_is_no_number(start: Start) -> None:
     server = start("app", env={"WEB_CONCURRENCY": "many"})
     assert server.wait() == 2

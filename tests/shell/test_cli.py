@@ -165,7 +165,7 @@ def test_a_closed_standard_stream_is_replaced(number: int) -> None:
     program = f"""
 import os
 os.close({number})
-from fastserve.cli import open_standard_streams
+from fastserve.main import open_standard_streams
 open_standard_streams()
 os._exit(7 if os.fstat({number}).st_rdev == os.stat(os.devnull).st_rdev else 1)
 """
