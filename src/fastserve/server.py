@@ -357,16 +357,18 @@ class Server:
         if not state.connections and not state.tasks:
             return
         patience = self.config.timeout_graceful_shutdown
+        why = "timeout graceful shutdown exceeded"
         if self._cancelled and patience is None:
             patience = 0  # who cancels serve() does not wait for the slowest client
+            why = "serve() was cancelled"
         waiting = asyncio.ensure_future(self._wait_tasks_to_complete())
         try:
             await asyncio.wait([waiting], timeout=STREAM_SECONDS if patience is None else patience)
             if not waiting.done() and not self.force_exit:
                 streams = await self._end_streams()
                 if patience is not None and state.tasks:
-                    logger.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(state.tasks))
-                    await self._cancel(state.tasks, "Task cancelled, timeout graceful shutdown exceeded")
+                    logger.error("Cancel %s running task(s), %s", len(state.tasks), why)
+                    await self._cancel(state.tasks, f"Task cancelled, {why}")
                 elif patience is None and streams:
                     logger.error("Cancel %s running task(s), their responses do not end", len(streams))
                     await self._cancel(streams, "Task cancelled, the server stops")
