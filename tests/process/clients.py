@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -32,6 +33,12 @@ def ask(server: support.Command, path: str = "/") -> int:
     response = server.get(path)
     assert response.startswith(b"HTTP/1.1 200"), response
     return int(response.rpartition(b"\r\n\r\n")[2])
+
+
+def processor_seconds(pid: int) -> float:
+    """Return how much processor time a process has taken so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Load:

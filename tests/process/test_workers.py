@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 import support
-from process.clients import ask, ready, stopped
+from process.clients import ask, processor_seconds, ready, stopped
+
+import fastserve
+from fastserve.supervisor.worker import Process
 
 Start = support.StartCommand
 
@@ -407,3 +410,33 @@ def test_blocked_worker_outlives_no_parent(start: Start) -> None:
         server.wait_line(r"process_apps\.py\", line \d+ in block$")
         server.wait()  # the outputs end with the last of the processes that hold them
     assert [ended(pid) for pid in pids] == [True, True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no /proc")
+def test_parent_is_idle_while_a_replacement_loads(command: support.StartCommand, tmp_path: Path) -> None:
+    """Each of two takes a second to import, and the other one waits for it meanwhile."""
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(1)\nfrom process_apps import app\n")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parent)])
+    server = command("slow:app", "--port", "0", "--workers", "2", "--log-level", "debug", env={"PYTHONPATH": path})
+    pids = ready(server, 2)
+    before = processor_seconds(server.pid)
+    server.send_signal(signal.SIGHUP)
+    for pid in pids:
+        server.wait_line(rf"takes over from child process \[{pid}\]")
+    assert processor_seconds(server.pid) - before < 0.15
+    assert server.stop() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no /proc")
+def test_parent_is_idle_while_workers_finish(start: Start) -> None:
+    """A response without an end is waited for, two seconds here."""
+    server = start("app", "--port", "0", "--workers", "2", "--timeout-graceful-shutdown", "2")
+    ready(server, 2)
+    with server.connect() as client:
+        client.sendall(GET % b"/wait")
+        server.wait_line("waiting in")
+        before = processor_seconds(server.pid)
+        server.send_signal(signal.SIGTERM)
+        server.wait_line("timeout graceful shutdown exceeded")
+        assert processor_seconds(server.pid) - before < 0.15
+    assert server.wait() == 0

@@ -177,8 +177,7 @@ class Multiprocess:
 
     def wait(self) -> None:
         everyone = self.everyone
-        due = [slot.due for slot in self.slots if slot.current is None] + [each.due for each in self.replacements]
-        tick = min([self.ping_interval, *(max(each - time.monotonic(), 0.0) for each in due)])
+        tick = min([self.ping_interval, *(max(each - time.monotonic(), 0.0) for each in self.due())])
         wait([self.signals.reader, *(handle for process in everyone for handle in process.handles)], tick)
         now = time.monotonic()
         stood_still = now - self.looked_at - 2 * TICK  # the whole machine, perhaps
@@ -187,6 +186,14 @@ class Multiprocess:
                 process.forgive(stood_still)
             process.ask(self.ping_interval)
         self.looked_at = now
+
+    def due(self) -> list[float]:
+        """Return when there is something to start, as far as that is for the clock alone to say."""
+        if self.should_exit.is_set():
+            return []
+        missing = [slot.due for slot in self.slots if slot.current is None]
+        # One at a time: the others wait for the end of that, not for a time.
+        return missing if self.replacing is not None else missing + [each.due for each in self.replacements]
 
     @property
     def ping_interval(self) -> float:
