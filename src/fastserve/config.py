@@ -233,9 +233,9 @@ class Config(Options):
 
     @property
     def use_workers(self) -> bool:
-        """Whether run() watches worker processes: more than one, or one that is to be replaced in time."""
-        lasting = self.workers_lifetime is None and self.workers_max_rss is None
-        return not self.reload and (not lasting or (self.workers or 1) > 1)
+        """Whether run() watches worker processes: more than one, or one that has to be replaced at times."""
+        watching = (self.workers_lifetime, self.workers_max_rss, self.timeout_worker_blocked)
+        return not self.reload and (any(each is not None for each in watching) or (self.workers or 1) > 1)
 
     @property
     def binds(self) -> list[Bind]:

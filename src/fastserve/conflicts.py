@@ -49,7 +49,7 @@ def conflicts(config: Config) -> Iterator[str]:
 
 
 def conflicts_of_reload(config: Config) -> Iterator[str]:
-    for name in ("workers", "workers_lifetime", "workers_max_rss"):
+    for name in ("workers", "workers_lifetime", "workers_max_rss", "timeout_worker_blocked"):
         value = getattr(config, name)
         if value is not None and (name, value) != ("workers", 1):
             option = TABLE[name].name

@@ -202,7 +202,8 @@ class Options:
         "When stopping, until running requests are cancelled. Without it they are waited for, but streamed responses"
         " that do not say how long they are, such as server-sent events, end after 3 seconds.  [default: none]")
     timeout_worker_healthcheck: int = option(5, TIMEOUTS, Integer(1),
-        "Seconds in which a worker, and its event loop, have to answer before the worker is replaced.")
+        "Seconds without a sign of life after which a worker is killed and replaced. An event loop that is blocked as"
+        " long is logged, with its stack.")
     callback_notify: Callable[[], Awaitable[None]] | None = api(None, Callback())
     ssl_keyfile: str | os.PathLike[str] | None = option(None, TLS, OptionalText(),
         "File of the certificate's private key in PEM form.  [default: it is in the certificate's file]")
@@ -267,6 +268,8 @@ class Options:
     sendfile: bool = option(False, PROTOCOL, Flag(),
         "Announce http.response.pathsend, so that applications leave files to the server, which sends them by"
         " sendfile(2). Middleware that compresses or counts response bodies does not see those files.")
+    timeout_worker_blocked: int | None = option(None, TIMEOUTS, Integer(1),
+        "Seconds after which a worker whose event loop is blocked is killed and replaced.  [default: never]")
     # fmt: on
 
     def __post_init__(self) -> None:

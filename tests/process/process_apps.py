@@ -51,6 +51,11 @@ async def block(argument: str) -> None:
     time.sleep(60)  # noqa: ASYNC251
 
 
+async def synchronous(argument: str) -> None:
+    """Block the event loop until somebody opens the pipe that $GATE names for writing."""
+    Path(os.environ["GATE"]).read_bytes()  # noqa: ASYNC240
+
+
 async def hold(argument: str) -> None:
     """Hold the interpreter, as an expression does that takes exponential time."""
     say(f"holding in {os.getpid()}")
@@ -90,6 +95,7 @@ async def chdir(argument: str) -> None:
 
 DEEDS = {
     "block": block,
+    "synchronous": synchronous,
     "hold": hold,
     "leave": leave,
     "die": die,

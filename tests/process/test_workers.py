@@ -176,29 +176,67 @@ def test_worker_told_to_stop_by_itself_is_replaced(start: Start) -> None:
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize(
-    ("path", "what", "frame"),
-    [
-        ("/block", r"has an event loop that has been blocked for \d\.\d s", r"process_apps\.py\", line \d+ in block$"),
-        ("/hold", r"has not answered for \d\.\d s", r"process_apps\.py\", line \d+ in hold$"),
-    ],
-)
-def test_timeout_worker_healthcheck(start: Start, path: str, what: str, frame: str) -> None:
-    """A worker that hangs says where, although it may not run any Python, and what it was working on."""
-    server = start("app", "--port", "0", "--workers", "1", "--workers-lifetime", "1000", *HEALTH)
+def is_killed(server: support.Command, path: str, what: str) -> None:
+    """Wait until the worker that this path makes hang is killed, and has said where, and what it was working on."""
     (hung,) = ready(server, 1)
     with server.connect() as waiting, server.connect() as client:
         waiting.sendall(GET % b"/wait")
         server.wait_line(f"waiting in {hung}")
         client.sendall(GET % path.encode())
         server.wait_line(rf"^ERROR:    Child process \[{hung}\] {what}\. It is killed\. It was at:$")
-        server.wait_line(frame)
+        server.wait_line(rf"process_apps\.py\", line \d+ in {path[1:]}$")
         server.wait_line(r"^It was working on:$")
         server.wait_line(r"^  GET /wait for \d+\.\d s$")
         server.wait_line(rf"^  GET {path} for \d\.\d s$")
         assert any(re.match(r"(Current t|T)hread 0x", line) for line in server.lines)
     server.wait_line(rf"Child process \[{hung}\] died: killed by SIGKILL$")
     assert ask(server) == ready(server, 2)[1]
+
+
+def test_timeout_worker_healthcheck(start: Start) -> None:
+    """A worker may run no Python at all, and still says where it hangs."""
+    server = start("app", "--port", "0", "--workers-lifetime", "1000", *HEALTH)
+    is_killed(server, "/hold", r"has not answered for \d\.\d s")
+
+
+def test_timeout_worker_blocked(start: Start) -> None:
+    """One worker that is to be killed in time has a parent, too."""
+    server = start("app", "--port", "0", "--timeout-worker-blocked", "1")
+    is_killed(server, "/block", r"has an event loop that has been blocked for \d\.\d s")
+
+
+def test_blocked_event_loop(start: Start, gate: Path) -> None:
+    """A synchronous call in a coroutine is logged while it holds up all others, and it may go on to its end."""
+    server = start("app", "--port", "0", "--workers", "2", *HEALTH, env={"GATE": str(gate)})
+    pids = ready(server, 2)
+    with server.connect() as client:
+        client.sendall(GET % b"/synchronous")
+        blocked = int(
+            server.wait_line(
+                r"^WARNING:  Child process \[(\d+)\] has an event loop that has been blocked for \d\.\d s\. It is at:$"
+            )[1]
+        )
+        server.wait_line(r"process_apps\.py\", line \d+ in synchronous$")
+        server.wait_line(r"^  GET /synchronous for \d\.\d s$")
+        os.close(os.open(gate, os.O_WRONLY))
+        client.settimeout(10)
+        assert client.recv(4096).endswith(str(blocked).encode())
+    assert blocked in pids
+    assert server.stop() == 0
+    assert "died" not in server.output
+
+
+def test_a_block_is_noted_once() -> None:
+    """However long it lasts; the next one is another."""
+    process = Process(fastserve.Config("a:b", log_config=None), [])
+    process.ready = True
+    noted = []
+    for silence in (None, 0.2, 4.9, 5.1, 8.0, 60.0, 0.1, 5.2, None):
+        process.loop_silence = silence
+        noted.append(process.new_block(5))
+        assert process.silence(5) is None
+    assert noted == [None, None, None, 5.1, None, None, None, 5.2, None]
+    process.close()
 
 
 def test_worker_that_hangs_while_the_parent_stops(start: Start) -> None:
@@ -401,7 +439,7 @@ def test_one_more_worker_of_broken_code(command: support.StartCommand, tmp_path:
 
 def test_blocked_worker_outlives_no_parent(start: Start) -> None:
     """It says where it is blocked before it ends itself."""
-    server = start("app", "--port", "0", "--workers", "2", *HEALTH)
+    server = start("app", "--port", "0", "--workers", "2", *HEALTH, "--timeout-worker-blocked", "1")
     pids = ready(server, 2)
     with server.connect() as client:
         client.sendall(GET % b"/block")

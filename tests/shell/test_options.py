@@ -115,6 +115,7 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "workers_max_rss": [(None, None), (1, 1), ("2k", 2048), ("1.5M", 1572864), ("1GiB", 1 << 30), ("1T", 1 << 40)],
     "shutdown_delay": [(0, 0), (1.5, 1.5)],
     "sendfile": [(True, True)],
+    "timeout_worker_blocked": [(None, None), (1, 1), ("60", 60)],
     "uds_permissions": [(None, None)],
     "workers_lifetime_jitter": [(0, 0)],
     "h11_max_incomplete_event_size": [(1, 1), (None, None)],
@@ -192,6 +193,7 @@ REFUSED: dict[str, list[Any]] = {
     "workers_max_rss": [0, "x", "1X", "", 1.5, "1e400"],
     "shutdown_delay": [-1, None],
     "sendfile": ["x"],
+    "timeout_worker_blocked": [0, -1, "x", 1.5],
     "uds_permissions": ["8", -1, "1777", "", "rw", True],
     "workers_lifetime_jitter": [-1, None],
 }

@@ -18,6 +18,10 @@ CONTRADICTIONS: list[tuple[str, str]] = [
     ("--reload --workers-lifetime 9", f"reload and workers_lifetime: {ONE_PROCESS} --workers-lifetime"),
     ("--reload --workers-max-rss 1G", f"reload and workers_max_rss: {ONE_PROCESS} --workers-max-rss"),
     (
+        "--reload --timeout-worker-blocked 9",
+        f"reload and timeout_worker_blocked: {ONE_PROCESS} --timeout-worker-blocked",
+    ),
+    (
         "--uds x --fd 3",
         "uds and fd name two places to listen on: leave one out, or use --bind unix:PATH --bind fd://NUMBER",
     ),

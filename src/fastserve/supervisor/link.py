@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastserve.server import Server
 
 HEARTBEAT_SECONDS = 0.25  # between two beats of the event loop
+ORPHAN_SECONDS = 30.0  # for a blocked event loop to go on, where no parent is there to kill it and no option says it
 STANDARD_ERROR = 2  # the descriptor: sys.stderr may be anything
 
 logger = logging.getLogger("fastserve.error")
@@ -112,9 +113,10 @@ class Link:
     def watch_itself(self) -> None:
         """End the process, with the stacks of its threads on standard error, if it hangs where no parent kills it."""
         patience = self.server.config.timeout_worker_healthcheck
+        longest_block = self.server.config.timeout_worker_blocked or max(patience, ORPHAN_SECONDS)
         while True:
             beaten = self.beaten
-            if beaten is None or time.monotonic() - beaten < patience:
+            if beaten is None or time.monotonic() - beaten < longest_block:
                 # Its thread is made of C: it waits for the interpreter no more than a parent does.
                 faulthandler.dump_traceback_later(patience, exit=True, file=STANDARD_ERROR)
             time.sleep(HEARTBEAT_SECONDS)

@@ -239,6 +239,7 @@ class Multiprocess:
     def has_ended(self, process: Process) -> bool:
         """Say whether a process has ended, by itself or here because it does not answer."""
         if process.is_alive(timeout=self.config.timeout_worker_healthcheck):
+            self.warn_of_block(process)
             return False
         if process.process.is_alive():
             silence = process.silence(self.config.timeout_worker_healthcheck) or "has not answered in time"
@@ -248,6 +249,13 @@ class Multiprocess:
                 self.notifier.watchdog()  # that took seconds, perhaps, and others may hang as well
         process.join()
         return True
+
+    def warn_of_block(self, process: Process) -> None:
+        """Log where a worker is whose event loop is blocked, which holds up all its requests."""
+        seconds = process.new_block(self.config.timeout_worker_healthcheck)
+        if seconds is not None:
+            message = "Child process [%d] has an event loop that has been blocked for %.1f s. It is at:\n%s"
+            logger.warning(message, process.pid, seconds, process.where())
 
     def log_death(self, process: Process, delay: float = 0.0) -> None:
         later = f"; the next one is started in {delay:g} s" if delay else ""

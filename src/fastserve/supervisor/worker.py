@@ -44,6 +44,8 @@ class Process:
         self.started_at = self.answered_at = time.monotonic()
         self.asked_at: float | None = None  # when it was asked for an answer that has not come
         self.loop_silence: float | None = None  # seconds without its event loop, when it last answered
+        self.block_noted = False  # that its event loop is blocked now
+        self.listens = True  # or may yet
         self.pongs = 0
         self.deaf = False  # its end of the connection is closed
 
@@ -158,7 +160,7 @@ class Process:
         return self.ping(timeout) and self.ready
 
     def is_alive(self, timeout: float = 5) -> bool:
-        """Say whether the process runs and has not been silent, nor its event loop, for more than `timeout` seconds."""
+        """Say whether the process runs and has not been silent for more than `timeout` seconds."""
         return self.process.is_alive() and self.silence(timeout) is None
 
     def silence(self, timeout: float) -> str | None:
@@ -167,8 +169,20 @@ class Process:
             seconds = time.monotonic() - self.asked_at
             if seconds > (timeout if self.ready else timeout * STARTING):
                 return f"has not answered for {seconds:.1f} s"
-        if self.loop_silence is not None and self.loop_silence > timeout:
+        longest_block = self.config.timeout_worker_blocked
+        if longest_block is not None and self.loop_silence is not None and self.loop_silence > longest_block:
             return f"has an event loop that has been blocked for {self.loop_silence:.1f} s"
+        return None
+
+    def new_block(self, timeout: float) -> float | None:
+        """Return for how long its event loop has been blocked: once for each time that this exceeds `timeout` seconds,
+        None otherwise.
+        """
+        if self.loop_silence is None or self.loop_silence <= timeout:
+            self.block_noted = False
+        elif not self.block_noted:
+            self.block_noted = True
+            return self.loop_silence
         return None
 
     def forgive(self, seconds: float) -> None:
