@@ -20,7 +20,7 @@ CORE = PACKAGE / "_core"
 LEVELS = (
     ("llhttp", "posix"),
     ("settings", "counters", "pool", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8"),
-    ("inflight",),
+    ("inflight", "ending"),
     ("rules", "request", "parser", "proxies", "scope", "head", "access", "deflate", "wsframe"),
     ("writer", "tlswriter", "framing", "handler", "files", "transfer"),
     ("call", "current", "waiter", "task", "cycle", "wscycle", "gate", "reports", "environ", "wsgihead", "wsgicall"),
@@ -33,7 +33,7 @@ PLAIN_PYTHON = {"call"}
 COMPILED = [name for name in ORDER if name not in DECLARATIONS_ONLY | PLAIN_PYTHON]
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
-SEAM = {"access", "connection", "counters", "cycle", "environ", "errors", "gate", "inflight"}
+SEAM = {"access", "connection", "counters", "cycle", "ending", "environ", "errors", "gate", "inflight"}
 SEAM |= {"proxies", "settings", "worker", "wsgicall"}
 THIRD_PARTY = {"click", "dotenv", "gunicorn", "h11", "uvloop", "watchfiles", "websockets", "wsproto", "yaml"}
 # Imported at once by who asks for it alone, in the files whose path starts so.

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 
 def command(name: str | None = None) -> None:
     """Be the command line of this process, and leave it; usage lines call it `name`, by default as it was called."""
     collecting = gc.isenabled()
+    if os.getpid() == 1:  # the first process of a container is not ended by a signal that it does not handle
+        from fastserve import signals
+
+        signals.handle_as_first_process()
     gc.disable()  # what modules load stays: to look through it for garbage, again and again, slows the start
     from fastserve.cli import main
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from fastserve import conflicts
+from fastserve import conflicts, signals
 from fastserve.config import (
     INTERFACES,
     LIFESPAN,
@@ -70,10 +70,19 @@ def open_standard_streams() -> None:
 def run(*args: Any, **options: Any) -> None:
     """Serve an application until told to stop; the arguments are those of Config.
 
-    Raises SystemExit(3) if the server cannot start. SIGINT makes it return, SIGTERM ends the process, both after the
-    requests that are under way; with workers or reload both make it return.
+    Raises SystemExit(3) if the server cannot start. SIGINT makes it return, SIGTERM ends the process, by a SystemExit
+    here and the signal itself once exit handlers have run, both after the requests that are under way; with workers or
+    reload both make it return.
     """
     open_standard_streams()
+    undo = signals.handle_as_first_process()
+    try:
+        run_config(*args, **options)
+    finally:
+        undo()
+
+
+def run_config(*args: Any, **options: Any) -> None:
     config = Config(*args, **options)
     config.activated = activated()
     conflicts.check_activated(config)

@@ -65,6 +65,8 @@ class Server:
         self.force_exit = False
         self.last_notified = 0.0
         self._captured_signals: list[int] = []
+        self._postponed: list[int] | None = None  # signals that end the process once run() is done
+        self._pid: int | None = None  # of the process whose signals it takes
         self.link: Link | None = None  # with the process that watches over this one
         self.notifier: Notifier | None = None  # of the service manager that started this process
         self.retiring = False  # another process has taken over
@@ -86,11 +88,22 @@ class Server:
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve in a new event loop until told to stop.
 
-        Raises SystemExit(3) if the server cannot start, and KeyboardInterrupt after it was stopped by SIGINT.
+        Raises SystemExit(3) if the server cannot start, and KeyboardInterrupt after it was stopped by SIGINT. After
+        SIGTERM it raises the SystemExit that ends the process, which the signal does once exit handlers have run.
         """
         factory = self.config.get_loop_factory()
         new_loop = None if factory is None else functools.partial(self.config.new_loop, factory)
-        loops.run(lambda: self.serve(sockets=sockets), new_loop)
+        postponed: list[int] = []
+        self._postponed = postponed
+        try:
+            loops.run(lambda: self.serve(sockets=sockets), new_loop)
+        except KeyboardInterrupt:
+            if not postponed:
+                raise
+        finally:
+            self._postponed = None
+        if postponed:
+            signals.leave(postponed[0])
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve in the running event loop until told to stop, by a signal if this is the main thread.
@@ -103,21 +116,27 @@ class Server:
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop the server on SIGINT and SIGTERM; at the end of the block raise them again for the handlers before."""
-        with signals.captured(self.handle_exit, self._captured_signals):
+        self._pid = os.getpid()
+        with signals.captured(self.handle_exit, self._captured_signals, self._postponed):
             yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal: stop after the requests that are under way, and at a second SIGINT at once.
 
         The time in which the server goes on serving before that (shutdown_delay) ends when the same signal comes again.
+        A child that the application forks is no server: there the signal has its default action.
         """
+        if self._pid not in (None, os.getpid()):
+            signals.take_default_action(sig, frame)
+            return
         self._captured_signals.append(sig)
         if not self.should_exit:
             self.should_exit = True
         elif self._serves_on:
             # A worker may be sent one and the same stop twice, to its group or cgroup and by its parent, which counts.
             if self.link is None or self.link.orphaned or self.retiring:
-                self.hasten(self._captured_signals.count(sig), sig == signal.SIGINT)
+                times = self._captured_signals.count(sig) + (self.link is not None and self.retiring)
+                self.hasten(times, sig == signal.SIGINT)
         elif sig == signal.SIGINT:
             self.force_exit = True
 
@@ -129,6 +148,11 @@ class Server:
     @property
     def _serves_on(self) -> bool:
         return bool(self.config.shutdown_delay or self.retiring)
+
+    def retire(self) -> None:
+        """Stop, from any thread, as a process that another one has taken over from."""
+        self.retiring = True
+        self.should_exit = True
 
     def hasten(self, times: int, interrupted: bool) -> None:
         """Take it that the server has been told to stop so many times, by SIGINT or otherwise."""
@@ -149,7 +173,7 @@ class Server:
                 await self.startup(sockets=sockets)
                 if self.started and not self.should_exit:
                     await self.main_loop()
-                if self.started and self._captured_signals and self._serves_on:
+                if self.started and self._serves_on and (self._captured_signals or self.retiring):
                     await self._serve_on()
             except asyncio.CancelledError:
                 self._cancelled = True

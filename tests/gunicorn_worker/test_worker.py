@@ -40,6 +40,16 @@ def test_serves_and_stops(start: Start) -> None:
     assert "ERROR" not in server.output
 
 
+def test_children_and_exit_handlers(start: Start) -> None:
+    """A child that the application forks can be terminated, and a worker that is told to stop runs exit handlers."""
+    server = start("app")
+    (worker,) = server.booted()
+    assert ask(server, "/child") == f"{worker} /child"
+    server.wait_line(f"^application: child ended with {-signal.SIGTERM}$")
+    assert server.stop() == 0
+    server.wait_line(f"^application: exit handler in {worker}$")
+
+
 def test_several_binds(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     server = start("app", "--bind", "127.0.0.1:0", "--bind", f"unix:{path}", "--bind", "127.0.0.1:0")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
+import multiprocessing
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -51,6 +53,13 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     elif path == "/gate":
         say("application: working")
         await asyncio.get_running_loop().run_in_executor(None, Path(os.environ["GATE"]).read_bytes)
+    elif path == "/child":
+        atexit.register(say, f"application: exit handler in {os.getpid()}")
+        child = multiprocessing.get_context("fork").Process(target=threading.Event().wait)
+        child.start()
+        child.terminate()
+        await asyncio.get_running_loop().run_in_executor(None, child.join)
+        say(f"application: child ended with {child.exitcode}")
     body = f"{os.getpid()} {scope['path']}".encode()
     headers = [(b"content-length", str(len(body)).encode()), (b"x-app", b"here")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

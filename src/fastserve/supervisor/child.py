@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any
 
+from fastserve.signals import Own, begin_end
 from fastserve.supervisor.link import Link
 
 if TYPE_CHECKING:
@@ -102,13 +103,15 @@ def main(
 
             dumping.enable(dump)
         serve(config, target, sockets, None if connection is None else Link(connection, replaces))
+    if connection is not None:
+        begin_end(0)  # where no signal ended it: nothing that blocks in exit handlers outlives the worker
 
 
 def handle_signals() -> None:
     """Let the signals come: this process ends by SIGTERM and SIGINT, and leaves SIGHUP to the parent."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda number, frame: None)
+        signal.signal(signal.SIGHUP, Own(lambda number, frame: None))
     if hasattr(signal, "SIGBREAK"):
         signal.signal(signal.SIGBREAK, lambda number, frame: signal.raise_signal(signal.SIGTERM))
     if hasattr(signal, "pthread_sigmask"):

@@ -102,8 +102,7 @@ class Link:
             elif kind == HASTEN:
                 self.server.hasten(*arguments)
             elif kind == RETIRE:
-                self.server.retiring = True
-                self.stop()
+                self.server.retire()
         self.orphaned = True
         if not self.server.should_exit:
             logger.warning("The parent process is gone: stopping.")

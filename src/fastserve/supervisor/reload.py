@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastserve.config import STARTUP_FAILURE
 from fastserve.logs import style
-from fastserve.signals import HANDLED_SIGNALS
+from fastserve.signals import HANDLED_SIGNALS, Own, user_signals_handled
 from fastserve.supervisor.child import held_signals
 from fastserve.supervisor.messages import READY
 from fastserve.supervisor.slot import Slot
@@ -124,9 +124,10 @@ class BaseReload:
         logger.info(message, self.pid, self.reloader_name, extra={"color_message": coloured})
         before: dict[signal.Signals, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            before = {number: signal.signal(number, self.signal_handler) for number in HANDLED_SIGNALS}
+            handler = Own(self.signal_handler)
+            before = {number: signal.signal(number, handler) for number in HANDLED_SIGNALS}
             if HANGUP is not None:
-                before[HANGUP] = signal.signal(HANGUP, self.hangup_handler)
+                before[HANGUP] = signal.signal(HANGUP, Own(self.hangup_handler))
                 # A process that was told to ignore it (nohup) is to outlive its terminal.
                 self.has_terminal = before[HANGUP] != signal.SIG_IGN and terminal_is_there()
         self.start()

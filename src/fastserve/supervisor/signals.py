@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from fastserve.signals import Own
+
 NAMES = ("INT", "TERM", "BREAK", "HUP", "QUIT", "TTIN", "TTOU", "USR1", "USR2", "WINCH")
 SIGNALS: dict[int, str] = {int(getattr(signal, f"SIG{name}")): name for name in NAMES if hasattr(signal, f"SIG{name}")}
 
@@ -29,7 +31,8 @@ class Signals:
         """Take all of SIGNALS in this block, if this is the main thread; then give them back."""
         before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            before = {number: signal.signal(number, self.take) for number in SIGNALS}
+            handler = Own(self.take)
+            before = {number: signal.signal(number, handler) for number in SIGNALS}
         try:
             yield
         finally:

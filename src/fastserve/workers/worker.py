@@ -32,7 +32,7 @@ from fastserve import loops
 from fastserve.config import Config
 from fastserve.options import TABLE, OptionError
 from fastserve.server import Server
-from fastserve.signals import flush_standard_streams
+from fastserve.signals import flush_standard_streams, guard, take_default_action
 from fastserve.workers.access import AccessLogMiddleware
 
 try:
@@ -180,12 +180,17 @@ class WorkerServer(Server):
             signal.SIGINT: self.handle_quit,
             signal.SIGQUIT: self.handle_quit,
         }
+        self._pid = os.getpid()
         for number, handler in handlers.items():
+            guard(handler)
             signal.signal(number, handler)
         yield
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Stop at once: gunicorn's quick shutdown."""
+        if self._pid != os.getpid():
+            take_default_action(sig, frame)
+            return
         if not self.force_exit:
             self.worker.cfg.worker_int(self.worker)
         self.should_exit = self.force_exit = True
