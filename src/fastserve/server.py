@@ -22,6 +22,7 @@ from fastserve.access import access_log
 from fastserve.config import STARTUP_FAILURE, Config, ConfigError
 from fastserve.lifespan import LifespanOff, LifespanOn
 from fastserve.listeners import Listeners
+from fastserve.log_files import take_user_signal
 from fastserve.logs import style
 from fastserve.server_state import ServerState
 from fastserve.signals import HANDLED_SIGNALS
@@ -168,7 +169,7 @@ class Server:
             self.config.load()
         self.lifespan = self.config.lifespan_class(self.config)
         self._log_process("Started server process [%d]")
-        with self._hangup_reloads():
+        with self._hangup_reloads(), self._user_signals_taken():
             try:
                 await self.startup(sockets=sockets)
                 if self.started and not self.should_exit:
@@ -192,6 +193,17 @@ class Server:
             loop.call_soon_threadsafe(self.reload_certificates)
 
         with signals.hangup_handled(reload) if self.config.certificates is not None else contextlib.nullcontext():
+            yield
+
+    @contextlib.contextmanager
+    def _user_signals_taken(self) -> Iterator[None]:
+        """Open log files again on SIGUSR1, and ignore SIGUSR2, which would end the process."""
+        loop = asyncio.get_running_loop()
+
+        def take(sig: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(take_user_signal, sig)  # not in the middle of a line that is being logged
+
+        with signals.user_signals_handled(take):
             yield
 
     def _log_process(self, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -190,6 +191,52 @@ def test_sighup_ends_a_single_process(start: support.StartCommand) -> None:
     server = start("app")
     server.wait_line("running on")
     assert server.stop(signal.SIGHUP) == -signal.SIGHUP
+
+
+def test_user_signals_do_not_end_a_single_process(start: support.StartCommand) -> None:
+    server = start("app")
+    server.wait_line("running on")
+    server.send_signal(signal.SIGUSR1)
+    server.wait_line(r"^INFO:     Received SIGUSR1, but there are no log files to open again\.$")
+    server.send_signal(signal.SIGUSR2)
+    server.wait_line(r"^INFO:     Received SIGUSR2, which means nothing here\.$")
+    assert server.get().startswith(b"HTTP/1.1 200")
+    assert server.stop() == -signal.SIGTERM
+
+
+def test_sigusr1_opens_log_files_again(start: support.StartCommand, tmp_path: Path) -> None:
+    """What is logged after it is in the new file, and what was logged before in the one that has been moved away."""
+    file, moved, settings = tmp_path / "server.log", tmp_path / "server.log.1", tmp_path / "log.json"
+    handlers = {
+        "file": {"class": "logging.FileHandler", "filename": str(file), "mode": "w"},
+        "console": {"class": "logging.StreamHandler"},
+    }
+    logger = {"handlers": ["file", "console"], "level": "INFO"}
+    settings.write_text(json.dumps({"version": 1, "handlers": handlers, "loggers": {"fastserve": logger}}))
+    server = start("app", "--log-config", str(settings))
+    server.wait_line("running on")
+    file.rename(moved)
+    server.send_signal(signal.SIGUSR1)
+    server.wait_line(r"^Received SIGUSR1: 1 log file\(s\) opened again\.$")
+    assert "running on" in moved.read_text()
+    assert file.read_text() == "Received SIGUSR1: 1 log file(s) opened again.\n"
+    server.send_signal(signal.SIGUSR1)
+    server.wait_line("^Received SIGUSR1", count=2)
+    assert len(file.read_text().splitlines()) == 2  # a file that nobody has moved goes on
+
+
+def test_handlers_of_user_signals_stay(command: support.StartCommand, tmp_path: Path) -> None:
+    """Those of faulthandler as well, which Python does not know of."""
+    (tmp_path / "dumping.py").write_text(
+        "import faulthandler, signal\nfaulthandler.register(signal.SIGUSR1)\nfrom shell_apps import app\n"
+    )
+    where = {"PYTHONPATH": str(Path(__file__).parent)}
+    server = command("dumping:app", "--port", "0", "--app-dir", str(tmp_path), env=where)
+    server.wait_line("running on")
+    server.send_signal(signal.SIGUSR1)
+    server.wait_line("most recent call first")
+    assert server.stop() == -signal.SIGTERM
+    assert "Received SIGUSR1" not in server.output
 
 
 def test_what_was_printed_is_not_lost(command: support.StartCommand, tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ import queue
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from fastserve.config import STARTUP_FAILURE
+from fastserve.log_files import take_user_signal
 from fastserve.logs import style
 from fastserve.signals import HANDLED_SIGNALS, Own, user_signals_handled
 from fastserve.supervisor.child import held_signals
@@ -57,6 +59,8 @@ class BaseReload:
         self.notifier: Notifier | None = None
         self.process: Process
         self.told: list[int] = []  # the signals that said to stop
+        self.user_signals: deque[int] = deque()
+        self.closing = False  # it ends itself, and not just the process
         self.ended_before = False  # its process has ended, and that has been logged
         self.slot = Slot(sockets, [])  # counts how often in a row the process has failed
         self.waits_for_changes = False  # before the next process is started
@@ -79,22 +83,27 @@ class BaseReload:
         """Start the process and watch for changes until told to stop; return when the process has ended."""
         before = self.startup()
         try:
-            for changes in self:
-                self.look()
-                if changes:
-                    files = ", ".join(map(display_path, changes))
-                    logger.warning("%s detected changes in %s. Reloading...", self.reloader_name, files)
-                    self.restart()
-                elif self.hung_up:
-                    logger.info("Received SIGHUP, restarting the server process.")
-                    self.reloading = True
-                    if self.notifier is not None:
-                        self.notifier.reloading()
-                    self.restart()
+            with user_signals_handled(lambda sig, frame: self.user_signals.append(sig)):
+                self.restart_at_changes()
         finally:
             self.shutdown()
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def restart_at_changes(self) -> None:
+        """Start the process again at each change, and at SIGHUP, until told to stop."""
+        for changes in self:
+            self.look()
+            if changes:
+                files = ", ".join(map(display_path, changes))
+                logger.warning("%s detected changes in %s. Reloading...", self.reloader_name, files)
+                self.restart()
+            elif self.hung_up:
+                logger.info("Received SIGHUP, restarting the server process.")
+                self.reloading = True
+                if self.notifier is not None:
+                    self.notifier.reloading()
+                self.restart()
 
     def __iter__(self) -> Iterator[list[Path] | None]:
         return self
@@ -140,6 +149,8 @@ class BaseReload:
 
     def look(self) -> None:
         """See how the process is doing."""
+        while self.user_signals:
+            take_user_signal(self.user_signals.popleft())
         self.process.receive()
         for kind, *_ in self.process.take_events():
             if kind == READY:

@@ -1,0 +1,44 @@
+"""Opening log files again, on SIGUSR1, for programs that have moved them away (log rotation)."""
+
+from __future__ import annotations
+
+import logging
+import signal
+
+logger = logging.getLogger("fastserve.error")
+
+
+def take_user_signal(number: int) -> None:
+    """Do what SIGUSR1 asks for, or SIGUSR2, which is nothing, and log it."""
+    if number == signal.SIGUSR2:
+        logger.info("Received SIGUSR2, which means nothing here.")
+        return
+    count = reopen()
+    if count:
+        logger.info("Received SIGUSR1: %d log file(s) opened again.", count)
+    else:
+        logger.info("Received SIGUSR1, but there are no log files to open again.")
+
+
+def reopen() -> int:
+    """Open every file that a logger of this process writes to again, and return how many have been."""
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    handlers = {id(handler): handler for each in loggers for handler in getattr(each, "handlers", ())}
+    return sum(reopened(each) for each in handlers.values() if isinstance(each, logging.FileHandler))
+
+
+def reopened(handler: logging.FileHandler) -> bool:
+    """Open a handler's file again, and say whether that was possible; otherwise it goes on with the one that it has."""
+    handler.acquire()
+    try:
+        handler.mode = handler.mode.replace("w", "a")  # what is in the file stays, if nobody has moved it
+        before = handler.stream
+        handler.setStream(handler._open())
+        if before is not None:
+            before.close()
+    except OSError as exc:
+        logger.error("The log file in use stays: %s", exc)
+        return False
+    finally:
+        handler.release()
+    return True
