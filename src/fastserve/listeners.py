@@ -119,7 +119,8 @@ class Listeners:
         """Close the sockets and remove the files that were made for them."""
         for sock in self.sockets:
             sock.close()
-        for file in self.files:
+        files, self.files = self.files, []  # another server's may soon be there
+        for file in files:
             file.remove()
 
 

@@ -366,6 +366,8 @@ class Server:
         if self.notifier is not None:
             self.notifier.stopping()
         self._close_listeners(sockets or [])
+        if self.link is not None:
+            self.link.stopped_listening()
         await self._drain()
         if self.link is not None:
             self.link.drained()

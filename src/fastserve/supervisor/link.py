@@ -13,7 +13,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from fastserve.supervisor.messages import HASTEN, PING, PONG, READY, RETIRE, WORN
+from fastserve.supervisor.messages import CLOSED, HASTEN, PING, PONG, READY, RETIRE, WORN
 
 if TYPE_CHECKING:
     import asyncio
@@ -67,6 +67,10 @@ class Link:
         if self.loop is not None:
             self.beaten = time.monotonic()
             self.loop.call_later(HEARTBEAT_SECONDS, self.beat)
+
+    def stopped_listening(self) -> None:
+        """The server has closed its listening sockets."""
+        self.send((CLOSED,))
 
     def drained(self) -> None:
         """All requests are done; how long the application takes to end is its own affair."""

@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,8 @@ class Multiprocess:
         self.should_exit = threading.Event()
         self.startup_failed = False
         self.notifier: Notifier | None = None
+        self.close_listeners: Callable[[], object] | None = None  # what to do once no worker listens any more
+        self.listens = True
         self.signals = Signals()
         self.told: dict[int, int] = {}  # how often a signal said to stop
         self.looked_at = time.monotonic()
@@ -160,7 +163,21 @@ class Multiprocess:
         for process in self.leaving:
             logger.info("Waiting for child process [%d]", process.pid)
         while self.leaving:
+            self.stop_listening()
             self.look()
+
+    def stop_listening(self) -> None:
+        """Close this process's copies of the listening sockets if no worker has one that is open any more.
+
+        From then on clients are refused, who would only be reset in the end, and the next server can bind.
+        """
+        if self.listens and not any(process.listens for process in self.leaving):
+            self.listens = False
+            for slot in self.slots:
+                slot.close()
+            if self.close_listeners is not None:
+                self.close_listeners()
+            logger.debug("No worker listens any more: connections are refused.")
 
     # Watching
 

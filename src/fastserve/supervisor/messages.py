@@ -8,4 +8,5 @@ RETIRE = "retire"  # parent: another one has taken over, stop without losing a r
 
 PONG = "pong"  # worker: whether it has started, seconds since its event loop ran (None: it need not)
 READY = "ready"  # worker: it serves
+CLOSED = "closed"  # worker: it listens no more
 WORN = "worn"  # worker: it should be replaced, and why

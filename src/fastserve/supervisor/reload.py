@@ -57,6 +57,7 @@ class BaseReload:
         self.should_exit = threading.Event()
         self.pid = os.getpid()
         self.notifier: Notifier | None = None
+        self.close_listeners: Callable[[], object] | None = None  # what to do once no process listens any more
         self.process: Process
         self.told: list[int] = []  # the signals that said to stop
         self.user_signals: deque[int] = deque()
@@ -207,9 +208,21 @@ class BaseReload:
                     told = len(self.told)
                     self.process.hasten(self.told.count(self.told[-1]), self.told[-1] == signal.SIGINT)
                 self.process.process.join(POLL_SECONDS)
+                self.stop_listening()
             if self.process.process.is_alive():
                 insist()
         self.process.join()
+
+    def stop_listening(self) -> None:
+        """Close this process's copies of the listening sockets if it is about to end and the other one listens no more.
+
+        From then on clients are refused, who would only be reset in the end, and the next server can bind.
+        """
+        self.process.receive()
+        if self.closing and not self.process.listens and self.close_listeners is not None:
+            self.close_listeners()
+            self.close_listeners = None
+            logger.debug("The server process listens no more: connections are refused.")
 
     def force(self) -> None:
         logger.warning("The server process [%d] does not end: it is stopped by force.", self.process.pid)
@@ -219,6 +232,7 @@ class BaseReload:
         """Stop the process and close the sockets."""
         if self.notifier is not None:
             self.notifier.stopping()
+        self.closing = True
         self.stop()
         for sock in self.sockets:
             sock.close()

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import multiprocessing
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastserve.config import STARTUP_FAILURE
@@ -41,15 +42,16 @@ def supervise(config: Config) -> None:
             sys.exit(STARTUP_FAILURE)
         listeners.log_running(config)
         if config.reload:
-            reload(config, listeners)
+            reload(config, listeners, stack.close)
         else:
-            work(config, listeners)
+            work(config, listeners, stack.close)
 
 
-def work(config: Config, listeners: Listeners) -> None:
+def work(config: Config, listeners: Listeners, close: Callable[[], None]) -> None:
     from fastserve.supervisor.manager import Multiprocess
 
     parent = Multiprocess(config, listeners.sockets)
+    parent.close_listeners = close
     parent.notifier = Notifier.from_environment()
     with contextlib.suppress(KeyboardInterrupt):
         parent.run()
@@ -57,11 +59,12 @@ def work(config: Config, listeners: Listeners) -> None:
         sys.exit(STARTUP_FAILURE)
 
 
-def reload(config: Config, listeners: Listeners) -> None:
+def reload(config: Config, listeners: Listeners, close: Callable[[], None]) -> None:
     from fastserve.server import Server
     from fastserve.supervisor.reload import change_reload
 
     parent = change_reload()(config, Server(config).run, listeners.sockets)
+    parent.close_listeners = close
     parent.notifier = Notifier.from_environment()
     with contextlib.suppress(KeyboardInterrupt):
         parent.run()

@@ -13,7 +13,7 @@ from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any
 
 from fastserve.supervisor import child, dump
-from fastserve.supervisor.messages import HASTEN, PING, PONG, READY, RETIRE
+from fastserve.supervisor.messages import CLOSED, HASTEN, PING, PONG, READY, RETIRE
 
 if TYPE_CHECKING:
     import socket
@@ -129,6 +129,9 @@ class Process:
                     self.asked_at = None
                     self.answered_at = time.monotonic()
                     self.pongs += 1
+                    continue
+                if message[0] == CLOSED:
+                    self.listens = False
                     continue
                 if message[0] == READY:
                     self.ready = True
