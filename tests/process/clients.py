@@ -35,6 +35,14 @@ def ask(server: support.Command, path: str = "/") -> int:
     return int(response.rpartition(b"\r\n\r\n")[2])
 
 
+def ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] == "Z"
+
+
 def processor_seconds(pid: int) -> float:
     """Return how much processor time a process has taken so far."""
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()

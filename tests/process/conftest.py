@@ -12,6 +12,10 @@ import support
 EVERYWHERE = {
     "test_workers",
     "test_timeout_worker_healthcheck",
+    "test_sigterm",
+    "test_watchdog",
+    "test_forked_children_can_be_terminated",
+    "test_nobody_listens_while_requests_are_finished",
     "test_sighup",
     "test_reload",
     "test_interrupt_of_the_process_group",

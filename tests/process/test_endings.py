@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import support
-from process.clients import ask, ready
+from process.clients import ask, ended, ready
 
 HERE = Path(__file__).parent
 
@@ -43,14 +43,6 @@ def program() -> Iterator[Program]:
     yield run
     for each in running:
         each.close()
-
-
-def ended(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] == "Z"
 
 
 def exit_handlers(server: support.Command) -> list[int]:

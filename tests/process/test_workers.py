@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import support
-from process.clients import ask, processor_seconds, ready, stopped
+from process.clients import ask, ended, processor_seconds, ready, stopped
 
 import fastserve
 from fastserve.supervisor.worker import Process
@@ -30,14 +30,6 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200})
     await send({"type": "http.response.body", "body": b"served"})
 """
-
-
-def ended(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] == "Z"
 
 
 @pytest.mark.parametrize("by_environment", [False, True])
