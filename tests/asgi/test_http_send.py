@@ -98,7 +98,11 @@ class TestHead:
         response = client(hello(), server_header=False, date_header=False).ask(get())
         assert response.headers == [(b"content-length", b"5")]
 
-    def test_item_29_head_is_held_until_the_first_body(self, serve: support.Serve) -> None:
+    @pytest.mark.usefixtures("time_stops")
+    def test_item_29_head_is_held_until_the_first_body(
+        self, serve: support.Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("fastserve.protocols.http.h11_impl.HELD_HEAD_SECONDS", 60)
         sent, gate = threading.Event(), Gate()
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -121,6 +125,45 @@ class TestHead:
         connected.sock.settimeout(5)
         gate.open()
         assert connected.read().body == b"late"
+
+    @pytest.mark.parametrize("kind", [b"text/event-stream", b"text/plain"])
+    @pytest.mark.parametrize("child", [False, True])
+    def test_head_does_not_wait_for_a_body_that_waits_for_the_client(
+        self, serve: support.Serve, monkeypatch: pytest.MonkeyPatch, kind: bytes, child: bool
+    ) -> None:
+        """Subscribe, then trigger; also where the messages are sent by a task that the application has made."""
+        if kind == b"text/event-stream":  # at once, and not by that deadline
+            monkeypatch.setattr("fastserve.protocols.http.h11_impl.HELD_HEAD_SECONDS", 60)
+        gate = Gate()
+
+        async def stream(send: Any) -> None:
+            await send({**START, "headers": [(b"content-type", kind)]})
+            await gate.wait()
+            await send(body(b"event"))
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await (asyncio.create_task(stream(send)) if child else stream(send))
+
+        connected = Client(serve(app).connect())
+        connected.send(get())
+        head = connected.read_until(b"\r\n\r\n")
+        gate.open()
+        connected.data = head + connected.data
+        response = connected.read()
+        assert (response.status, response.body, response.chunks) == (200, b"event", 1)
+        assert connected.ask(get()).body == b"event"
+
+    def test_a_stream_without_an_event_is_an_empty_200(self, client: Connect) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({**START, "headers": [(b"content-type", b"text/event-stream")]})
+            await Gate.passed()
+            raise RuntimeError("before the first event")
+
+        connected = client(app)
+        connected.send(get())
+        raw = connected.rest()
+        assert raw.startswith(b"HTTP/1.1 200 ")
+        assert raw.endswith(b"\r\n\r\n")
 
 
 class TestFraming:

@@ -11,6 +11,7 @@ cdef enum:
     WS_PING  # until the next ping
     WS_PONG  # for its pong
     WS_CLOSE  # for the client's close frame
+    HELD_HEAD  # for the first piece of a response's body
     WAITS  # how many kinds there are
 
 
@@ -40,8 +41,8 @@ cdef class Clock:
     cdef object timer  # the TimerHandle, None while nothing is due
     cdef double timer_when
     cdef double skew  # seconds added to the real time, by tests
-    cdef Deadline queues[8]  # sentinels of circular lists
-    cdef double seconds[8]  # 0: this kind never expires
+    cdef Deadline queues[WAITS]  # sentinels of circular lists
+    cdef double seconds[WAITS]  # 0: this kind never expires
     cdef long long date_second  # the second that date_text is for
     cdef char date_text[30]
 

@@ -8,6 +8,8 @@ from libc.string cimport memcpy
 
 from .posix cimport fastserve_thread_usage
 
+cdef double HELD_HEAD_SECONDS = 0.25
+
 
 cdef extern from *:
     """
@@ -136,7 +138,10 @@ cdef class Clock:
     ):
         cdef int kind
         self.loop = loop
-        self.seconds[:] = [keep_alive, request_head, request_body, write, LINGER_SECONDS, ws_ping, ws_pong, CLOSE_SECONDS]
+        self.seconds[:] = [
+            keep_alive, request_head, request_body, write, LINGER_SECONDS, ws_ping, ws_pong, CLOSE_SECONDS,
+            HELD_HEAD_SECONDS,
+        ]
         self.date_second = -1
         for kind in range(WAITS):
             self.queues[kind].next = self.queues[kind].previous = &self.queues[kind]

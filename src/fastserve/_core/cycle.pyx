@@ -92,6 +92,8 @@ cdef class Cycle(Owner):
         if task.state == PENDING:
             self.task = task
             worker.tasks.add(task)
+            if self.stage == EXPECT_BODY and self.stream is not None:
+                self.stream.hold_head()
         return 0
 
     # What the application calls
@@ -160,6 +162,8 @@ cdef class Cycle(Owner):
         self.stream.respond(message["status"], message.get("headers", ()))
         self.trailers = message.get("trailers", False)
         self.stage = EXPECT_BODY
+        if self.task is not None:  # else it is in its first step, and start_task() sees to it
+            self.stream.hold_head()
         return 0
 
     cdef int answer(self, int status, list headers, bytes body) except -1:

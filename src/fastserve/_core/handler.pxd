@@ -31,6 +31,7 @@ cdef class Stream(Timed):
     cdef int want_body(self) except -1  # the application waits for the request's body
     cdef int took_body(self, Py_ssize_t left) except -1  # it took all but `left` bytes of what had come
     cdef int respond(self, status, headers) except -1  # raises TypeError, ValueError; nothing is written yet
+    cdef int hold_head(self) except -1  # the application goes on later, perhaps with only the head sent: not for long
     cdef int early_hint(self, links) except -1  # raises TypeError, ValueError
     cdef int body(self, bytes data, bint more) except -1  # raises RuntimeError, ClientDisconnected
     cdef int begin_file(self, long long size, bint more) except -1  # so many bytes of body follow; raises as body()

@@ -50,6 +50,9 @@ cdef class Stream(Timed):
     cdef int respond(self, status, headers) except -1:
         return 0
 
+    cdef int hold_head(self) except -1:
+        return 0
+
     cdef int early_hint(self, links) except -1:
         return 0
 

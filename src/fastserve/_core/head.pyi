@@ -3,6 +3,7 @@ from collections.abc import Iterable
 from .clock import Clock
 from .settings import Settings
 
+def is_streaming(content_type: bytes) -> bool: ...
 def encode_head(
     settings: Settings,
     clock: Clock,

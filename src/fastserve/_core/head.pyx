@@ -8,13 +8,16 @@ end_head(), the third is the server's alone (ASGI HTTP: "Response Start").
 from http import HTTPStatus
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from .buffer cimport Buffer
 from .clock cimport DATE_SIZE, Clock
 from .names cimport LOWER
 from .rules cimport equals, forbidden_trailer, has_member
 from .settings cimport Settings
+
+cdef extern from "Python.h":
+    int PyOS_strnicmp(const char* one, const char* other, Py_ssize_t size) noexcept
 
 cdef list STATUS_LINES = [None] * 1000
 for code in HTTPStatus:
@@ -76,6 +79,70 @@ cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
         out.size = mark
         raise
     return 0
+
+
+# Subtypes of application/ whose body is a sequence that is read as it comes, without the x- that some are written with.
+cdef tuple STREAMED = (
+    b"ndjson", b"jsonl", b"jsonlines", b"json-lines", b"json-stream", b"stream+json", b"json-seq",
+    b"vnd.amazon.eventstream",
+)
+
+
+cdef bint starts(const char* text, Py_ssize_t size, bytes lower) noexcept:
+    """Whether `text` begins with `lower`, in any case."""
+    return size >= PyBytes_GET_SIZE(lower) and PyOS_strnicmp(text, PyBytes_AS_STRING(lower), PyBytes_GET_SIZE(lower)) == 0
+
+
+cdef bint matches(const char* text, Py_ssize_t size, bytes lower) noexcept:
+    return size == PyBytes_GET_SIZE(lower) and starts(text, size, lower)
+
+
+cdef bint is_streamed(const char* value, Py_ssize_t size) noexcept:
+    """Whether a Content-Type is one whose bodies come piece by piece: its client waits for the head, not for a piece."""
+    cdef const char* semicolon = <const char*>memchr(value, c";", size)
+    cdef bytes subtype
+    if semicolon != NULL:
+        size = semicolon - value
+    while size and value[size - 1] in (c" ", c"\t"):
+        size -= 1
+    if not starts(value, size, b"application/"):
+        return (
+            matches(value, size, b"text/event-stream")
+            or matches(value, size, b"multipart/x-mixed-replace")
+            or matches(value, size, b"multipart/mixed")
+        )
+    value += 12
+    size -= 12
+    if starts(value, size, b"grpc") or starts(value, size, b"connect+"):
+        return True
+    if size > 9 and matches(value + size - 9, 9, b"+json-seq"):
+        return True
+    if starts(value, size, b"x-"):
+        value += 2
+        size -= 2
+    for subtype in STREAMED:
+        if matches(value, size, subtype):
+            return True
+    return False
+
+
+cdef bint begins_stream(const char* head, Py_ssize_t size) noexcept:
+    """Whether the Content-Type of a head as start_head() writes it is one of a stream."""
+    cdef const char* end = head + size
+    cdef const char* line_end
+    while head < end:
+        line_end = <const char*>memchr(head, c"\n", end - head)
+        if line_end == NULL:
+            break
+        if line_end - head > 15 and memcmp(head, b"content-type: ", 14) == 0:
+            return is_streamed(head + 14, line_end - head - 15)
+        head = line_end + 1
+    return False
+
+
+def is_streaming(bytes content_type):
+    """Whether the value of a Content-Type field is one of a stream, whose head does not wait for its first piece."""
+    return is_streamed(PyBytes_AS_STRING(content_type), PyBytes_GET_SIZE(content_type))
 
 
 cdef int put_trailers(Buffer out, list fields) except -1:

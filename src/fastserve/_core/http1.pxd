@@ -8,7 +8,7 @@ from .handler cimport Carrier, Handler
 from .handshake cimport Handshake
 from .parser cimport Parser
 from .scope cimport Peers
-from .turn cimport Runnable
+from .turn cimport Flushable, Runnable
 from .worker cimport Worker
 from .writer cimport Writer
 
@@ -41,6 +41,7 @@ cdef class Http1(Handler):
     cdef bint te_trailers  # the client takes trailers
     # Its response.
     cdef Framing framing
+    cdef HeldHead held  # what lets its head go without a body, None where none ever had to wait
     cdef FileSender files  # None until a file is sent
 
     cdef int parse(self, bytes data, Py_ssize_t at) except -1
@@ -56,6 +57,7 @@ cdef class Http1(Handler):
     cdef int interim(self, bytes head) except -1
     cdef int announce(self, long long size, bint more) except -1
     cdef int frame(self, long long size, bint more) except -1
+    cdef void send_head(self) noexcept
     cdef int finish(self) except -1
     cdef int advance(self) except -1
     cdef int answer(self, int status, bytes extra) except -1
@@ -63,6 +65,11 @@ cdef class Http1(Handler):
     cdef int leave(self, Handler successor) except -1
     cdef int close(self) except -1
     cdef int break_off(self) except -1
+
+
+cdef class HeldHead(Flushable):
+    """Lets the head of a response go that its application does not send a body for."""
+    cdef Http1 http1
 
 
 cdef class Refusal(Runnable):

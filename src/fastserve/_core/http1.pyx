@@ -6,7 +6,9 @@ reading   INIT    between two requests
           DONE    the request under way is complete; what follows it is kept in `tail` and not parsed yet
           CLOSED  nothing is parsed any more
 writing   INIT    nothing of the response has been given
-          HEAD    the application has given its head, which is held: it may still be replaced by a 500
+          HEAD    the application has given its head, which is held: it may still be replaced by a 500. It leaves with the
+                  first piece of body. Without one it leaves when the application has suspended, where it announces a
+                  stream, else after a quarter of a second
           BODY    the head is written
           DONE    the response is complete
           CLOSED  nothing is written any more
@@ -27,7 +29,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from .access cimport address_text, log_response
 from .buffer cimport Buffer
-from .clock cimport KEEP_ALIVE, LINGER, REQUEST_BODY, REQUEST_HEAD, stop
+from .clock cimport HELD_HEAD, KEEP_ALIVE, LINGER, REQUEST_BODY, REQUEST_HEAD, stop
 from .cycle cimport Cycle, make_cycle
 from .errors import ClientDisconnected
 from .files cimport FileSender
@@ -35,12 +37,12 @@ from .framing cimport LAST_CHUNK, close_chunk, count, decide, end_with_trailers,
 from .handler cimport Carrier, Handler
 from .handshake cimport Handshake, read_handshake
 from .head cimport CLOSE, KEEP_ALIVE as KEEP_ALIVE_FIELD, NO_CONNECTION
-from .head cimport early_hints, end_head, plain_response, start_head
+from .head cimport begins_stream, early_hints, end_head, plain_response, start_head
 from .llhttp cimport HTTP_HEAD
 from .parser cimport BODY as FOUND_BODY, DONE as FOUND_DONE, FAULT, HEAD as FOUND_HEAD, NEED_MORE, Parser
 from .request cimport Request
 from .scope cimport Peers, http_scope, peers_of
-from .turn cimport Runnable
+from .turn cimport Flushable, Runnable
 from .worker cimport Worker
 from .writer cimport Writer
 from .wscycle cimport WsCycle, make_wscycle
@@ -69,6 +71,14 @@ cdef Http1 make_http1(Worker worker, object transport, Writer writer, Carrier ca
     self.parser = Parser.__new__(Parser, worker.settings)
     worker.clock.start(self, REQUEST_HEAD)
     return self
+
+
+cdef class HeldHead(Flushable):
+    cdef void flush(self) noexcept:
+        self.http1.send_head()
+
+    cdef void expired(self, int kind) noexcept:
+        self.http1.send_head()
 
 
 cdef class Refusal(Runnable):
@@ -235,7 +245,7 @@ cdef class Http1(Handler):
         self.parser.release_head()
         if self.files is not None:
             self.files.close()
-        self.carrier = None
+        self.carrier = self.held = None
         return self.detach()
 
     # Refusing
@@ -385,6 +395,32 @@ cdef class Http1(Handler):
         self.writing = HEAD
         return 0
 
+    cdef int hold_head(self) except -1:
+        cdef Writer writer = self.writer
+        cdef Py_ssize_t mark = writer.committed
+        if self.writing != HEAD or writer.buffer is None:
+            return 0
+        if self.held is None:
+            self.held = HeldHead.__new__(HeldHead)
+            self.held.http1 = self
+        if begins_stream(writer.buffer.data + mark, writer.buffer.size - mark):
+            return self.worker.turn.hold_step(self.held)
+        self.worker.clock.start(self.held, HELD_HEAD)
+        return 0
+
+    cdef void send_head(self) noexcept:
+        """Send the head without the body that it was held for, unless it has gone."""
+        if self.writing != HEAD or self.writer.broken:
+            return
+        try:
+            self.frame(0, True)
+            self.writer.commit_now()
+            if self.framing.no_body and self.eof_seen:
+                self.eof()
+        except Exception as exception:
+            self.worker.report("Exception in connection", exception)
+            self.writer.abort()
+
     cdef int body(self, bytes data, bint more) except -1:
         self.announce(len(data), more)
         put_piece(&self.framing, self.writer, data, more)
@@ -415,6 +451,8 @@ cdef class Http1(Handler):
         log_response(worker, self.cycle.scope, self.peers.client, self.address, status, self.is_websocket)
         end_head(out, &framing.facts, worker.settings, worker.clock, length, framing.chunked, connection)
         self.writing = BODY
+        if self.held is not None:
+            stop(self.held)
         return 0
 
     cdef int begin_file(self, long long size, bint more) except -1:
@@ -492,7 +530,7 @@ cdef class Http1(Handler):
         if successor is None and self.eof_seen:
             return self.close()
         self.reading = self.writing = CLOSED
-        self.cycle = self.carrier = self.tail = None
+        self.cycle = self.carrier = self.tail = self.held = None
         self.resume_reading()
         if successor is not None:
             return carrier.switch_to(successor, rest)

@@ -57,6 +57,7 @@ cdef class Turn:
 
     cdef int submit(self, Runnable exchange) except -1
     cdef int hold(self, Flushable output) except -1
+    cdef int hold_step(self, Flushable output) except -1
     cdef int hold_last(self) except -1
     cdef void enter(self) noexcept
     cdef void leave(self) noexcept

@@ -144,6 +144,17 @@ cdef class Turn:
             self.schedule()
         return 0
 
+    cdef int hold_step(self, Flushable output) except -1:
+        """Have `output` flushed when the step that goes on is over, with the turn's writes."""
+        if not output.queued:
+            output.queued = True
+            if self.writes.count == 0:
+                self.first_held = self.newest_held = monotonic()
+            self.writes.push(output)
+        if not self.inside:
+            self.schedule()
+        return 0
+
     cdef int hold_last(self) except -1:
         """Have `last` flushed behind the writes of this turn."""
         self.last.queued = True

@@ -20,6 +20,7 @@ cdef class Writer(Flushable):
 
     cdef Buffer output(self)  # where to put bytes; commit() lets them leave
     cdef int commit(self) except -1  # they leave at the end of the turn
+    cdef int commit_now(self) except -1  # they leave now, or as soon as the client takes them
     cdef int commit_ahead(self, bytes data) except -1  # `data` leaves, before what was put behind the last commit()
     cdef int commit_with(self, bytes data) except -1  # they leave now, `data` behind them without a copy
     cdef void discard(self, Py_ssize_t mark) noexcept  # take back what was put behind `mark` of the buffer

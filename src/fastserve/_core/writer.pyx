@@ -40,6 +40,10 @@ cdef class Writer(Flushable):
             return self.write_out()
         return self.turn.hold(self)
 
+    cdef int commit_now(self) except -1:
+        self.committed = self.buffer.size
+        return self.write_out()
+
     cdef int commit_ahead(self, bytes data) except -1:
         """Let `data` leave before what is being put together behind the committed bytes."""
         cdef bytes held

@@ -97,6 +97,8 @@ cdef class WsCycle(Cycle):
                 raise ValueError(f"{status} denies no handshake: a final response has to follow it")
             self.stream.respond(status, message.get("headers", ()))
             self.stage = EXPECT_BODY
+            if self.task is not None:
+                self.stream.hold_head()
         else:
             raise RuntimeError(
                 "Expected ASGI message 'websocket.accept', 'websocket.close' or 'websocket.http.response.start', "

@@ -14,6 +14,7 @@ writing  "start"   nothing of the response has been given, or only its head, whi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import re
@@ -25,6 +26,7 @@ from urllib.parse import unquote
 import h11
 
 from fastserve._core.errors import ClientDisconnected, ProtocolError
+from fastserve._core.head import is_streaming
 from fastserve.protocols import utils
 from fastserve.protocols.http import response, rules, upgrade
 from fastserve.protocols.http.cycle import Cycle
@@ -40,6 +42,7 @@ __all__ = ["H11Protocol"]
 DISCARD = 1 << 20  # bytes of a body nobody wants that are read for the sake of keeping the connection
 LINGER_SECONDS = 2.0  # for which a connection that is closed on our side is still read
 AT_ONCE = 0.001  # seconds
+HELD_HEAD_SECONDS = 0.25  # for which the head of a response that is not a stream waits for the first piece of body
 FIELD_NAME = re.compile(rb"^[^\s:]+:", re.MULTILINE)
 
 
@@ -73,6 +76,7 @@ class H11Protocol(asyncio.Protocol):
         self.conn = h11.Connection(h11.SERVER, room)
         self.deadline = Deadline(self.loop)
         self.write_deadline = Deadline(self.loop)
+        self.head_deadline = Deadline(self.loop)
         self.stuck = 0  # bytes that the client had not taken when write_deadline was started
         self.reading = "init"
         self.writing = "done"
@@ -133,6 +137,7 @@ class H11Protocol(asyncio.Protocol):
         self.reading = self.writing = "closed"
         self.deadline.stop()
         self.write_deadline.stop()
+        self.head_deadline.stop()
         self.detach()
         self.flow.resume_writing()
 
@@ -400,8 +405,27 @@ class H11Protocol(asyncio.Protocol):
             self.deadline.keep(self.config.timeout_request_body, self.close_silently, waits)
 
     def respond(self, status: Any, headers: Iterable[Any]) -> None:
-        """Take the head of the response, which is held until the first body. Raises TypeError, ValueError."""
+        """Take the head of the response, which is held until the first body. Raises TypeError, ValueError.
+
+        Without one it leaves when the application has suspended, where it announces a stream, else after a while.
+        """
         self.head = response.response_head(status, headers)
+        self.loop.call_soon(self.hold_head, self.head)
+
+    def hold_head(self, head: response.Head) -> None:
+        """The application has suspended."""
+        if self.head is not head:
+            return
+        if any(name == b"content-type" and is_streaming(value) for name, value in head.fields):
+            self.send_head(head)
+        else:
+            self.head_deadline.start(HELD_HEAD_SECONDS, lambda: self.send_head(head))
+
+    def send_head(self, head: response.Head) -> None:
+        """Send the head without the body that it was held for, unless it has gone."""
+        if self.head is head and self.writing == "start" and not self.transport.is_closing():
+            with contextlib.suppress(ValueError):  # h11 refuses it: that is for the application to hear in send()
+                self.body(b"", True)
 
     def body(self, data: bytes, more: bool) -> None:
         """Write a piece of the body. Raises RuntimeError for one that does not fit the Content-Length."""
@@ -411,6 +435,7 @@ class H11Protocol(asyncio.Protocol):
         if self.head is not None:
             output = self.framed(self.head, len(data), more)
             self.head = None
+            self.head_deadline.stop()
         elif self.remaining is not None and not self.no_body:
             response.check_length(self.remaining, len(data), more)
         if self.remaining is not None:
