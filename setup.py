@@ -23,8 +23,8 @@ import fetch  # noqa: E402
 CORE = "src/fastserve/_core"
 # fmt: off
 MODULES = (
-    "settings", "counters", "pool", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8",
-    "inflight", "ending",
+    "settings", "counters", "pool", "clock", "routes", "turn", "buffer", "errors", "names", "awaitable", "worker",
+    "utf8", "inflight", "ending",
     "rules", "request", "parser", "proxies", "scope", "head", "access", "deflate", "wsframe",
     "writer", "tlswriter", "framing", "handler", "files", "transfer",
     "current", "waiter", "task", "cycle", "wscycle", "gate", "reports", "environ", "wsgihead", "wsgicall",

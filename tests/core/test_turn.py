@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from core.fakes import TIME, FakeWorker, Peer, get, hello, respond
+from core.frames import text
 from core.responses import read_one
+from ws import upgrade
 
 Work = Callable[..., FakeWorker]
 
@@ -263,7 +265,7 @@ def test_one_connection_alone_is_written_through_as_well(work: Work) -> None:
             peer.feed(get())
         app.slow = True
         peer.feed(get())
-    assert app.seen == [False] * 3 + [True] * 13
+    assert app.seen == [False] + [True] * 15
 
 
 def collect(seconds: float) -> None:
@@ -313,16 +315,14 @@ def test_one_slow_step_is_forgiven(work: Work) -> None:
     app = Busy()
 
     async def either(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] == "/":
+        if scope["path"] in app.peers:
             await app(scope, receive, send)
-            return
-        await send({"type": "http.response.start", "status": 200})
-        await send({"type": "http.response.body", "body": b"a", "more_body": True})
-        await send({"type": "http.response.body", "body": b"b"})
+        else:
+            await in_two_pieces(send)
 
     wire = work(either)
     peers = [wire.connect() for _ in range(4)]
-    app.peers["/"] = peers[0]
+    app.peers = {"/first": peers[0], "/second": peers[0]}
 
     def writes(first: str) -> list[int]:
         """Return how many writes the responses take that are asked for in one batch."""
@@ -334,14 +334,192 @@ def test_one_slow_step_is_forgiven(work: Work) -> None:
 
     app.slow = False
     warm(wire, peers)
-    for clean in (6600, 110):  # behind so many nothing is remembered, and a second one costs no more than the first
+    # Behind so many nothing is remembered of it for others, and a second one costs no more than the first.
+    for path, clean in (("/first", 6600), ("/second", 110)):
         app.slow = True
-        writes("/")
+        writes(path)
         app.slow = False
         assert writes("/two") == [2] * 4
         for _ in range(clean // 4):
             writes("/two")
         assert writes("/two") == [1] * 4
+
+
+class Slow:
+    """Computes after it has answered a request for "/slow", and notes what had been written by then.
+
+    `route` gives what a framework would have put into the scope; other requests are answered in two pieces.
+    """
+
+    def __init__(self, route: Callable[[str], dict[str, Any]] = lambda path: {}) -> None:
+        self.route = route
+        self.peer: Peer
+        self.seen: list[bool] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if not scope["path"].startswith("/slow"):
+            await in_two_pieces(send)
+            return
+        scope.update(self.route(scope["path"]))
+        await respond(send)
+        TIME.spin(0.4)
+        self.seen.append(bool(self.peer.transport.writes))
+
+
+async def in_two_pieces(send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": b"a", "more_body": True})
+    await send({"type": "http.response.body", "body": b"b"})
+
+
+class Crowd:
+    """Busy connections, and one that asks the application `slow` now and then."""
+
+    def __init__(self, work: Work, slow: Slow, busy: int = 16) -> None:
+        self.wire = work(slow)
+        self.slow = slow
+        self.peers = [self.wire.connect() for _ in range(busy)]
+        slow.peer = self.wire.connect()
+        warm(self.wire, self.peers)
+
+    def writes(self) -> set[int]:
+        """Return the numbers of writes that the responses take to requests of all that are busy."""
+        for peer in self.peers:
+            peer.take()
+            peer.put(get("/fast"))
+        self.wire.settle()
+        return {len(peer.transport.writes) for peer in self.peers}
+
+    def ask(self, path: str) -> None:
+        """Have the application asked for what it is slow with, in a batch."""
+        self.slow.peer.take()
+        for peer in self.peers[:3]:
+            peer.put(get("/fast"))
+        self.slow.peer.put(get(path))
+        self.wire.settle()
+
+
+class Route:
+    """Of a framework's: two of the same are equal, and have no hash."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+ROUTE = Route()
+BY_ROUTE = pytest.mark.parametrize(
+    "route", [lambda path: {"route": ROUTE}, lambda path: {"endpoint": ROUTE}, lambda path: {}]
+)
+
+
+@BY_ROUTE
+def test_a_response_waits_for_its_application_once_for_its_route(
+    work: Work, route: Callable[[str], dict[str, Any]]
+) -> None:
+    """However rarely it is asked for; what others send is held as before."""
+    crowd = Crowd(work, Slow(route))
+    for _ in range(19):
+        crowd.ask("/slow")
+        for _ in range(8):
+            crowd.writes()
+        assert crowd.writes() == {1}
+    assert crowd.slow.seen == [False] + [True] * 18
+
+
+@BY_ROUTE
+def test_a_thousand_paths_of_a_route(work: Work, route: Callable[[str], dict[str, Any]]) -> None:
+    crowd = Crowd(work, Slow(route), 3)
+    for number in range(1000):
+        crowd.ask(f"/slow/{number}")
+    assert crowd.slow.seen == [False] + [True] * 999
+    for _ in range(40):
+        crowd.writes()
+    assert crowd.writes() == {1}
+
+
+def test_routes_that_are_slow_after_each_other(work: Work) -> None:
+    """None of them costs the others their batches for longer than the first."""
+    routes: dict[str, Any] = {}
+    crowd = Crowd(work, Slow(lambda path: {"route": routes.setdefault(path, Route())}))
+    for number in range(20):
+        crowd.ask(f"/slow/{number}")
+    for _ in range(8):
+        crowd.writes()
+    assert crowd.writes() == {1}
+
+
+def test_as_many_routes_are_remembered_as_there_is_room_for(work: Work) -> None:
+    """The one that was not asked for the longest is forgotten first."""
+    routes: dict[str, Any] = {}
+    crowd = Crowd(work, Slow(lambda path: {"route": routes.setdefault(path, Route())}), 3)
+
+    def late(path: str) -> bool:
+        for _ in range(40):
+            crowd.writes()  # until all are held again, and nothing but the memory helps
+        crowd.ask(path)
+        return not crowd.slow.seen[-1]
+
+    for number in range(512):
+        crowd.ask(f"/slow/{number}")
+    assert [late("/slow/0"), late("/slow/new"), late("/slow/0"), late("/slow/1")] == [False, True, False, True]
+
+
+def test_a_route_that_is_only_suspected_is_acquitted(work: Work) -> None:
+    """Where the processor time of a step was not measured, another process may have had it."""
+    path = ""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await in_two_pieces(send)
+        if scope["path"] == path:
+            TIME.preempt(0.03)
+
+    wire = work(app)
+    peer = wire.connect()
+    peer.feed(get())
+    path = "/"
+    peer.feed(get())
+    path = ""
+
+    def writes() -> int:
+        peer.take()
+        peer.put(get())
+        wire.settle()
+        return len(peer.transport.writes)
+
+    assert [writes() for _ in range(500)] == [2] * 500  # each of its two sends counts
+    assert writes() == 1
+
+
+def test_messages_of_a_websocket_do_not_wait_either(work: Work) -> None:
+    seen: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await in_two_pieces(send)
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            await send({"type": "websocket.send", "text": "answer"})
+            TIME.spin(0.03)
+            seen.append(bool(peer.transport.writes))
+
+    wire = work(app)
+    others = [wire.connect() for _ in range(4)]
+    warm(wire, others)
+    peer = wire.connect()
+    peer.feed(upgrade("/socket"))
+    for _ in range(5):
+        for _ in range(40):
+            for other in others:
+                other.put(get())
+            wire.settle()
+        peer.take()
+        peer.feed(text("question"))
+    assert seen == [False] + [True] * 4
+    peer.lose()
 
 
 def test_what_the_writes_take_is_not_the_applications_time(work: Work) -> None:

@@ -23,6 +23,7 @@ from .handler cimport DirectApplication, Stream
 from .inflight cimport enabled as somebody_asks, stop_tracking, track
 from .task cimport PENDING, Owner, Task, start
 from .transfer cimport Transfer
+from .turn cimport note_sender
 from .waiter cimport make_waiter
 from .worker cimport Worker
 
@@ -196,8 +197,8 @@ cdef class Cycle(Owner):
             self.stream.body(<bytes>body, True)
             self.stage = EXPECT_TRAILERS
         else:
-            return self.put_last(<bytes>body)
-        return 0
+            self.put_last(<bytes>body)
+        return note_sender(self.worker.turn, self.scope)
 
     cdef int put_last(self, bytes body) except -1:
         self.stage = COMPLETE
@@ -251,6 +252,7 @@ cdef class Cycle(Owner):
         else:
             self.stage = COMPLETE
             self.stream.end_file(transfer.size, False)
+        note_sender(self.worker.turn, self.scope)
         return None
 
     cdef int take_trailers(self, dict message) except -1:
@@ -266,7 +268,7 @@ cdef class Cycle(Owner):
         except BaseException:
             self.stage = EXPECT_TRAILERS
             raise
-        return 0
+        return note_sender(self.worker.turn, self.scope)
 
     # What the stream calls
 

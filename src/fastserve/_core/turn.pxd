@@ -2,6 +2,7 @@
 from cpython.object cimport PyObject
 
 from .clock cimport Timed, Usage
+from .routes cimport Routes
 
 
 cdef class Runnable:
@@ -49,6 +50,8 @@ cdef class Turn:
     cdef double step_began  # when the application that runs now was started
     cdef bint others_held  # bytes were held then, and still are
     cdef double last_held  # the same, but 0 when that was before the last check
+    cdef dict sender  # the scope of the exchange that sent then, None where that is not known
+    cdef Routes routes  # that are not held
     cdef Usage usage  # at the start of a batch of applications, or of a call by the loop
     cdef bint measured  # `usage` is all known, and of the one that goes on now
     cdef int suspicion  # calls by the loop that are still to be measured
@@ -57,6 +60,7 @@ cdef class Turn:
 
     cdef int submit(self, Runnable exchange) except -1
     cdef int hold(self, Flushable output) except -1
+    cdef int hurry(self) except -1
     cdef int hold_step(self, Flushable output) except -1
     cdef int hold_last(self) except -1
     cdef void enter(self) noexcept
@@ -65,8 +69,17 @@ cdef class Turn:
     cdef void run_all(self) noexcept
     cdef void flush_all(self) noexcept
     cdef void flush_last(self) noexcept
-    cdef void check(self, double now) noexcept
+    cdef bint check(self, double now) noexcept
     cdef void check_others(self, double now) noexcept
-    cdef void slow_step(self, double since, double now) noexcept
+    cdef void slow_step(self, double since, double now, dict sender) noexcept
     cdef bint was_stopped(self, double seconds, double now) noexcept
     cdef void schedule(self) noexcept
+
+
+cdef inline int note_sender(Turn turn, dict scope) except -1:
+    """Tell the turn of which exchange the bytes are that it was given last."""
+    if turn.last_held != 0:
+        turn.sender = scope
+        if turn.routes.count:
+            turn.hurry()
+    return 0

@@ -15,9 +15,11 @@ bounds          Of more than BATCH exchanges at a time the memory is out of the 
                 keep the loop from its timers.
 write_through   Held bytes must not wait for what the application computes after sending them. Each step of an
                 application is timed from its last send, or from its start where others' bytes are held; when one goes
-                on for SLOW_SECONDS, nothing is held any more, until as many exchanges as the penalty says have passed
-                without such a step. The penalty grows with every such step, so that an application that often has them
-                is soon written through for good; it begins anew once RARE times as many have passed. What is not the
+                on for SLOW_SECONDS, its route is remembered, and what that sends is written at once from then on,
+                with all else that is held. Nothing at all is held until as many exchanges as the penalty says have
+                passed without such a step. Where the step is not one of a route that its framework has named, the
+                penalty grows with it, so that an application that often has them is soon written through for good; it
+                begins anew once RARE times as many have passed. What is not the
                 application's time does not count: the writes of a batch, the garbage collector, and a processor that
                 another process or another machine on the same host had, which shows in that the thread did not wait
                 for anything and yet used less processor time than went by. To know that costs two system calls a batch;
@@ -32,6 +34,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
 
 from .clock cimport measure, monotonic
+from .routes cimport has_route
 
 cdef enum:
     BATCH = 32
@@ -104,6 +107,7 @@ cdef class Turn:
     def __cinit__(self, loop):
         self.call_soon = loop.call_soon
         self.runs = Queue()
+        self.routes = Routes()
         self.writes = Queue()
         self.until_sample = self.sample_length = SAMPLE
         self.penalty = FIRST_PENALTY
@@ -120,12 +124,13 @@ cdef class Turn:
         """Have `output` flushed with the turn's writes, or at once where nothing may be held."""
         cdef double now = monotonic()
         if self.last_held != 0 and now - self.last_held > SLOW_SECONDS:
-            self.slow_step(self.last_held, now)  # in the middle of a step, between two sends
+            self.slow_step(self.last_held, now, self.sender)  # in the middle of a step, between two sends
             self.flush_all()
         self.last_held = self.newest_held = now
         if self.write_through or not (self.batching or self.inside):
             if not self.inside:
                 self.last_held = 0  # written already, and the end of this step will not be seen
+                self.sender = None
             output.flush()
             if self.inside:
                 self.last_held = monotonic()
@@ -142,6 +147,15 @@ cdef class Turn:
                 self.flush_all()
         if not self.inside:
             self.schedule()
+        return 0
+
+    cdef int hurry(self) except -1:
+        """Write what is held where the application of the last sender is known to go on computing after its sends."""
+        if self.routes.are_written_at_once(self.sender):
+            self.flush_all()
+            if self.routes.is_proven(self.sender):
+                self.last_held = 0  # there is nothing to learn from the rest of this step
+                self.sender = None
         return 0
 
     cdef int hold_step(self, Flushable output) except -1:
@@ -208,9 +222,10 @@ cdef class Turn:
         self.inside = True
         if written:
             now = monotonic()
-            self.check(now)
-            if now - self.newest_held > SLOW_SECONDS:
-                self.slow_step(self.newest_held, now)  # something else in the loop went on for that long
+            if self.last_held != 0:
+                self.check(now)
+            elif now - self.newest_held > SLOW_SECONDS:
+                self.slow_step(self.newest_held, now, None)  # something else in the loop went on for that long
         self.flush_all()
         if started > 1 or written > 1 or self.crowded:
             self.batching = True
@@ -246,8 +261,8 @@ cdef class Turn:
             (<Runnable>self.runs.items[done]).run()
             done += 1
             now = monotonic()
-            self.check(now)
-            self.check_others(now)
+            if not self.check(now):
+                self.check_others(now)
             if self.writes.count and now - self.first_held > HELD_SECONDS:
                 self.flush_all()
             if now > until:
@@ -284,12 +299,14 @@ cdef class Turn:
             self.last.queued = False
             self.last.flush()
 
-    cdef void check(self, double now) noexcept:
-        """A step of an application is over: see whether bytes that it sent waited for it."""
+    cdef bint check(self, double now) noexcept:
+        """A step of an application is over: see whether bytes that it sent waited for it, and return that."""
+        cdef bint slow
         if self.last_held == 0:
-            return
-        if now - self.last_held > SLOW_SECONDS:
-            self.slow_step(self.last_held, now)
+            return False
+        slow = now - self.last_held > SLOW_SECONDS
+        if slow:
+            self.slow_step(self.last_held, now, self.sender)
         else:
             self.clean -= 1
             if self.clean <= 0:
@@ -298,25 +315,26 @@ cdef class Turn:
                     self.penalty = FIRST_PENALTY
                     self.clean = 0
         self.last_held = 0
+        self.sender = None
+        return slow
 
     cdef void check_others(self, double now) noexcept:
         """See whether bytes that others sent before this step have waited for it."""
         if self.others_held and now - self.step_began > SLOW_SECONDS:
-            self.slow_step(self.step_began, now)
+            self.slow_step(self.step_began, now, None)
 
-    cdef void slow_step(self, double since, double now) noexcept:
-        """Bytes that were sent have waited for that long: hold none from here on."""
-        if last_collection > since:
+    cdef void slow_step(self, double since, double now, dict sender) noexcept:
+        """Bytes that `sender` sent, or others where it is None, have waited for that long: hold none from here on."""
+        if last_collection > since or self.measured and self.was_stopped(now - since, now):
             return  # it was not the application
-        if not self.measured:
-            # No evidence for or against: written through for a while, and nothing learnt.
-            self.suspicion = SUSPICIOUS
-            self.write_through = True
+        self.suspicion = SUSPICIOUS
+        if sender is not None and self.routes.note(sender, self.measured):
+            return  # they have not waited
+        self.write_through = True
+        if not self.measured or sender is not None and has_route(sender):
             self.clean = max(self.clean, FIRST_PENALTY)
-        elif not self.was_stopped(now - since, now):
-            self.suspicion = SUSPICIOUS
-            self.write_through = True
-            self.clean = self.penalty
+        else:
+            self.clean = max(self.clean, self.penalty)
             self.penalty = min(self.penalty * PENALTY_GROWTH, LAST_PENALTY)
 
     cdef bint was_stopped(self, double seconds, double now) noexcept:

@@ -18,6 +18,7 @@ from .awaitable cimport Awaitable
 from .cycle cimport COMPLETE, EXPECT_BODY, EXPECT_START, Cycle, Send, init_cycle, is_kind, wake
 from .errors import ClientDisconnected
 from .handler cimport Channel, Stream
+from .turn cimport note_sender
 from .worker cimport Worker
 from .wsframe cimport MAX_REASON, valid_code
 
@@ -142,12 +143,14 @@ cdef class WsCycle(Cycle):
         if data is None:
             if not isinstance(text, str):
                 raise TypeError(f"the text of websocket.send has to be a string, not {type(text).__name__}")
-            return self.channel.send_text(<str>text)
+            self.channel.send_text(<str>text)
+            return note_sender(self.worker.turn, self.scope)
         if type(data) is not bytes:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"the bytes of websocket.send have to be bytes, not {type(data).__name__}")
             data = bytes(data)
-        return self.channel.send_bytes(<bytes>data)
+        self.channel.send_bytes(<bytes>data)
+        return note_sender(self.worker.turn, self.scope)
 
     cdef bint hold_back(self, Awaitable sending) except -1:
         """Let a message wait with its caller while the client does not read, and behind others that do.

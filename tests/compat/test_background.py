@@ -1,0 +1,46 @@
+"""Background tasks of FastAPI that compute in the event loop: only what is sent after them may wait for them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import fastapi
+import support
+from core.fakes import get
+from core.responses import Client
+
+
+def test_a_response_waits_once_for_the_background_task_of_its_route(serve: support.Serve) -> None:
+    """Whatever its parameters are, and however rarely it is asked for between requests of busy clients."""
+    answered: dict[str, threading.Event] = {}
+    in_time: list[bool] = []
+    app = fastapi.FastAPI()
+
+    @app.get("/")
+    async def hello() -> dict[str, Any]:
+        return {}
+
+    @app.get("/{name}/items")
+    async def read(name: str, tasks: fastapi.BackgroundTasks) -> str:
+        tasks.add_task(block, name)
+        return name
+
+    async def block(name: str) -> None:
+        in_time.append(answered[name].wait(0.5))  # until the client has its answer
+
+    server = serve(app)
+    busy = [Client(server.connect()) for _ in range(8)]
+    asking = Client(server.connect())
+    for number in range(8):
+        for _ in range(20):
+            for client in busy:
+                client.send(get())
+            for client in busy:
+                assert client.read().body == b"{}"
+        name = f"name{number}"
+        answered[name] = threading.Event()
+        assert asking.ask(get(f"/{name}/items")).body == b'"%s"' % name.encode()
+        answered[name].set()
+        assert busy[0].ask(get()).body == b"{}"  # the task has ended
+    assert in_time[1:] == [True] * 7
