@@ -13,7 +13,10 @@ cdef class Connection(Carrier):
     cdef object transport  # None before the connection is made and after it is lost
     cdef Writer writer
     cdef TlsWriter tls  # the writer, on a TLS connection
+    cdef double reading_since  # when the reads began that filled the loop's buffer one after the other; 0 without any
     cdef Handler handler  # the protocol that is spoken now; assigned only in connection.pyx
 
+    cdef int begin_full_read(self) except -1
+    cdef int end_full_read(self) except -1
     cdef int cut(self) except -1
     cdef int failed(self, exception) except -1

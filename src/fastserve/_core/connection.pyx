@@ -3,14 +3,20 @@
 It owns the transport, the writer and the handler, and is the only place that changes the handler or leaves the
 transport to a protocol outside the core.
 """
+from cpython.bytes cimport PyBytes_GET_SIZE
+
+from .clock cimport monotonic
 from .counters cimport live_counts
 from .handler cimport Carrier, Handler
 from .http1 cimport make_http1
 from .posix cimport FASTSERVE_DIRECT_WRITES
 from .tlswriter cimport TlsWriter
-from .turn cimport Turn
+from .turn cimport SHARE_SECONDS, Turn
 from .worker cimport Worker
 from .writer cimport Writer
+
+cdef enum:
+    FULL_READ = 65536  # bytes: the loop may have more of them at once
 
 
 cdef class Connection(Carrier):
@@ -37,6 +43,9 @@ cdef class Connection(Carrier):
 
     def data_received(self, bytes data):
         cdef Connection kept = self  # zuvloop lets go of a protocol inside the very call in which it is replaced
+        cdef bint full = PyBytes_GET_SIZE(data) >= FULL_READ
+        if full:
+            kept.begin_full_read()
         kept.turn.enter()
         try:
             kept.handler.feed(data)
@@ -44,6 +53,28 @@ cdef class Connection(Carrier):
             kept.failed(exception)
         finally:
             kept.turn.leave()
+        if full:
+            kept.end_full_read()
+        else:
+            kept.reading_since = 0
+
+    cdef int begin_full_read(self) except -1:
+        if self.reading_since == 0:
+            self.reading_since = monotonic()
+        return 0
+
+    cdef int end_full_read(self) except -1:
+        """Have others go on, and the loop its timers, before more is read of a connection that has had its share."""
+        if monotonic() - self.reading_since > SHARE_SECONDS:
+            self.reading_since = 0
+            if self.transport is not None and not self.transport.is_closing() and self.handler.rest():
+                self.worker.loop.call_soon(self.read_on)
+        return 0
+
+    def read_on(self):
+        """Read again, after a turn of the loop."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.handler.rested()
 
     def eof_received(self):
         self.turn.enter()

@@ -9,6 +9,7 @@ cdef class FramedWebSocket(WebSocket):
     cdef object framing
     cdef list events  # those that the exchange has no room for yet, oldest last
 
+    cdef int leave_rest(self, bytes data, Py_ssize_t at) except -1
     cdef int handle(self, tuple event) except -1
     cdef int put_output(self) except -1
 

@@ -2,6 +2,8 @@
 
 The library answers pings and close frames by itself; everything else is the state machine's, as with frames of our own.
 """
+from .clock cimport monotonic
+from .turn cimport SHARE_SECONDS
 from .websocket cimport OPEN, WebSocket
 from .worker cimport Worker
 from .writer cimport Writer
@@ -9,6 +11,7 @@ from .wscycle cimport WsCycle
 from .wsframe cimport OP_PING, OP_PONG
 
 cdef enum:
+    PLAIN_PIECE = 16384  # bytes to read at a time: thousands of frames, which take milliseconds
     PIECE = 4096  # bytes to inflate at a time: a thousand times as many may come of them
 
 
@@ -22,17 +25,21 @@ cdef FramedWebSocket make_framed(Worker worker, object transport, Writer writer,
 
 cdef class FramedWebSocket(WebSocket):
     cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1:
-        cdef Py_ssize_t size = len(data), step = size if self.framing.extensions is None else PIECE
+        cdef Py_ssize_t size = len(data), step = PLAIN_PIECE if self.framing.extensions is None else PIECE
+        cdef double since = 0
         while self.events or at < size:
             if self.full():
-                self.behind = True
-                self.tail = data if at < size else None
-                self.tail_at = at
-                return 0
+                return self.leave_rest(data, at)
             if self.events:
                 if self.handle(self.events.pop()):
                     return 0
                 continue
+            if since == 0:
+                since = monotonic()
+            elif monotonic() - since > SHARE_SECONDS:
+                # Of frames that are not the application's there may be any number.
+                self.worker.loop.call_soon(self.parse_on)
+                return self.leave_rest(data, at)
             self.events = self.framing.receive(data[at:at + step])
             self.events.reverse()
             at += step
@@ -40,6 +47,24 @@ cdef class FramedWebSocket(WebSocket):
         if self.writer.paused and self.state == OPEN:
             self.behind = True
         return 0
+
+    cdef int leave_rest(self, bytes data, Py_ssize_t at) except -1:
+        self.behind = True
+        self.tail = data if at < len(data) else None
+        self.tail_at = at
+        return 0
+
+    def parse_on(self):
+        """Go on with what was left, after a turn of the loop."""
+        self.worker.turn.enter()
+        try:
+            if self.behind and not self.full():
+                self.go_on()
+        except BaseException as exception:
+            self.worker.report("Exception in connection", exception)
+            self.writer.abort()
+        finally:
+            self.worker.turn.leave()
 
     cdef bint full(self) noexcept:
         """Also while the client does not read: the library answers each ping, and the answers would pile up."""

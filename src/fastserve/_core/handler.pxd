@@ -49,6 +49,8 @@ cdef class Handler(Stream):
     """What a connection does with bytes, while it is the connection's handler."""
     cdef int feed(self, bytes data) except -1
     cdef bint eof(self) except -1  # the client sent its last byte; true to go on writing
+    cdef int rest(self) except -1  # read no more until rested() is called; 0 where nothing is read anyway
+    cdef int rested(self) except -1
     cdef int lost(self) except -1  # the connection is gone
     cdef int drain(self) except -1  # close as soon as nothing is under way
     cdef object end_stream(self)  # break off a response without an end; its task, or None where there is none

@@ -94,6 +94,12 @@ cdef class Handler(Stream):
     cdef bint eof(self) except -1:
         return False
 
+    cdef int rest(self) except -1:
+        return 0
+
+    cdef int rested(self) except -1:
+        return 0
+
     cdef int lost(self) except -1:
         return 0
 

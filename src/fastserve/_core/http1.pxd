@@ -23,6 +23,7 @@ cdef class Http1(Handler):
     cdef bint keep_alive  # the connection lasts longer than the exchange under way
     cdef bint eof_seen  # the client has sent its last byte
     cdef bint read_paused
+    cdef bint resting  # for this turn of the loop
     cdef bint lingering  # closed, but for the client's last byte
     cdef Peers peers  # None before the first request
     cdef bytes address  # of the client, as the access log shows it

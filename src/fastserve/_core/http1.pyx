@@ -216,12 +216,25 @@ cdef class Http1(Handler):
 
     cdef int resume_reading(self) except -1:
         """Read again, unless there is enough to go on with."""
+        if self.resting:
+            return 0
         if self.tail is not None and len(self.tail) - self.tail_at > READ_AHEAD:
             return 0
         if self.read_paused and not self.eof_seen:
             self.read_paused = False
             self.transport.resume_reading()
         return 0
+
+    cdef int rest(self) except -1:
+        if self.read_paused or self.eof_seen:
+            return 0
+        self.resting = True
+        self.pause_reading()
+        return 1
+
+    cdef int rested(self) except -1:
+        self.resting = False
+        return self.resume_reading()
 
     cdef bint eof(self) except -1:
         self.eof_seen = True
@@ -529,6 +542,7 @@ cdef class Http1(Handler):
         cdef Carrier carrier = self.carrier
         if successor is None and self.eof_seen:
             return self.close()
+        self.resting = False
         self.reading = self.writing = CLOSED
         self.cycle = self.carrier = self.tail = self.held = None
         self.resume_reading()

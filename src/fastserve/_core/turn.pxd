@@ -5,8 +5,12 @@ from .clock cimport Timed, Usage
 from .routes cimport Routes
 
 
+# What one connection may have of a turn, of reads and of its application's steps, before others have theirs.
+cdef double SHARE_SECONDS
+
+
 cdef class Runnable:
-    """An exchange that is ready to be started."""
+    """An exchange that is ready to be started, or to go on."""
     cdef void run(self) noexcept
 
 

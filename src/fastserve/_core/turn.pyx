@@ -13,6 +13,10 @@ bounds          Of more than BATCH exchanges at a time the memory is out of the 
                 oldest has waited HELD_SECONDS. A batch that is not through after RUN_SECONDS is the last of its turn,
                 and so is one that ends after TURN_SECONDS of them: applications that are slow, or very many, must not
                 keep the loop from its timers.
+shares          A client that sends without pause could keep the loop for seconds: its application never has to wait for a
+                message, and libuv reads a socket up to 32 times an event, as long as each read fills its buffer. After
+                SHARE_SECONDS of messages receive() has the application go on behind all others, which RUN_SECONDS
+                bounds, and after as long of such reads the connection is not read until the loop has gone round.
 write_through   Held bytes must not wait for what the application computes after sending them. Each step of an
                 application is timed from its last send, or from its start where others' bytes are held; when one goes
                 on for SLOW_SECONDS, its route is remembered, and what that sends is written at once from then on,
@@ -50,6 +54,7 @@ cdef double HELD_SECONDS = 0.002
 cdef double RUN_SECONDS = 0.005
 cdef double TURN_SECONDS = 0.05
 cdef double SLOW_SECONDS = 0.002
+SHARE_SECONDS = 0.001
 
 cdef double last_collection = 0  # when the garbage collector ran last
 

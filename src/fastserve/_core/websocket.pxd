@@ -25,6 +25,7 @@ cdef class WebSocket(Channel):
     cdef bytes tail  # kept, from tail_at on
     cdef Py_ssize_t tail_at
     cdef bint read_paused
+    cdef bint resting  # for this turn of the loop
     cdef bint eof_seen  # no more bytes will come
     cdef bint lingering  # closed, but for the client's last byte
     cdef int held_code  # what to close with, while the application deals with the messages before that; or 0

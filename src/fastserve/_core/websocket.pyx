@@ -176,8 +176,19 @@ cdef class WebSocket(Channel):
             return self.client_ended()
         return self.resume_reading()
 
+    cdef int rest(self) except -1:
+        if self.read_paused or self.eof_seen:
+            return 0
+        self.resting = self.read_paused = True
+        self.transport.pause_reading()
+        return 1
+
+    cdef int rested(self) except -1:
+        self.resting = False
+        return 0 if self.behind else self.resume_reading()
+
     cdef int resume_reading(self) except -1:
-        if self.read_paused and not self.eof_seen:
+        if self.read_paused and not self.eof_seen and not self.resting:
             self.read_paused = False
             self.transport.resume_reading()
         return 0

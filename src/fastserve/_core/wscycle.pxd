@@ -12,6 +12,7 @@ cdef class WsCycle(Cycle):
     cdef Py_ssize_t unread  # how many messages that are
     cdef Py_ssize_t unread_size  # and how many bytes, or characters
     cdef bint dealing  # receive() has given a message and was not called again
+    cdef double taking_since  # when receive() began to give messages that were there already; 0 while it does not
     cdef object held  # a deque of the calls of send() that are held back, None before there is one
     cdef int code  # of the disconnect
     cdef str reason
@@ -22,6 +23,7 @@ cdef class WsCycle(Cycle):
     cdef bint busy(self) noexcept  # the application has not dealt with all messages that have come
 
     cdef int release_held(self) except -1
+    cdef bint had_its_share(self) noexcept
     cdef dict next_unread(self)
     cdef int take_handshake(self, dict message) except -1
     cdef int take_denial(self, dict message) except -1

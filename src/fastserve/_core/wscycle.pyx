@@ -15,10 +15,11 @@ from collections import deque
 
 from .access cimport log_websocket
 from .awaitable cimport Awaitable
+from .clock cimport monotonic
 from .cycle cimport COMPLETE, EXPECT_BODY, EXPECT_START, Cycle, Send, init_cycle, is_kind, wake
 from .errors import ClientDisconnected
 from .handler cimport Channel, Stream
-from .turn cimport note_sender
+from .turn cimport SHARE_SECONDS, note_sender
 from .worker cimport Worker
 from .wsframe cimport MAX_REASON, valid_code
 
@@ -48,14 +49,37 @@ cdef class WsCycle(Cycle):
             self.connect_taken = True
             return {"type": "websocket.connect"}
         if self.unread:
-            return self.next_unread()
+            return None if self.dealing and self.had_its_share() else self.next_unread()
         if self.dealing:
             self.dealing = False
+            self.taking_since = 0
             if self.channel is not None:
                 self.channel.wanted()
         if self.gone:
             return {"type": "websocket.disconnect", "code": self.code, "reason": self.reason}
         return None
+
+    cdef bint had_its_share(self) noexcept:
+        """Whether the application has gone on for so long, with one message after the other, that others come first."""
+        cdef double now = monotonic()
+        if self.taking_since == 0:
+            self.taking_since = now
+        return now - self.taking_since > SHARE_SECONDS
+
+    cdef object wait_to_receive(self):
+        if self.unread:
+            self.taking_since = 0
+            self.worker.turn.submit(self)
+        return Cycle.wait_to_receive(self)
+
+    cdef void run(self) noexcept:
+        if not self.started:
+            Cycle.run(self)
+            return
+        try:
+            self.wake_receivers()
+        except BaseException as exception:
+            self.worker.report("Exception in connection", exception)
 
     cdef dict next_unread(self):
         cdef dict message = self.first
