@@ -93,8 +93,6 @@ cdef class Cycle(Owner):
         if task.state == PENDING:
             self.task = task
             worker.tasks.add(task)
-            if self.stage == EXPECT_BODY and self.stream is not None:
-                self.stream.hold_head()
         return 0
 
     # What the application calls
@@ -163,8 +161,8 @@ cdef class Cycle(Owner):
         self.stream.respond(message["status"], message.get("headers", ()))
         self.trailers = message.get("trailers", False)
         self.stage = EXPECT_BODY
-        if self.task is not None:  # else it is in its first step, and start_task() sees to it
-            self.stream.hold_head()
+        if self.task is not None and not self.task.stepping:
+            self.stream.hold_head()  # it is another task that sends
         return 0
 
     cdef int answer(self, int status, list headers, bytes body) except -1:
@@ -376,6 +374,11 @@ cdef class Cycle(Owner):
             self.worker.report(f"ASGI callable returned without {what} response.")
         self.stage = COMPLETE
         return self.stream.abandon()
+
+    cdef int suspended(self) except -1:
+        if self.stage == EXPECT_BODY and self.stream is not None:
+            return self.stream.hold_head()
+        return 0
 
     cdef bint is_quiet(self, exception) except -1:
         """Whether this is how an application ends that notices that its client is gone, or that is cancelled."""

@@ -11,8 +11,9 @@ cdef enum:
 
 
 cdef class Owner(Exchange):
-    """What a task tells how its coroutine ended; the exception goes no further."""
+    """What a task tells how its coroutine goes on and ended; the exception goes no further."""
     cdef void ended(self, object result, object exception) noexcept
+    cdef int suspended(self) except -1  # the coroutine waits for something
 
 
 cdef class Task(Sleeper):
@@ -34,6 +35,7 @@ cdef class Task(Sleeper):
     cdef object source_traceback  # where it was made by hand, in asyncio's debug mode
     cdef long cancels  # cancel() less uncancel()
     cdef bint must_cancel
+    cdef bint stepping  # the coroutine runs
     cdef bint blocking  # _asyncio_future_blocking
     cdef bint log_destroyed
     cdef bint log_traceback

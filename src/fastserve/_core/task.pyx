@@ -55,6 +55,9 @@ cdef class Owner(Exchange):
     cdef void ended(self, object result, object exception) noexcept:
         """The task's coroutine returned `result`, or raised `exception`; never raises."""
 
+    cdef int suspended(self) except -1:
+        return 0
+
 
 cdef Task start(object coro, object loop, object context, Turn turn, Owner owner):
     """Run `coro` as a task, from here to where it first waits; `owner` is told when it ends."""
@@ -184,6 +187,7 @@ cdef class Task(Sleeper):
                 exception = self.cancelled_error()
             self.must_cancel = False
         self.waiter = None
+        self.stepping = True
         previous = make_current(self.loop, self)
         try:
             try:
@@ -211,6 +215,9 @@ cdef class Task(Sleeper):
     cdef int suspend(self, object waited) except -1:
         """The coroutine yielded `waited`: go on when that is done."""
         cdef object blocking
+        self.stepping = False
+        if self.owner is not None:
+            self.owner.suspended()
         if type(waited) is Waiter and (<Waiter>waited).is_pending() and self.turn is not None:
             (<Waiter>waited).sleeper = self
             self.waiter = waited
