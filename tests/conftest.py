@@ -33,6 +33,14 @@ def quick_collections(noted_random_numbers: None) -> None:
 
 
 @pytest.fixture
+def no_collections() -> Iterator[None]:
+    """The server does not take a step for slow in which the garbage collector ran, be it for another thread."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
 def serve(caplog: pytest.LogCaptureFixture) -> Iterator[support.Serve]:
     """Start servers in threads: serve(app, **config) -> Running. They stop at the end and must leave nothing behind."""
     running: list[support.Running] = []

@@ -20,7 +20,8 @@ from typing import IO, Any
 
 import fastserve
 
-STOP_SECONDS = 10.0
+PATIENCE = 60.0  # seconds until something counts as hanging; a busy machine must not come near it
+STOP_SECONDS = PATIENCE
 
 fastserve.server.TICK = 0.01  # servers of this process see should_exit sooner than others do
 
@@ -93,7 +94,7 @@ class Running:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
-    def connect(self, timeout: float = 5) -> socket.socket:
+    def connect(self, timeout: float = PATIENCE) -> socket.socket:
         """Return a connected socket whose operations time out after `timeout` seconds; stop() closes it."""
         address = self.address
         if isinstance(address, str):
@@ -105,7 +106,7 @@ class Running:
         self._sockets.append(sock)
         return sock
 
-    def request(self, raw: bytes, timeout: float = 5) -> bytes:
+    def request(self, raw: bytes, timeout: float = PATIENCE) -> bytes:
         """Send `raw` on a new connection and return what the server sends until it closes."""
         with self.connect(timeout) as sock:
             sock.sendall(raw)
@@ -115,7 +116,7 @@ class Running:
         self, path: str = "/", method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         """Ask by http.client on a new connection; return status, headers and body."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE)
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()
@@ -230,7 +231,7 @@ class Command:
         with self._changed:
             return "\n".join(self.lines)
 
-    def wait_line(self, pattern: str, timeout: float = 20, count: int = 1) -> re.Match[str]:
+    def wait_line(self, pattern: str, timeout: float = PATIENCE, count: int = 1) -> re.Match[str]:
         """Return the first match of `pattern` in a line of either output, or that in the `count`th line that has one.
 
         Waits for it if need be. Raises AssertionError, with all output, when both outputs end or `timeout` seconds pass
@@ -262,10 +263,10 @@ class Command:
     def url(self) -> str:
         return self.wait_line(r"running on (?:\x1b\[1m)?(https?://\S*:\d+)")[1]
 
-    def connect(self, timeout: float = 5, host: str = "127.0.0.1") -> socket.socket:
+    def connect(self, timeout: float = PATIENCE, host: str = "127.0.0.1") -> socket.socket:
         return socket.create_connection((host, self.port), timeout=timeout)
 
-    def request(self, raw: bytes, timeout: float = 5) -> bytes:
+    def request(self, raw: bytes, timeout: float = PATIENCE) -> bytes:
         """Send `raw` on a new connection and return what the server sends until it closes."""
         with self.connect(timeout) as sock:
             sock.sendall(raw)
@@ -278,7 +279,7 @@ class Command:
     def send_signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = 20) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """Return the exit code (minus the signal's number for a death by signal) once all output has been read."""
         try:
             code = self.process.wait(timeout)

@@ -86,7 +86,7 @@ def test_same_text_as_uvicorn(command: support.StartCommand, folder: Path) -> No
     try:
         theirs_url = theirs.wait_line(r"running on (http://\S*:\d+)")[1]
         ask_all(ours, PATHS)
-        sock = socket.create_connection(("127.0.0.1", int(theirs_url.rpartition(":")[2])), timeout=5)
+        sock = socket.create_connection(("127.0.0.1", int(theirs_url.rpartition(":")[2])), timeout=60)
         connected = Client(sock)
         for path in PATHS:
             connected.send(get(path))
@@ -199,7 +199,7 @@ def test_requests_behind_a_reset_do_not_count_as_failed(
         finally:
             if scope["path"] == "/1":
                 sent.set()
-                assert reset.wait(5)
+                assert reset.wait(60)
                 TIME.wait(0.003)  # what was sent is held no longer: it is written before the next request, in vain
             else:
                 second.set()
@@ -207,11 +207,11 @@ def test_requests_behind_a_reset_do_not_count_as_failed(
     server = serve(app, http=http, access_log=True)
     sock = server.connect()
     sock.sendall(get("/1") + get("/2") + get("/3"))
-    assert sent.wait(5)
+    assert sent.wait(60)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
     reset.set()
-    assert second.wait(5)
+    assert second.wait(60)
     assert Client(server.connect()).ask(get("/other")).status == 200
     found = [record.getMessage().split('"')[1:] for record in caplog.records if record.name == "fastserve.access"]
     assert found[0] == ["GET /1 HTTP/1.1", " 200"]

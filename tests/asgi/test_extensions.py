@@ -129,7 +129,7 @@ class TestTrailers:
     def test_item_69_real_client_goes_on(self, serve: support.Serve) -> None:
         """http.client reads a trailer section and keeps the connection."""
         running = serve(sends(start(trailers=True), body(b"x"), trailers((b"a", b"1"))))
-        connection = http.client.HTTPConnection(running.host, running.port, timeout=5)
+        connection = http.client.HTTPConnection(running.host, running.port, timeout=60)
         for _ in range(3):
             connection.request("GET", "/", headers={"TE": "trailers"})
             assert connection.getresponse().read() == b"x"

@@ -59,7 +59,7 @@ def test_the_application_hears_that_the_client_has_closed(
     stream = Stream()
     client = Client(serve(stream, http=http).connect())
     client.send(get(method="HEAD"))
-    assert stream.inside.wait(5)
+    assert stream.inside.wait(60)
     if early:
         client.sock.shutdown(socket.SHUT_WR)
         stream.gate.open()
@@ -69,7 +69,7 @@ def test_the_application_hears_that_the_client_has_closed(
         client.sock.shutdown(socket.SHUT_WR)
     rest = client.rest()
     assert not early or read_one(rest, "HEAD").status == 200
-    assert stream.ended.wait(5)
+    assert stream.ended.wait(60)
     assert (stream.raised, log()) == ("ClientDisconnected", [])
 
 
@@ -79,5 +79,5 @@ def test_a_request_behind_it_is_answered(serve: support.Serve, http: str) -> Non
     client.send(get(method="HEAD") + get("/next"))
     client.sock.shutdown(socket.SHUT_WR)
     stream.gate.open()
-    assert stream.ended.wait(5)
+    assert stream.ended.wait(60)
     assert stream.raised == ""

@@ -144,7 +144,7 @@ class TestDisconnect:
             done.set()
 
         Client(serve(app).connect()).ask(post(b"unread"))
-        assert done.wait(5)
+        assert done.wait(60)
         assert seen == [DISCONNECT] * 3
 
     @pytest.mark.parametrize("how", ["close", "reset"])
@@ -162,11 +162,11 @@ class TestDisconnect:
         server = serve(app, loop=loop)
         connected = Client(server.connect())
         connected.send(get())
-        assert waiting.wait(5)
+        assert waiting.wait(60)
         if how == "reset":
             connected.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         connected.close()
-        assert done.wait(5)
+        assert done.wait(60)
         assert seen == [DISCONNECT] * 3
         server.stop()
         assert log() == []
@@ -183,9 +183,9 @@ class TestDisconnect:
 
         connected = Client(serve(app).connect())
         connected.send(get("/", "Content-Length: 10", method="POST") + b"part")
-        assert begun.wait(5)
+        assert begun.wait(60)
         connected.close()
-        assert done.wait(5)
+        assert done.wait(60)
         assert seen == [{"type": "http.request", "body": b"part", "more_body": True}, DISCONNECT]
 
     def test_item_26_body_that_has_come_is_given_first(self, serve: support.Serve) -> None:
@@ -204,13 +204,13 @@ class TestDisconnect:
         server = serve(app)
         connected = Client(server.connect())
         connected.send(post(b"all of it"))
-        assert begun.wait(5)
+        assert begun.wait(60)
         connected.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         connected.close()
         Client(server.connect()).ask(get("/barrier"))
         assert len(server.server.server_state.connections) == 1
         gate.open()
-        assert done.wait(5)
+        assert done.wait(60)
         assert seen == [{"type": "http.request", "body": b"all of it", "more_body": False}, DISCONNECT]
 
     def test_item_26_receive_waits_between_body_and_disconnect(self, serve: support.Serve) -> None:
@@ -229,9 +229,9 @@ class TestDisconnect:
 
         connected = Client(serve(app).connect())
         connected.send(get())
-        assert waiting.wait(5)
+        assert waiting.wait(60)
         connected.close()
-        assert done.wait(5)
+        assert done.wait(60)
         assert order == ["waiting", "http.disconnect"]
 
 
@@ -269,7 +269,7 @@ class TestCalls:
 
         connected = client(app)
         connected.send(get("/", "Content-Length: 5", method="POST"))
-        assert waiting.wait(5)
+        assert waiting.wait(60)
         connected.send(b"hello")
         assert connected.read().body == b"[True, False, False]"
 
@@ -289,7 +289,7 @@ class TestCalls:
 
         connected = client(app)
         connected.send(get("/", "Content-Length: 5", method="POST"))
-        assert started.wait(5)
+        assert started.wait(60)
         connected.send(b"hello")
         assert connected.read().body == b"hello"
 
@@ -360,12 +360,12 @@ class TestContinue:
         server = serve(app)
         connected = Client(server.connect())
         connected.send(self.REQUEST)
-        assert entered.wait(5)
+        assert entered.wait(60)
         Client(server.connect()).ask(get("/barrier"))
         connected.sock.setblocking(False)
         with pytest.raises(BlockingIOError):
             connected.sock.recv(100)
-        connected.sock.settimeout(5)
+        connected.sock.settimeout(60)
         gate.open()
         connected.read_until(b"100 Continue\r\n\r\n")
         connected.send(b"hello")

@@ -150,7 +150,7 @@ def test_item_20_client_and_server(serve: support.Serve) -> None:
 def test_item_20_addresses_of_every_length(serve: support.Serve, host: str) -> None:
     app = Scopes()
     server = serve(app, host="0.0.0.0")
-    with socket.create_connection((host, server.port), timeout=5, source_address=(host, 0)) as sock:
+    with socket.create_connection((host, server.port), timeout=60, source_address=(host, 0)) as sock:
         Client(sock).ask(get())
         assert tuple(app.scopes[0]["client"]) == sock.getsockname()
         assert tuple(app.scopes[0]["server"]) == sock.getpeername()

@@ -117,12 +117,12 @@ class TestHead:
         server = serve(app)
         connected = Client(server.connect())
         connected.send(get())
-        assert sent.wait(5)
+        assert sent.wait(60)
         Client(server.connect()).ask(get("/barrier"))
         connected.sock.setblocking(False)
         with pytest.raises(BlockingIOError):
             connected.sock.recv(100)
-        connected.sock.settimeout(5)
+        connected.sock.settimeout(60)
         gate.open()
         assert connected.read().body == b"late"
 
@@ -315,7 +315,7 @@ class TestEnd:
         assert finished == ["/2", "/3"]
         done.clear()
         gate.open()
-        assert done.wait(5)
+        assert done.wait(60)
         assert finished == ["/2", "/3", "/1"]
 
     def test_item_40_connection_close_closes(self, client: Connect) -> None:
@@ -457,7 +457,7 @@ class TestFlow:
         if how == "reset":
             connected.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         connected.close()
-        assert done.wait(5)
+        assert done.wait(60)
         server.stop()
         assert errors == ["ClientDisconnected"]
         assert log() == []
@@ -486,7 +486,7 @@ class TestFlow:
         connected.read_until(b"\0" * 1000)
         connected.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         connected.close()
-        assert done.wait(5)
+        assert done.wait(60)
         server.stop()
         assert errors == ["ClientDisconnected"]
         assert log() == []
@@ -512,12 +512,12 @@ class TestFlow:
         server = serve(app)
         connected = Client(server.connect())
         connected.send(post(b"x"))
-        assert begun.wait(5)
+        assert begun.wait(60)
         connected.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         connected.close()
         Client(server.connect()).ask(get("/barrier"))
         gate.open()
-        assert done.wait(5)
+        assert done.wait(60)
         server.stop()
         assert errors == ["ClientDisconnected"]
         assert log() == []

@@ -89,7 +89,7 @@ class Streams:
 def test_streams_are_ended(serve: support.Serve, log: Log, kind: str, seen: list[str]) -> None:
     streams = Streams()
     running = serve(getattr(streams, kind))
-    client = Client(running.connect(timeout=20))
+    client = Client(running.connect(timeout=60))
     client.send(get())
     client.read_until(b"event")
     running.server.should_exit = True
@@ -136,7 +136,7 @@ def test_what_has_an_end_is_waited_for(serve: support.Serve, fields: Any) -> Non
     running = serve(app)
     client, stream = Client(running.connect()), Client(running.connect())
     client.send(get())
-    assert inside.wait(5)
+    assert inside.wait(60)
     stream.send(get("/stream"))
     stream.read_until(b"event")
     running.server.should_exit = True
@@ -161,7 +161,7 @@ def test_long_polls_see_a_disconnect(serve: support.Serve, log: Log, answers: bo
     running = serve(app)
     client = Client(running.connect())
     client.send(get())
-    assert inside.wait(5)
+    assert inside.wait(60)
     running.server.should_exit = True
     response = read_one(client.rest())
     if answers:

@@ -108,7 +108,7 @@ class TestIdentity:
         for each in clients:
             each.send(get())
         for _ in clients:
-            assert entered.acquire(timeout=5)
+            assert entered.acquire(timeout=60)
         gate.open()
         for each in clients:
             each.read()
@@ -127,7 +127,7 @@ class TestIdentity:
             await respond(send)
 
         Client(serve(app).connect()).ask(get())
-        assert done.wait(5)
+        assert done.wait(60)
         assert found == [None]
 
     def test_names_are_unique(self, client: Connect) -> None:
@@ -379,7 +379,7 @@ class TestCancellation:
         server = serve(app, timeout_graceful_shutdown=0)
         connected = Client(server.connect())
         connected.send(get())
-        assert entered.wait(5)
+        assert entered.wait(60)
         server.stop()
         assert seen == ["Task cancelled, timeout graceful shutdown exceeded"]
 
@@ -399,7 +399,7 @@ class TestCancellation:
             await respond(send)
 
         Client(serve(app).connect()).ask(get())
-        assert done.wait(5)
+        assert done.wait(60)
         assert seen == [[True, True, False, None]]
 
 

@@ -11,13 +11,20 @@ import support
 from asgi.gates import Gate
 from core.fakes import TIME, get, respond
 from core.responses import Client
+from support import PATIENCE
 
 Connect = Callable[..., Client]
 LOOPS = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+pytestmark = pytest.mark.usefixtures("no_collections")
+
+
+def patience(in_time: list[bool]) -> float:
+    """Seconds to block the loop for at most: one answer may wait for that, from which the server learns."""
+    return 0.1 if all(in_time) else PATIENCE
 
 
 class Blocks:
-    """Blocks the loop behind its last send, until the client says that it has the answer, or for half a second."""
+    """Blocks the loop behind its last send, until the client says that it has the answer."""
 
     def __init__(self, suspend: bool) -> None:
         self.suspend = suspend
@@ -29,7 +36,7 @@ class Blocks:
             await Gate.passed()
         await respond(send, b"answer")
         if scope["path"] in self.answered:
-            self.in_time.append(self.answered[scope["path"]].wait(0.5))
+            self.in_time.append(self.answered[scope["path"]].wait(patience(self.in_time)))
 
     def ask(self, client: Client, path: str) -> None:
         answered = self.answered[path] = threading.Event()
@@ -41,7 +48,7 @@ class Blocks:
 @pytest.mark.parametrize("others", [0, 8])
 @pytest.mark.parametrize("suspend", [False, True])
 def test_answer_does_not_wait_for_code_behind_it(serve: support.Serve, loop: str, others: int, suspend: bool) -> None:
-    """At the latest from the second request on, with one connection or many."""
+    """Except for one at most, with one connection or many."""
     app = Blocks(suspend)
     server = serve(app, loop=loop)
     clients = [Client(server.connect()) for _ in range(others)]
@@ -55,7 +62,7 @@ def test_answer_does_not_wait_for_code_behind_it(serve: support.Serve, loop: str
         app.ask(blocking, f"/{number}")
         assert blocking.ask(get()).body == b"answer"  # the step before is over
     assert len(app.in_time) == 4
-    assert all(app.in_time[1:])
+    assert app.in_time.count(False) <= 1
 
 
 @LOOPS
@@ -66,14 +73,13 @@ def test_many_connections_whose_applications_all_block(serve: support.Serve, loo
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await respond(send)
         if scope["path"] in seen:
-            in_time.append(seen[scope["path"]].wait(0.5))
+            in_time.append(seen[scope["path"]].wait(patience(in_time)))
 
     server = serve(app, loop=loop)
     first = Client(server.connect())
     first.ask(get("/0"))
     seen["/0"].set()
     first.ask(get())
-    in_time.clear()
     clients = {path: Client(server.connect()) for path in list(seen)[1:]}
 
     def ask(path: str) -> None:
@@ -84,9 +90,10 @@ def test_many_connections_whose_applications_all_block(serve: support.Serve, loo
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     first.ask(get())
-    assert in_time == [True] * 5
+    assert len(in_time) == 6
+    assert in_time.count(False) <= 1
 
 
 @LOOPS
@@ -99,7 +106,7 @@ def test_pieces_do_not_wait_for_the_code_between_them(serve: support.Serve, loop
         for _ in range(4):
             number = len(in_time)
             await send({"type": "http.response.body", "body": b"piece %d" % number, "more_body": True})
-            in_time.append(received[number].wait(0.5))
+            in_time.append(received[number].wait(patience(in_time)))
         await send({"type": "http.response.body"})
 
     connected = Client(serve(app, loop=loop).connect())
@@ -109,8 +116,7 @@ def test_pieces_do_not_wait_for_the_code_between_them(serve: support.Serve, loop
             connected.read_until(b"piece %d\r\n" % number)
             received[number].set()
         connected.read_until(b"0\r\n\r\n")
-    # The first may have to wait: that is how the server learns of it.
-    assert all(in_time[2:])
+    assert in_time.count(False) <= 1
 
 
 @LOOPS

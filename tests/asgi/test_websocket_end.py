@@ -69,7 +69,7 @@ class TestEnd:
         client.send(text("first"))
         reset(client.sock)
         client.close()
-        ended.future.result(5)
+        ended.future.result(60)
         assert [seen.get_nowait() for _ in range(3)][-2:] == [disconnect(1006)] * 2
 
     @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ class TestStop:
         client.sock.setblocking(False)
         with pytest.raises(BlockingIOError):
             client.sock.recv(1)
-        client.sock.settimeout(5)
+        client.sock.settimeout(60)
         assert client.send(text("late") + frame(FIN | PING, b"late")).send(close(1012)).frames() in (
             [],
             [(PONG, b"late")],
@@ -270,7 +270,7 @@ class TestStop:
 
         client = clients(app)
         client.send(upgrade())
-        connected.future.result(5)
+        connected.future.result(60)
         clients.running.server.should_exit = True
         found = client.response()
         assert (found.status, found.closes) == (503, True)

@@ -114,7 +114,7 @@ class TestHandshake:
         client.sock.setblocking(False)
         with pytest.raises(BlockingIOError):
             client.sock.recv(1)
-        client.sock.settimeout(5)
+        client.sock.settimeout(60)
         gate.open()
         assert client.response().status == 101
 
@@ -185,7 +185,7 @@ class TestHandshake:
 
         client = clients(app)
         client.send(upgrade() + text("1") + frame(TEXT, b"2"))
-        connected.future.result(5)
+        connected.future.result(60)
         client.send(frame(FIN, b"3") + binary(b"4")).send(text("5")).send(close(3000, "bye"))
         gate.open()
         assert client.response().status == 101

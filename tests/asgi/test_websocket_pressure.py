@@ -56,7 +56,7 @@ def test_the_queue_of_messages_stops_the_client(clients: Clients) -> None:
             idle += 1
     assert sent < len(data), "the server has read all of it"
     assert app.count == 0
-    client.sock.settimeout(10)
+    client.sock.settimeout(60)
     app.gate.open()
     client.sock.sendall(data[sent:])
     client.send(close())
@@ -91,7 +91,7 @@ def test_send_waits_for_a_client_that_does_not_read(clients: Clients) -> None:
     assert before < COUNT, "all of it has been taken from the application"
     found = [client.frame() for _ in range(COUNT + 1)]
     assert found == [(BINARY, bytes(MESSAGE))] * COUNT + [closing(1000)]
-    assert waits.wait(5)
+    assert waits.wait(60)
 
 
 def test_no_pong_in_time(clients: Clients) -> None:

@@ -44,7 +44,7 @@ def serve(request: pytest.FixtureRequest, serve: support.Serve) -> support.Serve
 
 def opened(server: support.Running, *fields: str) -> Socket:
     """A WebSocket of one of uvicorn's classes, whose response has names in capitals."""
-    client = Socket(server.connect(timeout=10))
+    client = Socket(server.connect(timeout=60))
     client.send(upgrade("/", *fields))
     assert client.file.readline().startswith(b"HTTP/1.1 101 ")
     while client.file.readline() != b"\r\n":
@@ -178,7 +178,7 @@ def test_a_client_that_does_not_read(serve: support.Serve, loop: str, tape: Call
     server = serve(large, ws=Tape, loop=loop)
     with Wire(server.connect()) as wire:
         wire.send(GET + upgrade() + b"?")
-        assert Tape.connected.wait(10)
+        assert Tape.connected.wait(60)
         assert wire.response().body == body
         assert wire.file.read(6) == b"answer"
     server.stop()
@@ -360,7 +360,7 @@ def test_behind_a_response_that_is_not_written_yet(serve: support.Serve, ws: str
         await send({"type": "http.response.body", "body": body})
 
     server = serve(app, ws=ws, loop=loop)
-    with Socket(server.connect(timeout=10)) as client:
+    with Socket(server.connect(timeout=60)) as client:
         client.send(GET + upgrade())
         assert client.response().body == body
         assert client.file.readline().startswith(b"HTTP/1.1 101 ")

@@ -6,11 +6,13 @@ import threading
 from typing import Any
 
 import fastapi
+import pytest
 import support
 from core.fakes import get
 from core.responses import Client
 
 
+@pytest.mark.usefixtures("no_collections")
 def test_a_response_waits_once_for_the_background_task_of_its_route(serve: support.Serve) -> None:
     """Whatever its parameters are, and however rarely it is asked for between requests of busy clients."""
     answered: dict[str, threading.Event] = {}
@@ -27,7 +29,8 @@ def test_a_response_waits_once_for_the_background_task_of_its_route(serve: suppo
         return name
 
     async def block(name: str) -> None:
-        in_time.append(answered[name].wait(0.5))  # until the client has its answer
+        # Until the client has its answer, which one of them may have to wait for.
+        in_time.append(answered[name].wait(0.1 if all(in_time) else support.PATIENCE))
 
     server = serve(app)
     busy = [Client(server.connect()) for _ in range(8)]
@@ -43,4 +46,5 @@ def test_a_response_waits_once_for_the_background_task_of_its_route(serve: suppo
         assert asking.ask(get(f"/{name}/items")).body == b'"%s"' % name.encode()
         answered[name].set()
         assert busy[0].ask(get()).body == b"{}"  # the task has ended
-    assert in_time[1:] == [True] * 7
+    assert len(in_time) == 8
+    assert in_time.count(False) <= 1

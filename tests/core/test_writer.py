@@ -21,7 +21,7 @@ direct_only = pytest.mark.skipif(os.name == "nt", reason="writes go through the 
 def pair() -> Iterator[Pair]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    theirs.settimeout(5)
+    theirs.settimeout(60)
     with ours, theirs:
         yield ours, theirs
 

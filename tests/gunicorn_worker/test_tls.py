@@ -164,7 +164,7 @@ class TestProxies:
         server = start("show", "--bind", f"unix:{path}", "--forwarded-allow-ips", "*")
         server.booted()
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(5)
+            client.settimeout(60)
             client.connect(str(path))
             client.sendall(GET.format(FORWARDED).encode())
             assert json.loads(support.read_all(client).partition(b"\r\n\r\n")[2])[:2] == ["https", "203.0.113.9"]

@@ -57,11 +57,11 @@ def test_several_binds(start: Start, tmp_path: Path) -> None:
     ports = re.findall(r"http://127\.0\.0\.1:(\d+)", server.wait_line("Listening at: .*").string)
     assert len(ports) == 2
     for port in ports:
-        with socket.create_connection(("127.0.0.1", int(port)), timeout=5) as client:
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=60) as client:
             client.sendall(GET.format("/").encode())
             assert support.read_all(client).endswith(f"{worker} /".encode())
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(60)
         client.connect(str(path))
         client.sendall(GET.format("/").encode())
         assert support.read_all(client).endswith(f"{worker} /".encode())
@@ -98,7 +98,7 @@ class TestLogs:
 
         def request() -> None:
             with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(5)
+                client.settimeout(60)
                 while client.connect_ex(path):
                     assert server.process.poll() is None
                 client.sendall(GET.format("/").encode())
@@ -224,7 +224,7 @@ class TestStop:
             client.sendall(GET.format("/hang").encode())
             server.wait_line(r"^application: hanging$")
             server.send_signal(number)
-            assert server.wait(10) == 0
+            assert server.wait(60) == 0
         assert "application: shutdown" not in server.output
 
 

@@ -65,12 +65,12 @@ class Load:
 
     def __enter__(self) -> Load:
         self.thread.start()
-        assert self.enough.wait(10), self.failures
+        assert self.enough.wait(60), self.failures
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self.ending = True
-        self.thread.join(10)
+        self.thread.join(60)
 
     async def run(self) -> None:
         busy = [self.client(0) for _ in range(3)]

@@ -30,7 +30,7 @@ BOTH = pytest.mark.parametrize("workers", ["1", "2"])
 
 def asked(family: int, address: object, request: bytes = REQUEST) -> bytes:
     with socket.socket(family) as client:
-        client.settimeout(5)
+        client.settimeout(60)
         client.connect(address)  # type: ignore[arg-type]
         client.sendall(request)
         return support.read_all(client)
@@ -69,7 +69,7 @@ def test_who_connects_at_the_line_is_served(command: support.StartCommand, tmp_p
             clients.append(socket.socket(socket.AF_UNIX))
             clients[-1].connect(str(path))
         for client in clients:
-            client.settimeout(20)
+            client.settimeout(60)
             client.sendall(REQUEST)
     for client in clients:
         with client:
@@ -145,7 +145,7 @@ def test_bind_socket_for_both_families(host: str | None) -> None:
         sock.listen()
         port = sock.getsockname()[1]
         for address in ("127.0.0.1", "::1"):
-            socket.create_connection((address, port), timeout=5).close()
+            socket.create_connection((address, port), timeout=60).close()
 
 
 @BOTH
@@ -304,7 +304,7 @@ class Manager:
     def __init__(self, address: str) -> None:
         self.environment = {"NOTIFY_SOCKET": address}
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.settimeout(20)
+        self.socket.settimeout(60)
         self.socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
 
     def wait_for(self, line: str) -> dict[str, str]:

@@ -110,5 +110,5 @@ class Gate:
         await self.event.wait()
 
     def open(self) -> None:
-        assert self.reached.wait(5), "the application did not come to the gate"
+        assert self.reached.wait(60), "the application did not come to the gate"
         self.loop.call_soon_threadsafe(self.event.set)

@@ -292,7 +292,7 @@ def test_cve_2022_31015_cve_2024_49769(serve: support.Serve) -> None:
     """waitress: a connection that was reset before it was served ended the thread, or kept it busy."""
     running = serve(static(), access_log=False)
     for _ in range(50):
-        sock = socket.create_connection((running.host, running.port), timeout=5)
+        sock = socket.create_connection((running.host, running.port), timeout=60)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.close()
     assert running.request(b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")

@@ -220,7 +220,7 @@ class TestSection10Context:
             await respond(send, await read(receive) or b"")
 
         wire = connect(app).send(post("Expect: 100-continue\r\n"))
-        assert gate.reached.wait(5)
+        assert gate.reached.wait(60)
         assert not select.select([wire.sock], [], [], 0)[0]
         gate.open()
         interim = wire.response()

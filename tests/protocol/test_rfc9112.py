@@ -228,7 +228,7 @@ class TestSection6Body:
         )
         sender.start()
         assert wire.response().body == data
-        sender.join(5)
+        sender.join(60)
 
 
 class TestSection7Codings:
@@ -308,7 +308,7 @@ class TestSection8Incomplete:
             done.set()
 
         raw = connect(app).send(request_start).end().rest()
-        assert done.wait(5)
+        assert done.wait(60)
         # The client's fault: it may be told so or not, but not that the server has failed.
         assert raw == b"" or raw.startswith(b"HTTP/1.1 400 ")
         bodies = [message for message in seen if message["type"] == "http.request"]

@@ -131,7 +131,7 @@ class TestSection932Pipelining:
                 await respond(send, b"fast")
 
         wire = connect(app).send(get("/slow"))
-        assert gate.reached.wait(5)
+        assert gate.reached.wait(60)
         wire.send(get("/fast"))
         gate.open()
         assert [wire.response().body, wire.response().body] == [b"begun", b"fast"]
@@ -144,7 +144,7 @@ class TestSection932Pipelining:
         sender = threading.Thread(target=wire.send, args=(b"".join(get(f"/{n}") for n in range(1000)),))
         sender.start()
         assert [wire.response().body for _ in range(1000)] == [b"/%d" % n for n in range(1000)]
-        sender.join(5)
+        sender.join(60)
 
     def test_bodies_between_them(self, connect: Connect) -> None:
         one = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none"
@@ -225,7 +225,7 @@ class TestSection96TearDown:
         sender.start()
         assert wire.response().status == 413
         assert wire.file.read() == b""  # the server's end, not a reset
-        sender.join(5)
+        sender.join(60)
         assert not sender.is_alive()
 
     def test_a_client_that_is_still_sending_gets_the_answer(self, connect: Connect) -> None:
@@ -238,7 +238,7 @@ class TestSection96TearDown:
         sender.start()
         assert wire.response().body == b"x" * 1000
         assert wire.file.read() == b""
-        sender.join(5)
+        sender.join(60)
         assert not sender.is_alive()
 
     def test_a_fault_behind_an_answered_head_does_not_reset_it(self, connect: Connect) -> None:
@@ -265,7 +265,7 @@ class TestSection96TearDown:
             gate.reached.set()
 
         wire = connect(app).send(get("/", "Connection: close\r\n"))
-        assert gate.reached.wait(5)
+        assert gate.reached.wait(60)
         assert wire.send(b"\r\n").response().body == answer
         assert wire.rest() == b""
 
@@ -292,7 +292,7 @@ class TestSection96TearDown:
         assert wire.file.read(100_000)
         wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         wire.close()
-        assert failed.wait(5)
+        assert failed.wait(60)
 
     def test_a_response_that_breaks_off_has_no_end(self, connect: Connect) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -330,6 +330,6 @@ class TestSection96SlowReader:
         sock = server.connect()
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         received = sock.recv(1)
-        assert advanced.wait(5)
+        assert advanced.wait(60)
         received += support.read_all(sock)
         assert len(received.partition(b"\r\n\r\n")[2]) == size

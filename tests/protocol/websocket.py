@@ -85,7 +85,7 @@ class Talks:
         """Read to the end of the WebSocket."""
         frames = client.frames()
         port = client.sock.getsockname()[1]
-        while (ended := self.app.ended.get(timeout=5))[0] != port:
+        while (ended := self.app.ended.get(timeout=60))[0] != port:
             pass  # of a test that did not ask
         _, messages, seen, reason = ended
         code = 0

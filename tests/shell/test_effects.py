@@ -58,7 +58,7 @@ def test_uds(start: Start, tmp_path: Path) -> None:
     server.wait_line(rf"running on unix socket {re.escape(str(path))} \(Press CTRL\+C to quit\)$")
     assert stat.S_IMODE(path.stat().st_mode) == 0o666
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(60)
         client.connect(str(path))
         client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
         assert status_of(support.read_all(client)) == 200
@@ -71,7 +71,7 @@ def test_fd(start: Start) -> None:
         server = start("app", "--fd", str(listener.fileno()), pass_fds=(listener.fileno(),))
         port = listener.getsockname()[1]
         server.wait_line(rf"running on socket \('127\.0\.0\.1', {port}\) \(Press CTRL\+C to quit\)$")
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
             assert status_of(support.read_all(client)) == 200
 

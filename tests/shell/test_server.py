@@ -78,11 +78,11 @@ def test_thread_started_should_exit() -> None:
     while not server.started:
         thread.join(0.01)
         assert thread.is_alive()
-    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=60) as client:
         client.sendall(REQUEST)
         assert support.read_all(client).endswith(b"hello")
     server.should_exit = True
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -146,12 +146,12 @@ def test_sockets_of_the_caller(serve: support.Serve) -> None:
             thread.join(0.01)
             assert thread.is_alive()
         for address in addresses:
-            with socket.create_connection(address, timeout=5) as client:
+            with socket.create_connection(address, timeout=60) as client:
                 client.sendall(REQUEST)
                 assert support.read_all(client).endswith(b"hello")
     finally:
         server.should_exit = True
-        thread.join(5)
+        thread.join(60)
     assert [sock.fileno() for sock in sockets] == [-1, -1]
 
 
@@ -165,7 +165,7 @@ def test_sockets_of_the_caller_that_cannot_listen(log: Log) -> None:
     assert caught.value.code == 3
     assert [sock.fileno() for sock in sockets] == [-1, -1, -1]
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=5)
+        socket.create_connection(("127.0.0.1", port), timeout=60)
     assert log()[-1].startswith("ERROR [Errno ")
 
 
@@ -282,7 +282,7 @@ def test_server_state_shows_what_goes_on() -> None:
     assert (state.total_requests, len(state.connections), len(state.tasks), state.default_headers) == (0, 0, 0, [])
     with support.Running(server).start() as running, running.connect() as client:
         client.sendall(REQUEST)
-        assert inside.wait(5)
+        assert inside.wait(60)
         assert (state.total_requests, len(state.connections), len(state.tasks)) == (1, 1, 1)
         date, *others = state.default_headers
         assert date[0] == b"date"
@@ -332,7 +332,7 @@ def test_callback_notify_waits_its_time() -> None:
 def test_limit_max_requests(log: Log) -> None:
     with support.Running(support.EventServer(config(limit_max_requests=1))).start() as running:
         running.request(REQUEST)
-        running._thread.join(5)
+        running._thread.join(60)
         assert not running._thread.is_alive()
     assert "INFO Maximum request limit of 1 exceeded. Terminating process." in log()
 
@@ -376,7 +376,7 @@ def test_lifecycle_lines_of_a_drained_connection(log: Log) -> None:
     running = support.Running(Watching(config(waiting))).start()
     with running.connect() as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
-        assert inside.wait(5)
+        assert inside.wait(60)
         running.server.should_exit = True
         answer = support.read_all(client)
     running.stop()
@@ -430,7 +430,7 @@ def test_timeout_graceful_shutdown(log: Log, timeout: float) -> None:
     running = support.Running(server).start()
     with running.connect() as client:
         client.sendall(REQUEST)
-        assert inside.wait(5)
+        assert inside.wait(60)
         server.should_exit = True
         support.read_all(client)
     running.stop()
@@ -463,7 +463,7 @@ def test_many_cancelled_tasks_are_not_all_shown(log: Log, monkeypatch: pytest.Mo
     with running.connect() as one, running.connect() as two:
         for client in (one, two):
             client.sendall(REQUEST)
-            assert arrived.acquire(timeout=5)
+            assert arrived.acquire(timeout=60)
         running.server.should_exit = True
         support.read_all(one)
     running.stop()
@@ -490,7 +490,7 @@ def test_forced_exit_from_another_thread() -> None:
     running = support.Running(support.EventServer(config(stuck, lifespan="on"))).start()
     with running.connect() as client:
         client.sendall(REQUEST)
-        assert inside.wait(5)
+        assert inside.wait(60)
         running.server.should_exit = True
         running.server.force_exit = True
         assert support.read_all(client) == b""

@@ -318,7 +318,7 @@ def test_serving_on_each_kind(serve: support.Serve, tmp_path: Path, loop: str) -
 def test_serving_on_both_families(serve: support.Serve) -> None:
     server = serve(app, host=None)
     for host in ("127.0.0.1", "::1"):
-        with socket.create_connection((host, server.port), timeout=5) as client:
+        with socket.create_connection((host, server.port), timeout=60) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
             assert support.read_all(client).startswith(b"HTTP/1.1 204")
 

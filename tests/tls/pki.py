@@ -81,7 +81,7 @@ class TlsRunning(support.Running):
     def connect_plain(self) -> socket.socket:
         return super().connect()
 
-    def connect(self, timeout: float = 5) -> socket.socket:
+    def connect(self, timeout: float = support.PATIENCE) -> socket.socket:
         return self.secure(super().connect(timeout))
 
     def secure(self, sock: socket.socket) -> Socket:
@@ -94,7 +94,7 @@ class TlsRunning(support.Running):
     def fetch(
         self, path: str = "/", method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
-        connection = http.client.HTTPSConnection("localhost", self.port, timeout=5, context=self.context)
+        connection = http.client.HTTPSConnection("localhost", self.port, timeout=support.PATIENCE, context=self.context)
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()

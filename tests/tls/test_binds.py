@@ -54,7 +54,7 @@ def test_bind(command: support.StartCommand, pki: Pki, tmp_path: Path, workers: 
         assert (b'"tls"' in answer) == (scheme == "https")
         assert f'"scheme": "{scheme}"'.encode() in answer
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(60)
         client.connect(str(path))
         client.sendall(REQUEST)
         assert b'"scheme": "http"' in support.read_all(client)

@@ -54,7 +54,7 @@ def common_name(pem: str) -> str:
 
 def shown_name(server: support.Running, context: ssl.SSLContext) -> str:
     """Return the name on the certificate that a new connection is shown."""
-    sock = socket.create_connection((server.host, server.port), timeout=5)
+    sock = socket.create_connection((server.host, server.port), timeout=60)
     with context.wrap_socket(sock, server_hostname="localhost") as secure:
         certificate = secure.getpeercert(binary_form=True)
     assert certificate is not None
@@ -393,7 +393,7 @@ class TestCommand:
         pki.issue("one")
         put(pki, "one", certificate, key)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-            manager.settimeout(20)
+            manager.settimeout(60)
             manager.bind(str(tmp_path / "notify"))
             tls = ["--ssl-certfile", certificate, "--ssl-keyfile", key]
             server = start("secure", *tls, env={"NOTIFY_SOCKET": str(tmp_path / "notify")})

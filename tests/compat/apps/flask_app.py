@@ -63,7 +63,7 @@ def stream() -> Response:
 def two_halves() -> Response:
     def halves() -> Iterator[str]:
         yield "first half\n"
-        assert happened["first half read"].wait(10)
+        assert happened["first half read"].wait(60)
         yield "second half\n"
 
     return Response(halves(), mimetype="text/plain")
@@ -89,7 +89,7 @@ def fire(name: str) -> str:
 
 @app.get("/wait/<name>")
 def wait(name: str) -> str:
-    assert happened[name].wait(10)
+    assert happened[name].wait(60)
     return name
 
 
