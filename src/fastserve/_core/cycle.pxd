@@ -78,6 +78,7 @@ cdef class Cycle(Owner):
     cdef object wait_in(self, list waiting)
     cdef bint hold_back(self, Awaitable sending) except -1  # a call of send() whose message cannot be taken yet
     cdef int give_up(self, Awaitable sending) except -1  # one that was held back is cancelled
+    cdef bint sends_itself(self) noexcept
     cdef bint is_quiet(self, exception) except -1
 
 

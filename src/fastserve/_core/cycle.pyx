@@ -161,8 +161,8 @@ cdef class Cycle(Owner):
         self.stream.respond(message["status"], message.get("headers", ()))
         self.trailers = message.get("trailers", False)
         self.stage = EXPECT_BODY
-        if self.task is not None and not self.task.stepping:
-            self.stream.hold_head()  # it is another task that sends
+        if not self.sends_itself():
+            self.stream.hold_head()
         return 0
 
     cdef int answer(self, int status, list headers, bytes body) except -1:
@@ -374,6 +374,10 @@ cdef class Cycle(Owner):
             self.worker.report(f"ASGI callable returned without {what} response.")
         self.stage = COMPLETE
         return self.stream.abandon()
+
+    cdef bint sends_itself(self) noexcept:
+        """Whether it is its own task that runs now, and will tell when it suspends."""
+        return self.task is None or isinstance(self.task, Task) and (<Task>self.task).stepping
 
     cdef int suspended(self) except -1:
         if self.stage == EXPECT_BODY and self.stream is not None:

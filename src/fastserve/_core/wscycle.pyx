@@ -122,7 +122,7 @@ cdef class WsCycle(Cycle):
                 raise ValueError(f"{status} denies no handshake: a final response has to follow it")
             self.stream.respond(status, message.get("headers", ()))
             self.stage = EXPECT_BODY
-            if self.task is not None and not self.task.stepping:
+            if not self.sends_itself():
                 self.stream.hold_head()
         else:
             raise RuntimeError(
