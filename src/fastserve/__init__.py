@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastserve.server import Server
 
 __version__ = "0.1.0"
+SERVER_NAME = "Fastserve"  # in the line that says where it listens
 OWN_VERSION = __version__  # still so where fastserve.compat has put that of uvicorn into __version__
 __all__ = ["Config", "Server", "__version__", "main", "run"]
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import fastserve
 from fastserve import sockets
 from fastserve.binds import Bind
 from fastserve.logs import style
@@ -150,7 +151,7 @@ def log_running(bind: Bind, sock: socket.socket, config: Config) -> None:
         where = "%s://[%s]:%d" if ":" in host else "%s://%s:%d"
         scheme = "https" if config.is_ssl and bind.tls is not False else "http"
         args = [scheme, host, bind.port or sock.getsockname()[1]]
-    line = "Fastserve running on {} (Press CTRL+C to quit)"
+    line = f"{fastserve.SERVER_NAME} running on {{}} (Press CTRL+C to quit)"
     logger.info(line.format(where), *args, extra={"color_message": line.format(style(where, bold=True))})
 
 

@@ -71,8 +71,8 @@ def apply_dict(config: dict[str, Any], use_colors: bool | None) -> bool:
     # Copies: the dict is the caller's, and as often as not the default one.
     formatters = {name: dict(formatter) for name, formatter in config.get("formatters", {}).items()}
     translated = is_uvicorns(loggers)
-    if translated:
-        loggers = {fastserves(name): logger for name, logger in loggers.items()}
+    if translated or is_shared():
+        loggers = {listed(name): logger for name, logger in loggers.items()}
         for formatter in formatters.values():
             for key in ("()", "class"):
                 if isinstance(formatter.get(key), str):
@@ -81,10 +81,7 @@ def apply_dict(config: dict[str, Any], use_colors: bool | None) -> bool:
         for name in formatters.keys() & {"default", "access"}:
             formatters[name]["use_colors"] = use_colors
     dictConfig({**config, "loggers": loggers, "formatters": formatters})
-    for name in loggers:
-        # Under uvicorn's name as well (fastserve.compat) a logger was "existing", and is disabled for that.
-        logging.getLogger(name).disabled = False
-    return translated
+    return translated and not is_shared()
 
 
 def apply_parser(config: RawConfigParser | IO[Any]) -> bool:
@@ -96,14 +93,25 @@ def apply_parser(config: RawConfigParser | IO[Any]) -> bool:
         parser.read_file(config)
     sections = {section: dict(parser.items(section, raw=True)) for section in parser.sections()}
     translated = is_uvicorns(values["qualname"] for values in sections.values() if "qualname" in values)
-    if translated:
+    if translated or is_shared():
         for section, values in sections.items():
             if "qualname" in values:
-                parser.set(section, "qualname", fastserves(values["qualname"]))
+                parser.set(section, "qualname", listed(values["qualname"]))
             if values.get("class") in UVICORN_FORMATTERS:
                 parser.set(section, "class", UVICORN_FORMATTERS[values["class"]])
     fileConfig(parser, disable_existing_loggers=False)
-    return translated
+    return translated and not is_shared()
+
+
+def is_shared() -> bool:
+    """Say whether uvicorn's loggers are those of fastserve (fastserve.compat)."""
+    return logging.getLogger("fastserve.error").name != "fastserve.error"
+
+
+def listed(name: str) -> str:
+    """Return the name by which logging lists a logger of fastserve or uvicorn, and any other name as it is."""
+    ours = fastserves(name)
+    return logging.getLogger(ours).name if ours.partition(".")[0] == "fastserve" else name
 
 
 def is_uvicorns(names: Iterable[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from process.clients import ready
 from support import Command
+
+import fastserve.compat
 
 TESTS = Path(__file__).parents[1]
 
@@ -46,7 +49,12 @@ def run() -> Iterator[Run]:
 
 def python(code: str) -> str:
     """Return what this prints in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    return python_file("-c", code)
+
+
+def python_file(*arguments: str) -> str:
+    """Return what Python prints when it is called so."""
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -118,6 +126,59 @@ logging.getLogger("uvicorn.access").info("still there")
     assert python(code) == "still there\n"
 
 
+def test_loggers_are_as_under_uvicorn_whatever_the_program_set_on_them() -> None:
+    """Before uvicorn is imported and before it is configured, with log_config given and not."""
+    program = str(TESTS / "compat" / "apps" / "loggers_program.py")
+    theirs, ours = (json.loads(python_file(*module, program)) for module in ([], ["-m", "fastserve.compat"]))
+    assert len(theirs) == 70
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("held", ["held = logging.getLogger('fastserve.access')", "held = None"])
+def test_loggers_that_fastserve_had_before(held: str) -> None:
+    """What was set under either name is kept, and a logger that somebody holds goes on being the one in use."""
+    code = f"""
+import logging, fastserve.compat
+{held}
+logging.getLogger("uvicorn.access").addFilter(lambda record: "theirs" not in record.msg)
+if held:
+    held.addFilter(lambda record: "ours" not in record.msg)
+    held.setLevel("INFO")
+fastserve.compat.install()
+logger = logging.getLogger("fastserve.access")
+assert logger is logging.getLogger("uvicorn.access") and logger.name == "uvicorn.access"
+logger.setLevel("INFO")
+logger.addHandler(logging.StreamHandler(__import__("sys").stdout))
+for text in ("theirs", "ours", "everybody's"):
+    (held or logger).info(text)
+"""
+    assert python(code).split() == (["everybody's"] if "None" not in held else ["ours", "everybody's"])
+
+
+def test_a_filter_set_before_uvicorn_is_imported_counts(run: Run) -> None:
+    process = run("compat/apps/filtering_program.py")
+    process.get("/health")
+    process.get("/last")
+    process.wait_line("GET /last HTTP/1.1")
+    assert "/health" not in process.output
+
+
+def test_a_symlinked_environment(tmp_path: Path) -> None:
+    """Two paths of one file are one file: the module that stands for uvicorn takes itself for no other."""
+    link = tmp_path / "current"
+    link.symlink_to(Path(fastserve.compat.FOLDER))
+    code = "import uvicorn, fastserve; assert uvicorn is fastserve; print(uvicorn.run.__module__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(link)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("fastserve.main\n", "")
+
+
 def test_version_is_the_one_that_programs_ask_for() -> None:
     """Programs compare uvicorn.__version__ with 0.29, since which signals are raised again."""
     code = """
@@ -160,7 +221,7 @@ def test_a_program_that_knows_nothing_of_it(run: Run) -> None:
 def test_the_command_under_its_other_name(run: Run) -> None:
     process = run("-m", "uvicorn", "compat.apps.quart_app:app", "--port", "0")
     assert process.get("/").endswith(b'{"seen":["started"]}\n')
-    process.wait_line("^INFO: .* Fastserve running on|Fastserve running on")
+    process.wait_line(r"^INFO: +Uvicorn running on http://127\.0\.0\.1:\d+ \(Press CTRL\+C to quit\)$")
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-program"]])

@@ -59,7 +59,7 @@ def test_datasette(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "fastserve.compat", "-m", "datasette", "--memory", "--port", "0"]
     process = Command(argv, cwd=tmp_path)
     try:
-        process.wait_line("Fastserve running on")
+        process.wait_line("Uvicorn running on")
         answer = httpx.get(f"{process.url}/_memory.json?sql=select+6*7+as+n&_shape=array", trust_env=False)
         assert json.loads(answer.text) == [{"n": 42}]
         assert answer.headers["server"] == "fastserve"

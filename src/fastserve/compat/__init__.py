@@ -3,13 +3,12 @@
 install() makes `import uvicorn` give this package from then on, in this process and in the Python processes that it
 starts; `python -m fastserve.compat PROGRAM ...` starts a program so. A module is the same object under both names, and
 the loggers `uvicorn`, `uvicorn.error`, `uvicorn.access` and `uvicorn.asgi` are those of fastserve. `__version__` is
-that of the uvicorn that it stands for.
+that of the uvicorn that it stands for, and the line that tools wait for says "Uvicorn running on".
 """
 
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 import fastserve
+from fastserve.compat import loggers
 
 __all__ = ["install"]
 
@@ -28,7 +28,6 @@ OURS, THEIRS = "fastserve", "uvicorn"
 THEIR_VERSION = "0.54.0"  # the one whose interface this is: programs ask for it before they use what is newer
 # A package `uvicorn` that calls install(): found by the processes that this one starts.
 FOLDER = str(Path(__file__).parent / "path")
-LOGGERS = ("", ".error", ".access", ".asgi")
 
 
 class ImportedBefore(RuntimeError):
@@ -84,24 +83,22 @@ def install() -> None:
     present = sys.modules.get(THEIRS)
     if any(isinstance(finder, AliasFinder) for finder in sys.meta_path):
         return
-    if present is not None and getattr(present, "__file__", None) != shim_file():
+    if present is not None and not is_shim(getattr(present, "__file__", None)):
         raise ImportedBefore(f"uvicorn was imported before fastserve.compat.install(), from {present.__file__}")
     sys.meta_path.insert(0, AliasFinder())
     sys.modules[THEIRS] = fastserve
     fastserve.__version__ = THEIR_VERSION
-    share_loggers()
+    fastserve.SERVER_NAME = "Uvicorn"
+    loggers.share()
     pass_on()
 
 
-def shim_file() -> str:
-    return str(Path(FOLDER, THEIRS, "__init__.py"))
-
-
-def share_loggers() -> None:
-    """Have logging.getLogger("uvicorn.access") and its like return fastserve's loggers, for filters and handlers."""
-    known = logging.Logger.manager.loggerDict
-    for suffix in LOGGERS:
-        known[f"{THEIRS}{suffix}"] = logging.getLogger(f"{OURS}{suffix}")
+def is_shim(path: str | None) -> bool:
+    """Say whether a module's file is the package of FOLDER, which symlinks can give other paths."""
+    try:
+        return path is not None and Path(path).samefile(Path(FOLDER, THEIRS, "__init__.py"))
+    except OSError:
+        return False
 
 
 def pass_on() -> None:
