@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from multiprocessing.context import SpawnProcess
 from socket import socket
-from typing import TYPE_CHECKING
 
+from fastserve.config import Config
 from fastserve.supervisor import child
 from fastserve.supervisor.child import spawn
 
-if TYPE_CHECKING:
-    from fastserve.config import Config
-
-__all__ = ["get_subprocess", "spawn", "subprocess_started"]
+__all__ = ["Config", "get_subprocess", "spawn", "subprocess_started"]
 
 
 def get_subprocess(config: Config, target: Callable[..., None], sockets: list[socket]) -> SpawnProcess:

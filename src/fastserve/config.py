@@ -470,3 +470,22 @@ class Config(Options):
         sock = listeners.sockets[0]
         sock.set_inheritable(True)
         return sock
+
+
+# What programs know from uvicorn.config and what no start needs, with where it is.
+ELSEWHERE = {
+    "ASGI2Middleware": "fastserve.asgi2",
+    "MessageLoggerMiddleware": "fastserve.message_logger",
+    "ProxyHeadersMiddleware": "fastserve.middleware.proxy_headers",
+    "WSGIMiddleware": "fastserve.wsgi",
+    "is_dir": "fastserve.watching",
+    "iscoroutinefunction": "fastserve._compat",
+    "resolve_reload_patterns": "fastserve.watching",
+    "style": "fastserve.logs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in ELSEWHERE:
+        return import_from_string(f"{ELSEWHERE[name]}:{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

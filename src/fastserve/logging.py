@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from fastserve.logs import TRACE_LOG_LEVEL, AccessFormatter, ColourizedFormatter, DefaultFormatter
+from fastserve.logs import style as ansi_style
 
-__all__ = ["TRACE_LOG_LEVEL", "AccessFormatter", "ColourizedFormatter", "DefaultFormatter"]
+__all__ = ["TRACE_LOG_LEVEL", "AccessFormatter", "ColourizedFormatter", "DefaultFormatter", "ansi_style"]

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from fastserve import conflicts, signals
@@ -18,10 +18,16 @@ from fastserve.config import (
     SSL_PROTOCOL_VERSION,
     STARTUP_FAILURE,
     Config,
+    HTTPProtocolType,
+    InterfaceType,
+    LifespanType,
+    LoopFactoryType,
+    WSProtocolType,
 )
 from fastserve.listeners import activated
 from fastserve.notify import Notifier
 from fastserve.server import Server
+from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
     from fastserve.cli import main
@@ -34,10 +40,23 @@ __all__ = [
     "SSL_PROTOCOL_VERSION",
     "STARTUP_FAILURE",
     "Config",
+    "HTTPProtocolType",
+    "InterfaceType",
+    "LifespanType",
+    "LoopFactoryType",
     "Server",
+    "ServerState",
+    "WSProtocolType",
     "main",
     "run",
 ]
+
+# What other programs' command lines know from uvicorn.main: click's choices, made when they are asked for.
+CHOICES: dict[str, Iterable[str]] = {
+    "LEVEL_CHOICES": LOG_LEVELS,
+    "LIFESPAN_CHOICES": LIFESPAN,
+    "INTERFACE_CHOICES": INTERFACES,
+}
 
 P = ParamSpec("P")
 
@@ -106,8 +125,17 @@ def run_config(*args: Any, **options: Any) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "main":
-        from fastserve.cli import main
+    if name in ("main", "print_version"):
+        from fastserve import cli
 
-        return main
+        return getattr(cli, name)
+    if name in CHOICES:
+        import click
+
+        value = globals()[name] = click.Choice(list(CHOICES[name]))
+        return value
+    if name in ("ChangeReload", "Multiprocess"):
+        from fastserve import supervisors
+
+        return getattr(supervisors, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

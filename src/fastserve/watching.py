@@ -68,6 +68,23 @@ def outermost(paths: Iterable[Path]) -> list[Path]:
     return [path for path in unique if not any(other in path.parents for other in unique)]
 
 
+def is_dir(path: Path) -> bool:
+    """Say whether there is such a directory; not where the system cannot tell."""
+    try:
+        return path.resolve().is_dir()
+    except OSError:
+        return False
+
+
+def resolve_reload_patterns(patterns_list: list[str], directories_list: list[str]) -> tuple[list[str], list[Path]]:
+    """Return the patterns without repetitions, and the directories that they and the other list name: as uvicorn.
+
+    The directories are resolved, and those inside of others left out.
+    """
+    directories = outermost(directories_of(directories_list) + directories_matching(patterns_list))
+    return list(dict.fromkeys(patterns_list)), directories
+
+
 def is_within(path: Path, directories: Iterable[Path]) -> bool:
     return any(each == path or each in path.parents for each in directories)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastserve.config import Config
 from fastserve.lifespan import LifespanOff
 
-__all__ = ["LifespanOff"]
+__all__ = ["Config", "LifespanOff"]

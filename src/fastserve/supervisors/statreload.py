@@ -1,5 +1,10 @@
 from __future__ import annotations
 
-from fastserve.supervisor.reload import StatReload
+import logging
 
-__all__ = ["StatReload"]
+from fastserve.config import Config
+from fastserve.supervisor.reload import BaseReload, StatReload
+
+__all__ = ["BaseReload", "Config", "StatReload", "logger"]
+
+logger = logging.getLogger("fastserve.error")

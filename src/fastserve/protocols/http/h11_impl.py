@@ -32,12 +32,11 @@ from fastserve.protocols.http import response, rules, upgrade
 from fastserve.protocols.http.cycle import Cycle
 from fastserve.protocols.http.deadline import Deadline
 from fastserve.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from fastserve.protocols.http.known import __getattr__  # noqa: F401  # what programs know from this module of uvicorn
 
 if TYPE_CHECKING:
     from fastserve.config import Config
     from fastserve.server_state import ServerState
-
-__all__ = ["H11Protocol"]
 
 DISCARD = 1 << 20  # bytes of a body nobody wants that are read for the sake of keeping the connection
 LINGER_SECONDS = 2.0  # for which a connection that is closed on our side is still read

@@ -1,10 +1,16 @@
-"""The name under which uvicorn's programs know the fast protocol; here that is the compiled core."""
+"""The names under which uvicorn's programs know the fast protocol and its parts; here that is the compiled core."""
 
 from __future__ import annotations
 
 import asyncio
 
-__all__ = ["HttpToolsProtocol"]
+from fastserve._core.cycle import Cycle as RequestResponseCycle
+from fastserve.protocols.http.known import __getattr__  # noqa: F401
+from fastserve.protocols.http.response import STATUS_PHRASES
+
+__all__ = ["STATUS_LINE", "HttpToolsProtocol", "RequestResponseCycle"]
+
+STATUS_LINE = {status: b"HTTP/1.1 %d %s\r\n" % (status, phrase) for status, phrase in STATUS_PHRASES.items()}
 
 
 class HttpToolsProtocol(asyncio.Protocol):

@@ -32,6 +32,9 @@ def phrase(status: int) -> bytes:
         return b""
 
 
+STATUS_PHRASES = {status: phrase(status) for status in range(100, 600)}
+
+
 def has_no_body(status: int) -> bool:
     """RFC 9112 section 6.3, first rule, without the HEAD method; and 205 (RFC 9110 section 15.3.6)."""
     return status < 200 or status in (204, 205, 304)

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from fastserve.config import Config, UvicornDeprecationWarning
+from fastserve.logs import TRACE_LOG_LEVEL
+from fastserve.protocols.utils import (
+    ClientDisconnected,
+    get_client_addr,
+    get_local_addr,
+    get_path_with_query_string,
+    get_remote_addr,
+    is_ssl,
+)
 from fastserve.protocols.websockets.connection import WebSocketConnection
 from fastserve.protocols.websockets_framing import WebSocketsFraming
+from fastserve.server_state import ServerState
 
-__all__ = ["WebSocketProtocol"]
+__all__ = [
+    "TRACE_LOG_LEVEL",
+    "ClientDisconnected",
+    "Config",
+    "ServerState",
+    "UvicornDeprecationWarning",
+    "WebSocketProtocol",
+    "get_client_addr",
+    "get_local_addr",
+    "get_path_with_query_string",
+    "get_remote_addr",
+    "is_ssl",
+]
 
 
 class WebSocketProtocol(WebSocketConnection):

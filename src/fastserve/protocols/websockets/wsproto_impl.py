@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+from fastserve.config import Config
+from fastserve.logs import TRACE_LOG_LEVEL
+from fastserve.protocols.utils import (
+    ClientDisconnected,
+    get_client_addr,
+    get_local_addr,
+    get_path_with_query_string,
+    get_remote_addr,
+    is_ssl,
+)
 from fastserve.protocols.websockets.connection import WebSocketConnection
 from fastserve.protocols.wsproto_framing import WsprotoFraming
+from fastserve.server_state import ServerState
 
-__all__ = ["WSProtocol"]
+__all__ = [
+    "TRACE_LOG_LEVEL",
+    "ClientDisconnected",
+    "Config",
+    "ServerState",
+    "WSProtocol",
+    "get_client_addr",
+    "get_local_addr",
+    "get_path_with_query_string",
+    "get_remote_addr",
+    "is_ssl",
+]
 
 
 class WSProtocol(WebSocketConnection):

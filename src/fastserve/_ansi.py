@@ -1,0 +1,7 @@
+"""Colours of a terminal, where uvicorn has them."""
+
+from __future__ import annotations
+
+from fastserve.logs import style
+
+__all__ = ["style"]
