@@ -118,6 +118,11 @@ cdef class Cycle(Owner):
         message = self.body_message()
         return message["body"], message["more_body"]
 
+    @property
+    def unreachable(self):
+        """Whether nothing can be sent to the client any more."""
+        return self.stream is None or self.stream.broken()
+
     cdef dict next_message(self):
         if self.stage == COMPLETE:
             return {"type": "http.disconnect"}
