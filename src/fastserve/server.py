@@ -371,11 +371,15 @@ class Server:
         await self._drain()
         if self.link is not None:
             self.link.drained()
+        await self._end_lifespan()
+        self._close_state()
+
+    async def _end_lifespan(self) -> None:
+        """Cancel requests that nobody waits for any more, or end the application's lifespan after all of them."""
         if self.force_exit:
             self._cancel_tasks("Task cancelled, server forced to exit")
         else:
             await self._unless_forced(self.lifespan.shutdown())
-        self._close_state()
 
     def _close_listeners(self, sockets: Iterable[socket.socket]) -> None:
         if self._acceptor is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +91,46 @@ class TestLogs:
         server = start("app", "--logger-class", "worker_apps.CountingLogger")
         size = len(ask(server, "/x?y"))
         server.wait_line(rf"^logger: 200 {size} /x\?y here 3$")
+
+    @pytest.mark.parametrize("worker", ["FastserveWorker", "FastserveH11Worker"])
+    @pytest.mark.parametrize("path", ["/leave", "/notice"])
+    def test_none_of_a_client_that_reset(self, start: Start, tmp_path: Path, worker: str, path: str) -> None:
+        """Whether the application notices that, or answers as if nothing had happened."""
+        file = tmp_path / "access"
+        logs = ("--access-logfile", str(file), "--access-logformat", "%(U)s %(s)s %(B)s")
+        server = start("starlette", *logs, worker=f"fastserve.workers.{worker}")
+        client = server.connect()
+        client.sendall(GET.format(path).encode())
+        server.wait_line(r"^application: waiting$")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        server.wait_line(rf"^application: {'answering nobody' if path == '/leave' else 'noticed'}$")
+        ask(server, "/nowhere")
+        server.stop()
+        assert file.read_text() == "/nowhere 404 9\n"
+
+    def test_a_line_is_written_when_the_response_is_complete(self, start: Start, tmp_path: Path) -> None:
+        """Not when its background task is, whose time is none of the response's."""
+        form = "%(U)s %(s)s %(B)s"
+        server = start("starlette", "--access-logfile", "-", "--access-logformat", form)
+        assert ask(server, "/background") == "answer"
+        server.wait_line(r"^/background 200 6$")
+        assert ask(server, "/release") == "released"
+        server.stop()
+        assert server.output.count("/background") == 1
+
+    def test_a_failure_is_logged_as_what_the_client_got(self, start: Start) -> None:
+        server = start("app", "--access-logfile", "-", "--access-logformat", "%(U)s %(s)s")
+        assert "500 Internal Server Error" in server.request(GET.format("/fail").encode()).decode()
+        server.wait_line(r"^/fail 500$")
+
+    def test_a_logger_class_that_fails(self, start: Start) -> None:
+        """The response is complete: the application has nothing to do with it."""
+        server = start("app", "--logger-class", "worker_apps.FailingLogger")
+        assert ask(server, "/x").endswith(" /x")
+        server.wait_line(r"Exception in the access log")
+        server.wait_line(r"ValueError: no log")
+        assert "Exception in ASGI application" not in server.output
 
     def test_files_are_opened_anew_at_usr1(self, start: Start, tmp_path: Path) -> None:
         errors, access = tmp_path / "errors", tmp_path / "access"
@@ -225,7 +267,75 @@ class TestStop:
             server.wait_line(r"^application: hanging$")
             server.send_signal(number)
             assert server.wait(60) == 0
-        assert "application: shutdown" not in server.output
+        server.wait_line(r"^application: shutdown$")
+
+    @pytest.mark.parametrize(
+        ("whom", "number", "path"),
+        [
+            ("group", signal.SIGINT, None),
+            ("group", signal.SIGINT, "/hang"),
+            ("worker", signal.SIGINT, None),
+            ("arbiter", signal.SIGINT, "/hang"),
+            ("arbiter", signal.SIGQUIT, None),
+        ],
+    )
+    def test_a_quick_stop_runs_the_lifespans_shutdown(
+        self, start: Start, whom: str, number: int, path: str | None
+    ) -> None:
+        """Ctrl-C is SIGINT to all of them, and then SIGQUIT from the arbiter."""
+        server = start("starlette", start_new_session=True)
+        (worker,) = server.booted()
+        with contextlib.ExitStack() as stack:
+            if path is not None:
+                client = stack.enter_context(server.connect())
+                client.sendall(GET.format(path).encode())
+                server.wait_line(r"^application: hanging$")
+            if whom == "group":
+                os.killpg(server.pid, number)
+            else:
+                os.kill(worker if whom == "worker" else server.pid, number)
+            server.wait_line(r"^application: shutdown$")
+            server.wait_line(rf"Worker exiting \(pid: {worker}\)")
+        if whom == "worker":
+            server.booted(2)
+            server.send_signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert "Traceback" not in server.output and "[ERROR]" not in server.output
+
+    def test_a_quick_stop_does_not_wait_for_a_shutdown_without_end(self, start: Start) -> None:
+        server = start("starlette", env={"END": "never"})
+        (worker,) = server.booted()
+        server.send_signal(signal.SIGQUIT)
+        assert server.wait(60) == 0
+        server.wait_line(rf"\[{worker}\] \[ERROR\] Cancel application shutdown, quick shutdown allows it 1\.8 seconds")
+        server.wait_line(rf"\[{worker}\] \[INFO\] Finished server process")
+        assert "Traceback" not in server.output and "SIGKILL" not in server.output
+
+    def test_a_quick_stop_cuts_a_slow_one_short(self, start: Start) -> None:
+        """And the worker ends before the arbiter kills it, two seconds after the second signal."""
+        server = start("starlette", "--graceful-timeout", "30", env={"END": "never"})
+        (worker,) = server.booted()
+        server.send_signal(signal.SIGTERM)
+        server.wait_line(r"Waiting for application shutdown\.")
+        server.send_signal(signal.SIGINT)
+        assert server.wait(60) == 0
+        server.wait_line(rf"\[{worker}\] \[INFO\] Finished server process")
+        assert "SIGKILL" not in server.output
+
+    def test_a_quick_stop_while_the_application_starts(self, start: Start) -> None:
+        server = start("app", env={"START": "slow", "SECONDS": "60"}, start_new_session=True)
+        server.wait_line(r"Waiting for application startup\.")
+        os.killpg(server.pid, signal.SIGINT)
+        assert server.wait(60) == 0
+        assert "failed to boot" not in server.output
+
+    def test_a_quick_stop_just_after_the_application_has_started(self, start: Start) -> None:
+        """It has begun its lifespan, and there is no server yet to stop."""
+        server = start("app", env={"START": "quit"})
+        server.wait_line(r"^application: shutdown$")
+        server.wait_line(r"Worker exiting")
+        assert server.stop() == 0
+        assert "failed to boot" not in server.output
 
 
 class TestBootErrors:

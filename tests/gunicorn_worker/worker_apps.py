@@ -7,12 +7,19 @@ import atexit
 import json
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from fastserve.workers import FastserveWorker, FastserveWSGIWorker
 
@@ -32,6 +39,8 @@ async def lifespan(receive: Receive, send: Send) -> None:
     elif os.environ.get("START") == "failing":
         await send({"type": "lifespan.startup.failed", "message": "no database"})
         return
+    elif os.environ.get("START") == "quit":
+        os.kill(os.getpid(), signal.SIGQUIT)
     await send({"type": "lifespan.startup.complete"})
     await receive()
     say("application: shutdown")
@@ -44,6 +53,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await lifespan(receive, send)
         return
     path = scope["path"].removeprefix(scope["root_path"])
+    if path == "/fail":
+        raise RuntimeError("the application failed")
     if path == "/block":
         say("application: blocking")
         threading.Event().wait()
@@ -78,6 +89,63 @@ async def show(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+@asynccontextmanager
+async def starlette_lifespan(app: Starlette) -> AsyncIterator[None]:
+    yield
+    if os.environ.get("END") == "never":
+        await asyncio.Event().wait()
+    await asyncio.sleep(0.01)
+    say("application: shutdown")
+
+
+released = asyncio.Event()
+
+
+async def hang(request: Request) -> Response:
+    say("application: hanging")
+    await asyncio.Event().wait()
+    return Response()
+
+
+async def until_the_client_leaves(request: Request) -> Response:
+    """Answer a client that is gone, as an endpoint does that notices nothing."""
+    say("application: waiting")
+    while not await request.is_disconnected():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    say("application: answering nobody")
+    return PlainTextResponse("too late")
+
+
+async def notice(request: Request) -> Response:
+    """End by an exception once the client is gone."""
+    say("application: waiting")
+    while True:
+        if (await request.receive())["type"] == "http.disconnect":
+            say("application: noticed")
+            raise RuntimeError("no client")
+
+
+async def background(request: Request) -> Response:
+    return PlainTextResponse("answer", background=BackgroundTask(released.wait))
+
+
+async def release(request: Request) -> Response:
+    released.set()
+    return PlainTextResponse("released")
+
+
+starlette = Starlette(
+    lifespan=starlette_lifespan,
+    routes=[
+        Route("/hang", hang),
+        Route("/leave", until_the_client_leaves),
+        Route("/notice", notice),
+        Route("/background", background),
+        Route("/release", release),
+    ],
+)
+
+
 def show_environ(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     start_response("200 OK", [])
     return [json.dumps([environ[name] for name in ("wsgi.url_scheme", "REMOTE_ADDR")]).encode()]
@@ -106,3 +174,10 @@ class CountingLogger(Logger):  # type: ignore[misc,unused-ignore]
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> None:
         say(f"logger: {resp.status} {resp.sent} {environ['RAW_URI']} {dict(resp.headers)['x-app']} {len(req.headers)}")
+
+
+class FailingLogger(Logger):  # type: ignore[misc,unused-ignore]
+    """A logger with a fault."""
+
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> None:
+        raise ValueError("no log")

@@ -138,7 +138,7 @@ class LifespanOn:
             raise RuntimeError(f"Unexpected ASGI message '{kind}' sent on lifespan protocol.")
         if self.shutdown_event.is_set() or self.startup_event.is_set() != (phase == "shutdown"):
             raise RuntimeError(STATE_TRANSITION_ERROR)
-        if outcome == "failed" and message.get("message"):
+        if outcome == "failed" and message.get("message") and self.phase != "over":  # then it was cancelled
             self.logger.error("%s", message["message"])
         if phase == "startup":
             self.startup_failed = outcome == "failed"

@@ -9,6 +9,8 @@ from typing import Any
 from fastserve._core.environ import Environs
 from fastserve._types import ASGI3Application, Message, Receive, Scope, Send
 
+ENDS = ("http.response.body", "http.response.zerocopysend", "http.response.pathsend")
+
 
 class Request:
     """What gunicorn's logger wants to know of a request besides its environ."""
@@ -24,16 +26,21 @@ class Response:
         self.status = 500  # until there is another
         self.headers: list[tuple[str, str]] = []
         self.sent = 0  # bytes of the body
+        self.reached = False  # the client was there when a part of it was sent
+        self.complete = False
 
-    def note(self, message: Message) -> None:
-        """Take what a message says."""
+    def note(self, message: Message, reachable: bool) -> bool:
+        """Take what a message says that has been sent, and say whether it is the last."""
+        self.reached = self.reached or reachable
+        self.complete = message["type"] in ENDS and not message.get("more_body", False)
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = text_headers(message.get("headers", ()))
         elif message["type"] == "http.response.pathsend":
             self.sent += int(dict(self.headers).get("content-length", 0))
         else:
-            self.sent += len(message.get("body") or b"") + message.get("count", 0)
+            self.sent += len(message.get("body") or b"") + (message.get("count") or 0)
+        return self.complete
 
 
 def text_headers(headers: Any) -> list[tuple[str, str]]:
@@ -44,8 +51,17 @@ def as_text(part: Any) -> str:
     return part if isinstance(part, str) else bytes(part).decode("latin-1")
 
 
+def has_left(cycle: Any) -> bool:
+    """Say whether the client of an exchange is gone, before its response was complete."""
+    return getattr(cycle, "left", False) or getattr(cycle, "unreachable", False)
+
+
 class AccessLogMiddleware:
-    """An ASGI application that calls gunicorn's `logger.access()` at the end of each request of the one inside it."""
+    """An ASGI application that calls gunicorn's `logger.access()` for each response of the one inside it.
+
+    That is when the response is complete, however long the application goes on; or when the application ends, if it
+    leaves the response to the server. A client that leaves before there is a response makes no line.
+    """
 
     def __init__(self, app: ASGI3Application, logger: Any) -> None:
         self.app = app
@@ -57,18 +73,28 @@ class AccessLogMiddleware:
             await self.app(scope, receive, send)
             return
         response = Response()
+        cycle = getattr(receive, "__self__", None)
         begin = time.monotonic()
         seen = dict(scope)  # as it came, whatever the application makes of it
 
         async def noting(message: Message) -> None:
+            reachable = not getattr(cycle, "unreachable", False)
             await send(message)
-            response.note(message)
+            if not response.complete and response.note(message, reachable) and response.reached:
+                self.log(response, seen, begin)
 
         try:
             await self.app(scope, receive, noting)
         finally:
-            took = datetime.timedelta(seconds=time.monotonic() - begin)
-            self.logger.access(response, Request(seen), self.environ_of(seen), took)
+            if not response.complete and (response.reached or not has_left(cycle)):
+                self.log(response, seen, begin)
+
+    def log(self, response: Response, scope: Scope, begin: float) -> None:
+        took = datetime.timedelta(seconds=time.monotonic() - begin)
+        try:
+            self.logger.access(response, Request(scope), self.environ_of(scope), took)
+        except Exception:  # of a logger class of one's own: the application could do nothing about it
+            self.logger.exception("Exception in the access log")
 
     def environ_of(self, scope: Scope) -> dict[str, Any]:
         environ = self.environs.make(scope, None)

@@ -19,10 +19,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -31,7 +33,7 @@ from typing import Any
 from fastserve import loops
 from fastserve.config import Config
 from fastserve.options import TABLE, OptionError
-from fastserve.server import Server
+from fastserve.server import TICK, Server
 from fastserve.signals import flush_standard_streams, guard, take_default_action
 from fastserve.workers.access import AccessLogMiddleware
 
@@ -43,8 +45,12 @@ try:
 except ImportError:
     raise ImportError("fastserve.workers needs gunicorn: install it, or fastserve[gunicorn].") from None
 
+logger = logging.getLogger("fastserve.error")
+
 NO_LIMIT = 2**31 - 1
 LONGEST_BEAT = 1.0  # seconds between two heartbeats
+# At a quick shutdown the arbiter kills after 2 seconds what has not ended by itself.
+QUICK_SECONDS = 1.8
 
 
 class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn has no types
@@ -138,7 +144,7 @@ class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn h
             await server.serve(sockets=[getattr(sock, "sock", sock) for sock in self.sockets])
         finally:
             heart.cancel()
-        if not server.started:
+        if not server.started and not server.should_exit:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     async def _beat(self) -> None:
@@ -171,6 +177,7 @@ class WorkerServer(Server):
     def __init__(self, worker: FastserveWorker) -> None:
         super().__init__(worker.config)
         self.worker = worker
+        self._quick_end = math.inf  # of time.monotonic(): when a quick shutdown is over, whatever the application does
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -187,11 +194,12 @@ class WorkerServer(Server):
         yield
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop at once: gunicorn's quick shutdown."""
+        """Stop without waiting for requests, gunicorn's quick shutdown; the lifespan's shutdown gets QUICK_SECONDS."""
         if self._pid != os.getpid():
             take_default_action(sig, frame)
             return
         if not self.force_exit:
+            self._quick_end = time.monotonic() + QUICK_SECONDS
             self.worker.cfg.worker_int(self.worker)
         self.should_exit = self.force_exit = True
 
@@ -213,6 +221,26 @@ class WorkerServer(Server):
             patience = self.config.timeout_graceful_shutdown or 0
             self.config.timeout_graceful_shutdown = max(patience - (clock() - begin), 0)
         await super().shutdown(sockets=sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, or end the lifespan that has just begun when a quick shutdown comes between it and listening."""
+        await super().startup(sockets=sockets)
+        if not self.started and getattr(self.lifespan, "phase", "serving") == "serving":
+            await self._end_lifespan()
+
+    async def _end_lifespan(self) -> None:
+        """End the application's lifespan at a quick shutdown as well, with what is left of its time."""
+        if self.force_exit:
+            self._cancel_tasks("Task cancelled, server forced to exit")
+        ending = asyncio.ensure_future(self.lifespan.shutdown())
+        while not ending.done() and (left := self._quick_end - time.monotonic()) > 0:
+            await asyncio.wait([ending], timeout=min(left, TICK))
+        if not ending.done():
+            logger.error("Cancel application shutdown, quick shutdown allows it %s seconds", QUICK_SECONDS)
+            ending.cancel()
+            await asyncio.wait([ending])
+        if not ending.cancelled():
+            ending.result()
 
     async def on_tick(self, counter: int) -> bool:
         if not self.worker.alive:
