@@ -35,9 +35,11 @@ COMPILED = [name for name in ORDER if name not in DECLARATIONS_ONLY | PLAIN_PYTH
 # What the shell may use of the core, and what it may use that is not in the standard library.
 SEAM = {"access", "connection", "counters", "cycle", "ending", "environ", "errors", "gate", "inflight"}
 SEAM |= {"proxies", "settings", "worker", "wsgicall"}
-THIRD_PARTY = {"click", "dotenv", "gunicorn", "h11", "uvloop", "watchfiles", "websockets", "wsproto", "yaml"}
+THIRD_PARTY = {"PyInstaller", "click", "dotenv", "gunicorn", "h11", "uvloop", "watchfiles", "websockets"}
+THIRD_PARTY |= {"wsproto", "yaml"}
 # Imported at once by who asks for it alone, in the files whose path starts so.
 EAGER = {
+    "PyInstaller": "_pyinstaller/",
     "click": "cli.py",
     "gunicorn": "workers/",
     "h11": "protocols/http/",

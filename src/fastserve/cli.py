@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fastserve import OWN_VERSION
+from fastserve import OWN_VERSION, frozen
 from fastserve.kinds import Flag, Kind, Switch
 from fastserve.options import GROUPS, OPTIONS, Option, OptionError
 
@@ -47,6 +47,11 @@ class Refusal(click.ClickException):
 
 class Command(click.Command):
     """A click command whose --help lists the options by group."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Be the command line of this process: see click."""
+        frozen.divert()  # what multiprocessing passes is no command line of ours
+        return super().main(*args, **extra)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups = {option.param: option.group for option in OPTIONS}

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from fastserve import conflicts, signals
+from fastserve import conflicts, frozen, signals
 from fastserve.config import (
     INTERFACES,
     LIFESPAN,
@@ -93,6 +93,7 @@ def run(*args: Any, **options: Any) -> None:
     here and the signal itself once exit handlers have run, both after the requests that are under way; with workers or
     reload both make it return.
     """
+    frozen.divert()
     open_standard_streams()
     undo = signals.handle_as_first_process()
     try:

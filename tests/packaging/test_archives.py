@@ -110,6 +110,7 @@ def test_wheel_has_types_and_no_sources(wheel: Path) -> None:
     required = {value for value in metadata.get_all("Requires-Dist", []) if "extra ==" not in value}
     assert {value.partition(">")[0] for value in required} == {"click", "uvloop"}
     assert "fastserve = fastserve.__main__:command" in scripts
+    assert "hook-dirs = fastserve._pyinstaller:get_hook_dirs" in scripts
 
 
 def test_wheel_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
