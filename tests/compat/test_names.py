@@ -110,6 +110,11 @@ def test_choices_for_command_lines(name: str) -> None:
     assert list(ours.choices) == list(theirs.choices)
 
 
+def test_name_of_an_older_uvicorn() -> None:
+    """It was there until not long ago, and programs import it."""
+    assert OUR_MAIN.ServerState is importlib.import_module("fastserve.server").ServerState
+
+
 def test_version_option_of_another_command(capsys: pytest.CaptureFixture[str]) -> None:
     option = click.Option(
         ["--version"], is_flag=True, callback=OUR_MAIN.print_version, expose_value=False, is_eager=True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal, get_origin
+from typing import Any
 
 import click
 import pytest
@@ -144,31 +144,3 @@ def test_server_has_every_attribute_and_method() -> None:
     theirs, ours = (module.Server(module.Config(app, log_config=None)) for module in (uvicorn, fastserve))
     assert {name for name in dir(theirs) if not hasattr(ours, name)} == set()
     assert {name for name in dir(theirs.server_state) if not hasattr(ours.server_state, name)} == set()
-
-
-MODULES = [
-    "_subprocess", "_types", "config", "importer", "logging", "main", "protocols.utils", "server", "supervisors",
-    "supervisors.basereload", "supervisors.multiprocess", "supervisors.statreload", "supervisors.watchfilesreload",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_modules_have_every_public_name(name: str) -> None:
-    import importlib
-
-    theirs = importlib.import_module(f"uvicorn.{name}")
-    ours = importlib.import_module(f"fastserve.{name}")
-    own = {each for each, value in vars(theirs).items() if getattr(value, "__module__", None) == theirs.__name__}
-    constants = {each for each in vars(theirs) if each.isupper() and each not in ("IO", "TYPE_CHECKING")}
-    if name == "config":
-        constants |= {each for each, value in vars(theirs).items() if get_origin(value) is Literal}
-    absent = {each for each in own | constants if not each.startswith("_") and not hasattr(ours, each)}
-    assert absent == ABSENT.get(name, set())
-
-
-# Names that programs have no use for.
-ABSENT = {
-    "config": {"is_dir", "resolve_reload_patterns"},
-    "main": {"INTERFACE_CHOICES", "LEVEL_CHOICES", "LIFESPAN_CHOICES",
-             "print_version"},
-}  # fmt: skip
