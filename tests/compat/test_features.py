@@ -118,6 +118,8 @@ ROWS = [
     row(A2WSGI, Ask("GET /file/large.bin", 206, {"Range": "bytes=0-9"}, is_=LARGE[:10])),
     row(A2WSGI, Ask("HEAD /file/large.bin", has={"content-length": str(SIZE)}, is_=b"")),
     row(STARLETTE, Ask("GET /a2wsgi/file/large.bin", 206, {"Range": "bytes=-5"}, is_=LARGE[-5:])),
+    row(STARLETTE, Ask("GET /own/file/large.bin", 206, {"Range": "bytes=-5"}, is_=LARGE[-5:])),
+    row(STARLETTE, Ask("HEAD /own/file/large.bin", has={"content-length": str(SIZE)}, is_=b"")),
     row(STARLETTE, Ask("GET /wsgi/file/large.bin", 206, {"Range": "bytes=-5"}, is_=LARGE[-5:])),
     # Uploads, read and unread
     *unread(STARLETTE, "/ignore"),
@@ -152,6 +154,8 @@ ROWS = [
     row(A2WSGI, Ask("POST /digest", body=[BIG, b"1"], holds='"size":0')),  # Flask does not know of its body
     row(FLASK, Ask("POST /digest", body=[BIG, b"1"], holds='"size":500001'), differs=UNTERMINATED),
     row(STARLETTE, Ask("POST /a2wsgi/upload", 200, MULTIPART, UPLOAD, holds='"size":500000')),
+    row(STARLETTE, Ask("POST /own/upload", 200, MULTIPART, UPLOAD, holds='"size":500000')),
+    row(STARLETTE, *[Ask("POST /own/forbidden", 405, body=BIG)] * 3),
     row(STARLETTE, Ask("POST /wsgi/upload", 200, MULTIPART, UPLOAD, holds='"size":500000')),
     # Sessions and cookies
     row(
@@ -168,6 +172,8 @@ ROWS = [
     row(QUART, Ask("GET /say", 302), Ask("GET /heard", is_=b"said"), Ask("GET /heard", is_=b"")),
     row(FLASK, Ask("GET /count", is_=b"1"), Ask("GET /count", is_=b"2")),
     row(A2WSGI, Ask("GET /count", is_=b"1"), Ask("GET /count", is_=b"2")),
+    row(STARLETTE, Ask("GET /own/count", is_=b"1"), Ask("GET /own/count", is_=b"2")),
+    row(STARLETTE, Ask("GET /own/stream", holds="499\n"), Ask("GET /own/boom", 500), Ask("GET /own/")),
     row(STARLETTE, Ask("GET /wsgi/count", is_=b"1"), Ask("GET /wsgi/count", is_=b"2")),
     row(STARLETTE, Ask("GET /cookies", has={"set-cookie": "first=1; HttpOnly; Path=/; SameSite=strict"})),
     row(LITESTAR, Ask("GET /cookies", 200, has={"set-cookie": "second=2.*"})),
@@ -203,6 +209,7 @@ ROWS = [
     row(ROOTED, Ask("GET /static/small.txt", is_=b"a small file\n")),
     row(ROOTED, Ask("GET /fastapi/openapi.json", holds='"servers":[{"url":"/root/fastapi"}]')),
     row(ROOTED, Ask("GET /a2wsgi/seen/x", 200, PROXY, holds='"own":"https://site.example/root/a2wsgi/"')),
+    row(ROOTED, Ask("GET /own/seen/x", 200, PROXY, holds='"own":"https://site.example/root/own/"')),
     row(ROOTED, Ask("GET /wsgi/seen/x", 200, PROXY, holds='"own":"https://site.example/root/wsgi/"')),
     row(DJANGO, Ask("GET /see/", 200, PROXY, holds='"uri": "https://site.example/see/"')),
     row(DJANGO, Ask("GET /see/", 200, PROXY, holds='"REMOTE_ADDR": "203.0.113.9"')),
@@ -223,6 +230,7 @@ ROWS = [
     row(A2WSGI, Ask("GET /seen/x", 200, PROXY, holds='"own":"https://site.example/"')),
     row(A2WSGI, Ask("GET /seen/x", 200, PROXY, holds='"address":"203.0.113.9"')),
     row(STARLETTE, Ask("GET /a2wsgi/seen/%C3%BC%20b?a=1", holds='"rest":"\\u00fc b"')),
+    row(STARLETTE, Ask("GET /own/seen/%C3%BC%20b?a=1", holds='"rest":"\\u00fc b"')),
     row(STARLETTE, Ask("GET /wsgi/seen/%C3%BC%20b?a=1", holds='"rest":"\\u00fc b"')),
     # Targets, fields, methods
     row(STARLETTE, Ask("GET /see?a=1&a=2&b=&c", holds='"query":[["a","1"],["a","2"],["b",""],["c",""]]')),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -41,6 +43,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from starlette.middleware.wsgi import WSGIMiddleware as StarletteWSGIMiddleware
 
+# The middleware of the server that serves this.
+middleware = import_module(f"{'fastserve' if 'fastserve.server' in sys.modules else 'uvicorn'}.middleware.wsgi")
+own = middleware.WSGIMiddleware(flask)
 a2wsgi: Any = WSGIMiddleware(cast("Any", flask))
 FILES = Path(os.environ["COMPAT_FILES"])
 
@@ -270,6 +275,7 @@ app = Starlette(
         Mount("/secure", secure),
         Mount("/gzip", routes=ROUTES, middleware=[Middleware(GZipMiddleware, minimum_size=5000)]),
         Mount("/a2wsgi", a2wsgi),
+        Mount("/own", own),
         Mount("/wsgi", StarletteWSGIMiddleware(flask)),
     ],
     middleware=[
