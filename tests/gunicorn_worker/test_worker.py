@@ -308,7 +308,7 @@ class TestStop:
         server.send_signal(signal.SIGQUIT)
         assert server.wait(60) == 0
         server.wait_line(rf"\[{worker}\] \[ERROR\] Cancel application shutdown, quick shutdown allows it 1\.8 seconds")
-        server.wait_line(rf"\[{worker}\] \[INFO\] Finished server process")
+        server.wait_line(rf"Worker exiting \(pid: {worker}\)")
         assert "Traceback" not in server.output and "SIGKILL" not in server.output
 
     def test_a_quick_stop_cuts_a_slow_one_short(self, start: Start) -> None:
