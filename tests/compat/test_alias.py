@@ -130,7 +130,7 @@ def test_loggers_are_as_under_uvicorn_whatever_the_program_set_on_them() -> None
     """Before uvicorn is imported and before it is configured, with log_config given and not."""
     program = str(TESTS / "compat" / "apps" / "loggers_program.py")
     theirs, ours = (json.loads(python_file(*module, program)) for module in ([], ["-m", "fastserve.compat"]))
-    assert len(theirs) == 70
+    assert len(theirs) == 84
     assert ours == theirs
 
 

@@ -11,6 +11,7 @@ import logging.config
 import os
 import sys
 from collections.abc import Callable
+from configparser import ConfigParser
 from typing import Any
 
 NAMES = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "uvicorn.access.own")
@@ -62,6 +63,35 @@ def django() -> None:
 
 
 SETTINGS = [filters, handlers, levels, propagation, disabling, child_first, django]
+
+
+def parser() -> ConfigParser:
+    """What uvicorn takes as a file.ini as well."""
+    made = ConfigParser()
+    made.read_string("""
+[loggers]
+keys=root,uvicorn,access
+[handlers]
+keys=own
+[formatters]
+keys=
+[logger_root]
+handlers=own
+[logger_uvicorn]
+handlers=own
+qualname=uvicorn
+[logger_access]
+level=WARNING
+handlers=own
+qualname=uvicorn.access
+propagate=0
+[handler_own]
+class=StreamHandler
+args=(sys.stderr,)
+""")
+    return made
+
+
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "none": {"log_config": None},
@@ -69,6 +99,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "parent alone": {
         "log_config": {"version": 1, "handlers": HANDLERS, "loggers": {"uvicorn": {"handlers": ["own"]}}},
     },
+    "parser": {"log_config": parser()},
     "others alone": {"log_config": {"version": 1, "handlers": HANDLERS, "root": {"handlers": ["own"]}}},
 }
 
