@@ -177,7 +177,7 @@ class TestEnd:
 
         client = clients(app)
         client.open("/accepts")
-        assert client.frame() == closing(1000)
+        assert client.frame() == closing(1011)  # which clients reconnect after
         client.send(close())
         assert client.frames() == []
         assert log() == []

@@ -272,24 +272,28 @@ class TestMessages:
             assert found is not None and found[0] == PING
             client.send(frame(FIN | PONG, found[1]))
 
-    def test_item_47_one_of_text_and_bytes(self, clients: Clients) -> None:
+    def test_item_47_text_or_bytes(self, clients: Clients) -> None:
+        """Of both the bytes are sent, and of neither nothing, as by uvicorn."""
         kind = {"type": "websocket.send"}
         app = Raises(
             {**kind, "text": "a"}, {**kind, "bytes": b"b"}, {**kind, "text": "c", "bytes": None},
             {**kind, "text": None, "bytes": b"d"}, {**kind, "bytes": bytearray(b"e"), "other": 1},
             kind, {**kind, "text": None, "bytes": None}, {**kind, "text": "a", "bytes": b"b"},
+            {**kind, "text": 5, "bytes": b""},
             {**kind, "text": b"a"}, {**kind, "bytes": "a"}, {**kind, "text": "\ud800"},
             ACCEPTS, {"type": "websocket.nothing"}, {"text": "no type"}, sent("last"),
         )  # fmt: skip
         client = clients(app)
         client.open()
         client.send(text("go"))
-        frames = [client.frame() for _ in range(6)]
-        assert frames == [(TEXT, b"a"), (BINARY, b"b"), (TEXT, b"c"), (BINARY, b"d"), (BINARY, b"e"), (TEXT, b"last")]
+        frames = [client.frame() for _ in range(8)]
+        assert frames == [
+            (TEXT, b"a"), (BINARY, b"b"), (TEXT, b"c"), (BINARY, b"d"), (BINARY, b"e"),
+            (BINARY, b"b"), (BINARY, b""), (TEXT, b"last"),
+        ]  # fmt: skip
         clients.stop()
         assert app.kinds == [
-            ValueError, ValueError, ValueError, TypeError, TypeError, UnicodeEncodeError,
-            RuntimeError, RuntimeError, KeyError,
+            TypeError, TypeError, UnicodeEncodeError, RuntimeError, RuntimeError, KeyError,
         ]  # fmt: skip
 
 

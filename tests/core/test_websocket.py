@@ -148,9 +148,9 @@ class TestClose:
     def test_but_not_for_ever(self, work: Work) -> None:
         app, gate, peer = self.busy(work)
         assert peer.feed(text("1") + close(3000)) == b""
-        peer.wire.advance(9)
+        peer.wire.advance(0.9)
         assert peer.take() == b""
-        peer.wire.advance(2)
+        peer.wire.advance(0.2)
         assert read_frames(peer.take()) == [closing(3000)]
         peer.wire.call(gate.set)
         assert isinstance(app.error, ClientDisconnected)
@@ -163,6 +163,38 @@ class TestClose:
         peer.wire.call(gate.set)
         assert isinstance(app.error, ClientDisconnected)
 
+    def test_one_that_only_sends_is_not_waited_for_longer(self, work: Work) -> None:
+        go_on = asyncio.Event()
+
+        async def body(receive: Any, send: Any) -> None:
+            while True:
+                await go_on.wait()
+                go_on.clear()
+                await send({"type": "websocket.send", "text": "tick"})
+
+        app = Script(body)
+        peer = opened(work(app))
+        assert peer.feed(text("1") + close(3000)) == b""
+        peer.wire.call(go_on.set)
+        assert read_frames(peer.take()) == [(TEXT, b"tick")]
+        peer.wire.advance(1.1)
+        assert read_frames(peer.take()) == [closing(3000)]
+        peer.wire.call(go_on.set)
+        assert isinstance(app.error, ClientDisconnected)
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_the_application_ends_meanwhile(self, work: Work, fails: bool) -> None:
+        """It was the client that closed."""
+
+        async def body(receive: Any, send: Any) -> None:
+            await receive()
+            if fails:
+                raise KeyError("mine")
+
+        peer = opened(work(Script(body)))
+        assert read_frames(peer.feed(text("1") + close(3000))) == [closing(3000)]
+        assert peer.transport.closed
+
     def test_the_application_closes_meanwhile(self, work: Work) -> None:
         async def body(receive: Any, send: Any) -> None:
             await receive()
@@ -174,7 +206,7 @@ class TestClose:
 
     def test_that_is_not_answered(self, sockets: Work) -> None:
         peer = sockets(Script(lambda receive, send: asyncio.sleep(0))).connect()
-        assert split_response(peer.feed(upgrade()))[1] == [closing(1000)]
+        assert split_response(peer.feed(upgrade()))[1] == [closing(1011)]
         assert not peer.ended
         peer.wire.advance(9)
         assert not peer.transport.closed

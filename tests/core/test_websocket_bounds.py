@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from core.fakes import FakeWorker, Peer
-from core.frames import BINARY, FIN, PING, PONG, TEXT, binary, frame, text
+from core.frames import BINARY, CLOSE, FIN, PING, PONG, TEXT, binary, frame, text
 from ws import (
     Script,
     close,
@@ -117,11 +117,52 @@ class TestQueue:
         assert app.got == [received("1"), received("2"), GONE]
         assert peer.ended
 
+    MESSAGES: tuple[str | bytes, ...] = ("0", "1", "2", bytes(200), bytes(70_000), "")
+    BEFORE = b"".join(text(each) if isinstance(each, str) else binary(each) for each in MESSAGES)
+
+    def test_a_close_frame_that_there_is_no_room_for_is_answered(self, sockets: Work) -> None:
+        """After a second at most, whatever the application does; it still gets what came before."""
+        app, gate, peer = self.stalled(sockets, ws_max_queue=2)
+        found = peer.feed(self.BEFORE + close(3000))
+        peer.wire.advance(1.1)
+        assert read_frames(found + peer.take()) == [closing(3000)]
+        assert peer.transport.closed
+        peer.wire.call(gate.set)
+        assert app.got == [*map(received, self.MESSAGES), disconnect(3000)]
+
+    @pytest.mark.parametrize("code", [3000, None])
+    def test_also_in_a_read_of_its_own(self, work: Work, code: int | None) -> None:
+        app, gate, peer = self.stalled(work, ws_max_queue=2)
+        assert peer.feed(self.BEFORE + binary(bytes(300))[:99]) == b""
+        assert peer.feed(binary(bytes(300))[99:] + frame(FIN | PING, b"p") + close(code)) == b""
+        peer.wire.advance(0.9)
+        assert peer.take() == b""
+        peer.wire.advance(0.2)
+        assert read_frames(peer.take()) == [(CLOSE, b"" if code is None else code.to_bytes(2, "big"))]
+        assert peer.transport.closed
+        peer.wire.call(gate.set)
+        assert app.got == [*map(received, self.MESSAGES), received(bytes(300)), disconnect(code or 1005)]
+
+    def test_send_raises_after_that(self, sockets: Work) -> None:
+        gate = asyncio.Event()
+
+        async def body(receive: Any, send: Any) -> None:
+            await gate.wait()
+            await send({"type": "websocket.send", "text": "late"})
+
+        app = Script(body)
+        peer = opened(sockets(app, ws_max_queue=2))
+        peer.feed(self.BEFORE + close(3000))
+        peer.wire.worker.clock.advance(1.1)  # and before the transport has closed
+        peer.wire.call(gate.set)
+        assert isinstance(app.error, ClientDisconnected)
+        assert peer.wire.errors == []
+
     def test_an_application_that_leaves_it_all(self, sockets: Work) -> None:
         app = Script(lambda receive, send: asyncio.sleep(0))
         peer = sockets(app, ws_max_queue=1).connect()
         _, frames = split_response(peer.feed(upgrade() + text("1") + text("2") + text("3")))
-        assert frames == [closing(1000)]
+        assert frames == [closing(1011)]
         peer.feed(text("4") + close(1000))
         assert peer.ended
 
@@ -178,7 +219,7 @@ class TestBackPressure:
         peer.wire.settle()
         frames = read_frames(found + peer.take())
         assert len(frames) < 12
-        assert frames[-2:] == [(TEXT, b"last"), closing(1000)]
+        assert frames[-2:] == [(TEXT, b"last"), closing(1011)]
         assert all(each == (BINARY, b"x" * self.SIZE) for each in frames[:-2])
 
     def test_sends_that_wait_keep_their_order(self, sockets: Work) -> None:
@@ -188,7 +229,7 @@ class TestBackPressure:
         async def body(receive: Any, send: Any) -> None:
             await receive()
             messages: list[Any] = [{"type": "websocket.send", "bytes": bytes([each]) * self.SIZE} for each in range(50)]
-            messages.insert(30, {"type": "websocket.send"})
+            messages.insert(30, {"type": "websocket.send", "text": 5})
             messages.append({"type": "websocket.close", "code": 3000})
             messages.append({"type": "websocket.send", "text": "late"})
             results.extend(await asyncio.gather(*map(send, messages), return_exceptions=True))
@@ -201,7 +242,7 @@ class TestBackPressure:
         peer.wire.settle()
         frames = read_frames(found + peer.take())
         assert frames == [*((BINARY, bytes([each]) * self.SIZE) for each in range(50)), closing(3000)]
-        assert [type(results[each]) for each in (30, -1)] == [ValueError, ClientDisconnected]
+        assert [type(results[each]) for each in (30, -1)] == [TypeError, ClientDisconnected]
         assert {*results[5:30], *results[31:-1]} == {None}
 
     def test_sends_that_wait_hear_of_the_end(self, sockets: Work) -> None:
@@ -318,6 +359,33 @@ class TestKeepalive:
         assert peer.ended
         peer.wire.advance(3)
         assert peer.transport.closed
+
+    def test_a_frame_that_is_arriving_is_a_sign_of_life(self, sockets: Work) -> None:
+        """The client's pong cannot come before its end."""
+        app = Script()
+        peer = opened(sockets(app, ws_ping_interval=20, ws_ping_timeout=5))
+        large = binary(bytes(80_000))
+        peer.feed(large[:10_000])
+        peer.wire.advance(21)
+        ((_, payload),) = read_frames(peer.take())
+        for at in range(10_000, 80_000, 10_000):
+            peer.wire.advance(4)
+            assert peer.feed(large[at : at + 10_000]) == b""
+        peer.wire.advance(4)
+        assert peer.feed(large[80_000:] + frame(FIN | PONG, payload)) == b""
+        assert app.got == [received(bytes(80_000))]
+        peer.wire.advance(19)
+        assert peer.take() == b""
+
+    def test_but_not_one_that_has_stopped(self, sockets: Work) -> None:
+        peer = opened(sockets(Script(), ws_ping_interval=20, ws_ping_timeout=5))
+        large = binary(bytes(80_000))
+        peer.feed(large[:10_000])
+        peer.wire.advance(21)
+        peer.take()
+        peer.feed(large[10_000:20_000])
+        peer.wire.advance(6)
+        assert read_frames(peer.take()) == [closing(1011, "keepalive ping timeout")]
 
     def test_without_a_timeout(self, sockets: Work) -> None:
         peer = opened(sockets(Script(), ws_ping_interval=20, ws_ping_timeout=0))

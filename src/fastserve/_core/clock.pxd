@@ -12,6 +12,7 @@ cdef enum:
     WS_PONG  # for its pong
     WS_CLOSE  # for the client's close frame
     HELD_HEAD  # for the first piece of a response's body
+    WS_HOLD  # for the application to deal with what came before a close frame
     WAITS  # how many kinds there are
 
 
@@ -55,6 +56,7 @@ cdef class Clock:
 cdef enum:
     LINGER_SECONDS = 2
     CLOSE_SECONDS = 10  # for a client's close frame
+    HOLD_SECONDS = 1  # for an application, before a client's close frame is answered
     DATE_SIZE = 29
 
 cdef double monotonic() noexcept

@@ -140,7 +140,7 @@ cdef class Clock:
         self.loop = loop
         self.seconds[:] = [
             keep_alive, request_head, request_body, write, LINGER_SECONDS, ws_ping, ws_pong, CLOSE_SECONDS,
-            HELD_HEAD_SECONDS,
+            HELD_HEAD_SECONDS, HOLD_SECONDS,
         ]
         self.date_second = -1
         for kind in range(WAITS):

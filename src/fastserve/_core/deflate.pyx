@@ -115,7 +115,9 @@ cdef tuple accept(list offer):
         response += b"; server_no_context_takeover"
     if not parameters.client_takeover:
         response += b"; client_no_context_takeover"
-    response += b"; server_max_window_bits=%d" % parameters.server_bits
+    # A smaller window than the client knows of is allowed, and a parameter that it did not offer fails in some clients.
+    if b"server_max_window_bits" in given:
+        response += b"; server_max_window_bits=%d" % parameters.server_bits
     if b"client_max_window_bits" in given:
         parameters.client_bits = min(USUAL_BITS, BITS[given[b"client_max_window_bits"] or b"15"])
         response += b"; client_max_window_bits=%d" % parameters.client_bits

@@ -8,6 +8,7 @@ from .wscycle cimport WsCycle
 cdef class FramedWebSocket(WebSocket):
     cdef object framing
     cdef list events  # those that the exchange has no room for yet, oldest last
+    cdef bint partial  # the last bytes completed nothing: they belong to a frame that is still arriving
 
     cdef int leave_rest(self, bytes data, Py_ssize_t at) except -1
     cdef int handle(self, tuple event) except -1

@@ -2,7 +2,7 @@
 
 The library answers pings and close frames by itself; everything else is the state machine's, as with frames of our own.
 """
-from .clock cimport monotonic
+from .clock cimport monotonic, stop
 from .turn cimport SHARE_SECONDS
 from .websocket cimport OPEN, WebSocket
 from .worker cimport Worker
@@ -43,7 +43,7 @@ cdef class FramedWebSocket(WebSocket):
             self.events = self.framing.receive(data[at:at + step])
             self.events.reverse()
             at += step
-            self.put_output()
+            self.partial = not self.put_output() and not self.events
         if self.writer.paused and self.state == OPEN:
             self.behind = True
         return 0
@@ -65,6 +65,16 @@ cdef class FramedWebSocket(WebSocket):
             self.writer.abort()
         finally:
             self.worker.turn.leave()
+
+    cdef int look_ahead(self) except -1:
+        """The library has answered a close frame, whatever there is room for: end the connection as well."""
+        if self.events and self.events[0][0] == "close":
+            stop(self)
+            self.writer.close()
+        return 0
+
+    cdef bint in_frame(self) noexcept:
+        return self.partial
 
     cdef bint full(self) noexcept:
         """Also while the client does not read: the library answers each ping, and the answers would pile up."""
@@ -98,11 +108,12 @@ cdef class FramedWebSocket(WebSocket):
         return 0
 
     cdef int put_output(self) except -1:
+        """Send what the library has to send; nonzero where it had something."""
         cdef bytes data = self.framing.output()
-        if data and not self.writer.broken:
+        if data and not self.broken():
             self.writer.output().append_bytes(data)
             self.writer.commit()
-        return 0
+        return len(data) > 0
 
     cdef int send_text(self, str text) except -1:
         self.framing.send_text(text)
@@ -113,10 +124,12 @@ cdef class FramedWebSocket(WebSocket):
         return self.put_output()
 
     cdef int put_control(self, int opcode, bytes payload) except -1:
-        if opcode == OP_PING:
+        if opcode == OP_PING and not self.broken():
             self.framing.ping(payload)
         return self.put_output()
 
     cdef int put_close_frame(self, int code, str reason) except -1:
+        if self.broken():
+            return 0
         self.framing.close(code, reason)
         return self.put_output()

@@ -30,6 +30,7 @@ cdef class WebSocket(Channel):
     cdef bint lingering  # closed, but for the client's last byte
     cdef int held_code  # what to close with, while the application deals with the messages before that; or 0
     cdef str held_reason
+    cdef int code_ahead  # of a close frame that is in `tail`, behind messages that there is no room for; or 0
     cdef bint held_close  # that is the client's close frame, not a fault
     cdef unsigned int pings  # sent so far
     cdef bytes owed_pong  # the newest ping that could not be answered yet
@@ -37,12 +38,14 @@ cdef class WebSocket(Channel):
     cdef int open(self, Worker worker, transport, Writer writer, WsCycle cycle) except -1
     cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1
     cdef int read_on(self) except -1
+    cdef bint in_frame(self) noexcept
     cdef bint full(self) noexcept
     cdef int go_on(self) except -1
     cdef int resume_reading(self) except -1
     cdef int found_ping(self, bytes payload) except -1
     cdef int found_pong(self, bytes payload) except -1
     cdef int found_close(self, int code, str reason) except -1
+    cdef int look_ahead(self) except -1
     cdef int hold(self, int code, str reason, bint close) except -1
     cdef int end_held(self) except -1
     cdef int fail(self, int code, str reason) except -1

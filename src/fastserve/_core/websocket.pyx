@@ -8,16 +8,16 @@ The exchange is told once that the WebSocket is closed, when it leaves OPEN; the
 other then. Messages are parsed only while the exchange has room for them. What has come behind them is kept in `tail`,
 reading stops, and both go on when the application takes a message, even when the connection is lost meanwhile: what a
 client sent before it closed is not lost with it. For the same reason a fault closes the WebSocket only when the
-application asks for the message after those before the fault, or has not done so in the time of the closing handshake;
-and so does a close frame that comes in one read with messages: that they are answered does not depend on the cuts. One
-that comes alone is answered at once, also while an application deals with messages from before.
+application asks for the message after those before the fault, but at most HOLD_SECONDS later; and so does a close frame
+that comes in one read with messages: that they are answered does not depend on the cuts. One that comes alone is answered
+at once, also while an application deals with messages from before. After that send() raises.
 """
 import logging
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
-from .clock cimport LINGER, WS_CLOSE, WS_PING, WS_PONG, stop
+from .clock cimport LINGER, WS_CLOSE, WS_HOLD, WS_PING, WS_PONG, stop
 from .counters cimport live_counts
 from .deflate cimport Parameters, deflater_for, inflater_for
 from .handler cimport Channel
@@ -90,13 +90,17 @@ cdef class WebSocket(Channel):
         if self.state == CLOSED:
             return 0
         if not self.behind:
-            return self.parse(data, 0, False)
+            self.parse(data, 0, False)
+            if self.deadline.kind == WS_PONG and self.deadline.next != NULL and self.in_frame():
+                # The pong cannot come before the end of the frame that is arriving.
+                self.worker.clock.start(self, WS_PONG)
+            return self.look_ahead() if self.behind else 0
         self.tail = data if self.tail is None else self.tail[self.tail_at:] + data
         self.tail_at = 0
         if not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
-        return 0
+        return self.look_ahead()
 
     cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1:
         """Parse `data` from `at` on; `fed` says that messages came with it."""
@@ -154,6 +158,10 @@ cdef class WebSocket(Channel):
             found = self.reader.filled(size)
         return found
 
+    cdef bint in_frame(self) noexcept:
+        """Whether the client is in the middle of a frame."""
+        return self.reader.in_frame
+
     cdef bint full(self) noexcept:
         """Whether the exchange has as many messages as it may keep."""
         cdef WsCycle cycle = self.cycle
@@ -203,7 +211,7 @@ cdef class WebSocket(Channel):
         return self.put_control(OP_PONG, payload)
 
     cdef int found_pong(self, bytes payload) except -1:
-        if self.state == OPEN and self.pings and payload == self.ping_payload():
+        if self.state == OPEN and self.pings and not self.code_ahead and payload == self.ping_payload():
             self.worker.clock.start(self, WS_PING)
         return 0
 
@@ -213,6 +221,17 @@ cdef class WebSocket(Channel):
             self.leave(code, reason)
         return self.shut(False)
 
+    cdef int look_ahead(self) except -1:
+        """Do not let a close frame wait for ever that there is no room to parse up to."""
+        if self.code_ahead or self.tail is None or self.state != OPEN:
+            return 0
+        self.code_ahead = self.reader.code_ahead(
+            PyBytes_AS_STRING(self.tail) + self.tail_at, PyBytes_AS_STRING(self.tail) + PyBytes_GET_SIZE(self.tail)
+        )
+        if self.code_ahead:
+            self.worker.clock.start(self, WS_HOLD)
+        return 0
+
     cdef int hold(self, int code, str reason, bint close) except -1:
         """Close for what the client sent, once the application has dealt with the messages before it."""
         self.held_code = code
@@ -220,7 +239,8 @@ cdef class WebSocket(Channel):
         self.held_close = close
         if self.cycle is None or not self.cycle.busy():
             return self.end_held()
-        self.worker.clock.start(self, WS_CLOSE)
+        if not self.code_ahead:
+            self.worker.clock.start(self, WS_HOLD)
         return 0
 
     cdef int end_held(self) except -1:
@@ -316,6 +336,10 @@ cdef class WebSocket(Channel):
         try:
             if kind == WS_PING:
                 self.ping()
+            elif kind == WS_HOLD and self.behind:
+                # The application can still take what came before.
+                self.put_close_frame(self.code_ahead, "")
+                self.writer.close()
             elif kind == WS_PONG and self.behind:
                 self.worker.clock.start(self, WS_PONG)  # the pong may be in what is kept
             elif self.held_code and self.state == OPEN:
@@ -347,7 +371,7 @@ cdef class WebSocket(Channel):
         return self.writer.paused and not self.writer.broken
 
     cdef bint broken(self) noexcept:
-        return self.writer.broken
+        return self.writer.broken or self.writer.closing
 
     cdef int drained(self) except -1:
         if self.owed_pong is not None and self.state == OPEN and not self.writer.paused:
@@ -374,13 +398,13 @@ cdef class WebSocket(Channel):
         return self.writer.commit_with(data)
 
     cdef int put_control(self, int opcode, bytes payload) except -1:
-        if self.writer.broken:
+        if self.broken():
             return 0
         put_frame(self.writer.output(), opcode, False, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
         return self.writer.commit()
 
     cdef int put_close_frame(self, int code, str reason) except -1:
-        if self.writer.broken:
+        if self.broken():
             return 0
         try:
             put_close(self.writer.output(), code, reason.encode())

@@ -162,9 +162,9 @@ cdef class WsCycle(Cycle):
 
     cdef int take_send(self, dict message) except -1:
         text, data = message.get("text"), message.get("bytes")
-        if (text is None) == (data is None):
-            raise ValueError("websocket.send has either text or bytes, and not both")
         if data is None:
+            if text is None:
+                return 0
             if not isinstance(text, str):
                 raise TypeError(f"the text of websocket.send has to be a string, not {type(text).__name__}")
             self.channel.send_text(<str>text)
@@ -279,7 +279,8 @@ cdef class WsCycle(Cycle):
     cdef int end(self, bint failed) except -1:
         cdef Channel channel = self.channel
         if channel is not None:
-            return channel.close_with(INTERNAL_ERROR if failed else NORMAL_CLOSURE, "")
+            channel.wanted()  # what the client has closed with, or is closed for, comes first
+            return channel.close_with(INTERNAL_ERROR, "")
         if self.stage == OPEN or self.stage == COMPLETE or self.stream is None:
             return 0
         if not failed and not self.gone:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -15,11 +15,27 @@ from websockets.server import ServerProtocol
 from fastserve._core.errors import ProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from websockets.extensions.base import Extension
+    from websockets.typing import ExtensionParameter
+
     from fastserve._core.settings import Settings
     from fastserve.protocols.framing import Event
 
 # Less memory a connection than the default, as other servers have it.
 WINDOW_BITS, MEMORY_LEVEL = 12, 5
+
+
+class QuietFactory(ServerPerMessageDeflateFactory):
+    """The library's, without parameters in the response that the client did not offer: some clients fail for them."""
+
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], PerMessageDeflate]:
+        response, extension = super().process_request_params(params, accepted_extensions)
+        offered = {name for name, _ in params}
+        return [parameter for parameter in response if parameter[0] in offered], extension
 
 
 class CheckingProtocol(ServerProtocol):
@@ -45,7 +61,7 @@ class WebSocketsFraming:
     def __init__(self, settings: Settings, offers: list[bytes]) -> None:
         available: Any = []
         if settings.ws_per_message_deflate:
-            factory = ServerPerMessageDeflateFactory(
+            factory = QuietFactory(
                 server_max_window_bits=WINDOW_BITS,
                 client_max_window_bits=WINDOW_BITS,
                 compress_settings={"memLevel": MEMORY_LEVEL},
