@@ -148,6 +148,51 @@ class TestIdentity:
 
         assert run(look) == ["mine", True]
 
+    def test_attributes(self, run: Run) -> None:
+        """What asgiref before 3.7 and opentracing's AsyncioScopeManager keep on the task of a request."""
+
+        async def look() -> Any:
+            task: Any = current()
+            before = getattr(task, "_asgiref_local", None), dict(vars(task))
+            task._asgiref_local = {"user": "me"}
+            task.__opentracing_scope = "scope"
+            await asyncio.sleep(0)
+            assert task is current()
+            found = task._asgiref_local, sorted(vars(task))
+            del task.__opentracing_scope
+            return [before, found, hasattr(task, "__opentracing_scope"), hasattr(asyncio.Task, "_asgiref_local")]
+
+        names = ["_TestIdentity__opentracing_scope", "_asgiref_local"]
+        assert run(look) == [[None, {}], [{"user": "me"}, names], False, False]
+
+    def test_attributes_go_with_the_task(self, run: Run) -> None:
+        """Also those that lead back to it."""
+        seen: list[Any] = []
+
+        class Session:
+            task: Any
+
+        def look() -> Any:
+            session, task = Session(), current()
+            session.task = task
+            task.session = session  # type: ignore[attr-defined]
+            seen.append(weakref.ref(session))
+
+        run(look)
+        gc.collect()
+        assert seen[0]() is None
+
+    def test_what_differs(self, run: Run) -> None:
+        """As Task's docstring says: what asks for the type itself."""
+
+        def look() -> Any:
+            task = current()
+            with pytest.raises(TypeError):
+                asyncio.Task.get_name(task)
+            return [type(task) is asyncio.Task, type(task).get_name(task) == task.get_name()]
+
+        assert run(look) == [False, True]
+
     def test_weak_references(self, run: Run) -> None:
         seen: list[Any] = []
 

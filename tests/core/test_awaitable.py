@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import inspect
+import sys
+import types
 import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from core.fakes import FakeWorker, get, respond
 from core.responses import read_one
 
@@ -127,3 +131,127 @@ def test_no_warning_for_one_that_was_awaited_or_closed(work: Work) -> None:
         return task.cancelled()
 
     assert inside(work, check)
+
+
+class TestFunctions:
+    """receive and send themselves."""
+
+    def test_they_pass_for_coroutine_functions(self, work: Work) -> None:
+        async def check(receive: Any, send: Any) -> Any:
+            for function in (receive, send):
+                assert inspect.iscoroutinefunction(function)
+                if sys.version_info < (3, 14):  # deprecated there
+                    assert asyncio.iscoroutinefunction(function)
+                assert inspect.ismethod(function)
+                assert inspect.isfunction(function.__func__)
+                assert inspect.iscoroutinefunction(functools.partial(function))
+                assert not inspect.isgeneratorfunction(function)
+                assert function == types.MethodType(function.__func__, function.__self__)
+            assert receive != send
+            return [
+                (each.__name__, each.__qualname__, each.__module__, str(inspect.signature(each)), inspect.getdoc(each))
+                for each in (receive, send)
+            ]
+
+        module = "fastserve._core.call"
+        assert inside(work, check) == [
+            ("receive", "receive", module, "() -> 'Any'", "Return the next message from the client."),
+            ("send", "send", module, "(message: 'Any') -> 'None'", "Send a message to the client."),
+        ]
+
+    def test_calls(self, work: Work) -> None:
+        async def check(receive: Any, send: Any) -> Any:
+            unbound = send.__func__
+            for call in (send(message=START), functools.partial(send, START)(), unbound(send.__self__, START),
+                         unbound.__call__(send.__self__, START), receive.__call__()):  # fmt: skip
+                assert isinstance(call, Awaitable)
+                call.close()
+            assert (await receive.__func__(receive.__self__))["type"] == "http.request"
+            for wrong in (
+                lambda: receive(1), lambda: receive(a=1), lambda: send(), lambda: send(1, 2), lambda: send(other=1),
+                lambda: send(1, message=2), lambda: receive.__func__(), lambda: receive.__func__(object()),
+                lambda: unbound(object(), START),
+            ):  # fmt: skip
+                with pytest.raises(TypeError):
+                    wrong()
+            return True
+
+        assert inside(work, check)
+
+    def test_async_to_sync_does_not_warn(self, work: Work) -> None:
+        async def check(receive: Any, send: Any) -> Any:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                return [async_to_sync(each).awaitable == each for each in (receive, send)]
+
+        assert inside(work, check) == [True, True]
+
+
+class TestCoroutine:
+    """What a call returns, beside the coroutine that uvicorn's returns."""
+
+    def test_what_it_is(self, work: Work) -> None:
+        async def check(receive: Any, send: Any) -> Any:
+            first, call = send({}), receive()
+            first.close()
+            assert [(each.__name__, each.__qualname__) for each in (first, call)] == [("send",) * 2, ("receive",) * 2]
+            assert call.cr_code is receive.__code__
+            assert call.cr_frame.f_code is call.cr_code
+            assert (call.cr_running, call.cr_await, call.cr_origin) == (False, None, None)
+            states = [inspect.getcoroutinestate(call)]
+            assert inspect.getcoroutinelocals(call) == {"self": None}
+            await call
+            states.append(inspect.getcoroutinestate(call))
+            assert call.cr_frame is None
+            assert "receive()" in repr(asyncio.ensure_future(receive()))
+            return states
+
+        assert inside(work, check) == ["CORO_CREATED", "CORO_CLOSED"]
+
+    def test_while_it_waits(self, work: Work) -> None:
+        async def check(receive: Any, send: Any) -> Any:
+            await receive()
+            call = receive()
+            task = asyncio.ensure_future(call)
+            await asyncio.sleep(0)
+            assert asyncio.isfuture(call.cr_await)
+            assert call.cr_frame is not None
+            if sys.version_info >= (3, 11):
+                assert inspect.getcoroutinestate(call) == "CORO_SUSPENDED"
+            with pytest.raises(RuntimeError, match="being awaited already"):
+                await call
+            with pytest.raises(RuntimeError, match="await wasn't used with future"):
+                await asyncio.ensure_future(call)
+            assert not task.done()
+            task.cancel()
+            await asyncio.wait([task])
+            assert call.cr_frame is None
+            return True
+
+        assert inside(work, check)
+
+    @pytest.mark.parametrize("how", ["awaited", "closed", "thrown into", "failed"])
+    def test_it_cannot_be_awaited_again(self, work: Work, how: str) -> None:
+        async def check(receive: Any, send: Any) -> Any:
+            call = send({"type": "nothing"}) if how == "failed" else receive()
+            if how == "closed":
+                call.close()
+            elif how == "thrown into":
+                with pytest.raises(KeyError):
+                    call.throw(KeyError)
+            elif how == "failed":
+                with pytest.raises(RuntimeError, match="nothing"):
+                    await call
+            else:
+                await call
+            for _ in range(2):
+                with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+                    await call
+            with pytest.raises(RuntimeError, match="cannot reuse"):
+                call.throw(KeyError)
+            with pytest.raises(RuntimeError, match="cannot reuse"):
+                await asyncio.ensure_future(call)
+            call.close()
+            return True
+
+        assert inside(work, check)

@@ -40,6 +40,7 @@ cdef class Connection(Carrier):
             self.writer = self.tls = TlsWriter(transport, descriptor(transport), self.turn, self.worker.clock)
         self.handler = make_http1(self.worker, transport, self.writer, self)
         self.worker.connections.add(self)
+        self.worker.look_at_loop()
 
     def data_received(self, bytes data):
         cdef Connection kept = self  # zuvloop lets go of a protocol inside the very call in which it is replaced

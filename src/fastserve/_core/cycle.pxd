@@ -36,7 +36,7 @@ cdef class Cycle(Owner):
     cdef Stream stream  # None when the response is complete or the connection is not there any more
     cdef readonly dict scope
     cdef object context  # the contextvars.Context of the application
-    cdef Task task  # while it goes on after its first step
+    cdef object task  # while it goes on after its first step
     cdef DirectCall direct  # of an application that goes on without a task, or None
     cdef int stage  # which message send() takes next
     cdef bint expect_continue  # the client waits for 100 (Continue)

@@ -14,9 +14,10 @@ gone, as often as it is asked for. A body that has come is given first, even fro
 from asyncio import CancelledError
 
 from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 
-from .awaitable cimport WAIT, Awaitable
-from .call import call
+from .awaitable cimport WAIT, Awaitable, CoroutineFunction, make_function
+from .call import call, receive, send, start_in_loop
 from .counters cimport live_counts
 from .errors import ClientDisconnected
 from .handler cimport DirectApplication, Stream
@@ -24,17 +25,12 @@ from .inflight cimport enabled as somebody_asks, stop_tracking, track
 from .task cimport PENDING, Owner, Task, start
 from .transfer cimport Transfer
 from .turn cimport note_sender
-from .waiter cimport make_waiter
+from .waiter cimport Waiter, make_waiter
 from .worker cimport Worker
 
-cdef extern from *:
-    """
-    /* What looking up a method on an instance comes to, without the look-up. */
-    static CYTHON_INLINE PyObject *fastserve_bind(PyObject *method, PyObject *self) {
-        return PyCFunction_NewEx(((PyMethodDescrObject *)method)->d_method, self, NULL);
-    }
-    """
-    object bind "fastserve_bind"(object method, object self)
+cdef extern from "Python.h":
+    object bind "PyMethod_New"(object function, object self)
+    Py_ssize_t PyVectorcall_NARGS(size_t flags)
     object PyContext_Copy(object context)
     object PyContext_New()
 
@@ -77,9 +73,9 @@ cdef class Cycle(Owner):
                 direct.begun()
                 return
             if worker.app_is_coroutine_function:
-                coro = worker.app(self.scope, bind(receive_method, self), bind(send_method, self))
+                coro = worker.app(self.scope, bind(receive_function, self), bind(send_function, self))
             else:
-                coro = call(worker.app, self.scope, bind(receive_method, self), bind(send_method, self))
+                coro = call(worker.app, self.scope, bind(receive_function, self), bind(send_function, self))
             self.start_task(coro, self.context)
         except BaseException as exception:
             # Not from inside the application: it could not even be called.
@@ -87,28 +83,26 @@ cdef class Cycle(Owner):
 
     cdef int start_task(self, coro, context) except -1:
         cdef Worker worker = self.worker
-        cdef Task task
+        cdef bint goes_on
         self.direct = None
-        task = start(coro, worker.loop, context, worker.turn, self)
-        if task.state == PENDING:
+        if worker.asyncio_tasks:
+            task = start_in_loop(worker.loop, context, coro, self.application_ended)
+            goes_on = not task.done()
+        else:
+            task = start(coro, worker.loop, context, worker.turn, self)
+            goes_on = (<Task>task).state == PENDING
+        if goes_on:
             self.task = task
             worker.tasks.add(task)
+            if worker.asyncio_tasks:
+                return self.suspended()  # only the core's own task tells it by itself
         return 0
 
+    def application_ended(self, result, exception):
+        """ended(), for a task that is not the core's."""
+        self.ended(result, exception)
+
     # What the application calls
-
-    def receive(self):
-        """Return an awaitable for the next message."""
-        cdef Receive awaitable = Receive.__new__(Receive)
-        awaitable.cycle = self
-        return awaitable
-
-    def send(self, message):
-        """Return an awaitable that takes the message."""
-        cdef Send awaitable = Send.__new__(Send)
-        awaitable.cycle = self
-        awaitable.message = message
-        return awaitable
 
     def arrived(self):
         """Return (body, whether there may be more), as far as it has come; the client is not asked for any."""
@@ -408,17 +402,43 @@ cdef int wake(list waiting) except -1:
 cdef frozenset FILE_MESSAGES = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
 cdef tuple EXPECTED = ("http.response.start", "http.response.body", "http.response.trailers")
 
-# Method descriptors, whose C methods bind() needs.
-cdef object receive_method = Cycle.__dict__["receive"]
-cdef object send_method = Cycle.__dict__["send"]
+cdef object call_receive(object function, PyObject** arguments, size_t flags, PyObject* names):
+    """receive(): return an awaitable for the next message."""
+    cdef Cycle cycle
+    cdef Receive awaitable
+    if PyVectorcall_NARGS(flags) != 1 or names != NULL:
+        raise TypeError("receive() takes no arguments")
+    cycle = <Cycle?><object>arguments[0]
+    awaitable = Receive.__new__(Receive)
+    awaitable.cycle = cycle
+    return awaitable
+
+
+cdef object call_send(object function, PyObject** arguments, size_t flags, PyObject* names):
+    """send(message): return an awaitable that takes the message."""
+    cdef Cycle cycle
+    cdef Send awaitable
+    if PyVectorcall_NARGS(flags) != 2 or names != NULL:
+        # The message can be given by its name.
+        if PyVectorcall_NARGS(flags) != 1 or names == NULL or <object>names != ("message",):
+            raise TypeError("send() takes one argument, a message")
+    cycle = <Cycle?><object>arguments[0]
+    awaitable = Send.__new__(Send)
+    awaitable.cycle = cycle
+    awaitable.message = <object>arguments[1]
+    return awaitable
+
+
+cdef CoroutineFunction receive_function = make_function(receive, call_receive)
+cdef CoroutineFunction send_function = make_function(send, call_send)
 
 
 cdef object receive_of(Cycle cycle):
-    return bind(receive_method, cycle)
+    return bind(receive_function, cycle)
 
 
 cdef object send_of(Cycle cycle):
-    return bind(send_method, cycle)
+    return bind(send_function, cycle)
 
 
 cdef bint only_disconnects(exception) except -1:
@@ -437,6 +457,13 @@ cdef bint only_disconnects(exception) except -1:
 cdef class Receive(Awaitable):
     """The awaitable of receive()."""
 
+    cdef object function(self):
+        return receive
+
+    cdef bint pending(self) except -1:
+        future = self.future
+        return (<Waiter>future).is_pending() if type(future) is Waiter else not future.done()
+
     cdef object poll(self):
         cdef Cycle cycle = self.cycle
         message = cycle.next_message()
@@ -448,6 +475,9 @@ cdef class Receive(Awaitable):
 
 cdef class Send(Awaitable):
     """The awaitable of send()."""
+
+    cdef object function(self):
+        return send
 
     cdef object poll(self):
         cdef Cycle cycle = self.cycle

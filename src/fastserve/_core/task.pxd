@@ -18,6 +18,7 @@ cdef class Owner(Exchange):
 
 cdef class Task(Sleeper):
     cdef object __weakref__
+    cdef dict __dict__  # what applications set on it, made with the first of that
     cdef object loop
     cdef object coro
     cdef object context

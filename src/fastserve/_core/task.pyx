@@ -1,11 +1,10 @@
 """The task that an application runs in.
 
 Making an asyncio.Task for each request costs more than parsing it: the object, its registration, a turn of the loop
-before its first step. This task takes its first step at once, where it is started, and most exchanges end in it. In
-every respect that code inside the application can see it is an asyncio.Task: current_task(), all_tasks(), isinstance(),
-names, contexts, cancellation, timeouts, task groups, callbacks, awaiting it. CPython's own tests of Task are run against
-it (tests/core/test_task.py). The rules are those of asyncio/tasks.py; the names of private attributes are kept, because
-anyio and others read them.
+before its first step. This task takes its first step at once, where it is started, and most exchanges end in it. To the
+application it is an asyncio.Task: current_task(), all_tasks(), isinstance(), names, attributes, contexts, cancellation,
+timeouts, task groups, callbacks, awaiting it. CPython's own tests of Task are run against it (tests/core/test_task.py).
+The rules are those of asyncio/tasks.py; the names of private attributes are kept, because anyio and others read them.
 """
 import asyncio
 import asyncio.base_tasks
@@ -72,7 +71,12 @@ cdef Task start(object coro, object loop, object context, Turn turn, Owner owner
 
 
 cdef class Task(Sleeper):
-    """An asyncio.Task in all but its type; made by hand it is scheduled like one."""
+    """An asyncio.Task in all but its type; made by hand it is scheduled like one.
+
+    type(task) is this class: asyncio.Task's methods cannot be called unbound (asyncio.Task.get_name(task) is a TypeError),
+    and `python -m asyncio ps` (3.14) does not find it. The loop does not call its first step. A loop with a task factory
+    or in debug mode makes the tasks of applications itself.
+    """
 
     def __cinit__(self):
         live_counts.task += 1
@@ -84,9 +88,7 @@ cdef class Task(Sleeper):
             raise TypeError(f"a coroutine was expected, got {coro!r}")
         self.coro = coro
         self.loop = asyncio.get_event_loop() if loop is None else loop
-        self.name = None if name is None else str(name)
-        if name is None:
-            self.get_name()
+        self.name = f"Task-{next_task_number()}" if name is None else str(name)
         self.context = contextvars.copy_context() if context is None else context
         if self.loop.get_debug():
             self.source_traceback = asyncio.format_helpers.extract_stack()
@@ -265,8 +267,7 @@ cdef class Task(Sleeper):
             self.error = exception
             if CANCELLED_ERROR_IS_NEW:
                 self.cancel_message = None
-        elif exception is None and self.must_cancel:
-            # Cancelled by itself in its last step.
+        elif exception is None and self.must_cancel:  # cancelled by itself in its last step
             self.must_cancel = False
             self.state = CANCELLED
         elif exception is not None and owner is None:
@@ -420,8 +421,7 @@ cdef class Task(Sleeper):
     def set_name(self, value):
         self.name = str(value)
 
-    def get_stack(self, *, limit=None):
-        """The frames where the coroutine is (or the exception's traceback), oldest first."""
+    def get_stack(self, *, limit=None):  # of the coroutine, or of its exception's traceback; oldest first
         return asyncio.base_tasks._task_get_stack(self, limit)
 
     def print_stack(self, *, limit=None, file=None):

@@ -26,10 +26,14 @@ from .worker cimport Worker
 from .writer cimport Writer
 from .wscycle cimport WsCycle
 from .wsframe cimport (
+    MAX_CONTROL,
+    NO_STATUS,
     OP_BINARY,
+    OP_CLOSE,
     OP_PING,
     OP_PONG,
     OP_TEXT,
+    PROTOCOL_ERROR,
     WS_BINARY,
     WS_CLOSE as FOUND_CLOSE,
     WS_NEED_MORE,
@@ -41,6 +45,7 @@ from .wsframe cimport (
     put_frame,
     put_header,
     put_message,
+    valid_code,
 )
 
 cdef enum:
@@ -64,6 +69,36 @@ cdef WebSocket make_websocket(Worker worker, object transport, Writer writer, Ws
     self.reader = FrameReader(worker.settings.ws_max_size, MAX_FRAGMENTS, inflater)
     self.open(worker, transport, writer, cycle)
     return self
+
+
+cdef int code_ahead(FrameReader reader, const char* data, Py_ssize_t size) noexcept:
+    """Return the code of the first close frame in the bytes that come next, or 0; none of them is parsed."""
+    cdef const unsigned char* at = <const unsigned char*>data
+    cdef const unsigned char* end = at + size
+    cdef Py_ssize_t header, length, index
+    if reader.head_size or reader.ended or reader.in_frame and reader.left > size:
+        return 0
+    if reader.in_frame:
+        at += reader.left
+    while end - at >= 6 and at[1] & 0x80:
+        header = 6
+        length = at[1] & 0x7F
+        if length > MAX_CONTROL:
+            header += 2 if length == 126 else 8
+            if end - at < header:
+                return 0
+            length = 0
+            for index in range(2, header - 4):
+                length = length << 8 | at[index]
+        if not 0 <= length <= end - at - header:
+            return 0
+        if at[0] & 0x0F == OP_CLOSE:
+            if length < 2:
+                return PROTOCOL_ERROR if length else NO_STATUS
+            index = (at[6] ^ at[2]) << 8 | (at[7] ^ at[3])
+            return index if valid_code(index) else PROTOCOL_ERROR
+        at += header + length
+    return 0
 
 
 cdef class WebSocket(Channel):
@@ -225,8 +260,8 @@ cdef class WebSocket(Channel):
         """Do not let a close frame wait for ever that there is no room to parse up to."""
         if self.code_ahead or self.tail is None or self.state != OPEN:
             return 0
-        self.code_ahead = self.reader.code_ahead(
-            PyBytes_AS_STRING(self.tail) + self.tail_at, PyBytes_AS_STRING(self.tail) + PyBytes_GET_SIZE(self.tail)
+        self.code_ahead = code_ahead(
+            self.reader, PyBytes_AS_STRING(self.tail) + self.tail_at, PyBytes_GET_SIZE(self.tail) - self.tail_at
         )
         if self.code_ahead:
             self.worker.clock.start(self, WS_HOLD)

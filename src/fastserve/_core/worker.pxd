@@ -8,6 +8,7 @@ cdef class Worker:
     cdef readonly object loop
     cdef readonly object app  # the ASGI application
     cdef bint app_is_coroutine_function  # calling it runs none of its code
+    cdef bint asyncio_tasks  # the loop makes the tasks of applications: it has a task factory, or is in debug mode
     cdef object direct  # the same application as a DirectApplication, where it can be called without tasks, or None
     cdef readonly Settings settings
     cdef readonly Clock clock
@@ -24,3 +25,5 @@ cdef class Worker:
     cdef readonly long active  # exchanges whose application has not returned
     cdef readonly long total_requests
     cdef readonly bint draining
+
+    cdef int look_at_loop(self) except -1  # see whether it makes the tasks; with each connection, for it may change

@@ -57,6 +57,10 @@ cdef class Worker:
         self.connections = set()
         self.tasks = set()
 
+    cdef int look_at_loop(self) except -1:
+        self.asyncio_tasks = self.loop.get_task_factory() is not None or self.loop.get_debug()
+        return 0
+
     def report(self, message, exception=None, level=logging.ERROR):
         """Log this; where that fails as well, print it: no exchange may suffer from how it is logged."""
         try:

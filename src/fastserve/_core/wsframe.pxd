@@ -71,8 +71,6 @@ cdef class FrameReader:
     cdef char* room_for_more(self, Py_ssize_t* size) except? NULL
     cdef int filled(self, Py_ssize_t size) except -1
 
-    cdef int code_ahead(self, const char* at, const char* end) noexcept
-
     cdef int read_header(self, const char** position, const char* end) except -1
     cdef int parse_header(self, const unsigned char* at, Py_ssize_t size) except -1
     cdef Py_ssize_t allowance(self, int first) noexcept

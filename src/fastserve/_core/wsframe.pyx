@@ -125,40 +125,6 @@ cdef class FrameReader:
             return WS_FAULT
         return self.finish() if self.final and not self.in_frame else WS_NEED_MORE
 
-    cdef int code_ahead(self, const char* at, const char* end) noexcept:
-        """Return the code of the first close frame in these bytes, which come next, or 0; nothing of them is parsed."""
-        cdef const unsigned char* frame
-        cdef uint64_t length
-        cdef Py_ssize_t header, index
-        if self.head_size or self.ended:
-            return 0
-        if self.in_frame:
-            if self.left > end - at:
-                return 0
-            at += self.left
-        while end - at >= 6:
-            frame = <const unsigned char*>at
-            header = 6
-            if not frame[1] & MASKED:
-                return 0
-            length = frame[1] & 0x7F
-            if length > MAX_CONTROL:
-                header += 2 if length == 126 else 8
-                if end - at < header:
-                    return 0
-                length = 0
-                for index in range(2, header - 4):
-                    length = length << 8 | frame[index]
-            if length > <uint64_t>(end - at - header):
-                return 0
-            if frame[0] & OPCODE == OP_CLOSE:
-                if length < 2:
-                    return NO_STATUS if length == 0 else PROTOCOL_ERROR
-                index = (frame[6] ^ frame[2]) << 8 | (frame[7] ^ frame[3])
-                return index if valid_code(index) else PROTOCOL_ERROR
-            at += header + <Py_ssize_t>length
-        return 0
-
     cdef int read_header(self, const char** position, const char* end) except -1:
         cdef Py_ssize_t available = end - position[0], kept = self.head_size, more
         if kept == 0:

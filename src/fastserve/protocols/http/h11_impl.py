@@ -18,7 +18,6 @@ import contextlib
 import contextvars
 import logging
 import re
-import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
@@ -258,8 +257,7 @@ class H11Protocol(asyncio.Protocol):
 
     def start_task(self, cycle: Cycle) -> asyncio.Task[None]:
         context = contextvars.Context() if self.config.reset_contextvars else self.context.copy()
-        if sys.version_info >= (3, 11):
-            return self.loop.create_task(cycle.run(self.app), context=context)
+        # Not by the parameter `context`, which not every task factory takes.
         return context.run(self.loop.create_task, cycle.run(self.app))
 
     def deliver(self, data: bytes) -> None:
