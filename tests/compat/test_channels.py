@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import httpx
+import httpx_ws
 import pytest
-from httpx_ws import connect_ws
 from support import Command
 
 from .conftest import Start
@@ -17,10 +17,11 @@ def server(start: Start) -> Command:
 
 @pytest.mark.parametrize("kind", ["threaded", "async"])
 def test_websocket_consumers(server: Command, kind: str) -> None:
-    with httpx.Client() as client, connect_ws(f"{server.url}/{kind}", client) as ws:
+    session: httpx_ws.WebSocketSession
+    with httpx.Client() as client, httpx_ws.connect_ws(f"{server.url}/{kind}", client) as session:
         for number in range(3):
-            ws.send_text(str(number))
-            assert ws.receive_text(timeout=5) == f"{kind} {number}"
+            session.send_text(str(number))
+            assert session.receive_text(timeout=5) == f"{kind} {number}"
 
 
 def test_http_consumer(client: httpx.Client) -> None:

@@ -22,7 +22,7 @@ def start_in_loop(loop: AbstractEventLoop, context: Context, coro: Coroutine[Any
     `ended` is told once what the coroutine returned or raised, also where the task is cancelled before its first step.
     """
     reports = [ended]
-    runner = run(coro, reports)
+    runner: Any = run(coro, reports)
     runner.__qualname__ = getattr(coro, "__qualname__", runner.__qualname__)
     try:
         task = context.run(loop.create_task, runner)
