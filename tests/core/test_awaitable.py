@@ -169,7 +169,7 @@ class TestFunctions:
             assert (await receive.__func__(receive.__self__))["type"] == "http.request"
             for wrong in (
                 lambda: receive(1), lambda: receive(a=1), send, lambda: send(1, 2), lambda: send(other=1),
-                lambda: send(1, message=2), lambda: receive.__func__(), lambda: receive.__func__(object()),
+                lambda: send(1, message=2), receive.__func__, lambda: receive.__func__(object()),
                 lambda: unbound(object(), START),
             ):  # fmt: skip
                 with pytest.raises(TypeError):
