@@ -67,7 +67,7 @@ cdef class FramedWebSocket(WebSocket):
             self.worker.turn.leave()
 
     cdef int look_ahead(self) except -1:
-        """The library has answered a close frame, whatever there is room for: end the connection as well."""
+        """End the connection where the library has answered a close frame, as it does at once."""
         if self.events and self.events[0][0] == "close":
             stop(self)
             self.writer.close()

@@ -30,7 +30,7 @@ cdef class WebSocket(Channel):
     cdef bint lingering  # closed, but for the client's last byte
     cdef int held_code  # what to close with, while the application deals with the messages before that; or 0
     cdef str held_reason
-    cdef int code_ahead  # of a close frame that is in `tail`, behind messages that there is no room for; or 0
+    cdef int code_ahead  # of a close frame that is in `tail`, after messages that there is no room for; or 0
     cdef bint held_close  # that is the client's close frame, not a fault
     cdef unsigned int pings  # sent so far
     cdef bytes owed_pong  # the newest ping that could not be answered yet

@@ -257,7 +257,7 @@ cdef class WebSocket(Channel):
         return self.shut(False)
 
     cdef int look_ahead(self) except -1:
-        """Do not let a close frame wait for ever that there is no room to parse up to."""
+        """Bound the wait of a close frame that follows messages that there is no room for."""
         if self.code_ahead or self.tail is None or self.state != OPEN:
             return 0
         self.code_ahead = code_ahead(
