@@ -401,7 +401,13 @@ class Config(Options):
             tls=None if self.ssl is None else tls.Extension(),
             proxies=self.trusted_proxies(),
             sendfile=self.sendfile,
+            raise_disconnect=self.raises_disconnect,
         )
+
+    @property
+    def raises_disconnect(self) -> bool:
+        """Whether send() raises once the client is gone; what calls WSGI applications relies on it."""
+        return self.disconnect == "raise" or self.interface == "wsgi"
 
     def trusted_proxies(self) -> Proxies | None:
         """Return the core's view of the proxies that are trusted, None where nothing of what proxies say is used."""

@@ -54,6 +54,7 @@ LOOPS = ("auto", "asyncio", "uvloop", "zuvloop", "none")
 HTTP = ("auto", "llhttp", "httptools", "h11")
 NO_HTTP2 = f"HTTP/2 is not served, and http can be {', '.join(HTTP)} or module:Class"
 LIFESPAN = ("auto", "on", "off")
+DISCONNECT = ("silent", "raise")
 INTERFACES = ("auto", "asgi3", "asgi2", "wsgi")
 SSL_VERSIONS = {17: "TLS_SERVER", 2: "TLS", 3: "TLSv1", 4: "TLSv1_1", 5: "TLSv1_2"}  # ssl.PROTOCOL_*
 SSL_CERT_REQS = {0: "NONE", 1: "OPTIONAL", 2: "REQUIRED"}  # ssl.CERT_*
@@ -270,6 +271,9 @@ class Options:
         " sendfile(2). Middleware that compresses or counts response bodies does not see those files.")
     timeout_worker_blocked: int | None = option(None, TIMEOUTS, Integer(1),
         "Seconds after which a worker whose event loop is blocked is killed and replaced.  [default: never]")
+    disconnect: str = option("silent", PROTOCOL, Choice(DISCONNECT),
+        "What send() does once the client of an HTTP request is gone: silent is nothing, raise is an OSError"
+        " (ASGI 2.4).")
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -403,17 +403,21 @@ class Server:
         if self._cancelled and patience is None:
             patience = 0  # who cancels serve() does not wait for the slowest client
             why = "serve() was cancelled"
+        grace = STREAM_SECONDS if patience is None else patience
         waiting = asyncio.ensure_future(self._wait_tasks_to_complete())
         try:
-            await asyncio.wait([waiting], timeout=STREAM_SECONDS if patience is None else patience)
+            if grace > STREAM_SECONDS:
+                await asyncio.wait([waiting], timeout=STREAM_SECONDS)
+                await self._cancel_streams(state.orphans())
+                grace -= STREAM_SECONDS
+            await asyncio.wait([waiting], timeout=grace)
             if not waiting.done() and not self.force_exit:
                 streams = await self._end_streams()
                 if patience is not None and state.tasks:
                     logger.error("Cancel %s running task(s), %s", len(state.tasks), why)
                     await self._cancel(state.tasks, f"Task cancelled, {why}")
-                elif patience is None and streams:
-                    logger.error("Cancel %s running task(s), their responses do not end", len(streams))
-                    await self._cancel(streams, "Task cancelled, the server stops")
+                elif patience is None:
+                    await self._cancel_streams(streams)
             if patience is None:
                 await waiting
         finally:
@@ -424,12 +428,17 @@ class Server:
     async def _end_streams(self) -> list[Any]:
         """Break off responses without an end of their own; return the tasks of applications that go on all the same.
 
-        Such an application gets http.disconnect and an error from send(), and one that waits for its client to go gets
-        http.disconnect as well.
+        Such an application gets http.disconnect, and so does one that waits for its client to go. Those whose client
+        had left before are among them.
         """
-        tasks = self.server_state.end_streams()
+        tasks = self.server_state.orphans() + self.server_state.end_streams()
         await self._until(lambda: not self.server_state.tasks, SETTLE_SECONDS)
         return [task for task in tasks if not task.done()]
+
+    async def _cancel_streams(self, tasks: list[Any]) -> None:
+        if tasks and not self.force_exit:
+            logger.error("Cancel %s running task(s), their responses do not end", len(tasks))
+            await self._cancel(tasks, "Task cancelled, the server stops")
 
     async def _cancel(self, tasks: Iterable[Any], reason: str) -> None:
         """Cancel tasks with a line on where each stood, and give them some time."""

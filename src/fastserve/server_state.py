@@ -34,6 +34,7 @@ class ServerState:
         self.default_headers: list[tuple[bytes, bytes]] = []
         self.worker: Worker | None = None  # the core's
         self.draining = False  # for protocol classes: a response that is begun now is the last of its connection
+        self.left: set[Any] = set()  # for protocol classes: exchanges whose client left before the end of the response
         self._counted = 0
 
     def attach(self, worker: Worker) -> None:
@@ -75,6 +76,11 @@ class ServerState:
         responses go on.
         """
         return [] if self.worker is None else self.worker.end_streams()
+
+    def orphans(self) -> list[Any]:
+        """Return the tasks whose client left before the end of a response that does not say where it ends."""
+        tasks = [exchange.task for exchange in self.left if exchange.endless]
+        return tasks if self.worker is None else tasks + self.worker.orphans()
 
     def abort(self) -> None:
         """Close every connection at once, whatever it is doing."""

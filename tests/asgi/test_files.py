@@ -243,7 +243,7 @@ class TestSlowClients:
             finally:
                 done.set()
 
-        slow = Slow(serve(app))
+        slow = Slow(serve(app, disconnect="raise"))
         slow.socket.sendall(get())
         slow.socket.recv(100)
         slow.socket.close()
@@ -287,7 +287,7 @@ class TestSlowClients:
             except OSError:
                 gone.set()
 
-        slow = Slow(serve(app, timeout_write=0.1))
+        slow = Slow(serve(app, timeout_write=0.1, disconnect="raise"))
         slow.socket.sendall(get())
         assert gone.wait(60)
         slow.socket.close()

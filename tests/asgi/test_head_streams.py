@@ -57,7 +57,7 @@ def test_the_application_hears_that_the_client_has_closed(
 ) -> None:
     """Before it has sent anything, or while it sends."""
     stream = Stream()
-    client = Client(serve(stream, http=http).connect())
+    client = Client(serve(stream, http=http, disconnect="raise").connect())
     client.send(get(method="HEAD"))
     assert stream.inside.wait(60)
     if early:

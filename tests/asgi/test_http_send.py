@@ -450,7 +450,7 @@ class TestFlow:
                 done.set()
                 raise
 
-        server = serve(app, loop=loop)
+        server = serve(app, loop=loop, disconnect="raise")
         connected = Client(server.connect())
         connected.send(get())
         connected.read_until(b"x\r\n")
@@ -480,7 +480,7 @@ class TestFlow:
             finally:
                 done.set()
 
-        server = serve(app)
+        server = serve(app, disconnect="raise")
         connected = Client(server.connect())
         connected.send(get())
         connected.read_until(b"\0" * 1000)
@@ -509,7 +509,7 @@ class TestFlow:
             finally:
                 done.set()
 
-        server = serve(app)
+        server = serve(app, disconnect="raise")
         connected = Client(server.connect())
         connected.send(post(b"x"))
         assert begun.wait(60)

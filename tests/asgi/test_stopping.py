@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +18,7 @@ from protocols import PROTOCOLS, protocol_of
 
 Log = Callable[[], list[str]]
 START = {"type": "http.response.start", "status": 200}
+RESET = struct.pack("ii", 1, 0)  # for SO_LINGER: close() resets the connection
 
 
 @pytest.fixture(params=PROTOCOLS)
@@ -88,7 +91,7 @@ class Streams:
 )
 def test_streams_are_ended(serve: support.Serve, log: Log, kind: str, seen: list[str]) -> None:
     streams = Streams()
-    running = serve(getattr(streams, kind))
+    running = serve(getattr(streams, kind), disconnect="raise")
     client = Client(running.connect(timeout=60))
     client.send(get())
     client.read_until(b"event")
@@ -106,7 +109,7 @@ def test_streams_are_ended(serve: support.Serve, log: Log, kind: str, seen: list
 
 def test_a_stream_is_ended_whose_client_does_not_read(serve: support.Serve, log: Log, http: str) -> None:
     streams = Streams()
-    running = serve(streams.floods, http=http)
+    running = serve(streams.floods, http=http, disconnect="raise")
     client = Client(running.connect())
     client.send(get())
     client.read_until(b"\0" * 1000)
@@ -226,3 +229,79 @@ def test_a_timeout_is_the_grace_of_streams(serve: support.Serve, monkeypatch: py
     running.join()
     assert streams.seen == ["http.disconnect"] * 3
     assert log() == []
+
+
+class TestClientsThatLeft:
+    """Applications that go on for a client that is not there any more."""
+
+    @pytest.fixture(autouse=True)
+    def other_protocol(self, http: str) -> None:
+        self.http = http
+
+    def leave(self, running: support.Running, inside: threading.Event, seen: bytes = b"") -> None:
+        """Ask, and leave by a reset; returns when the server knows."""
+        client = Client(running.connect())
+        client.send(get())
+        assert inside.wait(5)
+        if seen:
+            client.read_until(seen)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        client.close()
+        Client(running.connect()).ask(get("/barrier"))
+
+    @pytest.mark.parametrize("timeout", [None, 20])
+    @pytest.mark.parametrize("begun", [True, False])
+    def test_streams_are_cancelled(self, serve: support.Serve, log: Log, begun: bool, timeout: int | None) -> None:
+        """Whether they had begun by then or not, without waiting for a timeout: nobody reads them."""
+        inside, gate, streams = threading.Event(), Gate(), Streams()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["path"] == "/barrier":
+                return await respond(send)
+            inside.set()
+            if not begun:
+                await gate.wait()
+            await streams.ignores(scope, receive, send)
+
+        running = serve(app, http=self.http, timeout_graceful_shutdown=timeout)
+        self.leave(running, inside, b"event" if begun else b"")
+        if not begun:
+            gate.open()
+        running.server.should_exit = True
+        running.join()
+        assert streams.seen == ["Task cancelled, the server stops"]
+        assert log()[0] == "ERROR Cancel 1 running task(s), their responses do not end"
+
+    @pytest.mark.parametrize("kind", ["complete", "completes later", "with a length", "not begun"])
+    def test_work_is_waited_for(self, serve: support.Serve, log: Log, kind: str) -> None:
+        inside, gate, left, streams = threading.Event(), Gate(), Gate(), Streams()
+        done: list[str] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["path"] == "/stream":
+                return await streams.watches(scope, receive, send)
+            if scope["path"] == "/barrier":
+                return await respond(send)
+            if kind == "complete":
+                await respond(send)
+            elif kind != "not begun":
+                await send({**START, "headers": [(b"content-length", b"9")] if kind == "with a length" else []})
+                await send(piece(b"begun"))
+            inside.set()
+            await left.wait()
+            if kind == "completes later":
+                await send(piece(b"", False))
+            await gate.wait()
+            done.append("commit")
+
+        running = serve(app, http=self.http)
+        self.leave(running, inside, {"complete": b"ok", "not begun": b""}.get(kind, b"begun"))
+        left.open()
+        stream = Client(running.connect())
+        stream.send(get("/stream"))
+        stream.read_until(b"event")
+        running.server.should_exit = True
+        stream.rest()  # the time of streams is over
+        gate.open()
+        running.join()
+        assert (done, log()) == (["commit"], [])

@@ -396,7 +396,7 @@ class TestCancellation:
         assert read_one(server.request(get())).status == 500
         assert caught == ["enough"]
         server.stop()
-        assert log() == []
+        assert log() == ["ERROR Exception in ASGI application"]
 
     def test_caught(self, run: Run) -> None:
         async def look() -> Any:

@@ -142,7 +142,7 @@ def test_a_body_that_has_come_is_given_before_the_disconnect(work: Work, script:
 
 
 def test_send_after_the_loss(work: Work, script: Script) -> None:
-    wire = work(script)
+    wire = work(script, raise_disconnect=True)
     peer = wire.connect()
     peer.feed(get())
     peer.lose()
@@ -151,6 +151,42 @@ def test_send_after_the_loss(work: Work, script: Script) -> None:
             run(wire, script.send({"type": "http.response.start", "status": 200}))
     script.finish(wire)
     assert wire.messages == []
+
+
+def test_send_to_nobody_takes_a_turn_of_the_loop(work: Work, script: Script) -> None:
+    wire = work(script)
+    peer = wire.connect()
+    peer.feed(get())
+    peer.lose()
+    turns: list[str] = []
+
+    async def flood() -> None:
+        for _ in range(3):
+            turns.append("sent")
+            await script.send({"type": "http.response.body", "body": b"x", "more_body": True})
+
+    async def tick() -> None:
+        for _ in range(3):
+            turns.append("other")
+            await asyncio.sleep(0)
+
+    async def both() -> None:
+        await asyncio.gather(flood(), tick())
+
+    wire.loop.run_until_complete(both())
+    assert turns == ["sent", "other"] * 3
+    script.finish(wire)
+    assert wire.messages == []
+
+
+@pytest.mark.parametrize("how", ["eof", "lose"])
+def test_the_disconnect_comes_before_an_empty_body(work: Work, script: Script, how: str) -> None:
+    wire = work(script)
+    peer = wire.connect()
+    peer.feed(get())
+    getattr(peer, how)()
+    assert run(wire, script.receive()) == DISCONNECT
+    script.finish(wire)
 
 
 def test_send_waits_for_a_client_that_does_not_read(work: Work, script: Script) -> None:
@@ -172,7 +208,7 @@ def test_send_waits_for_a_client_that_does_not_read(work: Work, script: Script) 
 
 
 def test_send_that_waits_sees_the_loss(work: Work, script: Script) -> None:
-    wire = work(script)
+    wire = work(script, raise_disconnect=True)
     peer = wire.connect()
     peer.feed(get())
     peer.transport.stuck = True
@@ -180,6 +216,19 @@ def test_send_that_waits_sees_the_loss(work: Work, script: Script) -> None:
     waiting = start(wire, script.send({"type": "http.response.body", "body": bytes(100000), "more_body": True}))
     peer.lose()
     assert isinstance(waiting.exception(), ClientDisconnected)
+    script.finish(wire)
+
+
+def test_send_that_waits_returns_at_the_loss(work: Work, script: Script) -> None:
+    wire = work(script)
+    peer = wire.connect()
+    peer.feed(get())
+    peer.transport.stuck = True
+    run(wire, script.send({"type": "http.response.start", "status": 200}))
+    waiting = start(wire, script.send({"type": "http.response.body", "body": bytes(100000), "more_body": True}))
+    assert not waiting.done()
+    peer.lose()
+    assert waiting.result() is None
     script.finish(wire)
 
 

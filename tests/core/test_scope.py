@@ -20,7 +20,7 @@ def scope(request: bytes, state: dict[str, Any] | None = None, **settings: Any) 
 def test_all_of_it() -> None:
     assert scope(get("/a%20b?c=%20d", "Accept: */*", "X-Own:  v ")) == {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",

@@ -123,7 +123,7 @@ def test_a_socket_that_the_client_has_closed(work: Work, pair: Pair) -> None:
             errors.append(type(error).__name__)
             raise
 
-    wire = work(app)
+    wire = work(app, raise_disconnect=True)
     peer = wire.connect(socket=pair[0])
     pair[1].close()
     peer.feed(get())

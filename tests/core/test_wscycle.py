@@ -268,7 +268,7 @@ class TestEnd:
         peer.feed(upgrade())
         wire.call(next(iter(wire.worker.tasks)).cancel)
         assert read_frames(peer.take()) == [closing(1011)]
-        assert wire.errors == []
+        assert [type(error) for error in wire.errors] == [asyncio.CancelledError]
 
 
 class TestSend:

@@ -316,7 +316,7 @@ class TestWriteTimeout:
                 ended.append(exc)
                 raise
 
-        made = net(app, timeout_write=60)
+        made = net(app, timeout_write=60, raise_disconnect=True)
         client = made.connect()
         client.transport.blocked = True
         client.feed(GOOD)
@@ -352,7 +352,7 @@ class TestWriteTimeout:
                 gate.reached.set()
                 raise
 
-        connect(app, timeout_write=0.05).send(GOOD)
+        connect(app, timeout_write=0.05, disconnect="raise").send(GOOD)
         assert gate.reached.wait(60)
 
 

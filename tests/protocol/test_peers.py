@@ -116,7 +116,7 @@ def test_send_to_a_client_that_is_gone(serve: support.Serve) -> None:
             raised.append(type(error))
             done.set()
 
-    client = serve(app).connect()
+    client = serve(app, disconnect="raise").connect()
     client.sendall(GOOD)
     client.recv(1)
     client.close()

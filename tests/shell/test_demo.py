@@ -28,7 +28,7 @@ def scope(path: str = "/", **changes: Any) -> dict[str, Any]:
     """An HTTP scope as a server makes it."""
     return {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",

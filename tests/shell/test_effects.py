@@ -355,10 +355,15 @@ def test_timeout_request_body(start: Start) -> None:
 
 
 def test_timeout_write(start: Start) -> None:
-    server = start("flooding", "--timeout-write", "0.2", "--lifespan", "off")
+    server = start("flooding", "--timeout-write", "0.2", "--lifespan", "off", "--disconnect", "raise")
     with server.connect() as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
         server.wait_line(r"^application: ClientDisconnected$")
+
+
+def test_disconnect(start: Start) -> None:
+    for value, version in (("silent", "2.3"), ("raise", "2.5")):
+        assert seen_by(start("app", "--disconnect", value))["asgi"]["spec_version"] == version
 
 
 def test_interface_wsgi(start: Start) -> None:

@@ -118,6 +118,7 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "timeout_worker_blocked": [(None, None), (1, 1), ("60", 60)],
     "uds_permissions": [(None, None)],
     "workers_lifetime_jitter": [(0, 0)],
+    "disconnect": [("silent", "silent"), ("raise", "raise")],
     "h11_max_incomplete_event_size": [(1, 1), (None, None)],
 }
 
@@ -196,6 +197,7 @@ REFUSED: dict[str, list[Any]] = {
     "timeout_worker_blocked": [0, -1, "x", 1.5],
     "uds_permissions": ["8", -1, "1777", "", "rw", True],
     "workers_lifetime_jitter": [-1, None],
+    "disconnect": ["loud", None],
 }
 
 

@@ -137,7 +137,8 @@ cdef object advance(Awaitable self):
     value = self.poll()
     if value is WAIT:
         self.done = False
-        self.future._asyncio_future_blocking = True
+        if self.future is not None:  # else this is a turn of the loop, as of sleep(0)
+            self.future._asyncio_future_blocking = True
     else:
         self.future = None
     return value

@@ -42,6 +42,9 @@ cdef class Cycle(Owner):
     cdef bint expect_continue  # the client waits for 100 (Continue)
     cdef bint started  # the application has been called
     cdef bint gone  # nobody reads the response
+    cdef readonly bint left  # the client was gone before the response was complete
+    cdef bint endless  # and the response had begun, and does not say where it ends
+    cdef bint raises  # send() raises when the client is gone
     cdef object pieces  # body that receive() has not returned: None, bytes, or a list of bytes
     cdef Py_ssize_t buffered  # its size
     cdef bint body_ended  # all of the body has come
@@ -60,7 +63,10 @@ cdef class Cycle(Owner):
 
     cdef dict next_message(self)  # None where receive() has to wait
     cdef dict body_message(self)
-    cdef int take(self, message) except -1
+    cdef int take(self, message) except -1  # 1 where the message goes nowhere
+    cdef int take_next(self, dict message) except -1
+    cdef int take_late(self, dict message) except -1
+    cdef int drop(self, dict message) except -1
     cdef int take_start(self, dict message) except -1
     cdef int take_body(self, dict message) except -1
     cdef int take_other(self, dict message) except -1
@@ -79,7 +85,7 @@ cdef class Cycle(Owner):
     cdef bint hold_back(self, Awaitable sending) except -1  # a call of send() whose message cannot be taken yet
     cdef int give_up(self, Awaitable sending) except -1  # one that was held back is cancelled
     cdef bint sends_itself(self) noexcept
-    cdef bint is_quiet(self, exception) except -1
+    cdef bint is_quiet(self, exception, bint cancelled) except -1
 
 
 cdef class Receive(Awaitable):
@@ -91,7 +97,7 @@ cdef class Send(Awaitable):
     cdef object message
     cdef bint taken  # by the cycle, or held back by it
     cdef bint held  # its message waits with it
-    cdef bint released  # its message was held back, and has been taken
+    cdef bint released  # its message was held back, and has been taken; or it went nowhere
     cdef Transfer transfer  # the file of this message, or None
 
 

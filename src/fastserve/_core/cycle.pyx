@@ -9,7 +9,11 @@ COMPLETE        nothing: the last message has been sent
 http.response.early_hint is taken at any time, and written while the head has not left.
 
 receive() gives the body as it comes, then waits; http.disconnect comes when the response is complete or the client is
-gone, as often as it is asked for. A body that has come is given first, even from a client that is gone since.
+gone, as often as it is asked for. Bytes of a body that have come are given first, even if the client has left since.
+
+Once the client is gone, send() takes any message and does nothing but give the loop a turn; with `raises` it raises.
+A client that has only ended its side may still read: what continues the response is sent to it, and anything else is
+the end of the response.
 """
 from asyncio import CancelledError
 
@@ -44,6 +48,7 @@ cdef int init_cycle(Cycle cycle, Worker worker, Stream stream, dict scope) excep
     cycle.worker = worker
     cycle.stream = stream
     cycle.scope = scope
+    cycle.raises = worker.settings.raise_disconnect
     cycle.context = PyContext_New() if worker.settings.reset_contextvars else PyContext_Copy(worker.context)
     worker.active += 1
     worker.total_requests += 1
@@ -123,10 +128,12 @@ cdef class Cycle(Owner):
         if self.expect_continue and self.stream is not None:
             self.expect_continue = False
             self.stream.send_continue()
-        if self.pieces is not None or self.body_ended and not self.body_taken:
+        if self.pieces is not None:
             return self.body_message()
         if self.gone:
             return {"type": "http.disconnect"}
+        if self.body_ended and not self.body_taken:
+            return self.body_message()
         if not self.body_ended:
             self.stream.want_body()
         return None
@@ -146,13 +153,44 @@ cdef class Cycle(Owner):
 
     cdef int take(self, message) except -1:
         cdef dict fields = <dict>message if type(message) is dict else dict(message)
+        if self.gone or self.stage == COMPLETE or self.stream.broken():
+            return self.take_late(fields)
+        return self.take_next(fields)
+
+    cdef int take_next(self, dict message) except -1:
+        return self.take_start(message) if self.stage == EXPECT_START else self.take_body(message)
+
+    cdef int take_late(self, dict message) except -1:
+        """Take a message once the response is complete or the client is gone."""
         if self.stage == COMPLETE:
+            if self.left and not self.raises:
+                return 1
             raise RuntimeError(
-                f"Unexpected ASGI message '{fields['type']}' sent, after response already completed."
+                f"Unexpected ASGI message '{message['type']}' sent, after response already completed."
             )
-        if self.stream is None:
-            raise ClientDisconnected("the client is gone")
-        return self.take_start(fields) if self.stage == EXPECT_START else self.take_body(fields)
+        if self.stream is None or self.stream.broken():
+            if self.raises:
+                raise ClientDisconnected("the client is gone")
+            return self.drop(message)
+        if self.raises:
+            return self.take_next(message)
+        try:
+            return self.take_next(message)
+        except RuntimeError:
+            self.stage = COMPLETE
+            self.stream.abandon()
+            return 1
+
+    cdef int drop(self, dict message) except -1:
+        """Forget a message, except for what a stop of the server has to know of the response."""
+        kind = message.get("type")
+        self.left = True
+        if kind == "http.response.start":
+            self.endless = not declares_length(message)
+        elif kind == "http.response.body" and not message.get("more_body", False):
+            self.endless = False
+            self.stage = COMPLETE
+        return 1
 
     cdef int take_start(self, dict message) except -1:
         if not is_kind(message["type"], "http.response.start"):
@@ -296,8 +334,10 @@ cdef class Cycle(Owner):
     cdef int disconnected(self) except -1:
         """The client will not send any more; it may still read, unless the stream is taken away as well."""
         self.gone = True
-        if self.direct is not None and self.stage != COMPLETE:
-            self.direct.to_task()
+        if self.stage != COMPLETE:
+            self.left = True
+            if self.direct is not None:
+                self.direct.to_task()
         if self.waiter is not None:
             self.waiter.wake_later()  # a transport has to have closed before an application sends on and on
         wake(self.receiving)
@@ -305,6 +345,9 @@ cdef class Cycle(Owner):
 
     cdef int stopping(self) except -1:
         return self.direct.to_task() if self.direct is not None else 0
+
+    cdef bint orphaned(self) noexcept:
+        return self.stream is None and self.endless
 
     cdef int completed(self) except -1:
         self.stream = None
@@ -348,6 +391,7 @@ cdef class Cycle(Owner):
 
     cdef void ended(self, object result, object exception) noexcept:
         cdef Worker worker = self.worker
+        cdef bint cancelled = self.task is not None and self.task.cancels > 0
         worker.active -= 1
         stop_tracking(&self.entry)
         if self.task is not None:
@@ -356,7 +400,7 @@ cdef class Cycle(Owner):
         self.direct = None
         try:
             if exception is not None:
-                if not self.is_quiet(exception):
+                if not self.is_quiet(exception, cancelled):
                     worker.report("Exception in ASGI application\n", exception)
             elif result is not None:
                 worker.report(f"ASGI callable should return None, but returned '{result}'.")
@@ -368,7 +412,7 @@ cdef class Cycle(Owner):
         """Give up what the application has left incomplete."""
         if self.stage == COMPLETE or self.stream is None:
             return 0
-        if not failed and not self.gone:
+        if not failed and not self.gone and not self.stream.broken():
             what = "starting" if self.stage == EXPECT_START else "completing"
             self.worker.report(f"ASGI callable returned without {what} response.")
         self.stage = COMPLETE
@@ -383,10 +427,10 @@ cdef class Cycle(Owner):
             return self.stream.hold_head()
         return 0
 
-    cdef bint is_quiet(self, exception) except -1:
-        """Whether this is how an application ends that notices that its client is gone, or that is cancelled."""
+    cdef bint is_quiet(self, exception, bint cancelled) except -1:
+        """Whether this is how an application ends whose client is gone, or that the stopping server cancelled."""
         if isinstance(exception, CancelledError):
-            return True
+            return self.left or cancelled and self.worker.draining
         return (self.gone or self.stream is None or self.stream.broken()) and only_disconnects(exception)
 
 
@@ -441,6 +485,14 @@ cdef object send_of(Cycle cycle):
     return bind(send_function, cycle)
 
 
+cdef bint declares_length(dict message) except -1:
+    """Whether the head in this message, which nothing has checked, has a Content-Length."""
+    try:
+        return any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
+    except Exception:
+        return False
+
+
 cdef bint only_disconnects(exception) except -1:
     if isinstance(exception, ClientDisconnected):
         return True
@@ -486,11 +538,15 @@ cdef class Send(Awaitable):
             if cycle.stage > COMPLETE and cycle.hold_back(self):
                 return WAIT
             message, self.message = self.message, None
-            cycle.take(message)
+            if cycle.take(message):
+                self.released = True
+                return WAIT  # for a turn of the loop, which an application that sends without end must not hold
             self.transfer = cycle.transfer
         elif self.released:
             return None
         elif cycle.stream is None and cycle.stage != COMPLETE:
+            if not cycle.raises:
+                return None
             raise ClientDisconnected("the client is gone")
         if self.transfer is not None and self.transfer is cycle.transfer:
             if cycle.sending is None:

@@ -14,4 +14,7 @@ class ProtocolError(Exception):
 
 
 class ClientDisconnected(OSError):
-    """Raised by `send()` when the client is gone (ASGI HTTP 2.4 and later); stop sending, it is no error of yours."""
+    """Raised by send() when the client is gone: on a WebSocket, and with `--disconnect raise` for HTTP.
+
+    Stop sending; the application has done nothing wrong.
+    """

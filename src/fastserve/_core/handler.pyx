@@ -20,6 +20,9 @@ cdef class Exchange(Runnable):
     cdef int stopping(self) except -1:
         return 0
 
+    cdef bint orphaned(self) noexcept:
+        return False
+
 
 cdef class DirectCall:
     cdef int noticed(self) except -1:

@@ -63,6 +63,7 @@ cdef class Http1(Handler):
     cdef int advance(self) except -1
     cdef int answer(self, int status, bytes extra) except -1
     cdef int detach(self) except -1
+    cdef int orphan(self) except -1
     cdef int leave(self, Handler successor) except -1
     cdef int close(self) except -1
     cdef int break_off(self) except -1

@@ -30,7 +30,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from .access cimport address_text, log_response
 from .buffer cimport Buffer
 from .clock cimport HELD_HEAD, KEEP_ALIVE, LINGER, REQUEST_BODY, REQUEST_HEAD, stop
-from .cycle cimport Cycle, make_cycle
+from .cycle cimport COMPLETE, Cycle, make_cycle
 from .errors import ClientDisconnected
 from .files cimport FileSender
 from .framing cimport LAST_CHUNK, close_chunk, count, decide, end_with_trailers, open_chunk, put_piece
@@ -252,6 +252,7 @@ cdef class Http1(Handler):
 
     cdef int lost(self) except -1:
         stop(self)
+        self.orphan()
         self.reading = self.writing = CLOSED
         self.tail = None
         self.worker.lingering -= self.lingering
@@ -306,6 +307,17 @@ cdef class Http1(Handler):
             (<Cycle>cycle).completed()
         return 0
 
+    cdef int orphan(self) except -1:
+        """Note with the exchange under way whether its response has begun and does not say where it ends."""
+        cdef Cycle cycle = self.cycle
+        if cycle is None or cycle.stage == COMPLETE:
+            return 0
+        if self.writing == HEAD:
+            cycle.endless = self.framing.facts.content_length < 0
+        elif self.writing == BODY:
+            cycle.endless = self.framing.remaining < 0
+        return 0
+
     cdef int close(self) except -1:
         """Close after what is written; while the client may still be sending, only the writing side at first.
 
@@ -350,6 +362,7 @@ cdef class Http1(Handler):
 
     cdef int break_off(self) except -1:
         """Close after what is written, wherever in a response that is."""
+        self.orphan()
         self.reading = self.writing = CLOSED
         self.writer.close()
         return self.detach()
@@ -461,7 +474,8 @@ cdef class Http1(Handler):
             self.keep_alive = False
         if not self.keep_alive or self.is_http10:
             connection = KEEP_ALIVE_FIELD if self.keep_alive else CLOSE
-        log_response(worker, self.cycle.scope, self.peers.client, self.address, status, self.is_websocket)
+        if status != 500 or not self.eof_seen:  # what fails because its client has left is of no interest
+            log_response(worker, self.cycle.scope, self.peers.client, self.address, status, self.is_websocket)
         end_head(out, &framing.facts, worker.settings, worker.clock, length, framing.chunked, connection)
         self.writing = BODY
         if self.held is not None:
@@ -525,7 +539,7 @@ cdef class Http1(Handler):
         if not self.writer.broken and (self.writing == INIT or self.writing == HEAD):
             if self.eof_seen and self.reading == BODY:
                 return self.answer(400, b"")  # the client never sent all of its request (RFC 9112 section 8)
-            if scope is not None:
+            if scope is not None and not self.eof_seen:
                 log_response(self.worker, scope, self.peers.client, self.address, status, self.is_websocket)
             return self.answer(status, RETRY_AFTER if status == 503 else b"")
         return self.break_off()

@@ -16,6 +16,8 @@ from .request cimport Field, Request
 
 
 cdef dict ASGI = {"version": "3.0", "spec_version": "2.5"}
+# From 2.4 on frameworks expect an error from send() once the client is gone, and do not ask receive() about it.
+cdef dict SILENT_ASGI = {"version": "3.0", "spec_version": "2.3"}
 cdef dict EXTENSIONS = {"http.response.early_hint": {}}
 cdef dict EXTENSIONS_WITH_PATHSEND = EXTENSIONS
 if hasattr(os, "pread"):
@@ -185,7 +187,7 @@ cdef list header_list(Request head):
 
 
 cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
-    """Build the scope of the request whose head was just parsed (ASGI HTTP 2.5)."""
+    """Build the scope of the request whose head was just parsed (ASGI HTTP)."""
     # Copying a dict and replacing values is cheaper than filling one.
     cdef dict scope = peers.template.copy(), extensions = peers.extensions.copy()
     scope["client"] = peers.client
@@ -194,6 +196,7 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
         del extensions["http.response.early_hint"]  # no 1xx to such a client (RFC 9110 section 15.2)
     elif head.te_trailers:
         extensions["http.response.trailers"] = {}
+    scope["asgi"] = (ASGI if settings.raise_disconnect else SILENT_ASGI).copy()
     scope["extensions"] = extensions
     if head.method != HTTP_GET:
         scope["method"] = method_name(head.method)
@@ -204,7 +207,7 @@ cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict sta
     """Build the scope of the handshake whose head was just parsed (ASGI WebSocket 2.5)."""
     cdef dict scope = {
         "type": "websocket",
-        "asgi": None,
+        "asgi": ASGI.copy(),
         "http_version": "1.1",
         "scheme": "wss" if peers.scheme == "https" else "ws",
         "path": None,
@@ -236,7 +239,6 @@ cdef dict fill(dict scope, Request head, Peers peers, Settings settings, dict st
     if settings.raw_root_path:
         path = settings.root_path + path
         raw_path = settings.raw_root_path + raw_path
-    scope["asgi"] = ASGI.copy()
     scope["path"] = path
     scope["raw_path"] = raw_path
     if head.query.size:

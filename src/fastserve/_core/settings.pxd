@@ -9,6 +9,7 @@ cdef class Settings:
     cdef readonly bytes raw_root_path
     cdef readonly bint reset_contextvars  # run each exchange in an empty context
     cdef readonly bint sendfile  # HTTP scopes announce http.response.pathsend
+    cdef readonly bint raise_disconnect  # send() raises once the client of an HTTP request is gone
     cdef readonly bint websocket  # an upgrade to it is taken, else it is a plain request
     cdef readonly bint ws_per_message_deflate
     cdef readonly object tls  # makes the extension `tls` of a connection from its SSLObject; None for no extension

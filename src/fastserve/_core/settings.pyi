@@ -12,6 +12,7 @@ class Settings:
     raw_root_path: bytes
     reset_contextvars: bool
     sendfile: bool
+    raise_disconnect: bool
     tls: Callable[[SSLObject], dict[str, Any]] | None
     proxies: Proxies | None
     timeout_keep_alive: float
@@ -55,4 +56,5 @@ class Settings:
         tls: Callable[[SSLObject], dict[str, Any]] | None = ...,
         proxies: Proxies | None = ...,
         sendfile: bool = ...,
+        raise_disconnect: bool = ...,
     ) -> None: ...

@@ -69,6 +69,7 @@ cdef class Settings:
         tls=None,
         proxies=None,
         sendfile=False,
+        raise_disconnect=False,
     ):
         self.default_headers = checked_headers(default_headers)
         if server is not None:
@@ -82,6 +83,7 @@ cdef class Settings:
         self.raw_root_path = root_path.encode("utf-8")
         self.reset_contextvars = bool(reset_contextvars)
         self.sendfile = bool(sendfile)
+        self.raise_disconnect = bool(raise_disconnect)
         self.tls = tls
         self.proxies = proxies
         self.timeout_keep_alive = seconds("timeout_keep_alive", timeout_keep_alive)

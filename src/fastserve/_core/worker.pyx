@@ -4,6 +4,7 @@ import inspect
 import logging
 import traceback
 
+from .task cimport Task
 from .turn cimport Flushable
 
 
@@ -91,6 +92,10 @@ cdef class Worker:
         tasks = [connection.end_stream() for connection in able]
         return [task for task in tasks if task is not None]
 
+    def orphans(self):
+        """Return the tasks whose client left before the end of a response that does not say where it ends."""
+        return [task for task in self.tasks if isinstance(task, Task) and is_orphan(<Task>task)]
+
     def abort(self):
         """Close every connection at once, whatever it is doing."""
         for connection in list(self.connections):
@@ -104,3 +109,7 @@ cdef class Worker:
         self.clock.close()
         if self.access is not None:
             self.access.write_held()
+
+
+cdef bint is_orphan(Task task) noexcept:
+    return task.owner is not None and task.owner.orphaned()

@@ -36,6 +36,7 @@ cdef list PLAIN_TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
 cdef WsCycle make_wscycle(Worker worker, Stream stream, dict scope):
     cdef WsCycle cycle = WsCycle.__new__(WsCycle)
     init_cycle(cycle, worker, stream, scope)
+    cycle.raises = True
     cycle.code = ABNORMAL_CLOSURE
     cycle.reason = ""
     return cycle
@@ -253,7 +254,7 @@ cdef class WsCycle(Cycle):
         return Cycle.writable(self)
 
     cdef int disconnected(self) except -1:
-        self.gone = True
+        self.gone = self.left = True
         self.release_held()
         self.wake_receivers()
         return wake(self.sending)
@@ -283,7 +284,7 @@ cdef class WsCycle(Cycle):
             return channel.close_with(INTERNAL_ERROR, "")
         if self.stage == OPEN or self.stage == COMPLETE or self.stream is None:
             return 0
-        if not failed and not self.gone:
+        if not failed and not self.gone and not self.stream.broken():
             what = "handshake" if self.stage == EXPECT_START else "response"
             self.worker.report(f"ASGI callable returned without completing {what}.")
         self.stage = COMPLETE

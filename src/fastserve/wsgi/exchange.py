@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 
+from fastserve._core.errors import ClientDisconnected
 from fastserve._core.gate import Gate
 from fastserve._core.wsgicall import WSGICall
 from fastserve._types import Receive, Send
@@ -54,7 +55,7 @@ class Exchange(WSGICall):
                     break
         finally:
             self._abandon()
-        self._settle()
+        self._settle(receive)
 
     async def _pass_on(self, receive: Receive, send: Send) -> None:
         for message, size in self.collect():
@@ -62,6 +63,8 @@ class Exchange(WSGICall):
             self.consumed += size
             if self.gate is not None:
                 self.gate.open()
+        if has_left(receive):
+            self._abandon()
         if self.body is not None and self.body.wanted:
             await self._receive(receive, self.body)
 
@@ -80,8 +83,15 @@ class Exchange(WSGICall):
         if self.body is not None:
             self.body.fail()
 
-    def _settle(self) -> None:
+    def _settle(self, receive: Receive) -> None:
         failure = self.failure if self.error is None else self.error
+        if self.failure is None and isinstance(failure, ClientDisconnected) and has_left(receive):
+            failure = None  # ours, and no business of what the application is mounted in
         self.failure = self.error = None
         if failure is not None:
             raise failure
+
+
+def has_left(receive: Receive) -> bool:
+    """Say whether the client is gone, as far as this can be known where send() does not raise."""
+    return getattr(getattr(receive, "__self__", None), "left", False)

@@ -33,6 +33,10 @@ class Cycle:
         self.stage = "start"
         self.started = False  # the application has been called
         self.gone = False  # nobody reads the response
+        self.left = False  # the client was gone before the response was complete
+        self.endless = False  # and the response had begun, and does not say where it ends
+        self.raises = stream.config.raises_disconnect  # send() raises when the client is gone
+        self.server_state = stream.server_state
         self.pieces: list[bytes] = []  # body that receive() has not returned
         self.body_ended = False
         self.body_taken = False
@@ -52,7 +56,7 @@ class Cycle:
         else:
             if result is not None:
                 logger.error("ASGI callable should return None, but returned '%s'.", result)
-            if self.stage != "complete" and self.stream is not None and not self.gone:
+            if self.stage != "complete" and not self.unreachable and not self.gone:
                 what = "starting" if self.stage == "start" else "completing"
                 logger.error("ASGI callable returned without %s response.", what)
             self.end()
@@ -63,11 +67,10 @@ class Cycle:
             self.stream.abandon()
 
     def is_quiet(self, exc: BaseException) -> bool:
-        """Say whether an application ends like that which notices that its client is gone, or that is cancelled."""
+        """Say whether an application ends like that whose client is gone, or that the stopping server cancelled."""
         if isinstance(exc, asyncio.CancelledError):
-            return True
-        gone = self.gone or self.stream is None or self.stream.transport.is_closing()
-        return gone and only_disconnects(exc)
+            return self.left or (self.server_state.draining and was_cancelled(self.task))
+        return (self.gone or self.unreachable) and only_disconnects(exc)
 
     async def receive(self) -> Message:
         """Return the next message, waiting for it."""
@@ -89,6 +92,8 @@ class Cycle:
         if self.expect_continue and self.stream is not None:
             self.expect_continue = False
             self.stream.send_continue()
+        if not self.pieces and (self.gone or self.stream is None):
+            return {"type": "http.disconnect"}
         if self.pieces or (self.body_ended and not self.body_taken):
             body = b"".join(self.pieces)
             self.pieces.clear()
@@ -96,15 +101,18 @@ class Cycle:
             if self.stream is not None and not self.body_ended:
                 self.stream.flow.resume_reading()
             return {"type": "http.request", "body": body, "more_body": not self.body_ended}
-        if self.gone or self.stream is None:
-            return {"type": "http.disconnect"}
         if not self.body_ended:
+            assert self.stream is not None
             self.stream.want_body(self.waits)
         return None
 
     async def send(self, message: Message) -> None:
-        """Take a message, and return once the client has taken enough of what was sent before."""
-        self.take(message)
+        """Take a message, and return once the client has taken enough of what was sent before.
+
+        Once the client is gone this raises ClientDisconnected, or else does nothing but give the loop a turn.
+        """
+        if not self.take(message):
+            return await asyncio.sleep(0)
         while self.stage != "complete" and self.stream is not None and self.stream.flow.write_paused:
             await self.stream.flow.drain()
             self.check_connected()
@@ -115,15 +123,44 @@ class Cycle:
         return self.stream is None or self.stream.transport.is_closing()
 
     def check_connected(self) -> None:
-        if self.stream is None and self.stage != "complete":
+        if self.stream is None and self.stage != "complete" and self.raises:
             raise ClientDisconnected("the client is gone")
 
-    def take(self, message: Message) -> None:
-        kind = message["type"]
-        if self.stage == "complete":
-            raise RuntimeError(f"Unexpected ASGI message '{kind}' sent, after response already completed.")
-        self.check_connected()
+    @property
+    def unreachable(self) -> bool:
+        """Whether nothing can be sent to the client any more."""
+        return self.stream is None or self.stream.transport.is_closing()
+
+    def take(self, message: Message) -> bool:
+        """Take a message; False where it goes nowhere, because its client is gone."""
+        if self.stage == "complete" and (self.raises or not self.left):
+            raise RuntimeError(f"Unexpected ASGI message '{message['type']}' sent, after response already completed.")
+        if self.stage == "complete" or self.unreachable:
+            if self.raises:
+                raise ClientDisconnected("the client is gone")
+            self.drop(message)
+            return False
+        try:
+            self.take_next(message)
+        except RuntimeError:
+            if self.raises or not self.gone:
+                raise
+            self.end()
+            return False
+        return True
+
+    def drop(self, message: Message) -> None:
+        """Forget a message, except for what a stop of the server has to know of the response."""
+        self.left = True
+        if message.get("type") == "http.response.start":
+            self.endless = not declares_length(message)
+        elif message.get("type") == "http.response.body" and not message.get("more_body", False):
+            self.endless = False
+            self.stage = "complete"
+
+    def take_next(self, message: Message) -> None:
         assert self.stream is not None
+        kind = message["type"]
         expected = f"http.response.{self.stage}"
         if kind != expected:
             raise RuntimeError(f"Expected ASGI message '{expected}', but got '{kind}'.")
@@ -166,6 +203,7 @@ class Cycle:
     def disconnected(self) -> None:
         """The client will not send any more; it may still read, unless the stream is taken away as well."""
         self.gone = True
+        self.left = self.left or self.stage != "complete"
         self.wake()
 
     def completed(self) -> None:
@@ -178,6 +216,20 @@ class Cycle:
             if not waiter.done():
                 waiter.set_result(None)
         self.waiting.clear()
+
+
+def declares_length(message: Message) -> bool:
+    """Say whether the head in this message, which nothing has checked, has a Content-Length."""
+    try:
+        return any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
+    except Exception:
+        return False
+
+
+def was_cancelled(task: asyncio.Task[None] | None) -> bool:
+    """Say whether somebody has called the task's cancel(); of Python 3.10's tasks it is not known, and believed."""
+    cancelling = getattr(task, "cancelling", None)
+    return cancelling is None or cancelling() > 0
 
 
 def only_disconnects(exc: BaseException) -> bool:

@@ -132,6 +132,7 @@ class H11Protocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connections.discard(self)
+        self.orphan()
         self.reading = self.writing = "closed"
         self.deadline.stop()
         self.write_deadline.stop()
@@ -233,7 +234,7 @@ class H11Protocol(asyncio.Protocol):
         root_path = self.config.root_path
         return {
             "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.5"},
+            "asgi": {"version": "3.0", "spec_version": "2.5" if self.config.raises_disconnect else "2.3"},
             "http_version": event.http_version.decode(),
             "method": event.method.decode(),
             "scheme": self.scheme,
@@ -336,6 +337,19 @@ class H11Protocol(asyncio.Protocol):
         if cycle is not None:
             cycle.completed()
 
+    def orphan(self) -> None:
+        """Keep the exchange under way, whose client is gone, where a stop of the server finds it."""
+        cycle = self.cycle
+        if cycle is None or cycle.task is None or cycle.stage == "complete":
+            return
+        if self.writing == "body":
+            cycle.endless = self.remaining is None
+        elif self.head is not None:
+            cycle.endless = self.head.content_length is None
+        left = self.server_state.left
+        left.add(cycle)
+        cycle.task.add_done_callback(lambda task: left.discard(cycle))
+
     def close(self) -> None:
         """Close after what is written; while the client may still be sending, only the writing side at first.
 
@@ -355,6 +369,7 @@ class H11Protocol(asyncio.Protocol):
         self.transport.write_eof()
 
     def close_silently(self) -> None:
+        self.orphan()
         self.detach()
         self.reading = self.writing = "closed"
         self.deadline.stop()
@@ -467,7 +482,8 @@ class H11Protocol(asyncio.Protocol):
             fields.append((b"content-length", str(length).encode()))
         if not self.keep_alive:
             fields.append((b"connection", b"close"))
-        self.log_access(self.cycle.scope, head.status)
+        if head.status != 500 or not self.eof_seen:  # what fails because its client has left is of no interest
+            self.log_access(self.cycle.scope, head.status)
         kind = h11.InformationalResponse if head.status < 200 else h11.Response
         try:
             output = self.encode(kind(status_code=head.status, headers=fields, reason=response.phrase(head.status)))
@@ -504,7 +520,7 @@ class H11Protocol(asyncio.Protocol):
         if self.writing == "start" and not self.transport.is_closing():
             if self.eof_seen and self.reading == "body":
                 return self.answer(400)  # the client never sent all of its request (RFC 9112 section 8)
-            if scope is not None:
+            if scope is not None and not self.eof_seen:
                 self.log_access(scope, status)
             return self.answer(status, [(b"retry-after", b"1")] if status == 503 else ())
         return self.close_silently()
