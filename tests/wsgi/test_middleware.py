@@ -7,6 +7,8 @@ import contextvars
 import gzip
 import io
 import os
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -307,3 +309,60 @@ def test_below_an_asgi_application(serve: support.Serve) -> None:
     assert connected.ask(post(b"body", path="/inner/x")).body == b"body"
     assert connected.ask(get("/inner")).body == b""
     inner.close()
+
+
+@pytest.mark.parametrize("http", ["auto", "h11"])
+@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize("reads", [True, False])
+def test_clients_that_leave_a_mounted_application(
+    serve: support.Serve, caplog: pytest.LogCaptureFixture, http: str, how: str, reads: bool
+) -> None:
+    """More of them than threads: each thread comes free, and nothing around the application hears of an error."""
+    raised: list[str] = []
+    closed = threading.Semaphore(0)
+
+    class Pieces:
+        def __iter__(self) -> Pieces:
+            return self
+
+        def __next__(self) -> bytes:
+            return b"x" * 1000
+
+        def close(self) -> None:
+            closed.release()
+
+    def application(environ: Environ, start_response: Any) -> Any:
+        write = start_response("200 OK", [])
+        if environ["PATH_INFO"] == "/last":
+            return [b"last"]
+        if reads:
+            write(b"begun")
+            try:
+                environ["wsgi.input"].read()
+            finally:
+                closed.release()
+        return Pieces()
+
+    mounted = WSGIMiddleware(application, workers=2)
+
+    async def around(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await mounted(scope, receive, send)
+        except BaseException as error:
+            raised.append(type(error).__name__)
+            raise
+
+    running = serve(around, http=http)
+    for _ in range(4):
+        connected = Client(running.connect())
+        connected.send(post(b"all of it")[:-1] if reads else get())
+        connected.read_until(b"begun" if reads else b"xxx")
+        if how == "reset":
+            connected.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connected.close()
+        assert closed.acquire(timeout=SECONDS)
+    assert Client(running.connect()).ask(get("/last")).body == b"last"
+    running.stop()
+    mounted.close()
+    assert raised == []
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
