@@ -34,6 +34,7 @@ def test_cancelled_tasks_are_let_go(work: Work) -> None:
     wire = work(forever)
     peer = wire.connect()
     peer.feed(get())
+    wire.call(wire.worker.drain)
     for task in list(wire.worker.tasks):
         wire.call(task.cancel, "stop")
     assert read_one(peer.take()).status == 500

@@ -1,0 +1,278 @@
+"""What applications of many frameworks make of clients that leave and of their own failures, with uvicorn as control.
+
+A row is one address of leaving_app. All that a row expects holds on uvicorn as well, unless it says which servers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from support import Command, read_all
+
+from .conftest import LogMark
+
+TESTS = Path(__file__).parents[1]
+RESET = struct.pack("ii", 1, 0)  # for SO_LINGER: close() resets the connection
+NAMES = itertools.count()
+UPLOAD = "Host: test\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+COMMANDS = {
+    "uvicorn": ("uvicorn", "--lifespan", "off"),
+    "fastserve": ("fastserve", "--lifespan", "off"),
+    "h11": ("fastserve", "--lifespan", "off", "--http", "h11"),
+    "raise": ("fastserve", "--lifespan", "off", "--disconnect", "raise"),
+}
+SILENT = ("uvicorn", "fastserve", "h11")
+
+
+def started(name: str, *options: str) -> Command:
+    module, *own = COMMANDS[name]
+    arguments = ("compat.apps.leaving_app:app", "--app-dir", str(TESTS), "--port", "0", *own, *options)
+    command = Command([sys.executable, "-m", module, *arguments])
+    command.wait_line("running on http://", timeout=40)
+    return command
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[dict[str, Command]]:
+    """Servers of this module by name, started when they are first asked for."""
+    running: dict[str, Command] = {}
+    yield running
+    for each in running.values():
+        each.send_signal(signal.SIGKILL)  # they may have streams left, and how a server stops is asked elsewhere
+        each.close()
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, servers: dict[str, Command]) -> Command:
+    if request.param not in servers:
+        servers[request.param] = started(request.param)
+    return servers[request.param]
+
+
+def on(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("server", names, indirect=True)
+
+
+class Visit:
+    """One request to an address, by a client that reads as far as it is told and leaves."""
+
+    def __init__(self, server: Command, path: str, kind: str = "quiet", method: str = "GET", extra: str = "") -> None:
+        self.server, self.name = server, f"n{next(NAMES)}"
+        self.sock = server.connect(timeout=10)
+        self.sock.sendall(
+            f"{method} {path}?name={self.name}&kind={kind} HTTP/1.1\r\nHost: test\r\n{extra}\r\n".encode()
+        )
+
+    def read_until(self, mark: bytes) -> bytes:
+        seen = b""
+        while mark not in seen:
+            piece = self.sock.recv(65536)
+            assert piece, seen
+            seen += piece
+        return seen
+
+    def leave(self, how: str) -> None:
+        if how == "reset":
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.sock.close()
+
+    def wait(self, event: str) -> None:
+        """Return when the application has told of this event. Fails after some seconds."""
+        assert httpx.get(f"{self.server.url}/wait/{event}:{self.name}", timeout=20, trust_env=False).status_code == 200
+
+    def fire(self, event: str) -> None:
+        assert httpx.get(f"{self.server.url}/fire/{event}:{self.name}", timeout=20, trust_env=False).status_code == 200
+
+
+leaving = pytest.mark.parametrize("how", ["close", "reset"])
+
+STREAMS = [
+    "/starlette/stream",
+    "/starlette/events",
+    "/base/stream",
+    "/fastapi/stream",
+    "/django/stream",
+    "/quart/stream",
+    "/litestar/stream",
+    "/litestar/events",
+    "/plain/stream",
+]
+# By ASGI 2.4 and later they learn from their next send() alone that the client has left.
+ONLY_SENDS = ("/starlette/stream", "/base/stream", "/fastapi/stream")
+
+
+def rows() -> Iterator[tuple[str, str, str]]:
+    for name, path, kind in itertools.product(COMMANDS, STREAMS, ("before", "quiet", "busy")):
+        if name != "raise" or kind == "busy" or path not in ONLY_SENDS:
+            yield name, path, kind
+
+
+class TestStreams:
+    @leaving
+    @pytest.mark.parametrize(("server", "path", "kind"), list(rows()), indirect=["server"])
+    def test_a_stream_ends_with_its_client(self, server: Command, log: LogMark, path: str, kind: str, how: str) -> None:
+        visit = Visit(server, path, kind)
+        if kind == "before":
+            visit.wait("entered")
+        else:
+            visit.read_until(b"first")
+        visit.leave(how)
+        visit.wait("closed")
+        if path == "/fastapi/stream":
+            visit.wait("given back")
+        assert log.count("Traceback|ERROR") == 0
+
+    @leaving
+    @on(*COMMANDS)
+    @pytest.mark.parametrize("path", ["/a2wsgi/", "/asgiref/"])
+    def test_wsgi_applications_survive_clients_that_leave(
+        self, server: Command, log: LogMark, path: str, how: str
+    ) -> None:
+        """There are more of them than threads."""
+        lost = path == "/a2wsgi/" and "raise" in str(server.process.args)  # an error of send() costs it the thread
+        for _ in range(1 if lost else 6):
+            visit = Visit(server, path)
+            visit.read_until(b"first")
+            visit.leave(how)
+        path = "/asgiref/" if lost else path
+        response = httpx.get(f"{server.url}{path}", timeout=20, trust_env=False)
+        assert response.content == b"first" * 20000
+        assert log.count("Traceback|ERROR") == 0
+
+    @leaving
+    @on(*SILENT)
+    def test_a_second_answer_to_a_session_that_has_ended(self, server: Command, log: LogMark, how: str) -> None:
+        visit = Visit(server, "/plain/twice")
+        visit.read_until(b"first")
+        visit.leave(how)
+        visit.wait("closed")
+        assert log.count("Traceback|ERROR") == 0
+
+
+class TestWork:
+    """What an application does behind its response is done, whether its client is there or not."""
+
+    @leaving
+    @on(*COMMANDS)
+    @pytest.mark.parametrize("path", ["/starlette/background", "/base/background", "/fastapi/background"])
+    def test_behind_a_response_that_was_sent(self, server: Command, log: LogMark, path: str, how: str) -> None:
+        visit = Visit(server, path)
+        visit.read_until(b"answer")
+        visit.leave(how)
+        visit.fire("go")
+        visit.wait("committed")
+        if path == "/fastapi/background":
+            visit.wait("given back")
+        assert log.count("Traceback|ERROR") == 0
+
+    @leaving
+    @on(*SILENT)
+    @pytest.mark.parametrize("path", ["/starlette/slow", "/base/slow"])
+    def test_behind_a_response_that_nobody_waited_for(self, server: Command, log: LogMark, path: str, how: str) -> None:
+        """The client has left before the response: no middleware and no handler hears of an error."""
+        visit = Visit(server, path)
+        visit.wait("entered")
+        visit.leave(how)
+        visit.fire("answer")
+        visit.fire("go")
+        visit.wait("committed")
+        assert log.count("Traceback|ERROR|handler called|500") == 0
+
+    @leaving
+    @on("uvicorn", "fastserve", "h11", "raise")
+    def test_a_body_that_the_client_does_not_finish(self, server: Command, log: LogMark, how: str) -> None:
+        """It is an error of the framework's, and no 500 of the application's."""
+        visit = Visit(server, "/starlette/body", method="POST", extra="Content-Length: 10\r\n")
+        visit.sock.sendall(b"half")
+        visit.wait("entered")
+        visit.leave(how)
+        server.wait_line("handler called for ClientDisconnect")
+        assert log.count(r'" 500') == 0
+
+
+FAILURES = [
+    # address, status of the response or 0 for one that is broken off, the error, whether Starlette's handler is called
+    ("/plain/before", 500, "before the response", False),
+    ("/plain/between", 500, "behind the head", False),  # uvicorn has sent the head
+    ("/plain/within", 0, "within the body", False),
+    ("/plain/behind", 200, "behind the response", False),
+    ("/starlette/in-handler", 500, "in the handler", True),
+    ("/starlette/in-background", 200, "in the background", True),
+    ("/starlette/in-stream", 0, "in the stream", True),
+    ("/starlette/cancelled", 500, "CancelledError", False),
+    ("/base/in-handler", 500, "in the handler", True),
+    ("/base/in-background", 200, "in the background", True),
+    ("/base/in-stream", 200, "in the stream", True),  # BaseHTTPMiddleware ends the response properly
+    ("/failing/background", 500, "in the middleware", True),
+    ("/fastapi/in-handler", 500, "in the handler", False),
+    ("/fastapi/in-dependency", 500, "in the dependency", False),
+    ("/fastapi/behind-response", 200, "behind the response", False),
+    ("/fastapi/in-background", 200, "in the background", False),
+]
+
+
+@on(*COMMANDS)
+@pytest.mark.parametrize(("path", "status", "error", "handled"), FAILURES)
+def test_failures(server: Command, log: LogMark, path: str, status: int, error: str, handled: bool) -> None:
+    """Each is logged once with its traceback, the client sees where it happened, and the server goes on."""
+    visit = Visit(server, path, extra="Connection: close\r\n")
+    with visit.sock:
+        raw = read_all(visit.sock)
+    if status and (path, "uvicorn" in str(server.process.args)) != ("/plain/between", True):
+        assert int(raw.split()[1]) == status
+    else:
+        assert raw.startswith(b"HTTP/1.1 200 OK")
+        assert not raw.endswith(b"0\r\n\r\n")
+    server.wait_line(rf"(ZeroDivisionError: {error}|{error})$", timeout=10)
+    visit.fire("done")
+    assert log.count("Exception in ASGI application") == 1
+    assert log.count("handler called") == handled
+
+
+class TestStop:
+    @pytest.mark.parametrize("name", SILENT)
+    @pytest.mark.parametrize("by", ["signal", "limit"])
+    def test_work_for_a_client_that_left_is_done(self, name: str, by: str) -> None:
+        """At SIGTERM, and when a server has taken as many requests as it may; uvicorn counts those that are done."""
+        limit = "2" if name == "uvicorn" else "3"
+        server = started(name, *(("--limit-max-requests", limit) if by == "limit" else ()))
+        try:
+            visit = Visit(server, "/starlette/background")
+            visit.read_until(b"answer")
+            visit.leave("reset")
+            with server.connect() as last:  # a request that is not complete before the stop
+                last.sendall(f"POST /fire/go:{visit.name} HTTP/1.1\r\n{UPLOAD}".encode())
+                assert last.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it has begun
+                visit.wait("working")
+                if by == "signal":
+                    server.send_signal(signal.SIGTERM)
+                server.wait_line("Waiting for connections to close")
+                last.sendall(b"x")
+                assert last.recv(100).startswith(b"HTTP/1.1 200 OK")
+            server.wait()
+            assert f"committed {visit.name}" in server.stdout
+        finally:
+            server.close()
+
+    @pytest.mark.parametrize("name", ["fastserve", "h11"])
+    def test_a_quiet_stream_does_not_hold_it(self, name: str) -> None:
+        """uvicorn waits for it for ever."""
+        server = started(name)
+        try:
+            visit = Visit(server, "/plain/ignores")
+            visit.read_until(b"first")
+            visit.leave("reset")
+            visit.fire("barrier")
+            server.send_signal(signal.SIGTERM)
+            assert server.wait() == -signal.SIGTERM
+            assert "ERROR:    Cancel 1 running task(s), their responses do not end" in server.lines
+        finally:
+            server.close()
