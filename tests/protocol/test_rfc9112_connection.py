@@ -288,7 +288,7 @@ class TestSection96TearDown:
                 failed.set()
                 raise
 
-        wire = connect(app).send(GOOD)
+        wire = connect(app, disconnect="raise").send(GOOD)
         assert wire.file.read(100_000)
         wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         wire.close()
