@@ -37,6 +37,7 @@ class LoadedServer:
     def __init__(self, log: Path, *arguments: str, descriptors: int = 0) -> None:
         self.log = log
         command = [sys.executable, "-m", "fastserve", "load_app:app", "--app-dir", str(TESTS), "--port", "0"]
+        command += ["--disconnect", "raise"]  # its streams end by that
         command += ["--lifespan", "off", *arguments]
         limit = descriptors or "$(ulimit -H -n)"
         command = ["sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh", *command]

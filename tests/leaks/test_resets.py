@@ -65,7 +65,7 @@ class NoSleep:
 def test_behind_each_byte_of_a_response(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("protocol.fake.Transport", Breaking)
     monkeypatch.setattr("load_app.asyncio.sleep", NoSleep)
-    net = Net(load_app.app)
+    net = Net(load_app.app, raise_disconnect=True)
     for size in range(1, 400):
         monkeypatch.setattr(Breaking, "size", size)
         client = Client(net).feed(GET.format(path).encode())
@@ -80,7 +80,7 @@ def test_behind_each_byte_of_a_response(path: str, monkeypatch: pytest.MonkeyPat
 @pytest.fixture(params=["asyncio", "uvloop"])
 def server(request: pytest.FixtureRequest, serve: support.Serve) -> support.Running:
     pytest.importorskip(request.param)
-    return serve(load_app.app, loop=request.param, access_log=False)
+    return serve(load_app.app, loop=request.param, access_log=False, disconnect="raise")
 
 
 def assert_all_gone(server: support.Running, caplog: pytest.LogCaptureFixture) -> None:
