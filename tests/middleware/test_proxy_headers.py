@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import re
 from typing import Any
 
 import pytest
@@ -17,7 +19,11 @@ from fastserve.middleware.proxy_headers import ProxyHeadersMiddleware, TrustedHo
 reference = pytest.importorskip("uvicorn.middleware.proxy_headers")
 
 HOSTS = ["127.0.0.1", "10.0.0.1", "10.0.0.2", "192.168.0.7", "1.2.3.4", "::1", "fe80::1", "0:0:0:0:0:0:0:1", "unknown"]
-FORMS = ["{}", "{}:80", "[{}]", "[{}]:80", "[{}", "[{}]x", "{}:", "{}:x", " {} ", "{}\xa0", "{}: 8_0 ", ":80", ""]
+HOSTS += ["UNKNOWN", "_a.b-c", "_", "fe80::1%eth0", "fe80::1%\x85", "a.example", "1.2.3", "_" * 5000]
+FORMS = [
+    "{}", "{}:80", "[{}]", "[{}]:80", "[{}", "[{}]x", "{}:", "{}:x", " {} ", "{}\xa0", "{}: 8_0 ", ":80", "",
+    "{}:65535", "{}:65536", "[{}]:99999", "{}:-1", "{}\t", '"{}"', "{}\x9b31m",
+]  # fmt: skip
 TRUSTED: list[Any] = [
     "127.0.0.1", "127.0.0.1,::1", "*", ["*"], "", "10.0.0.0/8, 127.0.0.1", "10.0.0.1/8", ["127.0.0.1", "unknown"],
     "::/0,127.0.0.0/24", " 127.0.0.1 ", [" 127.0.0.1"], "fe80::/64,10.0.0.1,192.168.0.7,1.2.3.4", "a/b", "/run/x",
@@ -33,6 +39,19 @@ header = st.one_of(
     st.just((b"forwarded", b"for=9.9.9.9")),
 )
 clients = st.one_of(st.none(), st.tuples(st.sampled_from(HOSTS), st.integers(0, 65535)))
+
+
+def judged(found: dict[str, Any], before: Any) -> dict[str, Any]:
+    """Return what uvicorn's middleware made of a scope, with the client of `before` where its own is none."""
+    if found["client"] == before:
+        return found
+    host, port = found["client"]
+    try:
+        ipaddress.ip_address(host)
+        known = bool(re.fullmatch(r"[^%]*(%[\w.~-]+)?", host, re.ASCII))
+    except ValueError:
+        known = len(host) < 254 and bool(re.fullmatch(r"unknown|_[\w.-]+", host, re.IGNORECASE | re.ASCII))
+    return {**found, "client": (host, port if port in range(65536) else 0) if known else before}
 
 
 def seen(middleware: Any, trusted: Any, scope: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +70,8 @@ def seen(middleware: Any, trusted: Any, scope: dict[str, Any]) -> dict[str, Any]
 @given(st.sampled_from(TRUSTED), clients, st.lists(header, max_size=5), st.sampled_from(["http", "websocket"]))
 def test_middleware_is_uvicorns(trusted: Any, client: Any, headers: Any, kind: str) -> None:
     scope = {"type": kind, "client": client, "scheme": "http", "headers": headers}
-    assert seen(ProxyHeadersMiddleware, trusted, scope) == seen(reference.ProxyHeadersMiddleware, trusted, scope)
+    wanted = judged(seen(reference.ProxyHeadersMiddleware, trusted, scope), client)
+    assert seen(ProxyHeadersMiddleware, trusted, scope) == wanted
 
 
 def is_field_value(value: bytes) -> bool:
@@ -73,8 +93,24 @@ def test_core_is_uvicorns(trusted: Any, client: Any, headers: Any) -> None:
         found = scope_of(config, request, Peers.of(client, None, "http", config), {})
         assert found is not None
         wanted = {"type": "http", "client": client, "scheme": "http", "headers": [(b"host", b"x"), *headers]}
-        wanted = seen(reference.ProxyHeadersMiddleware, trusted, wanted)
+        wanted = judged(seen(reference.ProxyHeadersMiddleware, trusted, wanted), client)
         assert {name: found[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("wrong", ["\x9b31m", '1.2.3.4"', "x" * 5000, "fe80::1%\x85", "1.2.3.4 5", "a.example"])
+@pytest.mark.parametrize("trusted", ["*", "127.0.0.1"])
+def test_what_is_no_address_is_ignored(wrong: str, trusted: str) -> None:
+    for value in (wrong, f"1.2.3.4, {wrong}") if trusted != "*" else (wrong, f"{wrong}, 1.2.3.4"):
+        assert TrustedHosts(trusted).client(value) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "client"),
+    [("1.2.3.4:65535", ("1.2.3.4", 65535)), ("1.2.3.4:65536", ("1.2.3.4", 0)), ("[::1]:99999", ("::1", 0)),
+     ("unknown", ("unknown", 0)), ("_gazonk", ("_gazonk", 0)), ("fe80::1%eth0", ("fe80::1%eth0", 0))],
+)  # fmt: skip
+def test_what_an_address_is(value: str, client: tuple[str, int]) -> None:
+    assert TrustedHosts("*").client(value) == client
 
 
 def test_lifespan_is_passed_on() -> None:

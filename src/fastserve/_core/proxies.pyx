@@ -22,7 +22,7 @@ cdef class Proxies:
 
     `hosts.trusts(host)` says whether one of them is at this address, None for that of a UNIX socket;
     `hosts.client(forwarded)` gives the (host, port) of the client that a value of X-Forwarded-For is about, with an
-    empty host for none; `scheme_of(protocol, websocket)` the scheme of a value of X-Forwarded-Proto, or None.
+    empty host where it does not say one; `scheme_of(protocol, websocket)` the scheme of a value of X-Forwarded-Proto, or None.
     """
 
     def __init__(self, hosts, scheme_of):

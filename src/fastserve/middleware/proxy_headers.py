@@ -7,6 +7,7 @@ want it elsewhere, behind other middleware or under another server.
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ SCHEMES = frozenset(["http", "https", "ws", "wss"])
 REMEMBERED = 4096  # hosts whose trust is known
 MAPPED_BITS = 96  # of the prefix of IPv4-mapped addresses
 LONGEST = 253  # characters of a name in the DNS; anything longer is not worth remembering
+NOBODY: Client = ("", 0)
+IDENTIFIER = re.compile(r"unknown|_[A-Za-z0-9._-]+", re.IGNORECASE)  # RFC 7239 sections 6.2 and 6.3
+ADDRESS = re.compile(r"[0-9A-Fa-f.:]+(?:%[0-9A-Za-z._~-]+)?")  # what one can consist of, with a zone
 
 
 class TrustedHosts:
@@ -77,15 +81,16 @@ class TrustedHosts:
     def client(self, forwarded: str) -> Client:
         """Return the client that a value of X-Forwarded-For is about: the last host that is not one of the proxies.
 
-        Where all are proxies, or any host may be one, it is the first. The host is empty for an empty value.
+        Where all are proxies, or any host may be one, it is the first. The host is empty where that is neither an IP
+        address nor an identifier of RFC 7239: nobody can say then whom the value is about.
         """
         hosts = split(forwarded)
         if not self.all:
             for host in reversed(hosts):
                 address = host_and_port(host)
                 if not self.trusts(address[0]):
-                    return address
-        return host_and_port(hosts[0])
+                    return checked(address)
+        return checked(host_and_port(hosts[0]))
 
 
 def plain_address(address: Any) -> Any:
@@ -120,6 +125,28 @@ def host_and_port(text: str) -> Client:
     if not colon or ":" in port or not is_number(port):
         return text, 0
     return host, int(port)
+
+
+def checked(client: Client) -> Client:
+    """Return the client without a port that there cannot be, or NOBODY."""
+    host, port = client
+    if not is_node(host):
+        return NOBODY
+    return host, port if 0 <= port <= 65535 else 0
+
+
+def is_node(host: str) -> bool:
+    if len(host) > LONGEST:
+        return False
+    if IDENTIFIER.fullmatch(host):
+        return True
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return ADDRESS.fullmatch(host) is not None  # ipaddress takes any zone
 
 
 def is_number(text: str) -> bool:
