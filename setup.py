@@ -26,7 +26,7 @@ MODULES = (
     "settings", "counters", "pool", "clock", "routes", "turn", "buffer", "errors", "names", "awaitable", "worker",
     "utf8", "inflight", "ending",
     "rules", "request", "parser", "proxies", "scope", "head", "access", "deflate", "wsframe",
-    "writer", "tlswriter", "framing", "handler", "files", "transfer",
+    "writer", "tlswriter", "lingering", "framing", "handler", "files", "transfer",
     "current", "waiter", "task", "cycle", "wscycle", "gate", "reports", "environ", "wsgihead", "wsgicall",
     "websocket", "framed", "handshake", "http1",
     "connection",

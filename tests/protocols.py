@@ -10,20 +10,15 @@ PROTOCOLS = ("llhttp", "h11")
 H11_DIFFERS: dict[str, str] = {
     "test_item_38_keep_alive_with_a_length": "h11 ends the connection after every HTTP/1.0 request",
     "test_http_1_0_with_keep_alive_persists": "h11 ends the connection after every HTTP/1.0 request",
-    "test_7_1_3_sizes_that_are_none[h11-2 ]": "h11 lets white space follow the size of a chunk",
-    "test_7_1_3_the_limit_on_extensions": "h11 has no limit on chunk extensions that come with their chunk",
     "test_item_33_a_call_that_nobody_awaits_warns": "the coroutine is a method's, and named Cycle.send",
 }
-
-# The same where the test would wait for its timeout to fail.
-H11_HANGS = {"test_7_1_3_sizes_that_are_none[h11-10000000000000000]": "h11 takes chunk sizes of up to 20 digits"}
 
 
 def protocol_of(request: pytest.FixtureRequest) -> str:
     """Return the protocol of a parametrised fixture, and expect the failure of a test that h11 is known to fail."""
     name: str = request.param
     if name == "h11":
-        for test, reason in (H11_DIFFERS | H11_HANGS).items():
+        for test, reason in H11_DIFFERS.items():
             if request.node.name.startswith(test):
-                request.applymarker(pytest.mark.xfail(reason=reason, strict=True, run=test not in H11_HANGS))
+                request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     return name

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastserve._core.worker import Worker
     from fastserve.config import Config
+    from fastserve.protocols.http.lingering import Lingering
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -33,6 +34,8 @@ class ServerState:
         self.tasks: set[Any] = set()
         self.default_headers: list[tuple[bytes, bytes]] = []
         self.worker: Worker | None = None  # the core's
+        self.lingering: dict[Lingering, None] = {}  # of protocol classes, the oldest first
+        self.stopping = False  # connections close as soon as they are done
         self.draining = False  # for protocol classes: a response that is begun now is the last of its connection
         self.left: set[Any] = set()  # for protocol classes: exchanges whose client left before the end of the response
         self._counted = 0
@@ -65,7 +68,7 @@ class ServerState:
 
     def drain(self) -> None:
         """Close idle connections now and every other one after the response that it is busy with."""
-        self.draining = True
+        self.draining = self.stopping = True
         if self.worker is not None:
             self.worker.drain()
 

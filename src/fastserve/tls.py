@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 StrPath = str | os.PathLike[str]
 
 ALPN_PROTOCOLS = ["http/1.1"]
+HANDSHAKE_SECONDS = 10.0  # for a handshake, where a request's head does not have less
 FOREVER = 86400.0  # seconds; the core has its own deadlines for closing, and they look at what the client still takes
 
 logger = logging.getLogger("fastserve.error")
@@ -250,8 +251,7 @@ def listen_arguments(config: Config, loop: asyncio.AbstractEventLoop) -> dict[st
     arguments: dict[str, Any] = {
         # A program may have put a context of its own in the place of ours.
         "ssl": own.listening if own is not None and own.context is config.ssl else config.ssl,
-        # A client that says nothing is given up after the time that a request's head may take.
-        "ssl_handshake_timeout": config.timeout_request_head or FOREVER,
+        "ssl_handshake_timeout": min(config.timeout_request_head or HANDSHAKE_SECONDS, HANDSHAKE_SECONDS),
     }
     if sys.version_info >= (3, 11) or type(loop).__module__.startswith("uvloop"):
         arguments["ssl_shutdown_timeout"] = FOREVER

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastserve._core.rules import authorities_match, host_is_valid, judge_transfer_coding
+from fastserve._core.rules import host_is_valid, judge_transfer_coding
 
 
 @pytest.mark.parametrize(
@@ -21,28 +21,6 @@ def test_hosts(host: bytes) -> None:
 )  # fmt: skip
 def test_not_hosts(host: bytes) -> None:
     assert not host_is_valid(host)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "port", "same"),
-    [
-        (b"x", b"x", 80, True),
-        (b"X", b"x", 80, True),
-        (b"x:80", b"x", 80, True),
-        (b"x:", b"x", 80, True),
-        (b"x", b"x:080", 80, True),
-        (b"x:443", b"x", 80, False),
-        (b"x:443", b"x", 443, True),
-        (b"x:81", b"x:81", 80, True),
-        (b"x", b"y", 80, False),
-        (b"x", b"xx", 80, False),
-        (b"[::A]:80", b"[::a]", 80, True),
-        (b"a@", b"a`", 80, False),
-    ],
-)
-def test_authorities(one: bytes, other: bytes, port: int, same: bool) -> None:
-    assert authorities_match(one, other, port) is same
-    assert authorities_match(other, one, port) is same
 
 
 @pytest.mark.parametrize(

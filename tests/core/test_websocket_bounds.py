@@ -357,7 +357,7 @@ class TestKeepalive:
         assert read_frames(peer.take()) == [closing(1011, "keepalive ping timeout")]
         assert app.got == [received("here"), disconnect(1011, "keepalive ping timeout")]
         assert peer.ended
-        peer.wire.advance(3)
+        peer.wire.advance(6)
         assert peer.transport.closed
 
     def test_a_frame_that_is_arriving_is_a_sign_of_life(self, sockets: Work) -> None:

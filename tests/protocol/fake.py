@@ -59,6 +59,9 @@ class Loop:
     def create_task(self, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
         return asyncio.Task(coroutine, loop=cast(asyncio.AbstractEventLoop, self), **options)
 
+    def time(self) -> float:
+        return 0.0
+
     def call_exception_handler(self, context: Any) -> None:
         self.errors.append(context)
 
@@ -197,6 +200,10 @@ class Net:
     def connect(self) -> Client:
         return Client(self)
 
+    def make_connection(self) -> Any:
+        """Return a protocol for a connection of a client."""
+        return Connection(self.worker)
+
     def close(self) -> None:
         """Break all connections and end the worker."""
         with running(self.loop):
@@ -217,7 +224,7 @@ class Client:
     def __init__(self, net: Net) -> None:
         self.net = net
         self.transport = Transport(net.loop)
-        self.connection = Connection(net.worker)
+        self.connection = net.make_connection()
         self.transport.protocol = self.connection
         self.incoming: deque[bytes] = deque()
         with running(net.loop):

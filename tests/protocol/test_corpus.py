@@ -127,7 +127,7 @@ class Sockets:
 
     def __init__(self) -> None:
         self.recorder = Recorder()
-        self.running = support.serve(self.recorder, date_header=False, access_log=False)
+        self.running = support.serve(self.recorder, date_header=False, access_log=False, proxy_headers=False)
 
     def serve(self, case: Case, *packets: bytes) -> Outcome:
         """Send these packets, see that the server does with the connection what the case says, and give the outcome."""

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 import support
-from protocol.apps import static
-from protocol.corpus import load
+from protocol.apps import Recorder, static
+from protocol.corpus import Case, load
+from protocol.fake import Net, every_split
+from protocol.test_corpus import Outcome, check, joined
 from protocol.wire import GOOD, Wire
 
 from fastserve import Config
 from fastserve._core.errors import ProtocolError
 from fastserve._core.parser import parse
 from fastserve._core.settings import Settings
-from fastserve.protocols.http.rules import check_head, without_empty_lines
+from fastserve.protocols.http.h11_impl import H11Protocol
+from fastserve.protocols.http.rules import check_head, empty_lines
+from fastserve.server_state import ServerState
 
 # What the two say of a head, where it is not the same.
 DIFFERENCES = {
     "coding: tab behind chunked, which llhttp does not take for it": ("400", "head"),
-    "request_line: TLS client hello": ("400", "more"),  # h11 itself refuses it
     "request_line: preface of HTTP/2": ("505", "501"),
 }
 
@@ -33,7 +37,7 @@ def verdict_of_core(data: bytes) -> str:
 
 def verdict_of_rules(data: bytes, config: Config) -> str:
     try:
-        return "head" if check_head(without_empty_lines(data), config) else "more"
+        return "head" if check_head(data[empty_lines(data) :], config) else "more"
     except ProtocolError as exc:
         return str(exc.status)
 
@@ -46,6 +50,90 @@ def test_both_say_the_same_of_every_head_of_the_corpus() -> None:
         if verdicts[0] != verdicts[1]:
             found[case.id] = verdicts
     assert found == DIFFERENCES
+
+
+# Cases of which it makes something else, and why.
+CLOSES = "h11 ends the connection after every request of HTTP/1.0"
+OTHERWISE = {
+    "coding: tab behind chunked, which llhttp does not take for it": "white space around a value is none of it",
+    "connection: HTTP/1.0 with keep-alive": CLOSES,
+    "connection: HTTP/1.0 with Keep-Alive": CLOSES,
+    "connection: two of HTTP/1.0 with keep-alive": CLOSES,
+    "connection: Connection with empty elements in HTTP/1.0": CLOSES,
+    "connection: Proxy-Connection beside Connection": CLOSES,
+    "request_line: preface of HTTP/2": "501, since PRI is an unknown method, before 505",
+}
+
+every_case = pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.id) for case in load() if case.id not in OTHERWISE]
+)
+
+
+class H11Net(Net):
+    """Connections of the implementation in Python without a network."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(app)
+        self.config = Config(app, log_config=None, lifespan="off", http="h11", access_log=False, proxy_headers=False)
+        self.config.load()
+        self.state = ServerState()
+        self.state.attach(self.worker)
+
+    def make_connection(self) -> Any:
+        return H11Protocol(self.config, self.state, {}, self.loop)  # type: ignore[arg-type]
+
+
+def served(*packets: bytes) -> Outcome:
+    """Serve these packets as test_corpus does it with the core."""
+    recorder = Recorder()
+    net = H11Net(recorder)
+    client = net.connect().feed(*packets)
+    output, closed = client.output, client.server_closed
+    client.eof()
+    assert client.gone
+    assert not net.worker.tasks and not net.worker.connections and not net.state.lingering
+    assert net.errors == [] and net.loop.errors == []
+    outcome = Outcome(output, closed, recorder.calls, client.output)
+    net.close()
+    return outcome
+
+
+@every_case
+def test_corpus(case: Case) -> None:
+    whole = served(case.data)
+    check(case, whole)
+    for packets in every_split(case.data, 20):
+        assert served(*packets) == whole, f"cut behind {len(packets[0])} bytes: {packets[0][-40:]!r}"
+    if len(case.data) < 2000:
+        assert served(*(case.data[at : at + 1] for at in range(len(case.data)))) == whole
+
+
+@every_case
+def test_corpus_beside_a_good_request(case: Case) -> None:
+    alone, good = served(case.data), served(GOOD)
+    assert served(GOOD + case.data) == joined(good, alone)
+    if case.end != "wait":
+        assert served(case.data + GOOD) == (alone if case.end == "close" else joined(alone, good))
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_the_table_is_not_out_of_date(name: str) -> None:
+    (case,) = [each for each in load() if each.id == name]
+    with pytest.raises(AssertionError):
+        check(case, served(case.data))
+
+
+def test_chunks_of_one_byte_take_linear_time() -> None:
+    """Twice as many take twice as long: here four times as many, at most eight times as long."""
+
+    def seconds(count: int) -> float:
+        data = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * count
+        began = time.process_time()
+        outcome = served(*(data[at : at + 65536] for at in range(0, len(data), 65536)), b"0\r\n\r\n")
+        assert outcome.calls[0].body == b"x" * count
+        return time.process_time() - began
+
+    assert min(seconds(80_000) for _ in range(2)) < 8 * min(seconds(20_000) for _ in range(3))
 
 
 def padded(size: int) -> bytes:

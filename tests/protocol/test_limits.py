@@ -133,6 +133,21 @@ class TestBody:
         ] == [200] * 3
 
 
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "options"),
+    [(b"GET / HT", 408, {"timeout_request_head": 0.05}), (b"GET / HTTP/1.1\r\n\r\n", 400, {})],
+)
+def test_who_broke_the_rules_is_said_at_debug_level_alone(
+    connect: Connect, caplog: pytest.LogCaptureFixture, request_bytes: bytes, status: int, options: dict[str, Any]
+) -> None:
+    caplog.set_level("DEBUG", logger="fastserve")
+    wire = connect(static(), **options)
+    host, port = wire.sock.getsockname()
+    assert wire.ask(request_bytes).status == status
+    (line,) = [record for record in caplog.records if f"{host}:{port}" in record.getMessage()]
+    assert line.levelname == "DEBUG"
+
+
 class TestRequestHeadTimeout:
     @pytest.mark.parametrize("start_of_it", [b"G", b"GET / HTTP/1.1\r\nHost: a\r\n"])
     def test_408(self, connect: Connect, start_of_it: bytes) -> None:

@@ -45,7 +45,7 @@ REFUSED = {
     "300 fields": (431, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(FIELD % n for n in range(300)) + b"\r\n"),
     "CONNECT": (501, b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"),
     "method in lower case": (501, b"get / HTTP/1.1\r\nHost: a\r\n\r\n"),
-    "HTTP/1.2": (505, b"GET / HTTP/1.2\r\nHost: a\r\n\r\n"),
+    "HTTP/2.1": (505, b"GET / HTTP/2.1\r\nHost: a\r\n\r\n"),
 }
 
 

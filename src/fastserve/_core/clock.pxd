@@ -13,6 +13,7 @@ cdef enum:
     WS_CLOSE  # for the client's close frame
     HELD_HEAD  # for the first piece of a response's body
     WS_HOLD  # for the application to deal with what came before a close frame
+    LINGER_LOOK  # until the next look whether a client has everything
     WAITS  # how many kinds there are
 
 
@@ -50,11 +51,12 @@ cdef class Clock:
     cdef double now(self) noexcept
     cdef const char* date(self) noexcept
     cdef void start(self, Timed timed, int kind) noexcept
+    cdef void start_before(self, Timed timed, int kind, double latest) noexcept
     cdef void schedule(self, double when) noexcept
 
-# Seconds; for how long the server still reads after it has said that it closes.
+# Seconds.
 cdef enum:
-    LINGER_SECONDS = 2
+    LINGER_SECONDS = 5  # without a byte of a client that is only read after the server has said that it closes
     CLOSE_SECONDS = 10  # for a client's close frame
     HOLD_SECONDS = 1  # for an application, before a client's close frame is answered
     DATE_SIZE = 29

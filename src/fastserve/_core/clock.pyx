@@ -1,7 +1,7 @@
 """Time for a worker: coarse readings, the Date header, and deadlines behind one timer.
 
 A deadline is a node in the queue of its kind. All of a kind last equally long, so a new one goes to the end and the
-queue stays sorted: starting and stopping one is a few pointer writes, and one timer a worker, set for the earliest,
+queue stays sorted (the few that end earlier look for their place): starting and stopping one is a few pointer writes, and one timer a worker, set for the earliest,
 serves every connection.
 """
 from libc.string cimport memcpy
@@ -67,6 +67,8 @@ cdef extern from *:
     long long fastserve_second() nogil
     void fastserve_format_date(long long second, char* text) nogil
 
+
+cdef double LOOK_SECONDS = 0.01
 
 cdef bint simulated = False
 cdef Usage shown  # what is read then
@@ -140,7 +142,7 @@ cdef class Clock:
         self.loop = loop
         self.seconds[:] = [
             keep_alive, request_head, request_body, write, LINGER_SECONDS, ws_ping, ws_pong, CLOSE_SECONDS,
-            HELD_HEAD_SECONDS, HOLD_SECONDS,
+            HELD_HEAD_SECONDS, HOLD_SECONDS, LOOK_SECONDS,
         ]
         self.date_second = -1
         for kind in range(WAITS):
@@ -183,6 +185,25 @@ cdef class Clock:
         end.previous = node
         if self.timer is None or node.when < self.timer_when:
             self.schedule(node.when)
+
+    cdef void start_before(self, Timed timed, int kind, double latest) noexcept:
+        """The same, but no later than `latest`."""
+        cdef Deadline* node = &timed.deadline
+        cdef Deadline* after
+        self.start(timed, kind)
+        if node.next == NULL or node.when <= latest:
+            return
+        node.when = latest
+        after = node.previous
+        stop(timed)
+        while after != &self.queues[kind] and after.when > latest:
+            after = after.previous
+        node.previous = after
+        node.next = after.next
+        after.next.previous = node
+        after.next = node
+        if latest < self.timer_when:
+            self.schedule(latest)
 
     cdef void schedule(self, double when) noexcept:
         if self.timer is not None:

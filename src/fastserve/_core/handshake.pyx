@@ -22,7 +22,7 @@ from .names cimport (
 )
 from .request cimport Field, Request, Span
 from .rules cimport has_member
-from .scope cimport Peers, http_scope, websocket_scope
+from .scope cimport Peers, header_list, http_scope, websocket_scope
 from .websocket cimport make_websocket
 from .worker cimport Worker
 from .writer cimport Writer
@@ -87,10 +87,19 @@ cdef bytes with_small_names(Request request):
     cdef bytearray head = bytearray(request.head[:request.size])
     cdef Py_ssize_t index
     cdef Span name
+    if request.authority.size:  # most know the origin-form alone: Host says the rest
+        return origin_form(request)
     for index in range(request.count):
         name = request.fields[index].name
         head[name.start:name.start + name.size] = head[name.start:name.start + name.size].lower()
     return bytes(head.lstrip(b"\r\n"))
+
+
+cdef bytes origin_form(Request request):
+    cdef bytes target = request.head[request.path.start:request.target.start + request.target.size]
+    cdef list lines = [b"GET %b HTTP/1.1" % (target if target.startswith(b"/") else b"/" + target)]
+    lines += [b"%b: %b" % pair for pair in header_list(request)]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 cdef class Handshake:

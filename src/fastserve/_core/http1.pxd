@@ -6,6 +6,7 @@ from .files cimport FileSender
 from .framing cimport Framing
 from .handler cimport Carrier, Handler
 from .handshake cimport Handshake
+from .lingering cimport Lingering
 from .parser cimport Parser
 from .scope cimport Peers
 from .turn cimport Flushable, Runnable
@@ -24,7 +25,7 @@ cdef class Http1(Handler):
     cdef bint eof_seen  # the client has sent its last byte
     cdef bint read_paused
     cdef bint resting  # for this turn of the loop
-    cdef bint lingering  # closed, but for the client's last byte
+    cdef Lingering lingering  # closed, but for what the client still sends; else None
     cdef Peers peers  # None before the first request
     cdef bytes address  # of the client, as the access log shows it
     cdef Carrier carrier  # None once the connection has another handler, or is lost
@@ -32,7 +33,6 @@ cdef class Http1(Handler):
     cdef Cycle cycle  # the exchange under way, None between two and once its response is complete
     cdef bytes tail  # what came behind the request under way, from tail_at on
     cdef Py_ssize_t tail_at
-    cdef Py_ssize_t discarded  # bytes of body that nobody wants any more
     # The request under way.
     cdef bint is_head  # its method is HEAD
     cdef bint is_http10
@@ -54,11 +54,13 @@ cdef class Http1(Handler):
     cdef int pause_reading(self) except -1
     cdef int resume_reading(self) except -1
     cdef int refuse(self, int status) except -1
+    cdef int report_client(self, str what) except -1
     cdef int refuse_now(self, int status) except -1
     cdef int interim(self, bytes head) except -1
     cdef int announce(self, long long size, bint more) except -1
     cdef int frame(self, long long size, bint more) except -1
     cdef void send_head(self) noexcept
+    cdef bint may_be_discarded(self) noexcept
     cdef int finish(self) except -1
     cdef int advance(self) except -1
     cdef int answer(self, int status, bytes extra) except -1

@@ -29,7 +29,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from .access cimport address_text, log_response
 from .buffer cimport Buffer
-from .clock cimport HELD_HEAD, KEEP_ALIVE, LINGER, REQUEST_BODY, REQUEST_HEAD, stop
+from .clock cimport HELD_HEAD, KEEP_ALIVE, REQUEST_BODY, REQUEST_HEAD, stop
 from .cycle cimport COMPLETE, Cycle, make_cycle
 from .errors import ClientDisconnected
 from .files cimport FileSender
@@ -38,6 +38,7 @@ from .handler cimport Carrier, Handler
 from .handshake cimport Handshake, read_handshake
 from .head cimport CLOSE, KEEP_ALIVE as KEEP_ALIVE_FIELD, NO_CONNECTION
 from .head cimport begins_stream, early_hints, end_head, plain_response, start_head
+from .lingering cimport begin_lingering
 from .llhttp cimport HTTP_HEAD
 from .parser cimport BODY as FOUND_BODY, DONE as FOUND_DONE, FAULT, HEAD as FOUND_HEAD, NEED_MORE, Parser
 from .request cimport Request
@@ -93,6 +94,8 @@ cdef class Http1(Handler):
         if self.reading == DONE:
             return self.keep_tail(data)
         if self.reading == CLOSED:
+            if self.lingering is not None:
+                self.lingering.heard()
             return 0
         return self.parse(data, 0)
 
@@ -138,7 +141,6 @@ cdef class Http1(Handler):
         self.is_http10 = request.minor == 0
         self.expect_continue = request.expect_continue and request.has_body()
         self.te_trailers = request.te_trailers
-        self.discarded = 0
         self.content_length = request.content_length
         self.handshake = read_handshake(request, worker) if request.upgrade else None
         if self.handshake is None:
@@ -148,7 +150,9 @@ cdef class Http1(Handler):
             status, fields, self.keep_alive = self.handshake.status, self.handshake.fields, False
         self.is_websocket = self.handshake is not None and not status
         self.parser.release_head()
-        if limit and (len(worker.connections) - worker.lingering >= limit or worker.active >= limit):
+        if request.is_https and self.peers.scheme == "http" and self.peers.proxies is None:
+            status, fields = 421, b""  # RFC 9110 section 7.4
+        if limit and (len(worker.connections) - len(worker.lingering) >= limit or worker.active >= limit):
             worker.report("Exceeded concurrency limit.", None, WARNING)
             status, fields = 503, RETRY_AFTER
         if status:
@@ -165,9 +169,6 @@ cdef class Http1(Handler):
         cdef bytes piece
         stop(self)
         if self.cycle is None:
-            self.discarded += size
-            if self.discarded > DISCARD:
-                return self.close()
             self.worker.clock.start(self, REQUEST_BODY)
             return 0
         # A piece that is all of the read is passed on as it is.
@@ -255,7 +256,8 @@ cdef class Http1(Handler):
         self.orphan()
         self.reading = self.writing = CLOSED
         self.tail = None
-        self.worker.lingering -= self.lingering
+        if self.lingering is not None:
+            self.lingering.lost()
         self.parser.release_head()
         if self.files is not None:
             self.files.close()
@@ -271,13 +273,21 @@ cdef class Http1(Handler):
         self.reading = CLOSED
         self.tail = None
         self.worker.report("Invalid HTTP request received.", None, WARNING)
-        self.worker.report(self.parser.reason.decode(), None, DEBUG)
+        self.report_client(self.parser.reason.decode())
         if self.cycle is None or self.cycle.started:
             return self.refuse_now(status)
         refusal = Refusal.__new__(Refusal)
         refusal.http1 = self
         refusal.status = status
         return self.worker.turn.submit(refusal)
+
+    cdef int report_client(self, str what) except -1:
+        """Say at debug level what the client did wrong, and which one that was."""
+        cdef bytes address = self.address
+        if address is None:
+            address = address_text(peers_of(self.transport, self.writer.fd, self.worker.settings).client)
+        self.worker.report(f"{what} ({address.decode() or 'client without an address'})", None, DEBUG)
+        return 0
 
     cdef int refuse_now(self, int status) except -1:
         if self.writing == CLOSED:
@@ -324,6 +334,7 @@ cdef class Http1(Handler):
         A close with unread input resets the connection, and the client would lose the answer (RFC 9112 section 9.6).
         """
         cdef bint linger = not self.eof_seen and self.reading != INIT
+        cdef bint more = self.reading != DONE and not self.is_http10
         if self.writing == CLOSED:
             return 0
         self.reading = self.writing = CLOSED
@@ -334,18 +345,12 @@ cdef class Http1(Handler):
             self.writer.close()
             return 0
         self.resume_reading()
-        self.lingering = True
-        self.worker.lingering += 1
-        self.worker.clock.start(self, LINGER)
-        self.writer.end()
+        self.lingering = begin_lingering(self.worker, self.writer, more)
         return 0
 
     cdef void expired(self, int kind) noexcept:
-        if kind == LINGER and self.writer.finished():
-            self.writer.abort()
-        elif kind == LINGER:
-            self.worker.clock.start(self, LINGER)
-        elif kind == REQUEST_HEAD and self.reading == HEAD:
+        if kind == REQUEST_HEAD and self.reading == HEAD:
+            self.report_client("request head that did not end in time")
             self.answer(408, b"")
         elif kind != REQUEST_BODY or self.cycle is None or self.cycle.waits():
             self.writer.discard(self.writer.committed)
@@ -355,6 +360,8 @@ cdef class Http1(Handler):
         """Close unless a request is under way: a part of a head is none."""
         if self.cycle is not None:
             return self.cycle.stopping()
+        if self.lingering is not None:
+            return self.lingering.hurry()
         if self.reading == BODY:
             return self.close()
         stop(self)
@@ -415,6 +422,8 @@ cdef class Http1(Handler):
             raise ClientDisconnected("the client is gone")
         try:
             start_head(self.writer.output(), &self.framing.facts, status, headers)
+            if self.framing.facts.status < 200:
+                raise ValueError(f"the status of a final response is at least 200, not {status!r}")
         except BaseException:
             self.writer.discard(self.writer.committed)
             raise
@@ -467,11 +476,13 @@ cdef class Http1(Handler):
         cdef Framing* framing = &self.framing
         cdef int status = framing.facts.status, connection = NO_CONNECTION
         cdef long long length = decide(framing, self.is_head, self.is_http10, size, more)
-        # Without a length an HTTP/1.0 client knows the end by the close; after a 1xx it waits for a response that
-        # does not come; and a client that waited for 100 in vain may send its body or not.
+        # Without a length an HTTP/1.0 client knows the end by the close, and a client that waited for 100 in vain may
+        # send its body or not.
         cdef bint unframed = not framing.no_body and length < 0 and self.is_http10
-        if unframed or status < 200 or self.expect_continue or framing.facts.close or worker.draining:
+        if unframed or self.expect_continue or framing.facts.close or worker.draining:
             self.keep_alive = False
+        elif self.reading == BODY and not self.may_be_discarded():
+            self.keep_alive = False  # the client has to know now: with the end of the response it may ask for more
         if not self.keep_alive or self.is_http10:
             connection = KEEP_ALIVE_FIELD if self.keep_alive else CLOSE
         if status != 500 or not self.eof_seen:  # what fails because its client has left is of no interest
@@ -506,6 +517,10 @@ cdef class Http1(Handler):
         end_with_trailers(&self.framing, self.writer, fields if self.te_trailers else [])
         return self.finish()
 
+    cdef bint may_be_discarded(self) noexcept:
+        """Whether the rest of the request's body may be read for the sake of keeping the connection."""
+        return 0 < self.content_length <= self.parser.body_total + DISCARD
+
     cdef int finish(self) except -1:
         """The application has sent the last of its response."""
         self.writing = DONE
@@ -518,7 +533,7 @@ cdef class Http1(Handler):
         if not self.keep_alive or self.reading == CLOSED or self.worker.draining:
             return self.close()
         if self.reading == BODY:
-            if self.eof_seen or self.content_length > self.parser.body_total + DISCARD:
+            if self.eof_seen:
                 return self.close()
             self.resume_reading()
             self.worker.clock.start(self, REQUEST_BODY)

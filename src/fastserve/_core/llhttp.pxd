@@ -64,6 +64,7 @@ cdef extern from "llhttp.h":
     void llhttp_init(llhttp_t* parser, llhttp_type_t type, const llhttp_settings_t* settings)
     void llhttp_reset(llhttp_t* parser)
     llhttp_errno_t llhttp_execute(llhttp_t* parser, const char* data, size_t length)
+    void llhttp_set_lenient_version(llhttp_t* parser, int enabled)
     void llhttp_resume(llhttp_t* parser)
     const char* llhttp_get_error_pos(const llhttp_t* parser)
     const char* llhttp_method_name(llhttp_method_t method)

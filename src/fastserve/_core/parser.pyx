@@ -33,13 +33,14 @@ from .llhttp cimport (
     llhttp_method_name,
     llhttp_method_t,
     llhttp_resume,
+    llhttp_set_lenient_version,
     llhttp_settings_init,
     llhttp_settings_t,
     llhttp_t,
 )
 from .names cimport LOWER, TRANSFER_ENCODING, lookup
 from .request cimport Field, Request, give_request, take_request
-from .rules cimport forbidden_trailer, transfer_coding
+from .rules cimport refused_trailer, transfer_coding
 from .settings cimport Settings
 
 cdef extern from *:
@@ -76,7 +77,9 @@ cdef int on_url(llhttp_t* llhttp, const char* at, size_t size) noexcept:
 
 cdef int on_version_complete(llhttp_t* llhttp) noexcept:
     cdef Parser self = parser_of(llhttp)
-    self.other_version = llhttp.http_major != 1 or llhttp.http_minor > 1
+    self.other_version = llhttp.http_major != 1
+    if llhttp.http_minor > 1:  # served as the newest version of that major one (RFC 9110 section 2.5)
+        llhttp.http_minor = 1
     return HPE_USER if self.other_version else 0
 
 
@@ -95,7 +98,7 @@ cdef int on_header_field_complete(llhttp_t* llhttp) noexcept:
     cdef Py_ssize_t size = self.trailer_name_size
     if self.in_body:
         self.trailer_name_size = 0
-        if size <= <Py_ssize_t>sizeof(self.trailer_name) and forbidden_trailer(self.trailer_name, size):
+        if size <= <Py_ssize_t>sizeof(self.trailer_name) and refused_trailer(self.trailer_name, size):
             return self.fault(400, b"forbidden trailer field")
     return 0
 
@@ -234,6 +237,7 @@ cdef class Parser:
         # Also forgets that the client asked to close: whether to read on is the connection's matter.
         llhttp_init(&self.llhttp, HTTP_REQUEST, &callbacks)
         self.llhttp.data = <void*>self
+        llhttp_set_lenient_version(&self.llhttp, 1)  # on_version_complete() judges all of them
 
     cdef void release_head(self) noexcept:
         if self.request is not None:

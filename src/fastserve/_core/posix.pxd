@@ -24,6 +24,7 @@ cdef extern from *:
     }
     static CYTHON_INLINE int fastserve_end_writing(int fd) { (void)fd; return -1; }
     static CYTHON_INLINE int fastserve_unacknowledged(int fd) { (void)fd; return -1; }
+    static CYTHON_INLINE double fastserve_silence(int fd) { (void)fd; return -1; }
     static CYTHON_INLINE int fastserve_hung_up(int fd) { (void)fd; return 0; }
     static CYTHON_INLINE int fastserve_ipv4(int fd, int peer, unsigned char *host, int *port) {
         (void)fd; (void)peer; (void)host; (void)port;
@@ -44,6 +45,7 @@ cdef extern from *:
     #include <sys/uio.h>
     #ifdef __linux__
     #include <linux/sockios.h>
+    #include <netinet/tcp.h>
     #ifndef RUSAGE_THREAD
     #define RUSAGE_THREAD 1
     #endif
@@ -119,6 +121,16 @@ cdef extern from *:
         return -1;
     #endif
     }
+    static CYTHON_INLINE double fastserve_silence(int fd) {
+    #if defined(__linux__) && defined(TCP_INFO)
+        struct tcp_info info;
+        socklen_t size = sizeof(info);
+        if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0) return info.tcpi_last_data_recv / 1000.0;
+    #else
+        (void)fd;
+    #endif
+        return -1;
+    }
     static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits) {
     #ifdef RUSAGE_THREAD
         struct rusage usage;  /* its times are those of the last tick of the kernel */
@@ -174,5 +186,6 @@ cdef extern from *:
     bint fastserve_hung_up(int fd) nogil  # the connection is reset, or closed on both sides
     bint fastserve_ipv4(int fd, bint peer, unsigned char* host, int* port) nogil  # 4 bytes; false: it has no IPv4 address
     int fastserve_unacknowledged(int fd) nogil  # bytes in the kernel that the peer has not got; -1 where that is not known
+    double fastserve_silence(int fd) nogil  # seconds since data came from the peer; -1 where that is not known
     # The seconds of processor time that this thread has used, and how often it waited; 0 where that is not known.
     int fastserve_thread_usage(double* cpu, long* waits) nogil

@@ -27,6 +27,8 @@ cdef class Request:
     cdef const char* method_name
     cdef int minor  # of HTTP/1.x
     cdef Span target
+    cdef Span authority  # the target's, empty where it has none
+    cdef bint is_https  # the target's scheme is that
     cdef Span path  # the target's, still encoded
     cdef Span query  # without "?"
     cdef bint escaped  # the path has a "%"

@@ -7,9 +7,9 @@ cdef enum:
     CODING_BAD = 400
 
 cdef bint valid_host(const char* host, Py_ssize_t size) noexcept
-cdef bint same_authority(const char* one, Py_ssize_t one_size, const char* other, Py_ssize_t other_size,
-                         int default_port) noexcept
 cdef int transfer_coding(const char* value, Py_ssize_t size) noexcept
 cdef bint equals(const char* text, Py_ssize_t size, const char* lower, Py_ssize_t lower_size) noexcept
 cdef bint has_member(const char* value, Py_ssize_t size, const char* lower, Py_ssize_t lower_size) noexcept
+cdef bint has_other_member(const char* value, Py_ssize_t size, const char* lower, Py_ssize_t lower_size) noexcept
 cdef bint forbidden_trailer(const char* name, Py_ssize_t size) noexcept
+cdef bint refused_trailer(const char* name, Py_ssize_t size) noexcept

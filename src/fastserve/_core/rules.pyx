@@ -13,6 +13,13 @@ cdef frozenset FORBIDDEN_TRAILERS = frozenset([
     b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip",
 ])
 
+# In a request they would change, for somebody who merges them into the head, where the message ends or goes, or whom it
+# is from; the others are dropped like every other trailer (RFC 9110 section 6.5.1, RFC 9112 section 7.1.2).
+cdef frozenset REFUSED_TRAILERS = frozenset([
+    b"connection", b"content-length", b"forwarded", b"host", b"keep-alive", b"proxy-connection", b"te", b"trailer",
+    b"transfer-encoding", b"upgrade", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip",
+])
+
 cdef bytes name_bytes = bytes(chr(byte).isalnum() and byte < 128 or byte in b"-._~!$&'()*+;=" for byte in range(256))
 cdef const char* name_table = name_bytes
 
@@ -95,32 +102,6 @@ cdef bint valid_host(const char* host, Py_ssize_t size) noexcept:
     return port <= 65535
 
 
-cdef Py_ssize_t without_default_port(const char* host, Py_ssize_t size, int default_port) noexcept:
-    cdef Py_ssize_t colon = port_start(host, size), at
-    cdef long port = 0
-    if size - colon > 6:
-        return size
-    for at in range(colon + 1, size):
-        port = port * 10 + (host[at] - c"0")
-    return colon if colon + 1 >= size or port == default_port else size
-
-
-cdef bint same_authority(const char* one, Py_ssize_t one_size, const char* other, Py_ssize_t other_size,
-                         int default_port) noexcept:
-    """Whether two authorities name the same host and port (RFC 3986 section 6.2.3)."""
-    cdef Py_ssize_t at
-    cdef char a, b
-    one_size = without_default_port(one, one_size, default_port)
-    other_size = without_default_port(other, other_size, default_port)
-    if one_size != other_size:
-        return False
-    for at in range(one_size):
-        a, b = one[at], other[at]
-        if a != b and not (is_alpha(a) and is_alpha(b) and (a | 0x20) == (b | 0x20)):
-            return False
-    return True
-
-
 cdef bint has_member(const char* value, Py_ssize_t size, const char* lower, Py_ssize_t lower_size) noexcept:
     """Whether a comma-separated list has the token `lower` in any case (RFC 9110 section 5.6.1)."""
     cdef Py_ssize_t start = 0, stop, comma
@@ -134,6 +115,24 @@ cdef bint has_member(const char* value, Py_ssize_t size, const char* lower, Py_s
         while stop > start and value[stop - 1] in (c" ", c"\t"):
             stop -= 1
         if equals(value + start, stop - start, lower, lower_size):
+            return True
+        start = comma + 1
+    return False
+
+
+cdef bint has_other_member(const char* value, Py_ssize_t size, const char* lower, Py_ssize_t lower_size) noexcept:
+    """Whether a comma-separated list has a member that is not the token `lower`; empty elements are none."""
+    cdef Py_ssize_t start = 0, stop, comma
+    while start <= size:
+        comma = start
+        while comma < size and value[comma] != c",":
+            comma += 1
+        stop = comma
+        while start < stop and value[start] in (c" ", c"\t"):
+            start += 1
+        while stop > start and value[stop - 1] in (c" ", c"\t"):
+            stop -= 1
+        if start < stop and not equals(value + start, stop - start, lower, lower_size):
             return True
         start = comma + 1
     return False
@@ -172,14 +171,14 @@ cdef bint forbidden_trailer(const char* name, Py_ssize_t size) noexcept:
     return name[:size] in FORBIDDEN_TRAILERS
 
 
+cdef bint refused_trailer(const char* name, Py_ssize_t size) noexcept:
+    """Whether a request with a trailer of this name, in lower case, is refused."""
+    return name[:size] in REFUSED_TRAILERS
+
+
 def host_is_valid(bytes host):
     """Return whether this can be the value of a Host field."""
     return valid_host(host, len(host))
-
-
-def authorities_match(bytes one, bytes other, int default_port):
-    """Return whether two authorities name the same host and port."""
-    return same_authority(one, len(one), other, len(other), default_port)
 
 
 def judge_transfer_coding(bytes value):

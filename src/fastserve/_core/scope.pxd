@@ -17,5 +17,6 @@ cdef class Peers:
 
 cdef Peers peers_of(transport, int fd, Settings settings)  # `fd` is that of a plain connection, or -1
 cdef int complete(dict scope, Request head, Peers peers) except -1
+cdef list header_list(Request head)
 cdef dict http_scope(Request head, Peers peers, Settings settings, dict state)
 cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict state, list subprotocols)

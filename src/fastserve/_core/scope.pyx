@@ -8,7 +8,7 @@ from cpython.ref cimport Py_INCREF
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 
 from .llhttp cimport HTTP_GET
-from .names cimport LOWER, UNKNOWN, known
+from .names cimport HOST, LOWER, UNKNOWN, known
 from .parser cimport HEAD, Parser, method_name
 from .posix cimport fastserve_ipv4
 from .proxies cimport Proxies, plain_host
@@ -183,7 +183,21 @@ cdef list header_list(Request head):
         pair = (name, PyBytes_FromStringAndSize(head.head + field.value.start, field.value.size))
         Py_INCREF(pair)
         PyList_SET_ITEM(headers, index, pair)
+    if head.authority.size:
+        put_authority(headers, PyBytes_FromStringAndSize(head.head + head.authority.start, head.authority.size))
     return headers
+
+
+cdef int put_authority(list headers, bytes authority) except -1:
+    """Put what the target names in the place of Host, which HTTP/1.0 may lack (RFC 9112 section 3.2.2)."""
+    cdef Py_ssize_t index
+    cdef bytes host = known(HOST)
+    for index in range(len(headers)):
+        if headers[index][0] is host:
+            headers[index] = (host, authority)
+            return 0
+    headers.insert(0, (host, authority))
+    return 0
 
 
 cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):

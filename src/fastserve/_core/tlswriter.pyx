@@ -10,8 +10,8 @@ is looked at again and again, until the client's kernel has got all of it, and t
 """
 from collections import deque
 
-from .clock cimport LINGER_SECONDS, WRITE, Clock, stop
-from .posix cimport fastserve_hung_up, fastserve_unacknowledged
+from .clock cimport WRITE, Clock, stop
+from .posix cimport fastserve_hung_up, fastserve_silence, fastserve_unacknowledged
 from .turn cimport Turn
 from .writer cimport Writer
 
@@ -72,6 +72,10 @@ cdef class TlsWriter(Writer):
         self.lingering = True
         Writer.close(self)
 
+    cdef bint reads_on(self) noexcept:
+        # asyncio's transports break off at a byte that comes after their close_notify.
+        return type(self.clock.loop).__module__.startswith("uvloop")
+
     cdef void close(self) noexcept:
         self.lingering = False
         Writer.close(self)
@@ -113,10 +117,16 @@ cdef class TlsWriter(Writer):
     def look(self):
         """End the connection if the client has got everything, or has taken too long."""
         self.timer = None
-        if self.is_delivering() or self.lingering and self.clock.now() < self.shut_at + LINGER_SECONDS:
+        if self.is_delivering() or self.lingering:
             self.look_later()
         else:
             self.abort()
+
+    cdef int unacknowledged(self) noexcept:
+        return -1 if self.socket < 0 else fastserve_unacknowledged(self.socket)
+
+    cdef double silence(self) noexcept:
+        return -1 if self.socket < 0 else fastserve_silence(self.socket)
 
     cdef bint is_delivering(self) noexcept:
         """Whether a client may still be taking what was written."""

@@ -1,6 +1,7 @@
 """The state machine of a WebSocket."""
 from .deflate cimport Deflater, Parameters
 from .handler cimport Channel
+from .lingering cimport Lingering
 from .worker cimport Worker
 from .writer cimport Writer
 from .wsframe cimport FrameReader
@@ -27,7 +28,7 @@ cdef class WebSocket(Channel):
     cdef bint read_paused
     cdef bint resting  # for this turn of the loop
     cdef bint eof_seen  # no more bytes will come
-    cdef bint lingering  # closed, but for the client's last byte
+    cdef Lingering lingering  # closed, but for what the client still sends; else None
     cdef int held_code  # what to close with, while the application deals with the messages before that; or 0
     cdef str held_reason
     cdef int code_ahead  # of a close frame that is in `tail`, after messages that there is no room for; or 0

@@ -17,10 +17,11 @@ import logging
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
-from .clock cimport LINGER, WS_CLOSE, WS_HOLD, WS_PING, WS_PONG, stop
+from .clock cimport WS_CLOSE, WS_HOLD, WS_PING, WS_PONG, stop
 from .counters cimport live_counts
 from .deflate cimport Parameters, deflater_for, inflater_for
 from .handler cimport Channel
+from .lingering cimport begin_lingering
 from .posix cimport fastserve_receive
 from .worker cimport Worker
 from .writer cimport Writer
@@ -123,6 +124,8 @@ cdef class WebSocket(Channel):
 
     cdef int feed(self, bytes data) except -1:
         if self.state == CLOSED:
+            if self.lingering is not None:
+                self.lingering.heard()
             return 0
         if not self.behind:
             self.parse(data, 0, False)
@@ -313,8 +316,9 @@ cdef class WebSocket(Channel):
 
     cdef int lost(self) except -1:
         stop(self)
-        self.worker.lingering -= self.lingering
-        self.lingering = False
+        if self.lingering is not None:
+            self.lingering.lost()
+            self.lingering = None
         self.eof_seen = True
         self.worker.report("connection closed", None, INFO)
         if not self.behind:
@@ -327,6 +331,8 @@ cdef class WebSocket(Channel):
 
     cdef int close_with(self, int code, str reason) except -1:
         """Begin the closing handshake (RFC 6455 section 7.1.2); the exchange is told at once."""
+        if self.lingering is not None and self.worker.stopping:
+            return self.lingering.hurry()
         if self.state != OPEN:
             return 0
         self.put_close_frame(code, reason)
@@ -361,10 +367,7 @@ cdef class WebSocket(Channel):
             self.writer.close()
             return 0
         self.resume_reading()
-        self.lingering = True
-        self.worker.lingering += 1
-        self.worker.clock.start(self, LINGER)
-        self.writer.end()
+        self.lingering = begin_lingering(self.worker, self.writer, False)
         return 0
 
     cdef void expired(self, int kind) noexcept:

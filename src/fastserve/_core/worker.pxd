@@ -20,10 +20,11 @@ cdef class Worker:
     cdef readonly object ws_framing  # makes the framing of a WebSocket where that is not the core's own, or None
     cdef readonly object ws_protocol  # makes the protocol that WebSockets are left to, handshake included, or None
     cdef readonly set connections  # of the core, and protocols outside it that serve WebSockets
-    cdef long lingering  # connections that only wait for their client to close
+    cdef dict lingering  # connections that only wait for their client to close: each Lingering, the oldest first
     cdef readonly set tasks  # of exchanges that did not end in their first step
     cdef readonly long active  # exchanges whose application has not returned
     cdef readonly long total_requests
     cdef readonly bint draining
+    cdef readonly bint stopping  # connections close as soon as they are done
 
     cdef int look_at_loop(self) except -1  # see whether it makes the tasks; with each connection, for it may change

@@ -56,6 +56,7 @@ cdef class Worker:
         self.ws_framing = ws_framing
         self.ws_protocol = ws_protocol
         self.connections = set()
+        self.lingering = {}
         self.tasks = set()
 
     cdef int look_at_loop(self) except -1:
@@ -77,7 +78,7 @@ cdef class Worker:
 
     def drain(self):
         """Close idle connections now and every other one after the response that it is busy with."""
-        self.draining = True
+        self.draining = self.stopping = True
         for connection in list(self.connections):
             shutdown = getattr(connection, "shutdown", None)  # on uvicorn's contract
             if shutdown is None:

@@ -25,8 +25,11 @@ cdef class Writer(Flushable):
     cdef int commit_with(self, bytes data) except -1  # they leave now, `data` behind them without a copy
     cdef void discard(self, Py_ssize_t mark) noexcept  # take back what was put behind `mark` of the buffer
     cdef void end(self) noexcept  # close the writing side after what is committed, go on reading
+    cdef bint reads_on(self) noexcept  # what the client sends after end() is still read
     cdef void close(self) noexcept  # after what is committed
     cdef bint finished(self) noexcept  # after end() or close(): nothing of what is written waits for the client
+    cdef int unacknowledged(self) noexcept  # bytes that the client's kernel has not got, -1 where that is not known
+    cdef double silence(self) noexcept  # seconds since the client's last byte where only the kernel gets it, else -1
     cdef void abort(self) noexcept
     # Leave the transport to somebody else, with all that is committed; whether it asks to be given no more.
     cdef bint release(self) except -1

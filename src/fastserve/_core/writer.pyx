@@ -8,6 +8,7 @@ tell exactly when its queue is not empty.
 from .buffer cimport Buffer, give, take
 from .clock cimport WRITE, Clock, stop
 from .posix cimport FASTSERVE_DIRECT_WRITES, fastserve_end_writing, fastserve_send, fastserve_send2
+from .posix cimport fastserve_unacknowledged
 from .turn cimport Flushable, Turn
 
 cdef enum:
@@ -140,6 +141,9 @@ cdef class Writer(Flushable):
         if not self.queued:
             self.flush()
 
+    cdef bint reads_on(self) noexcept:
+        return True
+
     cdef void close(self) noexcept:
         self.closing = True
         if self.queued:
@@ -148,6 +152,12 @@ cdef class Writer(Flushable):
 
     cdef bint finished(self) noexcept:
         return self.broken or not self.paused
+
+    cdef int unacknowledged(self) noexcept:
+        return -1 if self.fd < 0 else fastserve_unacknowledged(self.fd)
+
+    cdef double silence(self) noexcept:
+        return -1
 
     cdef void abort(self) noexcept:
         self.broken = True

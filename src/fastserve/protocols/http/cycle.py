@@ -38,6 +38,7 @@ class Cycle:
         self.raises = stream.config.raises_disconnect  # send() raises when the client is gone
         self.server_state = stream.server_state
         self.pieces: list[bytes] = []  # body that receive() has not returned
+        self.buffered = 0  # bytes of it
         self.body_ended = False
         self.body_taken = False
         self.waiting: list[asyncio.Future[None]] = []
@@ -97,6 +98,7 @@ class Cycle:
         if self.pieces or (self.body_ended and not self.body_taken):
             body = b"".join(self.pieces)
             self.pieces.clear()
+            self.buffered = 0
             self.body_taken = self.body_ended
             if self.stream is not None and not self.body_ended:
                 self.stream.flow.resume_reading()
@@ -188,12 +190,9 @@ class Cycle:
         """Whether the application waits in receive()."""
         return any(not waiter.done() for waiter in self.waiting)
 
-    @property
-    def buffered(self) -> int:
-        return sum(map(len, self.pieces))
-
     def put_body(self, data: bytes) -> None:
         self.pieces.append(data)
+        self.buffered += len(data)
         self.wake()
 
     def end_body(self) -> None:

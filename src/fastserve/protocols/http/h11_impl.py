@@ -3,7 +3,7 @@
 reading  "init"    between two requests
          "head"    a head has begun to come
          "body"    the head is parsed, the body is coming
-         "done"    the request is complete; what follows it waits in h11's buffer
+         "done"    the request is complete; what follows it waits in `input`
          "closed"  nothing is parsed any more
 writing  "start"   nothing of the response has been given, or only its head, which is held
          "body"    the head is written
@@ -26,19 +26,21 @@ import h11
 
 from fastserve._core.errors import ClientDisconnected, ProtocolError
 from fastserve._core.head import is_streaming
+from fastserve.middleware.proxy_headers import TrustedHosts
 from fastserve.protocols import utils
 from fastserve.protocols.http import response, rules, upgrade
+from fastserve.protocols.http.chunks import Chunked
 from fastserve.protocols.http.cycle import Cycle
 from fastserve.protocols.http.deadline import Deadline
 from fastserve.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from fastserve.protocols.http.known import __getattr__  # noqa: F401  # what programs know from this module of uvicorn
+from fastserve.protocols.http.lingering import Lingering
 
 if TYPE_CHECKING:
     from fastserve.config import Config
     from fastserve.server_state import ServerState
 
 DISCARD = 1 << 20  # bytes of a body nobody wants that are read for the sake of keeping the connection
-LINGER_SECONDS = 2.0  # for which a connection that is closed on our side is still read
 AT_ONCE = 0.001  # seconds
 HELD_HEAD_SECONDS = 0.25  # for which the head of a response that is not a stream waits for the first piece of body
 FIELD_NAME = re.compile(rb"^[^\s:]+:", re.MULTILINE)
@@ -69,9 +71,12 @@ class H11Protocol(asyncio.Protocol):
         self.tasks: set[asyncio.Task[None]] = server_state.tasks
         self.app_state = app_state
         self.context = contextvars.copy_context()  # each exchange runs in a copy of it
-        # By default what the limits of a head come to, which are checked before h11 sees it.
-        room = config.h11_max_incomplete_event_size or config.limit_request_line + config.limit_request_head
-        self.conn = h11.Connection(h11.SERVER, room)
+        # By default what the limits of a head come to.
+        self.room = config.h11_max_incomplete_event_size or config.limit_request_line + config.limit_request_head
+        self.conn = h11.Connection(h11.SERVER, config.limit_request_line + config.limit_request_head)
+        self.input = bytearray()  # what is not parsed yet; h11 gets it head by head
+        self.empty = 0  # bytes of empty lines before the head that is coming
+        self.chunks: Chunked | None = None  # of the body under way
         self.deadline = Deadline(self.loop)
         self.write_deadline = Deadline(self.loop)
         self.head_deadline = Deadline(self.loop)
@@ -83,12 +88,11 @@ class H11Protocol(asyncio.Protocol):
         self.keep_alive = True
         self.draining = False
         self.eof_seen = False
-        self.lingering = False
+        self.lingering: Lingering | None = None
         self.is_head = False
         self.expect_continue = False
         self.body_length: int | None = None  # of the request under way, where it is known
         self.body_size = 0  # of it so far
-        self.discarded = 0
         self.remaining: int | None = None  # bytes of the response's Content-Length still to come
         self.no_body = False
 
@@ -105,26 +109,24 @@ class H11Protocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.reading == "closed":
+            if self.lingering is not None:
+                self.lingering.heard()
             return
-        if self.reading == "init":
-            data = rules.without_empty_lines(data)
-            if not data:
-                return
-        self.conn.receive_data(data)
+        self.input += data
         if self.reading == "done":
             self.read_ahead()
         else:
             self.handle_events()
 
     def read_ahead(self) -> None:
-        if len(self.conn.trailing_data[0]) > HIGH_WATER_LIMIT:
+        if len(self.input) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
 
     def eof_received(self) -> bool:
         self.eof_seen = True
         if self.cycle is None:
             return False
-        if self.writing == "body" and self.no_body and self.reading == "done" and not self.conn.trailing_data[0]:
+        if self.writing == "body" and self.no_body and self.reading == "done" and not self.input:
             self.close_silently()  # no write will ever tell whether the client is still there
         else:
             self.cycle.disconnected()
@@ -137,6 +139,8 @@ class H11Protocol(asyncio.Protocol):
         self.deadline.stop()
         self.write_deadline.stop()
         self.head_deadline.stop()
+        if self.lingering is not None:
+            self.lingering.lost()
         self.detach()
         self.flow.resume_writing()
 
@@ -161,35 +165,68 @@ class H11Protocol(asyncio.Protocol):
     # The request
 
     def handle_events(self) -> None:
-        """Deal with what h11 makes of the input so far."""
+        """Deal with the input so far."""
         while self.reading in ("init", "head", "body"):
             try:
-                if self.reading != "body":
-                    rules.check_head(self.conn.trailing_data[0], self.config)
-                event = self.conn.next_event()
-                if isinstance(event, h11.EndOfMessage):
-                    rules.check_trailers(name for name, _ in event.headers)
+                if not (self.read_body() if self.reading == "body" else self.read_head()):
+                    return self.wait_for_more() if self.reading != "body" else None
             except ProtocolError as exc:
                 return self.refuse(exc.status, exc.reason)
             except h11.RemoteProtocolError as exc:
-                # In a trailer section nothing is "not implemented".
                 return self.refuse(431 if exc.error_status_hint == 431 else 400, str(exc))
-            if event is h11.NEED_DATA:
-                return self.wait_for_more() if self.reading != "body" else None
-            if isinstance(event, h11.Request):
-                self.begin(event)
-            elif isinstance(event, h11.Data):
-                self.deliver(bytes(event.data))
-            elif isinstance(event, h11.EndOfMessage):
-                self.end_request()
         if self.reading == "done":
             self.read_ahead()
         return None
 
+    def read_head(self) -> bool:
+        """Begin the exchange of the next head; False where that is not complete. Raises ProtocolError."""
+        before = rules.empty_lines(self.input)
+        del self.input[:before]
+        self.empty += before
+        if self.empty > self.config.limit_request_line:
+            raise ProtocolError(414, "request line over the limit")
+        size = rules.check_head(self.input, self.config)
+        if not size and len(self.input) > self.room:
+            raise ProtocolError(431, "request head over the limit")
+        if not size:
+            return False
+        self.conn.receive_data(bytes(self.input[:size]))
+        event = self.conn.next_event()
+        assert isinstance(event, h11.Request)
+        del self.input[:size]
+        self.empty = 0
+        self.begin(event)
+        return True
+
+    def read_body(self) -> bool:
+        """Deliver what there is of the body; False where its end has not come. Raises ProtocolError."""
+        if self.chunks is not None:
+            data, ended = self.chunks.decode(self.input), self.chunks.ended
+        else:
+            left = (self.body_length or 0) - self.body_size
+            data, ended = bytes(self.input[:left]), len(self.input) >= left
+            del self.input[:left]
+            if data:
+                self.conn.receive_data(data)
+                self.conn.next_event()
+        if data:
+            self.deliver(data)
+        if self.reading != "body":
+            return True
+        if self.chunks is not None and self.chunks.fault is not None:
+            raise self.chunks.fault
+        if not ended:
+            return False
+        if self.chunks is not None:
+            self.conn.receive_data(b"0\r\n\r\n")  # all that h11 gets to know of them
+        self.conn.next_event()
+        self.end_request()
+        return True
+
     def wait_for_more(self) -> None:
         if self.eof_seen:
             self.close()
-        elif not self.conn.trailing_data[0]:
+        elif not self.input and not self.empty:
             self.deadline.start(self.config.timeout_keep_alive or AT_ONCE, self.close_silently)
         elif self.reading == "init":
             self.reading = "head"
@@ -204,23 +241,32 @@ class H11Protocol(asyncio.Protocol):
         self.head = None
         self.is_head = event.method == b"HEAD"
         self.body_length = int(fields.get(b"content-length", 0)) if b"transfer-encoding" not in fields else None
-        self.body_size = self.discarded = 0
-        self.expect_continue = self.body_length != 0 and self.conn.they_are_waiting_for_100_continue
+        self.body_size = 0
+        self.chunks = Chunked(self.config.limit_request_head) if self.body_length is None else None
+        version = b"1.0" if event.http_version == b"1.0" else b"1.1"  # also for 1.2 to 1.9 (RFC 9110 section 2.5)
+        waits = version == b"1.1" and rules.has_member(headers, b"expect", b"100-continue")
+        self.expect_continue = self.body_length != 0 and waits
         # h11 ends the connection after every request of HTTP/1.0.
-        self.keep_alive = event.http_version == b"1.1" and not rules.wants_close(headers)
-        scope = self.scope_of(event, headers)
+        self.keep_alive = version == b"1.1" and not rules.wants_close(headers)
+        named = rules.authority_of(event.target)
+        if named is not None:
+            headers = rules.with_host(headers, named[1])
+        scope = self.scope_of(event, version, headers)
+        if named is not None and named[0] == b"https" and not self.may_be_https():
+            self.log_access(scope, 421)
+            return self.answer(421)
         if self.is_over_limit():
             self.logger.warning("Exceeded concurrency limit.")
             self.log_access(scope, 503)
             return self.answer(503, [(b"retry-after", b"1")])
-        if self.config.ws_protocol_class is not None and rules.wants_websocket(event.http_version, headers):
+        if self.config.ws_protocol_class is not None and rules.wants_websocket(version, headers):
             if self.eof_seen:
                 return self.close()
             if self.server_state.draining:
                 return self.answer(503, [(b"retry-after", b"1")])
             self.reading = self.writing = "closed"
             return upgrade.hand_over(self, event, headers)
-        if rules.wants_upgrade(event.http_version, headers):
+        if rules.wants_upgrade(version, headers):
             self.logger.warning("Unsupported upgrade request.")
         self.server_state.total_requests += 1
         self.cycle = Cycle(self, scope, self.expect_continue)
@@ -229,13 +275,13 @@ class H11Protocol(asyncio.Protocol):
         task.add_done_callback(self.tasks.discard)
         return None
 
-    def scope_of(self, event: h11.Request, headers: response.Fields) -> dict[str, Any]:
+    def scope_of(self, event: h11.Request, version: bytes, headers: response.Fields) -> dict[str, Any]:
         raw_path, query = rules.split_target(event.target)
         root_path = self.config.root_path
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.5" if self.config.raises_disconnect else "2.3"},
-            "http_version": event.http_version.decode(),
+            "http_version": version.decode(),
             "method": event.method.decode(),
             "scheme": self.scheme,
             "path": root_path + unquote(raw_path.decode()),
@@ -249,11 +295,18 @@ class H11Protocol(asyncio.Protocol):
             "extensions": {},  # the compiled implementation has those that there are
         }
 
+    def may_be_https(self) -> bool:
+        """Say whether the connection, or a trusted proxy before it, is encrypted (RFC 9110 section 7.4)."""
+        if self.scheme == "https" or not self.config.proxy_headers:
+            return self.scheme == "https"
+        proxies = TrustedHosts(self.config.forwarded_allow_ips or "")
+        return proxies.trusts(self.client[0] if self.client else None)
+
     def is_over_limit(self) -> bool:
         limit = self.config.limit_concurrency
         if limit is None:
             return False
-        busy = [each for each in self.connections if not getattr(each, "lingering", False)]
+        busy = [each for each in self.connections if getattr(each, "lingering", None) is None]
         return len(busy) >= limit or len(self.tasks) >= limit
 
     def start_task(self, cycle: Cycle) -> asyncio.Task[None]:
@@ -268,9 +321,6 @@ class H11Protocol(asyncio.Protocol):
         if limit and self.body_size > limit:
             data = data[: limit - self.body_size]
         if self.cycle is None:
-            self.discarded += len(data)
-            if self.discarded > DISCARD:
-                return self.close()
             self.deadline.start(self.config.timeout_request_body, self.close_silently)
         elif data:
             if self.cycle.buffered > HIGH_WATER_LIMIT:
@@ -302,11 +352,16 @@ class H11Protocol(asyncio.Protocol):
             self.is_head = False
         self.reading = "closed"
         self.logger.warning("Invalid HTTP request received.")
-        self.logger.debug("%s", reason)
+        self.debug_client(reason)
         if self.cycle is None or self.cycle.started:
             self.refuse_now(status, in_body)
         else:
             self.loop.call_soon(self.refuse_now, status, in_body)  # behind the application's first step
+
+    def debug_client(self, what: str) -> None:
+        """Say at debug level what the client did wrong, and which one that was."""
+        host, port = self.client or ("client without an address", None)
+        self.logger.debug("%s (%s)", what, host if port is None else f"{host}:{port}")
 
     def refuse_now(self, status: int, in_body: bool) -> None:
         if self.writing == "closed":
@@ -357,16 +412,14 @@ class H11Protocol(asyncio.Protocol):
         """
         if self.writing == "closed":
             return
-        idle = self.reading == "init"
+        idle, more = self.reading == "init", self.reading != "done"
         self.reading = self.writing = "closed"
         self.deadline.stop()
-        if idle or self.eof_seen or not self.transport.can_write_eof():
+        if idle or self.eof_seen:
             self.transport.close()
             return
         self.flow.resume_reading()
-        self.lingering = True
-        self.deadline.start(LINGER_SECONDS, self.transport.abort)
-        self.transport.write_eof()
+        self.lingering = Lingering(self.transport, self.loop, self.server_state, more)
 
     def close_silently(self) -> None:
         self.orphan()
@@ -377,12 +430,15 @@ class H11Protocol(asyncio.Protocol):
 
     def head_expired(self) -> None:
         self.is_head = False
+        self.debug_client("request head that did not end in time")
         self.answer(408)
 
     def shutdown(self) -> None:
         """Close, after the response that is under way."""
         self.draining = True
-        if self.cycle is None:
+        if self.lingering is not None:
+            self.lingering.hurry()
+        elif self.cycle is None:
             self.close() if self.reading == "body" else self.close_silently()
 
     def end_stream(self) -> asyncio.Task[None] | None:
@@ -421,8 +477,11 @@ class H11Protocol(asyncio.Protocol):
 
         Without one it leaves when the application has suspended, where it announces a stream, else after a while.
         """
-        self.head = response.response_head(status, headers)
-        self.loop.call_soon(self.hold_head, self.head)
+        head = response.response_head(status, headers)
+        if head.status < 200:
+            raise ValueError(f"the status of a final response is at least 200, not {status!r}")
+        self.head = head
+        self.loop.call_soon(self.hold_head, head)
 
     def hold_head(self, head: response.Head) -> None:
         """The application has suspended."""
@@ -470,13 +529,15 @@ class H11Protocol(asyncio.Protocol):
         self.no_body = self.is_head or response.has_no_body(head.status)
         if not self.no_body and length is not None:
             response.check_length(length, size, more)
-        if head.status < 200 or head.status == 204:
+        if head.status == 204:
             length = None
         elif length is None and not more and head.status != 304 and (size or not self.is_head):
             length = size
         self.remaining = None if self.no_body else length
-        if head.status < 200 or self.expect_continue or head.close or self.draining or self.server_state.draining:
+        if self.expect_continue or head.close or self.draining or self.server_state.draining:
             self.keep_alive = False
+        elif self.reading == "body" and not self.may_be_discarded():
+            self.keep_alive = False  # the client has to know now: with the end of the response it may ask for more
         fields = response.with_defaults(head.fields, self.server_state.default_headers)
         if length is not None:
             fields.append((b"content-length", str(length).encode()))
@@ -484,13 +545,18 @@ class H11Protocol(asyncio.Protocol):
             fields.append((b"connection", b"close"))
         if head.status != 500 or not self.eof_seen:  # what fails because its client has left is of no interest
             self.log_access(self.cycle.scope, head.status)
-        kind = h11.InformationalResponse if head.status < 200 else h11.Response
         try:
-            output = self.encode(kind(status_code=head.status, headers=fields, reason=response.phrase(head.status)))
+            output = self.encode(
+                h11.Response(status_code=head.status, headers=fields, reason=response.phrase(head.status))
+            )
         except h11.LocalProtocolError as exc:
             raise ValueError(str(exc)) from None
         self.writing = "body"
         return FIELD_NAME.sub(lambda match: match[0].lower(), output)  # h11 has capitals in those of its own
+
+    def may_be_discarded(self) -> bool:
+        """Say whether the rest of the request's body may be read for the sake of keeping the connection."""
+        return self.body_length is not None and self.body_length <= self.body_size + DISCARD
 
     def encode(self, event: h11.Event) -> bytes:
         return self.conn.send(event) or b""
@@ -502,7 +568,7 @@ class H11Protocol(asyncio.Protocol):
         if not self.keep_alive or self.draining or self.conn.our_state is not h11.DONE:
             self.close()
         elif self.reading == "body":
-            if self.eof_seen or (self.body_length or 0) > self.body_size + DISCARD:
+            if self.eof_seen:
                 return self.close()
             self.flow.resume_reading()
             self.deadline.start(self.config.timeout_request_body, self.close_silently)

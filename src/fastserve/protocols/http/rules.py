@@ -16,16 +16,16 @@ METHODS = frozenset(
     b" PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK"
     b" UNSUBSCRIBE".split()
 )
-# Those that no trailer section may have (RFC 9110 section 6.5.1).
-FORBIDDEN_TRAILERS = frozenset(
-    b"authorization cache-control connection content-encoding content-length content-range content-type cookie expect"
-    b" forwarded host if-match if-modified-since if-none-match if-range if-unmodified-since keep-alive max-forwards"
-    b" pragma proxy-authorization proxy-connection range set-cookie te trailer transfer-encoding upgrade"
+# Those of a trailer section that is refused; all others are dropped (RFC 9110 section 6.5.1, RFC 9112 section 7.1.2).
+REFUSED_TRAILERS = frozenset(
+    b"connection content-length forwarded host keep-alive proxy-connection te trailer transfer-encoding upgrade"
     b" x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip".split()
 )
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!\"$-~]+) (HTTP/\d\.\d)")
 METHOD_FIRST = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ")
+METHOD_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]*")
+SPACE = 0x20
 FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 ABSOLUTE = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 HOST = re.compile(
@@ -33,13 +33,17 @@ HOST = re.compile(
 )
 
 
-def check_head(raw: bytes, config: Config) -> bool:
-    """Say whether `raw` begins with a complete head. Raises ProtocolError for one that is not to be served."""
+def check_head(raw: bytes | bytearray, config: Config) -> int:
+    """Return the size of the head that `raw` begins with, 0 where that is not complete.
+
+    Raises ProtocolError for one that is not to be served.
+    """
     end = raw.find(b"\r\n\r\n")
-    head = raw if end < 0 else raw[:end]
+    head = bytes(raw if end < 0 else raw[:end])
     check_limits(head, end >= 0, config)
     if end < 0:
-        return False
+        check_start(head)
+        return 0
     line, *fields = head.split(b"\r\n")
     method, target, version = check_line(line)
     values: dict[bytes, list[bytes]] = {}
@@ -50,15 +54,16 @@ def check_head(raw: bytes, config: Config) -> bool:
         values.setdefault(match[1].lower(), []).append(match[2])
     check_target(method, target)
     check_framing(values, version, config)
-    check_host(target, values.get(b"host", []), version)
-    return True
+    check_host(values.get(b"host", []), version)
+    return end + 4
 
 
-def without_empty_lines(data: bytes) -> bytes:
-    """Return the beginning of a head without the empty lines before it (RFC 9112 section 2.2)."""
-    while data.startswith(b"\r\n"):
-        data = data[2:]
-    return data
+def empty_lines(data: bytes | bytearray) -> int:
+    """Return how many bytes the empty lines before a head have (RFC 9112 section 2.2)."""
+    size = 0
+    while data.startswith(b"\r\n", size):
+        size += 2
+    return size
 
 
 def check_limits(head: bytes, complete: bool, config: Config) -> None:
@@ -74,6 +79,18 @@ def check_limits(head: bytes, complete: bool, config: Config) -> None:
         raise ProtocolError(400, "line that does not end in CRLF")
 
 
+def check_start(head: bytes) -> None:
+    """Raises ProtocolError for the beginning of a head that no head begins with: noise has no end to wait for."""
+    first = METHOD_START.match(head)
+    assert first is not None
+    if head in (first[0], b"\r"):
+        return
+    if not first[0] or head[first.end()] != SPACE:
+        raise ProtocolError(400, "malformed request line")
+    if first[0] not in METHODS:
+        raise ProtocolError(501, "unknown method")
+
+
 def check_line(line: bytes) -> tuple[bytes, bytes, bytes]:
     match = REQUEST_LINE.fullmatch(line)
     first = METHOD_FIRST.match(line)
@@ -81,7 +98,7 @@ def check_line(line: bytes) -> tuple[bytes, bytes, bytes]:
         raise ProtocolError(501, "unknown method")
     if match is None:
         raise ProtocolError(400, "malformed request line")
-    if match[3] not in (b"HTTP/1.0", b"HTTP/1.1"):
+    if not match[3].startswith(b"HTTP/1."):
         raise ProtocolError(505, "HTTP version not supported")
     return match[1], match[2], match[3]
 
@@ -90,8 +107,12 @@ def check_target(method: bytes, target: bytes) -> None:
     """The forms of RFC 9112 section 3.2, all in visible ASCII."""
     if target == b"*" and method != b"OPTIONS":
         raise ProtocolError(400, "asterisk-form without OPTIONS")
-    if target != b"*" and not target.startswith(b"/") and not ABSOLUTE.fullmatch(target):
+    if target == b"*" or target.startswith(b"/"):
+        return
+    absolute = ABSOLUTE.fullmatch(target)
+    if absolute is None:
         raise ProtocolError(400, "malformed request target")
+    check_authority(absolute[2])
 
 
 def check_framing(values: dict[bytes, list[bytes]], version: bytes, config: Config) -> None:
@@ -106,9 +127,9 @@ def check_framing(values: dict[bytes, list[bytes]], version: bytes, config: Conf
         check_codings(codings, version)
     if config.limit_request_body and lengths and int(lengths[0]) > config.limit_request_body:
         raise ProtocolError(413, "request body over the limit")
-    for expectation in values.get(b"expect", []):
-        if version == b"HTTP/1.1" and expectation.lower() != b"100-continue":
-            raise ProtocolError(417, "unknown expectation")
+    expectations = members_of(values.get(b"expect", []))
+    if version != b"HTTP/1.0" and not expectations <= {b"100-continue"}:
+        raise ProtocolError(417, "unknown expectation")
 
 
 def check_codings(codings: list[bytes], version: bytes) -> None:
@@ -121,31 +142,31 @@ def check_codings(codings: list[bytes], version: bytes) -> None:
         raise ProtocolError(501, "transfer coding other than chunked")
 
 
-def check_host(target: bytes, hosts: list[bytes], version: bytes) -> None:
-    """RFC 9112 section 3.2, and a Host that agrees with the target where the target has an authority."""
-    if len(hosts) > 1 or (not hosts and version == b"HTTP/1.1"):
+def check_host(hosts: list[bytes], version: bytes) -> None:
+    """RFC 9112 section 3.2: one valid Host, also where the target says another one, which then counts."""
+    if len(hosts) > 1 or (not hosts and version != b"HTTP/1.0"):
         raise ProtocolError(400, "not one Host field")
-    host = authority(hosts[0], 80) if hosts else None
-    absolute = ABSOLUTE.fullmatch(target) if not target.startswith((b"/", b"*")) else None
-    if absolute is not None:
-        default = 443 if absolute[1].lower() == b"https" else 80
-        named = authority(absolute[2], default)
-        if hosts and named != authority(hosts[0], default):
-            raise ProtocolError(400, f"Host differs from the authority of the request target: {host}, {named}")
+    for host in hosts:
+        check_authority(host)
 
 
-def authority(text: bytes, default_port: int) -> tuple[bytes, int]:
-    """Return the name in lower case and the port. Raises ProtocolError for what is no host."""
+def check_authority(text: bytes) -> None:
     match = HOST.fullmatch(text)
     if match is None or int(match[2] or 0) > 65535:
         raise ProtocolError(400, "malformed Host")
-    return match[1].lower(), int(match[2] or default_port)
 
 
-def check_trailers(names: Iterable[bytes]) -> None:
-    """Raises ProtocolError for a trailer section with a field that is decided before trailers come."""
-    if any(name.lower() in FORBIDDEN_TRAILERS for name in names):
-        raise ProtocolError(400, "forbidden trailer field")
+def authority_of(target: bytes) -> tuple[bytes, bytes] | None:
+    """Return scheme and authority of a checked target, None where it has none."""
+    absolute = None if target.startswith((b"/", b"*")) else ABSOLUTE.fullmatch(target)
+    return absolute and (absolute[1].lower(), absolute[2])
+
+
+def with_host(headers: list[tuple[bytes, bytes]], authority: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the fields with this in the place of Host, which HTTP/1.0 may lack (RFC 9112 section 3.2.2)."""
+    if not any(name == b"host" for name, _ in headers):
+        return [(b"host", authority), *headers]
+    return [(name, authority if name == b"host" else value) for name, value in headers]
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
@@ -162,7 +183,7 @@ def wants_close(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 def wants_upgrade(version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Say whether a request asks for another protocol; one of HTTP/1.0 cannot (RFC 9110 section 7.8)."""
     asks = any(name == b"upgrade" for name, _ in headers)
-    return asks and version == b"1.1" and has_member(headers, b"connection", b"upgrade")
+    return asks and version != b"1.0" and has_member(headers, b"connection", b"upgrade")
 
 
 def wants_websocket(version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -172,5 +193,9 @@ def wants_websocket(version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> b
 
 def has_member(headers: Iterable[tuple[bytes, bytes]], name: bytes, member: bytes) -> bool:
     """Say whether the list that the fields of this name make together has a member."""
-    members = b",".join(value for each, value in headers if each == name).split(b",")
-    return any(each.strip().lower() == member for each in members)
+    return member in members_of(value for each, value in headers if each == name)
+
+
+def members_of(values: Iterable[bytes]) -> set[bytes]:
+    """Return the members, in lower case, of the list that some values make together; empty elements are none."""
+    return {each for each in (each.strip(b" \t").lower() for each in b",".join(values).split(b",")) if each}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import h11
 
+from fastserve.protocols.http import rules
 from fastserve.protocols.http.response import Fields
 
 if TYPE_CHECKING:
@@ -17,8 +18,10 @@ logger = logging.getLogger("fastserve.error")
 
 def hand_over(connection: H11Protocol, request: h11.Request, headers: Fields) -> None:
     """Give the transport to a protocol of `ws_protocol_class`, with the request and all that came behind it."""
-    lines = [b"%b %b HTTP/1.1" % (request.method, request.target), *(b"%b: %b" % pair for pair in headers), b"", b""]
-    received = b"\r\n".join(lines) + connection.conn.trailing_data[0]
+    path, query = rules.split_target(request.target)  # Host has what else the target says
+    target = b"%b?%b" % (path, query) if query else path
+    lines = [b"%b %b HTTP/1.1" % (request.method, target), *(b"%b: %b" % pair for pair in headers), b"", b""]
+    received = b"\r\n".join(lines) + bytes(connection.input)
     transport, contract = connection.transport, connection.config.ws_protocol_class
     connection.connections.discard(connection)
     connection.flow.resume_reading()

@@ -1,0 +1,22 @@
+"""Connections that are closed but for what their clients still send."""
+from .clock cimport Timed
+from .worker cimport Worker
+from .writer cimport Writer
+
+
+cdef class Lingering(Timed):
+    cdef Worker worker
+    cdef Writer writer
+    cdef double latest  # when it ends at the latest
+    cdef bint hurried  # the server stops
+    cdef bint unended  # the writing side is not ended yet
+    cdef bint over
+
+    cdef void heard(self) noexcept  # the client has sent something
+    cdef int hurry(self) except -1  # the server stops
+    cdef void lost(self) noexcept  # the connection is closed
+    cdef void end(self) noexcept
+    cdef void wait(self, double seconds) noexcept
+
+
+cdef Lingering begin_lingering(Worker worker, Writer writer, bint more)

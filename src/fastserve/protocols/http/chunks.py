@@ -1,0 +1,99 @@
+"""The chunked coding of a request's body (RFC 9112 section 7.1), as strict as the compiled core has it.
+
+h11 takes chunk lines with control bytes and extensions of any size, and is not told of chunks at all.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fastserve._core.errors import ProtocolError
+from fastserve.protocols.http.rules import FIELD_LINE, REFUSED_TRAILERS
+
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)((?:;%b(?:=(?:%b|%b))?)*)\r\n" % (TOKEN, TOKEN, QUOTED))
+LARGEST = (1 << 64) - 1
+
+
+class Chunked:
+    """One body. `limit` is how many bytes of extensions and trailers are read and dropped.
+
+    `ended` says that the body is complete, `fault` what is wrong with it; then nothing more is decoded.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.dropped = 0
+        self.part = "size"  # then "data", "end" and "size" again, or at last "trailers"
+        self.left = 0  # bytes of the chunk that are still to come
+        self.ended = False
+        self.fault: ProtocolError | None = None
+
+    def decode(self, raw: bytearray) -> bytes:
+        """Take off `raw` all that can be decoded, and return what it has of the body."""
+        pieces: list[bytes] = []
+        try:
+            while not self.ended and self.fault is None and self.step(raw, pieces):
+                pass
+        except ProtocolError as exc:
+            self.fault = exc
+        return b"".join(pieces)
+
+    def step(self, raw: bytearray, pieces: list[bytes]) -> bool:
+        """Decode one part; False where it has not come yet. Raises ProtocolError."""
+        if self.part == "data":
+            piece = bytes(raw[: self.left])
+            del raw[: self.left]
+            self.left -= len(piece)
+            pieces.append(piece)
+            if self.left:
+                return False
+            self.part = "end"
+        elif self.part == "end":
+            if not b"\r\n".startswith(raw[:2]):
+                raise ProtocolError(400, "chunk that does not end with its size")
+            if len(raw) < 2:
+                return False
+            del raw[:2]
+            self.part = "size"
+        else:
+            line = self.take_line(raw)
+            if line is None:
+                return False
+            if self.part == "size":
+                self.begin_chunk(line)
+            else:
+                self.take_trailer(line)
+        return True
+
+    def take_line(self, raw: bytearray) -> bytes | None:
+        end = raw.find(b"\n")
+        if self.dropped + (len(raw) if end < 0 else end) > self.limit + 2:
+            raise ProtocolError(431, "chunk extensions or trailers over the limit")
+        if end < 0:
+            return None
+        line = bytes(raw[: end + 1])
+        del raw[: end + 1]
+        return line
+
+    def begin_chunk(self, line: bytes) -> None:
+        match = CHUNK_LINE.fullmatch(line)
+        if match is None:
+            raise ProtocolError(400, "malformed chunk")
+        self.dropped += len(match[2])
+        self.left = int(match[1], 16)
+        if self.left > LARGEST:
+            raise ProtocolError(400, "chunk size that is too large")
+        self.part = "data" if self.left else "trailers"
+
+    def take_trailer(self, line: bytes) -> None:
+        if line == b"\r\n":
+            self.ended = True
+            return
+        match = FIELD_LINE.fullmatch(line[:-2]) if line.endswith(b"\r\n") else None
+        if match is None:
+            raise ProtocolError(400, "malformed trailer field")
+        if match[1].lower() in REFUSED_TRAILERS:
+            raise ProtocolError(400, "forbidden trailer field")
+        self.dropped += len(line)
