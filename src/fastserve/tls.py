@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 StrPath = str | os.PathLike[str]
 
 ALPN_PROTOCOLS = ["http/1.1"]
+SHUTDOWN_SECONDS = 30.0  # for a client of a class that has no such deadlines to close as well
 HANDSHAKE_SECONDS = 10.0  # for a handshake, where a request's head does not have less
 FOREVER = 86400.0  # seconds; the core has its own deadlines for closing, and they look at what the client still takes
 
@@ -254,10 +255,11 @@ def listen_arguments(config: Config, loop: asyncio.AbstractEventLoop) -> dict[st
         "ssl_handshake_timeout": min(config.timeout_request_head or HANDSHAKE_SECONDS, HANDSHAKE_SECONDS),
     }
     if sys.version_info >= (3, 11) or type(loop).__module__.startswith("uvloop"):
-        arguments["ssl_shutdown_timeout"] = FOREVER
+        arguments["ssl_shutdown_timeout"] = FOREVER if config.uses_core else SHUTDOWN_SECONDS
     return arguments
 
 
+MOST_SHARED = 64  # descriptions of connections; certificates are replaced now and then
 TLS_VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 
@@ -265,19 +267,32 @@ class Extension:
     """Makes the ASGI extension `tls` of a connection from its SSLObject; called once a connection.
 
     The ssl module verifies a client's certificate or breaks off the handshake, so there is never an error to report.
-    Before Python 3.13 it shows of a client's certificates the first alone.
+    Before Python 3.13 it shows of a client's certificates the first alone. Connections whose clients have none share
+    what is returned, which is copied into scopes.
     """
 
     def __init__(self) -> None:
         self.suites: dict[str, int] = {}
+        self.shared: dict[Any, dict[str, Any]] = {}
 
     def __call__(self, connection: ssl.SSLObject) -> dict[str, Any]:
         cipher = connection.cipher()
         chain = client_chain(connection)
+        suite = None if cipher is None else self.suite(cipher[0], connection.context)
+        if chain:
+            return self.describe(connection, suite, chain)
+        key = (getattr(connection, "server_cert", None), connection.version(), suite)
+        if key not in self.shared:
+            if len(self.shared) >= MOST_SHARED:
+                self.shared.clear()
+            self.shared[key] = self.describe(connection, suite, chain)
+        return self.shared[key]
+
+    def describe(self, connection: ssl.SSLObject, suite: int | None, chain: list[bytes]) -> dict[str, Any]:
         return {
             "server_cert": getattr(connection, "server_cert", None),
             "tls_version": TLS_VERSIONS.get(connection.version() or ""),
-            "cipher_suite": None if cipher is None else self.suite(cipher[0], connection.context),
+            "cipher_suite": suite,
             "client_cert_chain": tuple(map(ssl.DER_cert_to_PEM_cert, chain)),
             "client_cert_name": certificates.subject(chain[0]) if chain else None,
             "client_cert_error": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import json
@@ -26,7 +27,7 @@ from trustme import KeyType
 
 import fastserve
 from fastserve.log_config import ConfigError
-from fastserve.tls import create_ssl_context
+from fastserve.tls import create_ssl_context, listen_arguments
 
 Serve = Callable[..., TlsRunning]
 Log = Callable[[], list[str]]
@@ -134,6 +135,13 @@ class TestHandshake:
         assert line[0] == "DEBUG"
         assert line[1].startswith("TLS handshake failed: ")
         assert not [record for record in caplog.records if record.levelno > 20 or record.exc_info]
+
+    @pytest.mark.parametrize(("head", "handshake"), [(0, 10), (0.5, 0.5), (10, 10), (30, 10)])
+    def test_it_has_ten_seconds_or_the_time_of_a_head(self, pki: Pki, head: float, handshake: float) -> None:
+        config = fastserve.Config(show, timeout_request_head=head, log_config=None, **pki.options)
+        config.load()
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            assert listen_arguments(config, loop)["ssl_handshake_timeout"] == handshake
 
     def test_client_that_says_nothing(self, serve: Serve, log: Log) -> None:
         server = serve(show, timeout_request_head=0.05)

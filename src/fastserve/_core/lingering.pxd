@@ -17,6 +17,7 @@ cdef class Lingering(Timed):
     cdef void lost(self) noexcept  # the connection is closed
     cdef void end(self) noexcept
     cdef void wait(self, double seconds) noexcept
+    cdef void go_on(self) noexcept
 
 
 cdef Lingering begin_lingering(Worker worker, Writer writer, bint more)

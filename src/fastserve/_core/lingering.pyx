@@ -14,6 +14,7 @@ cdef enum:
     TOTAL_SECONDS = 30
 
 cdef double STOP_SECONDS = 0.2  # once the server stops
+cdef double UNENDED_SECONDS = 1  # of silence, where the client may be waiting for the end
 
 
 cdef Lingering begin_lingering(Worker worker, Writer writer, bint more):
@@ -28,8 +29,8 @@ cdef Lingering begin_lingering(Worker worker, Writer writer, bint more):
     if len(worker.lingering) >= MOST:
         (<Lingering>next(iter(worker.lingering))).end()
     worker.lingering[self] = None
-    self.wait(TOTAL_SECONDS)
     self.unended = more and not writer.reads_on()
+    self.wait(TOTAL_SECONDS)
     if not self.unended:
         writer.end()
     if worker.stopping:
@@ -41,11 +42,17 @@ cdef class Lingering(Timed):
     cdef void wait(self, double seconds) noexcept:
         """Give the client that long from now."""
         self.latest = self.worker.clock.now() + seconds
-        self.worker.clock.start_before(self, LINGER_LOOK if self.hurried else LINGER, self.latest)
+        self.go_on()
+
+    cdef void go_on(self) noexcept:
+        cdef double latest = self.latest
+        if self.unended:
+            latest = min(latest, self.worker.clock.now() + UNENDED_SECONDS)
+        self.worker.clock.start_before(self, LINGER_LOOK if self.hurried else LINGER, latest)
 
     cdef void heard(self) noexcept:
         if not self.hurried and not self.over:
-            self.worker.clock.start_before(self, LINGER, self.latest)
+            self.go_on()
 
     cdef void expired(self, int kind) noexcept:
         cdef double now = self.worker.clock.now(), silence
@@ -60,10 +67,10 @@ cdef class Lingering(Timed):
             silence = self.writer.silence()
             if kind == LINGER_LOOK:
                 if self.writer.unacknowledged() != 0:
-                    self.worker.clock.start_before(self, LINGER_LOOK, self.latest)
+                    self.go_on()
                     return
             elif 0 <= silence < self.worker.clock.seconds[LINGER]:
-                self.worker.clock.start_before(self, LINGER, self.latest)  # it sends, and only the kernel hears it
+                self.go_on()  # it sends, and only the kernel hears it
                 return
         self.end()
 

@@ -29,7 +29,6 @@ cdef class TlsWriter(Writer):
     def __cinit__(self, transport, int fd, Turn turn, Clock clock):
         self.socket = fd
         self.fd = -1
-        self.waiting = deque()
         transport.set_write_buffer_limits(high=SLICE)
 
     cdef int write_out(self) except -1:
@@ -45,6 +44,8 @@ cdef class TlsWriter(Writer):
         if not self.paused and not self.waiting and len(data) <= SLICE:
             self.transport.write(data)
             return 0
+        if self.waiting is None:  # which most connections never need
+            self.waiting = deque()
         self.waiting.append(memoryview(data))
         return self.pour()
 
@@ -140,7 +141,7 @@ cdef class TlsWriter(Writer):
 
     cdef void abort(self) noexcept:
         Writer.abort(self)
-        self.waiting.clear()
+        self.waiting = None
 
     cdef bint release(self) except -1:
         self.write_out()
@@ -155,7 +156,7 @@ cdef class TlsWriter(Writer):
             self.transport.close()
         Writer.lost(self)
         self.socket = -1
-        self.waiting.clear()
+        self.waiting = None
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None

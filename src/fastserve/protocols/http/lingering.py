@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastserve.server_state import ServerState
 
 SILENT_SECONDS = 5.0  # without a byte of the client
+UNENDED_SECONDS = 1.0  # the same, where the client may be waiting for the end
 TOTAL_SECONDS = 30.0
 STOP_SECONDS = 0.2  # once the server stops
 LOOK_SECONDS = 0.01
@@ -46,7 +47,8 @@ class Lingering:
             transport.write_eof()
         elif not self.unended:
             transport.close()  # TLS: what still comes is dropped, and never heard of
-        self.look_later(SILENT_SECONDS)
+        self.silent_seconds = UNENDED_SECONDS if self.unended else SILENT_SECONDS
+        self.look_later(self.silent_seconds)
         if state.stopping:
             self.hurry()
 
@@ -103,10 +105,10 @@ class Lingering:
                 self.end()
             else:
                 self.look_later(LOOK_SECONDS)
-        elif silence >= SILENT_SECONDS:
+        elif silence >= self.silent_seconds:
             self.end()
         else:
-            self.look_later(min(SILENT_SECONDS - silence, self.latest - now))
+            self.look_later(min(self.silent_seconds - silence, self.latest - now))
 
 
 def unacknowledged(transport: asyncio.Transport) -> int:
