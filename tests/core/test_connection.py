@@ -101,6 +101,7 @@ class Successor(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.told.append("connection_made")
@@ -113,6 +114,7 @@ class Successor(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.told.append("data_received")
+        self.received += data
 
 
 @pytest.mark.parametrize(("size", "paused"), [(100_000, False), (600_000, True)])
@@ -134,4 +136,21 @@ def test_who_gets_a_connection_knows_whether_it_is_paused(work: Work, size: int,
     assert successor.told == ["connection_made", *["pause_writing"] * paused, "data_received"]
     assert peer.transport.over_high is paused
     assert peer.take().count(b"\0") == size
+    wire.call(peer.connection.connection_lost, None)
+
+
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [("http://a:8/b?c", b"GET /b?c"), ("http://a:8", b"GET /"), ("http://a:8?c", b"GET /?c")],
+)
+def test_who_gets_a_connection_gets_the_origin_form(work: Work, target: str, line: bytes) -> None:
+    """Most know no other, and Host says what else the target did (RFC 9112 section 3.2.2)."""
+    successor = Successor()
+    wire = work(hello(), ws_protocol=lambda: successor)
+    peer = wire.connect()
+    peer.feed(upgrade(target) + b"more")
+    head, _, rest = successor.received.partition(b"\r\n\r\n")
+    assert head.startswith(line + b" HTTP/1.1\r\nhost: a:8\r\n")
+    assert head.count(b"\r\n") == upgrade().count(b"\r\n") - 2
+    assert rest == b"more"
     wire.call(peer.connection.connection_lost, None)

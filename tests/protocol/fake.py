@@ -44,6 +44,7 @@ class Loop:
     def __init__(self) -> None:
         self.ready: deque[Handle] = deque()
         self.errors: list[dict[str, Any]] = []
+        self.now = 0.0
 
     def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
         handle = Handle(callback, args, context)
@@ -60,7 +61,7 @@ class Loop:
         return asyncio.Task(coroutine, loop=cast(asyncio.AbstractEventLoop, self), **options)
 
     def time(self) -> float:
-        return 0.0
+        return self.now
 
     def call_exception_handler(self, context: Any) -> None:
         self.errors.append(context)

@@ -9,7 +9,7 @@ import pytest
 import support
 from protocol.apps import Recorder, static
 from protocol.corpus import Case, load
-from protocol.fake import Net, every_split
+from protocol.fake import Client, Net, every_split
 from protocol.test_corpus import Outcome, check, joined
 from protocol.wire import GOOD, Wire
 
@@ -121,6 +121,44 @@ def test_the_table_is_not_out_of_date(name: str) -> None:
     (case,) = [each for each in load() if each.id == name]
     with pytest.raises(AssertionError):
         check(case, served(case.data))
+
+
+UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n"
+
+
+def linger(net: H11Net) -> Client:
+    client = net.connect().feed(UPLOAD)
+    assert b"connection: close\r\n" in client.output and client.transport.ended and not client.transport.closed
+    return client
+
+
+def test_it_lingers_for_30_seconds_in_all_and_5_without_a_byte() -> None:
+    net = H11Net(static())
+    sending, silent = linger(net), linger(net)
+    for now in (4.9, 9, 13, 17, 21, 25, 29.9):
+        net.loop.now = now
+        sending.feed(b"x")
+        for client in (sending, silent):
+            if client.connection.lingering.handle is not None:
+                client.connection.lingering.look()
+        assert (sending.transport.closed, silent.transport.closed) == (False, now > 5)
+    net.loop.now = 30
+    sending.connection.lingering.look()
+    assert sending.transport.closed
+    net.loop.run_ready()
+    net.close()
+
+
+def test_at_most_256_linger_and_count_for_no_limit() -> None:
+    net = H11Net(static())
+    net.config.limit_concurrency = 3
+    clients = [linger(net) for _ in range(258)]
+    assert [client.transport.closed for client in clients[:3]] == [True, True, False]
+    assert b" 200 OK" in net.connect().feed(GOOD).output
+    for client in clients[2:]:
+        client.eof()
+    net.close()
+    assert not net.state.lingering
 
 
 def test_chunks_of_one_byte_take_linear_time() -> None:

@@ -13,6 +13,7 @@ from fastserve.protocols.http.rules import FIELD_LINE, REFUSED_TRAILERS
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)((?:;%b(?:=(?:%b|%b))?)*)\r\n" % (TOKEN, TOKEN, QUOTED))
+SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 LARGEST = (1 << 64) - 1
 
 
@@ -32,13 +33,27 @@ class Chunked:
 
     def decode(self, raw: bytearray) -> bytes:
         """Take off `raw` all that can be decoded, and return what it has of the body."""
-        pieces: list[bytes] = []
+        pieces = self.whole_chunks(raw) if self.part == "size" else []
         try:
             while not self.ended and self.fault is None and self.step(raw, pieces):
                 pass
         except ProtocolError as exc:
             self.fault = exc
         return b"".join(pieces)
+
+    def whole_chunks(self, raw: bytearray) -> list[bytes]:
+        """Take complete chunks without extensions off `raw`: so many small ones do not hold the loop for long."""
+        pieces: list[bytes] = []
+        data, at = bytes(raw), 0
+        while (match := SIZE_LINE.match(data, at)) is not None:
+            start = match.end()
+            end = start + int(match[1], 16)
+            if end == start or data[end : end + 2] != b"\r\n":
+                break
+            pieces.append(data[start:end])
+            at = end + 2
+        del raw[:at]
+        return pieces
 
     def step(self, raw: bytearray, pieces: list[bytes]) -> bool:
         """Decode one part; False where it has not come yet. Raises ProtocolError."""
