@@ -152,7 +152,7 @@ cdef class Http1(Handler):
         self.parser.release_head()
         if request.is_https and self.peers.scheme == "http" and self.peers.proxies is None:
             status, fields = 421, b""  # RFC 9110 section 7.4
-        if limit and (len(worker.connections) - len(worker.lingering) >= limit or worker.active >= limit):
+        if limit and (len(worker.connections) - worker.lingering >= limit or worker.active >= limit):
             worker.report("Exceeded concurrency limit.", None, WARNING)
             status, fields = 503, RETRY_AFTER
         if status:

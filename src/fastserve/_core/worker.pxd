@@ -1,5 +1,5 @@
 """What all connections of one event loop share."""
-from .clock cimport Clock
+from .clock cimport Clock, Deadline
 from .settings cimport Settings
 from .turn cimport Turn
 
@@ -20,7 +20,8 @@ cdef class Worker:
     cdef readonly object ws_framing  # makes the framing of a WebSocket where that is not the core's own, or None
     cdef readonly object ws_protocol  # makes the protocol that WebSockets are left to, handshake included, or None
     cdef readonly set connections  # of the core, and protocols outside it that serve WebSockets
-    cdef dict lingering  # connections that only wait for their client to close: each Lingering, the oldest first
+    cdef long lingering  # connections that only wait for their client to close
+    cdef Deadline lingerings  # sentinel of a circular list: the node of each of them, the oldest first
     cdef readonly set tasks  # of exchanges that did not end in their first step
     cdef readonly long active  # exchanges whose application has not returned
     cdef readonly long total_requests

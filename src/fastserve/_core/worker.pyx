@@ -56,8 +56,16 @@ cdef class Worker:
         self.ws_framing = ws_framing
         self.ws_protocol = ws_protocol
         self.connections = set()
-        self.lingering = {}
+        self.lingerings.next = self.lingerings.previous = &self.lingerings
         self.tasks = set()
+
+    def __dealloc__(self):
+        # What is still listed may be dying with the worker, and must find itself unlinked.
+        cdef Deadline* node
+        while self.lingerings.next != NULL and self.lingerings.next != &self.lingerings:
+            node = self.lingerings.next
+            self.lingerings.next = node.next
+            node.next = NULL
 
     cdef int look_at_loop(self) except -1:
         self.asyncio_tasks = self.loop.get_task_factory() is not None or self.loop.get_debug()
