@@ -19,7 +19,20 @@ CORE = PACKAGE / "_core"
 # A module may use those of the lines above its own, and those to its left.
 LEVELS = (
     ("llhttp", "posix"),
-    ("settings", "counters", "pool", "clock", "turn", "buffer", "errors", "names", "awaitable", "worker", "utf8"),
+    (
+        "settings",
+        "counters",
+        "pool",
+        "clock",
+        "routes",
+        "turn",
+        "buffer",
+        "errors",
+        "names",
+        "awaitable",
+        "worker",
+        "utf8",
+    ),
     ("inflight", "ending"),
     ("rules", "request", "parser", "proxies", "scope", "head", "access", "deflate", "wsframe"),
     ("writer", "tlswriter", "lingering", "framing", "handler", "files", "transfer"),

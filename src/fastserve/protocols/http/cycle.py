@@ -119,11 +119,6 @@ class Cycle:
             await self.stream.flow.drain()
             self.check_connected()
 
-    @property
-    def unreachable(self) -> bool:
-        """Whether nothing can be sent to the client any more."""
-        return self.stream is None or self.stream.transport.is_closing()
-
     def check_connected(self) -> None:
         if self.stream is None and self.stage != "complete" and self.raises:
             raise ClientDisconnected("the client is gone")
