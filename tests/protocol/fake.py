@@ -69,6 +69,9 @@ class Loop:
     def get_debug(self) -> bool:
         return False
 
+    def get_task_factory(self) -> None:
+        return None
+
     def is_running(self) -> bool:
         return True
 
