@@ -184,7 +184,7 @@ class TestWork:
         visit.fire("answer")
         visit.fire("go")
         visit.wait("committed")
-        assert log.count("Traceback|ERROR|handler called|500") == 0
+        assert log.count('Traceback|ERROR|handler called|" 500') == 0
 
     @leaving
     @on("uvicorn", "fastserve", "h11", "raise")
