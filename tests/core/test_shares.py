@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -153,4 +154,26 @@ def test_nothing_is_lost_or_out_of_order(work: Work, framing: str) -> None:
         wire.turn()
     frames = read_frames(peer.take())
     assert [payload.decode() for _, payload in frames] == sent
+    peer.lose()
+
+
+def test_an_application_that_gives_the_loop_turns(work: Work) -> None:
+    """It goes on in a callback of the loop, in its own context, where the end of its share is due as well."""
+    seen: list[str] = []
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] != "websocket.disconnect":
+            await asyncio.sleep(0)
+            TIME.spin(0.002)  # more than its share
+            seen.append(message["text"])
+
+    wire = work(slow)
+    peer = wire.connect()
+    peer.feed(HANDSHAKE)
+    peer.put(b"".join(text(str(number)) for number in range(10)))
+    wire.turn(100)
+    assert seen == [str(number) for number in range(10)]
+    assert wire.unhandled == []
     peer.lose()

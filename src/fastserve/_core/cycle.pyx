@@ -391,7 +391,7 @@ cdef class Cycle(Owner):
 
     cdef void ended(self, object result, object exception) noexcept:
         cdef Worker worker = self.worker
-        cdef bint cancelled = self.task is not None and self.task.cancels > 0
+        cdef bint cancelled = self.task is not None and was_cancelled(self.task)
         worker.active -= 1
         stop_tracking(&self.entry)
         if self.task is not None:
@@ -483,6 +483,16 @@ cdef object receive_of(Cycle cycle):
 
 cdef object send_of(Cycle cycle):
     return bind(send_function, cycle)
+
+
+cdef bint was_cancelled(task) noexcept:
+    """Whether somebody has cancelled this task, of ours or of the loop's factory."""
+    if isinstance(task, Task):
+        return (<Task>task).cancels > 0
+    try:
+        return task.cancelling() > 0
+    except Exception:  # CPython 3.10 does not tell
+        return True
 
 
 cdef bint declares_length(dict message) except -1:

@@ -36,6 +36,7 @@ cdef class Task(Sleeper):
     cdef object source_traceback  # where it was made by hand, in asyncio's debug mode
     cdef long cancels  # cancel() less uncancel()
     cdef bint must_cancel
+    cdef bint entered  # its context is, by the loop, which calls a step of it and the end of the turn
     cdef bint stepping  # the coroutine runs
     cdef bint blocking  # _asyncio_future_blocking
     cdef bint log_destroyed

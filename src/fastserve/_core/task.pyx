@@ -158,18 +158,25 @@ cdef class Task(Sleeper):
 
     cdef int go_on(self, object exception) except -1:
         """Go on from where the coroutine waits; called by the loop, in the task's context."""
+        self.entered = True
         if self.turn is not None:
             self.turn.enter()
         try:
             self.step(exception)
         finally:
-            if self.turn is not None:
-                self.turn.leave()
+            try:
+                if self.turn is not None:
+                    self.turn.leave()
+            finally:
+                self.entered = False
         return 0
 
     cdef void resume(self) noexcept:
         """Go on after a wait for a Waiter, in a turn that somebody else ends."""
         try:
+            if self.entered:
+                self.step(None)
+                return
             PyContext_Enter(self.context)
             try:
                 self.step(None)
