@@ -2,6 +2,8 @@
 
 The library answers pings and close frames by itself; everything else is the state machine's, as with frames of our own.
 """
+from cpython.bytes cimport PyBytes_AS_STRING
+
 from .clock cimport monotonic, stop
 from .turn cimport SHARE_SECONDS
 from .websocket cimport OPEN, WebSocket
@@ -42,6 +44,7 @@ cdef class FramedWebSocket(WebSocket):
                 return self.leave_rest(data, at)
             self.events = self.framing.receive(data[at:at + step])
             self.events.reverse()
+            self.follow(<const unsigned char*>PyBytes_AS_STRING(data) + at, min(step, size - at))
             at += step
             self.partial = not self.put_output() and not self.events
         if self.writer.paused and self.state == OPEN:
@@ -71,7 +74,34 @@ cdef class FramedWebSocket(WebSocket):
         if self.events and self.events[0][0] == "close":
             stop(self)
             self.writer.close()
-        return 0
+            return 0
+        return WebSocket.look_ahead(self)
+
+    cdef Py_ssize_t payload_left(self) noexcept:
+        return -1 if self.head_size else <Py_ssize_t>self.left
+
+    cdef void follow(self, const unsigned char* at, Py_ssize_t size) noexcept:
+        cdef const unsigned char* end = at + size
+        cdef int length, wanted, index
+        while at < end:
+            if self.left:
+                size = <Py_ssize_t>min(self.left, <unsigned long long>(end - at))
+                self.left -= size
+                at += size
+                continue
+            self.head[self.head_size] = at[0]
+            self.head_size += 1
+            at += 1
+            if self.head_size < 2:
+                continue
+            length = self.head[1] & 0x7F
+            wanted = 2 + (0 if length < 126 else 2 if length == 126 else 8)
+            if self.head_size < wanted + (4 if self.head[1] & 0x80 else 0):
+                continue
+            self.left = length if length < 126 else 0
+            for index in range(2, wanted):
+                self.left = self.left << 8 | self.head[index]
+            self.head_size = 0
 
     cdef bint in_frame(self) noexcept:
         return self.partial

@@ -47,6 +47,7 @@ cdef class WebSocket(Channel):
     cdef int found_pong(self, bytes payload) except -1
     cdef int found_close(self, int code, str reason) except -1
     cdef int look_ahead(self) except -1
+    cdef Py_ssize_t payload_left(self) noexcept
     cdef int hold(self, int code, str reason, bint close) except -1
     cdef int end_held(self) except -1
     cdef int fail(self, int code, str reason) except -1

@@ -72,15 +72,14 @@ cdef WebSocket make_websocket(Worker worker, object transport, Writer writer, Ws
     return self
 
 
-cdef int code_ahead(FrameReader reader, const char* data, Py_ssize_t size) noexcept:
-    """Return the code of the first close frame in the bytes that come next, or 0; none of them is parsed."""
+cdef int code_ahead(Py_ssize_t left, const char* data, Py_ssize_t size) noexcept:
+    """Return the code of the first close frame after `left` bytes of a payload, or 0; nothing is parsed."""
     cdef const unsigned char* at = <const unsigned char*>data
     cdef const unsigned char* end = at + size
     cdef Py_ssize_t header, length, index
-    if reader.head_size or reader.ended or reader.in_frame and reader.left > size:
+    if left > size:
         return 0
-    if reader.in_frame:
-        at += reader.left
+    at += left
     while end - at >= 6 and at[1] & 0x80:
         header = 6
         length = at[1] & 0x7F
@@ -261,14 +260,21 @@ cdef class WebSocket(Channel):
 
     cdef int look_ahead(self) except -1:
         """Bound the wait of a close frame that follows messages that there is no room for."""
-        if self.code_ahead or self.tail is None or self.state != OPEN:
+        cdef Py_ssize_t left = self.payload_left()
+        if self.code_ahead or self.tail is None or self.state != OPEN or left < 0:
             return 0
         self.code_ahead = code_ahead(
-            self.reader, PyBytes_AS_STRING(self.tail) + self.tail_at, PyBytes_GET_SIZE(self.tail) - self.tail_at
+            left, PyBytes_AS_STRING(self.tail) + self.tail_at, PyBytes_GET_SIZE(self.tail) - self.tail_at
         )
         if self.code_ahead:
             self.worker.clock.start(self, WS_HOLD)
         return 0
+
+    cdef Py_ssize_t payload_left(self) noexcept:
+        """How much of a frame's payload is still to be parsed; negative in the middle of a frame's header."""
+        if self.reader.head_size or self.reader.ended:
+            return -1
+        return self.reader.left if self.reader.in_frame else 0
 
     cdef int hold(self, int code, str reason, bint close) except -1:
         """Close for what the client sent, once the application has dealt with the messages before it."""
