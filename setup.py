@@ -21,17 +21,7 @@ sys.path.insert(0, str(ROOT / "vendor"))
 import fetch  # noqa: E402
 
 CORE = "src/fastserve/_core"
-# fmt: off
-MODULES = (
-    "settings", "counters", "pool", "clock", "routes", "turn", "buffer", "errors", "names", "awaitable", "worker",
-    "utf8", "inflight", "ending",
-    "rules", "request", "parser", "proxies", "scope", "head", "access", "deflate", "wsframe",
-    "writer", "tlswriter", "lingering", "framing", "handler", "files", "transfer",
-    "current", "waiter", "task", "cycle", "wscycle", "gate", "reports", "environ", "wsgihead", "wsgicall",
-    "websocket", "framed", "handshake", "http1",
-    "connection",
-)
-# fmt: on
+PARSER = "fastserve._core.http1.parser"  # the one module that llhttp is compiled into
 LLHTTP = tuple(f"vendor/llhttp/src/{name}.c" for name in ("llhttp", "api", "http"))
 
 DIRECTIVES = {
@@ -40,7 +30,7 @@ DIRECTIVES = {
     "wraparound": False,
     "initializedcheck": False,
     "cdivision": True,
-    # Plain method descriptors: cheaper to bind and to call.
+    # Plain method descriptors: cheaper to bind and to call, and cycle.pyx relies on them.
     "binding": False,
 }
 
@@ -98,14 +88,15 @@ def chosen_kind() -> str:
     return kind
 
 
-def extension(name: str, kind: str) -> Extension:
-    """Return the extension module fastserve._core.<name>, to be compiled as that kind of build."""
+def extension(source: str, kind: str) -> Extension:
+    """Return the extension module of a `.pyx` file below src/, to be compiled as that kind of build."""
     flags = KINDS[kind]
     windows = sys.platform == "win32"
-    parser = name == "parser"
+    name = source.removeprefix("src/").removesuffix(".pyx").replace("/", ".")
+    parser = name == PARSER
     module = Extension(
-        f"fastserve._core.{name}",
-        [f"{CORE}/{name}.pyx", *(LLHTTP if parser else ())],
+        name,
+        [source, *(LLHTTP if parser else ())],
         include_dirs=["vendor/llhttp/include"],
         depends=["vendor/llhttp/include/llhttp.h"] if parser else [],
         define_macros=[(macro, "1") for macro in flags.define],
@@ -119,7 +110,12 @@ def extension(name: str, kind: str) -> Extension:
 
 
 class BuildExt(build_ext):
-    """Cython's build_ext, which starts afresh when the kind of build is not that of the last one in this tree."""
+    """Cython's build_ext on all processors, which starts afresh when the last build here was of another kind."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        if self.parallel is None:
+            self.parallel = os.cpu_count() or 1
 
     def run(self) -> None:
         from Cython.Compiler import Options
@@ -134,16 +130,14 @@ class BuildExt(build_ext):
 
 
 def main() -> None:
-    """Build as setuptools was asked to; SystemExit says why not: FASTSERVE_BUILD, llhttp or MODULES is wrong."""
+    """Build as setuptools was asked to; SystemExit says why not: FASTSERVE_BUILD or llhttp is wrong."""
     kind = chosen_kind()
     try:
         fetch.ensure()
     except fetch.FetchError as error:
         raise SystemExit(str(error)) from None
-    present = {path.stem for path in (ROOT / CORE).glob("*.pyx")}
-    if present != set(MODULES):
-        raise SystemExit(f"setup.py lists other modules than {CORE} has: {', '.join(present ^ set(MODULES))}")
-    setup(ext_modules=[extension(name, kind) for name in MODULES], cmdclass={"build_ext": BuildExt})
+    sources = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / CORE).rglob("*.pyx"))
+    setup(ext_modules=[extension(source, kind) for source in sources], cmdclass={"build_ext": BuildExt})
 
 
 main()

@@ -9,8 +9,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.load.apps import EXTRA_HEADERS
-from fastserve._core.clock import Clock
-from fastserve._core.head import encode_head
+from fastserve._core.http.response_head import encode_head
+from fastserve._core.loop.clock import Clock
 from fastserve._core.settings import Settings
 
 _PLAIN = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"13")]

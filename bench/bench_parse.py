@@ -6,7 +6,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.exchanges import EXCHANGES, Exchange
-from fastserve._core.parser import parse
+from fastserve._core.http1.parser import parse
 from fastserve._core.settings import Settings
 
 _NAMES = ("hello", "browser", "split-head", "pipelined", "post-1k", "post-64k", "post-chunked")

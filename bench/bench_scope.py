@@ -6,7 +6,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.exchanges import BROWSER, GET, head
-from fastserve._core.scope import Peers, scope_of
+from fastserve._core.http.scope import Peers
+from fastserve._core.http1.parser import scope_of
 from fastserve._core.settings import Settings
 
 _ESCAPED = head().replace(b"GET / ", b"GET /caf%C3%A9/a%20b/list?page=2&sort=price ")

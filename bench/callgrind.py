@@ -123,7 +123,7 @@ def per_exchange(name: str, profiles: Path, clock: Path) -> int:
 
 def build() -> dict[str, str]:
     """What the counts depend on beside the code: they compare between equal builds only."""
-    from fastserve._core import http1
+    from fastserve._core.http1 import connection as http1
 
     generated = Path(http1.__file__).with_name("http1.c")
     kind = Path(http1.__file__).with_name(".build-kind")

@@ -15,12 +15,12 @@ from typing import Any
 import uvloop
 
 from bench.exchanges import Exchange
-from fastserve._core.access import AccessLog
 from fastserve._core.connection import Connection
-from fastserve._core.environ import Environs
+from fastserve._core.http.access_log import AccessLog
 from fastserve._core.settings import Settings
 from fastserve._core.worker import Worker
-from fastserve._core.wsgicall import WSGIApplication
+from fastserve._core.wsgi.call import WSGIApplication
+from fastserve._core.wsgi.environ import Environs
 from fastserve.logs import ACCESS_FORMAT, AccessFormatter
 from fastserve.wsgi.exchange import Exchange as WSGIExchange
 from fastserve.wsgi.files import FileWrapper

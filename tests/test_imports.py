@@ -16,38 +16,17 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "fastserve"
 CORE = PACKAGE / "_core"
 
-# A module may use those of the lines above its own, and those to its left.
-LEVELS = (
-    ("llhttp", "posix"),
-    (
-        "settings",
-        "counters",
-        "pool",
-        "clock",
-        "routes",
-        "turn",
-        "buffer",
-        "errors",
-        "names",
-        "awaitable",
-        "worker",
-        "utf8",
-    ),
-    ("inflight", "ending"),
-    ("rules", "request", "parser", "proxies", "scope", "head", "access", "deflate", "wsframe"),
-    ("writer", "tlswriter", "lingering", "framing", "handler", "files", "transfer"),
-    ("call", "current", "waiter", "task", "cycle", "wscycle", "gate", "reports", "environ", "wsgihead", "wsgicall"),
-    ("websocket", "framed", "handshake", "http1"),
-    ("connection",),
-)
-ORDER = [name for level in LEVELS for name in level]
-DECLARATIONS_ONLY = {"llhttp", "posix"}
-PLAIN_PYTHON = {"call"}
-COMPILED = [name for name in ORDER if name not in DECLARATIONS_ONLY | PLAIN_PYTHON]
+# A package of the core may use itself and those before it; the modules at its root are named here one by one.
+ORDER = (
+    "llhttp", "system", "counters", "errors", "ending", "settings",
+    "memory", "loop", "interfaces", "worker", "transport", "http", "websocket", "wsgi", "http1", "connection",
+)  # fmt: skip
+PLAIN_PYTHON = {"loop/coroutine"}
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
-SEAM = {"access", "connection", "counters", "cycle", "ending", "environ", "errors", "gate", "inflight"}
-SEAM |= {"proxies", "settings", "worker", "wsgicall"}
+SEAM = {"connection", "counters", "ending", "errors", "settings", "worker"}
+SEAM |= {"http.access_log", "http.exchange", "http.inflight", "http.proxies", "http.response_head"}
+SEAM |= {"wsgi.call", "wsgi.environ", "wsgi.wakeup"}
 THIRD_PARTY = {"PyInstaller", "click", "dotenv", "gunicorn", "h11", "uvloop", "watchfiles", "websockets"}
 THIRD_PARTY |= {"wsproto", "yaml"}
 # Imported at once by who asks for it alone, in the files whose path starts so.
@@ -57,13 +36,17 @@ EAGER = {
     "gunicorn": "workers/",
     "h11": "protocols/http/",
     "watchfiles": "supervisors/watchfilesreload.py",
-    "websockets": "protocols/websockets_framing.py",
-    "wsproto": "protocols/wsproto_framing.py",
+    "websockets": "protocols/websockets/websockets_sansio_impl.py",
+    "wsproto": "protocols/websockets/wsproto_impl.py",
 }
 CYTHON_PACKAGES = {"cpython", "cython", "libc"}
 
-CORE_SOURCES = sorted(path for path in CORE.iterdir() if path.suffix in {".pyx", ".pxd", ".py"} and path.stem in ORDER)
-SHELL_SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != CORE)
+CORE_SOURCES = sorted(
+    path for path in CORE.rglob("*") if path.suffix in {".pyx", ".pxd", ".py"} and path.parent != CORE
+)
+CORE_SOURCES += sorted(path for path in CORE.iterdir() if path.suffix in {".pyx", ".pxd"})
+COMPILED = sorted(path.relative_to(CORE).with_suffix("").as_posix() for path in CORE.rglob("*.pyx"))
+SHELL_SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if CORE not in path.parents)
 DEMO_SOURCES = [path for path in SHELL_SOURCES if "demo" in path.relative_to(PACKAGE).parts[0]]
 
 
@@ -71,20 +54,28 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def core_imports(source: str) -> Iterator[str]:
-    """Yield the dotted name of each module that Cython source imports or cimports, relative names made absolute."""
-    text = re.sub(r'"""[\s\S]*?"""', '""', source)
+def core_imports(path: Path) -> Iterator[str]:
+    """Yield the absolute dotted name of each module that a file of the core imports or cimports."""
+    package = ["fastserve", *path.relative_to(PACKAGE).parent.parts]
+    text = re.sub(r'"""[\s\S]*?"""', '""', path.read_text("utf-8"))
     statement = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+c?import[ \t]+(.*)|c?import[ \t]+(.*))$", re.MULTILINE)
     for match in statement.finditer(text):
         origin, names, modules = match.groups()
         if origin is None:
             yield from (part.split()[0] for part in modules.partition("#")[0].split(","))
-        elif origin in (".", "fastserve._core"):
-            yield from (f"fastserve._core.{part.split()[0]}" for part in names.partition("#")[0].split(","))
-        elif origin.startswith("."):
-            yield f"fastserve._core.{origin[1:]}"
-        else:
-            yield origin
+            continue
+        dots = len(origin) - len(origin.lstrip("."))
+        base = ".".join([*package[: len(package) - dots + 1], *filter(None, [origin[dots:]])]) if dots else origin
+        if core_file(base) is not None or not base.startswith("fastserve"):
+            yield base
+        else:  # a package, of which the names are modules
+            yield from (f"{base}.{part.split()[0]}" for part in names.partition("#")[0].split(","))
+
+
+def core_file(module: str) -> Path | None:
+    """Return the file of a module of the core, None for a package or anything else."""
+    base = PACKAGE.parent.joinpath(*module.split("."))
+    return next((file for suffix in (".pyx", ".pxd", ".py") if (file := base.with_suffix(suffix)).is_file()), None)
 
 
 def shell_imports(path: Path) -> Iterator[tuple[str, bool]]:
@@ -101,8 +92,9 @@ def shell_imports(path: Path) -> Iterator[tuple[str, bool]]:
             base = package[: len(package) - node.level + 1] if node.level else []
             origin = ".".join([*base, *([node.module] if node.module else [])])
             for alias in node.names:
-                is_module = module_file(f"{origin}.{alias.name}") is not None
-                yield (f"{origin}.{alias.name}" if is_module else origin), at_import
+                name = f"{origin}.{alias.name}"
+                is_module = module_file(name) is not None or core_file(name) is not None
+                yield (name if is_module else origin), at_import
 
 
 def is_deferred(node: ast.AST) -> bool:
@@ -118,34 +110,45 @@ def module_file(module: str) -> Path | None:
     return next((path for path in candidates if path.is_file() and PACKAGE in path.parents), None)
 
 
-def test_every_core_module_has_a_level_and_is_built() -> None:
-    """The levels, setup.py and the files on disk name the same modules."""
-    tree = ast.parse((ROOT / "setup.py").read_text("utf-8"))
-    (modules,) = [node.value for node in tree.body if isinstance(node, ast.Assign) and "MODULES" in names_of(node)]
-    built = ast.literal_eval(modules)
-    assert sorted(built) == sorted(COMPILED)
-    assert sorted(COMPILED) == [path.stem for path in sorted(CORE.glob("*.pyx"))]
-    assert DECLARATIONS_ONLY.union(COMPILED) == {path.stem for path in CORE.glob("*.pxd")}
-    assert {"__init__", *PLAIN_PYTHON} == {path.stem for path in CORE.glob("*.py")}
+def test_every_core_module_has_a_place() -> None:
+    """Each file of the core is in a package that has its place in the order; what is not compiled is named."""
+    assert {place_of(path) for path in CORE_SOURCES} == set(ORDER)
+    plain = {path.relative_to(CORE).with_suffix("").as_posix() for path in CORE_SOURCES if path.suffix == ".py"}
+    assert {name for name in plain if not name.endswith("__init__")} == PLAIN_PYTHON
 
 
-def names_of(node: ast.Assign) -> list[str]:
-    return [target.id for target in node.targets if isinstance(target, ast.Name)]
+def place_of(path: Path) -> str:
+    """Return what ORDER has for this file of the core: its package, or the module itself at the root."""
+    return path.relative_to(CORE).with_suffix("").parts[0]
 
 
 @pytest.mark.parametrize("path", CORE_SOURCES, ids=name_of)
 def test_core_imports_only_downward(path: Path) -> None:
-    """A core module uses the standard library, C, and core modules of a lower level."""
-    own = ORDER.index(path.stem)
-    for module in core_imports(path.read_text("utf-8")):
-        top, _, rest = module.partition(".")
-        if top == "fastserve":
-            assert rest.startswith("_core."), f"the core imports {module} of the shell"
-            used = rest.split(".")[1]
-            assert used in ORDER, f"{module} has no level"
-            assert ORDER.index(used) <= own, f"{path.name} is below {module}"
+    """A core module uses the standard library, C, its own package and the core's packages before it."""
+    own = ORDER.index(place_of(path))
+    for module in core_imports(path):
+        parts = module.split(".")
+        if parts[0] == "fastserve":
+            assert parts[1] == "_core", f"the core imports {module} of the shell"
+            assert parts[2] in ORDER, f"{module} has no place"
+            assert ORDER.index(parts[2]) <= own, f"{module} comes after {name_of(path)}"
         else:
-            assert top in CYTHON_PACKAGES or top in sys.stdlib_module_names, f"the core imports {module}"
+            assert parts[0] in CYTHON_PACKAGES or parts[0] in sys.stdlib_module_names, f"the core imports {module}"
+
+
+def test_core_has_no_circle() -> None:
+    """Within a package, too, no two modules need each other."""
+    needs = {path: {core_file(module) for module in core_imports(path)} - {None} for path in CORE_SOURCES}
+    whole = {path.with_suffix("") for path in CORE_SOURCES}
+    edges = {
+        stem: {file.with_suffix("") for path in needs if path.with_suffix("") == stem for file in needs[path] if file}
+        for stem in whole
+    }
+    done: set[Path] = set()
+    while len(done) < len(edges):
+        ready = {stem for stem in edges.keys() - done if edges[stem] - {stem} <= done}
+        assert ready, f"a circle among {sorted(stem.relative_to(CORE).as_posix() for stem in edges.keys() - done)}"
+        done |= ready
 
 
 @pytest.mark.parametrize("path", CORE_SOURCES, ids=name_of)
@@ -157,7 +160,7 @@ def test_core_includes_nothing(path: Path) -> None:
 @pytest.mark.parametrize("name", COMPILED)
 def test_core_modules_are_compiled(name: str) -> None:
     """No Python file stands in for a compiled module."""
-    module = importlib.import_module(f"fastserve._core.{name}")
+    module = importlib.import_module(f"fastserve._core.{name.replace('/', '.')}")
     assert module.__file__ is not None
     assert module.__file__.endswith(tuple(EXTENSION_SUFFIXES))
 
@@ -174,7 +177,7 @@ def test_shell_uses_the_seam(path: Path) -> None:
             if at_import and parts[0] in THIRD_PARTY:
                 assert within.startswith(EAGER.get(parts[0], "/")), f"{path.name} imports {module} eagerly"
         elif parts[1:2] == ["_core"]:
-            assert parts[2] in SEAM, f"{path.name} reaches past the seam for {module}"
+            assert ".".join(parts[2:]) in SEAM, f"{path.name} reaches past the seam for {module}"
 
 
 @pytest.mark.parametrize("path", DEMO_SOURCES, ids=name_of)
@@ -196,9 +199,8 @@ def test_shell_has_no_circle() -> None:
 
 def test_files_are_short() -> None:
     """A source file has fewer than 600 lines: more than that is two nouns."""
-    folders = ("src", "tests", "vendor", "bench")
     suffixes = {".py", ".pyi", ".pyx", ".pxd"}
-    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in suffixes]
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in suffixes]
     lengths = {name_of(path): path.read_text("utf-8").count("\n") for path in files}
     assert files
     assert {name: length for name, length in lengths.items() if length >= 600} == {}

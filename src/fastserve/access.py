@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastserve.logs import ACCESS_FORMAT, AccessFormatter
 
 if TYPE_CHECKING:
-    from fastserve._core.access import AccessLog
+    from fastserve._core.http.access_log import AccessLog
     from fastserve.config import Config
 
 
@@ -20,6 +20,6 @@ def access_log(config: Config) -> AccessLog | None:
     """
     if not config.access_log:
         return None
-    from fastserve._core.access import AccessLog
+    from fastserve._core.http.access_log import AccessLog
 
     return AccessLog(logging.getLogger("fastserve.access"), AccessFormatter, ACCESS_FORMAT)

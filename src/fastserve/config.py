@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from ssl import SSLContext
 
-    from fastserve._core.proxies import Proxies
+    from fastserve._core.http.proxies import Proxies
     from fastserve._core.settings import Settings
     from fastserve._types import ASGI3Application
     from fastserve.lifespan import LifespanOff, LifespanOn
@@ -413,7 +413,7 @@ class Config(Options):
         """Return the core's view of the proxies that are trusted, None where nothing of what proxies say is used."""
         if not self.proxy_headers or not self.uses_core:  # else a middleware does it
             return None
-        from fastserve._core.proxies import Proxies
+        from fastserve._core.http.proxies import Proxies
         from fastserve.middleware.proxy_headers import TrustedHosts, scheme_of
 
         return Proxies(TrustedHosts(self.forwarded_allow_ips or ""), scheme_of)

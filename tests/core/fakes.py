@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from fastserve._core import clock, counters
+from fastserve._core import counters
 from fastserve._core.connection import Connection
+from fastserve._core.loop import clock
 from fastserve._core.settings import Settings
 from fastserve._core.worker import Worker
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from core.fakes import FakeWorker, get, hello
 
-from fastserve._core.access import AccessLog
+from fastserve._core.http.access_log import AccessLog
 from fastserve.logs import ACCESS_FORMAT, AccessFormatter
 
 Work = Callable[..., FakeWorker]

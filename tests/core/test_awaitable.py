@@ -17,7 +17,7 @@ from asgiref.sync import async_to_sync
 from core.fakes import FakeWorker, get, respond
 from core.responses import read_one
 
-from fastserve._core.awaitable import Awaitable
+from fastserve._core.loop.awaitable import Awaitable
 
 Work = Callable[..., FakeWorker]
 START = {"type": "http.response.start", "status": 200}
@@ -153,7 +153,7 @@ class TestFunctions:
                 for each in (receive, send)
             ]
 
-        module = "fastserve._core.call"
+        module = "fastserve._core.loop.coroutine"
         assert inside(work, check) == [
             ("receive", "receive", module, "() -> 'Any'", "Return the next message from the client."),
             ("send", "send", module, "(message: 'Any') -> 'None'", "Send a message to the client."),

@@ -10,7 +10,7 @@ from email.utils import formatdate, parsedate_to_datetime
 import pytest
 from core.fakes import FakeWorker, get, hello
 
-from fastserve._core.clock import Clock, measure_again, reading, simulate
+from fastserve._core.loop.clock import Clock, measure_again, reading, simulate
 
 Work = Callable[..., FakeWorker]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fastserve._core.clock import Clock
-from fastserve._core.head import encode_head
+from fastserve._core.http.response_head import encode_head
+from fastserve._core.loop.clock import Clock
 from fastserve._core.settings import Settings
 
 Headers = list[tuple[bytes, bytes]]

@@ -13,7 +13,7 @@ from support import PATIENCE
 PROGRAM = """
 import asyncio, os, re, signal, time
 from core.fakes import FakeWorker, get, hello
-from fastserve._core import inflight
+from fastserve._core.http import inflight
 
 async def app(scope, receive, send):
     if scope["path"].startswith("/wait"):
@@ -62,7 +62,7 @@ def test_requests_are_written() -> None:
 
 
 def test_signal_that_cannot_be_handled() -> None:
-    from fastserve._core.inflight import write_on_signal
+    from fastserve._core.http.inflight import write_on_signal
 
     with pytest.raises(OSError, match="signal 9 cannot be handled"):
         write_on_signal(9, 2)

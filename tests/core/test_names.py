@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastserve._core.names import find
+from fastserve._core.http.field_names import find
 
 KNOWN = [b"host", b"te", b"accept", b"content-length", b"x-forwarded-for", b"sec-ch-ua-platform-version", b"cookie"]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fastserve._core.parser import parse
+from fastserve._core.http1.parser import parse
 from fastserve._core.settings import Settings
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: x\r\n\r\n"

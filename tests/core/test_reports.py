@@ -11,8 +11,8 @@ import pytest
 from core.fakes import FakeWorker, Peer, get
 from core.responses import read_one
 
-from fastserve._core.environ import Environs
-from fastserve._core.wsgicall import WSGIApplication
+from fastserve._core.wsgi.call import WSGIApplication
+from fastserve._core.wsgi.environ import Environs
 from fastserve.wsgi.exchange import Exchange
 from fastserve.wsgi.files import FileWrapper
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastserve._core.rules import host_is_valid, judge_transfer_coding
+from fastserve._core.http.rules import host_is_valid, judge_transfer_coding
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from core.fakes import get
 
-from fastserve._core.scope import Peers, scope_of
+from fastserve._core.http.scope import Peers
+from fastserve._core.http1.parser import scope_of
 from fastserve._core.settings import Settings
 
 PEERS = Peers(("1.2.3.4", 5), ("6.7.8.9", 80), "http")

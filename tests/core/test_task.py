@@ -12,7 +12,7 @@ import pytest
 
 test_tasks: Any = pytest.importorskip("test.test_asyncio.test_tasks", reason="this Python comes without its tests")
 test_utils: Any = importlib.import_module("test.test_asyncio.utils")
-Task: Any = importlib.import_module("fastserve._core.task").Task
+Task: Any = importlib.import_module("fastserve._core.loop.task").Task
 
 
 def suite_of(future: Any) -> type[unittest.TestCase]:

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from fastserve._core.utf8 import check
+from fastserve._core.websocket.utf8 import check
 
 # One byte of each class that RFC 3629 tells apart, and the bounds of each.
 EDGES = bytes.fromhex("00 41 7f 80 8f 90 9f a0 bf c0 c1 c2 df e0 e1 ec ed ee ef f0 f1 f3 f4 f5 f8 fe ff")

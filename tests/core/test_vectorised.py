@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fastserve._core import wsframe
+from fastserve._core.websocket import frames as wsframe
 
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+([a-z]\w*)\s*(.*?)\s*$")
 LONGEST_LOOP = 40

@@ -27,8 +27,8 @@ from core.frames import (
     text,
 )
 
-from fastserve._core import wsframe
-from fastserve._core.wsframe import FrameReader
+from fastserve._core.websocket import frames as wsframe
+from fastserve._core.websocket.frames import FrameReader
 
 KINDS = [pytest.param(TEXT, id="text"), pytest.param(BINARY, id="binary")]
 EURO = "€".encode()

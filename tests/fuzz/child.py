@@ -14,12 +14,12 @@ from typing import Any
 import atheris
 from fuzz.targets import TARGETS
 
-import fastserve._core.parser
+import fastserve._core.http1.parser
 
 
 def main() -> None:
     target = TARGETS[sys.argv[1]]
-    assert "build" in fastserve._core.parser.__file__, "this is not the core that was built for fuzzing"
+    assert "build" in fastserve._core.http1.parser.__file__, "this is not the core that was built for fuzzing"
     unraisable: list[Any] = []
     sys.unraisablehook = unraisable.append
     warnings.simplefilter("error")

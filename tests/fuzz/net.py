@@ -16,8 +16,8 @@ from typing import Any
 from fuzz.applications import Planned
 from protocol.fake import Client, Loop, Net, Transport, running
 
-from fastserve._core.access import AccessLog
 from fastserve._core.connection import Connection
+from fastserve._core.http.access_log import AccessLog
 from fastserve.logs import ACCESS_FORMAT, AccessFormatter
 
 # What the server may say when its client or its application does what these do.

@@ -15,7 +15,7 @@ from fuzz.target import Target, cut
 from fuzz.words import WORDS
 from protocol import corpus
 
-from fastserve._core.parser import parse
+from fastserve._core.http1.parser import parse
 from fastserve._core.settings import Settings
 
 Event = tuple[Any, ...]

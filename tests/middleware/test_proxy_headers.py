@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastserve._core.proxies import Proxies
-from fastserve._core.scope import Peers, scope_of
+from fastserve._core.http.proxies import Proxies
+from fastserve._core.http.scope import Peers
+from fastserve._core.http1.parser import scope_of
 from fastserve._core.settings import Settings
 from fastserve.middleware.proxy_headers import ProxyHeadersMiddleware, TrustedHosts, scheme_of
 

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "src" / "fastserve" / "_core"
-MODULES = sorted(path.stem for path in CORE.glob("*.pyx"))
+MODULES = sorted(".".join(path.relative_to(CORE).with_suffix("").parts) for path in CORE.rglob("*.pyx"))
 SECONDS = 540
 
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(SECONDS + 30)]
@@ -49,7 +49,7 @@ def copy_tree(target: Path) -> Path:
     """Copy what a clean clone with llhttp fetched would hold, so that no build touches this tree."""
     built = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "*.so", "*.pyd", "build", "dist", "wheelhouse")
     shutil.copytree(ROOT, target, ignore=built)
-    for translated in (target / "src" / "fastserve" / "_core").glob("*.c"):
+    for translated in (target / "src" / "fastserve" / "_core").rglob("*.c"):
         translated.unlink()
     fetch.ensure()
     shutil.copytree(ROOT / "vendor" / "llhttp", target / "vendor" / "llhttp", dirs_exist_ok=True)
@@ -100,12 +100,12 @@ def test_wheel_has_types_and_no_sources(wheel: Path) -> None:
         names = set(archive.namelist())
         metadata = HeaderParser().parsestr(archive.read(f"{info}/METADATA").decode())
         scripts = archive.read(f"{info}/entry_points.txt").decode()
-    wanted = {name for name in package_files() if not name.endswith(".pyx")}
+    wanted = {name for name in package_files() if not name.endswith((".pyx", ".h", ".md"))}
     licenses = {f"{info}/licenses/{name}" for name in ("LICENSE", "vendor/llhttp/LICENSE")}
     assert (wanted | licenses) - names == set()
     assert {name for name in names if name.endswith((".pyx", ".c", ".h"))} == set()
-    compiled = {PurePosixPath(name).name.partition(".")[0] for name in names if name.endswith((".so", ".pyd"))}
-    assert compiled == set(MODULES)
+    compiled = {name.partition("/_core/")[2].partition(".")[0] for name in names if name.endswith((".so", ".pyd"))}
+    assert {name.replace("/", ".") for name in compiled} == set(MODULES)
     assert metadata["License-Expression"] == "MIT"
     required = {value for value in metadata.get_all("Requires-Dist", []) if "extra ==" not in value}
     assert {value.partition(">")[0] for value in required} == {"click", "uvloop"}

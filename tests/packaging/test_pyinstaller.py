@@ -120,12 +120,13 @@ def test_pyinstaller_finds_the_hook() -> None:
 def test_the_hook_names_what_compiled_modules_import() -> None:
     """No analysis sees what they import, of the standard library or of each other."""
     hook = runpy.run_path(str(Path(fastserve._pyinstaller.get_hook_dirs()[0], "hook-fastserve.py")))
-    sources = [path for path in CORE.iterdir() if path.suffix in {".pyx", ".pxd"}]
-    imported = {name for path in sources for name in core_imports(path.read_text("utf-8"))}
+    sources = [path for path in CORE.rglob("*") if path.suffix in {".pyx", ".pxd"}]
+    imported = {name for path in sources for name in core_imports(path)}
     standard = {name for name in imported if name.partition(".")[0] in sys.stdlib_module_names}
     wanted = standard - {"__future__", *sys.builtin_module_names}
     assert set(hook["COMPILED"]) >= wanted
     names = set(hook["hiddenimports"])
-    assert {f"fastserve._core.{path.stem}" for path in CORE.glob("*.pyx")} <= names
-    assert {"fastserve.loops.auto", "fastserve.lifespan.on", "fastserve.supervisor.manager"} <= names
+    compiled = (path.relative_to(CORE).with_suffix("").parts for path in CORE.rglob("*.pyx"))
+    assert {".".join(("fastserve._core", *parts)) for parts in compiled} <= names
+    assert {"fastserve.loops.auto", "fastserve.lifespan.on", "fastserve.supervisors.multiprocess"} <= names
     assert not [name for name in names if name.startswith(("fastserve.workers", "fastserve.demo"))]

@@ -20,7 +20,7 @@ from protocol.apps import Gate, Receive, Recorder, Scope, Send, respond, static
 from protocol.conftest import Connect, MakeNet
 from protocol.wire import GOOD, responses
 
-from fastserve._core.access import AccessLog
+from fastserve._core.http.access_log import AccessLog
 from fastserve.logs import ACCESS_FORMAT, AccessFormatter
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"

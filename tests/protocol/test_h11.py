@@ -15,7 +15,7 @@ from protocol.wire import GOOD, Wire
 
 from fastserve import Config
 from fastserve._core.errors import ProtocolError
-from fastserve._core.parser import parse
+from fastserve._core.http1.parser import parse
 from fastserve._core.settings import Settings
 from fastserve.protocols.http.h11_impl import H11Protocol
 from fastserve.protocols.http.rules import check_head, empty_lines

@@ -25,4 +25,4 @@ def loaded(command: support.StartCommand, tmp_path: object) -> set[str]:
 
 def test_nothing_is_loaded_that_was_not_asked_for(loaded: set[str]) -> None:
     assert loaded & set(NOT_NEEDED) == set()
-    assert {"asyncio", "fastserve.server", "fastserve._core.http1"} <= loaded
+    assert {"asyncio", "fastserve.server", "fastserve._core.http1.connection"} <= loaded

@@ -13,7 +13,7 @@ import support
 from core.fakes import chunked, get, post
 from core.responses import Client
 
-from fastserve._core.environ import Environs, keys, paths_of
+from fastserve._core.wsgi.environ import Environs, keys, paths_of
 from fastserve.wsgi import WSGIMiddleware
 
 Environ = dict[str, Any]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fastserve._core.gate import Gate
+from fastserve._core.wsgi.wakeup import Gate
 from fastserve.wsgi import threads
 from fastserve.wsgi.threads import Call, Threads
 

@@ -1,9 +1,9 @@
 """The object whose callbacks the event loop calls."""
-from .handler cimport Carrier, Handler
-from .tlswriter cimport TlsWriter
-from .turn cimport Turn
+from .interfaces cimport Carrier, Handler
+from .loop.turn cimport Turn
+from .transport.tls_writer cimport TlsWriter
+from .transport.writer cimport Writer
 from .worker cimport Worker
-from .writer cimport Writer
 
 
 cdef class Connection(Carrier):

@@ -1,7 +1,7 @@
 from asyncio import BaseTransport
 from typing import Any
 
-from .handler import Carrier
+from .interfaces import Carrier
 from .worker import Worker
 
 class Connection(Carrier):

@@ -5,15 +5,15 @@ transport to a protocol outside the core.
 """
 from cpython.bytes cimport PyBytes_GET_SIZE
 
-from .clock cimport monotonic
 from .counters cimport live_counts
-from .handler cimport Carrier, Handler
-from .http1 cimport make_http1
-from .posix cimport FASTSERVE_DIRECT_WRITES
-from .tlswriter cimport TlsWriter
-from .turn cimport SHARE_SECONDS, Turn
+from .http1.connection cimport make_http1
+from .interfaces cimport Carrier, Handler
+from .loop.clock cimport monotonic
+from .loop.turn cimport SHARE_SECONDS, Turn
+from .system cimport FASTSERVE_DIRECT_WRITES
+from .transport.tls_writer cimport TlsWriter
+from .transport.writer cimport Writer
 from .worker cimport Worker
-from .writer cimport Writer
 
 cdef enum:
     FULL_READ = 65536  # bytes: the loop may have more of them at once

@@ -2,7 +2,7 @@ from collections.abc import Callable, Sequence
 from ssl import SSLObject
 from typing import Any
 
-from .proxies import Proxies
+from .http.proxies import Proxies
 
 class Settings:
     default_headers: tuple[tuple[bytes, bytes], ...]

@@ -1,7 +1,7 @@
 """What all connections of one event loop share."""
-from .clock cimport Clock, Deadline
+from .loop.clock cimport Clock, Deadline
+from .loop.turn cimport Turn
 from .settings cimport Settings
-from .turn cimport Turn
 
 
 cdef class Worker:

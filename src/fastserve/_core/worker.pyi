@@ -2,11 +2,11 @@ from asyncio import AbstractEventLoop, BaseProtocol
 from collections.abc import Callable
 from typing import Any
 
-from .access import AccessLog
-from .clock import Clock
-from .handler import DirectApplication
+from .http.access_log import AccessLog
+from .interfaces import DirectApplication
+from .loop.clock import Clock
+from .loop.turn import Turn
 from .settings import Settings
-from .turn import Turn
 
 class Worker:
     loop: AbstractEventLoop

@@ -4,8 +4,8 @@ import inspect
 import logging
 import traceback
 
-from .task cimport Task
-from .turn cimport Flushable
+from .loop.task cimport Task
+from .loop.turn cimport Flushable
 
 
 cdef class Worker:

@@ -6,7 +6,7 @@ import urllib.parse
 from typing import Any
 
 from fastserve._core.errors import ClientDisconnected
-from fastserve._core.proxies import plain_host
+from fastserve._core.http.proxies import plain_host
 
 __all__ = [
     "ClientDisconnected",

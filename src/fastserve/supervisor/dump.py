@@ -29,7 +29,7 @@ def enable(writer: Connection) -> None:
     """In the worker: write to this pipe when asked()."""
     if DUMP_SIGNAL is None:
         return
-    from fastserve._core.inflight import write_on_signal
+    from fastserve._core.http.inflight import write_on_signal
 
     kept.append(writer)
     write_on_signal(DUMP_SIGNAL, writer.fileno())

@@ -6,7 +6,7 @@ import datetime
 import time
 from typing import Any
 
-from fastserve._core.environ import Environs
+from fastserve._core.wsgi.environ import Environs
 from fastserve._types import ASGI3Application, Message, Receive, Scope, Send
 
 ENDS = ("http.response.body", "http.response.zerocopysend", "http.response.pathsend")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastserve._core.errors import ClientDisconnected
-from fastserve._core.gate import Gate
+from fastserve._core.wsgi.wakeup import Gate
 
 
 class BodyReader(io.RawIOBase):

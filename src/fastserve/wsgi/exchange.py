@@ -6,8 +6,8 @@ import asyncio
 import io
 
 from fastserve._core.errors import ClientDisconnected
-from fastserve._core.gate import Gate
-from fastserve._core.wsgicall import WSGICall
+from fastserve._core.wsgi.call import WSGICall
+from fastserve._core.wsgi.wakeup import Gate
 from fastserve._types import Receive, Send
 from fastserve.wsgi.body import BodyReader
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from fastserve._core.cycle import Cycle
-from fastserve._core.environ import Environs
-from fastserve._core.wsgicall import WSGIApplication
+from fastserve._core.http.exchange import Cycle
+from fastserve._core.wsgi.call import WSGIApplication
+from fastserve._core.wsgi.environ import Environs
 from fastserve.wsgi.exchange import Exchange
 from fastserve.wsgi.files import FileWrapper
 from fastserve.wsgi.threads import Threads

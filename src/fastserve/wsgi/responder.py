@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from typing import Any
 
-from fastserve._core.environ import Environs
+from fastserve._core.wsgi.environ import Environs
 from fastserve._types import Message, Receive, Scope, Send
 
 Headers = Iterable[tuple[str, str]]

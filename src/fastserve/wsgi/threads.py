@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fastserve._core.gate import Gate
+from fastserve._core.wsgi.wakeup import Gate
 
 if TYPE_CHECKING:
     import asyncio

@@ -1,4 +1,4 @@
-"""One HTTP exchange in the terms of ASGI: what fastserve._core.cycle is, in Python.
+"""One HTTP exchange in the terms of ASGI: what fastserve._core.http.exchange is, in Python.
 
 stage    what send() takes
 "start"     http.response.start

@@ -25,7 +25,7 @@ from urllib.parse import unquote
 import h11
 
 from fastserve._core.errors import ClientDisconnected, ProtocolError
-from fastserve._core.head import is_streaming
+from fastserve._core.http.response_head import is_streaming
 from fastserve.middleware.proxy_headers import TrustedHosts
 from fastserve.protocols import utils
 from fastserve.protocols.http import response, rules, upgrade

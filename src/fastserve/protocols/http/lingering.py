@@ -1,4 +1,4 @@
-"""Connections that are closed but for what their clients still send: what fastserve._core.lingering is, in Python."""
+"""Connections that are closed but for what their clients still send, as in fastserve._core.transport.lingering."""
 
 from __future__ import annotations
 

@@ -1,3 +1,0 @@
-from .websocket import WebSocket
-
-class FramedWebSocket(WebSocket): ...

@@ -1,0 +1,1 @@
+"""HTTP whatever its version: requests, responses, and the exchange with an application."""

@@ -1,0 +1,33 @@
+"""The access log: one line a response, made here while nobody has changed how it is logged."""
+from ..loop.turn cimport Flushable
+from ..memory.buffer cimport Buffer
+from ..worker cimport Worker
+
+
+cdef class AccessLog(Flushable):
+    cdef object logger
+    cdef dict attributes  # the logger's own
+    cdef Py_ssize_t attribute_count  # more than at the start: somebody has put a method of theirs in
+    cdef object formatter_class
+    cdef str default_fmt
+    cdef object handler  # the one that the lines held are for
+    cdef Py_ssize_t handler_attribute_count
+    cdef Buffer lines  # held lines in UTF-8
+    cdef bint colors
+    cdef bytes prefix  # of a line, up to the client's address
+    cdef bytes before_request
+    cdef bytes after_request
+    cdef dict status_texts  # bytes from behind the request line to the end of the line, by status
+
+    cdef int record(self, dict scope, object client, bytes address, int status) except -1
+    cdef object plain_handler(self)
+    cdef int use(self, handler) except -1
+    cdef int add_line(self, dict scope, bytes address, int status) except -1
+    cdef int quote(self, const unsigned char* text, Py_ssize_t size, const char* safe) except -1
+
+
+cdef bytes address_text(client)
+cdef int log_response(
+    Worker worker, dict scope, object client, bytes address, int status, bint websocket
+) except -1
+cdef int log_websocket(Worker worker, dict scope, outcome) except -1

@@ -1,0 +1,9 @@
+import logging
+
+from fastserve._core.loop.turn import Flushable
+
+class AccessLog(Flushable):
+    def __init__(self, logger: logging.Logger, formatter_class: type[logging.Formatter], default_fmt: str) -> None: ...
+    def write_held(self) -> None: ...
+
+def pieces(lines: bytes) -> list[str]: ...

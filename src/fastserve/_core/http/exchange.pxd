@@ -1,0 +1,108 @@
+"""One HTTP exchange in the terms of ASGI."""
+from ..interfaces cimport DirectCall, Exchange, Stream
+from ..loop.awaitable cimport Awaitable
+from ..loop.task cimport Task
+from ..loop.waiter cimport Waiter
+from ..worker cimport Worker
+from .file_body cimport Transfer
+from .inflight cimport Entry
+
+cdef extern from *:
+    """
+    static CYTHON_INLINE int fastserve_same_ascii(PyObject *one, PyObject *other) {
+        return PyUnicode_Check(one) && PyUnicode_IS_COMPACT_ASCII(one)
+            && PyUnicode_GET_LENGTH(one) == PyUnicode_GET_LENGTH(other)
+            && memcmp(PyUnicode_1BYTE_DATA(one), PyUnicode_1BYTE_DATA(other), PyUnicode_GET_LENGTH(one)) == 0;
+    }
+    """
+    bint fastserve_same_ascii(object one, str other) noexcept
+
+
+cdef inline bint is_kind(object kind, str expected) except -1:
+    """Whether a message's type is `expected`, which is in ASCII; nearly always it is, and then this is cheap."""
+    return fastserve_same_ascii(kind, expected) or kind == expected
+
+
+cdef enum:
+    # What send() takes.
+    EXPECT_START
+    EXPECT_BODY
+    EXPECT_TRAILERS
+    COMPLETE
+
+
+cdef class Cycle(Exchange):
+    cdef Worker worker
+    cdef Stream stream  # None when the response is complete or the connection is not there any more
+    cdef readonly dict scope
+    cdef object context  # the contextvars.Context of the application
+    cdef object task  # while it goes on after its first step
+    cdef DirectCall direct  # of an application that goes on without a task, or None
+    cdef int stage  # which message send() takes next
+    cdef bint expect_continue  # the client waits for 100 (Continue)
+    cdef bint started  # the application has been called
+    cdef bint gone  # nobody reads the response
+    cdef readonly bint left  # the client was gone before the response was complete
+    cdef bint endless  # and the response had begun, and does not say where it ends
+    cdef bint raises  # send() raises when the client is gone
+    cdef object pieces  # body that receive() has not returned: None, bytes, or a list of bytes
+    cdef Py_ssize_t buffered  # its size
+    cdef bint body_ended  # all of the body has come
+    cdef bint body_taken  # receive() has said so
+    cdef bint sent_body  # http.response.body or a part of a file has been sent
+    cdef bint trailers  # http.response.trailers ends the response
+    cdef bint more  # the body goes on behind `transfer`
+    cdef list trailer_fields  # of the messages of trailers so far
+    cdef Transfer transfer  # the file that is being sent, or None
+    cdef Waiter waiter  # of the first call of receive() that waits, None before it
+    cdef list receiving  # the futures of others
+    cdef list sending  # the futures that calls of send() wait for
+    cdef Entry entry  # while somebody may want to know what this process is working on
+    cdef str method  # what it shows
+    cdef bytes path
+
+    cdef dict next_message(self)  # None where receive() has to wait
+    cdef dict body_message(self)
+    cdef int take(self, message) except -1  # 1 where the message goes nowhere
+    cdef int take_next(self, dict message) except -1
+    cdef int take_late(self, dict message) except -1
+    cdef int drop(self, dict message) except -1
+    cdef int take_start(self, dict message) except -1
+    cdef int take_body(self, dict message) except -1
+    cdef int take_other(self, dict message) except -1
+    cdef int take_file(self, dict message, str kind) except -1
+    cdef int take_trailers(self, dict message) except -1
+    cdef int put_response_body(self, dict message) except -1
+    cdef int put_last(self, bytes body) except -1
+    cdef object go_on_with_file(self)
+    cdef int answer(self, int status, list headers, bytes body) except -1
+    cdef int start_task(self, coro, context) except -1
+    cdef bint waits(self) noexcept
+    cdef int end(self, bint failed) except -1
+    cdef object wait_to_receive(self)  # what a call of receive() waits for
+    cdef int wake_receivers(self) except -1
+    cdef object wait_in(self, list waiting)
+    cdef bint hold_back(self, Awaitable sending) except -1  # a call of send() whose message cannot be taken yet
+    cdef int give_up(self, Awaitable sending) except -1  # one that was held back is cancelled
+    cdef bint sends_itself(self) noexcept
+    cdef bint is_quiet(self, exception, bint cancelled) except -1
+
+
+cdef class Receive(Awaitable):
+    cdef Cycle cycle
+
+
+cdef class Send(Awaitable):
+    cdef Cycle cycle
+    cdef object message
+    cdef bint taken  # by the cycle, or held back by it
+    cdef bint held  # its message waits with it
+    cdef bint released  # its message was held back, and has been taken; or it went nowhere
+    cdef Transfer transfer  # the file of this message, or None
+
+
+cdef object receive_of(Cycle cycle)  # the methods, bound
+cdef object send_of(Cycle cycle)
+cdef int wake(list waiting) except -1
+cdef int init_cycle(Cycle cycle, Worker worker, Stream stream, dict scope) except -1
+cdef Cycle make_cycle(Worker worker, Stream stream, dict scope)

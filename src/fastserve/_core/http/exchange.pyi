@@ -1,0 +1,14 @@
+from typing import Any
+
+from fastserve._core.loop.awaitable import Awaitable
+from fastserve._core.loop.task import Owner
+
+class Receive(Awaitable): ...
+class Send(Awaitable): ...
+
+class Cycle(Owner):
+    scope: dict[str, Any]
+    left: bool
+    @property
+    def unreachable(self) -> bool: ...
+    def arrived(self) -> tuple[bytes, bool]: ...

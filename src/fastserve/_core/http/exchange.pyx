@@ -1,0 +1,584 @@
+"""One HTTP exchange in the terms of ASGI: the application's scope, receive() and send().
+
+stage           what send() takes
+EXPECT_START    http.response.start
+EXPECT_BODY     http.response.body, or a file in its place
+EXPECT_TRAILERS http.response.trailers
+COMPLETE        nothing: the last message has been sent
+
+http.response.early_hint is taken at any time, and written while the head has not left.
+
+receive() gives the body as it comes, then waits; http.disconnect comes when the response is complete or the client is
+gone, as often as it is asked for. Bytes of a body that have come are given first, even if the client has left since.
+
+Once the client is gone, send() takes any message and does nothing but give the loop a turn; with `raises` it raises.
+A client that has only ended its side may still read: what continues the response is sent to it, and anything else is
+the end of the response.
+"""
+from asyncio import CancelledError
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+
+from ..counters cimport live_counts
+from ..errors import ClientDisconnected
+from ..interfaces cimport DirectApplication, Exchange, Stream
+from ..loop.awaitable cimport WAIT, Awaitable, CoroutineFunction, make_function
+from ..loop.coroutine import call, receive, send, start_in_loop
+from ..loop.task cimport PENDING, Task, start
+from ..loop.turn cimport note_sender
+from ..loop.waiter cimport Waiter, make_waiter
+from ..worker cimport Worker
+from .file_body cimport Transfer
+from .inflight cimport enabled as somebody_asks, stop_tracking, track
+
+cdef extern from "Python.h":
+    object bind "PyMethod_New"(object function, object self)
+    Py_ssize_t PyVectorcall_NARGS(size_t flags)
+    object PyContext_Copy(object context)
+    object PyContext_New()
+
+cdef Cycle make_cycle(Worker worker, Stream stream, dict scope):
+    cdef Cycle cycle = Cycle.__new__(Cycle)
+    init_cycle(cycle, worker, stream, scope)
+    return cycle
+
+
+cdef int init_cycle(Cycle cycle, Worker worker, Stream stream, dict scope) except -1:
+    cycle.worker = worker
+    cycle.stream = stream
+    cycle.scope = scope
+    cycle.raises = worker.settings.raise_disconnect
+    cycle.context = PyContext_New() if worker.settings.reset_contextvars else PyContext_Copy(worker.context)
+    worker.active += 1
+    worker.total_requests += 1
+    if somebody_asks:
+        cycle.method = scope.get("method", "WEBSOCKET")
+        cycle.path = scope["raw_path"]
+        track(&cycle.entry, cycle.method, cycle.path)
+    return 0
+
+
+cdef class Cycle(Exchange):
+    def __cinit__(self):
+        live_counts.cycle += 1
+
+    def __dealloc__(self):
+        stop_tracking(&self.entry)
+        live_counts.cycle -= 1
+
+    cdef void run(self) noexcept:
+        cdef Worker worker = self.worker
+        cdef DirectApplication direct
+        self.started = True
+        try:
+            if worker.direct is not None and not worker.draining:
+                direct = <DirectApplication?>worker.direct
+                self.direct = direct.begin(self)
+                direct.begun()
+                return
+            if worker.app_is_coroutine_function:
+                coro = worker.app(self.scope, bind(receive_function, self), bind(send_function, self))
+            else:
+                coro = call(worker.app, self.scope, bind(receive_function, self), bind(send_function, self))
+            self.start_task(coro, self.context)
+        except BaseException as exception:
+            # Not from inside the application: it could not even be called.
+            self.ended(None, exception)
+
+    cdef int start_task(self, coro, context) except -1:
+        cdef Worker worker = self.worker
+        cdef bint goes_on
+        self.direct = None
+        if worker.asyncio_tasks:
+            task = start_in_loop(worker.loop, context, coro, self.application_ended)
+            goes_on = not task.done()
+        else:
+            task = start(coro, worker.loop, context, worker.turn, self)
+            goes_on = (<Task>task).state == PENDING
+        if goes_on:
+            self.task = task
+            worker.tasks.add(task)
+            if worker.asyncio_tasks:
+                return self.suspended()  # only the core's own task tells it by itself
+        return 0
+
+    def application_ended(self, result, exception):
+        """ended(), for a task that is not the core's."""
+        self.ended(result, exception)
+
+    # What the application calls
+
+    def arrived(self):
+        """Return (body, whether there may be more), as far as it has come; the client is not asked for any."""
+        cdef dict message
+        if self.pieces is None and (not self.body_ended or self.body_taken):
+            return b"", not self.body_ended
+        message = self.body_message()
+        return message["body"], message["more_body"]
+
+    @property
+    def unreachable(self):
+        """Whether nothing can be sent to the client any more."""
+        return self.stream is None or self.stream.broken()
+
+    cdef dict next_message(self):
+        if self.stage == COMPLETE:
+            return {"type": "http.disconnect"}
+        if self.expect_continue and self.stream is not None:
+            self.expect_continue = False
+            self.stream.send_continue()
+        if self.pieces is not None:
+            return self.body_message()
+        if self.gone:
+            return {"type": "http.disconnect"}
+        if self.body_ended and not self.body_taken:
+            return self.body_message()
+        if not self.body_ended:
+            self.stream.want_body()
+        return None
+
+    cdef dict body_message(self):
+        body = self.pieces
+        if body is None:
+            body = b""
+        elif type(body) is list:
+            body = b"".join(body)
+        self.pieces = None
+        self.buffered = 0
+        self.body_taken = self.body_ended
+        if self.stream is not None and not self.body_ended:
+            self.stream.took_body(0)
+        return {"type": "http.request", "body": body, "more_body": not self.body_ended}
+
+    cdef int take(self, message) except -1:
+        cdef dict fields = <dict>message if type(message) is dict else dict(message)
+        if self.gone or self.stage == COMPLETE or self.stream.broken():
+            return self.take_late(fields)
+        return self.take_next(fields)
+
+    cdef int take_next(self, dict message) except -1:
+        return self.take_start(message) if self.stage == EXPECT_START else self.take_body(message)
+
+    cdef int take_late(self, dict message) except -1:
+        """Take a message once the response is complete or the client is gone."""
+        if self.stage == COMPLETE:
+            if self.left and not self.raises:
+                return 1
+            raise RuntimeError(
+                f"Unexpected ASGI message '{message['type']}' sent, after response already completed."
+            )
+        if self.stream is None or self.stream.broken():
+            if self.raises:
+                raise ClientDisconnected("the client is gone")
+            return self.drop(message)
+        if self.raises:
+            return self.take_next(message)
+        try:
+            return self.take_next(message)
+        except RuntimeError:
+            self.stage = COMPLETE
+            self.stream.abandon()
+            return 1
+
+    cdef int drop(self, dict message) except -1:
+        """Forget a message, except for what a stop of the server has to know of the response."""
+        kind = message.get("type")
+        self.left = True
+        if kind == "http.response.start":
+            self.endless = not declares_length(message)
+        elif kind == "http.response.body" and not message.get("more_body", False):
+            self.endless = False
+            self.stage = COMPLETE
+        return 1
+
+    cdef int take_start(self, dict message) except -1:
+        if not is_kind(message["type"], "http.response.start"):
+            return self.take_other(message)
+        self.stream.respond(message["status"], message.get("headers", ()))
+        self.trailers = message.get("trailers", False)
+        self.stage = EXPECT_BODY
+        if not self.sends_itself():
+            self.stream.hold_head()
+        return 0
+
+    cdef int answer(self, int status, list headers, bytes body) except -1:
+        """Take a whole response, as the messages of one."""
+        if self.stream is None:
+            raise ClientDisconnected("the client is gone")
+        self.stream.respond(status, headers)
+        self.stage = EXPECT_BODY
+        return self.put_last(body)
+
+    cdef int take_body(self, dict message) except -1:
+        if not is_kind(message["type"], "http.response.body") or self.stage != EXPECT_BODY or self.transfer is not None:
+            return self.take_other(message)
+        return self.put_response_body(message)
+
+    cdef int put_response_body(self, dict message) except -1:
+        cdef bint more
+        body = message.get("body", b"")
+        more = message.get("more_body", False)
+        if type(body) is not bytes:
+            if body is None:
+                body = b""
+            elif not isinstance(body, (bytes, bytearray, memoryview)):
+                raise TypeError(f"the body of a response has to be bytes, not {type(body).__name__}")
+            body = bytes(body)
+        if more:
+            self.sent_body = True
+            self.stream.body(<bytes>body, True)
+        elif self.trailers:
+            self.stream.body(<bytes>body, True)
+            self.stage = EXPECT_TRAILERS
+        else:
+            self.put_last(<bytes>body)
+        return note_sender(self.worker.turn, self.scope)
+
+    cdef int put_last(self, bytes body) except -1:
+        self.stage = COMPLETE
+        try:
+            return self.stream.body(body, False)
+        except BaseException:
+            self.stage = EXPECT_BODY
+            raise
+
+    cdef int take_other(self, dict message) except -1:
+        """Any message but the first of a response and its body."""
+        cdef str kind = str(message["type"])
+        if self.transfer is not None:
+            raise RuntimeError(f"Unexpected ASGI message '{kind}', while a file is being sent.")
+        if kind == "http.response.early_hint":
+            return self.stream.early_hint(message["links"])
+        if self.stage == EXPECT_BODY and kind in FILE_MESSAGES:
+            return self.take_file(message, kind)
+        if self.stage == EXPECT_TRAILERS and kind == "http.response.trailers":
+            return self.take_trailers(message)
+        raise RuntimeError(f"Expected ASGI message '{EXPECTED[self.stage]}', but got '{kind}'.")
+
+    cdef int take_file(self, dict message, str kind) except -1:
+        cdef Transfer transfer = Transfer(self.worker.loop)
+        cdef bint more = False
+        if kind == "http.response.pathsend":
+            if self.sent_body:
+                raise RuntimeError("Unexpected ASGI message 'http.response.pathsend', after a part of the body.")
+            transfer.measure_path(message["path"])
+        else:
+            more = message.get("more_body", False)
+            transfer.measure(message["file"], message.get("offset"), message.get("count"))
+        self.stream.begin_file(transfer.size, more or self.trailers)
+        self.sent_body = True
+        self.more = more
+        self.transfer = transfer
+        return 0
+
+    cdef object go_on_with_file(self):
+        """Send more of the file: None when all is sent, or what to wait for."""
+        cdef Transfer transfer = self.transfer
+        waited = transfer.step(self.stream)
+        if waited is not None:
+            return self.wait_in(self.sending) if waited is WAIT else waited
+        self.transfer = None
+        if self.more:
+            self.stream.end_file(transfer.size, True)
+        elif self.trailers:
+            self.stream.end_file(transfer.size, True)
+            self.stage = EXPECT_TRAILERS
+        else:
+            self.stage = COMPLETE
+            self.stream.end_file(transfer.size, False)
+        note_sender(self.worker.turn, self.scope)
+        return None
+
+    cdef int take_trailers(self, dict message) except -1:
+        cdef list fields = list(message.get("headers", ()))
+        if self.trailer_fields is not None:
+            fields = self.trailer_fields + fields
+        if message.get("more_trailers", False):
+            self.trailer_fields = fields
+            return 0
+        self.stage = COMPLETE
+        try:
+            self.stream.trailers(fields)
+        except BaseException:
+            self.stage = EXPECT_TRAILERS
+            raise
+        return note_sender(self.worker.turn, self.scope)
+
+    # What the stream calls
+
+    cdef bint waits(self) noexcept:
+        """Whether the application waits in receive()."""
+        if self.waiter is not None and self.waiter.is_pending():
+            return True
+        if self.receiving:
+            for future in self.receiving:
+                if not future.done():
+                    return True
+        return False
+
+    cdef int put_body(self, bytes data) except -1:
+        if self.pieces is None:
+            self.pieces = data
+        elif type(self.pieces) is list:
+            (<list>self.pieces).append(data)
+        else:
+            self.pieces = [self.pieces, data]
+        self.buffered += PyBytes_GET_SIZE(data)
+        return self.wake_receivers()
+
+    cdef int end_body(self) except -1:
+        self.body_ended = True
+        return self.wake_receivers()
+
+    cdef int disconnected(self) except -1:
+        """The client will not send any more; it may still read, unless the stream is taken away as well."""
+        self.gone = True
+        if self.stage != COMPLETE:
+            self.left = True
+            if self.direct is not None:
+                self.direct.to_task()
+        if self.waiter is not None:
+            self.waiter.wake_later()  # a transport has to have closed before an application sends on and on
+        wake(self.receiving)
+        return wake(self.sending)
+
+    cdef int stopping(self) except -1:
+        return self.direct.to_task() if self.direct is not None else 0
+
+    cdef bint orphaned(self) noexcept:
+        return self.stream is None and self.endless
+
+    cdef int completed(self) except -1:
+        self.stream = None
+        return self.disconnected()
+
+    cdef int writable(self) except -1:
+        wake(self.sending)
+        return 0
+
+    cdef object wait_to_receive(self):
+        if self.waiter is None:
+            self.waiter = make_waiter(self.worker.loop, self.worker.turn)
+        elif self.waiter.is_pending():
+            if self.receiving is None:
+                self.receiving = []
+            return self.wait_in(self.receiving)
+        elif not self.waiter.rearm():
+            self.waiter = make_waiter(self.worker.loop, self.worker.turn)
+        return self.waiter
+
+    cdef int wake_receivers(self) except -1:
+        if self.waiter is not None:
+            self.waiter.wake()
+        return wake(self.receiving)
+
+    cdef object wait_in(self, list waiting):
+        """A future of the caller's own: cancelling one call of receive() must not cancel another."""
+        while waiting and waiting[len(waiting) - 1].done():
+            waiting.pop()
+        future = self.worker.loop.create_future()
+        waiting.append(future)
+        return future
+
+    cdef bint hold_back(self, Awaitable sending) except -1:
+        return False
+
+    cdef int give_up(self, Awaitable sending) except -1:
+        return 0
+
+    # The end of the application
+
+    cdef void ended(self, object result, object exception) noexcept:
+        cdef Worker worker = self.worker
+        cdef bint cancelled = self.task is not None and was_cancelled(self.task)
+        worker.active -= 1
+        stop_tracking(&self.entry)
+        if self.task is not None:
+            worker.tasks.discard(self.task)
+            self.task = None
+        self.direct = None
+        try:
+            if exception is not None:
+                if not self.is_quiet(exception, cancelled):
+                    worker.report("Exception in ASGI application\n", exception)
+            elif result is not None:
+                worker.report(f"ASGI callable should return None, but returned '{result}'.")
+            self.end(exception is not None)
+        except BaseException as error:
+            worker.report("Exception while ending an exchange", error)
+
+    cdef int end(self, bint failed) except -1:
+        """Give up what the application has left incomplete."""
+        if self.stage == COMPLETE or self.stream is None:
+            return 0
+        if not failed and not self.gone and not self.stream.broken():
+            what = "starting" if self.stage == EXPECT_START else "completing"
+            self.worker.report(f"ASGI callable returned without {what} response.")
+        self.stage = COMPLETE
+        return self.stream.abandon()
+
+    cdef bint sends_itself(self) noexcept:
+        """Whether it is its own task that runs now, and will tell when it suspends."""
+        return self.task is None or isinstance(self.task, Task) and (<Task>self.task).stepping
+
+    cdef int suspended(self) except -1:
+        if self.stage == EXPECT_BODY and self.stream is not None:
+            return self.stream.hold_head()
+        return 0
+
+    cdef bint is_quiet(self, exception, bint cancelled) except -1:
+        """Whether this is how an application ends whose client is gone, or that the stopping server cancelled."""
+        if isinstance(exception, CancelledError):
+            return self.left or cancelled and self.worker.draining
+        return (self.gone or self.stream is None or self.stream.broken()) and only_disconnects(exception)
+
+
+cdef int wake(list waiting) except -1:
+    if waiting:  # None where nobody ever waited
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+        waiting.clear()
+    return 0
+
+
+cdef frozenset FILE_MESSAGES = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
+cdef tuple EXPECTED = ("http.response.start", "http.response.body", "http.response.trailers")
+
+cdef object call_receive(object function, PyObject** arguments, size_t flags, PyObject* names):
+    """receive(): return an awaitable for the next message."""
+    cdef Cycle cycle
+    cdef Receive awaitable
+    if PyVectorcall_NARGS(flags) != 1 or names != NULL:
+        raise TypeError("receive() takes no arguments")
+    cycle = <Cycle?><object>arguments[0]
+    awaitable = Receive.__new__(Receive)
+    awaitable.cycle = cycle
+    return awaitable
+
+
+cdef object call_send(object function, PyObject** arguments, size_t flags, PyObject* names):
+    """send(message): return an awaitable that takes the message."""
+    cdef Cycle cycle
+    cdef Send awaitable
+    if PyVectorcall_NARGS(flags) != 2 or names != NULL:
+        # The message can be given by its name.
+        if PyVectorcall_NARGS(flags) != 1 or names == NULL or <object>names != ("message",):
+            raise TypeError("send() takes one argument, a message")
+    cycle = <Cycle?><object>arguments[0]
+    awaitable = Send.__new__(Send)
+    awaitable.cycle = cycle
+    awaitable.message = <object>arguments[1]
+    return awaitable
+
+
+cdef CoroutineFunction receive_function = make_function(receive, call_receive)
+cdef CoroutineFunction send_function = make_function(send, call_send)
+
+
+cdef object receive_of(Cycle cycle):
+    return bind(receive_function, cycle)
+
+
+cdef object send_of(Cycle cycle):
+    return bind(send_function, cycle)
+
+
+cdef bint was_cancelled(task) noexcept:
+    """Whether somebody has cancelled this task, of ours or of the loop's factory."""
+    if isinstance(task, Task):
+        return (<Task>task).cancels > 0
+    try:
+        return task.cancelling() > 0
+    except Exception:  # CPython 3.10 does not tell
+        return True
+
+
+cdef bint declares_length(dict message) except -1:
+    """Whether the head in this message, which nothing has checked, has a Content-Length."""
+    try:
+        return any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
+    except Exception:
+        return False
+
+
+cdef bint only_disconnects(exception) except -1:
+    if isinstance(exception, ClientDisconnected):
+        return True
+    nested = getattr(exception, "exceptions", None)
+    if type(nested) is tuple and nested:
+        for one in nested:
+            if not only_disconnects(one):
+                return False
+        return True
+    # A framework's own exceptions of that meaning (Starlette's).
+    return type(exception).__name__ in ("ClientDisconnect", "WebSocketDisconnect")
+
+
+cdef class Receive(Awaitable):
+    """The awaitable of receive()."""
+
+    cdef object function(self):
+        return receive
+
+    cdef bint pending(self) except -1:
+        future = self.future
+        return (<Waiter>future).is_pending() if type(future) is Waiter else not future.done()
+
+    cdef object poll(self):
+        cdef Cycle cycle = self.cycle
+        message = cycle.next_message()
+        if message is not None:
+            return message
+        self.future = cycle.wait_to_receive()
+        return WAIT
+
+
+cdef class Send(Awaitable):
+    """The awaitable of send()."""
+
+    cdef object function(self):
+        return send
+
+    cdef object poll(self):
+        cdef Cycle cycle = self.cycle
+        if not self.taken:
+            self.taken = True
+            if cycle.stage > COMPLETE and cycle.hold_back(self):
+                return WAIT
+            message, self.message = self.message, None
+            if cycle.take(message):
+                self.released = True
+                return WAIT  # for a turn of the loop, which an application that sends without end must not hold
+            self.transfer = cycle.transfer
+        elif self.released:
+            return None
+        elif cycle.stream is None and cycle.stage != COMPLETE:
+            if not cycle.raises:
+                return None
+            raise ClientDisconnected("the client is gone")
+        if self.transfer is not None and self.transfer is cycle.transfer:
+            if cycle.sending is None:
+                cycle.sending = []
+            self.future = cycle.go_on_with_file()
+            if self.future is not None:
+                return WAIT
+        if cycle.stage == COMPLETE or cycle.stream is None or not cycle.stream.must_wait():
+            return None
+        if cycle.sending is None:
+            cycle.sending = []
+        self.future = cycle.wait_in(cycle.sending)
+        return WAIT
+
+    def throw(self, kind, value=None, traceback=None):
+        """Stop waiting with this exception."""
+        if self.held:
+            self.cycle.give_up(self)
+        return Awaitable.throw(self, kind, value, traceback)
+
+    def close(self):
+        """Stop waiting."""
+        if self.held:
+            self.cycle.give_up(self)
+        Awaitable.close(self)

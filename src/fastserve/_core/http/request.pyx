@@ -1,0 +1,193 @@
+"""The head of a request, and the rules of RFC 9110 and RFC 9112 for it that llhttp leaves open."""
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memchr, memcmp, strlen
+
+from ..llhttp cimport HTTP_CONNECT, HTTP_OPTIONS
+from ..memory.pool cimport Pool, make_pool
+from ..settings cimport Settings
+from .field_names cimport CONNECTION, EXPECT, HOST, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, lookup
+from .rules cimport equals, has_member, has_other_member, transfer_coding, valid_host
+
+cdef enum:
+    SPARE = 16
+
+cdef Pool spare = make_pool(SPARE)
+
+
+cdef Request take_request(Py_ssize_t capacity):
+    """An empty one with room for that many fields; to be given back."""
+    cdef Request request = <Request>spare.take()
+    if request is None or request.capacity < capacity:
+        request = Request(capacity)
+    request.count = 0
+    request.target.size = 0
+    request.upgrade = False
+    return request
+
+
+cdef void give_request(Request request) noexcept:
+    spare.give(request)
+
+
+cdef class Request:
+    def __cinit__(self, Py_ssize_t capacity):
+        self.fields = <Field*>malloc(capacity * sizeof(Field))
+        if self.fields == NULL:
+            raise MemoryError
+        self.capacity = capacity
+
+    def __dealloc__(self):
+        free(self.fields)
+
+    cdef bint has_body(self) noexcept:
+        return self.chunked or self.content_length > 0
+
+    cdef int check(self, Settings settings) noexcept:
+        """Check the complete head; nonzero after a fault, which `status` and `reason` describe."""
+        if self.check_request_line() or self.check_target() or self.check_fields():
+            return 1
+        if settings.limit_request_body and self.content_length > <uint64_t>settings.limit_request_body:
+            return self.fault(413, b"request body over the limit")
+        return 0
+
+    cdef int check_request_line(self) noexcept:
+        """Exactly one space around the target (RFC 9112 section 3)."""
+        cdef Py_ssize_t at = 0, size = strlen(self.method_name)
+        if self.method == HTTP_CONNECT:
+            return self.fault(501, b"CONNECT is not served")
+        while self.head[at] == c"\r" and self.head[at + 1] == c"\n":  # RFC 9112 section 2.2
+            at += 2
+        if self.target.start != at + size + 1:
+            return self.fault(400, b"malformed request line")
+        at = self.target.start + self.target.size
+        if self.head[at] != c" " or self.head[at + 1] != c"H":
+            return self.fault(400, b"malformed request line")
+        return 0
+
+    cdef int check_target(self) noexcept:
+        """The forms of RFC 9112 section 3.2, all in visible ASCII."""
+        cdef const char* target = self.head + self.target.start
+        cdef Py_ssize_t size = self.target.size, at
+        self.authority.size = 0
+        self.is_https = False
+        for at in range(size):
+            if not c"!" <= target[at] <= c"~" or target[at] == c"#":
+                return self.fault(400, b"character that a request target cannot have")
+        if target[0] == c"/":
+            self.find_query(self.target.start)
+            return 0
+        if size == 1 and target[0] == c"*":
+            if self.method != HTTP_OPTIONS:
+                return self.fault(400, b"asterisk-form without OPTIONS")
+            self.path = self.target
+            self.query.size = 0
+            self.escaped = False
+            return 0
+        at = 7 if size > 7 and equals_scheme(target, b"http", 4) else 0
+        if at == 0 and size > 8 and equals_scheme(target, b"https", 5):
+            at = 8
+            self.is_https = True
+        if at == 0:
+            return self.fault(400, b"malformed request target")
+        self.authority.start = self.target.start + at
+        while at < size and target[at] not in (c"/", c"?"):
+            at += 1
+        self.authority.size = self.target.start + at - self.authority.start
+        if not valid_host(self.head + self.authority.start, self.authority.size):
+            return self.fault(400, b"malformed authority in the request target")
+        self.find_query(self.target.start + at)
+        return 0
+
+    cdef void find_query(self, Py_ssize_t start) noexcept:
+        cdef Py_ssize_t end = self.target.start + self.target.size, at = start
+        self.escaped = False
+        self.path.start = start
+        while at < end and self.head[at] != c"?":
+            if self.head[at] == c"%":
+                self.escaped = True
+            at += 1
+        self.path.size = at - start
+        self.query.start = at + 1
+        self.query.size = end - at - 1 if at < end else 0
+
+    cdef int check_fields(self) noexcept:
+        """Framing, Host and Expect."""
+        cdef Py_ssize_t index
+        cdef Field* field
+        cdef Field* host = NULL
+        cdef const char* value
+        cdef int hosts = 0, codings = 0, coding = 0
+        cdef bint misled = False
+        self.expect_continue = self.te_trailers = False
+        for index in range(self.count):
+            field = &self.fields[index]
+            # llhttp leaves white space behind a value in its span (RFC 9112 section 5.1).
+            while field.value.size and self.head[field.value.start + field.value.size - 1] in (c" ", c"\t"):
+                field.value.size -= 1
+            field.known = lookup(self.head + field.name.start, field.name.size)
+            if field.known == HOST:
+                host = field
+                hosts += 1
+            elif field.known == TRANSFER_ENCODING:
+                codings += 1
+                coding = transfer_coding(self.head + field.value.start, field.value.size)
+            elif field.known == EXPECT and self.minor == 1:
+                value = self.head + field.value.start
+                if has_other_member(value, field.value.size, b"100-continue", 12):
+                    return self.fault(417, b"unknown expectation")
+                self.expect_continue |= has_member(value, field.value.size, b"100-continue", 12)
+            elif field.known == TE and self.minor == 1:
+                self.te_trailers |= has_member(self.head + field.value.start, field.value.size, b"trailers", 8)
+            elif field.known == PROXY_CONNECTION:
+                misled = True
+            elif field.known == CONNECTION and memchr(self.head + field.value.start, c",", field.value.size) != NULL:
+                misled = True
+        if misled:
+            self.read_connection()
+        if codings:
+            if self.minor == 0 or codings > 1:
+                return self.fault(400, b"Transfer-Encoding that cannot be relied on")
+            if coding:
+                return self.fault(coding, b"transfer coding other than chunked")
+            if not self.chunked:
+                # What frames the body is llhttp's judgement, and here it differs.
+                return self.fault(400, b"Transfer-Encoding that cannot be relied on")
+        return self.check_host(host, hosts)
+
+    cdef void read_connection(self) noexcept:
+        """Go by Connection alone: llhttp takes Proxy-Connection for the same (RFC 9112 appendix C.2.2), and stumbles over
+        empty elements."""
+        cdef Py_ssize_t index
+        cdef Field* field
+        cdef const char* value
+        cdef bint close = False, keep_alive = False, upgrade = False, offers = False
+        for index in range(self.count):
+            field = &self.fields[index]
+            if field.known == CONNECTION:
+                value = self.head + field.value.start
+                close |= has_member(value, field.value.size, b"close", 5)
+                keep_alive |= has_member(value, field.value.size, b"keep-alive", 10)
+                upgrade |= has_member(value, field.value.size, b"upgrade", 7)
+            elif field.known == UPGRADE:
+                offers = True
+        self.keep_alive = not close and (self.minor == 1 or keep_alive)
+        self.upgrade = upgrade and offers
+
+    cdef int check_host(self, Field* host, int hosts) noexcept:
+        """RFC 9112 section 3.2: one valid Host, also where the target says another one, which then counts."""
+        if hosts != 1:
+            if hosts > 1 or self.minor == 1:
+                return self.fault(400, b"not exactly one Host")
+        elif not valid_host(self.head + host.value.start, host.value.size):
+            return self.fault(400, b"malformed Host")
+        return 0
+
+    cdef int fault(self, int status, const char* reason) noexcept:
+        self.status = status
+        self.reason = reason
+        return 1
+
+
+cdef inline bint equals_scheme(const char* target, const char* scheme, Py_ssize_t size) noexcept:
+    return equals(target, size, scheme, size) and memcmp(target + size, b"://", 3) == 0

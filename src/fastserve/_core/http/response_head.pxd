@@ -1,0 +1,33 @@
+"""The head of a response: status line, header fields, and what they decide about framing."""
+from ..loop.clock cimport Clock
+from ..memory.buffer cimport Buffer
+from ..settings cimport Settings
+
+
+cdef enum:
+    # What the Connection field of a response says.
+    NO_CONNECTION
+    CLOSE
+    KEEP_ALIVE
+
+
+cdef struct HeadFacts:
+    # What the application's own fields say.
+    int status
+    long long content_length  # -1 where it gave none
+    bint close  # `Connection: close`
+    bint date  # it gave Date
+    bint server  # it gave Server
+
+
+cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1
+cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, long long content_length,
+                  bint chunked, int connection) except -1
+cdef int put_trailers(Buffer out, list fields) except -1
+cdef bint begins_stream(const char* head, Py_ssize_t size) noexcept
+cdef bytes early_hints(links)
+cdef bint has_no_body(int status) noexcept
+cdef bint has_control(const char* value, Py_ssize_t size) noexcept
+cdef bytes as_bytes(part, str what)
+cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body)
+cdef str reason_phrase(int status)

@@ -1,0 +1,311 @@
+"""The head of a response: status line, header fields, and what they decide about framing.
+
+start_head() encodes what the application gave, as soon as it gives it, so that a wrong field is an error of that send();
+end_head() adds what only the first piece of body decides. Names go out in lower case. Content-Length, Connection and
+Transfer-Encoding are taken out of the application's fields: the first two say what it wants and are written by
+end_head(), the third is the server's alone (ASGI HTTP: "Response Start").
+"""
+from http import HTTPStatus
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memchr, memcmp, memcpy
+
+from ..loop.clock cimport DATE_SIZE, Clock
+from ..memory.buffer cimport Buffer
+from ..settings cimport Settings
+from .field_names cimport LOWER
+from .rules cimport equals, forbidden_trailer, has_member
+
+cdef extern from "Python.h":
+    int PyOS_strnicmp(const char* one, const char* other, Py_ssize_t size) noexcept
+
+cdef list STATUS_LINES = [None] * 1000
+for code in HTTPStatus:
+    STATUS_LINES[code] = f"HTTP/1.1 {code.value} {code.phrase}\r\n".encode()
+
+
+cdef str reason_phrase(int status):
+    return HTTPStatus(status).phrase
+
+
+cdef bint has_no_body(int status) noexcept:
+    """RFC 9112 section 6.3, first rule, without the HEAD method; and 205 (RFC 9110 section 15.3.6)."""
+    return status < 200 or status == 204 or status == 205 or status == 304
+
+
+cdef bytes status_line(int status):
+    line = STATUS_LINES[status]
+    if line is None:
+        # The space belongs to the status line even where there is no reason phrase (RFC 9112 section 4).
+        line = STATUS_LINES[status] = b"HTTP/1.1 %d \r\n" % status
+    return line
+
+
+cdef bytes as_bytes(part, str what):
+    if isinstance(part, (bytes, bytearray, memoryview)):
+        return bytes(part)
+    raise TypeError(f"{what} has to be bytes, not {type(part).__name__}: {part!r}")
+
+
+cdef bytes header_bytes(part, str what):
+    """Return a name or a value of a response header; text in ASCII is taken, as by h11. TypeError, ValueError."""
+    return part.encode("ascii") if isinstance(part, str) else as_bytes(part, what)
+
+
+cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
+    """Append the status line and the application's fields, and note what these say.
+
+    Raises TypeError or ValueError for what no response can have, with nothing appended.
+    """
+    cdef Py_ssize_t mark = out.size
+    cdef object name, value
+    if not isinstance(status, int):
+        raise TypeError(f"the status of a response is an integer, not {status!r}")
+    if not 100 <= status <= 999:
+        raise ValueError(f"the status of a response has three digits, not {status!r}")
+    facts.status = status
+    facts.content_length = -1
+    facts.close = facts.date = facts.server = False
+    out.append_bytes(status_line(facts.status))
+    try:
+        for pair in headers:
+            name, value = pair
+            if type(name) is not bytes:
+                name = header_bytes(name, "the name of a header")
+            if type(value) is not bytes:
+                value = header_bytes(value, "the value of a header")
+            add_field(out, facts, <bytes>name, <bytes>value)
+    except BaseException:
+        out.size = mark
+        raise
+    return 0
+
+
+# Subtypes of application/ whose body is a sequence that is read as it comes, without the x- that some are written with.
+cdef tuple STREAMED = (
+    b"ndjson", b"jsonl", b"jsonlines", b"json-lines", b"json-stream", b"stream+json", b"json-seq",
+    b"vnd.amazon.eventstream",
+)
+
+
+cdef bint starts(const char* text, Py_ssize_t size, bytes lower) noexcept:
+    """Whether `text` begins with `lower`, in any case."""
+    return size >= PyBytes_GET_SIZE(lower) and PyOS_strnicmp(text, PyBytes_AS_STRING(lower), PyBytes_GET_SIZE(lower)) == 0
+
+
+cdef bint matches(const char* text, Py_ssize_t size, bytes lower) noexcept:
+    return size == PyBytes_GET_SIZE(lower) and starts(text, size, lower)
+
+
+cdef bint is_streamed(const char* value, Py_ssize_t size) noexcept:
+    """Whether a Content-Type is one whose bodies come piece by piece: its client waits for the head, not for a piece."""
+    cdef const char* semicolon = <const char*>memchr(value, c";", size)
+    cdef bytes subtype
+    if semicolon != NULL:
+        size = semicolon - value
+    while size and value[size - 1] in (c" ", c"\t"):
+        size -= 1
+    if not starts(value, size, b"application/"):
+        return (
+            matches(value, size, b"text/event-stream")
+            or matches(value, size, b"multipart/x-mixed-replace")
+            or matches(value, size, b"multipart/mixed")
+        )
+    value += 12
+    size -= 12
+    if starts(value, size, b"grpc") or starts(value, size, b"connect+"):
+        return True
+    if size > 9 and matches(value + size - 9, 9, b"+json-seq"):
+        return True
+    if starts(value, size, b"x-"):
+        value += 2
+        size -= 2
+    for subtype in STREAMED:
+        if matches(value, size, subtype):
+            return True
+    return False
+
+
+cdef bint begins_stream(const char* head, Py_ssize_t size) noexcept:
+    """Whether the Content-Type of a head as start_head() writes it is one of a stream."""
+    cdef const char* end = head + size
+    cdef const char* line_end
+    while head < end:
+        line_end = <const char*>memchr(head, c"\n", end - head)
+        if line_end == NULL:
+            break
+        if line_end - head > 15 and memcmp(head, b"content-type: ", 14) == 0:
+            return is_streamed(head + 14, line_end - head - 15)
+        head = line_end + 1
+    return False
+
+
+def is_streaming(bytes content_type):
+    """Whether the value of a Content-Type field is one of a stream, whose head does not wait for its first piece."""
+    return is_streamed(PyBytes_AS_STRING(content_type), PyBytes_GET_SIZE(content_type))
+
+
+cdef int put_trailers(Buffer out, list fields) except -1:
+    """Append the lines of a trailer section (RFC 9112 section 7.1.2), or nothing: TypeError, ValueError."""
+    cdef Py_ssize_t mark = out.size
+    try:
+        for name, value in fields:
+            if type(name) is not bytes:
+                name = as_bytes(name, "the name of a trailer")
+            if type(value) is not bytes:
+                value = as_bytes(value, "the value of a trailer")
+            add_field(out, NULL, <bytes>name, <bytes>value)
+    except BaseException:
+        out.size = mark
+        raise
+    return 0
+
+
+cdef bytes early_hints(links):
+    """103 (RFC 8297) with a Link field for each of `links`, which are bytes; TypeError, ValueError."""
+    cdef HeadFacts facts
+    cdef Buffer out = Buffer()
+    start_head(out, &facts, 103, [(b"link", as_bytes(link, "a link")) for link in links])
+    out.append(b"\r\n", 2)
+    return out.data[:out.size]
+
+
+cdef bint has_control(const char* value, Py_ssize_t size) noexcept:
+    """Whether there is a control character other than a tab, which no field value can have (RFC 9110 section 5.5).
+
+    Without a way out of the loop it checks many bytes at a time.
+    """
+    cdef const unsigned char* byte = <const unsigned char*>value
+    cdef Py_ssize_t at
+    cdef unsigned char found = 0
+    for at in range(size):
+        found |= (byte[at] < 32) & (byte[at] != 9) | (byte[at] == 127)
+    return found != 0
+
+
+cdef int add_field(Buffer out, HeadFacts* facts, bytes name, bytes value) except -1:
+    """Append a field of the application's, of a trailer section where `facts` is NULL."""
+    cdef Py_ssize_t name_size = PyBytes_GET_SIZE(name), value_size = PyBytes_GET_SIZE(value), at
+    cdef const char* value_data = PyBytes_AS_STRING(value)
+    cdef const char* name_data = PyBytes_AS_STRING(name)
+    cdef char* to = out.reserve(name_size + value_size + 4)
+    cdef char byte
+    for at in range(name_size):
+        byte = <char>LOWER[<unsigned char>name_data[at]]
+        if byte == 0:
+            raise ValueError(f"a header cannot have the name {name!r}")
+        to[at] = byte
+    if name_size == 0:
+        raise ValueError("a header cannot have an empty name")
+    if has_control(value_data, value_size):
+        raise ValueError(f"header {name!r} cannot have the value {value!r}")
+    if facts == NULL:
+        if forbidden_trailer(to, name_size):
+            raise ValueError(f"{name!r} cannot be a trailer")
+    elif is_servers_own(facts, to, name_size, value_data, value_size):
+        return 0
+    to += name_size
+    to[0] = c":"
+    to[1] = c" "
+    memcpy(to + 2, value_data, value_size)
+    to += 2 + value_size
+    to[0] = c"\r"
+    to[1] = c"\n"
+    out.size += name_size + value_size + 4
+    return 0
+
+
+cdef bint is_servers_own(HeadFacts* facts, const char* name, Py_ssize_t name_size, const char* value,
+                         Py_ssize_t value_size) except -1:
+    """Note a field that the server has to know of; whether it is left out of what the application gave."""
+    if name_size == 4 and memcmp(name, b"date", 4) == 0:
+        facts.date = True
+    elif name_size == 6 and memcmp(name, b"server", 6) == 0:
+        facts.server = True
+    elif name_size == 14 and memcmp(name, b"content-length", 14) == 0:
+        note_length(facts, value, value_size)
+        return True
+    elif name_size == 17 and memcmp(name, b"transfer-encoding", 17) == 0:
+        return True
+    elif name_size == 10 and memcmp(name, b"connection", 10) == 0:
+        facts.close = facts.close or has_member(value, value_size, b"close", 5)
+        # Other members are the application's own, such as `upgrade` with a 426.
+        return equals(value, value_size, b"close", 5) or equals(value, value_size, b"keep-alive", 10)
+    return False
+
+
+cdef int note_length(HeadFacts* facts, const char* value, Py_ssize_t size) except -1:
+    cdef long long length = 0
+    cdef Py_ssize_t at
+    cdef bint valid = 0 < size < 19
+    for at in range(size):
+        valid = valid and c"0" <= value[at] <= c"9"
+        if valid:
+            length = length * 10 + (value[at] - c"0")
+    if not valid:
+        raise ValueError(f"{value[:size]!r} is not a Content-Length")
+    if facts.content_length not in (-1, length):
+        raise ValueError("the response has two Content-Length fields that differ")
+    facts.content_length = length
+    return 0
+
+
+cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, long long content_length,
+                  bint chunked, int connection) except -1:
+    """Append what the server adds, and the empty line.
+
+    A `content_length` of -1 is none; `connection` is one of the values that this field can get.
+    """
+    if settings.date and not facts.date:
+        out.append(b"date: ", 6)
+        out.append(clock.date(), DATE_SIZE)
+        out.append(b"\r\n", 2)
+    if settings.server is not None and not facts.server:
+        out.append(b"server: ", 8)
+        out.append_bytes(settings.server)
+        out.append(b"\r\n", 2)
+    for name, value in settings.default_headers:
+        if name == b"date" and facts.date or name == b"server" and facts.server:
+            continue
+        out.append_bytes(name)
+        out.append(b": ", 2)
+        out.append_bytes(value)
+        out.append(b"\r\n", 2)
+    if content_length >= 0:
+        out.append(b"content-length: ", 16)
+        out.append_decimal(content_length)
+        out.append(b"\r\n", 2)
+    elif chunked:
+        out.append(b"transfer-encoding: chunked\r\n", 28)
+    if connection == CLOSE:
+        out.append(b"connection: close\r\n", 19)
+    elif connection == KEEP_ALIVE:
+        out.append(b"connection: keep-alive\r\n", 24)
+    return out.append(b"\r\n", 2)
+
+
+cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body):
+    """A whole response that the server makes itself: its reason phrase as text, and the connection closes after it.
+
+    `extra` is further header lines.
+    """
+    cdef HeadFacts facts
+    cdef Buffer out = Buffer()
+    cdef bytes body = reason_phrase(status).encode()
+    start_head(out, &facts, status, [(b"content-type", b"text/plain; charset=utf-8")])
+    out.append_bytes(extra)
+    end_head(out, &facts, settings, clock, len(body), False, CLOSE)
+    if with_body:
+        out.append_bytes(body)
+    return out.data[:out.size]
+
+
+def encode_head(Settings settings, Clock clock, status, headers, content_length=None, chunked=False):
+    """Return the bytes of a response head, for tests."""
+    cdef HeadFacts facts
+    cdef Buffer out = Buffer()
+    start_head(out, &facts, status, headers)
+    if content_length is None:
+        content_length = facts.content_length
+    end_head(out, &facts, settings, clock, content_length, chunked, CLOSE if facts.close else NO_CONNECTION)
+    return out.data[:out.size]

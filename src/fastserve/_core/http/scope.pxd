@@ -1,0 +1,22 @@
+"""The ASGI scope of a request."""
+from ..settings cimport Settings
+from .proxies cimport Proxies
+from .request cimport Request
+
+
+cdef class Peers:
+    """What the scopes of one connection have in common."""
+    cdef readonly object client  # (host, port), or None
+    cdef readonly object server  # (host, port), (path, None), or None
+    cdef readonly str scheme  # "http" or "https"
+    cdef dict template  # of a scope; shared
+    cdef dict extensions  # that every request over HTTP/1.1 has
+    cdef dict tls  # the extension of that name; None on plain connections
+    cdef Proxies proxies  # None unless the client is one that is trusted
+
+
+cdef Peers peers_of(transport, int fd, Settings settings)  # `fd` is that of a plain connection, or -1
+cdef int complete(dict scope, Request head, Peers peers) except -1
+cdef list header_list(Request head)
+cdef dict http_scope(Request head, Peers peers, Settings settings, dict state)
+cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict state, list subprotocols)

@@ -1,0 +1,274 @@
+"""The ASGI scope of a request."""
+import os
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.list cimport PyList_New, PyList_SET_ITEM
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.ref cimport Py_INCREF
+from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
+
+from ..llhttp cimport HTTP_GET
+from ..system cimport fastserve_ipv4
+from .field_names cimport HOST, LOWER, UNKNOWN, known
+from .methods cimport method_name
+from .proxies cimport Proxies, plain_host
+from .request cimport Field, Request
+
+
+cdef dict ASGI = {"version": "3.0", "spec_version": "2.5"}
+# From 2.4 on frameworks expect an error from send() once the client is gone, and do not ask receive() about it.
+cdef dict SILENT_ASGI = {"version": "3.0", "spec_version": "2.3"}
+cdef dict EXTENSIONS = {"http.response.early_hint": {}}
+cdef dict EXTENSIONS_WITH_PATHSEND = EXTENSIONS
+if hasattr(os, "pread"):
+    EXTENSIONS["http.response.zerocopysend"] = {}
+    EXTENSIONS_WITH_PATHSEND = {**EXTENSIONS, "http.response.pathsend": {}}
+
+
+cdef enum:
+    MOST_TEMPLATES = 64  # local addresses; connections to all those of a machine may come to one socket
+
+cdef dict templates = {}  # of scopes, by scheme and local address
+
+
+cdef dict template_of(str scheme, server):
+    """Return what the scopes of all connections to an address have in common, to be copied."""
+    cdef tuple key = (scheme, server)
+    cdef dict template = templates.get(key)
+    if template is None:
+        if len(templates) >= MOST_TEMPLATES:
+            templates.clear()
+        template = templates[key] = {
+            "type": "http",
+            "asgi": None,
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": scheme,
+            "path": None,
+            "raw_path": None,
+            "query_string": b"",
+            "root_path": "",
+            "headers": None,
+            "client": None,
+            "server": server,
+            "state": None,
+            "extensions": None,
+        }
+    return template
+
+
+cdef class Peers:
+    def __init__(self, client, server, scheme):
+        self.client = client
+        self.scheme = scheme
+        self.extensions = EXTENSIONS
+        self.template = template_of(scheme, server)
+        self.server = self.template["server"]  # one object for all connections
+
+    @classmethod
+    def of(cls, client, server, scheme, Settings settings not None):
+        """Return the peers of a connection, one of which may be a proxy that the settings trust."""
+        return make_peers(client, server, scheme, settings)
+
+
+cdef Peers make_peers(client, server, scheme, Settings settings):
+    cdef Peers peers = Peers(client, server, scheme)
+    if settings.sendfile:
+        peers.extensions = EXTENSIONS_WITH_PATHSEND
+    if settings.proxies is not None and (<Proxies?>settings.proxies).trust(client):
+        peers.proxies = settings.proxies
+    return peers
+
+
+cdef Peers peers_of(transport, int fd, Settings settings):
+    cdef Peers peers
+    # Asking the kernel costs a fifth of asking uvloop, which asks the kernel.
+    client, server = ipv4_of(fd, True), ipv4_of(fd, False)
+    if client is not None and server is not None:
+        return make_peers(client, server, "http", settings)
+    info = transport.get_extra_info
+    encrypted = info("sslcontext") is not None
+    scheme = "https" if encrypted else "http"
+    peers = make_peers(address_of(info("peername"), False), address_of(info("sockname"), True), scheme, settings)
+    connection = info("ssl_object") if encrypted else None
+    if connection is not None and settings.tls is not None:
+        peers.tls = settings.tls(connection)
+    return peers
+
+
+cdef tuple ipv4_of(int fd, bint peer):
+    """The IPv4 address of one end of a connection as the scope has it, also of an IPv4-mapped one, or None."""
+    cdef unsigned char host[4]
+    cdef char text[15]
+    cdef int port = 0, part, at = 0
+    if fd < 0 or not fastserve_ipv4(fd, peer, host, &port):
+        return None
+    for part in range(4):
+        if part:
+            text[at] = c"."
+            at += 1
+        if host[part] >= 100:
+            text[at] = c"0" + host[part] // 100
+            at += 1
+        if host[part] >= 10:
+            text[at] = c"0" + host[part] // 10 % 10
+            at += 1
+        text[at] = c"0" + host[part] % 10
+        at += 1
+    return (PyUnicode_DecodeASCII(text, at, NULL), port)
+
+
+cdef object address_of(name, bint own):
+    """An address as the scope has it: (host, port), for the server on a UNIX socket (path, None), or None."""
+    if isinstance(name, tuple) and len(name) >= 2:
+        return (plain_host(str(name[0])), int(name[1]))
+    if own and name and isinstance(name, (str, bytes)):
+        return (name if isinstance(name, str) else name.decode("utf-8", "surrogateescape"), None)
+    return None
+
+
+cdef int hex_value(char digit) noexcept:
+    if c"0" <= digit <= c"9":
+        return digit - c"0"
+    digit |= 0x20
+    return digit - c"a" + 10 if c"a" <= digit <= c"f" else -1
+
+
+cdef str decode_path(const char* path, Py_ssize_t size):
+    """Undo percent-encoding, then UTF-8; what is not UTF-8 becomes U+FFFD, a "%" without two digits stays."""
+    cdef char* decoded = <char*>PyMem_Malloc(size)
+    cdef Py_ssize_t at = 0, written = 0
+    cdef int high, low
+    if decoded == NULL:
+        raise MemoryError
+    while at < size:
+        if path[at] == c"%" and at + 2 < size:
+            high, low = hex_value(path[at + 1]), hex_value(path[at + 2])
+            if high >= 0 and low >= 0:
+                decoded[written] = <char>(high << 4 | low)
+                written += 1
+                at += 3
+                continue
+        decoded[written] = path[at]
+        written += 1
+        at += 1
+    try:
+        return PyUnicode_DecodeUTF8(decoded, written, b"replace")
+    finally:
+        PyMem_Free(decoded)
+
+
+cdef bytes lowered(const char* name, Py_ssize_t size):
+    cdef bytes lower = PyBytes_FromStringAndSize(NULL, size)
+    cdef char* out = lower
+    cdef Py_ssize_t at
+    for at in range(size):
+        out[at] = <char>LOWER[<unsigned char>name[at]]
+    return lower
+
+
+cdef list header_list(Request head):
+    """All fields as (name, value), names in lower case, order and duplicates as received."""
+    cdef list headers = PyList_New(head.count)
+    cdef Py_ssize_t index
+    cdef Field* field
+    cdef object name
+    cdef tuple pair
+    for index in range(head.count):
+        field = &head.fields[index]
+        if field.known != UNKNOWN:
+            name = known(field.known)
+        else:
+            name = lowered(head.head + field.name.start, field.name.size)
+        pair = (name, PyBytes_FromStringAndSize(head.head + field.value.start, field.value.size))
+        Py_INCREF(pair)
+        PyList_SET_ITEM(headers, index, pair)
+    if head.authority.size:
+        put_authority(headers, PyBytes_FromStringAndSize(head.head + head.authority.start, head.authority.size))
+    return headers
+
+
+cdef int put_authority(list headers, bytes authority) except -1:
+    """Put what the target names in the place of Host, which HTTP/1.0 may lack (RFC 9112 section 3.2.2)."""
+    cdef Py_ssize_t index
+    cdef bytes host = known(HOST)
+    for index in range(len(headers)):
+        if headers[index][0] is host:
+            headers[index] = (host, authority)
+            return 0
+    headers.insert(0, (host, authority))
+    return 0
+
+
+cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
+    """Build the scope of the request whose head was just parsed (ASGI HTTP)."""
+    # Copying a dict and replacing values is cheaper than filling one.
+    cdef dict scope = peers.template.copy(), extensions = peers.extensions.copy()
+    scope["client"] = peers.client
+    if head.minor == 0:
+        scope["http_version"] = "1.0"
+        del extensions["http.response.early_hint"]  # no 1xx to such a client (RFC 9110 section 15.2)
+    elif head.te_trailers:
+        extensions["http.response.trailers"] = {}
+    scope["asgi"] = (ASGI if settings.raise_disconnect else SILENT_ASGI).copy()
+    scope["extensions"] = extensions
+    if head.method != HTTP_GET:
+        scope["method"] = method_name(head.method)
+    return fill(scope, head, peers, settings, state)
+
+
+cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict state, list subprotocols):
+    """Build the scope of the handshake whose head was just parsed (ASGI WebSocket 2.5)."""
+    cdef dict scope = {
+        "type": "websocket",
+        "asgi": ASGI.copy(),
+        "http_version": "1.1",
+        "scheme": "wss" if peers.scheme == "https" else "ws",
+        "path": None,
+        "raw_path": None,
+        "query_string": b"",
+        "root_path": "",
+        "headers": None,
+        "client": peers.client,
+        "server": peers.server,
+        "subprotocols": subprotocols,
+        "state": None,
+        "extensions": {"websocket.http.response": {}},
+    }
+    return fill(scope, head, peers, settings, state)
+
+
+cdef dict fill(dict scope, Request head, Peers peers, Settings settings, dict state):
+    """Put in what every kind of scope has; its extensions are there already."""
+    cdef str path
+    cdef bytes raw_path
+    if head.path.size == 0:  # an absolute-form target without a path (RFC 9110 section 4.2.3)
+        path, raw_path = "/", b"/"
+    else:
+        raw_path = PyBytes_FromStringAndSize(head.head + head.path.start, head.path.size)
+        if head.escaped:
+            path = decode_path(head.head + head.path.start, head.path.size)
+        else:
+            path = PyUnicode_DecodeASCII(head.head + head.path.start, head.path.size, NULL)
+    if settings.raw_root_path:
+        path = settings.root_path + path
+        raw_path = settings.raw_root_path + raw_path
+    scope["path"] = path
+    scope["raw_path"] = raw_path
+    if head.query.size:
+        scope["query_string"] = PyBytes_FromStringAndSize(head.head + head.query.start, head.query.size)
+    if settings.root_path:
+        scope["root_path"] = settings.root_path
+    scope["headers"] = header_list(head)
+    scope["state"] = state.copy()
+    complete(scope, head, peers)
+    return scope
+
+
+cdef int complete(dict scope, Request head, Peers peers) except -1:
+    """Put into a scope with extensions what few connections have: TLS, and a proxy in front."""
+    if peers.tls is not None:
+        scope["extensions"]["tls"] = peers.tls.copy()  # an application may change what is in its scope
+    if peers.proxies is not None:
+        peers.proxies.forward(scope, head)
+    return 0

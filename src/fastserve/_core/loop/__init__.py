@@ -1,0 +1,1 @@
+"""What the core does with an event loop: its turns, its time, and the tasks that run applications."""

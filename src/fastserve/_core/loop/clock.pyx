@@ -1,0 +1,263 @@
+"""Time for a worker: coarse readings, the Date header, and deadlines behind one timer.
+
+A deadline is a node in the queue of its kind. All of a kind last equally long, so a new one goes to the end and the
+queue stays sorted (the few that end earlier look for their place): starting and stopping one is a few pointer writes, and one timer a worker, set for the earliest,
+serves every connection.
+"""
+from libc.string cimport memcpy
+
+from ..system cimport fastserve_thread_usage
+
+cdef double HELD_HEAD_SECONDS = 0.25
+
+
+cdef extern from *:
+    """
+    #include <time.h>
+    #ifdef _WIN32
+    #include <windows.h>
+    static double fastserve_monotonic(void) {
+        LARGE_INTEGER count, frequency;
+        QueryPerformanceCounter(&count);
+        QueryPerformanceFrequency(&frequency);
+        return (double)count.QuadPart / (double)frequency.QuadPart;
+    }
+    static double fastserve_coarse(void) { return (double)GetTickCount64() / 1000.0; }
+    static long long fastserve_second(void) { return (long long)time(NULL); }
+    static void fastserve_gmtime(time_t second, struct tm *parts) { gmtime_s(parts, &second); }
+    #else
+    #ifndef CLOCK_MONOTONIC_COARSE
+    #define CLOCK_MONOTONIC_COARSE CLOCK_MONOTONIC
+    #define CLOCK_REALTIME_COARSE CLOCK_REALTIME
+    #endif
+    static double fastserve_read(clockid_t clock) {
+        struct timespec now;
+        clock_gettime(clock, &now);
+        return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+    }
+    static double fastserve_monotonic(void) { return fastserve_read(CLOCK_MONOTONIC); }
+    static double fastserve_coarse(void) { return fastserve_read(CLOCK_MONOTONIC_COARSE); }
+    static long long fastserve_second(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME_COARSE, &now);
+        return (long long)now.tv_sec;
+    }
+    static void fastserve_gmtime(time_t second, struct tm *parts) { gmtime_r(&second, parts); }
+    #endif
+    static void fastserve_format_date(long long second, char text[30]) {
+        static const char days[] = "SunMonTueWedThuFriSat";
+        static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+        struct tm t;
+        int year;
+        fastserve_gmtime((time_t)second, &t);
+        year = t.tm_year + 1900;
+        memcpy(text, "Xxx, 00 Xxx 0000 00:00:00 GMT", 30);
+        memcpy(text, days + 3 * t.tm_wday, 3);
+        text[5] += (char)(t.tm_mday / 10), text[6] += (char)(t.tm_mday % 10);
+        memcpy(text + 8, months + 3 * t.tm_mon, 3);
+        text[12] += (char)(year / 1000 % 10), text[13] += (char)(year / 100 % 10);
+        text[14] += (char)(year / 10 % 10), text[15] += (char)(year % 10);
+        text[17] += (char)(t.tm_hour / 10), text[18] += (char)(t.tm_hour % 10);
+        text[20] += (char)(t.tm_min / 10), text[21] += (char)(t.tm_min % 10);
+        text[23] += (char)(t.tm_sec / 10), text[24] += (char)(t.tm_sec % 10);
+    }
+    """
+    double fastserve_monotonic() nogil
+    double fastserve_coarse() nogil
+    long long fastserve_second() nogil
+    void fastserve_format_date(long long second, char* text) nogil
+
+
+cdef double LOOK_SECONDS = 0.01
+
+cdef bint simulated = False
+cdef Usage shown  # what is read then
+
+
+def simulate(double when, double cpu, long waits):
+    """Have every reading but the date say this until the next call of it or of measure_again(), for tests."""
+    global simulated
+    simulated = True
+    shown.when, shown.cpu, shown.waits = when, cpu, waits
+
+
+def measure_again():
+    global simulated
+    simulated = False
+
+
+def reading():
+    """What this thread reads now, as (seconds, seconds of processor time, waits), or None where that is not known."""
+    cdef Usage usage
+    return (usage.when, usage.cpu, usage.waits) if measure(&usage) else None
+
+
+cdef double monotonic() noexcept:
+    """Seconds, exact to less than a microsecond; dearer than Clock.now()."""
+    return shown.when if simulated else fastserve_monotonic()
+
+
+cdef bint measure(Usage* usage) noexcept:
+    """Read the time and what the thread had of it; False where only the time is known."""
+    if simulated:
+        usage[0] = shown
+        return True
+    usage.when = fastserve_monotonic()
+    return fastserve_thread_usage(&usage.cpu, &usage.waits)
+
+
+cdef void stop(Timed timed) noexcept:
+    cdef Deadline* node = &timed.deadline
+    if node.next != NULL:
+        node.previous.next = node.next
+        node.next.previous = node.previous
+        node.next = NULL
+
+
+cdef class Timed:
+    def __cinit__(self):
+        self.deadline.owner = <void*>self
+
+    def __dealloc__(self):
+        stop(self)
+
+    cdef void expired(self, int kind) noexcept:
+        """Called once when the deadline has passed; the deadline is no longer set."""
+
+
+cdef class Clock:
+    """The time and the deadlines of one event loop."""
+
+    def __cinit__(
+        self,
+        loop,
+        double keep_alive,
+        double request_head,
+        double request_body,
+        double write,
+        double ws_ping=0,
+        double ws_pong=0,
+    ):
+        cdef int kind
+        self.loop = loop
+        self.seconds[:] = [
+            keep_alive, request_head, request_body, write, LINGER_SECONDS, ws_ping, ws_pong, CLOSE_SECONDS,
+            HELD_HEAD_SECONDS, HOLD_SECONDS, LOOK_SECONDS,
+        ]
+        self.date_second = -1
+        for kind in range(WAITS):
+            self.queues[kind].next = self.queues[kind].previous = &self.queues[kind]
+
+    def __dealloc__(self):
+        # What is still queued belongs to objects that may be dying with the clock: they must find themselves unlinked.
+        cdef int kind
+        cdef Deadline* node
+        for kind in range(WAITS):
+            while self.queues[kind].next != &self.queues[kind]:
+                node = self.queues[kind].next
+                self.queues[kind].next = node.next
+                node.next = NULL
+
+    cdef double now(self) noexcept:
+        """Seconds of a clock that never goes back, exact to a few milliseconds."""
+        return (shown.when if simulated else fastserve_coarse()) + self.skew
+
+    cdef const char* date(self) noexcept:
+        """The 29 bytes of the Date header's value (IMF-fixdate, RFC 9110 section 5.6.7)."""
+        cdef long long second = fastserve_second()
+        if second != self.date_second:
+            fastserve_format_date(second, self.date_text)
+            self.date_second = second
+        return self.date_text
+
+    cdef void start(self, Timed timed, int kind) noexcept:
+        """Give `timed` a deadline of this kind from now, in place of the one that it has."""
+        cdef Deadline* node = &timed.deadline
+        cdef Deadline* end = &self.queues[kind]
+        stop(timed)
+        if self.seconds[kind] <= 0:
+            return
+        node.when = self.now() + self.seconds[kind]
+        node.kind = kind
+        node.next = end
+        node.previous = end.previous
+        end.previous.next = node
+        end.previous = node
+        if self.timer is None or node.when < self.timer_when:
+            self.schedule(node.when)
+
+    cdef void start_before(self, Timed timed, int kind, double latest) noexcept:
+        """The same, but no later than `latest`."""
+        cdef Deadline* node = &timed.deadline
+        cdef Deadline* after
+        self.start(timed, kind)
+        if node.next == NULL or node.when <= latest:
+            return
+        node.when = latest
+        after = node.previous
+        stop(timed)
+        while after != &self.queues[kind] and after.when > latest:
+            after = after.previous
+        node.previous = after
+        node.next = after.next
+        after.next.previous = node
+        after.next = node
+        if latest < self.timer_when:
+            self.schedule(latest)
+
+    cdef void schedule(self, double when) noexcept:
+        if self.timer is not None:
+            self.timer.cancel()
+        # A little late rather than a little early: the coarse clock would not have got there yet.
+        self.timer = self.loop.call_later(max(when - self.now(), 0.0) + 0.01, self.due)
+        self.timer_when = when
+
+    def due(self):
+        """The timer: what came while the loop was busy is read first, and may be what a deadline is for."""
+        self.timer = self.loop.call_soon(self.due_after_reads)
+
+    def due_after_reads(self):
+        # uvloop calls what is due, and what that has called soon, before it looks for what can be read.
+        self.timer = self.loop.call_soon(self.tick)
+
+    def tick(self):
+        """Expire what is due and set the timer for what is due next."""
+        cdef double now = self.now(), earliest = 0
+        cdef Deadline* node
+        cdef Timed timed
+        cdef int kind
+        self.timer = None
+        for kind in range(WAITS):
+            while True:
+                node = self.queues[kind].next
+                if node == &self.queues[kind] or node.when > now:
+                    break
+                timed = <Timed>node.owner
+                stop(timed)
+                timed.expired(kind)
+        for kind in range(WAITS):
+            node = self.queues[kind].next
+            if node != &self.queues[kind] and (earliest == 0 or node.when < earliest):
+                earliest = node.when
+        if earliest != 0 and (self.timer is None or earliest < self.timer_when):
+            self.schedule(earliest)
+
+    def advance(self, double seconds):
+        """Let that much time pass at once, for tests."""
+        self.skew += seconds
+        self.tick_now()
+
+    def tick_now(self):
+        if self.timer is not None:
+            self.timer.cancel()
+        self.tick()
+
+    def http_date(self):
+        """The value of the Date header now."""
+        return (<const char*>self.date())[:DATE_SIZE]
+
+    def close(self):
+        """Cancel the timer; deadlines that are still set never come."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None

@@ -1,0 +1,1 @@
+"""Memory that requests share and reuse."""

@@ -1,0 +1,1 @@
+"""Writing to a connection: plain, over TLS, and from files."""

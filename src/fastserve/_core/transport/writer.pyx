@@ -1,0 +1,209 @@
+"""The write path of one connection.
+
+Bytes are put into one buffer and leave in one system call at the end of the turn. While the transport's own queue is
+empty they go straight to the socket, since a send(2) of ours costs less than the transport's write; what the kernel
+does not take goes through the transport, whose high-water mark is then 0, so that pause_writing() and resume_writing()
+tell exactly when its queue is not empty.
+"""
+from ..loop.clock cimport WRITE, Clock, stop
+from ..loop.turn cimport Flushable, Turn
+from ..memory.buffer cimport Buffer, give, take
+from ..system cimport FASTSERVE_DIRECT_WRITES, fastserve_end_writing, fastserve_send, fastserve_send2
+from ..system cimport fastserve_unacknowledged
+
+cdef enum:
+    # Held bytes beyond this leave before the turn ends: the memory that a turn takes is bounded.
+    HELD_BYTES = 65536
+
+
+cdef class Writer(Flushable):
+    """Writes to `transport`; through `fd` as well unless that is -1."""
+
+    def __cinit__(self, transport, int fd, Turn turn, Clock clock):
+        self.transport = transport
+        self.fd = fd if FASTSERVE_DIRECT_WRITES else -1
+        self.turn = turn
+        self.clock = clock
+        self.unlimited = True
+
+    def __dealloc__(self):
+        if self.buffer is not None:
+            give(self.buffer)
+
+    cdef Buffer output(self):
+        if self.buffer is None:
+            self.buffer = take()
+        return self.buffer
+
+    cdef int commit(self) except -1:
+        self.committed = self.buffer.size
+        if self.committed > HELD_BYTES:
+            return self.write_out()
+        return self.turn.hold(self)
+
+    cdef int commit_now(self) except -1:
+        self.committed = self.buffer.size
+        return self.write_out()
+
+    cdef int commit_ahead(self, bytes data) except -1:
+        """Let `data` leave before what is being put together behind the committed bytes."""
+        cdef bytes held
+        if self.broken:
+            return 0
+        held = self.output().data[self.committed:self.buffer.size]
+        self.buffer.size = self.committed
+        self.buffer.append_bytes(data)
+        self.commit()
+        if held:
+            self.output().append_bytes(held)
+        return 0
+
+    cdef int commit_with(self, bytes data) except -1:
+        """Write the buffer and `data` in one system call, at once: what is large gains nothing by waiting."""
+        cdef Py_ssize_t first = 0, sent = 0, size = len(data)
+        if self.buffer is not None:
+            first = self.committed = self.buffer.size
+        if self.broken:
+            self.drop_front(first)
+            return 0
+        if self.fd >= 0 and not self.paused:
+            if first:
+                sent = fastserve_send2(self.fd, self.buffer.data, first, <const char*>data, size)
+            else:
+                sent = fastserve_send(self.fd, <const char*>data, size)
+            if sent < 0:
+                self.abort()
+                return 0
+        if sent < first:
+            self.hand_over(self.buffer.data[sent:first])
+        if sent < first + size:
+            self.hand_over(data if sent <= first else memoryview(data)[sent - first:])
+        self.drop_front(first)
+        return 0
+
+    cdef void discard(self, Py_ssize_t mark) noexcept:
+        if self.buffer is not None and self.buffer.size > mark:
+            self.buffer.size = mark
+            self.drop_front(0)
+
+    cdef void flush(self) noexcept:
+        try:
+            self.write_out()
+        except Exception:
+            self.abort()
+            raise  # reported by the interpreter's hook for errors that nobody can catch
+
+    cdef int write_out(self) except -1:
+        """Write what is committed; what the kernel does not take waits in the transport."""
+        cdef Py_ssize_t size = self.committed, sent = 0
+        if size and not self.paused and not self.broken:
+            if self.fd >= 0:
+                sent = fastserve_send(self.fd, self.buffer.data, size)
+            if sent < 0:
+                self.abort()
+                return 0
+            if sent < size:
+                self.hand_over(self.buffer.data[sent:size])
+            self.drop_front(size)
+        if self.committed == 0 or self.broken:
+            if self.closing:
+                self.transport.close()
+            elif self.ending:
+                self.ending = False
+                if self.fd < 0 or self.paused:
+                    self.transport.write_eof()
+                elif fastserve_end_writing(self.fd) < 0:
+                    self.abort()
+        return 0
+
+    cdef int hand_over(self, object data) except -1:
+        if self.unlimited and self.fd >= 0:
+            self.unlimited = False
+            self.transport.set_write_buffer_limits(high=0)
+        self.transport.write(data)
+        return 0
+
+    cdef void drop_front(self, Py_ssize_t size) noexcept:
+        """Forget the first bytes of the buffer, which are written, and the buffer itself when it is empty."""
+        if self.buffer is None:
+            return
+        self.buffer.consume(size)
+        self.committed -= size
+        if self.buffer.size == 0:
+            give(self.buffer)
+            self.buffer = None
+
+    cdef void end(self) noexcept:
+        if not self.transport.can_write_eof():
+            self.close()
+            return
+        self.ending = True
+        if not self.queued:
+            self.flush()
+
+    cdef bint reads_on(self) noexcept:
+        return True
+
+    cdef void close(self) noexcept:
+        self.closing = True
+        if self.queued:
+            return  # flush() closes
+        self.flush()
+
+    cdef bint finished(self) noexcept:
+        return self.broken or not self.paused
+
+    cdef int unacknowledged(self) noexcept:
+        return -1 if self.fd < 0 else fastserve_unacknowledged(self.fd)
+
+    cdef double silence(self) noexcept:
+        return -1
+
+    cdef void abort(self) noexcept:
+        self.broken = True
+        self.closing = True
+        stop(self)
+        self.drop_front(self.committed)
+        self.transport.abort()
+
+    cdef bint release(self) except -1:
+        cdef bint paused
+        self.write_out()
+        if not self.broken:
+            if self.committed:
+                self.transport.write(self.buffer.data[:self.committed])
+            self.transport.set_write_buffer_limits()
+        paused = self.paused  # now: each of these calls may have changed it
+        Writer.lost(self)
+        return paused
+
+    cdef void lost(self) noexcept:
+        self.broken = True
+        self.paused = False
+        stop(self)
+        self.fd = -1
+        if self.buffer is not None:
+            self.committed = 0
+            self.drop_front(self.buffer.size)
+            self.committed = 0
+
+    cdef int pause(self) except -1:
+        """The transport's queue has grown over its mark."""
+        self.paused = True
+        self.stuck = self.transport.get_write_buffer_size()
+        self.clock.start(self, WRITE)
+        return 0
+
+    cdef int resume(self) except -1:
+        self.paused = False
+        stop(self)
+        return self.write_out()
+
+    cdef void expired(self, int kind) noexcept:
+        """A client that has not taken a byte for that long is given up."""
+        cdef Py_ssize_t left = self.transport.get_write_buffer_size()
+        if left < self.stuck:
+            self.stuck = left
+            self.clock.start(self, WRITE)
+        else:
+            self.abort()

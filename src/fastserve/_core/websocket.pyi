@@ -1,3 +1,0 @@
-from .handler import Channel
-
-class WebSocket(Channel): ...

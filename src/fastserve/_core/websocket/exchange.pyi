@@ -1,0 +1,3 @@
+from fastserve._core.http.exchange import Cycle
+
+class WsCycle(Cycle): ...

@@ -1,0 +1,291 @@
+"""One WebSocket in the terms of ASGI: the application's scope, receive() and send().
+
+stage           what send() takes
+EXPECT_START    websocket.accept; websocket.close, which denies with 403; websocket.http.response.start
+EXPECT_BODY     websocket.http.response.body
+OPEN            websocket.send and websocket.close
+COMPLETE        nothing: the application has denied the handshake or closed the WebSocket
+
+Until it is accepted this is an exchange of HTTP, whose response may be a denial. receive() gives websocket.connect, then
+the messages in order, then websocket.disconnect, that one as often as it is asked for. Its code and reason are those of
+the client's close frame; 1005 where that had none; those that the server or the application closed with; 1006 where the
+connection broke.
+"""
+from collections import deque
+
+from ..errors import ClientDisconnected
+from ..http.access_log cimport log_websocket
+from ..http.exchange cimport COMPLETE, EXPECT_BODY, EXPECT_START, Cycle, Send, init_cycle, is_kind, wake
+from ..interfaces cimport Channel, Stream
+from ..loop.awaitable cimport Awaitable
+from ..loop.clock cimport monotonic
+from ..loop.turn cimport SHARE_SECONDS, note_sender
+from ..worker cimport Worker
+from .frames cimport MAX_REASON, valid_code
+
+cdef enum:
+    OPEN = COMPLETE + 1
+    NORMAL_CLOSURE = 1000
+    ABNORMAL_CLOSURE = 1006
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+
+cdef list PLAIN_TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
+
+
+cdef WsCycle make_wscycle(Worker worker, Stream stream, dict scope):
+    cdef WsCycle cycle = WsCycle.__new__(WsCycle)
+    init_cycle(cycle, worker, stream, scope)
+    cycle.raises = True
+    cycle.code = ABNORMAL_CLOSURE
+    cycle.reason = ""
+    return cycle
+
+
+cdef class WsCycle(Cycle):
+    # What the application calls
+
+    cdef dict next_message(self):
+        if not self.connect_taken:
+            self.connect_taken = True
+            return {"type": "websocket.connect"}
+        if self.unread:
+            return None if self.dealing and self.had_its_share() else self.next_unread()
+        if self.dealing:
+            self.dealing = False
+            self.taking_since = 0
+            if self.channel is not None:
+                self.channel.wanted()
+        if self.gone:
+            return {"type": "websocket.disconnect", "code": self.code, "reason": self.reason}
+        return None
+
+    cdef bint had_its_share(self) noexcept:
+        """Whether the application has gone on for so long, with one message after the other, that others come first."""
+        cdef double now = monotonic()
+        if self.taking_since == 0:
+            self.taking_since = now
+        return now - self.taking_since > SHARE_SECONDS
+
+    cdef object wait_to_receive(self):
+        if self.unread:
+            self.taking_since = 0
+            self.worker.turn.submit(self)
+        return Cycle.wait_to_receive(self)
+
+    cdef void run(self) noexcept:
+        if not self.started:
+            Cycle.run(self)
+            return
+        try:
+            self.wake_receivers()
+        except BaseException as exception:
+            self.worker.report("Exception in connection", exception)
+
+    cdef dict next_unread(self):
+        cdef dict message = self.first
+        self.dealing = True
+        self.unread -= 1
+        if self.unread:
+            text = message.get("text")
+            self.unread_size -= len(text) if text is not None else len(message["bytes"])
+            self.first = self.others.popleft()
+        else:
+            self.unread_size = 0
+            self.first = None
+        if self.channel is not None:
+            self.channel.taken()
+        return message
+
+    cdef int take(self, message) except -1:
+        cdef dict fields = <dict>message if type(message) is dict else dict(message)
+        if self.stage == OPEN:
+            return self.take_message(fields)
+        if self.stage == COMPLETE:
+            raise RuntimeError(
+                f"Unexpected ASGI message '{fields['type']}' sent, after the handshake was denied."
+            )
+        if self.stream is None or self.gone:
+            raise ClientDisconnected("the client is gone")
+        return self.take_handshake(fields) if self.stage == EXPECT_START else self.take_denial(fields)
+
+    cdef int take_handshake(self, dict message) except -1:
+        kind = message["type"]
+        if kind == "websocket.accept":
+            self.stream.accept(message.get("subprotocol"), message.get("headers", ()))
+        elif kind == "websocket.close":
+            self.stage = COMPLETE
+            self.stream.respond(403, PLAIN_TEXT)
+            self.stream.body(b"Forbidden", False)
+        elif kind == "websocket.http.response.start":
+            status = message["status"]
+            if isinstance(status, int) and status < 200:
+                raise ValueError(f"{status} denies no handshake: a final response has to follow it")
+            self.stream.respond(status, message.get("headers", ()))
+            self.stage = EXPECT_BODY
+            if not self.sends_itself():
+                self.stream.hold_head()
+        else:
+            raise RuntimeError(
+                "Expected ASGI message 'websocket.accept', 'websocket.close' or 'websocket.http.response.start', "
+                f"but got '{kind}'."
+            )
+        return 0
+
+    cdef int take_denial(self, dict message) except -1:
+        kind = message["type"]
+        if kind != "websocket.http.response.body":
+            raise RuntimeError(f"Expected ASGI message 'websocket.http.response.body', but got '{kind}'.")
+        self.put_response_body(message)
+        return 0
+
+    cdef int take_message(self, dict message) except -1:
+        kind = message["type"]
+        if self.channel is None or self.channel.broken():
+            raise ClientDisconnected("the WebSocket is closed")
+        if is_kind(kind, "websocket.send"):
+            return self.take_send(message)
+        if kind == "websocket.close":
+            return self.take_close(message)
+        raise RuntimeError(f"Expected ASGI message 'websocket.send' or 'websocket.close', but got '{kind}'.")
+
+    cdef int take_close(self, dict message) except -1:
+        code, reason = message.get("code", NORMAL_CLOSURE), message.get("reason")
+        if not isinstance(code, int):
+            raise TypeError(f"the code of a close is an integer, not {code!r}")
+        if not 0 < code < 5000 or not valid_code(code):
+            raise ValueError(f"{code} is not a code that a WebSocket can be closed with")
+        if reason is not None and not isinstance(reason, str):
+            raise TypeError(f"the reason of a close is a string, not {reason!r}")
+        if reason and len(reason.encode()) > MAX_REASON:
+            raise ValueError(f"the reason of a close has at most {MAX_REASON} bytes, not {len(reason.encode())}")
+        return self.channel.close_with(code, reason or "")
+
+    cdef int take_send(self, dict message) except -1:
+        text, data = message.get("text"), message.get("bytes")
+        if data is None:
+            if text is None:
+                return 0
+            if not isinstance(text, str):
+                raise TypeError(f"the text of websocket.send has to be a string, not {type(text).__name__}")
+            self.channel.send_text(<str>text)
+            return note_sender(self.worker.turn, self.scope)
+        if type(data) is not bytes:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"the bytes of websocket.send have to be bytes, not {type(data).__name__}")
+            data = bytes(data)
+        self.channel.send_bytes(<bytes>data)
+        return note_sender(self.worker.turn, self.scope)
+
+    cdef bint hold_back(self, Awaitable sending) except -1:
+        """Let a message wait with its caller while the client does not read, and behind others that do.
+
+        One that is taken is kept until the client reads it: a caller that gives up in time, again and again, would
+        have the server keep all of them.
+        """
+        cdef Send call = <Send>sending
+        if not self.held:
+            if self.channel is None or not self.channel.must_wait():
+                return False
+            message = call.message
+            if (<dict>message if type(message) is dict else dict(message)).get("type") != "websocket.send":
+                return False
+            if self.held is None:
+                self.held = deque()
+        call.held = True
+        call.future = self.worker.loop.create_future()
+        self.held.append(call)
+        return True
+
+    cdef int give_up(self, Awaitable sending) except -1:
+        cdef Send call = <Send>sending
+        call.held = False
+        call.message = None
+        self.held.remove(call)
+        return 0
+
+    cdef int release_held(self) except -1:
+        """Take the messages that are held back, as far as the client reads; where it is gone, their callers hear it."""
+        cdef Send call
+        while self.held and (self.channel is None or not self.channel.must_wait()):
+            call = self.held.popleft()
+            call.held = False
+            message, call.message = call.message, None
+            if call.future.done():
+                continue
+            try:
+                self.take_message(<dict>message if type(message) is dict else dict(message))
+            except Exception as error:
+                call.future.set_exception(error)
+            else:
+                call.released = True
+                call.future.set_result(None)
+        return 0
+
+    # What the stream, and then the channel, calls
+
+    cdef int opened(self, Channel channel) except -1:
+        self.channel = channel
+        self.stream = channel
+        self.stage = OPEN
+        return log_websocket(self.worker, self.scope, "[accepted]")
+
+    cdef int put(self, object data, bint is_text) except -1:
+        cdef dict message
+        if is_text:
+            message = {"type": "websocket.receive", "text": data}
+        else:
+            message = {"type": "websocket.receive", "bytes": data}
+        if self.unread == 0:
+            self.first = message
+        else:
+            if self.others is None:
+                self.others = deque()
+            self.others.append(message)
+        self.unread += 1
+        self.unread_size += len(data)
+        return self.wake_receivers()
+
+    cdef bint busy(self) noexcept:
+        return self.unread != 0 or self.dealing
+
+    cdef int writable(self) except -1:
+        self.release_held()
+        return Cycle.writable(self)
+
+    cdef int disconnected(self) except -1:
+        self.gone = self.left = True
+        self.release_held()
+        self.wake_receivers()
+        return wake(self.sending)
+
+    cdef int closed(self, int code, str reason) except -1:
+        self.channel = None
+        self.stream = None
+        self.code = code
+        self.reason = reason
+        return self.disconnected()
+
+    cdef int stopping(self) except -1:
+        """The server stops: a handshake that the application has not answered is denied."""
+        if self.stage == EXPECT_START and self.stream is not None:
+            self.code = SERVICE_RESTART
+            self.stage = COMPLETE
+            self.stream.respond(503, PLAIN_TEXT)
+            self.stream.body(b"Service Unavailable", False)
+        return 0
+
+    # The end of the application
+
+    cdef int end(self, bint failed) except -1:
+        cdef Channel channel = self.channel
+        if channel is not None:
+            channel.wanted()  # what the client has closed with, or is closed for, comes first
+            return channel.close_with(INTERNAL_ERROR, "")
+        if self.stage == OPEN or self.stage == COMPLETE or self.stream is None:
+            return 0
+        if not failed and not self.gone and not self.stream.broken():
+            what = "handshake" if self.stage == EXPECT_START else "response"
+            self.worker.report(f"ASGI callable returned without completing {what}.")
+        self.stage = COMPLETE
+        return self.stream.abandon()

@@ -1,0 +1,31 @@
+"""The opening handshake of a WebSocket."""
+from ..http.request cimport Request
+from ..http.scope cimport Peers
+from ..interfaces cimport Channel
+from ..transport.writer cimport Writer
+from ..worker cimport Worker
+from .exchange cimport WsCycle
+
+
+cdef class Handshake:
+    cdef Worker worker
+    cdef int status  # of the answer to a request that is none, else 0
+    cdef bytes fields  # header lines of that answer
+    cdef bytes head  # the request, where a protocol outside the core is to answer it, else None
+    cdef bytes key
+    cdef list subprotocols  # those that the client offers
+    cdef list extensions  # values of Sec-WebSocket-Extensions
+    cdef object framing  # the reference implementation's, None for the core's own
+    cdef object parameters  # deflate's, None without it
+    cdef bytes accepted_extensions  # None for none
+
+    cdef int read(self, Request request) except -1
+    cdef bint offer(self, bytes value) except -1
+    cdef int negotiate(self) except -1
+    cdef int refuse(self, int status, bytes fields) except -1
+    cdef dict scope(self, Request request, Peers peers)
+    cdef Channel accept(self, WsCycle cycle, transport, Writer writer, subprotocol, headers)
+    cdef int put_head(self, Writer writer, subprotocol, list headers) except -1
+
+
+cdef Handshake read_handshake(Request request, Worker worker)

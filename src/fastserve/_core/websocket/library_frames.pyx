@@ -1,0 +1,165 @@
+"""A WebSocket whose frames a library written in Python makes and reads: see fastserve.protocols.
+
+The library answers pings and close frames by itself; everything else is the state machine's, as with frames of our own.
+"""
+from cpython.bytes cimport PyBytes_AS_STRING
+
+from ..loop.clock cimport monotonic, stop
+from ..loop.turn cimport SHARE_SECONDS
+from ..transport.writer cimport Writer
+from ..worker cimport Worker
+from .exchange cimport WsCycle
+from .frames cimport OP_PING, OP_PONG
+from .session cimport OPEN, WebSocket
+
+cdef enum:
+    PLAIN_PIECE = 16384  # bytes to read at a time: thousands of frames, which take milliseconds
+    PIECE = 4096  # bytes to inflate at a time: a thousand times as many may come of them
+
+
+cdef FramedWebSocket make_framed(Worker worker, object transport, Writer writer, WsCycle cycle, object framing):
+    cdef FramedWebSocket self = FramedWebSocket.__new__(FramedWebSocket)
+    self.framing = framing
+    self.events = []
+    self.open(worker, transport, writer, cycle)
+    return self
+
+
+cdef class FramedWebSocket(WebSocket):
+    cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1:
+        cdef Py_ssize_t size = len(data), step = PLAIN_PIECE if self.framing.extensions is None else PIECE
+        cdef double since = 0
+        while self.events or at < size:
+            if self.full():
+                return self.leave_rest(data, at)
+            if self.events:
+                if self.handle(self.events.pop()):
+                    return 0
+                continue
+            if since == 0:
+                since = monotonic()
+            elif monotonic() - since > SHARE_SECONDS:
+                # Of frames that are not the application's there may be any number.
+                self.worker.loop.call_soon(self.parse_on)
+                return self.leave_rest(data, at)
+            self.events = self.framing.receive(data[at:at + step])
+            self.events.reverse()
+            self.follow(<const unsigned char*>PyBytes_AS_STRING(data) + at, min(step, size - at))
+            at += step
+            self.partial = not self.put_output() and not self.events
+        if self.writer.paused and self.state == OPEN:
+            self.behind = True
+        return 0
+
+    cdef int leave_rest(self, bytes data, Py_ssize_t at) except -1:
+        self.behind = True
+        self.tail = data if at < len(data) else None
+        self.tail_at = at
+        return 0
+
+    def parse_on(self):
+        """Go on with what was left, after a turn of the loop."""
+        self.worker.turn.enter()
+        try:
+            if self.behind and not self.full():
+                self.go_on()
+        except BaseException as exception:
+            self.worker.report("Exception in connection", exception)
+            self.writer.abort()
+        finally:
+            self.worker.turn.leave()
+
+    cdef int look_ahead(self) except -1:
+        """End the connection where the library has answered a close frame, as it does at once."""
+        if self.events and self.events[0][0] == "close":
+            stop(self)
+            self.writer.close()
+            return 0
+        return WebSocket.look_ahead(self)
+
+    cdef Py_ssize_t payload_left(self) noexcept:
+        return -1 if self.head_size else <Py_ssize_t>self.left
+
+    cdef void follow(self, const unsigned char* at, Py_ssize_t size) noexcept:
+        cdef const unsigned char* end = at + size
+        cdef int length, wanted, index
+        while at < end:
+            if self.left:
+                size = <Py_ssize_t>min(self.left, <unsigned long long>(end - at))
+                self.left -= size
+                at += size
+                continue
+            self.head[self.head_size] = at[0]
+            self.head_size += 1
+            at += 1
+            if self.head_size < 2:
+                continue
+            length = self.head[1] & 0x7F
+            wanted = 2 + (0 if length < 126 else 2 if length == 126 else 8)
+            if self.head_size < wanted + (4 if self.head[1] & 0x80 else 0):
+                continue
+            self.left = length if length < 126 else 0
+            for index in range(2, wanted):
+                self.left = self.left << 8 | self.head[index]
+            self.head_size = 0
+
+    cdef bint in_frame(self) noexcept:
+        return self.partial
+
+    cdef bint full(self) noexcept:
+        """Also while the client does not read: the library answers each ping, and the answers would pile up."""
+        return self.writer.paused or WebSocket.full(self)
+
+    cdef int drained(self) except -1:
+        if self.behind and not self.full():
+            self.go_on()
+        return WebSocket.drained(self)
+
+    cdef int lost(self) except -1:
+        WebSocket.lost(self)
+        return self.go_on() if self.behind and not self.full() else 0
+
+    cdef int handle(self, tuple event) except -1:
+        """Do what an event asks for; nonzero after the last one."""
+        kind = event[0]
+        if kind == "text" or kind == "bytes":
+            if self.cycle is not None:
+                self.cycle.put(event[1], kind == "text")
+        elif kind == "pong":
+            self.found_pong(event[1])
+        elif kind == "close":
+            self.leave(event[1], event[2])
+            self.shut(False)
+            return 1
+        elif kind == "fault":
+            self.leave(event[1], event[2])
+            self.shut(True)
+            return 1
+        return 0
+
+    cdef int put_output(self) except -1:
+        """Send what the library has to send; nonzero where it had something."""
+        cdef bytes data = self.framing.output()
+        if data and not self.broken():
+            self.writer.output().append_bytes(data)
+            self.writer.commit()
+        return len(data) > 0
+
+    cdef int send_text(self, str text) except -1:
+        self.framing.send_text(text)
+        return self.put_output()
+
+    cdef int send_bytes(self, bytes data) except -1:
+        self.framing.send_bytes(data)
+        return self.put_output()
+
+    cdef int put_control(self, int opcode, bytes payload) except -1:
+        if opcode == OP_PING and not self.broken():
+            self.framing.ping(payload)
+        return self.put_output()
+
+    cdef int put_close_frame(self, int code, str reason) except -1:
+        if self.broken():
+            return 0
+        self.framing.close(code, reason)
+        return self.put_output()

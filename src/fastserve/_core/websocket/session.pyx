@@ -1,0 +1,458 @@
+"""The state machine of a WebSocket (RFC 6455 sections 5 to 7). Only this file assigns `state`.
+
+state    OPEN     messages go both ways
+         CLOSING  our close frame is sent and the client's is waited for; what else comes is dropped
+         CLOSED   nothing is parsed or sent any more, and the connection ends
+
+The exchange is told once that the WebSocket is closed, when it leaves OPEN; the channel and the exchange forget each
+other then. Messages are parsed only while the exchange has room for them. What has come behind them is kept in `tail`,
+reading stops, and both go on when the application takes a message, even when the connection is lost meanwhile: what a
+client sent before it closed is not lost with it. For the same reason a fault closes the WebSocket only when the
+application asks for the message after those before the fault, but at most HOLD_SECONDS later; and so does a close frame
+that comes in one read with messages: that they are answered does not depend on the cuts. One that comes alone is answered
+at once, also while an application deals with messages from before. After that send() raises.
+"""
+import logging
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+
+from ..counters cimport live_counts
+from ..interfaces cimport Channel
+from ..loop.clock cimport WS_CLOSE, WS_HOLD, WS_PING, WS_PONG, stop
+from ..system cimport fastserve_receive
+from ..transport.lingering cimport begin_lingering
+from ..transport.writer cimport Writer
+from ..worker cimport Worker
+from .deflate cimport Parameters, deflater_for, inflater_for
+from .exchange cimport WsCycle
+from .frames cimport (
+    MAX_CONTROL,
+    NO_STATUS,
+    OP_BINARY,
+    OP_CLOSE,
+    OP_PING,
+    OP_PONG,
+    OP_TEXT,
+    PROTOCOL_ERROR,
+    WS_BINARY,
+    WS_CLOSE as FOUND_CLOSE,
+    WS_NEED_MORE,
+    WS_PING as FOUND_PING,
+    WS_PONG as FOUND_PONG,
+    WS_TEXT,
+    FrameReader,
+    put_close,
+    put_frame,
+    put_header,
+    put_message,
+    valid_code,
+)
+
+cdef enum:
+    LARGE = 16384  # a message of this size is written without a copy
+    UNREAD_SIZE = 65536  # bytes of messages that the application has not taken, beyond which none are parsed
+    # Of a message: as many as 16 MiB have at 64 bytes each.
+    MAX_FRAGMENTS = 1 << 18
+    ABNORMAL_CLOSURE = 1006
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+
+cdef int INFO = logging.INFO
+
+
+cdef WebSocket make_websocket(Worker worker, object transport, Writer writer, WsCycle cycle, Parameters parameters):
+    cdef WebSocket self = WebSocket.__new__(WebSocket)
+    inflater = None
+    if parameters is not None:
+        inflater = inflater_for(parameters)
+        self.deflater = deflater_for(parameters)
+    self.reader = FrameReader(worker.settings.ws_max_size, MAX_FRAGMENTS, inflater)
+    self.open(worker, transport, writer, cycle)
+    return self
+
+
+cdef int code_ahead(Py_ssize_t left, const char* data, Py_ssize_t size) noexcept:
+    """Return the code of the first close frame after `left` bytes of a payload, or 0; nothing is parsed."""
+    cdef const unsigned char* at = <const unsigned char*>data
+    cdef const unsigned char* end = at + size
+    cdef Py_ssize_t header, length, index
+    if left > size:
+        return 0
+    at += left
+    while end - at >= 6 and at[1] & 0x80:
+        header = 6
+        length = at[1] & 0x7F
+        if length > MAX_CONTROL:
+            header += 2 if length == 126 else 8
+            if end - at < header:
+                return 0
+            length = 0
+            for index in range(2, header - 4):
+                length = length << 8 | at[index]
+        if not 0 <= length <= end - at - header:
+            return 0
+        if at[0] & 0x0F == OP_CLOSE:
+            if length < 2:
+                return PROTOCOL_ERROR if length else NO_STATUS
+            index = (at[6] ^ at[2]) << 8 | (at[7] ^ at[3])
+            return index if valid_code(index) else PROTOCOL_ERROR
+        at += header + length
+    return 0
+
+
+cdef class WebSocket(Channel):
+    def __cinit__(self):
+        live_counts.websocket += 1
+
+    def __dealloc__(self):
+        live_counts.websocket -= 1
+
+    cdef int open(self, Worker worker, transport, Writer writer, WsCycle cycle) except -1:
+        """The handshake is complete."""
+        self.worker = worker
+        self.transport = transport
+        self.writer = writer
+        self.cycle = cycle
+        cycle.opened(self)
+        worker.report("connection open", None, INFO)
+        worker.clock.start(self, WS_PING)
+        return self.drain() if worker.draining else 0
+
+    # Bytes from the client
+
+    cdef int feed(self, bytes data) except -1:
+        if self.state == CLOSED:
+            if self.lingering is not None:
+                self.lingering.heard()
+            return 0
+        if not self.behind:
+            self.parse(data, 0, False)
+            if self.deadline.kind == WS_PONG and self.deadline.next != NULL and self.in_frame():
+                # The pong cannot come before the end of the frame that is arriving.
+                self.worker.clock.start(self, WS_PONG)
+            return self.look_ahead() if self.behind else 0
+        self.tail = data if self.tail is None else self.tail[self.tail_at:] + data
+        self.tail_at = 0
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+        return self.look_ahead()
+
+    cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1:
+        """Parse `data` from `at` on; `fed` says that messages came with it."""
+        cdef FrameReader reader = self.reader
+        cdef const char* first = data
+        cdef const char* position = first + at
+        cdef const char* end = first + len(data)
+        cdef int found
+        while True:
+            if position < end and self.full():
+                self.behind = True
+                self.tail = data
+                self.tail_at = position - first
+                return 0
+            found = reader.next(&position, end)
+            if found == WS_NEED_MORE:
+                found = self.read_on()
+            if found == WS_NEED_MORE:
+                return 0
+            if found == WS_TEXT or found == WS_BINARY:
+                fed = True
+                if self.cycle is not None:
+                    self.cycle.put(reader.message, found == WS_TEXT)
+                    if self.cycle.unread_size >= UNREAD_SIZE:
+                        self.worker.turn.hurried = True
+                reader.message = None
+            elif found == FOUND_PING:
+                self.found_ping(reader.payload)
+            elif found == FOUND_PONG:
+                self.found_pong(reader.payload)
+            elif found == FOUND_CLOSE:
+                if fed:
+                    return self.hold(reader.code, reader.reason, True)
+                return self.found_close(reader.code, reader.reason)
+            else:
+                return self.hold(reader.code, reader.reason, False)
+
+    cdef int read_on(self) except -1:
+        """Receive the rest of a large message into its place, as far as it is there, and return what was found.
+
+        It spares a copy, and the loop a look at each piece. What else there is to see on the socket is left to the loop.
+        """
+        cdef Py_ssize_t size = 0
+        cdef char* target
+        cdef int found = WS_NEED_MORE
+        if self.writer.fd < 0 or self.writer.broken or self.read_paused or self.eof_seen:
+            return WS_NEED_MORE
+        while found == WS_NEED_MORE:
+            target = self.reader.room_for_more(&size)
+            if target == NULL:
+                break
+            size = fastserve_receive(self.writer.fd, target, size)
+            if size <= 0:
+                break
+            found = self.reader.filled(size)
+        return found
+
+    cdef bint in_frame(self) noexcept:
+        """Whether the client is in the middle of a frame."""
+        return self.reader.in_frame
+
+    cdef bint full(self) noexcept:
+        """Whether the exchange has as many messages as it may keep."""
+        cdef WsCycle cycle = self.cycle
+        return cycle is not None and cycle.unread and (
+            cycle.unread >= self.worker.settings.ws_max_queue or cycle.unread_size >= UNREAD_SIZE
+        )
+
+    cdef int taken(self) except -1:
+        return self.go_on() if self.behind else 0
+
+    cdef int go_on(self) except -1:
+        """Parse what was kept, as far as there is room, and then read again."""
+        cdef bytes data
+        data, self.tail = self.tail, None
+        self.behind = False
+        self.parse(b"" if data is None else data, self.tail_at if data is not None else 0, True)
+        if self.behind or self.state == CLOSED:
+            return 0
+        if self.eof_seen:
+            return self.client_ended()
+        return self.resume_reading()
+
+    cdef int rest(self) except -1:
+        if self.read_paused or self.eof_seen:
+            return 0
+        self.resting = self.read_paused = True
+        self.transport.pause_reading()
+        return 1
+
+    cdef int rested(self) except -1:
+        self.resting = False
+        return 0 if self.behind else self.resume_reading()
+
+    cdef int resume_reading(self) except -1:
+        if self.read_paused and not self.eof_seen and not self.resting:
+            self.read_paused = False
+            self.transport.resume_reading()
+        return 0
+
+    cdef int found_ping(self, bytes payload) except -1:
+        """Answer a ping; while the client does not read, the newest alone is answered later (RFC 6455 section 5.5.3)."""
+        if self.state != OPEN:
+            return 0
+        if self.writer.paused:
+            self.owed_pong = payload
+            return 0
+        return self.put_control(OP_PONG, payload)
+
+    cdef int found_pong(self, bytes payload) except -1:
+        if self.state == OPEN and self.pings and not self.code_ahead and payload == self.ping_payload():
+            self.worker.clock.start(self, WS_PING)
+        return 0
+
+    cdef int found_close(self, int code, str reason) except -1:
+        if self.state == OPEN:
+            self.put_close_frame(code, "")
+            self.leave(code, reason)
+        return self.shut(False)
+
+    cdef int look_ahead(self) except -1:
+        """Bound the wait of a close frame that follows messages that there is no room for."""
+        cdef Py_ssize_t left = self.payload_left()
+        if self.code_ahead or self.tail is None or self.state != OPEN or left < 0:
+            return 0
+        self.code_ahead = code_ahead(
+            left, PyBytes_AS_STRING(self.tail) + self.tail_at, PyBytes_GET_SIZE(self.tail) - self.tail_at
+        )
+        if self.code_ahead:
+            self.worker.clock.start(self, WS_HOLD)
+        return 0
+
+    cdef Py_ssize_t payload_left(self) noexcept:
+        """How much of a frame's payload is still to be parsed; negative in the middle of a frame's header."""
+        if self.reader.head_size or self.reader.ended:
+            return -1
+        return self.reader.left if self.reader.in_frame else 0
+
+    cdef int hold(self, int code, str reason, bint close) except -1:
+        """Close for what the client sent, once the application has dealt with the messages before it."""
+        self.held_code = code
+        self.held_reason = reason
+        self.held_close = close
+        if self.cycle is None or not self.cycle.busy():
+            return self.end_held()
+        if not self.code_ahead:
+            self.worker.clock.start(self, WS_HOLD)
+        return 0
+
+    cdef int end_held(self) except -1:
+        if self.held_close:
+            return self.found_close(self.held_code, self.held_reason)
+        return self.fail(self.held_code, self.held_reason)
+
+    cdef int wanted(self) except -1:
+        return self.end_held() if self.held_code else 0
+
+    cdef int fail(self, int code, str reason) except -1:
+        """Close for a fault (RFC 6455 section 7.1.7); what the client is still sending is not looked at."""
+        if self.state == OPEN:
+            self.put_close_frame(code, reason)
+            self.leave(code, reason)
+        return self.shut(True)
+
+    # The end
+
+    cdef bint eof(self) except -1:
+        if self.state == CLOSED:
+            self.writer.close()
+            return True
+        self.eof_seen = True
+        if not self.behind:
+            self.client_ended()
+        return True
+
+    cdef int client_ended(self) except -1:
+        """The client has sent its last byte, with or without a close frame before it."""
+        if self.held_code:
+            return self.end_held()
+        self.leave(ABNORMAL_CLOSURE, "")
+        return self.shut(False)
+
+    cdef int lost(self) except -1:
+        stop(self)
+        if self.lingering is not None:
+            self.lingering.lost()
+            self.lingering = None
+        self.eof_seen = True
+        self.worker.report("connection closed", None, INFO)
+        if not self.behind:
+            return self.client_ended()
+        # An application that waits in send() would never come to take the messages.
+        return self.cycle.writable() if self.cycle is not None else 0
+
+    cdef int drain(self) except -1:
+        return self.close_with(SERVICE_RESTART, "")
+
+    cdef int close_with(self, int code, str reason) except -1:
+        """Begin the closing handshake (RFC 6455 section 7.1.2); the exchange is told at once."""
+        if self.lingering is not None and self.worker.stopping:
+            return self.lingering.hurry()
+        if self.state != OPEN:
+            return 0
+        self.put_close_frame(code, reason)
+        self.state = CLOSING
+        self.leave(code, reason)
+        if self.held_code:
+            return self.shut(not self.held_close)
+        if not self.eof_seen:
+            self.worker.clock.start(self, WS_CLOSE)
+        return self.go_on()
+
+    cdef int leave(self, int code, str reason) except -1:
+        cycle, self.cycle = self.cycle, None
+        if cycle is not None:
+            (<WsCycle>cycle).closed(code, reason)
+        return 0
+
+    cdef int shut(self, bint linger) except -1:
+        """End the connection behind what is written; after a fault its writing side first.
+
+        A close with unread input resets the connection, and the client would lose the close frame.
+        """
+        if self.state == CLOSED:
+            return 0
+        self.state = CLOSED
+        self.tail = None
+        self.behind = False
+        stop(self)
+        if self.writer.broken:
+            return 0
+        if not linger or self.eof_seen:
+            self.writer.close()
+            return 0
+        self.resume_reading()
+        self.lingering = begin_lingering(self.worker, self.writer, False)
+        return 0
+
+    cdef void expired(self, int kind) noexcept:
+        try:
+            if kind == WS_PING:
+                self.ping()
+            elif kind == WS_HOLD and self.behind:
+                # The application can still take what came before.
+                self.put_close_frame(self.code_ahead, "")
+                self.writer.close()
+            elif kind == WS_PONG and self.behind:
+                self.worker.clock.start(self, WS_PONG)  # the pong may be in what is kept
+            elif self.held_code and self.state == OPEN:
+                self.end_held()
+            elif kind == WS_PONG:
+                self.fail(INTERNAL_ERROR, "keepalive ping timeout")
+            else:
+                self.writer.abort()
+        except Exception as exception:
+            self.worker.report("Exception in connection", exception)
+            self.writer.abort()
+
+    cdef int ping(self) except -1:
+        cdef bint expects_pong = self.worker.settings.ws_ping_timeout > 0
+        if self.writer.paused:
+            expects_pong = False  # a client that does not read has a deadline already
+        else:
+            self.pings += 1
+            self.put_control(OP_PING, self.ping_payload())
+        self.worker.clock.start(self, WS_PONG if expects_pong else WS_PING)
+        return 0
+
+    cdef bytes ping_payload(self):
+        return b"%08x" % self.pings
+
+    # Frames to the client
+
+    cdef bint must_wait(self) noexcept:
+        return self.writer.paused and not self.writer.broken
+
+    cdef bint broken(self) noexcept:
+        return self.writer.broken or self.writer.closing
+
+    cdef int drained(self) except -1:
+        if self.owed_pong is not None and self.state == OPEN and not self.writer.paused:
+            payload, self.owed_pong = self.owed_pong, None
+            self.put_control(OP_PONG, payload)
+        return self.cycle.writable() if self.cycle is not None else 0
+
+    cdef int send_text(self, str text) except -1:
+        cdef Py_ssize_t size
+        cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
+        if size >= LARGE and self.deflater is None:
+            return self.put_large(OP_TEXT, text.encode())
+        put_message(self.writer.output(), OP_TEXT, data, size, self.deflater)
+        return self.writer.commit()
+
+    cdef int send_bytes(self, bytes data) except -1:
+        if PyBytes_GET_SIZE(data) >= LARGE and self.deflater is None:
+            return self.put_large(OP_BINARY, data)
+        put_message(self.writer.output(), OP_BINARY, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), self.deflater)
+        return self.writer.commit()
+
+    cdef int put_large(self, int opcode, bytes data) except -1:
+        put_header(self.writer.output(), opcode, False, PyBytes_GET_SIZE(data))
+        return self.writer.commit_with(data)
+
+    cdef int put_control(self, int opcode, bytes payload) except -1:
+        if self.broken():
+            return 0
+        put_frame(self.writer.output(), opcode, False, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+        return self.writer.commit()
+
+    cdef int put_close_frame(self, int code, str reason) except -1:
+        if self.broken():
+            return 0
+        try:
+            put_close(self.writer.output(), code, reason.encode())
+        except ValueError:
+            self.writer.discard(self.writer.committed)
+            raise
+        return self.writer.commit()

@@ -1,3 +1,0 @@
-from .cycle import Cycle
-
-class WsCycle(Cycle): ...

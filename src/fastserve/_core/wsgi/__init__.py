@@ -1,0 +1,1 @@
+"""WSGI applications, called in threads and served by the loop."""

@@ -1,0 +1,310 @@
+"""A call of a WSGI application, between the thread that runs it and the event loop that serves it.
+
+    thread    start_response, write, the pieces of the iterable --> whole or outbox --> send()        event loop
+              wsgi.input <-- BodyReader <-- receive()
+
+The thread says what the response is, and reports. Most responses are complete at once: such a one is `whole`, costs one
+report, and the event loop puts it into the exchange's stream without a task, a coroutine or messages. For all else, a
+body in pieces, a request whose body is still coming, a client that goes, a server that stops, the call goes on in a task
+that runs its serve(), which is the same for every ASGI server; so is all that the thread does.
+
+Whatever happens, the iterable is closed and `ended` reported. `gone` says that nobody reads the response: the next
+piece is then the last that the application is asked for.
+"""
+import contextvars
+import io
+from asyncio import CancelledError
+
+from ..errors import ClientDisconnected
+from ..http.exchange cimport Cycle, receive_of, send_of
+from ..interfaces cimport Exchange
+from .environ cimport Environs
+from .mailbox cimport Reports, make_reports
+from .start_response cimport checked_headers, status_of
+
+cdef extern from "Python.h":
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
+    object PyContext_Copy(object context)
+
+cdef enum:
+    HIGH_WATER = 65536  # bytes that the application may be ahead of the client
+    JOINED = 65536  # bytes of a list's items that are sent as one
+
+
+cdef class WSGIApplication(DirectApplication):
+    """Calls the WSGI application `app` in a thread of `threads`, with what `environs` makes.
+
+    A call is a `kind()`, and a `file_wrapper` as what the application returns is given to its send_file().
+    """
+
+    def __init__(self, app, threads, Environs environs not None, kind, file_wrapper):
+        self.app = app
+        self.threads = threads
+        self.waiting = threads.calls
+        self.environs = environs
+        self.kind = kind
+        self.file_wrapper = file_wrapper
+
+    def call(self, loop, scope, bytes piece, bint more):
+        """Start a call whose serve() the caller then awaits, and return it.
+
+        `piece` has come of the request's body, and there may be `more`. Raises RuntimeError where there is no thread.
+        """
+        fields = scope if type(scope) is dict else dict(scope)
+        return self.start(loop, None, fields, contextvars.copy_context(), piece, more, None)
+
+    cdef DirectCall begin(self, Exchange exchange):
+        cdef Cycle cycle = <Cycle?>exchange
+        piece, more = cycle.arrived()
+        return self.start(cycle.worker.loop, cycle.worker.turn, cycle.scope, cycle.context, piece, more, cycle)
+
+    cdef WSGICall start(self, object loop, Turn turn, dict scope, object context, bytes piece, bint more, Cycle cycle):
+        cdef WSGICall call = self.kind()
+        cdef bint alone = turn is not None and not turn.batching
+        if self.reports is None or self.reports.loop is not loop or self.reports.turn is not turn:
+            self.close()
+            self.reports = make_reports(loop, turn)
+        call.application = self
+        call.reports = self.reports
+        call.scope = scope
+        call.context = context
+        call.length = -1
+        call.cycle = cycle
+        call.input = call.open_body(piece) if more else io.BytesIO(piece)
+        self.reports.watched = alone
+        try:
+            self.threads.submit(call.run, loop, alone)
+        except BaseException:
+            self.begun()
+            raise
+        return call
+
+    cdef int begun(self) except -1:
+        return self.reports.unwatch() if self.reports.watched else 0
+
+    def close(self):
+        """Give back what the core's loop was waited for with, in that loop."""
+        reports, self.reports = self.reports, None
+        if reports is not None:
+            (<Reports>reports).close()
+
+
+cdef class WSGICall(DirectCall):
+    """Half of a call; the other half is a subclass's.
+
+    open_body(piece)        returns wsgi.input for a request of whose body this has come, and there is more; sets `body`
+    wait(most)              in the thread: returns once no more than `most` bytes are unsent, or the client is gone
+    serve(receive, send)    a coroutine: serves the call, with the help of collect(), until the application has ended
+    """
+
+    # In the thread
+
+    def run(self):
+        """Call the application and send what it returns; never raises."""
+        if not self.gone:
+            try:
+                PyContext_Enter(self.context)
+                try:
+                    self.respond()
+                finally:
+                    PyContext_Exit(self.context)
+            except CancelledError as exc:  # of some task of the application's: this call has none to be cancelled
+                self.error = RuntimeError("asyncio.CancelledError out of a WSGI application")
+                self.error.__cause__ = exc
+            except BaseException as exc:  # SystemExit as well: it is the request's, not the thread's
+                self.error = exc
+        self.ended = True
+        self.reports.add(self, not self.application.waiting)
+
+    cdef int respond(self) except -1:
+        cdef WSGIApplication application = self.application
+        cdef dict environ = application.environs.environ_of(self.scope, self.input)
+        self.input = None
+        result = application.app(environ, self.start_response)
+        environ = None  # it is the application's alone
+        try:
+            if type(result) is list or type(result) is tuple:
+                self.send_items(result)
+            elif type(result) is not application.file_wrapper or not self.send_file(result):
+                for piece in result:
+                    self.send_piece(piece)
+                    if self.gone:
+                        return 0
+            if not self.complete and not self.gone:
+                self.put(b"", False)
+        finally:
+            close = getattr(result, "close", None)
+            if close is not None:
+                self.reports.add(self, False)  # it may take its time
+                close()
+        return 0
+
+    def start_response(self, status, headers, exc_info=None):
+        """Take the head of the response, and return write(). Raises as PEP 3333 says, and for what cannot be sent."""
+        cdef Py_ssize_t length
+        cdef int code
+        if exc_info:
+            try:
+                if self.head_sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # no circle through this frame
+        elif self.headers is not None:
+            raise AssertionError("start_response() was called before, and there is no exc_info")
+        code = status_of(status)
+        checked = checked_headers(headers, &length)
+        self.status, self.headers, self.length = code, checked, length  # all of it, or nothing
+        return self.write
+
+    def write(self, data):
+        """Send a piece of the body. Raises ClientDisconnected, an OSError, when nobody reads it."""
+        if self.gone:
+            raise ClientDisconnected("the client is gone")
+        self.send_piece(data)
+
+    cdef int send_items(self, items) except -1:
+        cdef Py_ssize_t size = 0
+        for item in items:
+            size += len(checked(item))  # all of them before any is sent
+        if len(items) == 1:
+            return self.put(checked(items[0]), False)
+        if size <= JOINED:
+            return self.put(b"".join(items), False)
+        for item in items:
+            if item:
+                self.send_piece(item)
+            if self.gone:
+                break
+        return 0
+
+    cdef int send_piece(self, piece) except -1:
+        """Send a piece of the body; an empty one sends the head, if that has not been sent."""
+        cdef bytes data = checked(piece) if piece else b""
+        if not data and (self.head_sent or self.headers is None):
+            return 0
+        # A piece may not wait for the next one, but whether there is one can be known.
+        self.put(data, self.length < 0 or self.produced + len(data) < self.length)
+        self.reports.add(self, False)
+        if not self.complete and self.produced - self.consumed > HIGH_WATER:
+            self.wait(HIGH_WATER)
+        return 0
+
+    cdef int put(self, bytes piece, bint more) except -1:
+        if self.complete:
+            raise RuntimeError("Response content longer than Content-Length")
+        if not self.head_sent and not more and self.headers is not None:
+            self.head_sent = True
+            self.whole = piece
+        else:
+            self.put_head()
+            self.put_message({"type": "http.response.body", "body": piece, "more_body": more}, len(piece))
+        self.complete = not more
+        self.produced += len(piece)
+        return 0
+
+    cdef int put_head(self) except -1:
+        if self.head_sent:
+            return 0
+        if self.headers is None:
+            raise AssertionError("the application has sent a body, or returned, before it called start_response()")
+        self.head_sent = True
+        return self.put_message(start_message(self.status, self.headers), 0)
+
+    cdef int put_message(self, dict message, Py_ssize_t size) except -1:
+        cdef tuple item = (message, size)
+        if self.outbox is None:
+            self.outbox = []
+        self.outbox.append(item)
+        return 0
+
+    cdef bint send_file(self, wrapper) except -1:
+        """Have the server send a file by its descriptor; false where it cannot, and nothing has been done."""
+        cdef Py_ssize_t count
+        extent = wrapper.extent() if "http.response.zerocopysend" in self.scope.get("extensions", ()) else None
+        if extent is None or self.headers is None:
+            return False
+        offset, count = extent
+        if self.length >= 0:
+            count = min(count, self.length - self.produced)
+        if not count:
+            return False
+        if self.length < 0 and not self.head_sent:
+            self.length = count
+            self.headers.append((b"content-length", b"%d" % count))
+        self.put_head()
+        self.complete = self.length == self.produced + count
+        self.put_message(
+            {
+                "type": "http.response.zerocopysend",
+                "file": wrapper.filelike,
+                "offset": offset,
+                "count": count,
+                "more_body": not self.complete,
+            },
+            count,
+        )
+        self.produced += count
+        self.reports.add(self, False)
+        self.wait(0)  # the file is open until then
+        return True
+
+    # In the event loop
+
+    cdef int noticed(self) except -1:
+        """There is news from the thread."""
+        self.news = True
+        if self.cycle is not None:
+            return self.go_on()
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+        return 0
+
+    cdef int go_on(self) except -1:
+        """Do without a task what can be done without one."""
+        cdef Cycle cycle = self.cycle
+        cdef bytes whole = self.whole
+        if whole is not None:
+            self.whole = None
+            try:
+                cycle.answer(self.status, self.headers, whole)
+            except Exception as exc:
+                self.failure = exc
+                self.gone = True
+        if self.outbox is not None or self.body is not None or not self.ended:
+            return self.to_task()
+        self.cycle = None
+        cycle.ended(None, self.failure if self.error is None else self.error)
+        return 0
+
+    cdef int to_task(self) except -1:
+        cdef Cycle cycle = self.cycle
+        self.cycle = None
+        return cycle.start_task(self.serve(receive_of(cycle), send_of(cycle)), PyContext_Copy(cycle.worker.context))
+
+    def collect(self):
+        """Return what the thread has put out since the last time, a list of (message, bytes of body)."""
+        cdef list messages = self.outbox
+        self.outbox = None
+        if self.whole is None:
+            return messages or []
+        body, self.whole = self.whole, None
+        return [
+            (start_message(self.status, self.headers), 0),
+            ({"type": "http.response.body", "body": body, "more_body": False}, len(body)),
+        ]
+
+    def report(self):
+        """Have the event loop look at what there is, from any thread."""
+        self.reports.add(self, False)
+
+
+cdef dict start_message(int status, list headers):
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+cdef bytes checked(piece):
+    """Raises TypeError for what cannot be a piece of a body."""
+    if not isinstance(piece, bytes):
+        raise TypeError(f"a piece of a response has to be bytes, not {type(piece).__name__}")
+    return bytes(piece)  # the same object, but where it is of a subclass

@@ -1,0 +1,88 @@
+"""What a WSGI application gives to start_response(), checked and in the terms of ASGI (PEP 3333)."""
+import logging
+import re
+from wsgiref.util import is_hop_by_hop
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsLatin1String, PyUnicode_GET_LENGTH, PyUnicode_READ_CHAR
+
+from ..http.response_head cimport has_control
+
+cdef enum:
+    KNOWN_NAMES = 1000  # header names that are kept with their checked form
+    LONGEST_LENGTH = 18  # digits
+
+cdef object logger = logging.getLogger("fastserve.error")
+cdef object is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+cdef dict names = {}  # of headers: as an application writes them, and as they are sent
+cdef bytes CONTENT_LENGTH = b"content-length"
+
+
+cdef int status_of(status) except -1:
+    cdef Py_ssize_t at, size
+    cdef Py_UCS4 digit
+    cdef int code = 0
+    if not isinstance(status, str):
+        raise TypeError(f"the status of a response has to be a str, not {type(status).__name__}")
+    size = PyUnicode_GET_LENGTH(status)
+    if size == 3 or size > 3 and PyUnicode_READ_CHAR(status, 3) == c" ":
+        for at in range(3):
+            digit = PyUnicode_READ_CHAR(status, at)
+            code = code * 10 + (<int>digit - c"0" if c"0" <= digit <= c"9" else -1000)
+        for at in range(3, size):
+            if PyUnicode_READ_CHAR(status, at) < 32 or PyUnicode_READ_CHAR(status, at) == 127:
+                code = 0
+    if code < 200:
+        raise ValueError(f"{status!r} is not the status of a response, such as '200 OK'")
+    return code
+
+
+cdef bytes checked_name(name):
+    """Return the name of a header as it is sent, or None for one that is not sent. Raises TypeError, ValueError."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a response header has to be a str, not {type(name).__name__}")
+    lower = str.lower(name)
+    if not is_token(lower):
+        raise ValueError(f"{name!r} is not the name of a header")
+    if is_hop_by_hop(lower):  # the server's to send, not an application's (PEP 3333)
+        logger.debug("Dropped the hop-by-hop header %r of a WSGI application's response.", name)
+        return None
+    encoded = lower.encode()
+    if type(name) is str and len(names) < KNOWN_NAMES:  # a subclass may be equal to what it is not
+        names[name] = encoded
+    return encoded
+
+
+cdef bytes checked_value(name, value):
+    """Return the value of a header as it is sent. Raises TypeError, ValueError."""
+    cdef bytes encoded
+    if not isinstance(value, str):
+        raise TypeError(f"the value of the header {name!r} has to be a str, not {type(value).__name__}")
+    encoded = PyUnicode_AsLatin1String(value)
+    if has_control(PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded)):
+        raise ValueError(f"the value of the header {name!r} has a control character: {value!r}")
+    return encoded
+
+
+cdef list checked_headers(headers, Py_ssize_t* length):
+    cdef list checked = []
+    cdef object name, value
+    cdef bytes encoded, field
+    length[0] = -1
+    if not isinstance(headers, list):
+        raise TypeError(f"the headers of a response have to be a list, not {type(headers).__name__}")
+    for name, value in <list>headers:
+        encoded = <bytes>names.get(name) if type(name) is str else None
+        if encoded is None:
+            encoded = checked_name(name)
+        field = checked_value(name, value)
+        if encoded is None:
+            continue
+        checked.append((encoded, field))
+        if encoded == CONTENT_LENGTH:
+            if not field.isdigit() or len(field) > LONGEST_LENGTH:
+                raise ValueError(f"{value!r} is not a Content-Length")
+            if length[0] >= 0 and length[0] != int(field):
+                raise ValueError("the headers of a response have two values of Content-Length")
+            length[0] = int(field)
+    return checked
