@@ -21,8 +21,8 @@ from fastserve._core.settings import Settings
 from fastserve._core.worker import Worker
 from fastserve._core.wsgi.call import WSGIApplication
 from fastserve._core.wsgi.environ import Environs
-from fastserve.logs import ACCESS_FORMAT, AccessFormatter
-from fastserve.wsgi.exchange import Exchange as WSGIExchange
+from fastserve.logging.formatters import ACCESS_FORMAT, AccessFormatter
+from fastserve.wsgi.call import Exchange as WSGIExchange
 from fastserve.wsgi.files import FileWrapper
 
 _QUIET_TURNS = 100

@@ -19,8 +19,8 @@ ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # for that key (RFC 6455 section 1.3)
 # The --ws of each implementation, and the class of those in Python.
 FRAMINGS = {
     "auto": "",
-    "websockets": "fastserve.protocols.websockets_framing:WebSocketsFraming",
-    "wsproto": "fastserve.protocols.wsproto_framing:WsprotoFraming",
+    "websockets": "fastserve.protocols.websockets.websockets_sansio_impl:WebSocketsFraming",
+    "wsproto": "fastserve.protocols.websockets.wsproto_impl:WsprotoFraming",
 }
 Frame = tuple[int, bytes]
 CONNECT = {"type": "websocket.connect"}

@@ -11,7 +11,7 @@ def command(name: str | None = None) -> None:
     """Be the command line of this process, and leave it; usage lines call it `name`, by default as it was called."""
     collecting = gc.isenabled()
     if os.getpid() == 1:  # the first process of a container is not ended by a signal that it does not handle
-        from fastserve import signals
+        from fastserve.process import signals
 
         signals.handle_as_first_process()
     gc.disable()  # what modules load stays: to look through it for garbage, again and again, slows the start

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fastserve.logs import style
+from fastserve.logging.formatters import style
 
 __all__ = ["style"]

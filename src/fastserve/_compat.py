@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from fastserve import loops
-from fastserve.interfaces import is_coroutine_function as iscoroutinefunction
+from fastserve.application import is_coroutine_function as iscoroutinefunction
+from fastserve.loops import running
 
 __all__ = ["asyncio_run", "iscoroutinefunction"]
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def asyncio_run(
-    main: Coroutine[Any, Any, T], *, debug: bool = False, loop_factory: loops.LoopFactory | None = None
+    main: Coroutine[Any, Any, T], *, debug: bool = False, loop_factory: running.LoopFactory | None = None
 ) -> T:
     """Run a coroutine on a new loop, as asyncio.run does from Python 3.12 on."""
     import asyncio
@@ -24,4 +24,4 @@ def asyncio_run(
             asyncio.get_running_loop().set_debug(True)
         return await main
 
-    return loops.run(run, loop_factory)
+    return running.run(run, loop_factory)

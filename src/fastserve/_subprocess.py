@@ -7,8 +7,8 @@ from multiprocessing.context import SpawnProcess
 from socket import socket
 
 from fastserve.config import Config
-from fastserve.supervisor import child
-from fastserve.supervisor.child import spawn
+from fastserve.supervisors import child
+from fastserve.supervisors.child import spawn
 
 __all__ = ["Config", "get_subprocess", "spawn", "subprocess_started"]
 

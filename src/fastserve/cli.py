@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from fastserve import OWN_VERSION, frozen
-from fastserve.kinds import Flag, Kind, Switch
-from fastserve.options import GROUPS, OPTIONS, Option, OptionError
+from fastserve import OWN_VERSION
+from fastserve.options.table import GROUPS, OPTIONS, Option, OptionError
+from fastserve.options.values import Flag, Kind, Switch
+from fastserve.process import frozen
 
 
 class ParamType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions of click

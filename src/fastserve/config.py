@@ -9,14 +9,15 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from fastserve import log_config, tls
-from fastserve.binds import Bind
+from fastserve.application import is_asgi3, looks_like_wsgi, may_be_factory, takes_no_arguments
 from fastserve.importer import ImportFromStringError, blame, import_from_string
-from fastserve.interfaces import is_asgi3, looks_like_wsgi, may_be_factory, takes_no_arguments
-from fastserve.log_config import ConfigError
-from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL, adopt_uvicorns
-from fastserve.options import INTERFACES, TABLE, OptionError, Options
-from fastserve.tls import create_ssl_context
+from fastserve.logging import log_config
+from fastserve.logging.formatters import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL, adopt_uvicorns
+from fastserve.logging.log_config import ConfigError
+from fastserve.net import tls
+from fastserve.net.address import Bind
+from fastserve.net.tls import create_ssl_context
+from fastserve.options.table import INTERFACES, TABLE, OptionError, Options
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from fastserve._core.http.proxies import Proxies
     from fastserve._core.settings import Settings
     from fastserve._types import ASGI3Application
-    from fastserve.lifespan import LifespanOff, LifespanOn
-    from fastserve.protocols.framing import Framing
-    from fastserve.tls import Certificates
-    from fastserve.wsgi import WSGIMiddleware
+    from fastserve.lifespan.off import LifespanOff
+    from fastserve.lifespan.on import LifespanOn
+    from fastserve.middleware.wsgi import WSGIMiddleware
+    from fastserve.net.tls import Certificates
+    from fastserve.protocols.websockets.contract import Framing
 
 __all__ = [
     "HTTP_PROTOCOLS",
@@ -77,9 +79,9 @@ HTTP_PROTOCOLS: dict[str, str] = {
 WS_PROTOCOLS: dict[str, str | None] = {
     "auto": None,
     "none": None,
-    "websockets": "fastserve.protocols.websockets_framing:WebSocketsFraming",
-    "websockets-sansio": "fastserve.protocols.websockets_framing:WebSocketsFraming",
-    "wsproto": "fastserve.protocols.wsproto_framing:WsprotoFraming",
+    "websockets": "fastserve.protocols.websockets.websockets_sansio_impl:WebSocketsFraming",
+    "websockets-sansio": "fastserve.protocols.websockets.websockets_sansio_impl:WebSocketsFraming",
+    "wsproto": "fastserve.protocols.websockets.wsproto_impl:WsprotoFraming",
 }
 LIFESPAN: dict[str, str] = {
     "auto": "fastserve.lifespan.on:LifespanOn",
@@ -115,7 +117,7 @@ class Config(Options):
     """
 
     def __post_init__(self) -> None:
-        from fastserve.conflicts import check
+        from fastserve.options.conflicts import check
 
         super().__post_init__()
         self.activated: list[int] = []  # descriptors of sockets that systemd has bound
@@ -199,9 +201,9 @@ class Config(Options):
     def settle_watching(self) -> None:
         """Resolve what reloading watches."""
         if self.reload or self.reload_dirs or self.reload_includes or self.reload_excludes:
-            from fastserve import watching
+            from fastserve.supervisors import file_filter
 
-            watching.settle(self)
+            file_filter.settle(self)
         else:
             self.reload_dirs, self.reload_includes, self.reload_excludes = [], [], []
 
@@ -348,15 +350,15 @@ class Config(Options):
         if self.interface == "auto":
             self.interface = "asgi3" if is_asgi3(app) else "asgi2"
         if self.interface == "asgi2":
-            from fastserve.asgi2 import ASGI2Middleware
+            from fastserve.middleware.asgi2 import ASGI2Middleware
 
             app = ASGI2Middleware(app)
         elif self.interface == "wsgi":
-            from fastserve.wsgi import WSGIMiddleware
+            from fastserve.middleware.wsgi import WSGIMiddleware
 
             self.wsgi = app = WSGIMiddleware(app, self.wsgi_threads, multiprocess=self.multiprocess, outermost=True)
         if logger.getEffectiveLevel() <= TRACE_LOG_LEVEL:
-            from fastserve.message_logger import MessageLoggerMiddleware
+            from fastserve.middleware.message_logger import MessageLoggerMiddleware
 
             app = MessageLoggerMiddleware(app)
         if self.proxy_headers and not self.uses_core:  # the core does it itself
@@ -465,7 +467,7 @@ class Config(Options):
         It is that of the first address; without a host it takes connections of both families. Logs an error and exits
         with STARTUP_FAILURE if the address cannot be had.
         """
-        from fastserve.listeners import Listeners
+        from fastserve.net.listeners import Listeners
 
         try:
             listeners = Listeners.bind_one(self)
@@ -480,14 +482,14 @@ class Config(Options):
 
 # What programs know from uvicorn.config and what no start needs, with where it is.
 ELSEWHERE = {
-    "ASGI2Middleware": "fastserve.asgi2",
-    "MessageLoggerMiddleware": "fastserve.message_logger",
+    "ASGI2Middleware": "fastserve.middleware.asgi2",
+    "MessageLoggerMiddleware": "fastserve.middleware.message_logger",
     "ProxyHeadersMiddleware": "fastserve.middleware.proxy_headers",
-    "WSGIMiddleware": "fastserve.wsgi",
-    "is_dir": "fastserve.watching",
+    "WSGIMiddleware": "fastserve.middleware.wsgi",
+    "is_dir": "fastserve.supervisors.file_filter",
     "iscoroutinefunction": "fastserve._compat",
-    "resolve_reload_patterns": "fastserve.watching",
-    "style": "fastserve.logs",
+    "resolve_reload_patterns": "fastserve.supervisors.file_filter",
+    "style": "fastserve.logging.formatters",
 }
 
 

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from fastserve import conflicts, frozen, signals
 from fastserve.config import (
     INTERFACES,
     LIFESPAN,
@@ -24,8 +23,10 @@ from fastserve.config import (
     LoopFactoryType,
     WSProtocolType,
 )
-from fastserve.listeners import activated
-from fastserve.notify import Notifier
+from fastserve.net.listeners import activated
+from fastserve.options import conflicts
+from fastserve.process import frozen, signals
+from fastserve.process.service_manager import Notifier
 from fastserve.server import Server
 from fastserve.server_state import ServerState
 
@@ -112,7 +113,7 @@ def run_config(*args: Any, **options: Any) -> None:
         if not isinstance(config.app, str):
             logger.warning("You must pass the application as an import string to enable 'reload' or 'workers'.")
             sys.exit(STARTUP_FAILURE)
-        from fastserve.supervisor.run import supervise
+        from fastserve.supervisors.supervise import supervise
 
         supervise(config)
         return

@@ -16,23 +16,25 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from fastserve import loops, signals, stacks
-from fastserve.accepting import Acceptor
-from fastserve.access import access_log
 from fastserve.config import STARTUP_FAILURE, Config, ConfigError
-from fastserve.lifespan import LifespanOff, LifespanOn
-from fastserve.listeners import Listeners
-from fastserve.log_files import take_user_signal
-from fastserve.logs import style
+from fastserve.lifespan.off import LifespanOff
+from fastserve.lifespan.on import LifespanOn
+from fastserve.logging.access_log import access_log
+from fastserve.logging.formatters import style
+from fastserve.logging.log_files import take_user_signal
+from fastserve.loops import running
+from fastserve.net.accepting import Acceptor
+from fastserve.net.listeners import Listeners
+from fastserve.net.sockets import stop_listening
+from fastserve.net.tls import Handshake
+from fastserve.process import signals, task_stacks
+from fastserve.process.signals import HANDLED_SIGNALS
 from fastserve.server_state import ServerState
-from fastserve.signals import HANDLED_SIGNALS
-from fastserve.sockets import stop_listening
-from fastserve.tls import Handshake
 
 if TYPE_CHECKING:
-    from fastserve.notify import Notifier
-    from fastserve.pidfile import PidFile
-    from fastserve.supervisor.link import Link
+    from fastserve.process.pid_file import PidFile
+    from fastserve.process.service_manager import Notifier
+    from fastserve.supervisors.link import Link
 
 __all__ = ["HANDLED_SIGNALS", "Server", "ServerState"]
 
@@ -97,7 +99,7 @@ class Server:
         postponed: list[int] = []
         self._postponed = postponed
         try:
-            loops.run(lambda: self.serve(sockets=sockets), new_loop)
+            running.run(lambda: self.serve(sockets=sockets), new_loop)
         except KeyboardInterrupt:
             if not postponed:
                 raise
@@ -224,7 +226,7 @@ class Server:
                 self._listeners = await Listeners.bind_in_loop(self.config, loop)
                 bound = self._listeners.sockets
             if self.link is None and self.config.pid_file is not None:
-                from fastserve.pidfile import PidFile
+                from fastserve.process.pid_file import PidFile
 
                 self._pid_file = PidFile.written(self.config.pid_file)
             self._acceptor = Acceptor(self._connection_factory(), self.config, self.servers)
@@ -444,7 +446,7 @@ class Server:
         """Cancel tasks with a line on where each stood, and give them some time."""
         tasks = list(tasks)
         for task in tasks[:SHOWN_TASKS]:
-            logger.error("Cancelled task %s was at:\n%s", task.get_name(), stacks.where(task))
+            logger.error("Cancelled task %s was at:\n%s", task.get_name(), task_stacks.where(task))
         for task in tasks:
             task.cancel(reason)
         await self._until(lambda: all(task.done() for task in tasks), CANCEL_SECONDS)

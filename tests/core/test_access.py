@@ -11,7 +11,7 @@ import pytest
 from core.fakes import FakeWorker, get, hello
 
 from fastserve._core.http.access_log import AccessLog
-from fastserve.logs import ACCESS_FORMAT, AccessFormatter
+from fastserve.logging.formatters import ACCESS_FORMAT, AccessFormatter
 
 Work = Callable[..., FakeWorker]
 

@@ -13,7 +13,7 @@ from core.responses import read_one
 
 from fastserve._core.wsgi.call import WSGIApplication
 from fastserve._core.wsgi.environ import Environs
-from fastserve.wsgi.exchange import Exchange
+from fastserve.wsgi.call import Exchange
 from fastserve.wsgi.files import FileWrapper
 
 Work = Callable[..., FakeWorker]

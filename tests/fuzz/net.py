@@ -18,7 +18,7 @@ from protocol.fake import Client, Loop, Net, Transport, running
 
 from fastserve._core.connection import Connection
 from fastserve._core.http.access_log import AccessLog
-from fastserve.logs import ACCESS_FORMAT, AccessFormatter
+from fastserve.logging.formatters import ACCESS_FORMAT, AccessFormatter
 
 # What the server may say when its client or its application does what these do.
 EXPECTED_ERRORS = (

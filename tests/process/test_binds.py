@@ -18,9 +18,9 @@ import support
 from process.clients import ask, ready
 
 import fastserve
-from fastserve.listeners import Listeners
-from fastserve.options import OptionError
-from fastserve.supervisor.link import Link
+from fastserve.net.listeners import Listeners
+from fastserve.options.table import OptionError
+from fastserve.supervisors.link import Link
 
 Start = support.StartCommand
 

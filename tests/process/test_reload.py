@@ -14,8 +14,10 @@ import pytest
 import support
 
 import fastserve
-from fastserve import supervisors, watching
-from fastserve.supervisor.reload import StatReload, WatchFilesReload, change_reload
+from fastserve import supervisors
+from fastserve.supervisors import file_filter
+from fastserve.supervisors.statreload import StatReload
+from fastserve.supervisors.watchfilesreload import WatchFilesReload
 
 SOURCE = """
 async def app(scope, receive, send):
@@ -318,7 +320,7 @@ def test_filter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, seen
     config = fastserve.Config(
         "a:b", reload=True, reload_includes=["*.js", ".env"], reload_excludes=["b.*", "left"], log_config=None
     )
-    assert watching.Filter(config)(tmp_path / name) == seen
+    assert file_filter.FileFilter(config)(tmp_path / name) == seen
 
 
 def test_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -367,7 +369,7 @@ def test_classes_that_programs_know(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("watchfiles")
     assert supervisors.ChangeReload is WatchFilesReload
     monkeypatch.setitem(sys.modules, "watchfiles", None)
-    assert change_reload() is supervisors.ChangeReload is StatReload
+    assert supervisors.ChangeReload is StatReload
 
 
 def test_program_that_runs_a_reloader_itself(project: Path) -> None:

@@ -17,7 +17,7 @@ import support
 from process.clients import ask, ended, processor_seconds, ready, stopped
 
 import fastserve
-from fastserve.supervisor.worker import Process
+from fastserve.supervisors.process import Process
 
 Start = support.StartCommand
 

@@ -21,7 +21,7 @@ from protocol.conftest import Connect, MakeNet
 from protocol.wire import GOOD, responses
 
 from fastserve._core.http.access_log import AccessLog
-from fastserve.logs import ACCESS_FORMAT, AccessFormatter
+from fastserve.logging.formatters import ACCESS_FORMAT, AccessFormatter
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"

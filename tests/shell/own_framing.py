@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastserve.protocols.wsproto_framing import WsprotoFraming
+from fastserve.protocols.websockets.wsproto_impl import WsprotoFraming
 
 
 class Own(WsprotoFraming):

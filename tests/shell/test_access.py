@@ -12,7 +12,7 @@ import pytest
 import support
 
 import fastserve
-from fastserve import access
+from fastserve.logging import access_log
 
 PATHS = {
     "/plain": "/plain",
@@ -72,5 +72,5 @@ def test_no_line_is_lost_when_the_process_is_told_to_stop(start: support.StartCo
 
 
 def test_switched_off() -> None:
-    assert access.access_log(fastserve.Config("a:b", log_config=None, access_log=False)) is None
-    assert access.access_log(fastserve.Config("a:b", log_config=None)) is not None
+    assert access_log.access_log(fastserve.Config("a:b", log_config=None, access_log=False)) is None
+    assert access_log.access_log(fastserve.Config("a:b", log_config=None)) is not None

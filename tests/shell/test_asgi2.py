@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fastserve.asgi2 import ASGI2Middleware
+from fastserve.middleware.asgi2 import ASGI2Middleware
 
 
 def test_scope_first_then_receive_and_send() -> None:

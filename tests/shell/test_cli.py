@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 import fastserve
 from fastserve import cli
-from fastserve.options import GROUPS, OPTIONS
+from fastserve.options.table import GROUPS, OPTIONS
 
 
 @pytest.fixture

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 import fastserve
-from fastserve.asgi2 import ASGI2Middleware
 from fastserve.config import ConfigError
-from fastserve.lifespan import LifespanOff, LifespanOn
-from fastserve.message_logger import MessageLoggerMiddleware
+from fastserve.lifespan.off import LifespanOff
+from fastserve.lifespan.on import LifespanOn
+from fastserve.middleware.asgi2 import ASGI2Middleware
+from fastserve.middleware.message_logger import MessageLoggerMiddleware
 
 Log = Callable[[], list[str]]
 

@@ -17,7 +17,7 @@ import pytest
 import support
 
 import fastserve
-from fastserve.options import OPTIONS
+from fastserve.options.table import OPTIONS
 from fastserve.server import Server
 
 Start = support.StartCommand

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import support
 
+from fastserve.application import looks_like_wsgi
 from fastserve.importer import ImportFromStringError, blame, import_from_string, suggestion
-from fastserve.interfaces import looks_like_wsgi
 
 
 def test_attribute() -> None:

@@ -14,7 +14,8 @@ import pytest
 import support
 
 import fastserve
-from fastserve.lifespan import STATE_TRANSITION_ERROR, LifespanOff, LifespanOn
+from fastserve.lifespan.off import LifespanOff
+from fastserve.lifespan.on import STATE_TRANSITION_ERROR, LifespanOn
 
 Log = Callable[[], list[str]]
 

@@ -15,8 +15,8 @@ import pytest
 import support
 
 import fastserve
-from fastserve import logs
 from fastserve.config import LOGGING_CONFIG, ConfigError
+from fastserve.logging import formatters
 
 INI = """\
 [loggers]
@@ -46,7 +46,7 @@ args=(sys.stderr,)
 format=mine %(levelprefix)s %(message)s
 class={package}.{module}.DefaultFormatter
 """
-OURS = INI.format(name="fastserve", package="fastserve", module="logs")
+OURS = INI.format(name="fastserve", package="fastserve", module="logging")
 UVICORNS = INI.format(name="uvicorn", package="uvicorn", module="logging")
 
 TRANSLATED = "The logging configuration names only uvicorn's loggers: it is applied to fastserve's."
@@ -60,7 +60,7 @@ def own_config() -> dict[str, Any]:
 
 def as_uvicorns(config: dict[str, Any]) -> dict[str, Any]:
     """The same configuration as its author wrote it for uvicorn."""
-    changed: dict[str, Any] = json.loads(json.dumps(config).replace("fastserve.logs", "uvicorn.logging"))
+    changed: dict[str, Any] = json.loads(json.dumps(config).replace("fastserve.logging", "uvicorn.logging"))
     changed["loggers"] = {name.replace("fastserve", "uvicorn"): each for name, each in changed["loggers"].items()}
     return changed
 
@@ -71,7 +71,7 @@ def check(made: Callable[[], fastserve.Config]) -> None:
     logger.handlers = []
     made()
     assert logger.level == logging.WARNING
-    assert [type(handler.formatter) for handler in logger.handlers] == [logs.DefaultFormatter]
+    assert [type(handler.formatter) for handler in logger.handlers] == [formatters.DefaultFormatter]
 
 
 def test_dict() -> None:
@@ -155,7 +155,7 @@ def test_use_colors_leaves_the_callers_dict_alone(colors: bool) -> None:
     assert before == LOGGING_CONFIG
     for name in ("fastserve", "fastserve.access"):
         formatter = logging.getLogger(name).handlers[0].formatter
-        assert isinstance(formatter, logs.ColourizedFormatter)
+        assert isinstance(formatter, formatters.ColourizedFormatter)
         assert formatter.use_colors is colors
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import fastserve
-from fastserve import logs
+from fastserve.logging import formatters
 
 
 def record_of(level: int, message: str, *args: Any, **extra: Any) -> logging.LogRecord:
@@ -41,16 +41,16 @@ def test_level_prefix(level: int, plain: str, coloured: str) -> None:
     logging.addLevelName(5, "TRACE")
     fmt = "%(levelprefix)s|%(message)s"
     record = record_of(level, "x %d", 1)
-    assert logs.DefaultFormatter(fmt, use_colors=False).format(record) == f"{plain}|x 1"
-    assert logs.DefaultFormatter(fmt, use_colors=True).format(record) == f"{coloured}|x 1"
+    assert formatters.DefaultFormatter(fmt, use_colors=False).format(record) == f"{plain}|x 1"
+    assert formatters.DefaultFormatter(fmt, use_colors=True).format(record) == f"{coloured}|x 1"
     assert record.getMessage() == "x 1"
     assert "levelprefix" not in record.__dict__
 
 
 def test_color_message() -> None:
     record = record_of(20, "on %s", "me", color_message="on \x1b[1m%s\x1b[0m")
-    assert logs.DefaultFormatter("%(message)s", use_colors=True).format(record) == "on \x1b[1mme\x1b[0m"
-    assert logs.DefaultFormatter("%(message)s", use_colors=False).format(record) == "on me"
+    assert formatters.DefaultFormatter("%(message)s", use_colors=True).format(record) == "on \x1b[1mme\x1b[0m"
+    assert formatters.DefaultFormatter("%(message)s", use_colors=False).format(record) == "on me"
     assert record.getMessage() == "on me"
 
 
@@ -61,7 +61,7 @@ def test_other_parts_of_a_line() -> None:
     except ValueError:
         record = logging.LogRecord("n", 40, "p", 1, "m", (), sys.exc_info())
     record.created = 0.0
-    formatter = logs.DefaultFormatter("{asctime} {levelprefix} {message}", "%Y", "{", use_colors=False)
+    formatter = formatters.DefaultFormatter("{asctime} {levelprefix} {message}", "%Y", "{", use_colors=False)
     lines = formatter.format(record).splitlines()
     assert lines[0] in ("1970 ERROR:    m", "1969 ERROR:    m")
     assert (lines[1], lines[-1]) == ("Traceback (most recent call last):", "ValueError: wrong")
@@ -82,9 +82,9 @@ def test_other_parts_of_a_line() -> None:
 def test_access_line(status: int, plain: str, colour: int | None) -> None:
     args = ("10.0.0.1:1", "GET", "/a%20b?c", "1.1", status)
     record = logging.LogRecord("fastserve.access", 20, "p", 1, '%s - "%s %s HTTP/%s" %d', args, None)
-    formatter = logs.AccessFormatter(logs.ACCESS_FORMAT, use_colors=False)
+    formatter = formatters.AccessFormatter(formatters.ACCESS_FORMAT, use_colors=False)
     assert formatter.format(record) == f'INFO:     10.0.0.1:1 - "GET /a%20b?c HTTP/1.1" {plain}'
-    formatter = logs.AccessFormatter(logs.ACCESS_FORMAT, use_colors=True)
+    formatter = formatters.AccessFormatter(formatters.ACCESS_FORMAT, use_colors=True)
     phrase = plain if colour is None else f"\x1b[{colour}m{plain}\x1b[0m"
     line = f'\x1b[32mINFO\x1b[0m:     10.0.0.1:1 - "\x1b[1mGET /a%20b?c HTTP/1.1\x1b[0m" {phrase}'
     assert formatter.format(record) == line
@@ -97,18 +97,18 @@ def test_colors_follow_the_stream_of_the_default_handler(monkeypatch: pytest.Mon
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    assert (logs.DefaultFormatter().use_colors, logs.AccessFormatter().use_colors) == (True, False)
+    assert (formatters.DefaultFormatter().use_colors, formatters.AccessFormatter().use_colors) == (True, False)
     monkeypatch.setattr(sys, "stdout", Terminal())
     monkeypatch.setattr(sys, "stderr", None)
-    assert (logs.DefaultFormatter().use_colors, logs.AccessFormatter().use_colors) == (False, True)
+    assert (formatters.DefaultFormatter().use_colors, formatters.AccessFormatter().use_colors) == (False, True)
     closed = Terminal()
     closed.close()
     monkeypatch.setattr(sys, "stdout", closed)
-    assert not logs.is_terminal(io.TextIOWrapper(io.BytesIO()))
-    assert logs.ColourizedFormatter(use_colors=False).use_colors is False
+    assert not formatters.is_terminal(io.TextIOWrapper(io.BytesIO()))
+    assert formatters.ColourizedFormatter(use_colors=False).use_colors is False
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("NO_COLOR", "1")
-    assert logs.DefaultFormatter().use_colors is False
+    assert formatters.DefaultFormatter().use_colors is False
 
 
 def test_default_configuration() -> None:
@@ -117,9 +117,9 @@ def test_default_configuration() -> None:
     top, error, access = (logging.getLogger(name) for name in ("fastserve", "fastserve.error", "fastserve.access"))
     assert [type(handler) for handler in top.handlers] == [logging.StreamHandler]
     assert [type(handler) for handler in access.handlers] == [logging.StreamHandler]
-    assert isinstance(top.handlers[0].formatter, logs.DefaultFormatter)
-    assert isinstance(access.handlers[0].formatter, logs.AccessFormatter)
-    assert access.handlers[0].formatter._fmt == logs.ACCESS_FORMAT
+    assert isinstance(top.handlers[0].formatter, formatters.DefaultFormatter)
+    assert isinstance(access.handlers[0].formatter, formatters.AccessFormatter)
+    assert access.handlers[0].formatter._fmt == formatters.ACCESS_FORMAT
     assert (top.propagate, error.propagate, access.propagate) == (False, True, False)
     assert (top.level, error.level, access.level) == (20, 20, 20)
     assert getattr(top.handlers[0], "stream", None) is sys.stderr

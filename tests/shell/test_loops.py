@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import fastserve
-from fastserve import loops
+from fastserve.loops import running
 
 Log = Callable[[], list[str]]
 
@@ -102,7 +102,7 @@ def test_run(factory: Any) -> None:
         kept.append(asyncio.get_running_loop())
         return "result"
 
-    assert loops.run(main, factory) == "result"
+    assert running.run(main, factory) == "result"
     assert events == ["task ended", "generator closed"]
     assert kept[2].is_closed()
 
@@ -129,7 +129,7 @@ def test_run_reports_what_a_cancelled_task_raises() -> None:
         await asyncio.sleep(0)
         return task
 
-    loops.run(main, asyncio.new_event_loop)
+    running.run(main, asyncio.new_event_loop)
     assert [str(context["exception"]) for context in contexts] == ["at the end"]
 
 
@@ -141,7 +141,7 @@ def test_failing_factory_leaves_no_coroutine_behind() -> None:
         raise OSError("no loop")
 
     with pytest.raises(OSError, match="no loop"):
-        loops.run(main, factory)
+        running.run(main, factory)
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,14 @@ def test_serving_does_not_need_what_it_was_not_asked_for() -> None:
     modules = imported_by(
         "import fastserve; fastserve.Config('a:b').get_loop_factory(); fastserve.Server; fastserve.run"
     )
-    assert not modules & {"click", "dotenv", "yaml", "fastserve.asgi2", "fastserve.message_logger", "fastserve.cli"}
+    assert not modules & {
+        "click",
+        "dotenv",
+        "yaml",
+        "fastserve.middleware.asgi2",
+        "fastserve.middleware.message_logger",
+        "fastserve.cli",
+    }
 
 
 def test_the_application_finds_the_collector_on(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fastserve.message_logger import MessageLoggerMiddleware, message_with_placeholders
+from fastserve.middleware.message_logger import MessageLoggerMiddleware, message_with_placeholders
 
 
 def trace(caplog: pytest.LogCaptureFixture, app: Any, scope: dict[str, Any]) -> list[str]:

@@ -9,8 +9,9 @@ import support
 
 # asyncio itself brings ssl, subprocess and concurrent.futures; logging.config brings socketserver; click brings uuid.
 NOT_NEEDED = [
-    "anyio", "configparser", "ctypes", "dotenv", "email", "encodings.idna", "fastserve.asgi2", "fastserve.compat",
-    "fastserve.message_logger", "fastserve.protocols.http", "fastserve._subprocess", "h11", "hashlib",
+    "anyio", "configparser", "ctypes", "dotenv", "email", "encodings.idna", "fastserve.middleware.asgi2",
+    "fastserve.compat",
+    "fastserve.middleware.message_logger", "fastserve.protocols.http", "fastserve._subprocess", "h11", "hashlib",
     "html", "http.client", "http.cookies", "httptools", "ipaddress", "json", "multiprocessing", "pathlib", "random",
     "shutil", "starlette", "tempfile", "typing_extensions", "unittest", "urllib", "uvicorn", "watchfiles", "websockets",
     "wsproto", "xml", "yaml", "zipfile",

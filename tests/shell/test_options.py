@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import fastserve
-from fastserve import options
 from fastserve.cli import main
-from fastserve.options import GROUPS, OPTIONS, TABLE, Option, OptionError, Options
+from fastserve.options import table as options
+from fastserve.options.table import GROUPS, OPTIONS, TABLE, Option, OptionError, Options
 
 # uvicorn's parameters in its order, up to the one after which fastserve's own begin.
 # fmt: off

@@ -99,7 +99,7 @@ def test_serve_in_an_existing_loop(own_loop: str) -> None:
         return answer
 
     new_loop = pytest.importorskip("uvloop").new_event_loop if own_loop == "uvloop" else asyncio.new_event_loop
-    assert fastserve.loops.run(main, new_loop).endswith(b"hello")
+    assert fastserve.loops.running.run(main, new_loop).endswith(b"hello")
 
 
 def test_two_servers_in_one_loop() -> None:

@@ -16,7 +16,7 @@ import pytest
 import support
 
 import fastserve
-from fastserve import signals
+from fastserve.process import signals
 from fastserve.server import Server
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

@@ -17,8 +17,8 @@ import pytest
 import support
 
 import fastserve
-from fastserve import sockets
-from fastserve.listeners import Listeners
+from fastserve.net import sockets
+from fastserve.net.listeners import Listeners
 
 Log = Callable[[], list[str]]
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastserve import stacks
+from fastserve.process import task_stacks
 
 
 async def innermost() -> None:
@@ -21,10 +21,10 @@ def stands(coroutine: Callable[[], Coroutine[Any, Any, Any]]) -> str:
     async def main() -> str:
         task = asyncio.create_task(coroutine())
         await asyncio.sleep(0)
-        text = stacks.where(task)
+        text = task_stacks.where(task)
         task.cancel()
         await asyncio.wait([task])
-        assert stacks.where(task) == ""
+        assert task_stacks.where(task) == ""
         return text
 
     return asyncio.run(main())
@@ -45,7 +45,7 @@ def test_only_the_innermost_frames_of_many() -> None:
         await (even(level - 1) if level > 1 else innermost())
 
     text = stands(lambda: even(50))
-    assert text.count("  File ") == stacks.SHOWN_FRAMES
+    assert text.count("  File ") == task_stacks.SHOWN_FRAMES
     assert ", in innermost\n" in text
 
 
@@ -73,7 +73,7 @@ def test_asynchronous_generator_and_plain_generator() -> None:
 def test_task_that_has_not_started() -> None:
     async def main() -> str:
         task = asyncio.create_task(middle())
-        text = stacks.where(task)
+        text = task_stacks.where(task)
         task.cancel()
         await asyncio.wait([task])
         return text

@@ -26,8 +26,8 @@ from tls.pki import Pki, TlsRunning
 from trustme import KeyType
 
 import fastserve
-from fastserve.log_config import ConfigError
-from fastserve.tls import create_ssl_context, listen_arguments
+from fastserve.logging.log_config import ConfigError
+from fastserve.net.tls import create_ssl_context, listen_arguments
 
 Serve = Callable[..., TlsRunning]
 Log = Callable[[], list[str]]

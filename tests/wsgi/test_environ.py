@@ -14,7 +14,7 @@ from core.fakes import chunked, get, post
 from core.responses import Client
 
 from fastserve._core.wsgi.environ import Environs, keys, paths_of
-from fastserve.wsgi import WSGIMiddleware
+from fastserve.middleware.wsgi import WSGIMiddleware
 
 Environ = dict[str, Any]
 EnvironOf = Callable[..., Environ]

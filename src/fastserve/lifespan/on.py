@@ -1,10 +1,149 @@
-"""Where uvicorn has the lifespan of an application."""
+"""The lifespan protocol: telling the application that the server starts and that it has stopped.
+
+    app called -> lifespan.startup received -> startup.complete or startup.failed sent
+               -> lifespan.shutdown received -> shutdown.complete or shutdown.failed sent -> app returns
+
+An application that raises before startup.complete does not speak the protocol: it is served without (auto) or not (on).
+"""
 
 from __future__ import annotations
 
-from fastserve._types import Message as LifespanReceiveMessage
-from fastserve._types import Message as LifespanSendMessage
-from fastserve.config import Config
-from fastserve.lifespan import STATE_TRANSITION_ERROR, LifespanOn
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["STATE_TRANSITION_ERROR", "Config", "LifespanOn", "LifespanReceiveMessage", "LifespanSendMessage"]
+from fastserve._types import Message, Scope
+
+if TYPE_CHECKING:
+    from fastserve.config import Config
+
+LifespanReceiveMessage = LifespanSendMessage = Message  # by uvicorn's names
+
+END_SECONDS = 1.0  # for an application that has been cancelled
+
+STATE_TRANSITION_ERROR = "Got invalid state transition on lifespan protocol."
+
+
+class LifespanOn:
+    """One lifespan of an application: await startup() before serving, and shutdown() after.
+
+    `state` is the dict that the application fills at startup and that requests get a copy of. `should_exit` says that
+    the server must not go on.
+    """
+
+    # Where the server stands, as far as the application is concerned: "startup", "serving", "shutdown", "over".
+    phase = "startup"
+
+    def __init__(self, config: Config) -> None:
+        if not config.loaded:
+            config.load()
+        self.config = config
+        self.logger = logging.getLogger("fastserve.error")
+        self.startup_event = asyncio.Event()
+        self.shutdown_event = asyncio.Event()
+        self.receive_queue: asyncio.Queue[Message] = asyncio.Queue()
+        self.error_occurred = False
+        self.startup_failed = False
+        self.shutdown_failed = False
+        self.should_exit = False
+        self.state: dict[str, Any] = {}
+        self.task: asyncio.Task[None] | None = None
+
+    async def startup(self) -> None:
+        """Call the application and return once it has started, or it is clear that it will not: see should_exit."""
+        self.logger.info("Waiting for application startup.")
+        self.task = asyncio.get_running_loop().create_task(self.main(), name="lifespan")
+        await self.receive_queue.put({"type": "lifespan.startup"})
+        try:
+            await self.startup_event.wait()
+        except asyncio.CancelledError:
+            await self.end()
+            raise
+        self.phase = "serving"
+        if self.startup_failed or (self.error_occurred and self.config.lifespan == "on"):
+            self.logger.error("Application startup failed. Exiting.")
+            self.should_exit = True
+        else:
+            self.logger.info("Application startup complete.")
+
+    async def shutdown(self) -> None:
+        """Tell the application that the server has stopped, if it still listens, and return once it has finished."""
+        if self.error_occurred:
+            return
+        self.logger.info("Waiting for application shutdown.")
+        self.phase = "shutdown"
+        await self.receive_queue.put({"type": "lifespan.shutdown"})
+        try:
+            await self.shutdown_event.wait()
+        finally:
+            await self.end()
+        if self.shutdown_failed or self.error_occurred:
+            self.logger.error("Application shutdown failed. Exiting.")
+            self.should_exit = True
+        else:
+            self.logger.info("Application shutdown complete.")
+
+    async def end(self) -> None:
+        """Let the application's call end: it has said that it is done, or nobody waits for it any longer."""
+        self.phase = "over"
+        if self.task is not None and not self.task.done():
+            await asyncio.sleep(0)  # most often its coroutine has just to return
+            self.task.cancel()
+            await asyncio.wait([self.task], timeout=END_SECONDS)
+
+    async def main(self) -> None:
+        """Run the application through its lifespan; whatever happens, both events are set in the end."""
+        scope: Scope = {
+            "type": "lifespan",
+            "asgi": {"version": self.config.asgi_version, "spec_version": "2.0"},
+            "state": self.state,
+        }
+        try:
+            await self.config.loaded_app(scope, self.receive, self.send)
+        except BaseException as exc:  # SystemExit as well: nothing that the application does here may pass unseen
+            self.report(exc)
+        finally:
+            self.startup_event.set()
+            self.shutdown_event.set()
+
+    def report(self, exc: BaseException) -> None:
+        """Log what the application raised, unless it has said already that it failed, or has just been cancelled."""
+        if isinstance(exc, asyncio.CancelledError) and self.phase in ("serving", "over"):
+            return
+        self.error_occurred = True
+        if self.startup_failed or self.shutdown_failed:
+            return
+        if self.config.lifespan == "auto" and not self.startup_event.is_set():
+            self.logger.info("ASGI 'lifespan' protocol appears unsupported.")
+            self.logger.debug("What the application raised at the lifespan scope:", exc_info=exc)
+        else:
+            self.logger.error("Exception in 'lifespan' protocol\n", exc_info=exc)
+
+    async def send(self, message: Message) -> None:
+        """Take an event of the application. Raises RuntimeError for one that it must not send, or not now."""
+        kind = message["type"]
+        phase, _, outcome = kind.removeprefix("lifespan.").partition(".")
+        if phase not in ("startup", "shutdown") or outcome not in ("complete", "failed"):
+            raise RuntimeError(f"Unexpected ASGI message '{kind}' sent on lifespan protocol.")
+        if self.shutdown_event.is_set() or self.startup_event.is_set() != (phase == "shutdown"):
+            raise RuntimeError(STATE_TRANSITION_ERROR)
+        if outcome == "failed" and message.get("message") and self.phase != "over":  # then it was cancelled
+            self.logger.error("%s", message["message"])
+        if phase == "startup":
+            self.startup_failed = outcome == "failed"
+            self.startup_event.set()
+        else:
+            self.shutdown_failed = outcome == "failed"
+            self.shutdown_event.set()
+
+    async def receive(self) -> Message:
+        """Return the next event for the application; after lifespan.shutdown there is none, ever."""
+        return await self.receive_queue.get()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Config":  # which programs find here in uvicorn
+        from fastserve.config import Config
+
+        return Config
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,14 @@
-"""Where uvicorn has this factory."""
+"""`--loop asyncio`: the loops of the standard library."""
 
 from __future__ import annotations
 
-from fastserve.loops.running import asyncio_loop_factory
+import asyncio
+import sys
+from collections.abc import Callable
 
-__all__ = ["asyncio_loop_factory"]
+
+def asyncio_loop_factory(use_subprocess: bool = False) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return the factory of the standard library's loops."""
+    if sys.platform == "win32" and not use_subprocess:
+        return asyncio.ProactorEventLoop
+    return asyncio.SelectorEventLoop

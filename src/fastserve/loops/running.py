@@ -1,43 +1,14 @@
-"""Event loops: the factories that `--loop` names, and running a coroutine on a loop of one."""
+"""Running a coroutine on a new event loop."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 T = TypeVar("T")
-
-
-def asyncio_loop_factory(use_subprocess: bool = False) -> LoopFactory:
-    """Return the factory of the standard library's loops."""
-    if sys.platform == "win32" and not use_subprocess:
-        return asyncio.ProactorEventLoop
-    return asyncio.SelectorEventLoop
-
-
-def uvloop_loop_factory(use_subprocess: bool = False) -> LoopFactory:
-    """Return the factory of uvloop's loops. Raises ImportError where uvloop is not installed."""
-    import uvloop
-
-    return uvloop.new_event_loop
-
-
-def zuvloop_loop_factory(use_subprocess: bool = False) -> LoopFactory:
-    """Return the factory of zuvloop's loops. Raises ImportError where zuvloop is not installed."""
-    factory: LoopFactory = importlib.import_module("zuvloop").new_event_loop
-    return factory
-
-
-def auto_loop_factory(use_subprocess: bool = False) -> LoopFactory:
-    """Return uvloop's factory where it imports, else the standard library's."""
-    try:
-        return uvloop_loop_factory(use_subprocess)
-    except ImportError:
-        return asyncio_loop_factory(use_subprocess)
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]], loop_factory: LoopFactory | None) -> T:

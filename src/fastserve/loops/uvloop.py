@@ -1,7 +1,13 @@
-"""Where uvicorn has this factory."""
+"""`--loop uvloop`."""
 
 from __future__ import annotations
 
-from fastserve.loops.running import uvloop_loop_factory
+import asyncio
+from collections.abc import Callable
 
-__all__ = ["uvloop_loop_factory"]
+
+def uvloop_loop_factory(use_subprocess: bool = False) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return the factory of uvloop's loops. Raises ImportError where uvloop is not installed."""
+    import uvloop
+
+    return uvloop.new_event_loop

@@ -1,7 +1,13 @@
-"""Where uvicorn has this factory."""
+"""`--loop zuvloop`."""
 
 from __future__ import annotations
 
-from fastserve.loops.running import zuvloop_loop_factory
+import asyncio
+import importlib
+from collections.abc import Callable
 
-__all__ = ["zuvloop_loop_factory"]
+
+def zuvloop_loop_factory(use_subprocess: bool = False) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return the factory of zuvloop's loops. Raises ImportError where zuvloop is not installed."""
+    factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("zuvloop").new_event_loop
+    return factory

@@ -1,8 +1,95 @@
-"""What uvicorn has for WSGI applications, under its names."""
+"""WSGIMiddleware: a WSGI application as an ASGI one."""
 
 from __future__ import annotations
 
-from fastserve.wsgi import WSGIMiddleware
+import asyncio
+from typing import TYPE_CHECKING
+
+from fastserve._core.http.exchange import Cycle
+from fastserve._core.wsgi.call import WSGIApplication
+from fastserve._core.wsgi.environ import Environs
+from fastserve.wsgi.call import Exchange
+from fastserve.wsgi.files import FileWrapper
 from fastserve.wsgi.responder import WSGIResponder, build_environ
+from fastserve.wsgi.threads import Threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from fastserve._types import Message, Receive, Scope, Send
 
 __all__ = ["WSGIMiddleware", "WSGIResponder", "build_environ"]
+
+BODY_HEADERS = (b"content-length", b"transfer-encoding")
+
+
+class WSGIMiddleware:
+    """An ASGI application made of a WSGI one, which it calls in at most `workers` threads of its own.
+
+    Lifespan events are answered, WebSockets refused. `multiprocess` is what the application is told about it,
+    `outermost` that no middleware around this one needs to see the bodies of responses. close() ends the threads that
+    are idle; requests after it start new ones.
+    """
+
+    def __init__(
+        self,
+        app: Callable[..., Iterable[bytes]],
+        workers: int = 10,
+        *,
+        multiprocess: bool = False,
+        outermost: bool = False,
+    ) -> None:
+        if workers < 1:
+            raise ValueError(f"{workers} threads cannot run an application")
+        self.app = app
+        self.outermost = outermost
+        self.threads = Threads(workers)
+        self.environs = Environs(workers > 1, multiprocess, FileWrapper)
+        self.calls = WSGIApplication(app, self.threads, self.environs, Exchange, FileWrapper)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await answer_other(scope, receive, send)
+            return
+        if not (self.outermost or may_send_files(scope, send)):
+            scope = without_zerocopysend(scope)
+        call = self.calls.call(asyncio.get_running_loop(), scope, *arrived_of(scope, receive))
+        await call.serve(receive, send)
+
+    def close(self) -> None:
+        """End the threads that are idle, and the others after the request that they are busy with."""
+        self.threads.close()
+        self.calls.close()
+
+
+def may_send_files(scope: Scope, send: Send) -> bool:
+    """Return whether the server may send files by itself: no middleware has replaced `send`, or --sendfile is set."""
+    return type(getattr(send, "__self__", None)) is Cycle or "http.response.pathsend" in scope.get("extensions", ())
+
+
+def without_zerocopysend(scope: Scope) -> Scope:
+    """Return the scope for a response that passes through middleware, which may compress it or count its bytes."""
+    extensions = scope.get("extensions") or {}
+    if "http.response.zerocopysend" not in extensions:
+        return scope
+    left = {name: value for name, value in extensions.items() if name != "http.response.zerocopysend"}
+    return {**scope, "extensions": left}
+
+
+def arrived_of(scope: Scope, receive: Receive) -> tuple[bytes, bool]:
+    """Return what has come of the request's body, and whether there may be more, without asking the client for it."""
+    cycle = getattr(receive, "__self__", None)
+    if type(cycle) is Cycle:
+        return cycle.arrived()
+    return b"", any(name in BODY_HEADERS for name, _ in scope["headers"])
+
+
+async def answer_other(scope: Scope, receive: Receive, send: Send) -> None:
+    """Say that the application starts and stops, to a lifespan, and that it does not, to a WebSocket."""
+    message: Message = await receive()
+    if scope["type"] == "lifespan":
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+    elif message["type"] == "websocket.connect":
+        await send({"type": "websocket.close"})

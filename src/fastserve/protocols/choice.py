@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastserve.importer import ImportFromStringError, blame, import_from_string
 
 if TYPE_CHECKING:
-    from fastserve.protocols.framing import Framing
+    from fastserve.protocols.websockets.contract import Framing
 
 EXTRAS = {"websockets": "standard", "wsproto": "wsproto"}  # that a package comes with
 CORE_MODULE = "fastserve._core.connection"

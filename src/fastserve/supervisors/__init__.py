@@ -1,11 +1,24 @@
-"""The parents of server processes, under the names that programs know from uvicorn.supervisors."""
+"""The process that watches over others: workers that share sockets, or one that is started again when files change.
+
+multiprocess      the parent of workers: starts, watches and replaces them
+slot              one of the workers that there should be, and who fills it
+process           the parent's handle of one worker process
+link              what parent and worker tell each other, from the worker's side
+messages          what that is
+child             what runs in the worker process
+hang_report       where a worker that does not answer stands
+basereload        the parent that starts one process again when files change; statreload and watchfilesreload see them
+file_filter       which files matter to it
+signal_queue      the signals of a parent, in the order in which they came
+supervise         chooses the parent that a configuration asks for, and runs it
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastserve.supervisor.manager import Multiprocess
-from fastserve.supervisor.reload import BaseReload
+from fastserve.supervisors.basereload import BaseReload
+from fastserve.supervisors.multiprocess import Multiprocess
 
 if TYPE_CHECKING:
     ChangeReload = BaseReload
@@ -14,8 +27,15 @@ __all__ = ["ChangeReload", "Multiprocess"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ChangeReload":
-        from fastserve.supervisor.reload import change_reload
+    """Give ChangeReload, the class for --reload: WatchFilesReload where watchfiles imports, else StatReload."""
+    if name != "ChangeReload":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        import watchfiles  # noqa: F401
+    except ImportError:
+        from fastserve.supervisors.statreload import StatReload
 
-        return change_reload()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return StatReload
+    from fastserve.supervisors.watchfilesreload import WatchFilesReload
+
+    return WatchFilesReload

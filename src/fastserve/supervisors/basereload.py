@@ -1,13 +1,255 @@
+"""The parent of one process that is started again when files change: development.
+
+The listening sockets stay open all the while: what connects while there is no process, or one that does not import,
+is served by the next one.
+"""
+
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from fastserve._subprocess import get_subprocess
-from fastserve.config import Config
-from fastserve.logs import style
-from fastserve.signals import HANDLED_SIGNALS
-from fastserve.supervisor.reload import BaseReload
+from fastserve.config import STARTUP_FAILURE, Config
+from fastserve.logging.formatters import style
+from fastserve.logging.log_files import take_user_signal
+from fastserve.process.signals import HANDLED_SIGNALS, Own, user_signals_handled
+from fastserve.supervisors.messages import READY
+from fastserve.supervisors.process import Process, fate
+from fastserve.supervisors.slot import Slot
+
+if TYPE_CHECKING:
+    import socket
+
+    from fastserve.process.service_manager import Notifier
+
+PATIENCE_SECONDS = 5.0  # for the process to end, where no timeout_graceful_shutdown says it; then the same by force
+POLL_SECONDS = 0.05
+LOOK_SECONDS = 0.5  # between two looks at the process, where no file changes before
+HANGUP = getattr(signal, "SIGHUP", None)
+
+logger = logging.getLogger("fastserve.error")
 
 __all__ = ["HANDLED_SIGNALS", "BaseReload", "Config", "get_subprocess", "logger", "style"]
 
-logger = logging.getLogger("fastserve.error")
+
+class BaseReload:
+    """Runs `target(sockets=sockets)` in a process, a new one whenever should_restart() returns files: run() it."""
+
+    reloader_name: str | None = None
+
+    def __init__(
+        self, config: Config, target: Callable[[list[socket.socket] | None], None], sockets: list[socket.socket]
+    ) -> None:
+        self.config = config
+        self.target = target
+        self.sockets = sockets
+        self.should_exit = threading.Event()
+        self.pid = os.getpid()
+        self.notifier: Notifier | None = None
+        self.close_listeners: Callable[[], object] | None = None  # what to do once no process listens any more
+        self.process: Process
+        self.told: list[int] = []  # the signals that said to stop
+        self.user_signals: deque[int] = deque()
+        self.closing = False  # it ends itself, and not just the process
+        self.ended_before = False  # its process has ended, and that has been logged
+        self.slot = Slot(sockets, [])  # counts how often in a row the process has failed
+        self.waits_for_changes = False  # before the next process is started
+        self.hung_up = False  # SIGHUP has come
+        self.reloading = False  # because of it
+        self.has_terminal = False  # the end of which SIGHUP may tell
+
+    def signal_handler(self, sig: int, frame: FrameType | None) -> None:
+        self.told.append(sig)
+        self.should_exit.set()
+
+    def hangup_handler(self, sig: int, frame: FrameType | None) -> None:
+        """Take SIGHUP: restart the server, or stop with the terminal that it was started in."""
+        if self.has_terminal and not terminal_is_there():
+            self.signal_handler(sig, frame)
+        else:
+            self.hung_up = True
+
+    def run(self) -> None:
+        """Start the process and watch for changes until told to stop; return when the process has ended."""
+        before = self.startup()
+        try:
+            with user_signals_handled(lambda sig, frame: self.user_signals.append(sig)):
+                self.restart_at_changes()
+        finally:
+            self.shutdown()
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def restart_at_changes(self) -> None:
+        """Start the process again at each change, and at SIGHUP, until told to stop."""
+        for changes in self:
+            self.look()
+            if changes:
+                files = ", ".join(map(display_path, changes))
+                logger.warning("%s detected changes in %s. Reloading...", self.reloader_name, files)
+                self.restart()
+            elif self.hung_up:
+                logger.info("Received SIGHUP, restarting the server process.")
+                self.reloading = True
+                if self.notifier is not None:
+                    self.notifier.reloading()
+                self.restart()
+
+    def __iter__(self) -> Iterator[list[Path] | None]:
+        return self
+
+    def __next__(self) -> list[Path] | None:
+        """Return the files that have changed, if any have. Raises StopIteration when it is time to stop."""
+        if self.should_exit.is_set():
+            raise StopIteration
+        return self.should_restart()
+
+    def should_restart(self) -> list[Path] | None:
+        """Wait a while, and return the files that have changed. Raises StopIteration when it is time to stop."""
+        raise NotImplementedError
+
+    def pause(self) -> None:
+        """Wait until it is time for another look. Raises StopIteration when it is time to stop."""
+        end = time.monotonic() + self.config.reload_delay
+        while not self.should_exit.wait(max(min(end - time.monotonic(), LOOK_SECONDS), 0.0)):
+            if self.hung_up or time.monotonic() >= end:
+                return
+        raise StopIteration
+
+    def startup(self) -> dict[signal.Signals, Any]:
+        """Log, start the process, and return who handled signals before."""
+        message = "Started reloader process [%d] using %s"
+        coloured = f"Started reloader process [{style('%d', fg='cyan', bold=True)}] using {style('%s', fg='cyan')}"
+        logger.info(message, self.pid, self.reloader_name, extra={"color_message": coloured})
+        before: dict[signal.Signals, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            handler = Own(self.signal_handler)
+            before = {number: signal.signal(number, handler) for number in HANDLED_SIGNALS}
+            if HANGUP is not None:
+                before[HANGUP] = signal.signal(HANGUP, Own(self.hangup_handler))
+                # A process that was told to ignore it (nohup) is to outlive its terminal.
+                self.has_terminal = before[HANGUP] != signal.SIG_IGN and terminal_is_there()
+        self.start()
+        return before
+
+    def start(self) -> None:
+        self.ended_before = self.waits_for_changes = self.hung_up = False
+        self.process = Process(self.config, self.sockets, target=self.target)
+        self.process.start()
+
+    def look(self) -> None:
+        """See how the process is doing."""
+        while self.user_signals:
+            take_user_signal(self.user_signals.popleft())
+        self.process.receive()
+        for kind, *_ in self.process.take_events():
+            if kind == READY:
+                self.reloading = False
+                if self.notifier is not None:
+                    self.notifier.ready()
+        if self.notifier is not None:
+            self.notifier.watchdog()
+        if self.process.process.is_alive():
+            return
+        if not self.ended_before:
+            self.ended_before = True
+            self.log_end()
+        if not self.waits_for_changes and time.monotonic() >= self.slot.due and not self.should_exit.is_set():
+            self.process.join()
+            self.start()
+
+    def log_end(self) -> None:
+        """Decide when the next process is started for one that has ended, and log it.
+
+        What cannot start waits for its author; what served, or was killed, is started again.
+        """
+        code = self.process.exitcode
+        killed = code is not None and code < 0
+        self.waits_for_changes = code == STARTUP_FAILURE or not (killed or self.process.ready)
+        if self.waits_for_changes:
+            further = "Waiting for changes."
+            if self.reloading and self.notifier is not None:
+                self.notifier.ready()  # which ends a reload that has failed, too
+            self.reloading = False
+        else:
+            delay = self.slot.failed(self.process) if code else 0.0
+            further = f"It is started again in {delay:g} s." if delay else "It is started again."
+        logger.warning("The server process [%d] has ended: %s. %s", self.process.pid, fate(code), further)
+
+    def restart(self) -> None:
+        """Have the next process take the place of this one, which ends first."""
+        self.slot.failures = 0
+        self.hung_up = False
+        self.stop()
+        if not self.should_exit.is_set():
+            self.start()
+
+    def stop(self) -> None:
+        """Have the process end after the requests that are under way; return when it has ended."""
+        patience = self.config.timeout_graceful_shutdown
+        patience = self.config.shutdown_delay + (PATIENCE_SECONDS if patience is None else patience + 1.0)
+        self.process.tell_to_stop()
+        told = len(self.told)
+        for until, insist in ((patience, self.force), (PATIENCE_SECONDS, self.process.kill)):
+            end = time.monotonic() + until
+            while self.process.process.is_alive() and time.monotonic() < end:
+                if len(self.told) > max(told, 1):
+                    told = len(self.told)
+                    self.process.hasten(self.told.count(self.told[-1]), self.told[-1] == signal.SIGINT)
+                self.process.process.join(POLL_SECONDS)
+                self.stop_listening()
+            if self.process.process.is_alive():
+                insist()
+        self.process.join()
+
+    def stop_listening(self) -> None:
+        """Close this process's copies of the listening sockets if it is about to end and the other one listens no more.
+
+        From then on clients are refused, who would only be reset in the end, and the next server can bind.
+        """
+        self.process.receive()
+        if self.closing and not self.process.listens and self.close_listeners is not None:
+            self.close_listeners()
+            self.close_listeners = None
+            logger.debug("The server process listens no more: connections are refused.")
+
+    def force(self) -> None:
+        logger.warning("The server process [%d] does not end: it is stopped by force.", self.process.pid)
+        self.process.hasten(3, True)
+
+    def shutdown(self) -> None:
+        """Stop the process and close the sockets."""
+        if self.notifier is not None:
+            self.notifier.stopping()
+        self.closing = True
+        self.stop()
+        for sock in self.sockets:
+            sock.close()
+        message = "Stopping reloader process [%d]"
+        coloured = message.replace("%d", style("%d", fg="cyan", bold=True))
+        logger.info(message, self.pid, extra={"color_message": coloured})
+
+
+def terminal_is_there() -> bool:
+    """Return whether this process has a controlling terminal, which it loses when that is closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY))
+    except OSError:
+        return False
+    return True
+
+
+def display_path(path: Path) -> str:
+    try:
+        return f"'{path.relative_to(Path.cwd())}'"
+    except ValueError:
+        return f"'{path}'"

@@ -1,14 +1,42 @@
+"""The parent of the workers: it starts them, replaces those that end, hang or are worn, and stops them.
+
+A replacement takes over in this order: it is started, listens on the same sockets and says that it is ready; then the
+one before it is told to retire. What waits in the queue of a socket is served by whoever is there. Replacements are
+made one at a time: there is never more than one worker too many.
+"""
+
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING
 
 from fastserve._subprocess import get_subprocess
 from fastserve.config import STARTUP_FAILURE, Config
-from fastserve.logs import style
+from fastserve.logging.formatters import style
+from fastserve.net.sockets import bind_again
 from fastserve.server import Server
-from fastserve.supervisor.manager import Multiprocess
-from fastserve.supervisor.signals import SIGNALS
-from fastserve.supervisor.worker import Process
+from fastserve.supervisors.messages import READY, WORN
+from fastserve.supervisors.process import Process, fate
+from fastserve.supervisors.signal_queue import SIGNALS, Signals
+from fastserve.supervisors.slot import Replacement, Slot
+
+if TYPE_CHECKING:
+    import socket
+
+    from fastserve.process.service_manager import Notifier
+
+TICK = 0.5  # seconds between two looks at the workers, where nothing happens before
+SCARCITY_SECONDS = 1.0  # before a worker is tried again for which there was no room
+PATIENCE = 3  # a replacement may take so many times longer to get ready than the worker before it
+
+logger = logging.getLogger("fastserve.error")
 
 __all__ = [
     "SIGNALS",
@@ -22,4 +50,411 @@ __all__ = [
     "style",
 ]
 
-logger = logging.getLogger("fastserve.error")
+
+class Multiprocess:
+    """Keeps `config.workers` worker processes serving on bound sockets: run() it. `should_exit` stops it.
+
+    `startup_failed` says, in the end, that a worker could not start the application, which would fail in the next one.
+    """
+
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        self.config = config
+        self.sockets = sockets
+        self.plain_sockets = config.plain_sockets
+        self.processes_num = config.workers or 1
+        self.slots: list[Slot] = []
+        self.leaving: list[Process] = []  # told to stop
+        self.replacements: list[Replacement] = []  # those to be made
+        self.replacing: Replacement | None = None  # the one that is being made
+        self.restarting = False  # because of SIGHUP
+        self.serving = False  # a worker has said that it is ready
+        self.should_exit = threading.Event()
+        self.startup_failed = False
+        self.notifier: Notifier | None = None
+        self.close_listeners: Callable[[], object] | None = None  # what to do once no worker listens any more
+        self.listens = True
+        self.signals = Signals()
+        self.told: dict[int, int] = {}  # how often a signal said to stop
+        self.looked_at = time.monotonic()
+
+    @property
+    def processes(self) -> list[Process]:
+        """The workers that serve or are about to."""
+        return [slot.current for slot in self.slots if slot.current is not None]
+
+    @property
+    def signal_queue(self) -> deque[int]:
+        """Signals that have come and wait to be handled."""
+        return self.signals.queue
+
+    @property
+    def everyone(self) -> list[Process]:
+        """Every process that has been started and not joined."""
+        successors = [slot.successor for slot in self.slots if slot.successor is not None]
+        return [*self.processes, *successors, *self.leaving]
+
+    def run(self) -> None:
+        """Start the workers and watch over them until told to stop; return when the last one has ended."""
+        self.log_process("Started parent process [%d]")
+        with self.signals.captured():
+            try:
+                self.init_processes()
+                while not self.should_exit.is_set():
+                    self.look()
+                self.terminate_all()
+                self.join_all()
+            finally:
+                for process in self.everyone:  # where an exception got us here
+                    process.kill()
+                    process.join()
+        for slot in self.slots:
+            slot.close()
+        self.signals.close()
+        self.log_process("Stopping parent process [%d]")
+
+    def log_process(self, message: str) -> None:
+        coloured = message.replace("%d", style("%d", fg="cyan", bold=True))
+        logger.info(message, os.getpid(), extra={"color_message": coloured})
+
+    # Starting and stopping
+
+    def init_processes(self) -> None:
+        """Start as many workers as there should be."""
+        for _ in range(self.processes_num):
+            self.add_slot()
+
+    def add_slot(self) -> None:
+        own: list[socket.socket] = []
+        if self.config.reuse_port and self.slots:
+            heir = next((slot for slot in self.slots if slot.inherited), None)
+            own = [bind_again(sock) for sock in self.sockets] if heir is None else heir.disinherit()
+        slot = Slot(own or self.sockets, own)
+        slot.initial = not self.serving  # what fails where others serve is no reason to stop them
+        self.slots.append(slot)
+        slot.current = self.new_process(slot)
+
+    def new_process(self, slot: Slot) -> Process | None:
+        """Return a new worker for a place; None if there can be none, now or, which ends it all, ever."""
+        count = len(self.sockets)
+        plain = {index for index in range(len(slot.sockets)) if index % count in self.plain_sockets}
+        self.config.plain_sockets = frozenset(plain)
+        try:
+            process = Process(self.config, slot.sockets)
+            process.start()
+        except ValueError as exc:
+            logger.error("%s", exc)
+            self.fail()
+            return None
+        except OSError as exc:  # out of processes, memory or descriptors, perhaps for a while
+            if slot.initial:
+                logger.error("A child process cannot be started: %s", exc)
+                self.fail()
+                return None
+            delay = max(slot.failed(None), SCARCITY_SECONDS)
+            slot.due = time.monotonic() + delay
+            logger.error("A child process cannot be started: %s; it is tried again in %g s", exc, delay)
+            return None
+        return process
+
+    def fail(self) -> None:
+        self.startup_failed = True
+        self.should_exit.set()
+
+    def terminate_all(self) -> None:
+        """Tell every worker to stop after the requests that are under way."""
+        if self.notifier is not None:
+            self.notifier.stopping()
+        for process in self.everyone:
+            process.terminate()
+        self.leaving = self.everyone
+        for slot in self.slots:
+            slot.current = slot.successor = None
+        self.hasten()
+
+    def join_all(self) -> None:
+        """Return when the last worker has ended."""
+        for process in self.leaving:
+            logger.info("Waiting for child process [%d]", process.pid)
+        while self.leaving:
+            self.stop_listening()
+            self.look()
+
+    def stop_listening(self) -> None:
+        """Close this process's copies of the listening sockets if no worker has one that is open any more.
+
+        From then on clients are refused, who would only be reset in the end, and the next server can bind.
+        """
+        if self.listens and not any(process.listens for process in self.leaving):
+            self.listens = False
+            for slot in self.slots:
+                slot.close()
+            if self.close_listeners is not None:
+                self.close_listeners()
+            logger.debug("No worker listens any more: connections are refused.")
+
+    # Watching
+
+    def look(self) -> None:
+        """Wait until something happens, for TICK seconds at most, and deal with it."""
+        self.wait()
+        for number in self.signals.taken():
+            self.handle_signal(number)
+        for process in self.everyone:
+            process.receive()
+        self.keep_subprocess_alive()
+        if self.notifier is not None:
+            self.notifier.watchdog()
+
+    def wait(self) -> None:
+        everyone = self.everyone
+        tick = min([self.ping_interval, *(max(each - time.monotonic(), 0.0) for each in self.due())])
+        wait([self.signals.reader, *(handle for process in everyone for handle in process.handles)], tick)
+        now = time.monotonic()
+        stood_still = now - self.looked_at - 2 * TICK  # the whole machine, perhaps
+        for process in everyone:
+            if stood_still > 0:
+                process.forgive(stood_still)
+            process.ask(self.ping_interval)
+        self.looked_at = now
+
+    def due(self) -> list[float]:
+        """Return when there is something to start, as far as that is for the clock alone to say."""
+        if self.should_exit.is_set():
+            return []
+        missing = [slot.due for slot in self.slots if slot.current is None]
+        # One at a time: the others wait for the end of that, not for a time.
+        return missing if self.replacing is not None else missing + [each.due for each in self.replacements]
+
+    @property
+    def ping_interval(self) -> float:
+        return min(TICK, self.config.timeout_worker_healthcheck / 4)
+
+    def keep_subprocess_alive(self) -> None:
+        """Deal with what the workers said, and with those that said nothing or have ended."""
+        for slot in self.slots:
+            if slot.successor is not None:
+                self.look_at_successor(slot, slot.successor)
+            if slot.current is not None:
+                self.look_at_current(slot, slot.current)
+            if slot.current is None and time.monotonic() >= slot.due and not self.should_exit.is_set():
+                slot.current = self.new_process(slot)
+            for process in slot.retired():
+                process.retire()
+        for process in list(self.leaving):
+            if self.has_ended(process):
+                self.leaving.remove(process)
+        if not self.should_exit.is_set():
+            self.next_replacement()
+
+    def look_at_current(self, slot: Slot, process: Process) -> None:
+        for kind, *details in process.take_events():
+            if kind == READY:
+                logger.debug("Child process [%d] is ready.", process.pid)
+                slot.initial = False
+                self.started_serving()
+            elif kind == WORN:
+                self.worn(slot, process, *details)
+        if not self.has_ended(process):
+            return
+        slot.current = None
+        if process.exitcode == STARTUP_FAILURE and slot.initial:
+            logger.error("Child process [%d] failed to start, stopping the parent process.", process.pid)
+            self.fail()
+        elif slot.successor is not None:
+            self.log_death(process)
+            slot.current, slot.successor, self.replacing = slot.successor, None, None
+        elif not self.should_exit.is_set():
+            self.log_death(process, slot.failed(process))
+
+    def has_ended(self, process: Process) -> bool:
+        """Say whether a process has ended, by itself or here because it does not answer."""
+        if process.is_alive(timeout=self.config.timeout_worker_healthcheck):
+            self.warn_of_block(process)
+            return False
+        if process.process.is_alive():
+            silence = process.silence(self.config.timeout_worker_healthcheck) or "has not answered in time"
+            logger.error("Child process [%d] %s. It is killed. It was at:\n%s", process.pid, silence, process.where())
+            process.kill()
+            if self.notifier is not None:
+                self.notifier.watchdog()  # that took seconds, perhaps, and others may hang as well
+        process.join()
+        return True
+
+    def warn_of_block(self, process: Process) -> None:
+        """Log where a worker is whose event loop is blocked, which holds up all its requests."""
+        seconds = process.new_block(self.config.timeout_worker_healthcheck)
+        if seconds is not None:
+            message = "Child process [%d] has an event loop that has been blocked for %.1f s. It is at:\n%s"
+            logger.warning(message, process.pid, seconds, process.where())
+
+    def log_death(self, process: Process, delay: float = 0.0) -> None:
+        later = f"; the next one is started in {delay:g} s" if delay else ""
+        logger.warning("Child process [%d] died: %s%s", process.pid, fate(process.exitcode), later)
+
+    def started_serving(self) -> None:
+        if not self.serving:
+            self.serving = True
+            if self.notifier is not None:
+                self.notifier.ready(self.summary())
+
+    def summary(self) -> str:
+        return f"Serving with {len(self.slots)} worker processes"
+
+    # Replacing
+
+    def worn(self, slot: Slot, process: Process, reason: str, again_soon: bool) -> None:
+        """Note that a worker asks for its replacement; where that would come again soon, not at once."""
+        logger.info("Child process [%d] is to be replaced: %s", process.pid, reason)
+        delay = 0.0 if again_soon else slot.failed(process)
+        self.replacements.append(Replacement(slot, process, reason, due=time.monotonic() + delay))
+
+    def next_replacement(self) -> None:
+        """Begin to replace the next worker that is to be, unless one is being replaced."""
+        while self.replacing is None:
+            now = time.monotonic()
+            following = next((each for each in self.replacements if each.due <= now), None)
+            if following is None:
+                break
+            self.replacements.remove(following)
+            slot = following.slot
+            if slot in self.slots and slot.current is following.process:
+                slot.successor = self.new_process(slot)
+                if slot.successor is not None:
+                    self.replacing = following
+                else:
+                    following.due = slot.due
+                    self.replacements.append(following)
+        if self.restarting and self.replacing is None and not any(each.restart for each in self.replacements):
+            self.end_restart()
+
+    def look_at_successor(self, slot: Slot, process: Process) -> None:
+        if process.ready:
+            old, slot.current, slot.successor, self.replacing = slot.current, process, None, None
+            assert old is not None
+            logger.info("Child process [%d] takes over from child process [%d]", process.pid, old.pid)
+            old.retire()
+            self.leaving.append(old)
+            return
+        assert slot.current is not None
+        budget = max(self.config.timeout_worker_healthcheck, PATIENCE * slot.current.ready_seconds)
+        in_time = process.age() < budget
+        if process.process.is_alive() and in_time:
+            return
+        if in_time:
+            why = f"ended before it was ready ({fate(process.exitcode)})"
+        else:
+            why = "was not ready in time"
+            process.kill()
+        process.join()
+        slot.successor = None
+        self.replacement_failed(process, why)
+
+    def replacement_failed(self, process: Process, why: str) -> None:
+        replacement, self.replacing = self.replacing, None
+        assert replacement is not None
+        kept = f"New child process [{process.pid}] {why}; keeping worker [{replacement.process.pid}]"
+        if replacement.restart:
+            logger.error("%s and aborting the restart.", kept)
+            self.replacements = [each for each in self.replacements if not each.restart]
+            return
+        delay = max(replacement.slot.failed(process), 1.0)
+        logger.error("%s, the next one is started in %g s.", kept, delay)
+        replacement.due = time.monotonic() + delay
+        self.replacements.append(replacement)
+
+    def restart_all(self) -> None:
+        """Begin to replace every worker, one at a time, by one with the code that is there now."""
+        if self.notifier is not None:
+            self.notifier.reloading()
+        self.restarting = True
+        self.replacements = [each for each in self.replacements if not each.restart]
+        for slot in self.slots:
+            slot.due = slot.failures = 0
+            if slot.current is not None:
+                self.replacements.append(Replacement(slot, slot.current, "SIGHUP", restart=True))
+            if slot.successor is not None:
+                self.replacements.append(Replacement(slot, slot.successor, "SIGHUP", restart=True))
+
+    def end_restart(self) -> None:
+        self.restarting = False
+        if self.notifier is not None:
+            self.notifier.ready(self.summary())
+
+    # Signals
+
+    def handle_signal(self, number: int) -> None:
+        name = SIGNALS[number]
+        handler = getattr(self, f"handle_{name.lower()}", None)
+        if handler is None:
+            logger.debug("Received signal %s, but no handler is defined for it.", name)
+        elif number in self.told:  # to stop, again
+            self.told[number] += 1
+            self.hasten()
+        elif not self.should_exit.is_set() or name in ("INT", "TERM", "BREAK"):
+            handler()
+
+    def exit_on(self, number: int) -> None:
+        self.told[number] = 1
+        if not self.should_exit.is_set():
+            logger.info("Received %s, exiting.", signal.Signals(number).name)
+            self.should_exit.set()
+
+    def hasten(self) -> None:
+        """Tell the workers that leave how often the parent has been told to stop, if more than once."""
+        for number, times in self.told.items():
+            for process in self.leaving:
+                if times > 1:
+                    process.hasten(times, number == signal.SIGINT)
+
+    def handle_int(self) -> None:
+        self.exit_on(signal.SIGINT)
+
+    def handle_term(self) -> None:
+        self.exit_on(signal.SIGTERM)
+
+    def handle_break(self) -> None:
+        self.exit_on(signal.SIGBREAK)  # type: ignore[attr-defined,unused-ignore]
+
+    def handle_hup(self) -> None:
+        logger.info("Received SIGHUP, restarting processes.")
+        self.restart_all()
+
+    def handle_ttin(self) -> None:
+        logger.info("Received SIGTTIN, increasing the number of processes.")
+        try:
+            self.add_slot()
+        except OSError as exc:
+            logger.error("The number of processes stays %d: %s", self.processes_num, exc)
+            return
+        self.processes_num += 1
+        self.tell_summary()
+
+    def handle_ttou(self) -> None:
+        logger.info("Received SIGTTOU, decreasing number of processes.")
+        if len(self.slots) <= 1:
+            logger.info("Already reached one process, cannot decrease the number of processes anymore.")
+            return
+        self.processes_num -= 1
+        slot = self.slots.pop()
+        going = [each for each in (slot.current, slot.successor) if each is not None]
+        self.leaving += going
+        if self.replacing is not None and self.replacing.slot is slot:
+            self.replacing = None
+        if slot.own:
+            self.bequeath(slot)
+        else:
+            for process in going:
+                process.retire()
+        self.tell_summary()
+
+    def bequeath(self, slot: Slot) -> None:
+        """Have another place take over the sockets of one that is given up; its workers serve on until then."""
+        heir = self.slots[-1]
+        heir.inherit(slot)
+        for process in (heir.current, heir.successor):
+            if process is not None:
+                self.replacements.append(Replacement(heir, process, "SIGTTOU"))
+
+    def tell_summary(self) -> None:
+        if self.notifier is not None:
+            self.notifier.status(self.summary())

@@ -30,11 +30,11 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from fastserve import loops
 from fastserve.config import Config
-from fastserve.options import TABLE, OptionError
+from fastserve.loops import running
+from fastserve.options.table import TABLE, OptionError
+from fastserve.process.signals import flush_standard_streams, guard, take_default_action
 from fastserve.server import TICK, Server
-from fastserve.signals import flush_standard_streams, guard, take_default_action
 from fastserve.workers.access import AccessLogMiddleware
 
 try:
@@ -135,7 +135,7 @@ class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn h
         # Another logger may count what it does not write (as the one for statsd does).
         if getattr(self.log, "access_log_enabled", True) or type(self.log).access is not Logger.access:
             self.config.loaded_app = AccessLogMiddleware(self.config.loaded_app, self.log)
-        loops.run(self._serve, self.config.get_loop_factory())
+        running.run(self._serve, self.config.get_loop_factory())
 
     async def _serve(self) -> None:
         server = WorkerServer(self)

@@ -1,5 +1,3 @@
-from typing import Any
-
 from fastserve._core.settings import Settings
 
 class Peers:

@@ -9,7 +9,7 @@ from fastserve._core.connection import Connection
 
 if TYPE_CHECKING:
     from fastserve.config import Config
-    from fastserve.protocols.framing import Framing
+    from fastserve.protocols.websockets.contract import Framing
     from fastserve.server_state import ServerState
 
 __all__ = ["WebSocketConnection"]

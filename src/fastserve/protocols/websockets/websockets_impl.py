@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastserve.config import Config, UvicornDeprecationWarning
-from fastserve.logs import TRACE_LOG_LEVEL
+from fastserve.logging.formatters import TRACE_LOG_LEVEL
 from fastserve.protocols.utils import (
     ClientDisconnected,
     get_client_addr,
@@ -13,7 +13,7 @@ from fastserve.protocols.utils import (
     is_ssl,
 )
 from fastserve.protocols.websockets.connection import WebSocketConnection
-from fastserve.protocols.websockets_framing import WebSocketsFraming
+from fastserve.protocols.websockets.websockets_sansio_impl import WebSocketsFraming
 from fastserve.server_state import ServerState
 
 __all__ = [

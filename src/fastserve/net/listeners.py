@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import fastserve
-from fastserve import sockets
-from fastserve.binds import Bind
-from fastserve.logs import style
+from fastserve.logging.formatters import style
+from fastserve.net import sockets
+from fastserve.net.address import Bind
 
 if TYPE_CHECKING:
     import asyncio

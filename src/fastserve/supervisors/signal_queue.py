@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-from fastserve.signals import Own
+from fastserve.process.signals import Own
 
 NAMES = ("INT", "TERM", "BREAK", "HUP", "QUIT", "TTIN", "TTOU", "USR1", "USR2", "WINCH")
 SIGNALS: dict[int, str] = {int(getattr(signal, f"SIG{name}")): name for name in NAMES if hasattr(signal, f"SIG{name}")}

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any
 
-from fastserve.supervisor import child, dump
-from fastserve.supervisor.messages import CLOSED, HASTEN, PING, PONG, READY, RETIRE
+from fastserve.supervisors import child, hang_report
+from fastserve.supervisors.messages import CLOSED, HASTEN, PING, PONG, READY, RETIRE
 
 if TYPE_CHECKING:
     import socket
@@ -197,7 +197,7 @@ class Process:
         """Have it write down what it is at, and return that."""
         if self.process.pid is None or not (self.pongs or self.ready):
             return ""  # it is not prepared for that yet
-        return dump.asked(self.process.pid, self.dump_reader)
+        return hang_report.asked(self.process.pid, self.dump_reader)
 
     def age(self) -> float:
         """Return the seconds since it was started."""

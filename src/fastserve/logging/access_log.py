@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from fastserve.logs import ACCESS_FORMAT, AccessFormatter
+from fastserve.logging.formatters import ACCESS_FORMAT, AccessFormatter
 
 if TYPE_CHECKING:
     from fastserve._core.http.access_log import AccessLog

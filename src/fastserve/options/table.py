@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import MISSING, dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from fastserve.kinds import (
+from fastserve.logging.formatters import LOG_LEVELS, LOGGING_CONFIG
+from fastserve.options.values import (
     Binds,
     Boolean,
     Callback,
@@ -39,7 +40,6 @@ from fastserve.kinds import (
     Text,
     Unavailable,
 )
-from fastserve.logs import LOG_LEVELS, LOGGING_CONFIG
 
 if TYPE_CHECKING:
     import asyncio
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from configparser import RawConfigParser
 
     from fastserve._types import ASGIApplication
-    from fastserve.protocols.framing import Framing
+    from fastserve.protocols.websockets.contract import Framing
 
 LOOPS = ("auto", "asyncio", "uvloop", "zuvloop", "none")
 HTTP = ("auto", "llhttp", "httptools", "h11")

@@ -13,7 +13,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from fastserve.supervisor.messages import CLOSED, HASTEN, PING, PONG, READY, RETIRE, WORN
+from fastserve.supervisors.messages import CLOSED, HASTEN, PING, PONG, READY, RETIRE, WORN
 
 if TYPE_CHECKING:
     import asyncio

@@ -67,12 +67,12 @@ LOGGING_CONFIG: dict[str, Any] = {
     "disable_existing_loggers": False,
     "formatters": {
         "default": {
-            "()": "fastserve.logs.DefaultFormatter",
+            "()": "fastserve.logging.DefaultFormatter",
             "fmt": "%(levelprefix)s %(message)s",
             "use_colors": None,
         },
         "access": {
-            "()": "fastserve.logs.AccessFormatter",
+            "()": "fastserve.logging.AccessFormatter",
             "fmt": ACCESS_FORMAT,
         },
     },

@@ -12,8 +12,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any
 
-from fastserve.signals import Own, begin_end
-from fastserve.supervisor.link import Link
+from fastserve.process.signals import Own, begin_end
+from fastserve.supervisors.link import Link
 
 if TYPE_CHECKING:
     import socket
@@ -99,9 +99,9 @@ def main(
         config.has_parent = True
         config.configure_logging()
         if dump is not None:
-            from fastserve.supervisor import dump as dumping
+            from fastserve.supervisors import hang_report
 
-            dumping.enable(dump)
+            hang_report.enable(dump)
         serve(config, target, sockets, None if connection is None else Link(connection, replaces))
     if connection is not None:
         begin_end(0)  # where no signal ended it: nothing that blocks in exit handlers outlives the worker

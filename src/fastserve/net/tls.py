@@ -14,8 +14,8 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fastserve import certificates
-from fastserve.log_config import ConfigError
+from fastserve.logging.log_config import ConfigError
+from fastserve.net import certificates
 
 if TYPE_CHECKING:
     import asyncio

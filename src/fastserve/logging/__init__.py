@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastserve.logs import TRACE_LOG_LEVEL, AccessFormatter, ColourizedFormatter, DefaultFormatter
-from fastserve.logs import style as ansi_style
+from fastserve.logging.formatters import TRACE_LOG_LEVEL, AccessFormatter, ColourizedFormatter, DefaultFormatter
+from fastserve.logging.formatters import style as ansi_style
 
 __all__ = ["TRACE_LOG_LEVEL", "AccessFormatter", "ColourizedFormatter", "DefaultFormatter", "ansi_style"]

@@ -275,7 +275,7 @@ class Binds(Patterns):
         return [self.parsed(each) for each in super().checked(value)]
 
     def parsed(self, text: str) -> str:
-        from fastserve.binds import Bind
+        from fastserve.net.address import Bind
 
         Bind.parse(text)
         return text

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from fastserve.tls import listen_arguments
+from fastserve.net.tls import listen_arguments
 
 if TYPE_CHECKING:
     import asyncio

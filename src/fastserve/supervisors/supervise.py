@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastserve.config import STARTUP_FAILURE
-from fastserve.listeners import Listeners
-from fastserve.notify import Notifier
-from fastserve.pidfile import PidFile
+from fastserve.net.listeners import Listeners
+from fastserve.process.pid_file import PidFile
+from fastserve.process.service_manager import Notifier
 
 if TYPE_CHECKING:
     from fastserve.config import Config
@@ -48,7 +48,7 @@ def supervise(config: Config) -> None:
 
 
 def work(config: Config, listeners: Listeners, close: Callable[[], None]) -> None:
-    from fastserve.supervisor.manager import Multiprocess
+    from fastserve.supervisors.multiprocess import Multiprocess
 
     parent = Multiprocess(config, listeners.sockets)
     parent.close_listeners = close
@@ -61,9 +61,9 @@ def work(config: Config, listeners: Listeners, close: Callable[[], None]) -> Non
 
 def reload(config: Config, listeners: Listeners, close: Callable[[], None]) -> None:
     from fastserve.server import Server
-    from fastserve.supervisor.reload import change_reload
+    from fastserve.supervisors import ChangeReload
 
-    parent = change_reload()(config, Server(config).run, listeners.sockets)
+    parent = ChangeReload(config, Server(config).run, listeners.sockets)
     parent.close_listeners = close
     parent.notifier = Notifier.from_environment()
     with contextlib.suppress(KeyboardInterrupt):

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
-from fastserve.logs import fastserves
+from fastserve.logging.formatters import fastserves
 
 if TYPE_CHECKING:
     from configparser import RawConfigParser
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     LogConfig = dict[str, Any] | str | os.PathLike[str] | RawConfigParser | IO[Any] | None
 
 UVICORN_FORMATTERS = {
-    f"uvicorn.logging.{name}": f"fastserve.logs.{name}"
+    f"uvicorn.logging.{name}": f"fastserve.logging.{name}"
     for name in ("AccessFormatter", "ColourizedFormatter", "DefaultFormatter")
 }
 

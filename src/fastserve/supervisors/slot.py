@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import socket
 
-    from fastserve.supervisor.worker import Process
+    from fastserve.supervisors.process import Process
 
 STABLE_SECONDS = 10.0  # a worker that has served for so long was no failure
 FIRST_DELAY = 0.5  # seconds before a worker that failed twice in a row is started again

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fastserve.options import TABLE, OptionError
+from fastserve.options.table import TABLE, OptionError
 
 if TYPE_CHECKING:
     from fastserve.config import Config

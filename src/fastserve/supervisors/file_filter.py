@@ -89,7 +89,7 @@ def is_within(path: Path, directories: Iterable[Path]) -> bool:
     return any(each == path or each in path.parents for each in directories)
 
 
-class Filter:
+class FileFilter:
     """Says whether a file's change matters."""
 
     def __init__(self, config: Config) -> None:

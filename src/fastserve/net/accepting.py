@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fastserve.sockets import listen
+from fastserve.net.sockets import listen
 
 if TYPE_CHECKING:
     from fastserve.config import Config
