@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import fastserve
 
+APPS = str(Path(__file__).parent / "apps")  # the applications that tests serve in processes of their own
 PATIENCE = 60.0  # seconds until something counts as hanging; a busy machine must not come near it
 STOP_SECONDS = PATIENCE
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import support
-from core.fakes import FakeWorker, Peer
 from core.frames import CLOSE, FIN, frame
+from fakes.worker import FakeWorker, Peer
 from protocol.wire import Response, Wire, response
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import support
-from core.fakes import TIME
 from core.responses import Client
+from fakes.worker import TIME
 from ws import FRAMINGS, Clients
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import support
-from core.fakes import TIME, get, respond
 from core.responses import Client
+from fakes.worker import TIME, get, respond
 from protocols import PROTOCOLS
 
 APP = """

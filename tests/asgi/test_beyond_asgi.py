@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 from asgi.messages import START, body, sends
-from core.fakes import get
 from core.responses import Client
+from fakes.worker import get
 from protocols import PROTOCOLS, protocol_of
 
 Connect = Callable[..., Client]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import support
 from asgi.gates import Gate
-from core.fakes import get, post, respond
 from core.responses import Client, read_one
+from fakes.worker import get, post, respond
 from protocols import PROTOCOLS, protocol_of
 from ws import upgrade
 

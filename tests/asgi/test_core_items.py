@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import support
-from core.fakes import get, post, respond
 from core.responses import Client, read_one
+from fakes.worker import get, post, respond
 
 from fastserve._core.errors import ClientDisconnected
 

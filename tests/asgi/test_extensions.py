@@ -12,8 +12,8 @@ import pytest
 import support
 from asgi.gates import Gate
 from asgi.messages import START, body, hint, pathsend, raised_by, sends, start, trailers
-from core.fakes import get, respond
 from core.responses import Client
+from fakes.worker import get, respond
 
 Connect = Callable[..., Client]
 Log = Callable[[], list[str]]

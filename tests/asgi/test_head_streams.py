@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import support
 from asgi.gates import Gate
-from core.fakes import get
 from core.responses import Client, read_one
+from fakes.worker import get
 from protocols import PROTOCOLS, protocol_of
 
 Log = Callable[[], list[str]]

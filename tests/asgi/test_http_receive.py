@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import support
 from asgi.gates import Gate, push
-from core.fakes import chunked, get, post, read_body, respond
 from core.responses import Client, read_one
+from fakes.worker import chunked, get, post, read_body, respond
 from protocols import PROTOCOLS, protocol_of
 
 Connect = Callable[..., Client]

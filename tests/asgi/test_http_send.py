@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import support
 from asgi.gates import Gate
-from core.fakes import get, hello, post, respond
 from core.responses import Client, read_one, read_responses
+from fakes.worker import get, hello, post, respond
 from protocols import PROTOCOLS, protocol_of
 
 Connect = Callable[..., Client]

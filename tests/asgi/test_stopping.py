@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import support
 from asgi.gates import Gate
-from core.fakes import get, respond
 from core.responses import Client, read_one
+from fakes.worker import get, respond
 from protocols import PROTOCOLS, protocol_of
 
 Log = Callable[[], list[str]]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import support
-from core.fakes import get, respond
 from core.responses import Client
+from fakes.worker import get, respond
 from protocols import PROTOCOLS
 
 LOOPS = ["asyncio", "uvloop"]

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import support
 from asgi.gates import Gate
-from core.fakes import get, respond
 from core.responses import Client, read_one
+from fakes.worker import get, respond
 
 Connect = Callable[..., Client]
 Log = Callable[[], list[str]]

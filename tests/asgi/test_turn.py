@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import support
 from asgi.gates import Gate
-from core.fakes import TIME, get, respond
 from core.responses import Client
+from fakes.worker import TIME, get, respond
 from support import PATIENCE
 
 Connect = Callable[..., Client]

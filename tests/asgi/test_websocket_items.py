@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from asgi.gates import Gate
-from core.fakes import FakeWorker
 from core.frames import BINARY, CLOSE, FIN, PING, PONG, TEXT, binary, fragments, frame, text
+from fakes.worker import FakeWorker
 from protocol.wire import Response
 from ws import ACCEPT, ACCEPTS, CONNECT, Clients, Raises, Script, close, disconnect, echo, received, sent, upgrade
 

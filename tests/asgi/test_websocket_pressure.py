@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from asgi.gates import Gate
-from core.fakes import FakeWorker, Peer
 from core.frames import BINARY, CLOSE, FIN, PING, TEXT, binary, frame, text
+from fakes.worker import FakeWorker, Peer
 from ws import ACCEPTS, FRAMINGS, Clients, Script, close, closing, disconnect, framing_class, upgrade
 
 MESSAGE = 10_000  # bytes

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import support
-from core.fakes import FakeTransport, FakeWorker
 from core.frames import TEXT, binary, text
+from fakes.worker import FakeTransport, FakeWorker
 from protocol.wire import Wire
 from protocols import PROTOCOLS
 from websockets.sync.client import connect
@@ -322,7 +322,7 @@ def test_large_messages_of_both_sides(serve: support.Serve, loop: str) -> None:
 
 
 @pytest.mark.parametrize("serve", ["h11", "uvicorn.protocols.http.h11_impl:H11Protocol"], indirect=True)
-@pytest.mark.parametrize("ws", ["auto", "websockets", "wsproto", "shell.own_framing:Own"])
+@pytest.mark.parametrize("ws", ["auto", "websockets", "wsproto", "apps.own_framing:Own"])
 def test_behind_another_class_for_http(serve: support.Serve, ws: str, caplog: pytest.LogCaptureFixture) -> None:
     server = serve(both, ws=ws)
     with Socket(server.connect()) as client:

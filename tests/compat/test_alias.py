@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from process.clients import ready
+from supervisors.clients import ready
 from support import Command
 
 import fastserve.compat

@@ -8,8 +8,8 @@ from typing import Any
 import fastapi
 import pytest
 import support
-from core.fakes import get
 from core.responses import Client
+from fakes.worker import get
 
 
 @pytest.mark.usefixtures("no_collections")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 from compat.conftest import TIMEOUT, Start
-from process.clients import Visitors, ready, replace_workers, stopped
+from supervisors.clients import Visitors, ready, replace_workers, stopped
 from support import Command
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from core.fakes import TIME, FakeWorker, assert_nothing_lives
+from fakes.worker import TIME, FakeWorker, assert_nothing_lives
 from ws import FRAMINGS, framing_class
 
 

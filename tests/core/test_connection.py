@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.fakes import TIME, FakeWorker, get, hello
 from core.responses import read_one
+from fakes.worker import TIME, FakeWorker, get, hello
 from ws import upgrade
 
 from fastserve._core.connection import Connection

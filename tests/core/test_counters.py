@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from core.fakes import FakeWorker, get, post
+from fakes.worker import FakeWorker, get, post
 
 from fastserve._core import counters
 

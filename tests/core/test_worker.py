@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.fakes import FakeWorker, get, hello
 from core.responses import read_one
+from fakes.worker import FakeWorker, get, hello
 
 from fastserve._core.settings import Settings
 from fastserve._core.worker import Worker

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from fakes.net import Client, Loop, Net, Transport, running
 from fuzz.applications import Planned
-from protocol.fake import Client, Loop, Net, Transport, running
 
 from fastserve._core.connection import Connection
 from fastserve._core.http.access_log import AccessLog

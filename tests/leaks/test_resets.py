@@ -10,8 +10,8 @@ from typing import Any
 import load_app
 import pytest
 import support
+from fakes.net import Client, Net, Transport
 from load import reset, until
-from protocol.fake import Client, Net, Transport
 
 from fastserve._core import counters
 
@@ -63,7 +63,7 @@ class NoSleep:
 
 @pytest.mark.parametrize("path", ["/bytewise", "/echo", "/large", "/failing", "/failing-late", "/stream", "/slow"])
 def test_behind_each_byte_of_a_response(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("protocol.fake.Transport", Breaking)
+    monkeypatch.setattr("fakes.net.Transport", Breaking)
     monkeypatch.setattr("load_app.asyncio.sleep", NoSleep)
     net = Net(load_app.app, raise_disconnect=True)
     for size in range(1, 400):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from process.clients import ready
+from supervisors.clients import ready
 from support import Command
 from test_imports import CORE, core_imports
 

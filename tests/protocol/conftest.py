@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import support
+from fakes.net import Net
 from protocol.apps import App
-from protocol.fake import Net
 from protocol.wire import Wire
 
 Connect = Callable[..., Wire]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 import support
+from fakes.net import Net, every_split
 from protocol.apps import Call, Recorder
 from protocol.corpus import Case, load
-from protocol.fake import Net, every_split
 from protocol.wire import GOOD, responses
 
 CASES = load()

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import support
+from fakes.net import Client, Net, every_split
 from protocol.apps import Recorder, static
 from protocol.corpus import Case, load
-from protocol.fake import Client, Net, every_split
 from protocol.test_corpus import Outcome, check, joined
 from protocol.wire import GOOD, Wire
 

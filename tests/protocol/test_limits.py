@@ -7,9 +7,9 @@ import contextlib
 from typing import Any
 
 import pytest
+from fakes.net import Client
 from protocol.apps import Gate, Receive, Recorder, Scope, Send, body, echo, read, respond, start, static
 from protocol.conftest import Connect, MakeNet
-from protocol.fake import Client
 from protocol.wire import GOOD, Response, responses
 from protocols import PROTOCOLS, protocol_of
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from fakes.net import Net
 from protocol.apps import Receive, Recorder, Scope, Send, body, start
 from protocol.corpus import load
-from protocol.fake import Net
 
 hypothesis = pytest.importorskip("hypothesis")
 h11 = pytest.importorskip("h11")

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import support
+from fakes.net import Net, every_split
 from protocol.apps import Receive, Scope, Send
-from protocol.fake import Net, every_split
 from protocol.streams import ALL, COMPRESSED, DIFFERENCES, MAX_COMPRESSED, Streams
 from protocol.websocket import MAX_SIZE
 from ws import FRAMINGS, Frame, close, framing_class, split_response, upgrade

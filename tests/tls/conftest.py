@@ -3,7 +3,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,9 +84,9 @@ def connect(serve: Callable[..., TlsRunning]) -> Iterator[Callable[..., Wire]]:
 @pytest.fixture
 def start(pki: Pki, command: support.StartCommand) -> support.StartCommand:
     """Start a command that serves an application of shell_apps.py over TLS: start("app", "--log-level", "debug")."""
-    folder = Path(__file__).parent.parent / "shell"
+    folder = support.APPS
 
     def run(app: str, *args: str, **options: Any) -> support.Command:
-        return command(f"shell_apps:{app}", "--port", "0", "--app-dir", str(folder), *pki.arguments, *args, **options)
+        return command(f"shell_apps:{app}", "--port", "0", "--app-dir", folder, *pki.arguments, *args, **options)
 
     return run

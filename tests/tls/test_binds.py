@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import support
-from process.clients import ready
+from supervisors.clients import ready
 from tls.pki import Pki
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-SHELL = str(Path(__file__).parent.parent / "shell")
+SHELL = support.APPS
 
 
 def asked(port: int, context: ssl.SSLContext | None) -> bytes:

@@ -19,9 +19,9 @@ from typing import Any
 import httpx
 import pytest
 import support
-from core.fakes import get, respond
 from core.responses import Client, read_one
 from cryptography import x509
+from fakes.worker import get, respond
 from tls.pki import Pki, TlsRunning
 from trustme import KeyType
 
@@ -413,13 +413,13 @@ class TestCommand:
 
     @pytest.mark.skipif(sys.platform == "win32", reason="no SIGHUP")
     def test_hangup_without_tls_ends_the_process(self, command: Start) -> None:
-        folder = str(Path(__file__).parent.parent / "shell")
+        folder = support.APPS
         server = command("shell_apps:app", "--port", "0", "--app-dir", folder)
         assert server.url
         assert server.stop(signal.SIGHUP) == -signal.SIGHUP
 
     def test_exit_codes(self, command: Start, pki: Pki, tmp_path: Path) -> None:
-        folder = str(Path(__file__).parent.parent / "shell")
+        folder = support.APPS
         missing = str(tmp_path / "missing.pem")
         server = command("shell_apps:app", "--app-dir", folder, "--ssl-certfile", missing)
         assert server.wait() == 3

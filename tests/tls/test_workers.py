@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 import support
-from core.fakes import hello as answering
-from process.clients import TIMEOUT, Visitors, ready, replace_workers, stopped
+from fakes.worker import hello as answering
+from supervisors.clients import TIMEOUT, Visitors, ready, replace_workers, stopped
 from tls.pki import Pki, TlsRunning
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"

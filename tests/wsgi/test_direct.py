@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import support
-from core.fakes import get, post
 from core.responses import Client
+from fakes.worker import get, post
 
 Start = Callable[..., support.Running]
 Environ = dict[str, Any]

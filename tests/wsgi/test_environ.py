@@ -10,8 +10,8 @@ from wsgiref.validate import validator
 
 import pytest
 import support
-from core.fakes import chunked, get, post
 from core.responses import Client
+from fakes.worker import chunked, get, post
 
 from fastserve._core.wsgi.environ import Environs, keys, paths_of
 from fastserve.middleware.wsgi import WSGIMiddleware

@@ -9,8 +9,8 @@ from typing import Any
 
 import flask
 import pytest
-from core.fakes import get
 from core.responses import Client
+from fakes.worker import get
 from wsgi.test_response import returning
 
 Environ = dict[str, Any]

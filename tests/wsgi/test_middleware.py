@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 import support
-from core.fakes import get, post
 from core.responses import Client
+from fakes.worker import get, post
 
 from fastserve.middleware.wsgi import WSGIMiddleware
 

@@ -13,8 +13,8 @@ from wsgiref.validate import validator
 import pytest
 import support
 from asgi.gates import push
-from core.fakes import chunked, get, post
 from core.responses import Client
+from fakes.worker import chunked, get, post
 
 from fastserve._core.errors import ClientDisconnected
 

@@ -11,8 +11,8 @@ from wsgiref.validate import validator
 
 import pytest
 import support
-from core.fakes import get, post
 from core.responses import Client
+from fakes.worker import get, post
 
 Environ = dict[str, Any]
 Start = Callable[..., support.Running]

@@ -1,0 +1,311 @@
+"""One exchange in the terms of ASGI; tests/asgi has what a client sees of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from core.responses import read_one, read_responses
+from fakes.worker import FakeWorker, get, post, respond
+
+from fastserve._core.errors import ClientDisconnected
+
+Work = Callable[..., FakeWorker]
+DISCONNECT = {"type": "http.disconnect"}
+
+
+class Script:
+    """An application that hands its scope, receive and send out, and ends when told to."""
+
+    def __init__(self) -> None:
+        self.scope: Any = None
+        self.receive: Any = None
+        self.send: Any = None
+        self.end: asyncio.Future[None]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scope, self.receive, self.send = scope, receive, send
+        self.end = asyncio.get_running_loop().create_future()
+        await self.end
+
+    def finish(self, wire: FakeWorker) -> None:
+        self.scope = self.receive = self.send = None
+        wire.call(self.end.set_result, None)
+
+
+def run(wire: FakeWorker, awaitable: Any) -> Any:
+    """What awaiting it gives, in a task beside the application."""
+
+    async def wait() -> Any:
+        return await awaitable
+
+    return wire.loop.run_until_complete(wait())
+
+
+def start(wire: FakeWorker, awaitable: Any) -> asyncio.Task[Any]:
+    async def wait() -> Any:
+        return await awaitable
+
+    task = wire.loop.create_task(wait())
+    wire.settle()
+    return task
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+def test_pieces_that_have_come_are_given_together(work: Work, script: Script) -> None:
+    wire = work(script)
+    peer = wire.connect()
+    peer.feed(get("/", "Content-Length: 9", method="POST") + b"one")
+    peer.feed(b"two")
+    assert run(wire, script.receive()) == {"type": "http.request", "body": b"onetwo", "more_body": True}
+    task = start(wire, script.receive())
+    assert not task.done()
+    peer.feed(b"six")
+    assert task.result() == {"type": "http.request", "body": b"six", "more_body": False}
+    script.finish(wire)
+
+
+def test_a_read_that_is_all_body_is_not_copied(work: Work, script: Script) -> None:
+    wire = work(script)
+    peer = wire.connect()
+    peer.feed(get("/", "Content-Length: 5000", method="POST"))
+    piece = bytes(5000)
+    peer.feed(piece)
+    assert run(wire, script.receive())["body"] is piece
+    script.finish(wire)
+
+
+def test_reading_stops_and_goes_on(work: Work, script: Script) -> None:
+    wire = work(script)
+    peer = wire.connect()
+    peer.feed(get("/", "Content-Length: 1000000", method="POST"))
+    fed = 0
+    while peer.transport.calls == [] and fed < 1000000:
+        peer.feed(bytes(20000))
+        fed += 20000
+    assert 65536 < fed < 200000
+    assert len(run(wire, script.receive())["body"]) == fed
+    assert peer.transport.calls == ["pause_reading", "resume_reading"]
+    script.finish(wire)
+
+
+def test_reading_that_was_stopped_goes_on_behind_the_response(work: Work) -> None:
+    go: list[asyncio.Future[None]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        go.append(asyncio.get_running_loop().create_future())
+        await go[-1]
+        await respond(send)
+
+    wire = work(app)
+    peer = wire.connect()
+    peer.feed(get("/", "Content-Length: 200000", method="POST"))
+    fed = 0
+    while peer.transport.calls == [] and fed < 180000:
+        peer.feed(bytes(20000))
+        fed += 20000
+    wire.call(go[0].set_result, None)
+    assert read_one(peer.take()).status == 200
+    assert peer.transport.calls == ["pause_reading", "resume_reading"]
+    peer.feed(bytes(200000 - fed) + get("/2"))
+    wire.call(go[1].set_result, None)
+    assert read_one(peer.take()).status == 200
+
+
+def test_disconnect_wakes_every_receive(work: Work, script: Script) -> None:
+    wire = work(script)
+    peer = wire.connect()
+    peer.feed(get())
+    run(wire, script.receive())
+    tasks = [start(wire, script.receive()) for _ in range(3)]
+    peer.lose()
+    assert [task.result() for task in tasks] == [DISCONNECT] * 3
+    assert run(wire, script.receive()) == DISCONNECT
+    script.finish(wire)
+    assert wire.messages == []
+
+
+def test_a_body_that_has_come_is_given_before_the_disconnect(work: Work, script: Script) -> None:
+    wire = work(script)
+    peer = wire.connect()
+    peer.feed(post(b"all"))
+    peer.lose()
+    assert run(wire, script.receive()) == {"type": "http.request", "body": b"all", "more_body": False}
+    assert run(wire, script.receive()) == DISCONNECT
+    script.finish(wire)
+
+
+def test_send_after_the_loss(work: Work, script: Script) -> None:
+    wire = work(script, raise_disconnect=True)
+    peer = wire.connect()
+    peer.feed(get())
+    peer.lose()
+    for _ in range(2):
+        with pytest.raises(ClientDisconnected):
+            run(wire, script.send({"type": "http.response.start", "status": 200}))
+    script.finish(wire)
+    assert wire.messages == []
+
+
+def test_send_to_nobody_takes_a_turn_of_the_loop(work: Work, script: Script) -> None:
+    wire = work(script)
+    peer = wire.connect()
+    peer.feed(get())
+    peer.lose()
+    turns: list[str] = []
+
+    async def flood() -> None:
+        for _ in range(3):
+            turns.append("sent")
+            await script.send({"type": "http.response.body", "body": b"x", "more_body": True})
+
+    async def tick() -> None:
+        for _ in range(3):
+            turns.append("other")
+            await asyncio.sleep(0)
+
+    async def both() -> None:
+        await asyncio.gather(flood(), tick())
+
+    wire.loop.run_until_complete(both())
+    assert turns == ["sent", "other"] * 3
+    script.finish(wire)
+    assert wire.messages == []
+
+
+@pytest.mark.parametrize("how", ["eof", "lose"])
+def test_the_disconnect_comes_before_an_empty_body(work: Work, script: Script, how: str) -> None:
+    wire = work(script)
+    peer = wire.connect()
+    peer.feed(get())
+    getattr(peer, how)()
+    assert run(wire, script.receive()) == DISCONNECT
+    script.finish(wire)
+
+
+def test_send_waits_for_a_client_that_does_not_read(work: Work, script: Script) -> None:
+    wire = work(script)
+    peer = wire.connect()
+    peer.feed(get())
+    peer.transport.stuck = True
+    run(wire, script.send({"type": "http.response.start", "status": 200}))
+    waiting = start(wire, script.send({"type": "http.response.body", "body": bytes(100000), "more_body": True}))
+    more = start(wire, script.send({"type": "http.response.body", "body": b"x", "more_body": True}))
+    assert not waiting.done()
+    assert not more.done()
+    wire.call(peer.transport.unstick)
+    assert waiting.done()
+    assert more.done()
+    run(wire, script.send({"type": "http.response.body"}))
+    assert read_one(peer.take()).body == bytes(100000) + b"x"
+    script.finish(wire)
+
+
+def test_send_that_waits_sees_the_loss(work: Work, script: Script) -> None:
+    wire = work(script, raise_disconnect=True)
+    peer = wire.connect()
+    peer.feed(get())
+    peer.transport.stuck = True
+    run(wire, script.send({"type": "http.response.start", "status": 200}))
+    waiting = start(wire, script.send({"type": "http.response.body", "body": bytes(100000), "more_body": True}))
+    peer.lose()
+    assert isinstance(waiting.exception(), ClientDisconnected)
+    script.finish(wire)
+
+
+def test_send_that_waits_returns_at_the_loss(work: Work, script: Script) -> None:
+    wire = work(script)
+    peer = wire.connect()
+    peer.feed(get())
+    peer.transport.stuck = True
+    run(wire, script.send({"type": "http.response.start", "status": 200}))
+    waiting = start(wire, script.send({"type": "http.response.body", "body": bytes(100000), "more_body": True}))
+    assert not waiting.done()
+    peer.lose()
+    assert waiting.result() is None
+    script.finish(wire)
+
+
+def test_half_close_is_a_disconnect_and_the_response_goes_out(work: Work, script: Script) -> None:
+    wire = work(script)
+    peer = wire.connect()
+    peer.feed(get())
+    run(wire, script.receive())
+    waiting = start(wire, script.receive())
+    peer.eof()
+    assert waiting.result() == DISCONNECT
+    run(wire, respond(script.send, b"answer"))
+    assert read_one(peer.take()).body == b"answer"
+    script.finish(wire)
+
+
+def test_application_that_is_no_coroutine_function(work: Work) -> None:
+    def app(scope: Any, receive: Any, send: Any) -> Any:
+        return respond(send, b"answer")
+
+    assert read_one(work(app).connect().feed(get())).body == b"answer"
+
+
+@pytest.mark.parametrize("problem", ["raises", "gives no awaitable", "takes no arguments"])
+def test_application_that_cannot_be_called(work: Work, problem: str) -> None:
+    def raises(scope: Any, receive: Any, send: Any) -> Any:
+        raise ValueError
+
+    apps: dict[str, Any] = {
+        "raises": raises,
+        "gives no awaitable": lambda scope, receive, send: 3,
+        "takes no arguments": respond.__class__,
+    }
+    wire = work(apps[problem])
+    assert read_one(wire.connect().feed(get())).status == 500
+    assert wire.messages == ["Exception in ASGI application\n"]
+    wire.errors.clear()
+
+
+def test_counts(work: Work, script: Script) -> None:
+    wire = work(script)
+    peer = wire.connect()
+    assert (wire.worker.active, wire.worker.total_requests, len(wire.worker.tasks)) == (0, 0, 0)
+    peer.feed(get())
+    assert (wire.worker.active, wire.worker.total_requests, len(wire.worker.tasks)) == (1, 1, 1)
+    script.finish(wire)
+    assert (wire.worker.active, wire.worker.total_requests, len(wire.worker.tasks)) == (0, 1, 0)
+    wire.errors.clear()
+
+
+def test_an_exchange_that_ends_in_its_first_step_is_no_task_of_the_worker(work: Work) -> None:
+    seen: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await respond(send)
+        seen.append(len(wire.worker.tasks))
+
+    wire = work(app)
+    wire.connect().feed(get())
+    assert seen == [0]
+    assert len(wire.worker.tasks) == 0
+
+
+def test_background_work_does_not_hold_up_the_next_request(work: Work) -> None:
+    waiting: list[asyncio.Future[None]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await respond(send, scope["path"].encode())
+        waiting.append(asyncio.get_running_loop().create_future())
+        await waiting[-1]
+
+    wire = work(app)
+    peer = wire.connect()
+    answers = read_responses(peer.feed(get("/1") + get("/2")))
+    assert [each.body for each in answers] == [b"/1", b"/2"]
+    assert len(wire.worker.tasks) == 2
+    peer.lose()
+    for future in waiting:
+        wire.call(future.set_result, None)
+    assert wire.messages == []
