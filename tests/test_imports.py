@@ -195,12 +195,3 @@ def test_shell_has_no_circle() -> None:
         ready = {path for path in needs.keys() - done if needs[path] - {None, path} <= done}
         assert ready, f"a circle among {sorted(map(name_of, needs.keys() - done))}"
         done |= ready
-
-
-def test_files_are_short() -> None:
-    """A source file has fewer than 600 lines: more than that is two nouns."""
-    suffixes = {".py", ".pyi", ".pyx", ".pxd"}
-    files = [path for path in PACKAGE.rglob("*") if path.suffix in suffixes]
-    lengths = {name_of(path): path.read_text("utf-8").count("\n") for path in files}
-    assert files
-    assert {name: length for name, length in lengths.items() if length >= 600} == {}
