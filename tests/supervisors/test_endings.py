@@ -13,7 +13,7 @@ import pytest
 import support
 from supervisors.clients import ask, ended, ready
 
-HERE = Path(__file__).parent
+HERE = Path(support.APPS)
 
 Start = support.StartCommand
 Program = Callable[..., support.Command]

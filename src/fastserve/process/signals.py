@@ -54,20 +54,21 @@ def captured(handler: Handler, seen: list[int], postponed: list[int] | None = No
         guarded.remove(handler)
         stack.remove(previous)
         for number in HANDLED_SIGNALS:
+            # Not first back to what ends the process at once: the signal may come again meanwhile.
+            if postponed is not None and number in seen and signal.getsignal(number) == handler:
+                if ends_process(previous[number]) and begin_end(number):
+                    postponed.append(number)
+                    continue
             restore(number, handler, previous[number])
     flush_standard_streams()
     with contextlib.ExitStack() as again:  # the last one first, and each of them even if another one raises
         for caught in seen:
-            again.callback(raise_again, caught, postponed)
+            if postponed is None or caught not in postponed:
+                again.callback(signal.raise_signal, caught)
 
 
-def raise_again(number: int, postponed: list[int] | None) -> None:
-    handler = signal.getsignal(number)
-    ends = handler is signal.SIG_DFL or getattr(handler, "handler", None) is leave_at_once
-    if postponed is not None and ends and begin_end(number):
-        postponed.append(number)
-    else:
-        signal.raise_signal(number)
+def ends_process(handler: Any) -> bool:
+    return handler is signal.SIG_DFL or getattr(handler, "handler", None) is leave_at_once
 
 
 def begin_end(number: int) -> bool:
