@@ -11,7 +11,6 @@ cdef class Exchange(Owner):
     cdef int completed(self) except -1  # the response is out of the application's hands
     cdef int writable(self) except -1  # send() need not wait any more
     cdef int stopping(self) except -1  # the server stops
-    cdef bint orphaned(self) noexcept  # the client left before the end of a response that does not say where it ends
 
 
 cdef class DirectCall:

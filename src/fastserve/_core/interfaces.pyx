@@ -20,9 +20,6 @@ cdef class Exchange(Owner):
     cdef int stopping(self) except -1:
         return 0
 
-    cdef bint orphaned(self) noexcept:
-        return False
-
 
 cdef class DirectCall:
     cdef int noticed(self) except -1:

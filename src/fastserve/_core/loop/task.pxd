@@ -13,6 +13,7 @@ cdef class Owner(Runnable):
     """What a task tells how its coroutine goes on and ended; the exception goes no further."""
     cdef void ended(self, object result, object exception) noexcept
     cdef int suspended(self) except -1  # the coroutine waits for something
+    cdef bint orphaned(self) noexcept  # the client left before the end of a response that does not say where it ends
 
 
 cdef class Task(Sleeper):

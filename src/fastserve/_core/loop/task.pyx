@@ -56,6 +56,9 @@ cdef class Owner(Runnable):
     cdef int suspended(self) except -1:
         return 0
 
+    cdef bint orphaned(self) noexcept:
+        return False
+
 
 cdef Task start(object coro, object loop, object context, Turn turn, Owner owner):
     """Run `coro` as a task, from here to where it first waits; `owner` is told when it ends."""
