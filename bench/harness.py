@@ -17,11 +17,12 @@ import uvloop
 from bench.exchanges import Exchange
 from fastserve._core.connection import Connection
 from fastserve._core.http.access_log import AccessLog
-from fastserve._core.settings import Settings
 from fastserve._core.worker import Worker
 from fastserve._core.wsgi.call import WSGIApplication
 from fastserve._core.wsgi.environ import Environs
 from fastserve.logging.formatters import ACCESS_FORMAT, AccessFormatter
+from fastserve.options.core import core_settings
+from fastserve.options.table import Options
 from fastserve.wsgi.call import Exchange as WSGIExchange
 from fastserve.wsgi.files import FileWrapper
 
@@ -124,7 +125,7 @@ class Harness:
         self.worker = Worker(
             self.loop,
             exchange.app,
-            Settings(),
+            core_settings(Options("app")),
             state={},
             log=logging.getLogger("fastserve.error").log,
             access=self._access_log() if exchange.access_log else None,

@@ -89,9 +89,9 @@ def test_repeated_option(given: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("args", "complaint"),
     [
-        (["--port", "http"], "Invalid value for '--port': 'http' is not a whole number."),
-        (["--port", "70000"], "Invalid value for '--port': 70000 is not a whole number from 0 to 65535."),
-        (["--timeout-write", "-1"], "Invalid value for '--timeout-write': '-1' is not a number of seconds from 0."),
+        (["--port", "http"], "Invalid value for '--port': 'http': expected a whole number."),
+        (["--port", "70000"], "Invalid value for '--port': 70000: expected a whole number from 0 to 65535."),
+        (["--timeout-write", "-1"], "Invalid value for '--timeout-write': '-1': expected seconds >= 0."),
         (["--lifespan", "maybe"], "Invalid value for '--lifespan': 'maybe' is not one of auto, on, off."),
         (["--log-level", "loud"], "'loud' is not one of critical, error, warning, info, debug, trace."),
         (
@@ -100,7 +100,10 @@ def test_repeated_option(given: dict[str, Any]) -> None:
         ),
         (["--loop", "x"], "'x' is not one of auto, asyncio, uvloop, zuvloop, none or module:factory."),
         (["--interface", "x"], "Invalid value for '--interface': 'x' is not one of auto, asgi3, asgi2, wsgi."),
-        (["--wsgi-threads", "0"], "Invalid value for '--wsgi-threads': 0 is not a whole number from 1 to 2147483647."),
+        (
+            ["--wsgi-threads", "0"],
+            "Invalid value for '--wsgi-threads': 0: expected a whole number from 1 to 2147483647.",
+        ),
         (["--header", "nothing"], "Invalid value for '--header': 'nothing' is not of the form Name:Value."),
         (["--header", "a b:c"], "Invalid value for '--header': "),
         (["--env-file", "/no/where"], "Invalid value for '--env-file': path '/no/where' does not exist."),
@@ -118,7 +121,7 @@ def test_bad_value(given: dict[str, Any], args: list[str], complaint: str) -> No
 def test_bad_value_in_the_environment(given: dict[str, Any]) -> None:
     result = invoke("a:b", env={"FASTSERVE_PORT": "http"})
     assert (result.exit_code, given) == (2, {})
-    assert "'http' is not a whole number." in result.output
+    assert "'http': expected a whole number." in result.output
 
 
 def test_missing_application(given: dict[str, Any]) -> None:
@@ -156,7 +159,7 @@ def test_run_as_a_module(start: support.StartCommand) -> None:
 def test_numbers_that_no_machine_has_exit_2(command: support.StartCommand, option: str) -> None:
     process = command("shell_apps:hello", option, "9" * 21)
     assert process.wait() == 2
-    assert any("is not a whole number from" in line for line in process.lines)
+    assert any("expected a whole number from" in line for line in process.lines)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

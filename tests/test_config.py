@@ -279,7 +279,7 @@ def test_env_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: 'utf-8' codec"):
         config(env_file=str(file))
     file.write_text("# a comment\nA=1\n\nthis is not it\n")
-    with pytest.raises(ConfigError, match=f"env_file '{file}' cannot be used: line 4 is no NAME=VALUE"):
+    with pytest.raises(ConfigError, match=f"env_file '{file}' cannot be used: line 4 is not of the form NAME=VALUE"):
         config(env_file=str(file))
     assert "A" not in os.environ
 

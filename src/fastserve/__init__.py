@@ -1,4 +1,4 @@
-"""An ASGI server: fastserve.run(app), or Server(Config(app)) for more of a say, or the command `fastserve`."""
+"""An ASGI server: fastserve.run(app), or Server(Config(app)) for more control, or the command `fastserve`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from fastserve import _version
+
 if TYPE_CHECKING:
     from fastserve.config import Config
     from fastserve.main import main, run
     from fastserve.server import Server
 
-__version__ = "0.1.0"
-SERVER_NAME = "Fastserve"  # in the line that says where it listens
-OWN_VERSION = __version__  # still so where fastserve.compat has put that of uvicorn into __version__
+__version__ = _version.VERSION
 __all__ = ["Config", "Server", "__version__", "main", "run"]
 
-# Importing the package costs next to nothing; these come when they are asked for.
+# Importing the package costs next to nothing; these are imported when they are first used.
 HOMES = {"Config": "fastserve.config", "Server": "fastserve.server", "main": "fastserve.cli", "run": "fastserve.main"}
 
 

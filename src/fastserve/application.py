@@ -1,14 +1,118 @@
-"""What kind of application an object is: a factory of one, ASGI 2 or ASGI 3."""
+"""The application: importing it, calling its factory, finding out its interface, and wrapping it as ASGI 3."""
 
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastserve.importer import ImportFromStringError, blame, import_from_string
+from fastserve.logging.formatters import TRACE_LOG_LEVEL
+
+if TYPE_CHECKING:
+    from fastserve._types import ASGI3Application
+    from fastserve.middleware.wsgi import WSGIMiddleware
+    from fastserve.options.table import Options
+
+logger = logging.getLogger("fastserve.error")
+
+
+class ApplicationError(Exception):
+    """There is no application to serve; the text says why, `__cause__` is what the user's code raised, if it did."""
+
+
+class Served(NamedTuple):
+    """An application as it is served."""
+
+    app: ASGI3Application
+    interface: str  # of the application itself: "asgi2", "asgi3" or "wsgi"
+    wsgi: WSGIMiddleware | None  # around a WSGI application
+
+
+def described(app: Any) -> str:
+    """Return how messages name the application of an `app` option."""
+    return f'"{app}"' if isinstance(app, str) else "The application"
+
+
+def imported(app: Any) -> Any:
+    """Return the object that the `app` option names. Raises ApplicationError."""
+    try:
+        return import_from_string(app)
+    except ImportFromStringError as exc:
+        raise ApplicationError(f"Error loading ASGI app. {exc}") from None
+    except Exception as exc:
+        raise ApplicationError(f"Error loading ASGI app. Importing {described(app)} raised {blame(exc)}") from exc
+
+
+def made_by_factory(app: Any, options: Options) -> Any:
+    """Return what `app` makes if it is an application factory, else `app`. Raises ApplicationError."""
+    # A WSGI application may fail in any way when it is called, not by a TypeError alone.
+    may_make = takes_no_arguments(app) if options.interface == "wsgi" else may_be_factory(app)
+    if not options.factory and not may_make:
+        return app
+    try:
+        made = app()
+    except Exception as exc:
+        # Without --factory a TypeError means that `app` is the application, unless it takes no arguments for sure.
+        if not options.factory and isinstance(exc, TypeError) and not takes_no_arguments(app):
+            return app
+        raise ApplicationError(f"Error loading ASGI app factory: {blame(exc)}") from exc
+    if not options.factory:
+        logger.warning(
+            "ASGI app factory detected. Using it, but please consider setting the --factory flag explicitly."
+        )
+    return made
+
+
+def check(app: Any, options: Options) -> None:
+    """Raise ApplicationError for an object that cannot be served with these options."""
+    if not callable(app):
+        close = getattr(app, "close", None)
+        if inspect.iscoroutine(app) and close is not None:
+            close()  # else Python complains about it as well
+        name, kind = described(options.app), type(app).__name__
+        raise ApplicationError(f"Error loading ASGI app. {name} is not callable, it is of type {kind}.")
+    if options.interface != "wsgi" and looks_like_wsgi(app):
+        raise ApplicationError(
+            f"Error loading ASGI app. {described(options.app)} takes two arguments, as WSGI applications do: serve it"
+            " with --interface wsgi, under gunicorn with -k fastserve.workers.FastserveWSGIWorker."
+        )
+
+
+def as_asgi3(app: Any, options: Options, *, uses_core: bool, leaves_websockets: bool) -> Served:
+    """Return an application as ASGI 3, inside the middleware that the options ask for.
+
+    `uses_core` means that the core serves HTTP, `leaves_websockets` that another class serves WebSockets.
+    """
+    interface, wsgi = options.interface, None
+    if interface == "auto":
+        interface = "asgi3" if is_asgi3(app) else "asgi2"
+    if interface == "asgi2":
+        from fastserve.middleware.asgi2 import ASGI2Middleware
+
+        app = ASGI2Middleware(app)
+    elif interface == "wsgi":
+        from fastserve.middleware.wsgi import WSGIMiddleware
+
+        app = wsgi = WSGIMiddleware(app, options.wsgi_threads, multiprocess=options.multiprocess, outermost=True)
+    if logger.getEffectiveLevel() <= TRACE_LOG_LEVEL:
+        from fastserve.middleware.message_logger import MessageLoggerMiddleware
+
+        app = MessageLoggerMiddleware(app)
+    if options.proxy_headers and not uses_core:  # the core does it itself
+        from fastserve.middleware.proxy_headers import ProxyHeadersMiddleware
+
+        app = ProxyHeadersMiddleware(app, trusted_hosts=options.forwarded_allow_ips or "")
+    elif options.proxy_headers and leaves_websockets:
+        from fastserve.middleware.proxy_headers import WebSocketProxyHeaders
+
+        app = WebSocketProxyHeaders(app, trusted_hosts=options.forwarded_allow_ips or "")
+    return Served(app, interface, wsgi)
 
 
 def takes_no_arguments(app: Any) -> bool:
-    """Say whether `app` is sure to be callable with no arguments, and made to be."""
+    """Return whether `app` is meant to be called without arguments, as far as its signature tells."""
     try:
         parameters = inspect.signature(app).parameters.values()
     except (TypeError, ValueError):
@@ -18,7 +122,7 @@ def takes_no_arguments(app: Any) -> bool:
 
 
 def may_be_factory(app: Any) -> bool:
-    """Say whether calling `app` without arguments could give an application; a coroutine function gives none."""
+    """Return whether calling `app` without arguments could give an application; a coroutine function cannot."""
     return callable(app) and not is_coroutine_function(app)
 
 
@@ -31,11 +135,11 @@ def is_coroutine_function(function: Any) -> bool:
 
 
 def looks_like_wsgi(app: Any) -> bool:
-    """Say whether an application takes two arguments, as a WSGI application does, and neither one nor three."""
+    """Return whether an application takes two arguments, as a WSGI application does, and neither one nor three."""
     if is_coroutine_function(app) or is_coroutine_function(getattr(app, "__call__", None)):  # noqa: B004
         return False
     try:
-        signature = inspect.signature(app, follow_wrapped=False)  # what is around it may take anything
+        signature = inspect.signature(app, follow_wrapped=False)  # a wrapper may take anything
     except (TypeError, ValueError):
         return False
     return [count for count in (1, 2, 3) if takes(signature, count)] == [2]
@@ -50,12 +154,12 @@ def takes(signature: inspect.Signature, count: int) -> bool:
 
 
 def is_asgi3(app: Any) -> bool:
-    """Say whether an application takes scope, receive and send at once; ASGI 2 takes the scope alone, first."""
+    """Return whether an application takes scope, receive and send together; ASGI 2 takes the scope first, alone."""
     if inspect.isclass(app):
         return hasattr(app, "__await__")
     if is_coroutine_function(app) or is_coroutine_function(getattr(app, "__call__", None)):  # noqa: B004
         return True
-    # Not a coroutine function, but it may well return a coroutine: then its parameters tell.
+    # It may still return a coroutine: its parameters tell.
     try:
         signature = inspect.signature(app)
         signature.bind(None, None, None)

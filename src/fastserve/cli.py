@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fastserve import OWN_VERSION
+from fastserve._version import VERSION
 from fastserve.options.table import GROUPS, OPTIONS, Option, OptionError
 from fastserve.options.values import Flag, Kind, Switch
 from fastserve.process import frozen
@@ -25,7 +25,7 @@ class ParamType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gen
         return [text for text in rv.split(self.kind.separator) if text]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the value of a text; what is not text has been converted before."""
+        """Return the value of a text; any other type has been converted already."""
         if not isinstance(value, str):
             return value
         try:
@@ -35,13 +35,13 @@ class ParamType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gen
 
 
 class StartupFailure(click.ClickException):
-    """What stops the command before there is a logger to say so: one line, exit code 3."""
+    """The command cannot start, and logging is not set up: one line, exit code 3."""
 
     exit_code = 3
 
 
 class Refusal(click.ClickException):
-    """Options that cannot be used, or not together, where each can be parsed: one line, exit code 2."""
+    """Options that can be parsed but not used, or not together: one line, exit code 2."""
 
     exit_code = 2
 
@@ -50,8 +50,8 @@ class Command(click.Command):
     """A click command whose --help lists the options by group."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Be the command line of this process: see click."""
-        frozen.divert()  # what multiprocessing passes is no command line of ours
+        """Run as the command line of this process: see click."""
+        frozen.divert()  # multiprocessing's own arguments are not for this command
         return super().main(*args, **extra)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -87,7 +87,7 @@ def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
         import platform
 
         python = f"{platform.python_implementation()} {platform.python_version()}"
-        click.echo(f"Running fastserve {OWN_VERSION} with {python} on {platform.system()}")
+        click.echo(f"Running fastserve {VERSION} with {python} on {platform.system()}")
         ctx.exit()
 
 
@@ -100,7 +100,7 @@ def serve(app: str, **options: Any) -> None:
     from fastserve.config import ConfigError
     from fastserve.main import run
 
-    # What was not given is None, or no header at all, and left to Config.
+    # An option that was not given is None, or an empty tuple: Config has its default.
     given = {param: value for param, value in options.items() if value not in (None, ())}
     try:
         run(app, **given)

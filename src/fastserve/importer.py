@@ -1,8 +1,9 @@
-"""Objects named as "<module>:<attribute>", and what to say when they cannot be had."""
+"""Objects named as "<module>:<attribute>", and what to say when one cannot be imported."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -10,13 +11,13 @@ PACKAGE = __file__.removesuffix("importer.py")
 
 
 class ImportFromStringError(Exception):
-    """The name has no such form, or no module or attribute has that name."""
+    """The name is not of that form, or no module or attribute has it."""
 
 
 def import_from_string(import_str: Any) -> Any:
-    """Return the object that "<module>:<attribute>" names (the attribute may be dotted); anything but a str as it is.
+    """Return the object that "<module>:<attribute>" names (the attribute may be dotted), or what is not a str as it is.
 
-    Raises ImportFromStringError if there is no such thing, and whatever the module raises while it is imported.
+    Raises ImportFromStringError if it does not exist, and whatever the module raises while it is imported.
     """
     if not isinstance(import_str, str):
         return import_str
@@ -27,7 +28,7 @@ def import_from_string(import_str: Any) -> Any:
     try:
         found = importlib.import_module(module_name)
     except ModuleNotFoundError as exc:
-        # A module that lacks one of its own imports is there: that fault is its author's to see.
+        # The module exists and one of its own imports is missing: its author needs to see that.
         if exc.name is None or not f"{module_name}.".startswith(f"{exc.name}."):
             raise
         message = f'Could not import module "{module_name}".{suggestion(import_str)}'
@@ -41,8 +42,18 @@ def import_from_string(import_str: Any) -> Any:
     return found
 
 
+def from_elsewhere(module: str, homes: Mapping[str, str], name: str) -> Any:
+    """Return what a module gives under `name` though another one has it, for its `__getattr__`.
+
+    `homes` has the names and the modules that they are in. Raises AttributeError for any other name.
+    """
+    if name not in homes:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(homes[name]), name)
+
+
 def suggestion(import_str: str) -> str:
-    """Return a question with the import string that one written like a file's path could mean, "" for any other."""
+    """Return a question that proposes an import string for one written like a file's path; "" for any other."""
     path, _, attributes = import_str.partition(":")
     path = path.replace("\\", "/")
     if "/" not in path and not path.endswith(".py"):
@@ -58,7 +69,7 @@ def suggestion(import_str: str) -> str:
 
 
 def blame(exc: BaseException) -> str:
-    """Return "Type: message (file, line n)" for an exception of the user's code; cuts our frames off its traceback."""
+    """Return "Type: message (file, line n)" for an exception of the user's code; cut our frames off its traceback."""
     exc.__traceback__ = users_part(exc.__traceback__)
     what = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
     if isinstance(exc, SyntaxError):

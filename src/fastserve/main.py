@@ -23,15 +23,17 @@ from fastserve.config import (
     LoopFactoryType,
     WSProtocolType,
 )
-from fastserve.net.listeners import activated
-from fastserve.options import conflicts
+from fastserve.importer import from_elsewhere
+from fastserve.net.socket_activation import activated
 from fastserve.process import frozen, signals
 from fastserve.process.service_manager import Notifier
 from fastserve.server import Server
 from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
-    from fastserve.cli import main
+    import click
+
+    main: click.Command
 
 __all__ = [
     "INTERFACES",
@@ -52,7 +54,14 @@ __all__ = [
     "run",
 ]
 
-# What other programs' command lines know from uvicorn.main: click's choices, made when they are asked for.
+# What programs know from uvicorn.main and have here from another module.
+ELSEWHERE = {
+    "main": "fastserve.cli",
+    "print_version": "fastserve.cli",
+    "ChangeReload": "fastserve.supervisors",
+    "Multiprocess": "fastserve.supervisors",
+}
+# What other programs' command lines know from uvicorn.main: click's choices, made when they are first used.
 CHOICES: dict[str, Iterable[str]] = {
     "LEVEL_CHOICES": LOG_LEVELS,
     "LIFESPAN_CHOICES": LIFESPAN,
@@ -75,9 +84,9 @@ def arguments_of(source: Callable[P, object]) -> Callable[[Callable[..., None]],
 
 
 def open_standard_streams() -> None:
-    """Put the null device where standard input, output or error is closed, here and in processes that are started.
+    """Open the null device where standard input, output or error is closed, for this process and its children.
 
-    Else a socket would get such a number, and in a worker its pipe to the parent, and what writes there would spoil it.
+    Otherwise a socket, or a worker's pipe to its parent, would get such a number and receive what is written there.
     """
     for number in range(3):
         try:
@@ -90,9 +99,9 @@ def open_standard_streams() -> None:
 def run(*args: Any, **options: Any) -> None:
     """Serve an application until told to stop; the arguments are those of Config.
 
-    Raises SystemExit(3) if the server cannot start. SIGINT makes it return, SIGTERM ends the process, by a SystemExit
-    here and the signal itself once exit handlers have run, both after the requests that are under way; with workers or
-    reload both make it return.
+    Raises SystemExit(3) if the server cannot start. Both signals let the requests under way finish first: SIGINT makes
+    run() return, SIGTERM ends the process (by a SystemExit here, and by the signal itself after exit handlers). With
+    workers or reload both make it return.
     """
     frozen.divert()
     open_standard_streams()
@@ -105,8 +114,7 @@ def run(*args: Any, **options: Any) -> None:
 
 def run_config(*args: Any, **options: Any) -> None:
     config = Config(*args, **options)
-    config.activated = activated()
-    conflicts.check_activated(config)
+    config.use_activated(activated())
     if not isinstance(config.app, str):
         config.give_up_workers()
     if config.use_subprocess:
@@ -117,7 +125,7 @@ def run_config(*args: Any, **options: Any) -> None:
 
         supervise(config)
         return
-    config.load_app()  # before there is an event loop: the application's module may want one of its own
+    config.load_app()  # before there is an event loop: the application's module may start one of its own
     server = Server(config)
     server.notifier = Notifier.from_environment()
     with contextlib.suppress(KeyboardInterrupt):
@@ -127,17 +135,9 @@ def run_config(*args: Any, **options: Any) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("main", "print_version"):
-        from fastserve import cli
-
-        return getattr(cli, name)
     if name in CHOICES:
         import click
 
         value = globals()[name] = click.Choice(list(CHOICES[name]))
         return value
-    if name in ("ChangeReload", "Multiprocess"):
-        from fastserve import supervisors
-
-        return getattr(supervisors, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return from_elsewhere(__name__, ELSEWHERE, name)

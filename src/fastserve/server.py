@@ -71,6 +71,8 @@ class Server:
         self._postponed: list[int] | None = None  # signals that end the process once run() is done
         self._pid: int | None = None  # of the process whose signals it takes
         self.link: Link | None = None  # with the process that watches over this one
+        self.has_parent = False  # it runs in a process that one of ours has started, to watch over it
+        self.plain_sockets: frozenset[int] | None = None  # of those that serve() gets: which are without TLS
         self.notifier: Notifier | None = None  # of the service manager that started this process
         self.retiring = False  # another process has taken over
         self._hurried = False  # nothing is waited for any more before draining
@@ -165,7 +167,7 @@ class Server:
             self.force_exit = True
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
-        if self.config.reload and not self.config.has_parent:
+        if self.config.reload and not self.has_parent:
             logger.warning("Nothing is watched in spite of reload: that takes fastserve.run() or the command.")
         if not self.config.loaded:
             self.config.load()
@@ -230,8 +232,9 @@ class Server:
 
                 self._pid_file = PidFile.written(self.config.pid_file)
             self._acceptor = Acceptor(self._connection_factory(), self.config, self.servers)
+            plain = self._listeners.plain if sockets is None else self._plain_of_given()
             for index, sock in enumerate(bound):
-                await self._acceptor.start(sock, index in self.config.plain_sockets)
+                await self._acceptor.start(sock, index in plain)
         except OSError as exc:
             logger.error("%s", exc)
             self._close_listeners(bound)
@@ -246,6 +249,10 @@ class Server:
         if self.notifier is not None:
             self.notifier.ready()
 
+    def _plain_of_given(self) -> frozenset[int]:
+        """Which of the sockets that serve() got are without TLS: by default what the configuration has bound so."""
+        return self.config.plain_sockets if self.plain_sockets is None else self.plain_sockets
+
     def reload_certificates(self) -> None:
         """Read the TLS certificate and key again for new connections; open ones go on, and all do after a failure."""
         if self.config.certificates is None:
@@ -253,7 +260,7 @@ class Server:
         if self.notifier is not None:
             self.notifier.reloading()
         try:
-            self.config.certificates.reload()
+            self.config.reload_certificates()
         except ConfigError as exc:
             logger.error("The certificate in use stays: %s", exc)
         else:
@@ -263,7 +270,7 @@ class Server:
 
     def _connection_factory(self) -> Callable[[], asyncio.Protocol]:
         config, loop = self.config, asyncio.get_running_loop()
-        self.server_state.renew_default_headers(config)
+        self.server_state.renew_default_headers(config.encoded_headers, config.date_header)
         from fastserve._core.worker import Worker
 
         worker = Worker(
@@ -322,7 +329,7 @@ class Server:
     async def _notify(self, counter: int) -> None:
         """Do what is due every second, and tell those who want to hear of it regularly that the loop runs."""
         if counter % 10 == 0:
-            self.server_state.renew_default_headers(self.config)
+            self.server_state.renew_default_headers(self.config.encoded_headers, self.config.date_header)
             now = time.time()
             if self.config.callback_notify is not None and now - self.last_notified > self.config.timeout_notify:
                 self.last_notified = now

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastserve._core.worker import Worker
-    from fastserve.config import Config
     from fastserve.protocols.http.lingering import Lingering
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -54,10 +53,9 @@ class ServerState:
     def total_requests(self, count: int) -> None:
         self._counted = count - (0 if self.worker is None else self.worker.total_requests)
 
-    def renew_default_headers(self, config: Config) -> None:
-        """Set the headers that a response sent now gets, besides the application's."""
-        own = config.encoded_headers
-        dated = not config.date_header or any(name == b"date" for name, _ in own)
+    def renew_default_headers(self, own: list[tuple[bytes, bytes]], date: bool) -> None:
+        """Set the headers that a response sent now gets besides the application's: `own`, and with `date` Date."""
+        dated = not date or any(name == b"date" for name, _ in own)
         self.default_headers = own.copy() if dated else [(b"date", http_date()), *own]
 
     def announce_drain(self) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from core.responses import read_one
+from fakes.settings import make_settings
 from fakes.worker import FakeWorker, get, hello
 
-from fastserve._core.settings import Settings
 from fastserve._core.worker import Worker
 
 Work = Callable[..., FakeWorker]
@@ -72,7 +72,7 @@ def test_announced_drain_lets_an_idle_connection_ask_once_more(work: Work) -> No
 @pytest.mark.parametrize("change", [{"settings": None}, {"state": None}, {"access": logging.getLogger()}])
 def test_types(change: dict[str, Any]) -> None:
     loop = asyncio.new_event_loop()
-    arguments = {"settings": Settings(), "state": {}, "log": logging.getLogger().log, **change}
+    arguments = {"settings": make_settings(), "state": {}, "log": logging.getLogger().log, **change}
     with pytest.raises(TypeError):
         Worker(loop, forever, **arguments)
     loop.close()

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+from fakes.settings import make_settings
+
 from fastserve._core.connection import Connection
-from fastserve._core.settings import Settings
 from fastserve._core.worker import Worker
 
 CLIENT, SERVER = ("192.0.2.1", 50000), ("192.0.2.2", 80)
@@ -183,7 +184,7 @@ class Net:
     ) -> None:
         self.loop = self.loop_class()
         self.log: list[tuple[int, str]] = []
-        made = Settings(date=date, **settings)
+        made = make_settings(date=date, **settings)
         self.worker = Worker(
             cast(asyncio.AbstractEventLoop, self.loop),
             app,

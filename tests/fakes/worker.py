@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from fakes.settings import make_settings
+
 from fastserve._core import counters
 from fastserve._core.connection import Connection
 from fastserve._core.loop import clock
-from fastserve._core.settings import Settings
 from fastserve._core.worker import Worker
 
 CLIENT = ("10.0.0.1", 1234)
@@ -218,7 +219,7 @@ class FakeWorker:
         self.worker = Worker(
             self.loop,
             app,
-            Settings(**settings),
+            make_settings(**settings),
             state=state or {},
             log=self._log,
             access=access,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import h11
+from fakes.settings import make_settings
 from fuzz.target import Target, cut
 from fuzz.words import WORDS
 from protocol import corpus
@@ -36,7 +37,7 @@ LIMITS: tuple[dict[str, Any], ...] = (
 
 @functools.cache
 def settings(choice: int) -> Settings:
-    return Settings(**LIMITS[choice % len(LIMITS)])
+    return make_settings(**LIMITS[choice % len(LIMITS)])
 
 
 def joined(events: list[Event]) -> list[Event]:

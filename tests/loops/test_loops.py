@@ -146,7 +146,7 @@ def test_failing_factory_leaves_no_coroutine_behind() -> None:
 
 @pytest.mark.parametrize(
     ("factory", "text"),
-    [(lambda: 5, "it made no event loop, but a int."), (lambda argument: None, "TypeError: <lambda>() missing 1")],
+    [(lambda: 5, "it returned int, not an event loop."), (lambda argument: None, "TypeError: <lambda>() missing 1")],
 )
 def test_what_makes_no_loop(log: Log, factory: Any, text: str) -> None:
     """One line without a traceback: there is nothing of the user's in it."""

@@ -8,13 +8,13 @@ import re
 from typing import Any
 
 import pytest
+from fakes.settings import make_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastserve._core.http.proxies import Proxies
 from fastserve._core.http.scope import Peers
 from fastserve._core.http1.parser import scope_of
-from fastserve._core.settings import Settings
 from fastserve.middleware.proxy_headers import ProxyHeadersMiddleware, TrustedHosts, scheme_of
 
 reference = pytest.importorskip("uvicorn.middleware.proxy_headers")
@@ -87,7 +87,7 @@ core_headers = st.lists(header.filter(lambda pair: is_field_value(pair[1])), max
 @given(st.sampled_from(TRUSTED), clients, core_headers)
 def test_core_is_uvicorns(trusted: Any, client: Any, headers: Any) -> None:
     proxies = Proxies(TrustedHosts(trusted), scheme_of)
-    config = Settings(proxies=proxies)
+    config = make_settings(proxies=proxies)
     fields = b"".join(b"%b: %b\r\n" % pair for pair in headers)
     request = b"GET / HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n"
     for _ in range(2):  # the second time from what is remembered
@@ -144,7 +144,7 @@ def test_mapped_addresses_are_those_of_ipv4(trusted: str, host: str, trusts: boo
 
 def test_what_is_remembered_is_bounded() -> None:
     """More clients than are remembered, and values too long to be, are forwarded as well as any."""
-    config = Settings(proxies=Proxies(TrustedHosts("*"), scheme_of))
+    config = make_settings(proxies=Proxies(TrustedHosts("*"), scheme_of))
     peers = Peers.of(("127.0.0.1", 1), None, "http", config)
     for number in [*range(4100), 0]:
         host = f"10.{number >> 8}.{number & 255}.1" + ", 127.0.0.1" * (30 * (number == 7))
@@ -155,6 +155,6 @@ def test_what_is_remembered_is_bounded() -> None:
 
 @pytest.mark.parametrize("wrong", [object(), "127.0.0.1"])
 def test_settings_take_proxies_alone(wrong: Any) -> None:
-    config = Settings(proxies=wrong)
+    config = make_settings(proxies=wrong)
     with pytest.raises(TypeError):
         Peers.of(("127.0.0.1", 1), None, "http", config)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import support
 from fakes.net import Client, Net, every_split
+from fakes.settings import make_settings
 from protocol.apps import Recorder, static
 from protocol.corpus import Case, load
 from protocol.test_corpus import Outcome, check, joined
@@ -16,7 +17,6 @@ from protocol.wire import GOOD, Wire
 from fastserve import Config
 from fastserve._core.errors import ProtocolError
 from fastserve._core.http1.parser import parse
-from fastserve._core.settings import Settings
 from fastserve.protocols.http.h11_impl import H11Protocol
 from fastserve.protocols.http.rules import check_head, empty_lines
 from fastserve.server_state import ServerState
@@ -30,7 +30,7 @@ DIFFERENCES = {
 
 def verdict_of_core(data: bytes) -> str:
     """Return "head", the status of a refusal, or "more" where the head has not ended."""
-    for event in parse(Settings(), [data]):
+    for event in parse(make_settings(), [data]):
         return "head" if event[0] == "head" else str(event[1])
     return "more"
 

@@ -141,7 +141,8 @@ class TestHandshake:
         config = fastserve.Config(show, timeout_request_head=head, log_config=None, **pki.options)
         config.load()
         with contextlib.closing(asyncio.new_event_loop()) as loop:
-            assert listen_arguments(config, loop)["ssl_handshake_timeout"] == handshake
+            arguments = listen_arguments(config.ssl, config.timeout_request_head, config.uses_core, loop)
+            assert arguments["ssl_handshake_timeout"] == handshake
 
     def test_client_that_says_nothing(self, serve: Serve, log: Log) -> None:
         server = serve(show, timeout_request_head=0.05)

@@ -38,15 +38,7 @@ cdef class Worker:
         )
         self.direct = direct
         self.settings = settings
-        self.clock = Clock(
-            loop,
-            settings.timeout_keep_alive,
-            settings.timeout_request_head,
-            settings.timeout_request_body,
-            settings.timeout_write,
-            settings.ws_ping_interval,
-            settings.ws_ping_timeout,
-        )
+        self.clock = Clock(loop, settings)
         self.turn = Turn(loop)
         self.turn.last = access
         self.state = state

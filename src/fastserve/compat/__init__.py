@@ -20,6 +20,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 import fastserve
+from fastserve import _version
 from fastserve.compat import loggers
 
 __all__ = ["install"]
@@ -88,7 +89,7 @@ def install() -> None:
     sys.meta_path.insert(0, AliasFinder())
     sys.modules[THEIRS] = fastserve
     fastserve.__version__ = THEIR_VERSION
-    fastserve.SERVER_NAME = "Uvicorn"
+    _version.server_name = "Uvicorn"
     loggers.share()
     pass_on()
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from fastserve.config import Config
+from fastserve.importer import from_elsewhere
+from fastserve.options.table import Options
 
 
 class LifespanOff:
     """No lifespan events."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Options) -> None:
         self.should_exit = False
         self.state: dict[str, Any] = {}
 
@@ -23,8 +23,4 @@ class LifespanOff:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Config":  # which programs find here in uvicorn
-        from fastserve.config import Config
-
-        return Config
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return from_elsewhere(__name__, {"Config": "fastserve.config"}, name)  # which programs find here in uvicorn

@@ -10,18 +10,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from fastserve._types import Message, Scope
-
-if TYPE_CHECKING:
-    from fastserve.config import Config
+from fastserve._types import ASGI3Application, Message, Scope
+from fastserve.importer import from_elsewhere
 
 LifespanReceiveMessage = LifespanSendMessage = Message  # by uvicorn's names
 
 END_SECONDS = 1.0  # for an application that has been cancelled
 
 STATE_TRANSITION_ERROR = "Got invalid state transition on lifespan protocol."
+
+
+class Loadable(Protocol):
+    """What a lifespan asks of the configuration."""
+
+    loaded: bool
+    lifespan: str
+    loaded_app: ASGI3Application
+
+    @property
+    def asgi_version(self) -> str: ...
+
+    def load(self) -> None: ...
 
 
 class LifespanOn:
@@ -34,7 +45,7 @@ class LifespanOn:
     # Where the server stands, as far as the application is concerned: "startup", "serving", "shutdown", "over".
     phase = "startup"
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Loadable) -> None:
         if not config.loaded:
             config.load()
         self.config = config
@@ -142,8 +153,4 @@ class LifespanOn:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Config":  # which programs find here in uvicorn
-        from fastserve.config import Config
-
-        return Config
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return from_elsewhere(__name__, {"Config": "fastserve.config"}, name)  # which programs find here in uvicorn

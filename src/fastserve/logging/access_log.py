@@ -9,16 +9,16 @@ from fastserve.logging.formatters import ACCESS_FORMAT, AccessFormatter
 
 if TYPE_CHECKING:
     from fastserve._core.http.access_log import AccessLog
-    from fastserve.config import Config
+    from fastserve.options.table import Options
 
 
-def access_log(config: Config) -> AccessLog | None:
+def access_log(options: Options) -> AccessLog | None:
     """Return the core's writer of access lines, None where they are switched off.
 
-    It makes the lines itself as long as the logger `fastserve.access` has the handler and formatter that it has by
-    default, and real log records from the moment it has others.
+    It makes the lines itself while the logger `fastserve.access` has its default handler and formatter, and log records
+    once it has others.
     """
-    if not config.access_log:
+    if not options.access_log:
         return None
     from fastserve._core.http.access_log import AccessLog
 

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastserve.net.sockets import listen
+from fastserve.net.tls import listen_arguments
 
 if TYPE_CHECKING:
     from fastserve.config import Config
@@ -82,10 +83,13 @@ class Acceptor:
         self._copies.append((sock.dup(), plain))
 
     async def _listen(self, sock: socket.socket, plain: bool) -> asyncio.Server:
-        backlog = BATCH if self._in_batches else None
-        server = await listen(sock, self._make_protocol, self.config, self._loop, backlog, plain)
+        config, loop = self.config, self._loop
+        context = None if plain else config.listening_context
+        tls = listen_arguments(context, config.timeout_request_head, config.uses_core, loop)
+        backlog = BATCH if self._in_batches else config.backlog
+        server = await listen(sock, self._make_protocol, loop, backlog, tls)
         if self._in_batches:
-            sock.listen(self.config.backlog)
+            sock.listen(config.backlog)
         return server
 
     def _make_protocol(self) -> asyncio.Protocol:

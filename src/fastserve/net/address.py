@@ -1,4 +1,4 @@
-"""An address to listen on, and how it is written: host:port, [v6]:port, unix:path, fd://number, or behind http://."""
+"""An address to listen on, written host:port, [v6]:port, unix:path or fd://number, after http:// or not."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Bind:
         if text.startswith("unix:"):
             path = text.removeprefix("unix:")
             if not path:
-                raise ValueError(f"{text!r} names no path: unix:/run/app.sock, for instance")
+                raise ValueError(f"{text!r}: expected a path, as in unix:/run/app.sock")
             return cls(path=path)
         if text.startswith("fd://"):
             digits = text.removeprefix("fd://")
             if not digits.isdecimal():
-                raise ValueError(f"{text!r} names no file descriptor: fd://3, for instance")
+                raise ValueError(f"{text!r}: expected a file descriptor, as in fd://3")
             return cls(fd=int(digits))
         host, colon, digits = text.rpartition(":")
         if not colon or not digits.isdecimal() or int(digits) > 65535:

@@ -1,15 +1,14 @@
-"""The listening sockets of a server, by the addresses that its configuration names."""
+"""The listening sockets of a server, by the addresses that its options name."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import fastserve
+from fastserve import _version
 from fastserve.logging.formatters import style
 from fastserve.net import sockets
 from fastserve.net.address import Bind
@@ -17,9 +16,7 @@ from fastserve.net.address import Bind
 if TYPE_CHECKING:
     import asyncio
 
-    from fastserve.config import Config
-
-FIRST_ACTIVATED = 3  # the descriptor of the first socket that systemd passes (sd_listen_fds(3))
+    from fastserve.options.table import Options
 
 logger = logging.getLogger("fastserve.error")
 
@@ -35,41 +32,39 @@ class Listeners:
         self.files: list[sockets.SocketFile] = []
 
     @classmethod
-    def bind(cls, config: Config) -> Listeners:
+    def bind(cls, options: Options) -> Listeners:
         """Bind every address of a configuration. Raises OSError saying what failed."""
-        return cls.of(config, {bind: addresses(bind) for bind in config.binds if bind.is_tcp})
+        return cls.of(options, {bind: addresses(bind) for bind in options.binds if bind.is_tcp})
 
     @classmethod
-    async def bind_in_loop(cls, config: Config, loop: asyncio.AbstractEventLoop) -> Listeners:
+    async def bind_in_loop(cls, options: Options, loop: asyncio.AbstractEventLoop) -> Listeners:
         """Do what bind() does without blocking the loop to resolve a name."""
-        return cls.of(config, {bind: await addresses_in_loop(bind, loop) for bind in config.binds if bind.is_tcp})
+        return cls.of(options, {bind: await addresses_in_loop(bind, loop) for bind in options.binds if bind.is_tcp})
 
     @classmethod
-    def of(cls, config: Config, infos: dict[Bind, list[sockets.AddressInfo]]) -> Listeners:
+    def of(cls, options: Options, infos: dict[Bind, list[sockets.AddressInfo]]) -> Listeners:
         """Bind every address of a configuration; `infos` has what those of TCP stand for. Raises OSError."""
         over_ipv4 = {bind.port for bind, found in infos.items() if sockets.has_ipv4(found)} - {0}
         made = cls()
         with made.closed_on_error():
-            for bind in config.binds:
+            for bind in options.binds:
                 if bind.is_tcp:
-                    made.add_tcp(bind, config, infos[bind], bind.port in over_ipv4)
+                    made.add_tcp(bind, options, infos[bind], bind.port in over_ipv4)
                 else:
-                    made.add(bind, config)
-        config.plain_sockets = made.plain
+                    made.add(bind, options)
         return made
 
     @classmethod
-    def bind_one(cls, config: Config) -> Listeners:
+    def bind_one(cls, options: Options) -> Listeners:
         """Bind one socket for the first address of a configuration. Raises OSError saying what failed."""
         made = cls()
-        bind = config.binds[0]
+        bind = options.binds[0]
         if not bind.is_tcp:
-            made.add(bind, config)
+            made.add(bind, options)
         elif bind.host is None:
-            made.groups.append((bind, [sockets.bind_both_families(bind.port, config.reuse_port)]))
+            made.groups.append((bind, [sockets.bind_both_families(bind.port, options.reuse_port)]))
         else:
-            made.add_tcp(bind, config, addresses(bind)[:1], only_v6=False)
-        config.plain_sockets = made.plain
+            made.add_tcp(bind, options, addresses(bind)[:1], only_v6=False)
         return made
 
     @contextlib.contextmanager
@@ -80,16 +75,16 @@ class Listeners:
             self.close()
             raise
 
-    def add_tcp(self, bind: Bind, config: Config, infos: list[sockets.AddressInfo], only_v6: bool) -> None:
-        self.groups.append((bind, sockets.bind_addresses(infos, bind.port, config.reuse_port, only_v6)))
+    def add_tcp(self, bind: Bind, options: Options, infos: list[sockets.AddressInfo], only_v6: bool) -> None:
+        self.groups.append((bind, sockets.bind_addresses(infos, bind.port, options.reuse_port, only_v6)))
 
-    def add(self, bind: Bind, config: Config) -> None:
+    def add(self, bind: Bind, options: Options) -> None:
         if bind.fd is not None:
             self.groups.append((bind, [sockets.from_descriptor(bind.fd)]))
         else:
             assert bind.path is not None
             was_there = sockets.is_socket_file(bind.path)
-            self.groups.append((bind, [sockets.bind_unix(bind.path, config.uds_permissions)]))
+            self.groups.append((bind, [sockets.bind_unix(bind.path, options.uds_permissions)]))
             if not was_there:
                 self.files.append(sockets.SocketFile(bind.path))
 
@@ -111,10 +106,10 @@ class Listeners:
             except OSError as exc:
                 raise sockets.binding(f"address {sock.getsockname()!r}", exc) from None
 
-    def log_running(self, config: Config) -> None:
+    def log_running(self, options: Options) -> None:
         """Log where the server runs; the lines that tools wait for."""
         for bind, group in self.groups:
-            log_running(bind, group[0], config)
+            log_running(bind, group[0], options)
 
     def close(self) -> None:
         """Close the sockets and remove the files that were made for them."""
@@ -141,7 +136,7 @@ async def addresses_in_loop(bind: Bind, loop: asyncio.AbstractEventLoop) -> list
         raise sockets.resolving(bind.host, exc) from None
 
 
-def log_running(bind: Bind, sock: socket.socket, config: Config) -> None:
+def log_running(bind: Bind, sock: socket.socket, options: Options) -> None:
     if bind.fd is not None:
         where, args = "socket %s", [sock.getsockname()]
     elif bind.path is not None:
@@ -149,23 +144,7 @@ def log_running(bind: Bind, sock: socket.socket, config: Config) -> None:
     else:
         host = "0.0.0.0" if bind.host is None else bind.host
         where = "%s://[%s]:%d" if ":" in host else "%s://%s:%d"
-        scheme = "https" if config.is_ssl and bind.tls is not False else "http"
+        scheme = "https" if options.is_ssl and bind.tls is not False else "http"
         args = [scheme, host, bind.port or sock.getsockname()[1]]
-    line = f"{fastserve.SERVER_NAME} running on {{}} (Press CTRL+C to quit)"
+    line = f"{_version.server_name} running on {{}} (Press CTRL+C to quit)"
     logger.info(line.format(where), *args, extra={"color_message": line.format(style(where, bold=True))})
-
-
-def activated() -> list[int]:
-    """Return the descriptors of the sockets that systemd has bound for this process (sd_listen_fds(3)).
-
-    The variables are taken out of the environment: they are for this process, not for its children.
-    """
-    count, pid = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
-    os.environ.pop("LISTEN_FDNAMES", None)
-    if pid != str(os.getpid()) or not count.isdecimal():
-        return []
-    found = list(range(FIRST_ACTIVATED, FIRST_ACTIVATED + int(count)))
-    for fd in found:
-        with contextlib.suppress(OSError):
-            os.set_inheritable(fd, False)
-    return found

@@ -12,12 +12,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from fastserve.net.tls import listen_arguments
-
 if TYPE_CHECKING:
     import asyncio
-
-    from fastserve.config import Config
 
 AddressInfo = tuple[Any, ...]  # as socket.getaddrinfo returns it
 
@@ -256,17 +252,15 @@ class SocketFile:
 async def listen(
     sock: socket.socket,
     factory: Callable[[], asyncio.Protocol],
-    config: Config,
     loop: asyncio.AbstractEventLoop,
-    backlog: int | None = None,
-    plain: bool = False,
+    backlog: int,
+    tls: dict[str, Any],
 ) -> asyncio.Server:
     """Start accepting connections on a bound socket and return the asyncio server that does.
 
-    `backlog` is that of the configuration unless it is given; on a `plain` one there is no TLS in any case.
+    `tls` has the arguments of listen_arguments(), none for a socket without TLS.
     """
-    arguments: Any = {} if plain else listen_arguments(config, loop)
-    arguments["backlog"] = config.backlog if backlog is None else backlog
+    arguments: Any = {"backlog": backlog, **tls}
     if sock.family != getattr(socket, "AF_UNIX", None):
         return await loop.create_server(factory, sock=sock, **arguments)
     # The file of an inherited socket is its owner's to remove, and ours is removed by Server.

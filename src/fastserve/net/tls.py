@@ -20,7 +20,7 @@ from fastserve.net import certificates
 if TYPE_CHECKING:
     import asyncio
 
-    from fastserve.config import Config
+    from fastserve.options.table import Options
 
 StrPath = str | os.PathLike[str]
 
@@ -167,20 +167,20 @@ class Certificates:
     used.
     """
 
-    def __init__(self, config: Config, alpn_protocols: list[str] | None) -> None:
-        self.config = config
+    def __init__(self, options: Options, alpn_protocols: list[str] | None) -> None:
+        self.options = options
         self.alpn_protocols = alpn_protocols
         self.context = self.listening = self.make()
-        if config.ssl_context_factory is not None:
+        if options.ssl_context_factory is not None:
             self.listening = successive = Successive(ssl.PROTOCOL_TLS_SERVER)
             successive.latest = self.context
 
     def make(self) -> ssl.SSLContext:
-        factory = self.config.ssl_context_factory
+        factory = self.options.ssl_context_factory
         if factory is None:
             return self.from_options()
         try:
-            context: Any = factory(self.config, self.from_options)  # or whatever else
+            context: Any = factory(self.options, self.from_options)  # or whatever else
         except Exception as exc:
             if isinstance(exc, ConfigError):
                 raise
@@ -193,17 +193,17 @@ class Certificates:
         return context
 
     def from_options(self) -> ssl.SSLContext:
-        config = self.config
-        if not config.ssl_certfile:
+        options = self.options
+        if not options.ssl_certfile:
             raise ConfigError("the default context that ssl_context_factory asks for needs ssl_certfile")
         return create_ssl_context(
-            config.ssl_certfile,
-            config.ssl_keyfile,
-            config.ssl_keyfile_password,
-            config.ssl_version,
-            config.ssl_cert_reqs,
-            config.ssl_ca_certs,
-            config.ssl_ciphers,
+            options.ssl_certfile,
+            options.ssl_keyfile,
+            options.ssl_keyfile_password,
+            options.ssl_version,
+            options.ssl_cert_reqs,
+            options.ssl_ca_certs,
+            options.ssl_ciphers,
             self.alpn_protocols,
         )
 
@@ -215,47 +215,47 @@ class Certificates:
         """
         made = self.make()  # tried on a fresh one: a file that cannot be used leaves half of what it has in a context
         if isinstance(self.listening, Successive):
-            self.listening.latest = self.context = self.config.ssl = made
+            self.listening.latest = self.context = made
             return
         assert isinstance(self.context, Context) and isinstance(made, Context)
         before, after = (certificates.key_algorithm(each.server_cert) for each in (self.context, made))
         if before != after:
             # OpenSSL keeps one certificate for each kind of key, and many a client would still be shown the old one.
             raise ConfigError(
-                f"ssl_certfile '{self.config.ssl_certfile}' has another kind of key than the one in use: "
+                f"ssl_certfile '{self.options.ssl_certfile}' has another kind of key than the one in use: "
                 "restart the server to use it"
             )
-        assert self.config.ssl_certfile
+        assert self.options.ssl_certfile
         load_certificate(
-            self.context, self.config.ssl_certfile, self.config.ssl_keyfile, self.config.ssl_keyfile_password
+            self.context, self.options.ssl_certfile, self.options.ssl_keyfile, self.options.ssl_keyfile_password
         )
 
 
-def certificates_of(config: Config) -> Certificates | None:
+def certificates_of(options: Options, alpn_protocols: list[str] | None) -> Certificates | None:
     """Return the TLS side of a configuration, None where it has none. Raises ConfigError for what cannot be used."""
-    if not config.is_ssl:
+    if not options.is_ssl:
         return None
-    made = Certificates(config, getattr(config.http_protocol_class, "alpn_protocols", ALPN_PROTOCOLS))
-    if config.ssl_context_factory is None:
-        if config.ssl_cert_reqs and not config.ssl_ca_certs:
+    made = Certificates(options, alpn_protocols)
+    if options.ssl_context_factory is None:
+        if options.ssl_cert_reqs and not options.ssl_ca_certs:
             logger.warning("No client certificate can be verified: ssl_cert_reqs is set, and ssl_ca_certs is not.")
-        elif config.ssl_ca_certs and not config.ssl_cert_reqs:
+        elif options.ssl_ca_certs and not options.ssl_cert_reqs:
             logger.warning("No client certificate is asked for: ssl_ca_certs is set, and ssl_cert_reqs is not.")
     return made
 
 
-def listen_arguments(config: Config, loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
-    """Return what create_server() and create_unix_server() have to be told of TLS."""
-    if config.ssl is None:
+def listen_arguments(
+    context: ssl.SSLContext | None, request_head_seconds: float, uses_core: bool, loop: asyncio.AbstractEventLoop
+) -> dict[str, Any]:
+    """Return the arguments for create_server() and create_unix_server() that concern TLS."""
+    if context is None:
         return {}
-    own = config.certificates
     arguments: dict[str, Any] = {
-        # A program may have put a context of its own in the place of ours.
-        "ssl": own.listening if own is not None and own.context is config.ssl else config.ssl,
-        "ssl_handshake_timeout": min(config.timeout_request_head or HANDSHAKE_SECONDS, HANDSHAKE_SECONDS),
+        "ssl": context,
+        "ssl_handshake_timeout": min(request_head_seconds or HANDSHAKE_SECONDS, HANDSHAKE_SECONDS),
     }
     if sys.version_info >= (3, 11) or type(loop).__module__.startswith("uvloop"):
-        arguments["ssl_shutdown_timeout"] = FOREVER if config.uses_core else SHUTDOWN_SECONDS
+        arguments["ssl_shutdown_timeout"] = FOREVER if uses_core else SHUTDOWN_SECONDS
     return arguments
 
 

@@ -3,64 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from fastserve.options.table import TABLE, OptionError
+from fastserve.options.table import TABLE, OptionError, Options
 
-if TYPE_CHECKING:
-    from fastserve.config import Config
-
-OLD_DEFAULTS = {"ssl_ciphers": "TLSv1"}  # of older uvicorns: programs that have options of their own pass them on
+OLD_DEFAULTS = {"ssl_ciphers": "TLSv1"}  # of older uvicorns; programs with options of their own pass them on
 
 
-def check(config: Config) -> None:
+def check(options: Options) -> None:
     """Raise OptionError for the first pair of options that contradict each other."""
-    for conflict in conflicts(config):
+    for conflict in conflicts(options):
         raise OptionError(conflict)
 
 
-def check_activated(config: Config) -> None:
+def check_activated(options: Options) -> None:
     """Raise OptionError for options that contradict sockets that systemd has passed."""
-    if config.reuse_port and any(place.fd in config.activated for place in config.binds):
+    if options.reuse_port and any(place.fd in options.activated for place in options.binds):
         raise OptionError("reuse_port and LISTEN_FDS: systemd has bound the sockets; leave out --reuse-port")
 
 
-def conflicts(config: Config) -> Iterator[str]:
-    if config.uds is not None and config.fd is not None:
+def conflicts(options: Options) -> Iterator[str]:
+    """Yield what to say of each pair of options that contradict each other."""
+    if options.uds is not None and options.fd is not None:
         yield "uds and fd name two places to listen on: leave one out, or use --bind unix:PATH --bind fd://NUMBER"
-    if config.bind:
+    if options.bind:
         for name in ("uds", "fd", "host", "port"):
-            if getattr(config, name) != TABLE[name].default:
+            if getattr(options, name) != TABLE[name].default:
                 yield f"bind and {name} name two places to listen on: give {name}'s as one more --bind"
-    places = config.binds
-    if config.reuse_port:
+    places = options.binds
+    if options.reuse_port:
         for place in places:
             if not place.is_tcp:
                 what = "uds" if place.path is not None else "fd"
                 yield f"reuse_port and {what}: only a host and port can have many sockets; leave out --reuse-port"
-    if config.uds_permissions is not None and all(place.path is None for place in places):
+    if options.uds_permissions is not None and all(place.path is None for place in places):
         yield "uds_permissions without a UNIX socket: add --uds or --bind unix:PATH, or leave it out"
-    if config.workers_lifetime_jitter and config.workers_lifetime is None:
+    if options.workers_lifetime_jitter and options.workers_lifetime is None:
         yield "workers_lifetime_jitter without workers_lifetime: add --workers-lifetime, or leave it out"
-    if config.reload:
-        yield from conflicts_of_reload(config)
-    if not (config.ssl_certfile or config.ssl_context_factory):
-        yield from conflicts_of_tls(config)
+    if options.reload:
+        yield from conflicts_of_reload(options)
+    if not (options.ssl_certfile or options.ssl_context_factory):
+        yield from conflicts_of_tls(options)
 
 
-def conflicts_of_reload(config: Config) -> Iterator[str]:
+def conflicts_of_reload(options: Options) -> Iterator[str]:
     for name in ("workers", "workers_lifetime", "workers_max_rss", "timeout_worker_blocked"):
-        value = getattr(config, name)
+        value = getattr(options, name)
         if value is not None and (name, value) != ("workers", 1):
             option = TABLE[name].name
             yield f"reload and {name}: reloading is for one process in development; leave out --reload or {option}"
 
 
-def conflicts_of_tls(config: Config) -> Iterator[str]:
-    if any(place.tls for place in config.binds):
+def conflicts_of_tls(options: Options) -> Iterator[str]:
+    if any(place.tls for place in options.binds):
         yield "bind https:// without ssl_certfile: add --ssl-certfile, or leave https:// out"
     for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs", "ssl_version"):
-        value = getattr(config, name)
+        value = getattr(options, name)
         if value not in (TABLE[name].default, OLD_DEFAULTS.get(name)):
             shown = f" '{value}'" if name == "ssl_keyfile" else ""
             yield f"{name}{shown} has no effect without ssl_certfile: give both"

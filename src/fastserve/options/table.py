@@ -1,8 +1,8 @@
 """The table of options: the command line, the environment, Config and --help are made from it, and the tests read it.
 
 A row is a field of `Options`. Its name is the parameter of Config and run() and, in capitals after FASTSERVE_, the
-environment variable; its default is the default everywhere. The rows stand in the order of uvicorn's Config, with those
-that only fastserve has at the end, because all of them can be given by position.
+environment variable; its default is the default everywhere. The rows are in the order of uvicorn's Config, followed by
+those that only fastserve has, because all of them can be given by position.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import MISSING, dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from fastserve.logging.formatters import LOG_LEVELS, LOGGING_CONFIG
+from fastserve.net.address import Bind
 from fastserve.options.values import (
     Binds,
     Boolean,
@@ -67,18 +68,18 @@ GROUPS = (APP, BINDING, TLS, PROCESSES, PROTOCOL, WEBSOCKET, PROXIES, LIMITS, TI
 
 
 class OptionError(ValueError):
-    """A value that an option cannot have; the text names the option, the value and what it can be instead."""
+    """An invalid value of an option; the text names the option, the value and what is valid."""
 
 
 class Option(NamedTuple):
-    """What a row of the table says besides its static type."""
+    """A row of the table, apart from its static type."""
 
     kind: Kind
     group: str  # "" for a parameter of Config alone
     help: str
     flag: str = ""  # the name on the command line without dashes, where it is not made from the parameter's
-    optional: bool = False  # None is a value, even where it is not the default
-    command_default: Any = None  # of the command, where it has one of its own
+    optional: bool = False  # None is valid, even if it is not the default
+    command_default: Any = None  # of the command, if it differs
     param: str = ""  # from the field, as is the default
     default: Any = None
 
@@ -93,7 +94,7 @@ class Option(NamedTuple):
         return f"FASTSERVE_{self.param.upper()}"
 
     def checked(self, value: Any) -> Any:
-        """Return the value in the form that the server uses. Raises OptionError if it cannot be used."""
+        """Return the value in the form that the server uses. Raises OptionError for an invalid one."""
         if value is None and (self.optional or self.default is None):
             return None
         try:
@@ -131,25 +132,25 @@ class Options:
         "Listen on the socket of this file descriptor.")
     loop: str | Callable[[], asyncio.AbstractEventLoop] | asyncio.AbstractEventLoop | None = option(
         "auto", APP, Loop(LOOPS, other="module:factory"),
-        "Event loop: auto is uvloop where it imports, none is what asyncio's policy says.")
+        "Event loop: auto is uvloop if it is installed, else asyncio; none leaves the choice to asyncio's policy.")
     http: type[asyncio.Protocol] | str = option("auto", PROTOCOL, Protocol(HTTP, other="module:Class"),
         "HTTP implementation: auto, llhttp and httptools are the compiled one, h11 is the one in Python.")
     http2: bool = option(False, PROTOCOL, Unavailable(NO_HTTP2),
         "Not available: HTTP/2 is not served.")
     ws: type[asyncio.Protocol | Framing] | str = option("auto", WEBSOCKET, Protocol(WS, other="module:Class"),
-        "WebSocket implementation: auto is the compiled one, with none an upgrade is a plain HTTP request.")
+        "WebSocket implementation: auto is the compiled one; with none an upgrade is served as a plain HTTP request.")
     ws_max_size: int = option(16777216, WEBSOCKET, Limit(1),
-        "Bytes of a message; the WebSocket is closed with 1009 for more.")
+        "Maximum size of a message in bytes; a larger one closes the WebSocket with 1009.")
     ws_max_queue: int = option(32, WEBSOCKET, Limit(1),
-        "Messages that the application has not received; no more are read meanwhile.")
+        "Maximum number of messages that wait for the application; reading pauses while there are as many.")
     ws_ping_interval: float | None = option(20.0, WEBSOCKET, Seconds(),
-        "Between a WebSocket's opening or last pong and the server's next ping. 0 is never.", optional=True)
+        "Seconds from a WebSocket's opening or last pong to the server's next ping. 0 means never.", optional=True)
     ws_ping_timeout: float | None = option(20.0, WEBSOCKET, Seconds(),
-        "For the pong to such a ping; then the WebSocket is closed with 1011. 0 is for ever.", optional=True)
+        "Seconds to wait for the pong; then the WebSocket is closed with 1011. 0 means forever.", optional=True)
     ws_per_message_deflate: bool = option(True, WEBSOCKET, Boolean(),
         "Enable/Disable compression of WebSocket messages (permessage-deflate).")
     lifespan: str = option("auto", APP, Choice(LIFESPAN),
-        "Lifespan events: an application that raises at them is an error with on, and served without them with auto.")
+        "Lifespan events: if the application raises at startup, on is an error and auto serves without lifespan.")
     env_file: str | os.PathLike[str] | None = option(None, APP, File(),
         "File of environment variables for the application, read by python-dotenv.")
     log_config: dict[str, Any] | str | os.PathLike[str] | RawConfigParser | IO[Any] | None = default_log_config(
@@ -162,110 +163,111 @@ class Options:
     use_colors: bool | None = option(None, LOGGING, Switch(),
         "Enable/Disable colors in log lines.  [default: on a terminal]")
     interface: str = option("auto", APP, Choice(INTERFACES),
-        "Application interface. auto tells asgi3 and asgi2 apart; wsgi has to be named, and is without WebSocket.")
+        "Application interface. auto detects asgi3 and asgi2; wsgi must be named and has no WebSocket.")
     reload: bool = option(False, PROCESSES, Flag(),
-        "Start the server again when a file changes.")
+        "Restart the server when a file changes.")
     reload_dirs: Sequence[str | os.PathLike[str]] | str | None = option(None, PROCESSES, Directories(),
-        "Watch this directory; can be given many times.  [default: the current one]", flag="reload-dir")
+        "Directory to watch; can be given many times.  [default: the current one]", flag="reload-dir")
     reload_delay: float = option(0.25, PROCESSES, Seconds(),
-        "Between two looks at the files.")
+        "Polling interval for file changes.")
     reload_includes: list[str] | str | None = option(None, PROCESSES, Patterns(),
-        "Watch files of this glob pattern, or this directory, as well; can be given many times.  [default: *.py]",
+        "Glob pattern of further files, or further directory, to watch; can be given many times.  [default: *.py]",
         flag="reload-include")
     reload_excludes: list[str] | str | None = option(None, PROCESSES, Patterns(),
-        "Leave out files of this glob pattern, or this directory; can be given many times."
+        "Glob pattern of files, or directory, not to watch; can be given many times."
         "  [default: .*, .py[cod], .sw.*, ~*]", flag="reload-exclude")
     workers: int | None = option(None, PROCESSES, Integer(1),
         "Worker processes.  [default: $WEB_CONCURRENCY, or 1]")
     proxy_headers: bool = option(True, PROXIES, Switch(),
-        "Enable/Disable X-Forwarded-Proto and X-Forwarded-For, from trusted proxies, as the scheme and the client.")
+        "Enable/Disable taking scheme and client from the X-Forwarded-Proto and X-Forwarded-For of trusted proxies.")
     server_header: bool = option(True, PROTOCOL, Switch(),
         "Enable/Disable default Server header.")
     date_header: bool = option(True, PROTOCOL, Switch(),
         "Enable/Disable default Date header.")
     forwarded_allow_ips: list[str] | str | None = option(None, PROXIES, Hosts(),
-        "Proxies to trust, separated by commas: IP addresses, networks, other names as they come, or '*' for any."
+        "Proxies to trust, separated by commas: IP addresses, networks, literal names, or '*' for any."
         "  [default: $FORWARDED_ALLOW_IPS, else 127.0.0.1,::1]")
     root_path: str = option("", APP, Prefix(),
         "ASGI 'root_path' for an application mounted below a given URL path.")
     limit_concurrency: int | None = option(None, LIMITS, Limit(1),
-        "Connections or running requests at which a request is answered with 503.  [default: none]")
+        "Number of connections or running requests from which on requests get a 503.  [default: none]")
     limit_max_requests: int | None = option(None, LIMITS, Limit(1),
-        "Requests to serve before the process ends.  [default: none]")
+        "Number of requests after which the process ends.  [default: none]")
     limit_max_requests_jitter: int = option(0, LIMITS, Integer(0),
-        "Up to so many requests more, at random, for --limit-max-requests.")
+        "Random extra requests (0 to N) added to --limit-max-requests, so that workers do not restart together.")
     backlog: int = option(2048, BINDING, Integer(0),
-        "Connections that may wait to be accepted.")
+        "Maximum number of connections that wait to be accepted.")
     timeout_keep_alive: float = option(5, TIMEOUTS, Seconds(),
-        "Until a connection that is idle after a response is closed. 0 is at once.")
+        "Seconds until a connection that is idle after a response is closed. 0 means at once.")
     timeout_notify: float = api(30, Seconds())
     timeout_graceful_shutdown: float | None = option(None, TIMEOUTS, Seconds(),
-        "When stopping, until running requests are cancelled. Without it they are waited for, but streamed responses"
-        " that do not say how long they are, such as server-sent events, end after 3 seconds.  [default: none]")
+        "Seconds from a stop until running requests are cancelled. Without it the server waits for them, except that"
+        " streamed responses of unknown length, such as server-sent events, end after 3 seconds.  [default: none]")
     timeout_worker_healthcheck: int = option(5, TIMEOUTS, Integer(1),
-        "Seconds without a sign of life after which a worker is killed and replaced. An event loop that is blocked as"
-        " long is logged, with its stack.")
+        "Seconds without a sign of life after which a worker is killed and replaced. A worker whose event loop is"
+        " blocked for as long is logged with its stack.")
     callback_notify: Callable[[], Awaitable[None]] | None = api(None, Callback())
     ssl_keyfile: str | os.PathLike[str] | None = option(None, TLS, OptionalText(),
-        "File of the certificate's private key in PEM form.  [default: it is in the certificate's file]")
+        "Private key of the certificate, a PEM file.  [default: the certificate's file has it]")
     ssl_certfile: str | os.PathLike[str] | None = option(None, TLS, OptionalText(),
-        "File of the server's certificate in PEM form, with those that lead to its root behind it.")
+        "The server's certificate, a PEM file, followed by the intermediate certificates.")
     ssl_keyfile_password: str | None = option(None, TLS, OptionalText(),
         "Password of the private key.")
     ssl_version: int = option(17, TLS, Number(SSL_VERSIONS),
         "TLS protocol, as a number of the ssl module's PROTOCOL_*.")
     ssl_cert_reqs: int = option(0, TLS, Number(SSL_CERT_REQS),
-        "Client certificates: 0 are not asked for, 1 are verified if sent, 2 are required.")
+        "Client certificates: 0 does not ask for them, 1 verifies them if sent, 2 requires them.")
     ssl_ca_certs: str | os.PathLike[str] | None = option(None, TLS, OptionalText(),
-        "File of the authorities, in PEM form, that client certificates are verified with.")
+        "Certificates of the authorities that client certificates are verified with, a PEM file.")
     ssl_ciphers: str | None = option(None, TLS, OptionalText(),
-        "Ciphers for TLS 1.2 and older, in OpenSSL's form.  [default: OpenSSL's]")
+        "Ciphers for TLS 1.2 and older, in OpenSSL's format.  [default: OpenSSL's]")
     ssl_context_factory: Callable[..., ssl.SSLContext] | None = api(None, Callback())
     headers: list[tuple[str, str]] | None = option(None, PROTOCOL, Headers(),
         "Default response header as Name:Value; can be given many times.", flag="header")
     factory: bool = option(False, APP, Flag(),
         "Treat APP as an application factory, i.e. a callable that takes no arguments and returns the application.")
     h11_max_incomplete_event_size: int | None = option(None, PROTOCOL, Limit(1),
-        "With --http h11, bytes of a head or chunk header that has not ended.  [default: what the limits allow]")
+        "With --http h11, maximum bytes of an incomplete head or chunk header.  [default: what the limits allow]")
     reset_contextvars: bool = option(False, APP, Flag(),
         "Run each request in a fresh contextvars.Context.")
     limit_request_line: int = option(16384, LIMITS, Integer(1),
-        "Bytes of a request line; 414 for more.")
+        "Maximum size of a request line in bytes; a longer one gets 414.")
     limit_request_head: int = option(65536, LIMITS, Integer(1),
-        "Bytes of a request's header block; 431 for more.")
+        "Maximum size of a request's header block in bytes; a larger one gets 431.")
     limit_request_fields: int = option(128, LIMITS, Integer(1),
-        "Header fields of a request; 431 for more.")
+        "Maximum number of a request's header fields; more get 431.")
     limit_request_body: int = option(0, LIMITS, Integer(0, 2**62 - 1),
-        "Bytes of a request's body; 413 for more. 0 is no limit.")
+        "Maximum size of a request's body in bytes; a larger one gets 413. 0 means no limit.")
     timeout_request_head: float = option(30, TIMEOUTS, Seconds(),
-        "From a request's first byte to the end of its head; then 408. 0 is no limit.")
+        "Seconds from a request's first byte to the end of its head; then it gets 408. 0 means no limit.")
     timeout_request_body: float = option(60, TIMEOUTS, Seconds(),
-        "Without a byte of the request body that the application waits for; then the connection closes. 0 is no limit.")
+        "Seconds without a byte of a request body that the application waits for; then the connection is closed."
+        " 0 means no limit.")
     timeout_write: float = option(60, TIMEOUTS, Seconds(),
-        "Without the client taking any of the response; then the connection closes. 0 is no limit.")
+        "Seconds without the client taking any of the response; then the connection is closed. 0 means no limit.")
     wsgi_threads: int = option(10, APP, Integer(1),
-        "Threads for a WSGI application, which are the requests that it can work on at a time.")
+        "Threads for a WSGI application: the number of requests that it handles at a time.")
     app_dir: str | os.PathLike[str] | None = option(None, APP, Text(),
         "Look for APP in this directory.  [default: the current one]", command_default="")
     bind: list[str] | str | None = option(None, BINDING, Binds(),
-        "Bind to host:port, [v6]:port, unix:path or fd://number, not --host and --port; can be given many times."
-        " With a certificate all speak TLS, but those behind http://, as in http://127.0.0.1:8000.")
+        "Bind to host:port, [v6]:port, unix:path or fd://number instead of --host and --port; can be given many times."
+        " With a certificate all speak TLS, except those with the prefix http://, as in http://127.0.0.1:8000.")
     uds_permissions: int | None = option(None, BINDING, Mode(),
         "Permissions of a UNIX domain socket, in octal digits.  [default: 666, or those of a socket"
-        " file that is there before the start, which then stays]",
+        " file that exists before the start, which is then kept]",
         flag="uds-permissions")
     reuse_port: bool = option(False, BINDING, Flag(),
-        "Give each worker listening sockets of its own (SO_REUSEPORT).")
+        "Give each worker its own listening sockets (SO_REUSEPORT).")
     pid_file: str | os.PathLike[str] | None = option(None, PROCESSES, Text(),
         "Write the process id to this file while the server runs.")
     workers_lifetime: float | None = option(None, PROCESSES, Seconds(positive=True),
-        "Replace a worker after so many seconds.  [default: never]")
+        "Seconds after which a worker is replaced.  [default: never]")
     workers_lifetime_jitter: float = option(0, PROCESSES, Seconds(),
-        "Up to so many seconds more, at random, for --workers-lifetime.")
+        "Random extra seconds (0 to N) added to --workers-lifetime, so that workers are not replaced together.")
     workers_max_rss: int | None = option(None, PROCESSES, Size(),
         "Replace a worker whose resident memory exceeds this, in bytes or with K, M, G.  [default: never]")
     shutdown_delay: float = option(0, TIMEOUTS, Seconds(),
-        "When told to stop, go on serving for so long, with `Connection: close`. A second signal ends it.")
+        "Seconds to go on serving, with `Connection: close`, when told to stop. A second signal ends that.")
     sendfile: bool = option(False, PROTOCOL, Flag(),
         "Announce http.response.pathsend, so that applications leave files to the server, which sends them by"
         " sendfile(2). Middleware that compresses or counts response bodies does not see those files.")
@@ -277,10 +279,60 @@ class Options:
     # fmt: on
 
     def __post_init__(self) -> None:
-        """Bring every field into the form that the server uses. Raises OptionError for the first that it cannot use."""
+        """Bring every field into the form that the server uses. Raises OptionError for the first invalid value."""
+        # What is known of the process rather than chosen:
+        self.activated: list[int] = []  # descriptors of sockets that systemd has bound
+        self.among_others = False  # somebody else has started processes like this one
         for row in dataclasses.fields(Options):
             if row.name in TABLE:
                 setattr(self, row.name, TABLE[row.name].checked(getattr(self, row.name)))
+
+    @property
+    def binds(self) -> list[Bind]:
+        """The addresses to listen on."""
+        if self.bind:
+            return [Bind.parse(text) for text in self.bind]
+        if self.fd is not None:
+            return [Bind(fd=self.fd)]
+        if self.uds is not None:
+            return [Bind(path=self.uds)]
+        return [Bind(fd=fd) for fd in self.activated] or [Bind(host=self.host or None, port=self.port)]
+
+    @property
+    def is_ssl(self) -> bool:
+        """Whether there is a TLS certificate."""
+        return bool(self.ssl_keyfile or self.ssl_certfile or self.ssl_context_factory)
+
+    @property
+    def should_reload(self) -> bool:
+        """Whether the server can be started again when a file changes."""
+        return isinstance(self.app, str) and self.reload
+
+    @property
+    def asgi_version(self) -> str:
+        """The version that the scope names: "2.0" or "3.0"."""
+        return "2.0" if self.interface == "asgi2" else "3.0"
+
+    @property
+    def raises_disconnect(self) -> bool:
+        """Whether send() raises once the client is gone; what calls WSGI applications relies on it."""
+        return self.disconnect == "raise" or self.interface == "wsgi"
+
+    @property
+    def multiprocess(self) -> bool:
+        """Whether other processes serve the same application, which a WSGI application is told."""
+        return self.among_others or (self.workers or 1) > 1
+
+    @property
+    def use_subprocess(self) -> bool:
+        """Whether run() serves from child processes."""
+        return self.reload or self.use_workers
+
+    @property
+    def use_workers(self) -> bool:
+        """Whether run() supervises worker processes: more than one, or one that is replaced from time to time."""
+        watching = (self.workers_lifetime, self.workers_max_rss, self.timeout_worker_blocked)
+        return not self.reload and (any(each is not None for each in watching) or (self.workers or 1) > 1)
 
 
 def table() -> dict[str, Option]:

@@ -1,4 +1,4 @@
-"""Kinds of option values: what text on the command line or in the environment means, and what a program may pass."""
+"""Kinds of option values: what a text on the command line or in the environment means, what programs may pass."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ LONGEST = 10**9 - 1  # seconds that the core can wait, 31 years
 
 
 class Kind:
-    """A kind of value: how it is named in --help, whether an option of it repeats, and which values it has."""
+    """A kind of value: its name in --help, whether its options repeat, and which values are valid."""
 
     metavar = "TEXT"
     repeatable = False
-    separator: str | None = None  # between the values of a repeatable one in the environment, None for whitespace
+    separator: str | None = None  # between repeated values in the environment, None for whitespace
 
     def checked(self, value: Any) -> Any:
         """Return the value as the server uses it. Raises TypeError or ValueError if it is not of this kind."""
@@ -38,14 +38,14 @@ class Text(Kind):
 
 
 class Prefix(Text):
-    """The beginning of a path; what it is put before begins with a slash, so that it ends without one."""
+    """The beginning of a path, without a slash at its end: what follows begins with one."""
 
     def checked(self, value: Any) -> str:
         return super().checked(value).rstrip("/")
 
 
 class OptionalText(Text):
-    """A string that says nothing when it is empty, as that of a variable which is not set."""
+    """A string of which an empty one means None, like a variable that is not set."""
 
     def checked(self, value: Any) -> Any:
         return super().checked(value) or None
@@ -68,14 +68,14 @@ class Integer(Kind):
             except ValueError:
                 number = None
         if not isinstance(number, int) or isinstance(number, bool):
-            raise TypeError(f"{value!r} is not a whole number")
+            raise TypeError(f"{value!r}: expected a whole number")
         if not self.least <= number <= self.most:
-            raise ValueError(f"{number} is not a whole number from {self.least} to {self.most}")
+            raise ValueError(f"{number}: expected a whole number from {self.least} to {self.most}")
         return number
 
 
 class Limit(Integer):
-    """A whole number that something may not exceed; what sys.maxsize says is as good as no limit."""
+    """A whole number that something may not exceed; sys.maxsize and the like mean no limit."""
 
     def __init__(self, least: int) -> None:
         super().__init__(least, sys.maxsize)
@@ -85,7 +85,7 @@ class Limit(Integer):
 
 
 class Number(Integer):
-    """One of some numbers, which have names."""
+    """One of some numbers, each with a name."""
 
     def __init__(self, names: dict[int, str]) -> None:
         super().__init__(min(names), max(names))
@@ -103,10 +103,7 @@ class Number(Integer):
 
 
 class Seconds(Kind):
-    """A number of seconds from 0, or, where it has to be `positive`, above that.
-
-    Programs say "never" by any high number.
-    """
+    """A number of seconds, at least 0, or above 0 if `positive`. Any high number may mean "never"."""
 
     metavar = "SECONDS"
 
@@ -121,17 +118,17 @@ class Seconds(Kind):
             except ValueError:
                 number = None
         if not isinstance(number, int | float) or isinstance(number, bool):
-            raise TypeError(f"{value!r} is not a number of seconds")
+            raise TypeError(f"{value!r}: expected a number of seconds")
         if not 0 <= number < float("inf"):
-            raise ValueError(f"{value!r} is not a number of seconds from 0")
+            raise ValueError(f"{value!r}: expected seconds >= 0")
         if self.positive and not number:
-            raise ValueError(f"{value!r} is not a number of seconds above 0")
+            raise ValueError(f"{value!r}: expected seconds > 0")
         number = min(number, LONGEST)
         return int(number) if number == int(number) else number
 
 
 class Boolean(Kind):
-    """Yes or no, in a word; None, from a program, is no."""
+    """Yes or no, in a word; None, from a program, means no."""
 
     metavar = "BOOLEAN"
     words = {  # noqa: RUF012
@@ -143,12 +140,12 @@ class Boolean(Kind):
         if isinstance(value, str):
             known = self.words.get(value.strip().lower())
             if known is None:
-                raise ValueError(f"{value!r} is not a boolean: true or false")
+                raise ValueError(f"{value!r}: expected true or false")
             return known
         if value is None:
             return False
         if not isinstance(value, int) or value not in (0, 1):
-            raise TypeError(f"{value!r} is not a boolean")
+            raise TypeError(f"{value!r}: expected a boolean")
         return bool(value)
 
 
@@ -161,7 +158,7 @@ class Flag(Switch):
 
 
 class Unavailable(Flag):
-    """A flag of uvicorn's that cannot be set here; `reason` says why, and what there is instead."""
+    """A flag of uvicorn that cannot be set here; `reason` says why, and what to use instead."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -173,7 +170,7 @@ class Unavailable(Flag):
 
 
 class Choice(Kind):
-    """One of some names in any case, or, where `other` describes it, the import string of something else."""
+    """One of some names in any case, or, if `other` describes it, an import string."""
 
     def __init__(self, names: tuple[str, ...], other: str = "") -> None:
         self.names = names
@@ -200,7 +197,7 @@ class Protocol(Choice):
 class Loop(Choice):
     """An event loop by name, the import string of a factory, or, from a program, the factory itself.
 
-    A program that awaits serve() may also name the loop that it runs, which says nothing to a server; None is "none".
+    A program that awaits serve() may also pass the loop that it runs, which has no effect; None means "none".
     """
 
     def checked(self, value: Any) -> Any:
@@ -219,7 +216,7 @@ class Level(Choice):
 
 
 class File(Kind):
-    """A file that is there; from a program also what stands for one."""
+    """A file that exists; from a program also an object in its place."""
 
     metavar = "PATH"
 
@@ -232,7 +229,7 @@ class File(Kind):
 
 
 class Directories(Kind):
-    """Directories; on the command line they have to be there."""
+    """Directories; on the command line they must exist."""
 
     metavar = "PATH"
     repeatable = True
@@ -294,14 +291,14 @@ class Mode(Kind):
             except ValueError:
                 number = None
         if not isinstance(number, int) or isinstance(number, bool):
-            raise TypeError(f"{value!r} is not a number in octal digits, like 660")
+            raise TypeError(f"{value!r}: expected octal digits, like 660")
         if not 0 <= number <= 0o777:
-            raise ValueError(f"{value!r} is not a number in octal digits from 0 to 777")
+            raise ValueError(f"{value!r}: expected octal digits from 0 to 777")
         return number
 
 
 class Size(Kind):
-    """A number of bytes, 1 at least; as text also with K, M, G or T for powers of 1024."""
+    """A number of bytes, at least 1; as text also with K, M, G or T for powers of 1024."""
 
     metavar = "BYTES"
     units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}  # noqa: RUF012
@@ -316,9 +313,9 @@ class Size(Kind):
             except (ValueError, OverflowError):
                 number = None
         if not isinstance(number, int) or isinstance(number, bool):
-            raise TypeError(f"{value!r} is not a number of bytes, like 500000000 or 512M")
+            raise TypeError(f"{value!r}: expected a number of bytes, like 500000000 or 512M")
         if number < 1:
-            raise ValueError(f"{value!r} is not a number of bytes from 1")
+            raise ValueError(f"{value!r}: expected at least 1 byte")
         return number
 
 
@@ -339,19 +336,19 @@ class Headers(Kind):
 
     def pair(self, name: Any, value: Any) -> tuple[str, str]:
         """Return the pair if it can be a header. Raises TypeError or ValueError."""
-        from fastserve._core.settings import Settings
+        from fastserve._core.settings import checked_headers
 
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"{name!r}: {value!r} is not a pair of strings")
         try:
-            Settings(default_headers=[(name.encode("latin-1"), value.encode("latin-1"))])
+            checked_headers([(name.encode("latin-1"), value.encode("latin-1"))])
         except UnicodeEncodeError:
-            raise ValueError(f"header {name!r} has a character outside of latin-1") from None
+            raise ValueError(f"header {name!r} has a character outside latin-1") from None
         return name, value
 
 
 class Hosts(Text):
-    """Names or addresses of hosts, from a program also as a list of them."""
+    """Names or addresses of hosts, from a program also a list of them."""
 
     def checked(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -36,12 +36,14 @@ def process(
     connection: Connection | None = None,
     dump: Connection | None = None,
     replaces: bool = False,
+    plain: frozenset[int] | None = None,
 ) -> SpawnProcess:
     """Return a process, not started yet, that calls `target(sockets=sockets)`, by default that of a Server.
 
-    `connection` is its end of a pipe to the parent, `dump` one to write to what it was at when it does not answer.
+    `connection` is its end of a pipe to the parent, `dump` one to write to what it was at when it does not answer,
+    `plain` are the indices of sockets without TLS.
     """
-    arguments = (config, target, sockets, connection, dump, replaces, standard_input())
+    arguments = (config, target, sockets, connection, dump, replaces, standard_input(), plain)
     return spawn.Process(target=main, args=arguments)
 
 
@@ -87,6 +89,7 @@ def main(
     dump: Connection | None,
     replaces: bool,
     stdin: int | None,
+    plain: frozenset[int] | None = None,
 ) -> None:
     """Serve in this process, which the parent has just started."""
     with contextlib.suppress(KeyboardInterrupt):  # the parent says what there is to say
@@ -96,13 +99,12 @@ def main(
                 sys.stdin = os.fdopen(stdin, closefd=False)
         for sock in sockets:
             sock.set_inheritable(False)
-        config.has_parent = True
         config.configure_logging()
         if dump is not None:
             from fastserve.supervisors import hang_report
 
             hang_report.enable(dump)
-        serve(config, target, sockets, None if connection is None else Link(connection, replaces))
+        serve(config, target, sockets, None if connection is None else Link(connection, replaces), plain)
     if connection is not None:
         begin_end(0)  # where no signal ended it: nothing that blocks in exit handlers outlives the worker
 
@@ -118,13 +120,22 @@ def handle_signals() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 
 
-def serve(config: Config, target: Target | None, sockets: list[socket.socket], link: Link | None) -> None:
+def serve(
+    config: Config,
+    target: Target | None,
+    sockets: list[socket.socket],
+    link: Link | None,
+    plain: frozenset[int] | None,
+) -> None:
     from fastserve.server import Server
 
     server: Any = getattr(target, "__self__", None)
     if target is None:
         server = Server(config)
+        server.plain_sockets = plain
         target = server.run
+    if isinstance(server, Server):
+        server.has_parent = True
     if link is not None and isinstance(server, Server):
         link.attach(server)
         # Before there is an event loop: the application's module may want one of its own.

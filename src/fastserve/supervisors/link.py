@@ -11,20 +11,38 @@ import signal
 import threading
 import time
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastserve.supervisors.messages import CLOSED, HASTEN, PING, PONG, READY, RETIRE, WORN
 
 if TYPE_CHECKING:
     import asyncio
 
-    from fastserve.server import Server
+    from fastserve.options.table import Options
 
 HEARTBEAT_SECONDS = 0.25  # between two beats of the event loop
 ORPHAN_SECONDS = 30.0  # for a blocked event loop to go on, where no parent is there to kill it and no option says it
 STANDARD_ERROR = 2  # the descriptor: sys.stderr may be anything
 
 logger = logging.getLogger("fastserve.error")
+
+
+class LinkedServer(Protocol):
+    """What a link asks of the server that it speaks for."""
+
+    link: Link | None
+    started: bool
+    should_exit: bool
+
+    @property
+    def config(self) -> Options: ...
+
+    def hasten(self, times: int, interrupted: bool) -> None: ...
+
+    def retire(self) -> None: ...
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None: ...
 
 
 class Link:
@@ -36,7 +54,7 @@ class Link:
     def __init__(self, connection: Connection, replaces: bool) -> None:
         self.connection = connection
         self.replaces = replaces
-        self.server: Server
+        self.server: LinkedServer
         self.loop: asyncio.AbstractEventLoop | None = None
         self.lifetime: float | None = None
         self.since: float | None = None  # when it began to serve
@@ -45,7 +63,7 @@ class Link:
         self.orphaned = False  # the parent is gone
         self.sending = threading.Lock()
 
-    def attach(self, server: Server) -> None:
+    def attach(self, server: LinkedServer) -> None:
         """Speak for a server, from here on."""
         self.server = server
         server.link = self

@@ -60,7 +60,7 @@ class Multiprocess:
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
         self.config = config
         self.sockets = sockets
-        self.plain_sockets = config.plain_sockets
+        self.plain_sockets = config.plain_sockets  # which of them are without TLS
         self.processes_num = config.workers or 1
         self.slots: list[Slot] = []
         self.leaving: list[Process] = []  # told to stop
@@ -137,9 +137,8 @@ class Multiprocess:
         """Return a new worker for a place; None if there can be none, now or, which ends it all, ever."""
         count = len(self.sockets)
         plain = {index for index in range(len(slot.sockets)) if index % count in self.plain_sockets}
-        self.config.plain_sockets = frozenset(plain)
         try:
-            process = Process(self.config, slot.sockets)
+            process = Process(self.config, slot.sockets, plain=frozenset(plain))
             process.start()
         except ValueError as exc:
             logger.error("%s", exc)

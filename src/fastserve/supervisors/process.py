@@ -31,12 +31,18 @@ class Process:
     It calls `target(sockets=sockets)`; without one it is one of several workers, which asks for its replacement.
     """
 
-    def __init__(self, config: Config, sockets: list[socket.socket], target: child.Target | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        sockets: list[socket.socket],
+        target: child.Target | None = None,
+        plain: frozenset[int] | None = None,
+    ) -> None:
         self.config = config
         self.parent_conn, self.child_conn = Pipe()
         self.dump_reader, self.dump_writer = Pipe(duplex=False)
         self.process = child.process(
-            config, target, sockets, self.child_conn, self.dump_writer, replaces=target is None
+            config, target, sockets, self.child_conn, self.dump_writer, replaces=target is None, plain=plain
         )
         self.events: deque[tuple[Any, ...]] = deque()  # what it said that is not an answer
         self.ready = False

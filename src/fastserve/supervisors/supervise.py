@@ -51,6 +51,7 @@ def work(config: Config, listeners: Listeners, close: Callable[[], None]) -> Non
     from fastserve.supervisors.multiprocess import Multiprocess
 
     parent = Multiprocess(config, listeners.sockets)
+    parent.plain_sockets = listeners.plain
     parent.close_listeners = close
     parent.notifier = Notifier.from_environment()
     with contextlib.suppress(KeyboardInterrupt):
@@ -63,7 +64,9 @@ def reload(config: Config, listeners: Listeners, close: Callable[[], None]) -> N
     from fastserve.server import Server
     from fastserve.supervisors import ChangeReload
 
-    parent = ChangeReload(config, Server(config).run, listeners.sockets)
+    server = Server(config)
+    server.plain_sockets = listeners.plain
+    parent = ChangeReload(config, server.run, listeners.sockets)
     parent.close_listeners = close
     parent.notifier = Notifier.from_environment()
     with contextlib.suppress(KeyboardInterrupt):

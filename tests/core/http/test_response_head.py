@@ -5,25 +5,25 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fakes.settings import make_settings
 
 from fastserve._core.http.response_head import encode_head
 from fastserve._core.loop.clock import Clock
-from fastserve._core.settings import Settings
 
 Headers = list[tuple[bytes, bytes]]
-BARE = Settings(server=None, date=False)
+BARE = make_settings(server=None, date=False)
 CONTROLS = {*range(32), 127} - {ord("\t")}  # what no field value can have (RFC 9110 section 5.5)
 
 
 @pytest.fixture
 def clock() -> Iterator[Clock]:
     loop = asyncio.new_event_loop()
-    yield Clock(loop, 5, 30, 60, 60)
+    yield Clock(loop, make_settings())
     loop.close()
 
 
 def test_a_head(clock: Clock) -> None:
-    head = encode_head(Settings(), clock, 200, [(b"Content-Type", b"text/plain"), (b"X", b"")], 5)
+    head = encode_head(make_settings(), clock, 200, [(b"Content-Type", b"text/plain"), (b"X", b"")], 5)
     assert head == (
         b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx: \r\ndate: " + clock.http_date() +
         b"\r\nserver: fastserve\r\ncontent-length: 5\r\n\r\n"
@@ -161,12 +161,14 @@ def test_chunked(clock: Clock) -> None:
 
 
 def test_the_application_s_date_and_server_replace_the_default_ones(clock: Clock) -> None:
-    head = encode_head(Settings(), clock, 200, [(b"Date", b"d"), (b"Server", b"s")])
+    head = encode_head(make_settings(), clock, 200, [(b"Date", b"d"), (b"Server", b"s")])
     assert head == b"HTTP/1.1 200 OK\r\ndate: d\r\nserver: s\r\n\r\n"
 
 
 def test_default_headers(clock: Clock) -> None:
-    settings = Settings(server=None, date=False, default_headers=[(b"X-A", b"1"), (b"server", b"mine"), (b"x-a", b"2")])
+    settings = make_settings(
+        server=None, date=False, default_headers=[(b"X-A", b"1"), (b"server", b"mine"), (b"x-a", b"2")]
+    )
     assert encode_head(settings, clock, 200, [(b"z", b"0")]) == (
         b"HTTP/1.1 200 OK\r\nz: 0\r\nx-a: 1\r\nserver: mine\r\nx-a: 2\r\n\r\n"
     )

@@ -3,17 +3,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fakes.settings import make_settings
 from fakes.worker import get
 
 from fastserve._core.http.scope import Peers
 from fastserve._core.http1.parser import scope_of
-from fastserve._core.settings import Settings
 
 PEERS = Peers(("1.2.3.4", 5), ("6.7.8.9", 80), "http")
 
 
 def scope(request: bytes, state: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
-    made = scope_of(Settings(**settings), request, PEERS, state or {})
+    made = scope_of(make_settings(**settings), request, PEERS, state or {})
     assert made is not None
     return made
 
@@ -127,12 +127,12 @@ def test_scopes_share_nothing_that_can_change() -> None:
 
 
 def test_refused() -> None:
-    assert scope_of(Settings(), b"GET / HTTP/1.1\r\n\r\n", PEERS, {}) is None
+    assert scope_of(make_settings(), b"GET / HTTP/1.1\r\n\r\n", PEERS, {}) is None
 
 
 @pytest.mark.parametrize("sendfile", [False, True])
 def test_pathsend_is_announced_only_if_the_settings_say_so(sendfile: bool) -> None:
-    settings = Settings(sendfile=sendfile)
+    settings = make_settings(sendfile=sendfile)
     made = scope_of(settings, get(), Peers.of(None, None, "http", settings), {})
     assert made is not None
     assert ("http.response.pathsend" in made["extensions"]) is sendfile
@@ -140,6 +140,6 @@ def test_pathsend_is_announced_only_if_the_settings_say_so(sendfile: bool) -> No
 
 def test_peers() -> None:
     peers = Peers(None, ("/tmp/s", None), "https")
-    made = scope_of(Settings(), get(), peers, {})
+    made = scope_of(make_settings(), get(), peers, {})
     assert made is not None
     assert (made["client"], made["server"], made["scheme"]) == (None, ("/tmp/s", None), "https")

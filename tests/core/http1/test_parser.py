@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fakes.settings import make_settings
 
 from fastserve._core.http1.parser import parse
-from fastserve._core.settings import Settings
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: x\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -26,7 +26,7 @@ def joined(events: Events) -> Events:
 
 def requests(data: bytes, **settings: Any) -> Events:
     """All events in `data`, the same however it is cut."""
-    config = Settings(**settings)
+    config = make_settings(**settings)
 
     def run(inputs: list[bytes]) -> Events:
         return joined(parse(config, inputs))
@@ -226,7 +226,7 @@ class TestBad:
         assert sum(event[0] == "head" for event in events) == 1
 
     def test_nothing_after_a_fault(self) -> None:
-        events = parse(Settings(), [b"GET /\r\n\r\n", GET, GET])
+        events = parse(make_settings(), [b"GET /\r\n\r\n", GET, GET])
         assert [event[0] for event in events] == ["fault"]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from email.utils import formatdate, parsedate_to_datetime
 
 import pytest
+from fakes.settings import make_settings
 from fakes.worker import FakeWorker, get, hello
 
 from fastserve._core.loop.clock import Clock, measure_again, reading, simulate
@@ -40,7 +41,7 @@ def timers() -> Iterator[Timers]:
 
 
 def test_date(timers: Timers) -> None:
-    clock = Clock(timers, 5, 30, 60, 60)  # type: ignore[arg-type]
+    clock = Clock(timers, make_settings())  # type: ignore[arg-type]
     before = formatdate(usegmt=True)
     date = clock.http_date().decode()
     after = formatdate(usegmt=True)
@@ -52,7 +53,7 @@ def test_date(timers: Timers) -> None:
 
 
 def test_no_timer_without_a_deadline(timers: Timers) -> None:
-    clock = Clock(timers, 5, 30, 60, 60)  # type: ignore[arg-type]
+    clock = Clock(timers, make_settings())  # type: ignore[arg-type]
     clock.tick()
     clock.advance(100)
     assert timers.set == []

@@ -6,6 +6,7 @@ serves every connection.
 """
 from libc.string cimport memcpy
 
+from ..settings cimport Settings
 from ..system cimport fastserve_thread_usage
 
 cdef double HELD_HEAD_SECONDS = 0.25
@@ -128,22 +129,20 @@ cdef class Timed:
 cdef class Clock:
     """The time and the deadlines of one event loop."""
 
-    def __cinit__(
-        self,
-        loop,
-        double keep_alive,
-        double request_head,
-        double request_body,
-        double write,
-        double ws_ping=0,
-        double ws_pong=0,
-    ):
+    def __cinit__(self, loop, Settings settings not None):
         cdef int kind
         self.loop = loop
-        self.seconds[:] = [
-            keep_alive, request_head, request_body, write, LINGER_SECONDS, ws_ping, ws_pong, CLOSE_SECONDS,
-            HELD_HEAD_SECONDS, HOLD_SECONDS, LOOK_SECONDS,
-        ]
+        self.seconds[KEEP_ALIVE] = settings.timeout_keep_alive
+        self.seconds[REQUEST_HEAD] = settings.timeout_request_head
+        self.seconds[REQUEST_BODY] = settings.timeout_request_body
+        self.seconds[WRITE] = settings.timeout_write
+        self.seconds[LINGER] = LINGER_SECONDS
+        self.seconds[WS_PING] = settings.ws_ping_interval
+        self.seconds[WS_PONG] = settings.ws_ping_timeout
+        self.seconds[WS_CLOSE] = CLOSE_SECONDS
+        self.seconds[HELD_HEAD] = HELD_HEAD_SECONDS
+        self.seconds[WS_HOLD] = HOLD_SECONDS
+        self.seconds[LINGER_LOOK] = LOOK_SECONDS
         self.date_second = -1
         for kind in range(WAITS):
             self.queues[kind].next = self.queues[kind].previous = &self.queues[kind]

@@ -10,22 +10,50 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 from fastserve._core.errors import ClientDisconnected
 from fastserve._types import ASGI3Application, Message, Scope
-
-if TYPE_CHECKING:
-    from fastserve.protocols.http.h11_impl import H11Protocol
+from fastserve.options.table import Options
+from fastserve.protocols.http.flow_control import FlowControl
+from fastserve.server_state import ServerState
 
 logger = logging.getLogger("fastserve.error")
+
+
+class Stream(Protocol):
+    """What an exchange asks of the connection that carries it."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    flow: FlowControl
+    server_state: ServerState
+
+    @property
+    def config(self) -> Options: ...
+
+    def send_continue(self) -> None:
+        """Ask the client for the body that it holds back."""
+
+    def want_body(self, waits: Callable[[], bool]) -> None:
+        """The application waits for the body, as long as `waits()` says so."""
+
+    def respond(self, status: Any, headers: Iterable[Any]) -> None:
+        """Take the head of the response. Raises TypeError, ValueError."""
+
+    def body(self, data: bytes, more: bool) -> None:
+        """Write a piece of the body. Raises RuntimeError for one that does not fit the Content-Length."""
+
+    def abandon(self) -> None:
+        """The application will not complete its response."""
 
 
 class Cycle:
     """The exchange of one request; `stream` is the connection, None once the response is out of its hands."""
 
-    def __init__(self, stream: H11Protocol, scope: Scope, expect_continue: bool) -> None:
-        self.stream: H11Protocol | None = stream
+    def __init__(self, stream: Stream, scope: Scope, expect_continue: bool) -> None:
+        self.stream: Stream | None = stream
         self.loop = stream.loop
         self.task: asyncio.Task[None] | None = None
         self.scope = scope
@@ -167,7 +195,7 @@ class Cycle:
         else:
             self.take_body(self.stream, message.get("body", b""), bool(message.get("more_body", False)))
 
-    def take_body(self, stream: H11Protocol, body: Any, more: bool) -> None:
+    def take_body(self, stream: Stream, body: Any, more: bool) -> None:
         if body is None:
             body = b""
         elif not isinstance(body, bytes | bytearray | memoryview):

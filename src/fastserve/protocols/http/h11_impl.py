@@ -27,6 +27,7 @@ import h11
 from fastserve._core.errors import ClientDisconnected, ProtocolError
 from fastserve._core.http.response_head import is_streaming
 from fastserve.middleware.proxy_headers import TrustedHosts
+from fastserve.options.core import AT_ONCE
 from fastserve.protocols import utils
 from fastserve.protocols.http import response, rules, upgrade
 from fastserve.protocols.http.chunks import Chunked
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from fastserve.server_state import ServerState
 
 DISCARD = 1 << 20  # bytes of a body nobody wants that are read for the sake of keeping the connection
-AT_ONCE = 0.001  # seconds
 HELD_HEAD_SECONDS = 0.25  # for which the head of a response that is not a stream waits for the first piece of body
 FIELD_NAME = re.compile(rb"^[^\s:]+:", re.MULTILINE)
 

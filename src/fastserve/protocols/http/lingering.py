@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from fastserve.protocols import utils
-
-if TYPE_CHECKING:
-    from fastserve.server_state import ServerState
 
 SILENT_SECONDS = 5.0  # without a byte of the client
 UNENDED_SECONDS = 1.0  # the same, where the client may be waiting for the end
@@ -21,6 +18,13 @@ MOST = 256  # of a server
 LAST_DATA_RECEIVED = 52  # where it is in Linux' struct tcp_info
 
 
+class State(Protocol):
+    """What a Lingering asks of the state of its server."""
+
+    lingering: dict[Lingering, None]
+    stopping: bool
+
+
 class Lingering:
     """Ends the writing side of `transport`, and the connection when its client has had the time to read its answer.
 
@@ -28,9 +32,7 @@ class Lingering:
     writing side, that waits as well.
     """
 
-    def __init__(
-        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, state: ServerState, more: bool
-    ) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, state: State, more: bool) -> None:
         self.transport = transport
         self.loop = loop
         self.state = state

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fastserve._core.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from fastserve.config import Config
+    from fastserve.options.table import Options
 
 METHODS = frozenset(
     b"ACL BIND CHECKOUT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY OPTIONS"
@@ -33,14 +33,14 @@ HOST = re.compile(
 )
 
 
-def check_head(raw: bytes | bytearray, config: Config) -> int:
+def check_head(raw: bytes | bytearray, options: Options) -> int:
     """Return the size of the head that `raw` begins with, 0 where that is not complete.
 
     Raises ProtocolError for one that is not to be served.
     """
     end = raw.find(b"\r\n\r\n")
     head = bytes(raw if end < 0 else raw[:end])
-    check_limits(head, end >= 0, config)
+    check_limits(head, end >= 0, options)
     if end < 0:
         check_start(head)
         return 0
@@ -53,7 +53,7 @@ def check_head(raw: bytes | bytearray, config: Config) -> int:
             raise ProtocolError(400, "malformed header field")
         values.setdefault(match[1].lower(), []).append(match[2])
     check_target(method, target)
-    check_framing(values, version, config)
+    check_framing(values, version, options)
     check_host(values.get(b"host", []), version)
     return end + 4
 
@@ -66,14 +66,14 @@ def empty_lines(data: bytes | bytearray) -> int:
     return size
 
 
-def check_limits(head: bytes, complete: bool, config: Config) -> None:
+def check_limits(head: bytes, complete: bool, options: Options) -> None:
     line = head.partition(b"\r\n")[0]
-    if len(line) > config.limit_request_line:
+    if len(line) > options.limit_request_line:
         raise ProtocolError(414, "request line over the limit")
-    if len(head) + 4 * complete > config.limit_request_head:
+    if len(head) + 4 * complete > options.limit_request_head:
         raise ProtocolError(431, "request head over the limit")
     ends = head.count(b"\r\n")  # of the request line, and of all fields but a complete head's last
-    if ends - (not complete) > config.limit_request_fields:
+    if ends - (not complete) > options.limit_request_fields:
         raise ProtocolError(431, "more fields than the limit")
     if head.count(b"\n") != head.count(b"\r\n"):
         raise ProtocolError(400, "line that does not end in CRLF")
@@ -115,7 +115,7 @@ def check_target(method: bytes, target: bytes) -> None:
     check_authority(absolute[2])
 
 
-def check_framing(values: dict[bytes, list[bytes]], version: bytes, config: Config) -> None:
+def check_framing(values: dict[bytes, list[bytes]], version: bytes, options: Options) -> None:
     """Content-Length, Transfer-Encoding and Expect; nothing that another server could understand in another way."""
     lengths = values.get(b"content-length", [])
     codings = values.get(b"transfer-encoding", [])
@@ -125,7 +125,7 @@ def check_framing(values: dict[bytes, list[bytes]], version: bytes, config: Conf
         if lengths:
             raise ProtocolError(400, "Content-Length beside Transfer-Encoding")
         check_codings(codings, version)
-    if config.limit_request_body and lengths and int(lengths[0]) > config.limit_request_body:
+    if options.limit_request_body and lengths and int(lengths[0]) > options.limit_request_body:
         raise ProtocolError(413, "request body over the limit")
     expectations = members_of(values.get(b"expect", []))
     if version != b"HTTP/1.0" and not expectations <= {b"100-continue"}:

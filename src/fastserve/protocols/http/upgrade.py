@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import h11
 
 from fastserve.protocols.http import rules
+from fastserve.protocols.http.deadline import Deadline
+from fastserve.protocols.http.flow_control import FlowControl
 from fastserve.protocols.http.response import Fields
-
-if TYPE_CHECKING:
-    from fastserve.protocols.http.h11_impl import H11Protocol
+from fastserve.server_state import ServerState
 
 logger = logging.getLogger("fastserve.error")
 
 
-def hand_over(connection: H11Protocol, request: h11.Request, headers: Fields) -> None:
-    """Give the transport to a protocol of `ws_protocol_class`, with the request and all that came behind it."""
+class Connection(Protocol):
+    """The connection that a WebSocket is handed over from."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+    write_deadline: Deadline
+    input: bytearray
+    connections: set[Any]
+    server_state: ServerState
+    app_state: dict[str, Any]
+
+    @property
+    def config(self) -> Any: ...  # what `ws_protocol_class` takes as its configuration
+
+
+def hand_over(connection: Connection, request: h11.Request, headers: Fields) -> None:
+    """Give the transport to a protocol of `ws_protocol_class`, with the request and all that followed it."""
     path, query = rules.split_target(request.target)  # Host has what else the target says
     target = b"%b?%b" % (path, query) if query else path
     lines = [b"%b %b HTTP/1.1" % (request.method, target), *(b"%b: %b" % pair for pair in headers), b"", b""]

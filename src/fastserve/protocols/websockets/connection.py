@@ -1,4 +1,4 @@
-"""The core's WebSockets behind an HTTP implementation that is not the core's."""
+"""The core's WebSockets after the handshake of an HTTP implementation that is not the core's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fastserve._core.connection import Connection
 
 if TYPE_CHECKING:
-    from fastserve.config import Config
+    from fastserve.options.table import Options
     from fastserve.protocols.websockets.contract import Framing
     from fastserve.server_state import ServerState
 
@@ -22,7 +22,7 @@ class WebSocketConnection(Connection):
 
     def __init__(
         self,
-        config: Config,
+        config: Options,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,

@@ -1,0 +1,49 @@
+"""The compiled core's copy of the options that concern it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastserve.options.table import TABLE
+
+if TYPE_CHECKING:
+    from fastserve._core.settings import Settings
+    from fastserve.options.table import Options
+
+AT_ONCE = 0.001  # seconds: a timeout_keep_alive of 0 closes at once, while 0 means never to the core
+
+HeaderList = list[tuple[bytes, bytes]]
+
+
+def core_settings(options: Options, **changes: Any) -> Settings:
+    """Return the settings that follow from options; `changes` are fields whose values come from elsewhere.
+
+    A field that has an option's name gets the option's value, with 0 for None.
+    """
+    from fastserve._core.settings import FIELDS, Settings
+
+    values: dict[str, Any] = {name: getattr(options, name) for name in FIELDS & TABLE.keys()}
+    values = {name: 0 if value is None else value for name, value in values.items()}
+    values |= {
+        "default_headers": own_headers(options),
+        "server": b"fastserve" if options.server_header else None,
+        "date": options.date_header,
+        "timeout_keep_alive": options.timeout_keep_alive or AT_ONCE,
+        "websocket": options.ws != "none",
+        "raise_disconnect": options.raises_disconnect,
+        "tls": None,
+        "proxies": None,
+    }
+    return Settings(**values | changes)
+
+
+def own_headers(options: Options) -> HeaderList:
+    """Return the headers that the options add to every response, in bytes."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in options.headers or []]
+
+
+def default_headers(options: Options) -> HeaderList:
+    """Return the same with Server, unless it is switched off or among them."""
+    headers = own_headers(options)
+    named = any(name == b"server" for name, _ in headers)
+    return headers if named or not options.server_header else [(b"server", b"fastserve"), *headers]

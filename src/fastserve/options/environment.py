@@ -1,0 +1,57 @@
+"""What the environment says where no option does, and the file that adds to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from fastserve.logging.log_config import ConfigError
+from fastserve.options.table import TABLE, OptionError
+
+TRUSTED_PROXIES = "127.0.0.1,::1"
+
+logger = logging.getLogger("fastserve.error")
+
+
+def load_env_file(path: str | os.PathLike[str]) -> None:
+    """Add the variables of a file to the environment; variables that are set already keep their values.
+
+    Raises ConfigError if the file cannot be used, or if python-dotenv is not installed.
+    """
+    import io
+    from pathlib import Path
+
+    try:
+        from dotenv import load_dotenv
+        from dotenv.parser import parse_stream
+    except ImportError:
+        raise ConfigError("env_file needs python-dotenv: install it, or fastserve[standard].") from None
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"env_file '{path}' cannot be read: {exc}") from exc
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:
+            before = binding.original.string.partition(binding.original.string.strip())[0]
+            line = binding.original.line + before.count("\n")
+            raise ConfigError(f"env_file '{path}' cannot be used: line {line} is not of the form NAME=VALUE")
+    try:
+        load_dotenv(stream=io.StringIO(text))
+    except (OSError, ValueError) as exc:  # no environment can hold it
+        raise ConfigError(f"env_file '{path}' cannot be used: {exc}") from exc
+    logger.info("Loading environment from '%s'", path)
+
+
+def workers() -> int:
+    """Return the number of workers that WEB_CONCURRENCY says, by default 1. Raises OptionError."""
+    text = os.environ.get("WEB_CONCURRENCY") or "1"
+    try:
+        number: int = TABLE["workers"].kind.parsed(text)
+    except (TypeError, ValueError) as exc:
+        raise OptionError(f"WEB_CONCURRENCY: {exc}") from None
+    return number
+
+
+def forwarded_allow_ips() -> str:
+    """Return the proxies that FORWARDED_ALLOW_IPS says, by default those of this machine."""
+    return os.environ.get("FORWARDED_ALLOW_IPS", TRUSTED_PROXIES)

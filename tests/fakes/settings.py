@@ -1,0 +1,14 @@
+"""The core's settings as the table of options has them, but for what a test says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastserve._core.settings import Settings
+from fastserve.options.core import core_settings
+from fastserve.options.table import Options
+
+
+def make_settings(**changes: Any) -> Settings:
+    """Return the settings of a server without options; `changes` are fields of Settings."""
+    return core_settings(Options("app"), **changes)
