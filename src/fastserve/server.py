@@ -29,6 +29,7 @@ from fastserve.net.sockets import stop_listening
 from fastserve.net.tls import Handshake
 from fastserve.process import signals, task_stacks
 from fastserve.process.signals import HANDLED_SIGNALS
+from fastserve.server_life import Cause, Life, Phase
 from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HANDLED_SIGNALS", "Server", "ServerState"]
 
-TICK = 0.1  # seconds between two looks at should_exit, and the longest between two at what stopping waits for
+TICK = 0.1  # seconds between two calls of on_tick(), and the longest between two checks of what stopping waits for
 SETTLE_SECONDS = 0.1  # for what has been told to end to be gone before there is anything to say about it
 CANCEL_SECONDS = 1.0  # for cancelled requests to end before the application is told to shut down
 LONGEST_GOODBYE = 5.0  # seconds
@@ -53,7 +54,7 @@ class Server:
 
     `started` says that it listens, on the sockets of `servers`. Setting `should_exit`, from any thread, stops it after
     the requests that are under way; `force_exit` together with it stops it at once. Subclasses may override what has no
-    underscore, and call what they override.
+    underscore, and should call what they override.
     """
 
     servers: list[asyncio.Server]
@@ -63,10 +64,8 @@ class Server:
         self.config = config
         self.server_state = ServerState()
         self.servers = []
-        self.started = False
-        self.should_exit = False
-        self.force_exit = False
         self.last_notified = 0.0
+        self._life = Life()
         self._captured_signals: list[int] = []
         self._postponed: list[int] | None = None  # signals that end the process once run() is done
         self._pid: int | None = None  # of the process whose signals it takes
@@ -74,12 +73,36 @@ class Server:
         self.has_parent = False  # it runs in a process that one of ours has started, to watch over it
         self.plain_sockets: frozenset[int] | None = None  # of those that serve() gets: which are without TLS
         self.notifier: Notifier | None = None  # of the service manager that started this process
-        self.retiring = False  # another process has taken over
-        self._hurried = False  # nothing is waited for any more before draining
         self._listeners = Listeners()
         self._pid_file: PidFile | None = None
-        self._cancelled = False
         self._acceptor: Acceptor | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether the server has begun to listen; still true after it has stopped."""
+        return self._life.phase > Phase.STARTING
+
+    @started.setter
+    def started(self, started: bool) -> None:
+        self._life.phase = max(self._life.phase, Phase.SERVING) if started else Phase.STARTING
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether the server has been told to stop; to be set from any thread."""
+        return Phase.LINGERING in self._life.told
+
+    @should_exit.setter
+    def should_exit(self, told: bool) -> None:
+        self._life.tell(Phase.LINGERING, told)
+
+    @property
+    def force_exit(self) -> bool:
+        """Whether a server that stops waits for nothing; to be set from any thread, together with should_exit."""
+        return Phase.STOPPED in self._life.told
+
+    @force_exit.setter
+    def force_exit(self, told: bool) -> None:
+        self._life.tell(Phase.STOPPED, told)
 
     @functools.cached_property
     def limit_max_requests(self) -> int | None:
@@ -137,10 +160,10 @@ class Server:
         self._captured_signals.append(sig)
         if not self.should_exit:
             self.should_exit = True
-        elif self._serves_on:
+        elif self._lingers:
             # A worker may be sent one and the same stop twice, to its group or cgroup and by its parent, which counts.
-            if self.link is None or self.link.orphaned or self.retiring:
-                times = self._captured_signals.count(sig) + (self.link is not None and self.retiring)
+            if self.link is None or self.link.orphaned or self._retiring:
+                times = self._captured_signals.count(sig) + (self.link is not None and self._retiring)
                 self.hasten(times, sig == signal.SIGINT)
         elif sig == signal.SIGINT:
             self.force_exit = True
@@ -151,19 +174,23 @@ class Server:
         return min(self.config.timeout_keep_alive, LONGEST_GOODBYE)
 
     @property
-    def _serves_on(self) -> bool:
-        return bool(self.config.shutdown_delay or self.retiring)
+    def _retiring(self) -> bool:
+        return self._life.cause is Cause.REPLACED
+
+    @property
+    def _lingers(self) -> bool:
+        return bool(self.config.shutdown_delay or self._retiring)
 
     def retire(self) -> None:
         """Stop, from any thread, as a process that another one has taken over from."""
-        self.retiring = True
+        self._life.cause = Cause.REPLACED
         self.should_exit = True
 
     def hasten(self, times: int, interrupted: bool) -> None:
         """Take it that the server has been told to stop so many times, by SIGINT or otherwise."""
         if times > 1:
-            self._hurried = True
-        if interrupted and times > 1 + self._serves_on:
+            self._life.tell(Phase.DRAINING)
+        if interrupted and times > 1 + self._lingers:
             self.force_exit = True
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
@@ -171,21 +198,23 @@ class Server:
             logger.warning("Nothing is watched in spite of reload: that takes fastserve.run() or the command.")
         if not self.config.loaded:
             self.config.load()
+        self._life.phase = Phase.STARTING
         self.lifespan = self.config.lifespan_class(self.config)
         self._log_process("Started server process [%d]")
-        with self._hangup_reloads(), self._user_signals_taken():
+        with self._life.within(asyncio.get_running_loop()), self._hangup_reloads(), self._user_signals_taken():
             try:
                 await self.startup(sockets=sockets)
                 if self.started and not self.should_exit:
                     await self.main_loop()
-                if self.started and self._serves_on and (self._captured_signals or self.retiring):
-                    await self._serve_on()
+                if self.started and self._lingers and (self._captured_signals or self._retiring):
+                    await self._linger()
             except asyncio.CancelledError:
-                self._cancelled = True
+                self._life.cause = Cause.CANCELLED
                 raise
             finally:
                 if self.started:
                     await self.shutdown(sockets=sockets)
+                    self._life.phase = Phase.STOPPED
                     self._log_process("Finished server process [%d]")
 
     @contextlib.contextmanager
@@ -219,7 +248,7 @@ class Server:
         await self._unless_forced(self.lifespan.startup())
         if self.lifespan.should_exit:
             sys.exit(STARTUP_FAILURE)
-        if self.force_exit:
+        if self._forced:
             return
         bound = sockets or []
         loop = asyncio.get_running_loop()
@@ -306,11 +335,17 @@ class Server:
     async def main_loop(self) -> None:
         """Return once the server should stop."""
         counter = 0
+        told = self.should_exit
+
+        def told_since() -> bool:  # a subclass may go on all the same, and then each TICK
+            return self.should_exit and not told
+
         while not await self.on_tick(counter):
             if self._acceptor is not None:
                 await self._acceptor.look()
             counter = (counter + 1) % 864000
-            await asyncio.sleep(TICK)
+            await self._life.sleep(TICK, told_since)
+            told = self.should_exit
 
     async def on_tick(self, counter: int) -> bool:
         """Do what is due ten times a second, and say whether the server should stop; `counter` counts a day's calls."""
@@ -337,15 +372,20 @@ class Server:
         if self.notifier is not None:
             self.notifier.watchdog()
 
-    async def _serve_on(self) -> None:
-        """Serve on for a while, each answer the last of its connection, so that few clients meet a closed connection.
+    # The steps of a stop, in their order
+
+    async def _linger(self) -> None:
+        """Serve on for a while, each response the last of its connection, so that few clients meet a closed one.
 
         A server that retires takes no new connections, and its idle ones come to their end by themselves.
         """
+        if self._life.phase is Phase.LINGERING:
+            return
+        self._life.phase = Phase.LINGERING
         seconds = self.config.shutdown_delay
-        if self.retiring:
+        if self._retiring:
             seconds = self.goodbye_seconds
-            await self._stop_listening()
+            await self._stop_accepting()
             logger.debug("Retiring: each answer is the last of its connection.")
         else:
             logger.info("Serving on for %s s. (CTRL+C to stop now)", seconds)
@@ -353,24 +393,27 @@ class Server:
         clock = asyncio.get_running_loop().time
         end = clock() + seconds
         counter = 0
-        while not self._hurried and not self.force_exit and clock() < end:
+        while not self._impatient() and clock() < end:
             # After a while, in which what has been accepted has got its protocol or begun its TLS handshake.
-            if self.retiring and counter and not self.server_state.connections and not Handshake.underway:
+            if self._retiring and counter and not self.server_state.connections and not Handshake.underway:
                 break
             await self._notify(counter)
-            if self._acceptor is not None and not self.retiring:
+            if self._acceptor is not None and not self._retiring:
                 await self._acceptor.look()
             counter += 1
-            await asyncio.sleep(TICK)
-        self._hurried = True
+            await self._life.sleep(TICK, self._impatient)
 
-    async def _stop_listening(self) -> None:
+    def _impatient(self) -> bool:
+        return Phase.DRAINING in self._life.told or self.force_exit
+
+    async def _stop_accepting(self) -> None:
         loop = asyncio.get_running_loop()
         for server in self.servers:
             await stop_listening(server, loop)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: close listeners, drain connections, cancel what takes too long, then end the application's lifespan."""
+        self._life.phase = Phase.DRAINING
         logger.info("Shutting down")
         if self.notifier is not None:
             self.notifier.stopping()
@@ -383,13 +426,6 @@ class Server:
         await self._end_lifespan()
         self._close_state()
 
-    async def _end_lifespan(self) -> None:
-        """Cancel requests that nobody waits for any more, or end the application's lifespan after all of them."""
-        if self.force_exit:
-            self._cancel_tasks("Task cancelled, server forced to exit")
-        else:
-            await self._unless_forced(self.lifespan.shutdown())
-
     def _close_listeners(self, sockets: Iterable[socket.socket]) -> None:
         if self._acceptor is not None:
             self._acceptor.close()
@@ -401,17 +437,24 @@ class Server:
 
     async def _drain(self) -> None:
         """Let every connection finish what it is at, for timeout_graceful_shutdown at most."""
-        state = self.server_state
-        state.drain()
-        # Idle connections are gone in no time, and nothing to talk or to time out about.
-        await self._until(lambda: not state.connections, SETTLE_SECONDS)
-        if not state.connections and not state.tasks:
+        await self._close_idle_connections()
+        if not self.server_state.connections and not self.server_state.tasks:
             return
-        patience = self.config.timeout_graceful_shutdown
-        why = "timeout graceful shutdown exceeded"
-        if self._cancelled and patience is None:
+        patience, why = self.config.timeout_graceful_shutdown, "timeout graceful shutdown exceeded"
+        if patience is None and self._life.cause is Cause.CANCELLED:
             patience = 0  # who cancels serve() does not wait for the slowest client
-            why = "serve() was cancelled"
+            why = Cause.CANCELLED.value
+        await self._finish_requests(patience, why)
+        await self._abort_connections()
+
+    async def _close_idle_connections(self) -> None:
+        """Close connections that are idle; wait a moment, as they are gone in no time and nothing to log about."""
+        self.server_state.drain()
+        await self._until(lambda: not self.server_state.connections, SETTLE_SECONDS)
+
+    async def _finish_requests(self, patience: float | None, why: str) -> None:
+        """Wait for requests, for `patience` seconds at most; end streams, and cancel what is left then with `why`."""
+        state = self.server_state
         grace = STREAM_SECONDS if patience is None else patience
         waiting = asyncio.ensure_future(self._wait_tasks_to_complete())
         try:
@@ -431,8 +474,6 @@ class Server:
                 await waiting
         finally:
             waiting.cancel()
-        state.abort()
-        await self._until(lambda: not state.connections, SETTLE_SECONDS)
 
     async def _end_streams(self) -> list[Any]:
         """Break off responses without an end of their own; return the tasks of applications that go on all the same.
@@ -467,6 +508,18 @@ class Server:
             logger.info("Waiting for background tasks to complete. (CTRL+C to force quit)")
             await self._until(lambda: not state.tasks)
 
+    async def _abort_connections(self) -> None:
+        """Close every connection that is left, whatever it is doing."""
+        self.server_state.abort()
+        await self._until(lambda: not self.server_state.connections, SETTLE_SECONDS)
+
+    async def _end_lifespan(self) -> None:
+        """Cancel requests that nobody waits for any more, or end the application's lifespan after all of them."""
+        if self.force_exit:
+            self._cancel_tasks("Task cancelled, server forced to exit")
+        else:
+            await self._unless_forced(self.lifespan.shutdown())
+
     def _cancel_tasks(self, reason: str) -> None:
         for task in list(self.server_state.tasks):
             task.cancel(reason)
@@ -476,21 +529,28 @@ class Server:
             self.config.wsgi.close()
         self.server_state.close()
 
+    # Waiting
+
+    @property
+    def _forced(self) -> bool:
+        return self.force_exit and (self.should_exit or self._life.phase >= Phase.DRAINING)
+
     async def _until(self, done: Callable[[], bool], seconds: float = math.inf) -> None:
         """Return once `done()` is true, force_exit is set, or so many seconds have passed."""
         clock = asyncio.get_running_loop().time
         end = clock() + seconds
         pause = 0.001
         while not done() and not self.force_exit and clock() < end:
-            await asyncio.sleep(pause)
+            await self._life.sleep(pause, lambda: self.force_exit)
             pause = min(2 * pause, TICK)
 
     async def _unless_forced(self, work: Coroutine[Any, Any, None]) -> None:
-        """Await something that force_exit cancels."""
+        """Await something that force_exit cancels once the server has been told to stop."""
         task = asyncio.ensure_future(work)
+        task.add_done_callback(lambda task: self._life.wake())
         try:
-            while not task.done() and not self.force_exit:
-                await asyncio.wait([task], timeout=TICK)
+            while not task.done() and not self._forced:
+                await self._life.sleep(TICK, lambda: task.done() or self._forced)
         finally:
             if not task.done():
                 task.cancel()

@@ -225,3 +225,19 @@ async def secure(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with who asks, and what is known of the TLS connection."""
     seen = {name: scope.get(name) for name in ("client", "scheme", "extensions")}
     await answer(send, json.dumps(seen).encode())
+
+
+async def tickless(scope: Scope, receive: Receive, send: Send) -> None:
+    """Speak lifespan on a server whose ticks are too far apart for any of them to come in a test."""
+    import fastserve.server
+
+    fastserve.server.TICK = 1000.0
+    await living(scope, receive, send)
+
+
+async def tickless_deaf(scope: Scope, receive: Receive, send: Send) -> None:
+    """Start and never say that it has stopped, on such a server."""
+    import fastserve.server
+
+    fastserve.server.TICK = 1000.0
+    await deaf(scope, receive, send)

@@ -20,6 +20,7 @@ from supervisors.clients import ask, ready
 import fastserve
 from fastserve.net.listeners import Listeners
 from fastserve.options.table import OptionError
+from fastserve.server_life import Phase
 from fastserve.supervisors.link import Link
 
 Start = support.StartCommand
@@ -414,7 +415,7 @@ def test_shutdown_delay_of_a_worker_is_ended_by_its_parent() -> None:
         server.link = Link(reader, replaces=True)
         for _ in range(2):
             server.handle_exit(signal.SIGTERM, None)
-        assert (server.should_exit, server._hurried) == (True, False)
+        assert server._life.told == {Phase.LINGERING}
         server.link.orphaned = True
         server.handle_exit(signal.SIGTERM, None)
-        assert server._hurried
+        assert server._life.told == {Phase.LINGERING, Phase.DRAINING}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
 import ssl
 import threading
 from collections.abc import Callable
@@ -36,8 +35,7 @@ def test_a_handshake_that_is_under_way_when_a_worker_retires(serve: Callable[...
         client.do_handshake()
     sock.sendall(outgoing.read())
     incoming.write(sock.recv(65536))  # the server waits for the rest of the handshake
-    server.server.retiring = True
-    server.server.handle_exit(signal.SIGTERM, None)
+    server.server.retire()
     while looks.acquire(blocking=False):
         pass
     for _ in range(5):

@@ -35,6 +35,7 @@ from fastserve.loops import running
 from fastserve.options.table import TABLE, OptionError
 from fastserve.process.signals import flush_standard_streams, guard, take_default_action
 from fastserve.server import TICK, Server
+from fastserve.server_life import Cause
 from fastserve.workers.access import AccessLogMiddleware
 
 try:
@@ -216,8 +217,8 @@ class WorkerServer(Server):
         if not self.force_exit:
             clock = asyncio.get_running_loop().time
             begin = clock()
-            self.retiring = True
-            await self._serve_on()
+            self._life.cause = Cause.REPLACED
+            await self._linger()
             patience = self.config.timeout_graceful_shutdown or 0
             self.config.timeout_graceful_shutdown = max(patience - (clock() - begin), 0)
         await super().shutdown(sockets=sockets)
