@@ -172,4 +172,4 @@ from fastserve.main import open_standard_streams
 open_standard_streams()
 os._exit(7 if os.fstat({number}).st_rdev == os.stat(os.devnull).st_rdev else 1)
 """
-    assert subprocess.run([sys.executable, "-c", program], timeout=20, check=False).returncode == 7
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 7

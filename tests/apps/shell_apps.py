@@ -184,7 +184,7 @@ def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[by
     return [json.dumps(seen).encode()]
 
 
-pair = threading.Barrier(2, timeout=10)
+pair = threading.Barrier(2, timeout=60)
 
 
 def wsgi_pairs(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:

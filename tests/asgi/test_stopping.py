@@ -242,7 +242,7 @@ class TestClientsThatLeft:
         """Ask, and leave by a reset; returns when the server knows."""
         client = Client(running.connect())
         client.send(get())
-        assert inside.wait(5)
+        assert inside.wait(60)
         if seen:
             client.read_until(seen)
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

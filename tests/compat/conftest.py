@@ -12,7 +12,7 @@ from support import Command
 from support import command as start_command
 
 TESTS = Path(__file__).parents[1]
-TIMEOUT = 15.0
+TIMEOUT = 60.0
 
 Start = Callable[..., Command]
 Curl = Callable[..., str]

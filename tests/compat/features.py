@@ -14,7 +14,7 @@ from typing import NamedTuple
 from support import Command
 
 TESTS = Path(__file__).parents[1]
-TIMEOUT = 15.0
+TIMEOUT = 60.0
 # Of the server: its name, and how the body is framed where the application leaves that open.
 OWN = {"server", "connection", "keep-alive", "transfer-encoding"}
 MOMENT = {"date", "expires"}

@@ -173,7 +173,7 @@ def test_a_symlinked_environment(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(link)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert (done.stdout, done.stderr) == ("fastserve.main\n", "")

@@ -21,7 +21,7 @@ def test_websocket_consumers(server: Command, kind: str) -> None:
     with httpx.Client() as client, httpx_ws.connect_ws(f"{server.url}/{kind}", client) as session:
         for number in range(3):
             session.send_text(str(number))
-            assert session.receive_text(timeout=5) == f"{kind} {number}"
+            assert session.receive_text(timeout=60) == f"{kind} {number}"
 
 
 def test_http_consumer(client: httpx.Client) -> None:

@@ -66,7 +66,7 @@ class Visit:
 
     def __init__(self, server: Command, path: str, kind: str = "quiet", method: str = "GET", extra: str = "") -> None:
         self.server, self.name = server, f"n{next(NAMES)}"
-        self.sock = server.connect(timeout=10)
+        self.sock = server.connect(timeout=60)
         self.sock.sendall(
             f"{method} {path}?name={self.name}&kind={kind} HTTP/1.1\r\nHost: test\r\n{extra}\r\n".encode()
         )
@@ -86,10 +86,10 @@ class Visit:
 
     def wait(self, event: str) -> None:
         """Return when the application has told of this event. Fails after some seconds."""
-        assert httpx.get(f"{self.server.url}/wait/{event}:{self.name}", timeout=20, trust_env=False).status_code == 200
+        assert httpx.get(f"{self.server.url}/wait/{event}:{self.name}", timeout=60, trust_env=False).status_code == 200
 
     def fire(self, event: str) -> None:
-        assert httpx.get(f"{self.server.url}/fire/{event}:{self.name}", timeout=20, trust_env=False).status_code == 200
+        assert httpx.get(f"{self.server.url}/fire/{event}:{self.name}", timeout=60, trust_env=False).status_code == 200
 
 
 leaving = pytest.mark.parametrize("how", ["close", "reset"])
@@ -143,7 +143,7 @@ class TestStreams:
             visit.read_until(b"first")
             visit.leave(how)
         path = "/asgiref/" if lost else path
-        response = httpx.get(f"{server.url}{path}", timeout=20, trust_env=False)
+        response = httpx.get(f"{server.url}{path}", timeout=60, trust_env=False)
         assert response.content == b"first" * 20000
         assert log.count("Traceback|ERROR") == 0
 
@@ -231,7 +231,7 @@ def test_failures(server: Command, log: LogMark, path: str, status: int, error: 
     else:
         assert raw.startswith(b"HTTP/1.1 200 OK")
         assert not raw.endswith(b"0\r\n\r\n")
-    server.wait_line(rf"(ZeroDivisionError: {error}|{error})$", timeout=10)
+    server.wait_line(rf"(ZeroDivisionError: {error}|{error})$", timeout=60)
     visit.fire("done")
     assert log.count("Exception in ASGI application") == 1
     assert log.count("handler called") == handled

@@ -42,7 +42,7 @@ def test_sse_starlette_ends_its_streams_when_the_server_stops(sse: Command, requ
     """It patches Server.handle_exit, or finds the server behind the handler of SIGTERM: both have to work."""
     patched = sse.get("/patched").endswith(b"true")
     assert patched == ("compat" in request.node.name)
-    with httpx.stream("GET", f"{sse.url}/events", trust_env=False, timeout=15) as response:
+    with httpx.stream("GET", f"{sse.url}/events", trust_env=False, timeout=60) as response:
         lines = response.iter_lines()
         assert next(lines) == "data: first"
         sse.send_signal(15)

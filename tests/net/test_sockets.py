@@ -343,7 +343,7 @@ def test_ipv4_over_an_ipv6_socket(serve: support.Serve, http: str, loop: str, wh
             given = {"host": "::" if where == "every" else None}
         server = serve(noting, http=http, loop=loop, **given)
         for headers in (b"", b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n"):
-            with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n" + headers + b"\r\n")
                 assert support.read_all(client).startswith(b"HTTP/1.1 204")
         server.stop()

@@ -55,9 +55,9 @@ def pieces() -> Iterator[bytes]:
 def by_http_client(server: support.Running, tls: bool, coding: str) -> list[Any]:
     if tls:
         context = ssl._create_unverified_context()
-        client: Any = http.client.HTTPSConnection(server.host, server.port, timeout=10, context=context)
+        client: Any = http.client.HTTPSConnection(server.host, server.port, timeout=60, context=context)
     else:
-        client = http.client.HTTPConnection(server.host, server.port, timeout=10)
+        client = http.client.HTTPConnection(server.host, server.port, timeout=60)
     found = []
     for _ in range(TIMES):
         client.request("POST", "/", BODY if coding == "length" else pieces())

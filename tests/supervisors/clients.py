@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 import support
 
-TIMEOUT = 15.0
+TIMEOUT = 60.0
 
 Client = TypeVar("Client")
 NewClient = Callable[[], AbstractContextManager[Client]]

@@ -127,7 +127,7 @@ def test_standard_streams_that_are_closed(tmp_path: Path, closed: str, how: list
         argv = [sys.executable, "-c", CLOSED_STREAMS, closed, *args]
         server = support.Command(argv, cwd=tmp_path, pass_fds=(sock.fileno(),))
         try:
-            with socket.create_connection(sock.getsockname(), timeout=20) as client:
+            with socket.create_connection(sock.getsockname(), timeout=60) as client:
                 client.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 found = support.read_all(client).rpartition(b"\r\n\r\n")[2].decode()
             assert [found[int(number)] for number in closed] == ["n"] * len(closed)

@@ -361,7 +361,7 @@ class TestCommand:
         asked = ["curl", "-sS", "--noproxy", "*", "--cacert", pki.ca, "--resolve", f"localhost:{server.port}:127.0.0.1"]
         if shutil.which("curl") is None:
             pytest.skip("curl is not installed")
-        done = subprocess.run([*asked, where], capture_output=True, timeout=20, check=True)
+        done = subprocess.run([*asked, where], capture_output=True, timeout=60, check=True)
         seen = json.loads(done.stdout)
         assert (seen["scheme"], "tls" in seen["extensions"]) == ("https", True)
 

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from ws import Socket, close, closing, echo, upgrade
 
 Serve = Callable[..., TlsRunning]
-TIMEOUT = 30
+TIMEOUT = 60.0
 
 
 def opened(server: support.Running, *fields: str) -> Socket:

@@ -150,7 +150,7 @@ def in_thread() -> dict[str, Any]:
 @app.get("/threads/meet")
 def meet_in_threads() -> int:
     """Returns only when four requests are in here at once."""
-    return barrier.wait(timeout=20)
+    return barrier.wait(timeout=60)
 
 
 @app.get("/threads/boom")

@@ -28,7 +28,7 @@ def spawned() -> str:
     queue = context.Queue()
     process = context.Process(target=name_of_uvicorn, args=(queue,))
     process.start()
-    name: str = queue.get(timeout=20)
+    name: str = queue.get(timeout=60)
     process.join(20)
     return name
 

@@ -47,7 +47,7 @@ def unmasks(loop: Code) -> bool:
 @pytest.mark.skipif(KIND != "release", reason=f"a {KIND} build is not optimised")
 def test_unmasking() -> None:
     command = ["objdump", "-d", "--no-show-raw-insn", "-M", "att", str(MODULE)]
-    listing = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    listing = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     code = [
         (int(match[1], 16), match[2], match[3].partition("#")[0])
         for match in map(INSTRUCTION.match, listing.splitlines())
