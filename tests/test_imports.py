@@ -192,7 +192,29 @@ def test_shell_has_no_circle() -> None:
 
     Names that a module has at an address of uvicorn's, and gives by its `__getattr__`, are not imports.
     """
-    needs = {path: {module_file(module) for module, _ in shell_imports(path)} for path in SHELL_SOURCES}
+    assert_no_circle({path: {module_file(module) for module, _ in shell_imports(path)} for path in SHELL_SOURCES})
+
+
+def test_any_shell_module_can_be_imported_first() -> None:
+    """No circle either where the import of a module imports the packages that it is in."""
+    assert_no_circle({path: set(imported_with(path)) for path in SHELL_SOURCES})
+
+
+def imported_with(path: Path) -> Iterator[Path | None]:
+    """Yield the files that importing this one imports, other than the packages that it is in itself."""
+    for module, at_import in shell_imports(path):
+        names = module.split(".") if at_import else []
+        for size in range(1, len(names) + 1):
+            file = module_file(".".join(names[:size]))
+            if (
+                file is not None
+                and CORE not in file.parents
+                and not (file.name == "__init__.py" and file.parent in path.parents)
+            ):
+                yield file
+
+
+def assert_no_circle(needs: dict[Path, set[Path | None]]) -> None:
     done: set[Path] = set()
     while len(done) < len(needs):
         ready = {path for path in needs.keys() - done if needs[path] - {None, path} <= done}

@@ -17,25 +17,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastserve.supervisors.basereload import BaseReload
-from fastserve.supervisors.multiprocess import Multiprocess
+from fastserve.importer import from_elsewhere
 
 if TYPE_CHECKING:
+    from fastserve.supervisors.basereload import BaseReload
+    from fastserve.supervisors.multiprocess import Multiprocess
+
     ChangeReload = BaseReload
 
 __all__ = ["ChangeReload", "Multiprocess"]
 
 
+# Imported when they are first used: modules of this package do without them.
+ELSEWHERE = {
+    "BaseReload": "fastserve.supervisors.basereload",
+    "Multiprocess": "fastserve.supervisors.multiprocess",
+    "StatReload": "fastserve.supervisors.statreload",
+    "WatchFilesReload": "fastserve.supervisors.watchfilesreload",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Give ChangeReload, the class for --reload: WatchFilesReload where watchfiles imports, else StatReload."""
-    if name != "ChangeReload":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        import watchfiles  # noqa: F401
-    except ImportError:
-        from fastserve.supervisors.statreload import StatReload
-
-        return StatReload
-    from fastserve.supervisors.watchfilesreload import WatchFilesReload
-
-    return WatchFilesReload
+    """Give ChangeReload, the class for --reload: WatchFilesReload if watchfiles imports, else StatReload."""
+    if name == "ChangeReload":
+        try:
+            import watchfiles  # noqa: F401
+        except ImportError:
+            name = "StatReload"
+        else:
+            name = "WatchFilesReload"
+    return from_elsewhere(__name__, ELSEWHERE, name)
