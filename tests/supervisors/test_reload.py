@@ -150,8 +150,9 @@ def test_reload_delay(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_folders_that_cannot_be_watched(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What watchfiles raises in its thread comes out before a process is started."""
-    watchfiles = pytest.importorskip("watchfiles")
-    monkeypatch.setattr(watchfiles, "watch", lambda *paths, **options: (1 // 0 for _ in paths))
+    monkeypatch.setattr(
+        "fastserve.supervisors.watchfilesreload.watch", lambda *paths, **options: (1 // 0 for _ in paths)
+    )
     monkeypatch.chdir(project)
     reloader = WatchFilesReload(fastserve.Config("changing:app", reload=True, log_config=None), print, [])
     with pytest.raises(ZeroDivisionError):
