@@ -144,7 +144,7 @@ def test_a_subclass_of_httptools_protocol(caplog: pytest.LogCaptureFixture) -> N
     [
         ("no_such:Class", 'Could not import module "no_such".'),
         ("asyncio:NoSuch", 'Attribute "NoSuch" not found in module "asyncio".'),
-        ("sys:maxsize", '"sys:maxsize" is no class of protocols;'),
+        ("sys:maxsize", '"sys:maxsize" is not a protocol class;'),
         ("shell_broken_protocol:Class", 'Importing "shell_broken_protocol:Class" raised ZeroDivisionError'),
     ],
 )

@@ -40,7 +40,7 @@ def http_protocol(http: Any, known: Mapping[str, str]) -> tuple[Callable[..., as
         found = import_from_string(f"{CORE_MODULE}:Connection")
     uses_core = getattr(found, "__module__", None) == CORE_MODULE
     if not callable(found):
-        raise ProtocolError(f'"{http}" is no class of protocols; for "http" {choices}.')
+        raise ProtocolError(f'"{http}" is not a protocol class; for "http" {choices}.')
     return found, uses_core
 
 
@@ -78,7 +78,7 @@ def ws_protocol(ws: Any, known: Mapping[str, str | None]) -> tuple[type[Any] | N
         return found, found.framing
     if not is_contract(found):
         raise ProtocolError(
-            "It is not a class of the kind that fastserve.protocols.framing describes, nor one on uvicorn's contract. "
+            "It is not a class as fastserve.protocols.websockets.contract describes, nor one on uvicorn's contract. "
             + choices
         )
     return found, None
