@@ -47,7 +47,7 @@ async def ask(port: int, request: bytes = REQUEST) -> bytes:
 @pytest.mark.parametrize("application", [app, "test_server:app"])
 def test_reload_without_a_parent_is_not_silent(serve: support.Serve, log: Log, application: Any) -> None:
     serve(application, reload=True).stop()
-    assert "WARNING Nothing is watched in spite of reload: that takes fastserve.run() or the command." in log()
+    assert "WARNING Not watching for changes: reload needs fastserve.run() or the command." in log()
 
 
 class InLoop(Server):

@@ -112,7 +112,7 @@ class TestFromAnotherThread:
             running.server.retire()
             running.server.hasten(2, False)
             running.join()
-        assert "DEBUG Retiring: each answer is the last of its connection." in log()
+        assert "DEBUG Retiring: each response is the last of its connection." in log()
 
     def test_force_exit(self) -> None:
         inside = threading.Event()

@@ -40,21 +40,21 @@ if TYPE_CHECKING:
 __all__ = ["HANDLED_SIGNALS", "Server", "ServerState"]
 
 TICK = 0.1  # seconds between two calls of on_tick(), and the longest between two checks of what stopping waits for
-SETTLE_SECONDS = 0.1  # for what has been told to end to be gone before there is anything to say about it
+SETTLE_SECONDS = 0.1  # allowed for what was told to end, before anything is logged about it
 CANCEL_SECONDS = 1.0  # for cancelled requests to end before the application is told to shut down
 LONGEST_GOODBYE = 5.0  # seconds
-STREAM_SECONDS = 3.0  # for responses without an end to go on at a stop that has no timeout
+STREAM_SECONDS = 3.0  # that responses without an end may go on during a stop without a timeout
 SHOWN_TASKS = 10  # of those that are cancelled
 
 logger = logging.getLogger("fastserve.error")
 
 
 class Server:
-    """A server of one application in one event loop: run() it, or await serve() in a loop of one's own.
+    """A server of one application in one event loop: call run(), or await serve() in a running loop.
 
-    `started` says that it listens, on the sockets of `servers`. Setting `should_exit`, from any thread, stops it after
-    the requests that are under way; `force_exit` together with it stops it at once. Subclasses may override what has no
-    underscore, and should call what they override.
+    `started` becomes true once it listens, on the sockets of `servers`. Setting `should_exit`, from any thread, stops
+    it after the requests under way; setting `force_exit` as well stops it at once. Subclasses may override methods
+    without an underscore, and should call what they override.
     """
 
     servers: list[asyncio.Server]
@@ -67,9 +67,9 @@ class Server:
         self.last_notified = 0.0
         self._life = Life()
         self._captured_signals: list[int] = []
-        self._postponed: list[int] | None = None  # signals that end the process once run() is done
-        self._pid: int | None = None  # of the process whose signals it takes
-        self.link: Link | None = None  # with the process that watches over this one
+        self._postponed: list[int] | None = None  # signals that end the process after run()
+        self._pid: int | None = None  # of the process that handles its signals
+        self.link: Link | None = None  # to the parent process
         self.has_parent = False  # it runs in a process that one of ours has started, to watch over it
         self.plain_sockets: frozenset[int] | None = None  # of those that serve() gets: which are without TLS
         self.notifier: Notifier | None = None  # of the service manager that started this process
@@ -97,7 +97,7 @@ class Server:
 
     @property
     def force_exit(self) -> bool:
-        """Whether a server that stops waits for nothing; to be set from any thread, together with should_exit."""
+        """Whether the server stops without waiting; to be set from any thread, together with should_exit."""
         return Phase.STOPPED in self._life.told
 
     @force_exit.setter
@@ -106,7 +106,7 @@ class Server:
 
     @functools.cached_property
     def limit_max_requests(self) -> int | None:
-        """The number of requests after which the server stops, with its jitter; None for no limit."""
+        """The number of requests after which the server stops, jitter included; None for no limit."""
         if self.config.limit_max_requests is None:
             return None
         import random
@@ -143,16 +143,16 @@ class Server:
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop the server on SIGINT and SIGTERM; at the end of the block raise them again for the handlers before."""
+        """Stop the server on SIGINT and SIGTERM; after the block, raise them again for the previous handlers."""
         self._pid = os.getpid()
         with signals.captured(self.handle_exit, self._captured_signals, self._postponed):
             yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take a signal: stop after the requests that are under way, and at a second SIGINT at once.
+        """Handle a signal: stop after the requests under way, and at once on a second SIGINT.
 
-        The time in which the server goes on serving before that (shutdown_delay) ends when the same signal comes again.
-        A child that the application forks is no server: there the signal has its default action.
+        If the same signal comes again while the server lingers (shutdown_delay), it stops lingering. In a child forked
+        by the application, the signal has its default action.
         """
         if self._pid not in (None, os.getpid()):
             signals.take_default_action(sig, frame)
@@ -161,7 +161,7 @@ class Server:
         if not self.should_exit:
             self.should_exit = True
         elif self._lingers:
-            # A worker may be sent one and the same stop twice, to its group or cgroup and by its parent, which counts.
+            # One stop may reach a worker twice: through its process group or cgroup, and from its parent, which counts.
             if self.link is None or self.link.orphaned or self._retiring:
                 times = self._captured_signals.count(sig) + (self.link is not None and self._retiring)
                 self.hasten(times, sig == signal.SIGINT)
@@ -170,7 +170,7 @@ class Server:
 
     @property
     def goodbye_seconds(self) -> float:
-        """How long a server that retires waits for its idle clients to ask once more."""
+        """How long a retiring server waits for a last request of idle clients."""
         return min(self.config.timeout_keep_alive, LONGEST_GOODBYE)
 
     @property
@@ -182,12 +182,12 @@ class Server:
         return bool(self.config.shutdown_delay or self._retiring)
 
     def retire(self) -> None:
-        """Stop, from any thread, as a process that another one has taken over from."""
+        """Stop because another process has taken over; may be called from any thread."""
         self._life.cause = Cause.REPLACED
         self.should_exit = True
 
     def hasten(self, times: int, interrupted: bool) -> None:
-        """Take it that the server has been told to stop so many times, by SIGINT or otherwise."""
+        """Stop sooner: the server was told to stop `times` times, the last time by SIGINT if `interrupted`."""
         if times > 1:
             self._life.tell(Phase.DRAINING)
         if interrupted and times > 1 + self._lingers:
@@ -195,7 +195,7 @@ class Server:
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
         if self.config.reload and not self.has_parent:
-            logger.warning("Nothing is watched in spite of reload: that takes fastserve.run() or the command.")
+            logger.warning("Not watching for changes: reload needs fastserve.run() or the command.")
         if not self.config.loaded:
             self.config.load()
         self._life.phase = Phase.STARTING
@@ -219,7 +219,7 @@ class Server:
 
     @contextlib.contextmanager
     def _hangup_reloads(self) -> Iterator[None]:
-        """Reload certificates on SIGHUP; without TLS it ends the process as ever."""
+        """Reload certificates on SIGHUP; without TLS, SIGHUP ends the process as usual."""
         loop = asyncio.get_running_loop()
 
         def reload(sig: int, frame: FrameType | None) -> None:
@@ -230,11 +230,11 @@ class Server:
 
     @contextlib.contextmanager
     def _user_signals_taken(self) -> Iterator[None]:
-        """Open log files again on SIGUSR1, and ignore SIGUSR2, which would end the process."""
+        """Reopen log files on SIGUSR1; ignore SIGUSR2, which would end the process."""
         loop = asyncio.get_running_loop()
 
         def take(sig: int, frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(take_user_signal, sig)  # not in the middle of a line that is being logged
+            loop.call_soon_threadsafe(take_user_signal, sig)  # not while a line is being logged
 
         with signals.user_signals_handled(take):
             yield
@@ -283,7 +283,7 @@ class Server:
         return self.config.plain_sockets if self.plain_sockets is None else self.plain_sockets
 
     def reload_certificates(self) -> None:
-        """Read the TLS certificate and key again for new connections; open ones go on, and all do after a failure."""
+        """Reload the TLS certificate and key for new connections. A failure is logged and changes nothing."""
         if self.config.certificates is None:
             return
         if self.notifier is not None:
@@ -291,7 +291,7 @@ class Server:
         try:
             self.config.reload_certificates()
         except ConfigError as exc:
-            logger.error("The certificate in use stays: %s", exc)
+            logger.error("Certificate not reloaded, keeping the current one: %s", exc)
         else:
             logger.info("Certificate reloaded.")
         if self.notifier is not None:
@@ -315,14 +315,14 @@ class Server:
         )
         self.server_state.attach(worker)
         if not config.uses_core:
-            # On uvicorn's protocol contract; the core serves its WebSockets.
+            # A class on uvicorn's protocol contract; the core serves its WebSockets.
             contract: Any = config.http_protocol_class
             state, app_state = self.server_state, self.lifespan.state
             return lambda: contract(config=config, server_state=state, app_state=app_state, _loop=loop)
         return functools.partial(config.http_protocol_class, worker)
 
     def _make_ws_protocol(self) -> asyncio.BaseProtocol:
-        """Make a protocol on uvicorn's contract, as uvicorn's HTTP protocols do it for a WebSocket."""
+        """Make a protocol on uvicorn's contract for a WebSocket, as uvicorn's HTTP protocols do."""
         contract: Any = self.config.ws_protocol_class
         made: asyncio.BaseProtocol = contract(
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
@@ -348,7 +348,7 @@ class Server:
             told = self.should_exit
 
     async def on_tick(self, counter: int) -> bool:
-        """Do what is due ten times a second, and say whether the server should stop; `counter` counts a day's calls."""
+        """Do what is due ten times a second; return whether the server should stop. `counter` counts a day's calls."""
         await self._notify(counter)
         if self.should_exit:
             return True
@@ -356,13 +356,13 @@ class Server:
         if limit is not None and self.server_state.total_requests >= limit:
             if self.link is not None and self.link.replaces:
                 self.link.ask_replacement(f"maximum request limit of {limit} exceeded")
-                return False  # until the other one is ready
+                return False  # until the replacement is ready
             logger.info("Maximum request limit of %d exceeded. Terminating process.", limit)
             return True
         return False
 
     async def _notify(self, counter: int) -> None:
-        """Do what is due every second, and tell those who want to hear of it regularly that the loop runs."""
+        """Do what is due every second, and notify callback and service manager that the loop runs."""
         if counter % 10 == 0:
             self.server_state.renew_default_headers(self.config.encoded_headers, self.config.date_header)
             now = time.time()
@@ -375,9 +375,9 @@ class Server:
     # The steps of a stop, in their order
 
     async def _linger(self) -> None:
-        """Serve on for a while, each response the last of its connection, so that few clients meet a closed one.
+        """Keep serving for a while, each response the last of its connection, so that few clients find theirs closed.
 
-        A server that retires takes no new connections, and its idle ones come to their end by themselves.
+        A retiring server accepts no new connections, and stops lingering when it has none left.
         """
         if self._life.phase is Phase.LINGERING:
             return
@@ -386,7 +386,7 @@ class Server:
         if self._retiring:
             seconds = self.goodbye_seconds
             await self._stop_accepting()
-            logger.debug("Retiring: each answer is the last of its connection.")
+            logger.debug("Retiring: each response is the last of its connection.")
         else:
             logger.info("Serving on for %s s. (CTRL+C to stop now)", seconds)
         self.server_state.announce_drain()
@@ -394,7 +394,7 @@ class Server:
         end = clock() + seconds
         counter = 0
         while not self._impatient() and clock() < end:
-            # After a while, in which what has been accepted has got its protocol or begun its TLS handshake.
+            # Not in the first round: accepted connections need a moment to get a protocol or begin their TLS handshake.
             if self._retiring and counter and not self.server_state.connections and not Handshake.underway:
                 break
             await self._notify(counter)
@@ -412,7 +412,7 @@ class Server:
             await stop_listening(server, loop)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop: close listeners, drain connections, cancel what takes too long, then end the application's lifespan."""
+        """Close listeners, drain connections, cancel what takes too long, then shut down the application's lifespan."""
         self._life.phase = Phase.DRAINING
         logger.info("Shutting down")
         if self.notifier is not None:
@@ -436,24 +436,24 @@ class Server:
             self._pid_file.remove()
 
     async def _drain(self) -> None:
-        """Let every connection finish what it is at, for timeout_graceful_shutdown at most."""
+        """Let every connection finish its requests, for timeout_graceful_shutdown at most."""
         await self._close_idle_connections()
         if not self.server_state.connections and not self.server_state.tasks:
             return
         patience, why = self.config.timeout_graceful_shutdown, "timeout graceful shutdown exceeded"
         if patience is None and self._life.cause is Cause.CANCELLED:
-            patience = 0  # who cancels serve() does not wait for the slowest client
+            patience = 0  # a caller that cancels serve() does not wait for the slowest client
             why = Cause.CANCELLED.value
         await self._finish_requests(patience, why)
         await self._abort_connections()
 
     async def _close_idle_connections(self) -> None:
-        """Close connections that are idle; wait a moment, as they are gone in no time and nothing to log about."""
+        """Close idle connections, and give them a moment to go before anything is logged."""
         self.server_state.drain()
         await self._until(lambda: not self.server_state.connections, SETTLE_SECONDS)
 
     async def _finish_requests(self, patience: float | None, why: str) -> None:
-        """Wait for requests, for `patience` seconds at most; end streams, and cancel what is left then with `why`."""
+        """Wait up to `patience` seconds for requests, then end streams and cancel the rest, giving `why` as reason."""
         state = self.server_state
         grace = STREAM_SECONDS if patience is None else patience
         waiting = asyncio.ensure_future(self._wait_tasks_to_complete())
@@ -476,10 +476,10 @@ class Server:
             waiting.cancel()
 
     async def _end_streams(self) -> list[Any]:
-        """Break off responses without an end of their own; return the tasks of applications that go on all the same.
+        """Break off responses that have no end; return the tasks of applications that still run after that.
 
-        Such an application gets http.disconnect, and so does one that waits for its client to go. Those whose client
-        had left before are among them.
+        Such applications get http.disconnect, as do those that wait for their client to leave. Those whose client had
+        left before are included.
         """
         tasks = self.server_state.orphans() + self.server_state.end_streams()
         await self._until(lambda: not self.server_state.tasks, SETTLE_SECONDS)
@@ -487,11 +487,11 @@ class Server:
 
     async def _cancel_streams(self, tasks: list[Any]) -> None:
         if tasks and not self.force_exit:
-            logger.error("Cancel %s running task(s), their responses do not end", len(tasks))
+            logger.error("Cancelling %s task(s) whose streaming responses have no end", len(tasks))
             await self._cancel(tasks, "Task cancelled, the server stops")
 
     async def _cancel(self, tasks: Iterable[Any], reason: str) -> None:
-        """Cancel tasks with a line on where each stood, and give them some time."""
+        """Cancel tasks, log where each stood, and give them CANCEL_SECONDS to end."""
         tasks = list(tasks)
         for task in tasks[:SHOWN_TASKS]:
             logger.error("Cancelled task %s was at:\n%s", task.get_name(), task_stacks.where(task))
@@ -509,12 +509,12 @@ class Server:
             await self._until(lambda: not state.tasks)
 
     async def _abort_connections(self) -> None:
-        """Close every connection that is left, whatever it is doing."""
+        """Close the remaining connections, whatever they are doing."""
         self.server_state.abort()
         await self._until(lambda: not self.server_state.connections, SETTLE_SECONDS)
 
     async def _end_lifespan(self) -> None:
-        """Cancel requests that nobody waits for any more, or end the application's lifespan after all of them."""
+        """Shut down the application's lifespan; if forced to exit, cancel the remaining requests instead."""
         if self.force_exit:
             self._cancel_tasks("Task cancelled, server forced to exit")
         else:
@@ -536,7 +536,7 @@ class Server:
         return self.force_exit and (self.should_exit or self._life.phase >= Phase.DRAINING)
 
     async def _until(self, done: Callable[[], bool], seconds: float = math.inf) -> None:
-        """Return once `done()` is true, force_exit is set, or so many seconds have passed."""
+        """Return once `done()` is true, force_exit is set, or `seconds` have passed."""
         clock = asyncio.get_running_loop().time
         end = clock() + seconds
         pause = 0.001
@@ -545,7 +545,7 @@ class Server:
             pause = min(2 * pause, TICK)
 
     async def _unless_forced(self, work: Coroutine[Any, Any, None]) -> None:
-        """Await something that force_exit cancels once the server has been told to stop."""
+        """Await `work`; cancel it if the server is told to stop and force_exit is set."""
         task = asyncio.ensure_future(work)
         task.add_done_callback(lambda task: self._life.wake())
         try:

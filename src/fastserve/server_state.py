@@ -1,4 +1,4 @@
-"""What the connections of a server share: kept by the compiled core, or by classes on uvicorn's protocol contract."""
+"""State shared by the connections of a server, whether of the compiled core or on uvicorn's protocol contract."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 
 
 def http_date() -> bytes:
-    """Return this second as a Date field has it (RFC 9110 section 5.6.7), without the slow email.utils."""
+    """Return the current second as a Date field (RFC 9110 section 5.6.7), without the slow email.utils."""
     now = time.gmtime()
     day = f"{DAYS[now.tm_wday]}, {now.tm_mday:02} {MONTHS[now.tm_mon - 1]} {now.tm_year:04}"
     return f"{day} {now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02} GMT".encode()
 
 
 class ServerState:
-    """The connections of a server, the tasks of requests whose application has not returned, and what responses get.
+    """The connections of a server, the tasks of its running requests, and the default headers of responses.
 
-    Protocol classes put themselves into `connections`, their tasks into `tasks`, count in `total_requests`, and add
-    `default_headers`, which a server renews every second, to responses. The core does so with its own: sets and count
-    are of both.
+    Protocol classes add themselves to `connections` and their tasks to `tasks`, count in `total_requests`, and add
+    `default_headers`, which the server renews every second, to responses. So does the core: the sets and the count
+    cover both.
     """
 
     def __init__(self) -> None:
@@ -33,14 +33,14 @@ class ServerState:
         self.tasks: set[Any] = set()
         self.default_headers: list[tuple[bytes, bytes]] = []
         self.worker: Worker | None = None  # the core's
-        self.lingering: dict[Lingering, None] = {}  # of protocol classes, the oldest first
+        self.lingering: dict[Lingering, None] = {}  # of protocol classes, oldest first
         self.stopping = False  # connections close as soon as they are done
-        self.draining = False  # for protocol classes: a response that is begun now is the last of its connection
+        self.draining = False  # for protocol classes: a response begun now is the last of its connection
         self.left: set[Any] = set()  # for protocol classes: exchanges whose client left before the end of the response
         self._counted = 0
 
     def attach(self, worker: Worker) -> None:
-        """Show what a worker of the core keeps."""
+        """Expose the connections, tasks and count of a worker of the core."""
         self.worker = worker
         self.connections = worker.connections
         self.tasks = worker.tasks
@@ -54,7 +54,7 @@ class ServerState:
         self._counted = count - (0 if self.worker is None else self.worker.total_requests)
 
     def renew_default_headers(self, own: list[tuple[bytes, bytes]], date: bool) -> None:
-        """Set the headers that a response sent now gets besides the application's: `own`, and with `date` Date."""
+        """Set the headers that responses get besides the application's: `own`, and with `date` Date."""
         dated = not date or any(name == b"date" for name, _ in own)
         self.default_headers = own.copy() if dated else [(b"date", http_date()), *own]
 
@@ -65,21 +65,21 @@ class ServerState:
             self.worker.announce_drain()
 
     def drain(self) -> None:
-        """Close idle connections now and every other one after the response that it is busy with."""
+        """Close idle connections now, and the others after their current response."""
         self.draining = self.stopping = True
         if self.worker is not None:
             self.worker.drain()
 
     def end_streams(self) -> list[Any]:
-        """Break off every response that does not say where it ends, and wake applications that wait for their client.
+        """Break off responses of undeclared length, and wake applications that wait for their client to leave.
 
-        Returns the tasks of those that were broken off. Classes of uvicorn's contract may have no end_stream(): their
+        Returns the tasks of the responses broken off. Classes on uvicorn's contract may lack end_stream(): their
         responses go on.
         """
         return [] if self.worker is None else self.worker.end_streams()
 
     def orphans(self) -> list[Any]:
-        """Return the tasks whose client left before the end of a response that does not say where it ends."""
+        """Return the tasks whose client left before the end of a response of undeclared length."""
         tasks = [exchange.task for exchange in self.left if exchange.endless]
         return tasks if self.worker is None else tasks + self.worker.orphans()
 
@@ -89,6 +89,6 @@ class ServerState:
             self.worker.abort()
 
     def close(self) -> None:
-        """Give back what the core holds; nothing is served after that."""
+        """Release what the core holds; nothing is served after that."""
         if self.worker is not None:
             self.worker.close()

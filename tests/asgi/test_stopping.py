@@ -103,7 +103,7 @@ def test_streams_are_ended(serve: support.Serve, log: Log, kind: str, seen: list
     if kind != "ignores":
         assert lines == []
     else:
-        assert lines[0] == "ERROR Cancel 1 running task(s), their responses do not end"
+        assert lines[0] == "ERROR Cancelling 1 task(s) whose streaming responses have no end"
         assert "await asyncio.Event().wait()" in lines[1]
 
 
@@ -270,7 +270,7 @@ class TestClientsThatLeft:
         running.server.should_exit = True
         running.join()
         assert streams.seen == ["Task cancelled, the server stops"]
-        assert log()[0] == "ERROR Cancel 1 running task(s), their responses do not end"
+        assert log()[0] == "ERROR Cancelling 1 task(s) whose streaming responses have no end"
 
     @pytest.mark.parametrize("kind", ["complete", "completes later", "with a length", "not begun"])
     def test_work_is_waited_for(self, serve: support.Serve, log: Log, kind: str) -> None:

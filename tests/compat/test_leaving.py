@@ -273,6 +273,6 @@ class TestStop:
             visit.fire("barrier")
             server.send_signal(signal.SIGTERM)
             assert server.wait() == -signal.SIGTERM
-            assert "ERROR:    Cancel 1 running task(s), their responses do not end" in server.lines
+            assert "ERROR:    Cancelling 1 task(s) whose streaming responses have no end" in server.lines
         finally:
             server.close()

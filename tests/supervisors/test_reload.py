@@ -85,7 +85,7 @@ def test_reload(reloading: Start, project: Path, watchfiles: bool) -> None:
         assert support.read_all(waiting).endswith(b"\r\nmended")
     assert server.stop() == 0
     assert server.lines[-1] == f"INFO:     Stopping reloader process [{server.pid}]"
-    assert "Nothing is watched" not in server.output
+    assert "Not watching" not in server.output
 
 
 def test_application_that_does_not_import_at_first(reloading: Start, project: Path) -> None:
@@ -386,6 +386,6 @@ def test_program_that_runs_a_reloader_itself(project: Path) -> None:
     try:
         assert answers(program, 1) == b"one"
         assert program.stop() == 0
-        assert "Nothing is watched" not in program.output
+        assert "Not watching" not in program.output
     finally:
         program.close()

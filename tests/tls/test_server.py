@@ -236,7 +236,7 @@ class TestReload:
         caplog.clear()
         server.server.reload_certificates()
         (record,) = (record for record in caplog.records if record.levelname == "ERROR")
-        assert record.getMessage().startswith("The certificate in use stays: ssl_")
+        assert record.getMessage().startswith("Certificate not reloaded, keeping the current one: ssl_")
         assert (certificate in record.getMessage()) or (key in record.getMessage())
         assert shown_name(server, pki.trusting()) == "one"
 
