@@ -212,14 +212,14 @@ def test_pid_file(start: Start, tmp_path: Path, workers: str) -> None:
     assert path.read_text() == f"{server.pid}\n"
     other = start("app", "--port", "0", "--pid-file", str(path), "--workers", workers)
     assert other.wait() == 3
-    line = f"ERROR:    [Errno 17] pid file '{path}' is that of process {server.pid}, which runs: stop it first"
+    line = f"ERROR:    [Errno 17] pid file '{path}' belongs to running process {server.pid}: stop it first"
     assert line in other.lines
     assert path.read_text() == f"{server.pid}\n"
     server.stop()
     assert not path.exists()
     server = start("app", "--port", "0", "--pid-file", str(tmp_path / "no" / "pid"), "--workers", workers)
     assert server.wait() == 3
-    assert f"pid file '{tmp_path / 'no' / 'pid'}' cannot be written: No such file" in server.output
+    assert f"cannot write pid file '{tmp_path / 'no' / 'pid'}': No such file" in server.output
 
 
 @BOTH

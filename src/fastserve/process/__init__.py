@@ -1,1 +1,1 @@
-"""The process around a server: signals, its file, its service manager, and where its tasks stand."""
+"""The process around a server: signals, pid file, service manager, and where its tasks stand."""

@@ -1,4 +1,4 @@
-"""Processes of programs that PyInstaller and its like have frozen."""
+"""Child processes of programs frozen by PyInstaller and the like."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import sys
 
 
 def divert() -> None:
-    """In a frozen program, be the process that multiprocessing has started this one for, and do not return.
+    """In a frozen program, run what multiprocessing started this process for, and do not return.
 
-    There is no interpreter to start there: multiprocessing starts the whole program once more. Returns at once in a
-    process that somebody else has started.
+    A frozen program has no interpreter to start: multiprocessing starts the whole program again. Returns at once in a
+    process that multiprocessing did not start.
     """
     if getattr(sys, "frozen", False):
         import multiprocessing

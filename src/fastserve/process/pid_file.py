@@ -1,4 +1,4 @@
-"""A file that names the process which serves."""
+"""The pid file."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ class PidFile:
 
     @classmethod
     def written(cls, path: str | os.PathLike[str]) -> PidFile:
-        """Write this process's id to a file. Raises OSError if it cannot be, or names another process that runs."""
+        """Write this process's id to a file. Raises OSError on failure, or if it names another running process."""
         file = cls(path)
         file.check()
         partial = file.path.with_name(f"{file.path.name}.{os.getpid()}")
         try:
             partial.write_text(f"{os.getpid()}\n", encoding="ascii")
-            partial.replace(file.path)  # whoever reads the file finds all of it
+            partial.replace(file.path)  # readers never see a partial file
         except OSError as exc:
             with contextlib.suppress(OSError):
                 partial.unlink()
-            raise OSError(exc.errno, f"pid file {str(file.path)!r} cannot be written: {exc.strerror}") from None
+            raise OSError(exc.errno, f"cannot write pid file {str(file.path)!r}: {exc.strerror}") from None
         return file
 
     def check(self) -> None:
-        """Raise OSError if the file names another process that runs."""
+        """Raise OSError if the file names another running process."""
         owner = self.owner()
         if owner is not None and owner != os.getpid() and is_running(owner):
             raise OSError(
-                errno.EEXIST, f"pid file {str(self.path)!r} is that of process {owner}, which runs: stop it first"
+                errno.EEXIST, f"pid file {str(self.path)!r} belongs to running process {owner}: stop it first"
             )
 
     def owner(self) -> int | None:
-        """Return the process id that the file holds, None if there is none."""
+        """Return the process id in the file; None without a file or an id."""
         try:
             return int(self.path.read_text(encoding="ascii"))
         except (OSError, ValueError):
@@ -53,7 +53,7 @@ class PidFile:
 
 def is_running(pid: int) -> bool:
     if os.name != "posix":
-        return False  # where os.kill would end the process
+        return False  # os.kill would end the process there
     try:
         os.kill(pid, 0)
     except PermissionError:

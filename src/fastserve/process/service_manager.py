@@ -1,4 +1,4 @@
-"""Telling the service manager how this process is doing (sd_notify(3))."""
+"""Notifications to the service manager about the state of this process (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger("fastserve.error")
 
 
 class Notifier:
-    """Sends states to the socket that a service manager has named; what it does not take is lost without an error."""
+    """Sends states to the service manager's socket; what cannot be sent is dropped without an error."""
 
     def __init__(self, address: str, watchdog_seconds: float | None = None) -> None:
         self.address = f"\0{address[1:]}" if address.startswith("@") else address
@@ -23,7 +23,7 @@ class Notifier:
 
     @classmethod
     def from_environment(cls) -> Notifier | None:
-        """Return the one that NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID describe, None if there is none."""
+        """Return the one described by NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID; None without NOTIFY_SOCKET."""
         address = os.environ.get("NOTIFY_SOCKET", "")
         if not address.startswith(("/", "@")) or not hasattr(socket, "AF_UNIX"):
             return None
@@ -37,21 +37,21 @@ class Notifier:
             self.socket.sendto("\n".join(lines).encode(), self.address)
 
     def ready(self, status: str = "Serving") -> None:
-        """Say that the server serves, for the first time or again after reloading()."""
+        """Announce that the server serves, for the first time or again after reloading()."""
         self.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={status}")
 
     def status(self, text: str) -> None:
         self.send(f"STATUS={text}")
 
     def reloading(self) -> None:
-        """Say that workers or certificates are being replaced; ready() says that it is done."""
+        """Announce that workers or certificates are being replaced; ready() ends this."""
         self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=Reloading")
 
     def stopping(self) -> None:
         self.send("STOPPING=1", "STATUS=Stopping")
 
     def watchdog(self) -> None:
-        """Say that the process is alive, if that is wanted and due: twice in the time that it has."""
+        """Announce that the process is alive, if wanted and due: twice in each watchdog interval."""
         if self.interval is not None and time.monotonic() >= self.next_watchdog:
             self.next_watchdog = time.monotonic() + self.interval
             self.send("WATCHDOG=1")

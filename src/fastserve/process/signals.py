@@ -1,4 +1,4 @@
-"""Signals that stop the server, and giving them back to whoever handled them before."""
+"""Signals that stop the server, and restoring the handlers that were there before."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ END_SECONDS = 2.4  # for finally blocks, threads and exit handlers once a server
 Handler = Callable[[int, FrameType | None], None]
 Handlers = dict[signal.Signals, Any]  # as signal.signal returns them
 
-# What the blocks that run now found, outermost first: of servers in one loop the first may well end before the second.
+# Previous handlers of the running blocks, outermost first: of servers in one loop, the first may end before the second.
 stack: list[Handlers] = []
 
 guarded: list[Any] = []  # handlers that children must not have
@@ -34,17 +34,16 @@ masks = threading.local()
 
 @contextlib.contextmanager
 def captured(handler: Handler, seen: list[int], postponed: list[int] | None = None) -> Iterator[None]:
-    """Have `handler` called for HANDLED_SIGNALS while the block runs; then raise again those that it left in `seen`.
+    """Call `handler` for HANDLED_SIGNALS while the block runs; then raise again those that it left in `seen`.
 
-    They are raised last first, for the handlers that were there before the block: SIGTERM usually ends the process then
-    and there, SIGINT is a KeyboardInterrupt. With `postponed`, a signal that would end the process goes into that list
-    instead, after begin_end(), and the caller must leave(). Does nothing outside of the main thread, which alone may
-    handle signals.
+    They are raised last first, for the previous handlers: SIGTERM usually ends the process, SIGINT raises
+    KeyboardInterrupt. With `postponed`, a signal that would end the process is added to that list instead, after
+    begin_end(), and the caller must leave(). Does nothing outside the main thread, which alone may handle signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # signal.signal even where the loop has add_signal_handler: it tells, and lets us restore, what was there before.
+    # signal.signal rather than loop.add_signal_handler: it returns the previous handler, which can be restored.
     guard(handler)
     previous: Handlers = {number: signal.signal(number, handler) for number in HANDLED_SIGNALS}
     stack.append(previous)
@@ -54,14 +53,14 @@ def captured(handler: Handler, seen: list[int], postponed: list[int] | None = No
         guarded.remove(handler)
         stack.remove(previous)
         for number in HANDLED_SIGNALS:
-            # Not first back to what ends the process at once: the signal may come again meanwhile.
-            if postponed is not None and number in seen and signal.getsignal(number) == handler:
-                if ends_process(previous[number]) and begin_end(number):
-                    postponed.append(number)
-                    continue
-            restore(number, handler, previous[number])
+            came = postponed is not None and number in seen and signal.getsignal(number) == handler
+            # Without restoring first: in between, the signal might come again and end the process at once.
+            if postponed is not None and came and ends_process(previous[number]) and begin_end(number):
+                postponed.append(number)
+            else:
+                restore(number, handler, previous[number])
     flush_standard_streams()
-    with contextlib.ExitStack() as again:  # the last one first, and each of them even if another one raises
+    with contextlib.ExitStack() as again:  # last first, and each even if another raises
         for caught in seen:
             if postponed is None or caught not in postponed:
                 again.callback(signal.raise_signal, caught)
@@ -72,9 +71,9 @@ def ends_process(handler: Any) -> bool:
 
 
 def begin_end(number: int) -> bool:
-    """Make a signal's default action the end of this process, after its exit handlers or END_SECONDS, and return True.
+    """End this process by a signal's default action, after its exit handlers or END_SECONDS; return True.
 
-    0 stands for exit code 0, after END_SECONDS. Returns False where a process cannot be ended so.
+    0 stands for exit code 0, after END_SECONDS. Returns False where this is not possible.
     """
     if os.name != "posix":
         return False
@@ -85,24 +84,24 @@ def begin_end(number: int) -> bool:
     except OSError:
         return False
     if number:
-        # Some signals are sent twice, to a group and by a parent: the second one cuts off no exit handler.
+        # A stop may be sent twice, to the process group and by the parent: the second must not cut off exit handlers.
         signal.signal(number, Own(lambda number, frame: None))
     return True
 
 
 def leave(number: int) -> NoReturn:
-    """Raise the SystemExit by which the main thread ends, after begin_end()."""
+    """End the main thread by SystemExit, after begin_end()."""
     raise SystemExit(128 + number)
 
 
 def leave_at_once(number: int, frame: FrameType | None) -> None:
-    """Handle a signal that comes while there is nothing to stop."""
+    """Handle a signal that comes while nothing is running that could be stopped."""
     if begin_end(number):
         leave(number)
 
 
 class Own:
-    """A handler for this process alone: in a child that it forks, the signal has its default action again."""
+    """A handler for this process only: in forked children, the signal has its default action."""
 
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
@@ -117,7 +116,7 @@ class Own:
 
 
 def guard(handler: Any) -> None:
-    """Have a child that this process forks give signals with this handler, and with Own ones, their default action."""
+    """In forked children, give signals that have this handler, or an Own one, their default action."""
     guard_forks()
     guarded.append(handler)
 
@@ -129,7 +128,7 @@ def guard_forks() -> None:
 
 
 def hold_signals() -> None:
-    """Before a fork: a signal that the child gets before it has its handlers would be lost."""
+    """Block signals before a fork: one that reaches the child before reset_signals() would be lost."""
     masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, FORK_SIGNALS)
 
 
@@ -147,12 +146,12 @@ def reset_signals() -> None:
 
 
 def default_handler(number: int) -> Any:
-    """Return the handler of a signal in a Python program that has none for it."""
+    """Return the handler that a signal has in a Python program that sets none."""
     return signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
 
 
 def take_default_action(number: int, frame: FrameType | None) -> None:
-    """Do what a signal does in a Python program that has no handler for it."""
+    """Do what a signal does in a Python program that sets no handler for it."""
     signal.signal(number, default_handler(number))
     if number == signal.SIGINT:
         signal.default_int_handler(number, frame)
@@ -160,9 +159,9 @@ def take_default_action(number: int, frame: FrameType | None) -> None:
 
 
 def handle_as_first_process() -> Callable[[], None]:
-    """Have SIGTERM end this process if it is the first one of a container; return what undoes that.
+    """Let SIGTERM end this process if it is the first one of a container; return a function that undoes this.
 
-    The system takes no default action there. Any other process is ended by it, whatever Python is doing.
+    The system takes no default action there. Any other process is ended by SIGTERM, whatever Python is doing.
     """
     main = threading.current_thread() is threading.main_thread()
     if os.getpid() != FIRST_PROCESS or not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
@@ -178,20 +177,20 @@ def handle_as_first_process() -> Callable[[], None]:
 
 
 def restore(number: signal.Signals, handler: Any, before: Any) -> None:
-    """Take a handler out: what was before it gets the signal, or is given back by the one that came after it."""
+    """Remove a handler: put back the previous one, or leave that to the block that replaced this handler."""
     for previous in stack:
         if previous[number] == handler:
             previous[number] = before
             return
-    # None stands for a handler that was not set from Python, which Python cannot put back.
+    # None stands for a handler that was not set from Python, which Python cannot restore.
     signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
 @contextlib.contextmanager
 def hangup_handled(handler: Handler) -> Iterator[None]:
-    """Have `handler` called for SIGHUP while the block runs, unless the program has a handler of its own.
+    """Call `handler` for SIGHUP while the block runs, unless the program has its own handler.
 
-    Does nothing outside of the main thread, which alone may handle signals, and where there is no such signal.
+    Does nothing outside the main thread, which alone may handle signals, and on platforms without SIGHUP.
     """
     number = getattr(signal, "SIGHUP", None)
     main = threading.current_thread() is threading.main_thread()
@@ -209,9 +208,9 @@ def hangup_handled(handler: Handler) -> Iterator[None]:
 
 @contextlib.contextmanager
 def user_signals_handled(handler: Handler) -> Iterator[None]:
-    """Have `handler` called for SIGUSR1 and SIGUSR2 while the block runs, where they would end the process.
+    """Call `handler` for SIGUSR1 and SIGUSR2 while the block runs, where they would end the process.
 
-    Does nothing outside of the main thread, which alone may handle signals, and where there are no such signals.
+    Does nothing outside the main thread, which alone may handle signals, and on platforms without these signals.
     """
     own = Own(handler)
     taken: list[signal.Signals] = []
@@ -219,7 +218,7 @@ def user_signals_handled(handler: Handler) -> Iterator[None]:
         from fastserve._core.ending import is_default
 
         for number in (signal.SIGUSR1, signal.SIGUSR2):
-            if is_default(number):  # faulthandler's handlers, for one, are not known to signal.getsignal()
+            if is_default(number):  # signal.getsignal() does not see faulthandler's handlers
                 taken.append(number)
                 signal.signal(number, own)
     try:
@@ -231,7 +230,7 @@ def user_signals_handled(handler: Handler) -> Iterator[None]:
 
 
 def flush_standard_streams() -> None:
-    """Write out what print() has buffered: a process that dies by a signal does not."""
+    """Write out what print() has buffered: a process ended by a signal does not."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.flush()

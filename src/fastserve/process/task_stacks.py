@@ -1,4 +1,4 @@
-"""Where a task stands: the frames from its coroutine down to what it waits for."""
+"""Where a task stands: the frames from its coroutine to what it awaits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def frames_of(awaitable: Any) -> list[tuple[FrameType, int]]:
 
 
 def where(task: Any) -> str:
-    """Return the innermost frames of a task as a traceback shows them, "" if it has not started or has ended."""
+    """Return the innermost frames of a task, formatted as a traceback; "" if it has not started or has ended."""
     frames = frames_of(task.get_coro())
     summary = traceback.StackSummary.extract(iter(frames[-SHOWN_FRAMES:]))
     return "".join(summary.format()).rstrip("\n")
