@@ -128,7 +128,12 @@ def test_item_57_exception_means_unsupported(log: Log, serve: support.Serve) -> 
     assert server.fetch()[0] == 204
     server.stop()
     lines = log()
-    assert lines[1:5] == [STARTUP, UNSUPPORTED, "DEBUG What the application raised at the lifespan scope:", STARTED]
+    assert lines[1:5] == [
+        STARTUP,
+        UNSUPPORTED,
+        "DEBUG Exception raised by the application for the lifespan scope:",
+        STARTED,
+    ]
     assert SHUTDOWN not in lines
 
 

@@ -1,9 +1,10 @@
-"""The lifespan protocol: telling the application that the server starts and that it has stopped.
+"""The lifespan protocol, which tells the application that the server starts and that it has stopped.
 
     app called -> lifespan.startup received -> startup.complete or startup.failed sent
                -> lifespan.shutdown received -> shutdown.complete or shutdown.failed sent -> app returns
 
-An application that raises before startup.complete does not speak the protocol: it is served without (auto) or not (on).
+An application that raises before startup.complete does not support the protocol: with `auto` it is served without a
+lifespan, with `on` it is not served.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ class Loadable(Protocol):
 class LifespanOn:
     """One lifespan of an application: await startup() before serving, and shutdown() after.
 
-    `state` is the dict that the application fills at startup and that requests get a copy of. `should_exit` says that
-    the server must not go on.
+    The application fills the dict `state` at startup; each request gets a copy. `should_exit` tells the server not to
+    go on.
     """
 
-    # Where the server stands, as far as the application is concerned: "startup", "serving", "shutdown", "over".
+    # The server's phase as the application knows it: "startup", "serving", "shutdown", "over".
     phase = "startup"
 
     def __init__(self, config: Loadable) -> None:
@@ -61,7 +62,7 @@ class LifespanOn:
         self.task: asyncio.Task[None] | None = None
 
     async def startup(self) -> None:
-        """Call the application and return once it has started, or it is clear that it will not: see should_exit."""
+        """Call the application; return once it has started or failed to, which sets should_exit if it must be fatal."""
         self.logger.info("Waiting for application startup.")
         self.task = asyncio.get_running_loop().create_task(self.main(), name="lifespan")
         await self.receive_queue.put({"type": "lifespan.startup"})
@@ -78,7 +79,7 @@ class LifespanOn:
             self.logger.info("Application startup complete.")
 
     async def shutdown(self) -> None:
-        """Tell the application that the server has stopped, if it still listens, and return once it has finished."""
+        """Tell the application, if it is still running, that the server has stopped; return once it has finished."""
         if self.error_occurred:
             return
         self.logger.info("Waiting for application shutdown.")
@@ -95,15 +96,15 @@ class LifespanOn:
             self.logger.info("Application shutdown complete.")
 
     async def end(self) -> None:
-        """Let the application's call end: it has said that it is done, or nobody waits for it any longer."""
+        """End the application's call: it has sent its last event, or is not waited for any longer."""
         self.phase = "over"
         if self.task is not None and not self.task.done():
-            await asyncio.sleep(0)  # most often its coroutine has just to return
+            await asyncio.sleep(0)  # usually its coroutine only has to return
             self.task.cancel()
             await asyncio.wait([self.task], timeout=END_SECONDS)
 
     async def main(self) -> None:
-        """Run the application through its lifespan; whatever happens, both events are set in the end."""
+        """Run the application through its lifespan; both events are set at the end in any case."""
         scope: Scope = {
             "type": "lifespan",
             "asgi": {"version": self.config.asgi_version, "spec_version": "2.0"},
@@ -111,14 +112,14 @@ class LifespanOn:
         }
         try:
             await self.config.loaded_app(scope, self.receive, self.send)
-        except BaseException as exc:  # SystemExit as well: nothing that the application does here may pass unseen
+        except BaseException as exc:  # SystemExit as well: every failure is reported
             self.report(exc)
         finally:
             self.startup_event.set()
             self.shutdown_event.set()
 
     def report(self, exc: BaseException) -> None:
-        """Log what the application raised, unless it has said already that it failed, or has just been cancelled."""
+        """Log what the application raised, unless it has already reported a failure or was just cancelled."""
         if isinstance(exc, asyncio.CancelledError) and self.phase in ("serving", "over"):
             return
         self.error_occurred = True
@@ -126,12 +127,12 @@ class LifespanOn:
             return
         if self.config.lifespan == "auto" and not self.startup_event.is_set():
             self.logger.info("ASGI 'lifespan' protocol appears unsupported.")
-            self.logger.debug("What the application raised at the lifespan scope:", exc_info=exc)
+            self.logger.debug("Exception raised by the application for the lifespan scope:", exc_info=exc)
         else:
             self.logger.error("Exception in 'lifespan' protocol\n", exc_info=exc)
 
     async def send(self, message: Message) -> None:
-        """Take an event of the application. Raises RuntimeError for one that it must not send, or not now."""
+        """Handle an event from the application. Raises RuntimeError if it is unknown or out of order."""
         kind = message["type"]
         phase, _, outcome = kind.removeprefix("lifespan.").partition(".")
         if phase not in ("startup", "shutdown") or outcome not in ("complete", "failed"):
@@ -148,7 +149,7 @@ class LifespanOn:
             self.shutdown_event.set()
 
     async def receive(self) -> Message:
-        """Return the next event for the application; after lifespan.shutdown there is none, ever."""
+        """Return the next event for the application; after lifespan.shutdown, wait for ever."""
         return await self.receive_queue.get()
 
 
