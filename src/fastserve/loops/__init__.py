@@ -1,1 +1,1 @@
-"""Event loops: a module for each factory that `--loop` names, and running a coroutine on a loop of one."""
+"""Event loops: a module for each factory that `--loop` names, and `running` to run a coroutine on a new loop."""

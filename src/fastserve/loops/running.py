@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]], loop_factory: LoopFactory | None) -> T:
-    """Run `main()` on a new loop, close the loop, and return or raise what `main()` did.
+    """Run `main()` on a new loop, close the loop, and return the result.
 
-    None stands for the loop of asyncio's policy. As with asyncio.run, tasks that are left are cancelled and waited for.
+    None stands for the loop of asyncio's policy. As in asyncio.run, remaining tasks are cancelled and awaited.
     """
     if sys.version_info >= (3, 11):
         with asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -36,7 +36,7 @@ def run(main: Callable[[], Coroutine[Any, Any, T]], loop_factory: LoopFactory | 
 
 
 async def cancel_all_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel every other task of the loop and wait until all have ended; what they raise goes to its handler."""
+    """Cancel all other tasks of the loop and await them; exceptions go to the loop's exception handler."""
     tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
     for task in tasks:
         task.cancel()
