@@ -249,17 +249,17 @@ def test_descriptor(bound: Any) -> None:
 def test_descriptor_that_is_no_socket(bound: Any, tmp_path: Path) -> None:
     with (tmp_path / "file").open("w") as file:
         fd = file.fileno()
-        with pytest.raises(OSError, match=f"file descriptor {fd} is no socket to listen on: socket operation on non"):
+        with pytest.raises(OSError, match=f"cannot listen on file descriptor {fd}: socket operation on non"):
             bound(config(fd=fd))
-    with pytest.raises(OSError, match=f"file descriptor {fd} is no socket to listen on: bad file descriptor"):
+    with pytest.raises(OSError, match=f"cannot listen on file descriptor {fd}: bad file descriptor"):
         bound(config(fd=fd))
 
 
 def test_descriptor_that_cannot_listen(bound: Any) -> None:
     one, other = socket.socketpair()
     with one, other, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
-        for sock, why in ((one, "it is a connection"), (datagrams, "it is no stream socket")):
-            with pytest.raises(OSError, match=f"file descriptor {sock.fileno()} is no socket to listen on: {why}$"):
+        for sock, why in ((one, "already connected"), (datagrams, "not a stream socket")):
+            with pytest.raises(OSError, match=f"cannot listen on file descriptor {sock.fileno()}: {why}$"):
                 bound(config(fd=sock.fileno()))
 
 

@@ -176,7 +176,7 @@ def test_uds_permissions(start: Start, tmp_path: Path, workers: str) -> None:
 def test_unix_path_that_is_too_long(tmp_path: Path) -> None:
     path = str(tmp_path / ("x" * 120))
     config = fastserve.Config("a:b", uds=path, log_config=None)
-    why = rf"bind on unix socket '{path}': the path has {len(path)} bytes, and a unix socket's 10[37] at most$"
+    why = rf"bind on unix socket '{path}': the path has {len(path)} bytes, the limit is 10[37]$"
     with pytest.raises(OSError, match=why):
         Listeners.bind(config)
 

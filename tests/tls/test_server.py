@@ -279,8 +279,8 @@ class TestFactory:
     @pytest.mark.parametrize(
         ("factory", "line"),
         [
-            (lambda config, default: None, "ssl_context_factory has to return an ssl.SSLContext, and returned"),
-            (lambda config, default: default(), "the default context that ssl_context_factory asks for needs"),
+            (lambda config, default: None, "ssl_context_factory returned NoneType, not an ssl.SSLContext"),
+            (lambda config, default: default(), "ssl_context_factory asks for the default context, which needs"),
             (lambda config, default: dict[str, Any]()["x"], "ssl_context_factory raised KeyError: 'x'"),
         ],
     )
@@ -310,17 +310,17 @@ class TestFiles:
         Path(broken).write_text("-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n")
         locked = encrypted(pki, tmp_path)
         assert self.line(pki, certfile=missing).startswith(f"ssl_certfile '{missing}' cannot be read: no such file")
-        assert self.line(pki, certfile=garbage).startswith(f"ssl_certfile '{garbage}' cannot be used: there is no cert")
+        assert self.line(pki, certfile=garbage).startswith(f"ssl_certfile '{garbage}' cannot be used: it contains no")
         assert self.line(pki, certfile=broken).startswith(f"ssl_certfile '{broken}' cannot be used: ")
         assert self.line(pki, keyfile=missing).startswith(f"ssl_keyfile '{missing}' cannot be read: no such file")
         assert self.line(pki, keyfile=garbage).startswith(f"ssl_keyfile '{garbage}' cannot be used: ")
         assert self.line(pki, keyfile=None).startswith(f"ssl_certfile '{pki.certificate}' cannot be used: ")
         other = pki.issue("other")[1]
         assert self.line(pki, keyfile=other) == (
-            f"ssl_keyfile '{other}' cannot be used: it is not the key of ssl_certfile '{pki.certificate}'"
+            f"ssl_keyfile '{other}' cannot be used: it does not match ssl_certfile '{pki.certificate}'"
         )
         assert self.line(pki, keyfile=locked).endswith("the key is encrypted and needs ssl_keyfile_password")
-        assert self.line(pki, keyfile=locked, password="no").endswith("ssl_keyfile_password does not open it")
+        assert self.line(pki, keyfile=locked, password="no").endswith("ssl_keyfile_password is wrong")
         assert self.line(pki, ca_certs=missing).startswith(f"ssl_ca_certs '{missing}' cannot be read: no such file")
         assert self.line(pki, ca_certs=garbage).startswith(f"ssl_ca_certs '{garbage}' cannot be used: ")
         assert self.line(pki, ciphers="nonsense").startswith("ssl_ciphers 'nonsense' cannot be used: ")
@@ -332,8 +332,8 @@ class TestFiles:
         fastserve.Config(show, log_config=None, ssl_cert_reqs=1, **pki.options).load()
         fastserve.Config(show, log_config=None, ssl_ca_certs=pki.ca, **pki.options).load()
         assert [message.partition(":")[0] for message in caplog.messages] == [
-            "No client certificate can be verified",
-            "No client certificate is asked for",
+            "Client certificates cannot be verified",
+            "Client certificates are not requested",
         ]
 
 

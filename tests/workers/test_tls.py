@@ -119,9 +119,7 @@ class TestTls:
         garbage.write_text("nothing")
         server = start("show", *files(str(garbage), pki.key))
         assert server.wait() == 3
-        server.wait_line(
-            rf"\[ERROR\] ssl_certfile '{garbage}' cannot be used: there is no certificate in PEM form in it"
-        )
+        server.wait_line(rf"\[ERROR\] ssl_certfile '{garbage}' cannot be used: it contains no PEM certificate")
         assert "Traceback" not in server.output
 
 

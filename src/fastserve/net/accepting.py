@@ -1,10 +1,10 @@
-"""Accepting connections on the sockets of a server, but not while the process is about to run out of descriptors.
+"""Accepting connections on the sockets of a server, pausing before the process runs out of descriptors.
 
-An accept() that fails for want of a descriptor cannot be left to the event loops: uvloop takes the waiting connections
-and closes them at once, asyncio logs a traceback a second. So accepting stops a little before: the kernel gives each
-new descriptor the lowest free number, and a number within RESERVE of the limit says that no lower one is free. The
-clients wait in the kernel's queue meanwhile, and the reserve is left for the application. One that takes even that
-between two looks leaves uvloop's clients of that moment closed.
+An accept() that fails for lack of descriptors cannot be left to the event loops: uvloop accepts waiting connections and
+closes them at once, asyncio logs a traceback every second. So accepting stops a little earlier: the kernel gives each
+new descriptor the lowest free number, and a number within RESERVE of the limit shows that no lower one is free. Clients
+then wait in the kernel's queue, and the reserve is left for the application. If the application uses up the reserve
+between two checks, uvloop closes the connections that arrive at that moment.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from fastserve.net.tls import listen_arguments
 if TYPE_CHECKING:
     from fastserve.config import Config
 
-RESERVE = 32  # descriptors below the limit that no connection gets
+RESERVE = 32  # descriptors below the limit that connections do not get
 SETTLE_SECONDS = 0.05  # between asyncio's last accept() and the close of its server
-PROBED = 4  # connections between two looks at how many are left
-BATCH = 8  # connections that asyncio accepts before anything else runs, such as such a look
-RETRY_SECONDS = 1.5  # by which asyncio has tried again to accept
-WARN_SECONDS = 60.0  # between two warnings, of a server that is at its limit again and again
+PROBED = 4  # connections between two checks for free descriptors
+BATCH = 8  # connections that asyncio accepts before anything else runs, such as that check
+RETRY_SECONDS = 1.5  # after which asyncio has retried to accept
+WARN_SECONDS = 60.0  # between two warnings of a server that keeps reaching its limit
 
-PAUSE = "Out of file descriptors (the limit is %d): no connections are accepted until some are closed"
-RESUME = "File descriptors are free again: connections are accepted"
+PAUSE = "Out of file descriptors (the limit is %d): not accepting connections until some are closed"
+RESUME = "File descriptors are free again: accepting connections"
 ASYNCIO_MESSAGE = "socket.accept() out of system resource"
-ASYNCIO_RETRY = "._start_serving("  # in the message when that fails which asyncio then calls after a second
+ASYNCIO_RETRY = "._start_serving("  # in the message when the retry fails, which asyncio calls after a second
 
 logger = logging.getLogger("fastserve.error")
 
 
 def descriptor_limit() -> int:
-    """Return how many descriptors this process can have, 0 where there is no such limit."""
+    """Return the limit of open descriptors of this process, 0 for no limit."""
     if sys.platform == "win32":
         return 0
     import resource
@@ -52,9 +52,9 @@ def descriptor_limit() -> int:
 
 
 class Acceptor:
-    """Starts the asyncio servers of a server's sockets, in `servers`, and starts them anew behind a pause.
+    """Starts an asyncio server for each socket, in `servers`, and starts them anew after a pause.
 
-    `factory` makes the protocol of a connection. start() each socket, look() regularly, close() at the end.
+    `factory` makes the protocol of a connection. Call start() for each socket, look() regularly, close() at the end.
     """
 
     def __init__(self, factory: Callable[[], asyncio.Protocol], config: Config, servers: list[asyncio.Server]) -> None:
@@ -62,22 +62,22 @@ class Acceptor:
         self.config = config
         self.servers = servers
         self.paused = False
-        # Of the sockets, which asyncio servers close, and whether they are plain.
+        # Copies of the sockets, as asyncio servers close theirs, and whether they are plain.
         self._copies: list[tuple[socket.socket, bool]] = []
         self._loop = asyncio.get_running_loop()
         self._handler = self._loop.get_exception_handler()
         self._accepted = 0
         self._warned = -WARN_SECONDS
         self._failed = False
-        # A loop that accepts until nobody waits would be far past the reserve before the first protocol is made.
+        # asyncio accepts a whole backlog before it makes the first protocol, which may use up the reserve.
         self._in_batches = isinstance(self._loop, asyncio.BaseEventLoop)
         if self._in_batches:
             self._loop.set_exception_handler(self._take_exception)
 
     async def start(self, sock: socket.socket, plain: bool = False) -> None:
-        """Accept connections on a bound socket, which is closed together with the server. Raises OSError.
+        """Accept connections on a bound socket, which is closed with the server. Raises OSError.
 
-        On a `plain` one there is no TLS, whatever the configuration says.
+        A `plain` socket has no TLS, whatever the configuration says.
         """
         self.servers.append(await self._listen(sock, plain))
         self._copies.append((sock.dup(), plain))
@@ -100,7 +100,7 @@ class Acceptor:
         return self.factory()
 
     def _has_room(self, count: int) -> bool:
-        """Whether that many descriptors are free besides the reserve."""
+        """Return whether `count` descriptors are free besides the reserve."""
         limit = descriptor_limit()
         if not limit or not self._copies:
             return True
@@ -121,7 +121,7 @@ class Acceptor:
         self._warn()
         for server in self.servers:
             if self._in_batches:
-                # asyncio's close() has to find what is accepted attached to the server: that is a few steps away.
+                # Accepted connections are attached to the server a few steps later, and close() must come after that.
                 for sock in server.sockets:
                     self._loop.remove_reader(sock.fileno())
                 self._loop.call_later(SETTLE_SECONDS, server.close)
@@ -135,9 +135,9 @@ class Acceptor:
             self._warned = now
 
     def _take_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """The loop's handler: pause when accept() failed for want of a descriptor.
+        """Handle exceptions of the loop: pause when accept() failed for lack of descriptors.
 
-        asyncio tries again after a second all the same, and fails then as the socket is closed.
+        asyncio still retries after a second, which fails as the socket is closed by then.
         """
         message, exception = context.get("message", ""), context.get("exception")
         if message == ASYNCIO_MESSAGE and isinstance(exception, OSError) and exception.errno == errno.EMFILE:
@@ -153,9 +153,7 @@ class Acceptor:
             loop.default_exception_handler(context)
 
     async def look(self) -> None:
-        """Stop accepting when descriptors run out (the application opens files as well), and begin again when enough
-        are free.
-        """
+        """Pause when descriptors run out (the application opens files as well); resume when enough are free."""
         if self.paused:
             if self._has_room(max(min(RESERVE, descriptor_limit() // 4) // 2, 1)):
                 await self._resume()

@@ -1,4 +1,4 @@
-"""An address to listen on, written host:port, [v6]:port, unix:path or fd://number, after http:// or not."""
+"""An address to listen on, written as host:port, [v6]:port, unix:path or fd://number, optionally after http://."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SCHEMES = {"http://": False, "https://": True}
 
 @dataclass(frozen=True)
 class Bind:
-    """One address to listen on: a path, an inherited descriptor, or a host and port."""
+    """An address to listen on: a path, an inherited descriptor, or a host and port."""
 
     host: str | None = None  # None for every address of both families
     port: int = 0
@@ -20,7 +20,7 @@ class Bind:
 
     @classmethod
     def parse(cls, text: str) -> Bind:
-        """Return the address that a text stands for. Raises ValueError."""
+        """Return the address written in `text`. Raises ValueError."""
         for scheme, tls in SCHEMES.items():
             if text.startswith(scheme):
                 return replace(cls.parse(text.removeprefix(scheme)), tls=tls)

@@ -1,4 +1,4 @@
-"""X.509 certificates as far as a server looks into them: kind of key and subject (RFC 5280 section 4.1)."""
+"""The parts of X.509 certificates that a server reads: kind of key and subject (RFC 5280 section 4.1)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ATTRIBUTES = {
 
 
 class Element(NamedTuple):
-    """A value of DER: its tag, its content, and both together with the length between them."""
+    """A DER value: its tag, its content, and its whole encoding."""
 
     tag: int
     content: bytes
@@ -47,7 +47,7 @@ class Element(NamedTuple):
 
 
 def elements(data: bytes) -> Iterator[Element]:
-    """Yield the values that stand one behind the other. Raises IndexError or ValueError for what is not DER."""
+    """Yield the consecutive DER values in `data`. Raises IndexError or ValueError for what is not DER."""
     at = 0
     while at < len(data):
         start, tag, size = at, data[at], data[at + 1]
@@ -57,7 +57,7 @@ def elements(data: bytes) -> Iterator[Element]:
             size = int.from_bytes(data[at : at + digits], "big")
             at += digits
         if at + size > len(data):
-            raise ValueError("a value of DER is cut off")
+            raise ValueError("truncated DER value")
         yield Element(tag, data[at : at + size], data[start : at + size])
         at += size
 
@@ -77,7 +77,7 @@ def first_certificate(text: str) -> bytes | None:
 
 
 def is_well_formed(certificate: bytes) -> bool:
-    """Say whether OpenSSL can read a certificate."""
+    """Return whether OpenSSL can read a certificate."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=certificate)
     except (ssl.SSLError, ValueError):
@@ -86,7 +86,7 @@ def is_well_formed(certificate: bytes) -> bool:
 
 
 def is_too_weak(exc: Exception) -> bool:
-    """Say whether OpenSSL refuses a certificate that it can read: its key is too small or its digest too weak."""
+    """Return whether OpenSSL rejects a certificate for a key that is too small or a digest that is too weak."""
     return getattr(exc, "reason", None) in {"EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"}
 
 
@@ -97,7 +97,7 @@ def fields(certificate: bytes) -> list[Element]:
 
 
 def key_algorithm(pem: str | None) -> bytes:
-    """Return the identifier of the kind of key that a certificate in PEM form is for; empty where it cannot be told."""
+    """Return the key algorithm's identifier of a certificate in PEM form; empty if it cannot be determined."""
     try:
         public_key = fields(ssl.PEM_cert_to_DER_cert(pem or ""))[5]
         return next(elements(next(elements(public_key.content)).content)).content
@@ -106,7 +106,7 @@ def key_algorithm(pem: str | None) -> bytes:
 
 
 def subject(certificate: bytes) -> str | None:
-    """Return the name of who a certificate in DER form is for, as RFC 4514 writes it; None where it cannot be read."""
+    """Return the subject of a certificate in DER form, as written by RFC 4514; None if it cannot be read."""
     try:
         names = list(elements(fields(certificate)[4].content))
         return ",".join("+".join(map(attribute, elements(name.content))) for name in reversed(names))
@@ -136,7 +136,7 @@ def dotted(identifier: bytes) -> str:
 
 
 def escaped(value: str) -> str:
-    """Escape what means something in a name (RFC 4514 section 2.4)."""
+    """Escape the special characters of a name (RFC 4514 section 2.4)."""
     value = re.sub(r'([\\"+,;<>])', r"\\\1", value).replace("\0", r"\00")
     if value.endswith(" ") and len(value) > 1:
         value = value[:-1] + r"\ "

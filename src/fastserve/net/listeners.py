@@ -1,4 +1,4 @@
-"""The listening sockets of a server, by the addresses that its options name."""
+"""The listening sockets of a server, grouped by the addresses of its configuration."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ logger = logging.getLogger("fastserve.error")
 
 
 class Listeners:
-    """Bound sockets, one or more for each address, and the files that were made for those that are UNIX sockets.
+    """Bound sockets, one or more for each address, and the files made for UNIX sockets.
 
-    A socket file that was there before is the administrator's, who gave it its owner and mode: it outlasts the server.
+    A socket file that existed before belongs to the administrator, who set its owner and mode: it outlasts the server.
     """
 
     def __init__(self) -> None:
@@ -38,12 +38,12 @@ class Listeners:
 
     @classmethod
     async def bind_in_loop(cls, options: Options, loop: asyncio.AbstractEventLoop) -> Listeners:
-        """Do what bind() does without blocking the loop to resolve a name."""
+        """Bind like bind(), but resolve names without blocking the loop."""
         return cls.of(options, {bind: await addresses_in_loop(bind, loop) for bind in options.binds if bind.is_tcp})
 
     @classmethod
     def of(cls, options: Options, infos: dict[Bind, list[sockets.AddressInfo]]) -> Listeners:
-        """Bind every address of a configuration; `infos` has what those of TCP stand for. Raises OSError."""
+        """Bind every address of a configuration; `infos` has the resolved TCP addresses. Raises OSError."""
         over_ipv4 = {bind.port for bind, found in infos.items() if sockets.has_ipv4(found)} - {0}
         made = cls()
         with made.closed_on_error():
@@ -94,7 +94,7 @@ class Listeners:
 
     @property
     def plain(self) -> frozenset[int]:
-        """Where in `sockets` those are on which there is no TLS even if the configuration has a certificate."""
+        """Indexes in `sockets` of those without TLS, even if the configuration has a certificate."""
         kinds = [bind.tls for bind, group in self.groups for _ in group]
         return frozenset(index for index, tls in enumerate(kinds) if tls is False)
 
@@ -104,10 +104,10 @@ class Listeners:
             try:
                 sock.listen(backlog)
             except OSError as exc:
-                raise sockets.binding(f"address {sock.getsockname()!r}", exc) from None
+                raise sockets.binding_error(f"address {sock.getsockname()!r}", exc) from None
 
     def log_running(self, options: Options) -> None:
-        """Log where the server runs; the lines that tools wait for."""
+        """Log where the server runs, in the lines that tools wait for."""
         for bind, group in self.groups:
             log_running(bind, group[0], options)
 
@@ -115,7 +115,7 @@ class Listeners:
         """Close the sockets and remove the files that were made for them."""
         for sock in self.sockets:
             sock.close()
-        files, self.files = self.files, []  # another server's may soon be there
+        files, self.files = self.files, []  # a second close() must not remove another server's
         for file in files:
             file.remove()
 
@@ -124,7 +124,7 @@ def addresses(bind: Bind) -> list[sockets.AddressInfo]:
     try:
         return sockets.addresses(bind.host, bind.port)
     except socket.gaierror as exc:
-        raise sockets.resolving(bind.host, exc) from None
+        raise sockets.resolving_error(bind.host, exc) from None
 
 
 async def addresses_in_loop(bind: Bind, loop: asyncio.AbstractEventLoop) -> list[sockets.AddressInfo]:
@@ -133,7 +133,7 @@ async def addresses_in_loop(bind: Bind, loop: asyncio.AbstractEventLoop) -> list
     try:
         return await loop.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as exc:
-        raise sockets.resolving(bind.host, exc) from None
+        raise sockets.resolving_error(bind.host, exc) from None
 
 
 def log_running(bind: Bind, sock: socket.socket, options: Options) -> None:

@@ -25,13 +25,13 @@ logger = logging.getLogger("fastserve.error")
 
 
 def addresses(host: str | None, port: int, flags: int = 0) -> list[AddressInfo]:
-    """Return what socket.getaddrinfo knows of a host to listen on; None is every address of this machine."""
-    # Of a text every label goes through the codec "idna", whose tables take longer to load than the server to bind.
+    """Return the addresses of a host to listen on, from socket.getaddrinfo; None stands for every local address."""
+    # A str goes through the codec "idna", whose tables take longer to load than the server takes to bind.
     name = host.encode() if host is not None and host.isascii() else host
     return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | flags)
 
 
-def resolving(host: str | None, exc: OSError) -> OSError:
+def resolving_error(host: str | None, exc: OSError) -> OSError:
     return OSError(exc.errno, f"error while resolving host {host!r}: {str(exc.strerror).lower()}")
 
 
@@ -40,8 +40,8 @@ def bind_addresses(
 ) -> list[socket.socket]:
     """Return a socket for each address of a host, all on one port. Raises OSError naming the address that failed.
 
-    With port 0 the first socket's port is that of all. That of `::` takes connections over IPv4 as well, unless
-    `only_v6` or an IPv4 address among the others says that they go elsewhere.
+    With port 0, all get the port of the first socket. The socket of `::` accepts IPv4 connections as well, unless
+    `only_v6` is set or an IPv4 address is among the others.
     """
     infos = list(dict.fromkeys(infos))
     only_v6 = only_v6 or has_ipv4(infos)
@@ -59,7 +59,7 @@ def bind_addresses(
                     only_v6=only_v6 or address[0] != EVERY_V6,
                 )
             except OSError as exc:
-                # A name may have addresses of a family that this machine has not; one that it has is enough.
+                # A name may have addresses of a family that this machine lacks; one usable address is enough.
                 if exc.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) or len(infos) == 1:
                     raise
                 missing = exc
@@ -87,10 +87,10 @@ def bind_tcp(
     sock = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix" and sys.platform != "cygwin":
-            # Elsewhere it would let two processes listen on one port.
+            # On other platforms it would let two processes listen on one port.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # An IPv4 socket on the same port is possible only so.
+            # Without it, an IPv4 socket could not be bound to the same port.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_v6)
         if reuse_port:
             if not hasattr(socket, "SO_REUSEPORT"):
@@ -99,20 +99,20 @@ def bind_tcp(
         sock.bind(address)
     except OSError as exc:
         sock.close()
-        raise binding(f"address {address!r}", exc) from None
+        raise binding_error(f"address {address!r}", exc) from None
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def binding(what: str, exc: OSError) -> OSError:
+def binding_error(what: str, exc: OSError) -> OSError:
     reason = str(exc.strerror or exc).lower()
     return OSError(exc.errno, f"error while attempting to bind on {what}: {reason}")
 
 
 def bind_both_families(port: int, reuse_port: bool = False) -> socket.socket:
-    """Return one socket for every address of both families, of IPv4 alone on a machine without IPv6. Raises OSError."""
+    """Return one socket for all addresses of both families, or of IPv4 where IPv6 is missing. Raises OSError."""
     try:
         return bind_tcp(socket.AF_INET6, socket.SOCK_STREAM, 0, (EVERY_V6, port), reuse_port=reuse_port, only_v6=False)
     except OSError as exc:
@@ -128,10 +128,10 @@ def bind_again(sock: socket.socket) -> socket.socket:
 
 
 def bind_unix(path: str, mode: int | None = None) -> socket.socket:
-    """Return a socket bound to a path, in the place of one that nobody listens on any more. Raises OSError.
+    """Return a socket bound to a path, replacing one that no process listens on. Raises OSError.
 
-    The permissions are `mode`, or those of the socket that was there, whose owner and group it keeps as well, or
-    UNIX_MODE.
+    Its permissions are `mode`, else those of the replaced socket, else UNIX_MODE. It keeps the owner and group of the
+    replaced socket.
     """
     from pathlib import Path
 
@@ -141,7 +141,7 @@ def bind_unix(path: str, mode: int | None = None) -> socket.socket:
         )
     size = len(os.fsencode(path))
     if size > UNIX_PATH_BYTES:
-        why = f"the path has {size} bytes, and a unix socket's {UNIX_PATH_BYTES} at most"
+        why = f"the path has {size} bytes, the limit is {UNIX_PATH_BYTES}"
         raise OSError(errno.ENAMETOOLONG, f"error while attempting to bind on unix socket {path!r}: {why}")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     file = Path(path)
@@ -153,26 +153,26 @@ def bind_unix(path: str, mode: int | None = None) -> socket.socket:
             before = file.stat()
             file.unlink()
         sock.bind(path)
-        # Nobody can connect yet: that takes a socket that listens.
+        # Clients cannot connect yet: the socket does not listen.
         if before is not None:
             keep_owner(path, before)
             mode = stat.S_IMODE(before.st_mode) if mode is None else mode
         file.chmod(UNIX_MODE if mode is None else mode)
     except OSError as exc:
         sock.close()
-        raise binding(f"unix socket {path!r}", exc) from None
+        raise binding_error(f"unix socket {path!r}", exc) from None
     return sock
 
 
 def is_socket_file(path: str) -> bool:
-    """Return whether a UNIX socket has this path, be it in use or left over."""
+    """Return whether the path is a UNIX socket, in use or left over."""
     from pathlib import Path
 
     return Path(path).is_socket()
 
 
 def keep_owner(path: str, before: os.stat_result) -> None:
-    """Give a file the owner and group that another had; log a warning where this process is not allowed to."""
+    """Give a file the owner and group of another; log a warning if this process is not allowed to."""
     now = os.stat(path)  # noqa: PTH116
     for name, wanted, found in (("owner", before.st_uid, now.st_uid), ("group", before.st_gid, now.st_gid)):
         if wanted == found:
@@ -185,7 +185,7 @@ def keep_owner(path: str, before: os.stat_result) -> None:
 
 
 def is_listened_on(path: str) -> bool:
-    """Say whether a UNIX socket's file has a process behind it that listens."""
+    """Return whether a process listens on the UNIX socket at this path."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         try:
@@ -198,7 +198,7 @@ def is_listened_on(path: str) -> bool:
 
 
 def from_descriptor(fd: int) -> socket.socket:
-    """Return a socket that shares what an inherited descriptor stands for. Raises OSError if none can listen there."""
+    """Return a socket that shares an inherited descriptor. Raises OSError if it cannot listen."""
     try:
         copy = os.dup(fd)
         try:
@@ -212,21 +212,19 @@ def from_descriptor(fd: int) -> socket.socket:
             sock.close()
             raise
     except OSError as exc:
-        raise OSError(
-            exc.errno, f"file descriptor {fd} is no socket to listen on: {str(exc.strerror).lower()}"
-        ) from None
+        raise OSError(exc.errno, f"cannot listen on file descriptor {fd}: {str(exc.strerror).lower()}") from None
     return sock
 
 
 def check_can_listen(sock: socket.socket) -> None:
-    """Raise OSError for a socket that is not one of streams, or is a connection."""
+    """Raise OSError if a socket is not a stream socket, or is connected."""
     if sock.type != socket.SOCK_STREAM:
-        raise OSError(errno.EPROTOTYPE, "it is no stream socket")
+        raise OSError(errno.EPROTOTYPE, "not a stream socket")
     try:
         sock.getpeername()
     except OSError:
         return
-    raise OSError(errno.EISCONN, "it is a connection")
+    raise OSError(errno.EISCONN, "already connected")
 
 
 class SocketFile:
@@ -243,7 +241,7 @@ class SocketFile:
         return found.st_dev, found.st_ino
 
     def remove(self) -> None:
-        """Remove the file, unless it is gone or another server's has taken its place."""
+        """Remove the file, unless it is gone or has been replaced by another server."""
         with contextlib.suppress(OSError):
             if self.current_identity() == self.identity:
                 self.path.unlink()
@@ -263,17 +261,17 @@ async def listen(
     arguments: Any = {"backlog": backlog, **tls}
     if sock.family != getattr(socket, "AF_UNIX", None):
         return await loop.create_server(factory, sock=sock, **arguments)
-    # The file of an inherited socket is its owner's to remove, and ours is removed by Server.
+    # The file of an inherited socket is left to its owner; Listeners removes ours.
     keep: Any = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
     return await loop.create_unix_server(factory, sock=sock, **arguments, **keep)
 
 
 async def stop_listening(server: asyncio.Server, loop: asyncio.AbstractEventLoop) -> None:
-    """Close an asyncio server that shares its socket, without losing a connection that it has accepted."""
+    """Close an asyncio server that shares its socket, without losing accepted connections."""
     import asyncio
 
     if isinstance(loop, getattr(asyncio, "SelectorEventLoop", ())):
-        # Up to 3.11 what close() finds accepted but not attached to the server yet fails.
+        # Up to 3.11, close() breaks connections that are accepted but not attached to the server yet.
         for sock in server.sockets:
             loop.remove_reader(sock.fileno())
         await asyncio.sleep(0)

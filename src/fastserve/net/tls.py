@@ -1,7 +1,7 @@
-"""TLS: contexts from files, certificates that are replaced while connections last, and the ASGI `tls` extension.
+"""TLS: contexts from files, certificates that can be replaced while serving, and the ASGI `tls` extension.
 
-What a handshake fails with is the client's business: asyncio and uvloop close the connection and say nothing outside of
-their debug mode, and `Handshake` leaves one line at debug level.
+A failed handshake is the client's concern: asyncio and uvloop close the connection without logging outside their debug
+mode, and `Handshake` logs one line at debug level.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 StrPath = str | os.PathLike[str]
 
 ALPN_PROTOCOLS = ["http/1.1"]
-SHUTDOWN_SECONDS = 30.0  # for a client of a class that has no such deadlines to close as well
-HANDSHAKE_SECONDS = 10.0  # for a handshake, where a request's head does not have less
-FOREVER = 86400.0  # seconds; the core has its own deadlines for closing, and they look at what the client still takes
+SHUTDOWN_SECONDS = 30.0  # for the client to close as well, with protocol classes that have no such deadline
+HANDSHAKE_SECONDS = 10.0  # for a handshake, unless timeout_request_head is less
+FOREVER = 86400.0  # seconds; the core has its own deadlines for closing, which watch the client's progress
 
 logger = logging.getLogger("fastserve.error")
 
@@ -35,7 +35,7 @@ logger = logging.getLogger("fastserve.error")
 class Handshake(ssl.SSLObject):
     """The TLS state of one connection, which logs why its handshake failed."""
 
-    underway: ClassVar[weakref.WeakSet[Handshake]] = weakref.WeakSet()  # of connections that no protocol knows of yet
+    underway: ClassVar[weakref.WeakSet[Handshake]] = weakref.WeakSet()  # of connections that have no protocol yet
     server_cert: str | None = None
     over = False
 
@@ -61,7 +61,7 @@ class Handshake(ssl.SSLObject):
 
 
 class Context(ssl.SSLContext):
-    """The context of a server's connections, which remembers the certificate that each of them began with."""
+    """The context of a server's connections, which gives each the certificate that it began with."""
 
     sslobject_class = Handshake
     server_cert: str | None = None  # in PEM form
@@ -74,7 +74,7 @@ class Context(ssl.SSLContext):
 
 
 class Successive(ssl.SSLContext):
-    """What a server listens with where contexts follow one another: each connection begins with the latest."""
+    """The context to listen with where a factory makes new ones: each connection begins with the latest."""
 
     latest: ssl.SSLContext
 
@@ -98,7 +98,7 @@ def create_ssl_context(
     ciphers: str | None,
     alpn_protocols: list[str] | None = None,
 ) -> ssl.SSLContext:
-    """Return a server's context. Raises ConfigError naming the file, or the ciphers, that cannot be used."""
+    """Return a server's context. Raises ConfigError naming the unusable file or ciphers."""
     context = Context(ssl_version)
     load_certificate(context, certfile, keyfile, password)
     context.verify_mode = ssl.VerifyMode(cert_reqs)
@@ -119,7 +119,7 @@ def create_ssl_context(
 
 
 def load_certificate(context: Context, certfile: StrPath, keyfile: StrPath | None, password: str | None) -> None:
-    """Have new connections of `context` begin with the certificate and key of these files. Raises ConfigError."""
+    """Load the certificate and key for new connections of `context`. Raises ConfigError."""
     certificate = f"ssl_certfile '{os.fspath(certfile)}'"
     key = f"ssl_keyfile '{os.fspath(keyfile)}'" if keyfile else certificate
     chain = readable("ssl_certfile", certfile)
@@ -127,10 +127,10 @@ def load_certificate(context: Context, certfile: StrPath, keyfile: StrPath | Non
         readable("ssl_keyfile", keyfile)
     leaf = certificates.first_certificate(chain)
     if leaf is None:
-        raise ConfigError(f"{certificate} cannot be used: there is no certificate in PEM form in it")
+        raise ConfigError(f"{certificate} cannot be used: it contains no PEM certificate")
     asked = False
 
-    def answer() -> str:
+    def ask_password() -> str:
         nonlocal asked
         asked = True
         if not password:
@@ -138,19 +138,19 @@ def load_certificate(context: Context, certfile: StrPath, keyfile: StrPath | Non
         return password
 
     try:
-        context.load_cert_chain(certfile, keyfile, answer)
+        context.load_cert_chain(certfile, keyfile, ask_password)
     except (ssl.SSLError, OSError, ValueError) as exc:
         if getattr(exc, "reason", None) == "KEY_VALUES_MISMATCH":
-            raise ConfigError(f"{key} cannot be used: it is not the key of {certificate}") from exc
+            raise ConfigError(f"{key} cannot be used: it does not match {certificate}") from exc
         if asked:
-            raise ConfigError(f"{key} cannot be used: ssl_keyfile_password does not open it") from exc
+            raise ConfigError(f"{key} cannot be used: ssl_keyfile_password is wrong") from exc
         wrong = key if certificates.is_well_formed(leaf) and not certificates.is_too_weak(exc) else certificate
         raise ConfigError(f"{wrong} cannot be used: {reason_of(exc)}") from exc
     context.server_cert = ssl.DER_cert_to_PEM_cert(leaf)
 
 
 def readable(option: str, path: StrPath) -> str:
-    """Return the text of an option's file. Raises ConfigError naming both if it cannot be read."""
+    """Return the text of an option's file. Raises ConfigError naming both if reading fails."""
     from pathlib import Path
 
     try:
@@ -161,10 +161,9 @@ def readable(option: str, path: StrPath) -> str:
 
 
 class Certificates:
-    """The TLS side of a configuration: the context that its options or its factory make, and the next ones.
+    """The TLS side of a configuration: the context made from its options or by its factory, and later ones.
 
-    `context` is the latest one, `listening` what a server has to listen with. Raises ConfigError for what cannot be
-    used.
+    `context` is the latest one, `listening` the one to listen with. Raises ConfigError for unusable files and options.
     """
 
     def __init__(self, options: Options, alpn_protocols: list[str] | None) -> None:
@@ -180,14 +179,14 @@ class Certificates:
         if factory is None:
             return self.from_options()
         try:
-            context: Any = factory(self.options, self.from_options)  # or whatever else
+            context: Any = factory(self.options, self.from_options)  # a factory may return anything
         except Exception as exc:
             if isinstance(exc, ConfigError):
                 raise
             raise ConfigError(f"ssl_context_factory raised {type(exc).__name__}: {exc}") from exc
         if not isinstance(context, ssl.SSLContext):
             kind = type(context).__name__
-            raise ConfigError(f"ssl_context_factory has to return an ssl.SSLContext, and returned an object of {kind}")
+            raise ConfigError(f"ssl_context_factory returned {kind}, not an ssl.SSLContext")
         if context.sslobject_class is ssl.SSLObject:
             context.sslobject_class = Handshake
         return context
@@ -195,7 +194,7 @@ class Certificates:
     def from_options(self) -> ssl.SSLContext:
         options = self.options
         if not options.ssl_certfile:
-            raise ConfigError("the default context that ssl_context_factory asks for needs ssl_certfile")
+            raise ConfigError("ssl_context_factory asks for the default context, which needs ssl_certfile")
         return create_ssl_context(
             options.ssl_certfile,
             options.ssl_keyfile,
@@ -208,21 +207,21 @@ class Certificates:
         )
 
     def reload(self) -> None:
-        """Read certificate and key again for the connections from now on; those that are open keep theirs.
+        """Reload certificate and key for new connections; open ones keep theirs.
 
-        A context factory is called again. A context made from the options stays the same object, with all that a
-        program may have set on it. Raises ConfigError, and goes on with what there is, if the files cannot be used.
+        A context factory is called again. A context made from the options stays the same object, with everything that
+        the program may have set on it. Raises ConfigError for unusable files, and then changes nothing.
         """
-        made = self.make()  # tried on a fresh one: a file that cannot be used leaves half of what it has in a context
+        made = self.make()  # a fresh context first: an unusable file would leave a context half changed
         if isinstance(self.listening, Successive):
             self.listening.latest = self.context = made
             return
         assert isinstance(self.context, Context) and isinstance(made, Context)
         before, after = (certificates.key_algorithm(each.server_cert) for each in (self.context, made))
         if before != after:
-            # OpenSSL keeps one certificate for each kind of key, and many a client would still be shown the old one.
+            # OpenSSL keeps one certificate per kind of key: many clients would still get the old one.
             raise ConfigError(
-                f"ssl_certfile '{self.options.ssl_certfile}' has another kind of key than the one in use: "
+                f"ssl_certfile '{self.options.ssl_certfile}' has a different kind of key than the current one: "
                 "restart the server to use it"
             )
         assert self.options.ssl_certfile
@@ -232,22 +231,22 @@ class Certificates:
 
 
 def certificates_of(options: Options, alpn_protocols: list[str] | None) -> Certificates | None:
-    """Return the TLS side of a configuration, None where it has none. Raises ConfigError for what cannot be used."""
+    """Return the TLS side of a configuration, None without TLS. Raises ConfigError for unusable files and options."""
     if not options.is_ssl:
         return None
     made = Certificates(options, alpn_protocols)
     if options.ssl_context_factory is None:
         if options.ssl_cert_reqs and not options.ssl_ca_certs:
-            logger.warning("No client certificate can be verified: ssl_cert_reqs is set, and ssl_ca_certs is not.")
+            logger.warning("Client certificates cannot be verified: ssl_cert_reqs is set without ssl_ca_certs.")
         elif options.ssl_ca_certs and not options.ssl_cert_reqs:
-            logger.warning("No client certificate is asked for: ssl_ca_certs is set, and ssl_cert_reqs is not.")
+            logger.warning("Client certificates are not requested: ssl_ca_certs is set without ssl_cert_reqs.")
     return made
 
 
 def listen_arguments(
     context: ssl.SSLContext | None, request_head_seconds: float, uses_core: bool, loop: asyncio.AbstractEventLoop
 ) -> dict[str, Any]:
-    """Return the arguments for create_server() and create_unix_server() that concern TLS."""
+    """Return the TLS arguments of create_server() and create_unix_server()."""
     if context is None:
         return {}
     arguments: dict[str, Any] = {
@@ -264,11 +263,11 @@ TLS_VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3"
 
 
 class Extension:
-    """Makes the ASGI extension `tls` of a connection from its SSLObject; called once a connection.
+    """Makes the ASGI extension `tls` of a connection from its SSLObject; called once per connection.
 
-    The ssl module verifies a client's certificate or breaks off the handshake, so there is never an error to report.
-    Before Python 3.13 it shows of a client's certificates the first alone. Connections whose clients have none share
-    what is returned, which is copied into scopes.
+    The ssl module verifies a client's certificate or aborts the handshake, so there is never an error to report. Before
+    Python 3.13 it gives only the first of a client's certificates. Connections without client certificates share the
+    returned dict, which is copied into scopes.
     """
 
     def __init__(self) -> None:
@@ -301,13 +300,13 @@ class Extension:
     def suite(self, name: str, context: ssl.SSLContext) -> int | None:
         """Return the IANA number of a cipher suite by OpenSSL's name for it."""
         if name not in self.suites:
-            # The upper half of OpenSSL's numbers says which protocol's they are.
+            # The upper half of OpenSSL's number identifies the protocol.
             self.suites |= {each["name"]: each["id"] & 0xFFFF for each in context.get_ciphers()}
         return self.suites.get(name)
 
 
 def client_chain(connection: ssl.SSLObject) -> list[bytes]:
-    """Return the certificates of a client in DER form, its own first; none where it sent none."""
+    """Return the certificates that a client sent, in DER form, its own first."""
     own = connection.getpeercert(binary_form=True)
     if own is None:
         return []
