@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from asgi.gates import Gate
-from core.frames import BINARY, CLOSE, FIN, PING, TEXT, binary, frame, text
+from core.frames import BINARY, CLOSE, FIN, PING, PONG, TEXT, binary, frame, text
 from fakes.worker import FakeWorker, Peer
 from ws import ACCEPTS, FRAMINGS, Clients, Script, close, closing, disconnect, framing_class, upgrade
 
@@ -166,3 +166,27 @@ class TestMemory:
         assert peer.feed(frame(FIN | 3))[0] == FIN | CLOSE
         assert grown(peer, text("late") * 500) < 100_000
         wire.close()
+
+
+@pytest.mark.parametrize("implementation", sorted(set(FRAMINGS) - {"auto"}))
+@pytest.mark.parametrize("offers", [(), ("Sec-WebSocket-Extensions: permessage-deflate",)])
+def test_pieces_for_a_library(implementation: str, offers: tuple[str, ...]) -> None:
+    """A library is not interrupted: it gets few small frames at once, and a large one in large pieces."""
+    sizes: list[int] = []
+
+    class Framing(framing_class(implementation)):  # type: ignore[misc]
+        def receive(self, data: bytes) -> Any:
+            sizes.append(len(data))
+            return super().receive(data)
+
+    wire = FakeWorker(Script(), framing=Framing)
+    peer = wire.connect()
+    assert peer.feed(upgrade("/", *offers)).startswith(b"HTTP/1.1 101 ")
+    peer.feed(frame(FIN | PING) * 300 + frame(FIN | PONG) * 300)
+    assert sum(sizes) == 600 * len(frame(FIN | PING))
+    assert max(sizes) <= 1024
+    sizes.clear()
+    peer.feed(binary(bytes(60_000)))
+    assert sum(sizes) == len(binary(bytes(60_000)))
+    assert len(sizes) <= (16 if offers else 5)
+    wire.close()

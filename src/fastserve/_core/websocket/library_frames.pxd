@@ -16,6 +16,7 @@ cdef class FramedWebSocket(WebSocket):
     cdef unsigned long long left  # bytes of payload that are still to come
 
     cdef void follow(self, const unsigned char* at, Py_ssize_t size) noexcept
+    cdef Py_ssize_t piece(self) noexcept
     cdef int leave_rest(self, bytes data, Py_ssize_t at) except -1
     cdef int handle(self, tuple event) except -1
     cdef int put_output(self) except -1

@@ -13,8 +13,9 @@ from .frames cimport OP_PING, OP_PONG
 from .session cimport OPEN, WebSocket
 
 cdef enum:
-    PLAIN_PIECE = 16384  # bytes to read at a time: thousands of frames, which take milliseconds
-    PIECE = 4096  # bytes to inflate at a time: a thousand times as many may come of them
+    PIECE = 1024  # bytes to read at a time: a hundred frames or more, and a library takes up to 0.1 ms for each
+    PLAIN_PIECE = 16384  # of the payload of one frame
+    DEFLATED_PIECE = 4096  # the same where it is inflated: a thousand times as many bytes may come of them
 
 
 cdef FramedWebSocket make_framed(Worker worker, object transport, Writer writer, WsCycle cycle, object framing):
@@ -27,7 +28,7 @@ cdef FramedWebSocket make_framed(Worker worker, object transport, Writer writer,
 
 cdef class FramedWebSocket(WebSocket):
     cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1:
-        cdef Py_ssize_t size = len(data), step = PLAIN_PIECE if self.framing.extensions is None else PIECE
+        cdef Py_ssize_t size = len(data), step
         cdef double since = 0
         while self.events or at < size:
             if self.full():
@@ -42,6 +43,7 @@ cdef class FramedWebSocket(WebSocket):
                 # Of frames that are not the application's there may be any number.
                 self.worker.loop.call_soon(self.parse_on)
                 return self.leave_rest(data, at)
+            step = self.piece()
             self.events = self.framing.receive(data[at:at + step])
             self.events.reverse()
             self.follow(<const unsigned char*>PyBytes_AS_STRING(data) + at, min(step, size - at))
@@ -50,6 +52,11 @@ cdef class FramedWebSocket(WebSocket):
         if self.writer.paused and self.state == OPEN:
             self.behind = True
         return 0
+
+    cdef Py_ssize_t piece(self) noexcept:
+        """How many bytes the library may be given at once: it is not interrupted."""
+        cdef unsigned long long most = PLAIN_PIECE if self.framing.extensions is None else DEFLATED_PIECE
+        return PIECE if self.head_size or self.left < PIECE else <Py_ssize_t>min(self.left, most)
 
     cdef int leave_rest(self, bytes data, Py_ssize_t at) except -1:
         self.behind = True
