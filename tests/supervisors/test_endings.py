@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -272,4 +273,33 @@ def test_user_signals_do_not_end_a_reloader(serve: Start) -> None:
     server.send_signal(signal.SIGUSR2)
     server.wait_line("Received SIGUSR2, which means nothing here")
     assert ask(server) == pid
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "options", [("--workers", "2"), ("--reload", "--reload-dir", str(HERE))], ids=["workers", "reload"]
+)
+def test_sigusr1_opens_the_log_files_of_every_process_again(
+    serve: Start, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """What the processes that serve log after it is in the new file."""
+    file, moved, settings = tmp_path / "server.log", tmp_path / "server.log.1", tmp_path / "log.json"
+    handlers = {
+        "file": {"class": "logging.FileHandler", "filename": str(file)},
+        "console": {"class": "logging.StreamHandler"},
+    }
+    logger = {"handlers": ["file", "console"], "level": "INFO"}
+    settings.write_text(json.dumps({"version": 1, "handlers": handlers, "loggers": {"fastserve": logger}}))
+    server = serve(*options, "--log-config", str(settings))
+    count = 2 if "--workers" in options else 1
+    server.wait_line("Started server process", count=count)
+    file.rename(moved)
+    server.send_signal(signal.SIGUSR1)
+    server.wait_line(r"\d log file\(s\) opened again", count=1 + count)
+    server.send_signal(signal.SIGUSR2)
+    server.wait_line("Received SIGUSR2, which means nothing here")
+    ask(server, "/moved")
+    server.wait_line("GET /moved")
+    assert "GET /moved" in file.read_text()
+    assert "GET /moved" not in moved.read_text()
     assert server.stop() == 0

@@ -149,7 +149,10 @@ class BaseReload:
     def look(self) -> None:
         """See how the process is doing."""
         while self.user_signals:
-            take_user_signal(self.user_signals.popleft())
+            number = self.user_signals.popleft()
+            take_user_signal(number)
+            if number == signal.SIGUSR1:
+                self.process.reopen()
         self.process.receive()
         for kind, *_ in self.process.take_events():
             if kind == READY:

@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastserve.supervisors.messages import CLOSED, HASTEN, PING, PONG, READY, RETIRE, WORN
+from fastserve.logging import log_files
+from fastserve.supervisors.messages import CLOSED, HASTEN, PING, PONG, READY, REOPEN, RETIRE, WORN
 
 if TYPE_CHECKING:
     import asyncio
@@ -123,6 +124,8 @@ class Link:
                 self.answer()
             elif kind == HASTEN:
                 self.server.hasten(*arguments)
+            elif kind == REOPEN:
+                self.reopen()
             elif kind == RETIRE:
                 self.server.retire()
         self.orphaned = True
@@ -130,6 +133,12 @@ class Link:
             logger.warning("The parent process is gone: stopping.")
             self.stop()
         self.watch_itself()
+
+    def reopen(self) -> None:
+        """Open log files again; the parent has said already why, and where there are none."""
+        count = log_files.reopen()
+        if count:
+            logger.info("%d log file(s) opened again.", count)
 
     def watch_itself(self) -> None:
         """End the process, with the stacks of its threads on standard error, if it hangs where no parent kills it."""

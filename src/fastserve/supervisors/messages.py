@@ -4,6 +4,7 @@ from __future__ import annotations
 
 PING = "ping"  # parent: answer me
 HASTEN = "hasten"  # parent: you have been told to stop; how often, and whether by SIGINT
+REOPEN = "reopen"  # parent: open log files again
 RETIRE = "retire"  # parent: another one has taken over, stop without losing a request
 
 PONG = "pong"  # worker: whether it has started, seconds since its event loop ran (None: it need not)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from fastserve._subprocess import get_subprocess
 from fastserve.config import STARTUP_FAILURE, Config
 from fastserve.logging.formatters import style
+from fastserve.logging.log_files import take_user_signal
 from fastserve.net.sockets import bind_again
 from fastserve.server import Server
 from fastserve.supervisors.messages import READY, WORN
@@ -417,6 +418,14 @@ class Multiprocess:
     def handle_hup(self) -> None:
         logger.info("Received SIGHUP, restarting processes.")
         self.restart_all()
+
+    def handle_usr1(self) -> None:
+        take_user_signal(signal.SIGUSR1)
+        for process in self.everyone:
+            process.reopen()
+
+    def handle_usr2(self) -> None:
+        take_user_signal(signal.SIGUSR2)
 
     def handle_ttin(self) -> None:
         logger.info("Received SIGTTIN, increasing the number of processes.")

@@ -13,7 +13,7 @@ from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any
 
 from fastserve.supervisors import child, hang_report
-from fastserve.supervisors.messages import CLOSED, HASTEN, PING, PONG, READY, RETIRE
+from fastserve.supervisors.messages import CLOSED, HASTEN, PING, PONG, READY, REOPEN, RETIRE
 
 if TYPE_CHECKING:
     import socket
@@ -89,6 +89,10 @@ class Process:
     def hasten(self, times: int, interrupted: bool) -> None:
         """Tell it how often the server has been told to stop."""
         self.send((HASTEN, times, interrupted))
+
+    def reopen(self) -> None:
+        """Tell it to open its log files again."""
+        self.send((REOPEN,))
 
     def kill(self) -> None:
         self.process.kill()
