@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from fastserve import _version
 from fastserve._version import VERSION
 from fastserve.options.table import GROUPS, OPTIONS, Option, OptionError
 from fastserve.options.values import Flag, Kind, Switch
@@ -66,9 +67,15 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
 
+def variables(name: str) -> str | list[str]:
+    """Return the environment variable of an option, and under fastserve.compat that of uvicorn as well."""
+    theirs = name.replace("FASTSERVE", _version.server_name.upper(), 1)
+    return name if theirs == name else [name, theirs]
+
+
 def parameter(option: Option) -> click.Option:
     """Return the click option for a row of the table."""
-    attributes: dict[str, Any] = {"help": option.help, "envvar": option.environment}
+    attributes: dict[str, Any] = {"help": option.help, "envvar": variables(option.environment)}
     default = option.default if option.command_default is None else option.command_default
     attributes["show_default"] = default not in (None, "") and not isinstance(option.kind, Flag)
     name = option.name
@@ -115,7 +122,7 @@ main = Command(
     callback=serve,
     help=serve.__doc__,
     params=[
-        click.Argument(["app"], envvar="FASTSERVE_APP"),
+        click.Argument(["app"], envvar=variables("FASTSERVE_APP")),
         *(parameter(option) for option in OPTIONS),
         click.Option(
             ["--version"],

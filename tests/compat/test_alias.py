@@ -38,8 +38,8 @@ def run() -> Iterator[Run]:
     """Start `python -m fastserve.compat` with these arguments, in the folder of the tests."""
     running: list[Command] = []
 
-    def start(*arguments: str) -> Command:
-        running.append(Command([sys.executable, "-m", "fastserve.compat", *arguments], cwd=TESTS))
+    def start(*arguments: str, env: dict[str, str] | None = None) -> Command:
+        running.append(Command([sys.executable, "-m", "fastserve.compat", *arguments], cwd=TESTS, env=env))
         return running[-1]
 
     yield start
@@ -222,6 +222,13 @@ def test_the_command_under_its_other_name(run: Run) -> None:
     process = run("-m", "uvicorn", "compat.apps.quart_app:app", "--port", "0")
     assert process.get("/").endswith(b'{"seen":["started"]}\n')
     process.wait_line(r"^INFO: +Uvicorn running on http://127\.0\.0\.1:\d+ \(Press CTRL\+C to quit\)$")
+
+
+def test_the_command_reads_the_environment_of_uvicorn(run: Run) -> None:
+    """An option by its own variable has precedence."""
+    theirs = {"UVICORN_APP": "compat.apps.quart_app:app", "UVICORN_PORT": "0", "UVICORN_HOST": "127.0.0.2"}
+    process = run("-m", "uvicorn", env={**theirs, "FASTSERVE_HOST": "127.0.0.3"})
+    process.wait_line(r"^INFO: +Uvicorn running on http://127\.0\.0\.3:(?!8000)\d+ ")
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-program"]])
