@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -233,6 +234,24 @@ def test_nobody_listens_while_requests_are_finished(serve: Start, gate: Path, op
         os.close(os.open(gate, os.O_WRONLY))
         assert support.read_all(client).startswith(b"HTTP/1.1 200")
     assert server.wait() == (0 if options else -signal.SIGTERM)
+
+
+def test_a_reloader_hears_at_once_that_its_process_listens_no_more(gate: Path) -> None:
+    """Clients are reset, and not refused, for as long as it does not."""
+    patient = (
+        "import fastserve.supervisors.basereload as module; module.POLL_SECONDS = 1000.0; module.LOOK_SECONDS = 0.1"
+    )
+    code = f"{patient}\nfrom fastserve.cli import main\nmain()"
+    options = ["--port", "0", "--app-dir", str(HERE), "--log-level", "debug", "--lifespan", "off"]
+    command = [sys.executable, "-c", code, "ending_app:app", "--reload", "--reload-dir", str(HERE), *options]
+    with contextlib.closing(support.Command(command, env={"GATE": str(gate)})) as server, server.connect() as client:
+        client.sendall(b"GET /gate HTTP/1.1\r\nHost: test\r\n\r\n")
+        server.wait_line("^waiting in")
+        server.send_signal(signal.SIGTERM)
+        server.wait_line("connections are refused")
+        os.close(os.open(gate, os.O_WRONLY))
+        assert support.read_all(client).startswith(b"HTTP/1.1 200")
+        assert server.wait() == 0
 
 
 def test_unix_socket_and_pid_file_of_the_next_server(serve: Start, gate: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -208,7 +209,7 @@ class BaseReload:
                 if len(self.told) > max(told, 1):
                     told = len(self.told)
                     self.process.hasten(self.told.count(self.told[-1]), self.told[-1] == signal.SIGINT)
-                self.process.process.join(POLL_SECONDS)
+                wait(self.process.handles, POLL_SECONDS)
                 self.stop_listening()
             if self.process.process.is_alive():
                 insist()
