@@ -279,6 +279,14 @@ class FakeWorker:
         assert self.worker.active == 0
 
 
+def warm(wire: FakeWorker, peers: list[Peer]) -> None:
+    """Let the worker see that several connections are busy: batching begins."""
+    for _ in range(20):
+        for peer in peers:
+            peer.put(get("/warm"))
+        wire.settle()
+
+
 def assert_nothing_lives() -> None:
     gc.collect()
     left = {kind: count for kind, count in counters.live().items() if count}
