@@ -8,6 +8,7 @@ the coverage that libFuzzer is guided by; clang's alone, so with CC=clang).
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -97,7 +98,7 @@ def extension(source: str, kind: str) -> Extension:
     module = Extension(
         name,
         [source, *(LLHTTP if parser else ())],
-        include_dirs=["vendor/llhttp/include"],
+        include_dirs=["vendor/llhttp/include", CORE],
         depends=["vendor/llhttp/include/llhttp.h"] if parser else [],
         define_macros=[(macro, "1") for macro in flags.define],
         undef_macros=list(flags.undefine),
@@ -107,6 +108,21 @@ def extension(source: str, kind: str) -> Extension:
     # Read by Cython's build_ext; no argument of Extension carries it.
     vars(module)["cython_directives"] = {**DIRECTIVES, **dict.fromkeys(flags.directives, True)}
     return module
+
+
+def headers_of(source: str) -> list[str]:
+    """Return our own headers that the C of a module includes, for itself or for what it cimports."""
+    from Cython.Build.Dependencies import create_dependency_tree
+
+    tree = create_dependency_tree(quiet=True)  # type: ignore[no-untyped-call]
+    unread = {Path(file) for file in tree.all_dependencies(source)}
+    found: set[Path] = set()
+    while unread:
+        names = re.findall(r'(?:#include|extern from) "([\w/]+\.h)"', unread.pop().read_text("utf-8"))
+        new = {path for name in names if (path := Path(CORE, name)).exists()} - found
+        found |= new
+        unread |= new
+    return sorted(path.as_posix() for path in found)
 
 
 class BuildExt(build_ext):
@@ -125,6 +141,8 @@ class BuildExt(build_ext):
         stamp = ROOT / CORE / ".build-kind"
         self.force = self.force or not stamp.exists() or stamp.read_text("utf-8") != kind
         stamp.unlink(missing_ok=True)
+        for module in self.extensions:
+            module.depends += headers_of(module.sources[0])
         super().run()
         stamp.write_text(kind, "utf-8")
 

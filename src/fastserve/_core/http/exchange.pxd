@@ -7,14 +7,7 @@ from ..worker cimport Worker
 from .file_body cimport Transfer
 from .inflight cimport Entry
 
-cdef extern from *:
-    """
-    static CYTHON_INLINE int fastserve_same_ascii(PyObject *one, PyObject *other) {
-        return PyUnicode_Check(one) && PyUnicode_IS_COMPACT_ASCII(one)
-            && PyUnicode_GET_LENGTH(one) == PyUnicode_GET_LENGTH(other)
-            && memcmp(PyUnicode_1BYTE_DATA(one), PyUnicode_1BYTE_DATA(other), PyUnicode_GET_LENGTH(one)) == 0;
-    }
-    """
+cdef extern from "http/messages.h":
     bint fastserve_same_ascii(object one, str other) noexcept
 
 

@@ -1,12 +1,14 @@
-"""The exchanges under way, in a form that a signal handler can read."""
+"""The exchanges in progress, in a form that a signal handler can read."""
+from cpython.object cimport PyObject
 
 
-cdef struct Entry:
-    Entry* next  # NULL while it is not in the list
-    Entry* previous
-    void* method  # str
-    void* path  # bytes
-    double since  # of a clock that never goes back, exact to a few milliseconds
+cdef extern from "http/inflight.h":
+    ctypedef struct Entry "fastserve_entry":
+        Entry* next  # NULL while it is not in the list
+        Entry* previous
+        PyObject* method  # str
+        PyObject* path  # bytes
+        double since  # of a clock that never goes back, exact to a few milliseconds
 
 
 cdef bint enabled  # somebody may want to know

@@ -2,7 +2,7 @@
 from ..llhttp cimport HTTP_QUERY
 
 
-cdef extern from "methods.h":
+cdef extern from "http/methods.h":
     const char* fastserve_method_names[HTTP_QUERY + 1]
 
 

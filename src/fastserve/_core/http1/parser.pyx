@@ -44,16 +44,7 @@ from ..llhttp cimport (
 )
 from ..settings cimport Settings
 
-cdef extern from *:
-    """
-    /* What llhttp_execute() does at the end of an input, and not at a bad byte: hands over the span that is open. */
-    static void fastserve_finish_span(llhttp_t *parser, const char *end) {
-        const char *start = (const char *)parser->_span_pos0;
-        parser->_span_pos0 = NULL;
-        if (start != NULL && start < end)
-            ((int (*)(llhttp_t *, const char *, const char *))parser->_span_cb0)(parser, start, end);
-    }
-    """
+cdef extern from "http1/parser.h":
     void fastserve_finish_span(llhttp_t* parser, const char* end) noexcept
 
 cdef llhttp_settings_t callbacks

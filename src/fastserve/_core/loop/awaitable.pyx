@@ -15,26 +15,14 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
 
-cdef extern from *:
-    """
-    static void fastserve_set_iternext(PyObject *type, PyObject *(*next)(PyObject *)) {
-        ((PyTypeObject *)type)->tp_iternext = next;
-    }
-    """
+cdef extern from "loop/awaitable.h":
     ctypedef PyObject* (*next_function)(PyObject*) noexcept
     void fastserve_set_iternext(object type, next_function next)
-    void PyErr_SetObject(object type, object value)
-
-
-cdef extern from *:
-    """
-    static void fastserve_use_vectorcall(PyObject *type, Py_ssize_t offset) {
-        ((PyTypeObject *)type)->tp_vectorcall_offset = offset;
-        ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
-        ((PyTypeObject *)type)->tp_call = PyVectorcall_Call;
-    }
-    """
     void fastserve_use_vectorcall(object type, Py_ssize_t offset)
+
+
+cdef extern from "Python.h":
+    void PyErr_SetObject(object type, object value)
 
 
 WAIT = object()

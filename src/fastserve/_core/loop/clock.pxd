@@ -17,6 +17,17 @@ cdef enum:
     WAITS  # how many kinds there are
 
 
+cdef enum:
+    # Seconds.
+    LINGER_SECONDS = 5  # without a byte of a client that is only read after the server has said that it closes
+    CLOSE_SECONDS = 10  # for a client's close frame
+    HOLD_SECONDS = 1  # for an application, before a client's close frame is answered
+
+
+cdef enum:
+    DATE_SIZE = 29  # bytes of the Date header's value
+
+
 cdef struct Deadline:
     Deadline* previous
     Deadline* next  # NULL while in no queue
@@ -46,20 +57,13 @@ cdef class Clock:
     cdef Deadline queues[WAITS]  # sentinels of circular lists
     cdef double seconds[WAITS]  # 0: this kind never expires
     cdef long long date_second  # the second that date_text is for
-    cdef char date_text[30]
+    cdef char date_text[DATE_SIZE + 1]
 
     cdef double now(self) noexcept
     cdef const char* date(self) noexcept
     cdef void start(self, Timed timed, int kind) noexcept
     cdef void start_before(self, Timed timed, int kind, double latest) noexcept
     cdef void schedule(self, double when) noexcept
-
-# Seconds.
-cdef enum:
-    LINGER_SECONDS = 5  # without a byte of a client that is only read after the server has said that it closes
-    CLOSE_SECONDS = 10  # for a client's close frame
-    HOLD_SECONDS = 1  # for an application, before a client's close frame is answered
-    DATE_SIZE = 29
 
 cdef double monotonic() noexcept
 cdef bint measure(Usage* usage) noexcept

@@ -7,67 +7,21 @@ serves every connection.
 from libc.string cimport memcpy
 
 from ..settings cimport Settings
-from ..system cimport fastserve_thread_usage
 
 cdef double HELD_HEAD_SECONDS = 0.25
 
 
-cdef extern from *:
-    """
-    #include <time.h>
-    #ifdef _WIN32
-    #include <windows.h>
-    static double fastserve_monotonic(void) {
-        LARGE_INTEGER count, frequency;
-        QueryPerformanceCounter(&count);
-        QueryPerformanceFrequency(&frequency);
-        return (double)count.QuadPart / (double)frequency.QuadPart;
-    }
-    static double fastserve_coarse(void) { return (double)GetTickCount64() / 1000.0; }
-    static long long fastserve_second(void) { return (long long)time(NULL); }
-    static void fastserve_gmtime(time_t second, struct tm *parts) { gmtime_s(parts, &second); }
-    #else
-    #ifndef CLOCK_MONOTONIC_COARSE
-    #define CLOCK_MONOTONIC_COARSE CLOCK_MONOTONIC
-    #define CLOCK_REALTIME_COARSE CLOCK_REALTIME
-    #endif
-    static double fastserve_read(clockid_t clock) {
-        struct timespec now;
-        clock_gettime(clock, &now);
-        return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-    }
-    static double fastserve_monotonic(void) { return fastserve_read(CLOCK_MONOTONIC); }
-    static double fastserve_coarse(void) { return fastserve_read(CLOCK_MONOTONIC_COARSE); }
-    static long long fastserve_second(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_REALTIME_COARSE, &now);
-        return (long long)now.tv_sec;
-    }
-    static void fastserve_gmtime(time_t second, struct tm *parts) { gmtime_r(&second, parts); }
-    #endif
-    static void fastserve_format_date(long long second, char text[30]) {
-        static const char days[] = "SunMonTueWedThuFriSat";
-        static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-        struct tm t;
-        int year;
-        fastserve_gmtime((time_t)second, &t);
-        year = t.tm_year + 1900;
-        memcpy(text, "Xxx, 00 Xxx 0000 00:00:00 GMT", 30);
-        memcpy(text, days + 3 * t.tm_wday, 3);
-        text[5] += (char)(t.tm_mday / 10), text[6] += (char)(t.tm_mday % 10);
-        memcpy(text + 8, months + 3 * t.tm_mon, 3);
-        text[12] += (char)(year / 1000 % 10), text[13] += (char)(year / 100 % 10);
-        text[14] += (char)(year / 10 % 10), text[15] += (char)(year % 10);
-        text[17] += (char)(t.tm_hour / 10), text[18] += (char)(t.tm_hour % 10);
-        text[20] += (char)(t.tm_min / 10), text[21] += (char)(t.tm_min % 10);
-        text[23] += (char)(t.tm_sec / 10), text[24] += (char)(t.tm_sec % 10);
-    }
-    """
+cdef extern from "loop/clock.h":
+    enum:
+        FASTSERVE_DATE_SIZE
     double fastserve_monotonic() nogil
     double fastserve_coarse() nogil
     long long fastserve_second() nogil
     void fastserve_format_date(long long second, char* text) nogil
+    # The seconds of processor time that this thread has used, and how often it waited; 0 where that is unknown.
+    int fastserve_thread_usage(double* cpu, long* waits) nogil
 
+assert <int>DATE_SIZE == <int>FASTSERVE_DATE_SIZE
 
 cdef double LOOK_SECONDS = 0.01
 

@@ -1,0 +1,148 @@
+/* System calls on sockets and files. Where the platform has none, each function says so. */
+#ifndef FASTSERVE_SYSTEM_H
+#define FASTSERVE_SYSTEM_H
+
+#ifdef _WIN32
+enum { FASTSERVE_DIRECT_WRITES = 0 };
+static CYTHON_INLINE Py_ssize_t fastserve_send(int fd, const void *data, size_t size) {
+    (void)fd; (void)data; (void)size;
+    return -1;
+}
+static CYTHON_INLINE Py_ssize_t fastserve_send2(int fd, const void *first, size_t first_size,
+                                                const void *second, size_t second_size) {
+    (void)fd; (void)first; (void)first_size; (void)second; (void)second_size;
+    return -1;
+}
+static CYTHON_INLINE Py_ssize_t fastserve_send_more(int fd, const void *data, size_t size) {
+    (void)fd; (void)data; (void)size;
+    return -1;
+}
+static CYTHON_INLINE Py_ssize_t fastserve_receive(int fd, void *data, size_t size) {
+    (void)fd; (void)data; (void)size;
+    return -1;
+}
+static CYTHON_INLINE int fastserve_end_writing(int fd) { (void)fd; return -1; }
+static CYTHON_INLINE int fastserve_unacknowledged(int fd) { (void)fd; return -1; }
+static CYTHON_INLINE double fastserve_silence(int fd) { (void)fd; return -1; }
+static CYTHON_INLINE int fastserve_hung_up(int fd) { (void)fd; return 0; }
+static CYTHON_INLINE int fastserve_ipv4(int fd, int peer, unsigned char *host, int *port) {
+    (void)fd; (void)peer; (void)host; (void)port;
+    return 0;
+}
+#else
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#ifdef __linux__
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#endif
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
+enum { FASTSERVE_DIRECT_WRITES = 1 };
+static CYTHON_INLINE Py_ssize_t fastserve_result(Py_ssize_t sent) {
+    if (sent >= 0) return sent;
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR || errno == ENOBUFS) return 0;
+    return -(Py_ssize_t)errno;
+}
+static CYTHON_INLINE Py_ssize_t fastserve_send(int fd, const void *data, size_t size) {
+    return fastserve_result(send(fd, data, size, MSG_NOSIGNAL));
+}
+#ifndef MSG_DONTWAIT
+#define MSG_DONTWAIT 0
+#endif
+static CYTHON_INLINE Py_ssize_t fastserve_receive(int fd, void *data, size_t size) {
+    return recv(fd, data, size, MSG_DONTWAIT);
+}
+#ifndef MSG_MORE
+#define MSG_MORE 0
+#endif
+static CYTHON_INLINE Py_ssize_t fastserve_send_more(int fd, const void *data, size_t size) {
+    return fastserve_result(send(fd, data, size, MSG_NOSIGNAL | MSG_MORE));
+}
+static CYTHON_INLINE Py_ssize_t fastserve_send2(int fd, const void *first, size_t first_size,
+                                                const void *second, size_t second_size) {
+    struct iovec parts[2];
+    struct msghdr message;
+    memset(&message, 0, sizeof(message));
+    parts[0].iov_base = (void *)first;
+    parts[0].iov_len = first_size;
+    parts[1].iov_base = (void *)second;
+    parts[1].iov_len = second_size;
+    message.msg_iov = parts;
+    message.msg_iovlen = 2;
+    return fastserve_result(sendmsg(fd, &message, MSG_NOSIGNAL));
+}
+static CYTHON_INLINE int fastserve_end_writing(int fd) { return shutdown(fd, SHUT_WR); }
+static CYTHON_INLINE int fastserve_hung_up(int fd) {
+    struct pollfd polled = {fd, 0, 0};
+    return poll(&polled, 1, 0) > 0 && (polled.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+}
+static CYTHON_INLINE int fastserve_ipv4(int fd, int peer, unsigned char *host, int *port) {
+    struct sockaddr_storage name;
+    struct sockaddr_in *address = (struct sockaddr_in *)&name;
+    struct sockaddr_in6 *longer = (struct sockaddr_in6 *)&name;
+    socklen_t size = sizeof(name);
+    struct sockaddr *to = (struct sockaddr *)&name;
+    if ((peer ? getpeername(fd, to, &size) : getsockname(fd, to, &size)) != 0) return 0;
+    if (size >= sizeof(*longer) && name.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&longer->sin6_addr)) {
+        memcpy(host, &longer->sin6_addr.s6_addr[12], 4);
+        *port = ntohs(longer->sin6_port);
+        return 1;
+    }
+    if (size < sizeof(*address) || name.ss_family != AF_INET) return 0;
+    memcpy(host, &address->sin_addr, 4);
+    *port = ntohs(address->sin_port);
+    return 1;
+}
+static CYTHON_INLINE int fastserve_unacknowledged(int fd) {
+    int count = 0;
+#if defined(SIOCOUTQ)
+    return ioctl(fd, SIOCOUTQ, &count) < 0 ? -1 : count;
+#elif defined(SO_NWRITE)
+    socklen_t size = sizeof(count);
+    return getsockopt(fd, SOL_SOCKET, SO_NWRITE, &count, &size) < 0 ? -1 : count;
+#else
+    (void)fd; (void)count;
+    return -1;
+#endif
+}
+static CYTHON_INLINE double fastserve_silence(int fd) {
+#if defined(__linux__) && defined(TCP_INFO)
+    struct tcp_info info;
+    socklen_t size = sizeof(info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0) return info.tcpi_last_data_recv / 1000.0;
+#else
+    (void)fd;
+#endif
+    return -1;
+}
+#endif
+enum { FASTSERVE_END = 0, FASTSERVE_FULL = -1, FASTSERVE_CANNOT = -2, FASTSERVE_GONE = -3 };
+#ifdef __linux__
+#include <sys/sendfile.h>
+enum { FASTSERVE_SENDFILE = 1 };
+static CYTHON_INLINE long long fastserve_sendfile(int fd, int file, long long offset, long long size) {
+    off_t from = (off_t)offset;
+    ssize_t sent = sendfile(fd, file, &from, (size_t)size);
+    if (sent >= 0) return (long long)sent;
+    switch (errno) {
+    case EAGAIN: case EINTR: case ENOMEM: return FASTSERVE_FULL;
+    case EINVAL: case ENOSYS: case EOVERFLOW: return FASTSERVE_CANNOT;
+    default: return FASTSERVE_GONE;
+    }
+}
+#else
+enum { FASTSERVE_SENDFILE = 0 };
+static CYTHON_INLINE long long fastserve_sendfile(int fd, int file, long long offset, long long size) {
+    (void)fd; (void)file; (void)offset; (void)size;
+    return FASTSERVE_CANNOT;
+}
+#endif
+
+#endif
