@@ -18,15 +18,15 @@ CORE = PACKAGE / "_core"
 
 # A package of the core may use itself and those before it; the modules at its root are named here one by one.
 ORDER = (
-    "llhttp", "system", "counters", "errors", "ending", "settings",
+    "llhttp", "system", "counters", "errors", "ending", "grammar", "settings",
     "memory", "loop", "interfaces", "worker", "transport", "http", "websocket", "wsgi", "http1", "connection",
 )  # fmt: skip
-PLAIN_PYTHON = {"loop/coroutine"}
+PLAIN_PYTHON = {"grammar", "loop/coroutine"}
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
-SEAM = {"connection", "counters", "ending", "errors", "settings", "worker"}
+SEAM = {"connection", "counters", "ending", "errors", "grammar", "settings", "worker"}
 SEAM |= {"http.access_log", "http.exchange", "http.inflight", "http.proxies", "http.response_head"}
-SEAM |= {"wsgi.call", "wsgi.environ", "wsgi.wakeup"}
+SEAM |= {"loop.clock", "wsgi.call", "wsgi.environ", "wsgi.wakeup"}
 THIRD_PARTY = {"PyInstaller", "click", "dotenv", "gunicorn", "h11", "uvloop", "watchfiles", "websockets"}
 THIRD_PARTY |= {"wsproto", "yaml"}
 # Imported at once by who asks for it alone, in the files whose path starts so.
@@ -44,7 +44,9 @@ CYTHON_PACKAGES = {"cpython", "cython", "libc"}
 CORE_SOURCES = sorted(
     path for path in CORE.rglob("*") if path.suffix in {".pyx", ".pxd", ".py"} and path.parent != CORE
 )
-CORE_SOURCES += sorted(path for path in CORE.iterdir() if path.suffix in {".pyx", ".pxd"})
+CORE_SOURCES += sorted(
+    path for path in CORE.iterdir() if path.suffix in {".pyx", ".pxd", ".py"} and path.stem != "__init__"
+)
 COMPILED = sorted(path.relative_to(CORE).with_suffix("").as_posix() for path in CORE.rglob("*.pyx"))
 SHELL_SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if CORE not in path.parents)
 DEMO_SOURCES = [path for path in SHELL_SOURCES if "demo" in path.relative_to(PACKAGE).parts[0]]
@@ -104,10 +106,11 @@ def is_deferred(node: ast.AST) -> bool:
 
 
 def module_file(module: str) -> Path | None:
-    """Return the Python file of a fastserve module, None for anything else."""
+    """Return the Python file of a module of the shell, None for anything else."""
     base = PACKAGE.parent.joinpath(*module.split("."))
     candidates = (base.with_suffix(".py"), base / "__init__.py")
-    return next((path for path in candidates if path.is_file() and PACKAGE in path.parents), None)
+    inside = (path for path in candidates if PACKAGE in path.parents and CORE not in path.parents)
+    return next(filter(Path.is_file, inside), None)
 
 
 def test_every_core_module_has_a_place() -> None:

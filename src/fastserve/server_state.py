@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastserve._core.worker import Worker
     from fastserve.protocols.http.lingering import Lingering
 
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-def http_date() -> bytes:
-    """Return the current second as a Date field (RFC 9110 section 5.6.7), without the slow email.utils."""
-    now = time.gmtime()
-    day = f"{DAYS[now.tm_wday]}, {now.tm_mday:02} {MONTHS[now.tm_mon - 1]} {now.tm_year:04}"
-    return f"{day} {now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02} GMT".encode()
 
 
 class ServerState:
@@ -55,6 +45,8 @@ class ServerState:
 
     def renew_default_headers(self, own: list[tuple[bytes, bytes]], date: bool) -> None:
         """Set the headers that responses get besides the application's: `own`, and with `date` Date."""
+        from fastserve._core.loop.clock import http_date
+
         dated = not date or any(name == b"date" for name, _ in own)
         self.default_headers = own.copy() if dated else [(b"date", http_date()), *own]
 

@@ -4,7 +4,9 @@ from types import GetSetDescriptorType
 
 from cpython.object cimport PyObject_GenericSetAttr
 
-TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+from .grammar import TOKEN_BYTES
+
+TOKEN = re.compile(TOKEN_BYTES + rb"\Z")
 FIELD_VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*\Z")  # RFC 9110 section 5.5
 # What these say is decided for each message by the core.
 FRAMING = frozenset([b"content-length", b"transfer-encoding", b"connection"])

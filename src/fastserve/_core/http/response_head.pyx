@@ -29,7 +29,7 @@ cdef str reason_phrase(int status):
 
 
 cdef bint has_no_body(int status) noexcept:
-    """RFC 9112 section 6.3, first rule, without the HEAD method; and 205 (RFC 9110 section 15.3.6)."""
+    """Return whether a response to any method but HEAD has no body (RFC 9112 section 6.3; 205: RFC 9110 section 15.3.6)."""
     return status < 200 or status == 204 or status == 205 or status == 304
 
 
@@ -47,9 +47,11 @@ cdef bytes as_bytes(part, str what):
     raise TypeError(f"{what} has to be bytes, not {type(part).__name__}: {part!r}")
 
 
-cdef bytes header_bytes(part, str what):
-    """Return a name or a value of a response header; text in ASCII is taken, as by h11. TypeError, ValueError."""
-    return part.encode("ascii") if isinstance(part, str) else as_bytes(part, what)
+cdef bytes field_bytes(part, bint trailer, str what):
+    """Return the name or value of a field as bytes. A header may be ASCII text, as in h11. TypeError, ValueError."""
+    if isinstance(part, str) and not trailer:
+        return part.encode("ascii")
+    return as_bytes(part, f"the {what} of a {'trailer' if trailer else 'header'}")
 
 
 cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
@@ -58,7 +60,6 @@ cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
     Raises TypeError or ValueError for what no response can have, with nothing appended.
     """
     cdef Py_ssize_t mark = out.size
-    cdef object name, value
     if not isinstance(status, int):
         raise TypeError(f"the status of a response is an integer, not {status!r}")
     if not 100 <= status <= 999:
@@ -67,13 +68,17 @@ cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
     facts.content_length = -1
     facts.close = facts.date = facts.server = False
     out.append_bytes(status_line(facts.status))
+    return add_fields(out, facts, headers, mark)
+
+
+cdef int add_fields(Buffer out, HeadFacts* facts, fields, Py_ssize_t mark) except -1:
+    """Append fields of the application's, of a trailer section if `facts` is NULL. After an error, go back to `mark`."""
     try:
-        for pair in headers:
-            name, value = pair
+        for name, value in fields:
             if type(name) is not bytes:
-                name = header_bytes(name, "the name of a header")
+                name = field_bytes(name, facts == NULL, "name")
             if type(value) is not bytes:
-                value = header_bytes(value, "the value of a header")
+                value = field_bytes(value, facts == NULL, "value")
             add_field(out, facts, <bytes>name, <bytes>value)
     except BaseException:
         out.size = mark
@@ -81,7 +86,7 @@ cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
     return 0
 
 
-# Subtypes of application/ whose body is a sequence that is read as it comes, without the x- that some are written with.
+# Subtypes of application/ whose body is read piece by piece, without the x- that some are written with.
 cdef tuple STREAMED = (
     b"ndjson", b"jsonl", b"jsonlines", b"json-lines", b"json-stream", b"stream+json", b"json-seq",
     b"vnd.amazon.eventstream",
@@ -89,7 +94,7 @@ cdef tuple STREAMED = (
 
 
 cdef bint starts(const char* text, Py_ssize_t size, bytes lower) noexcept:
-    """Whether `text` begins with `lower`, in any case."""
+    """Return whether `text` begins with `lower`, in any case."""
     return size >= PyBytes_GET_SIZE(lower) and PyOS_strnicmp(text, PyBytes_AS_STRING(lower), PyBytes_GET_SIZE(lower)) == 0
 
 
@@ -98,7 +103,7 @@ cdef bint matches(const char* text, Py_ssize_t size, bytes lower) noexcept:
 
 
 cdef bint is_streamed(const char* value, Py_ssize_t size) noexcept:
-    """Whether a Content-Type is one whose bodies come piece by piece: its client waits for the head, not for a piece."""
+    """Return whether a Content-Type is that of a stream: its client waits for the head, not for the first piece."""
     cdef const char* semicolon = <const char*>memchr(value, c";", size)
     cdef bytes subtype
     if semicolon != NULL:
@@ -127,7 +132,7 @@ cdef bint is_streamed(const char* value, Py_ssize_t size) noexcept:
 
 
 cdef bint begins_stream(const char* head, Py_ssize_t size) noexcept:
-    """Whether the Content-Type of a head as start_head() writes it is one of a stream."""
+    """Return whether the Content-Type in a head as start_head() writes it is that of a stream."""
     cdef const char* end = head + size
     cdef const char* line_end
     while head < end:
@@ -141,28 +146,17 @@ cdef bint begins_stream(const char* head, Py_ssize_t size) noexcept:
 
 
 def is_streaming(bytes content_type):
-    """Whether the value of a Content-Type field is one of a stream, whose head does not wait for its first piece."""
+    """Return whether this Content-Type is that of a stream, whose head does not wait for its first piece."""
     return is_streamed(PyBytes_AS_STRING(content_type), PyBytes_GET_SIZE(content_type))
 
 
 cdef int put_trailers(Buffer out, list fields) except -1:
-    """Append the lines of a trailer section (RFC 9112 section 7.1.2), or nothing: TypeError, ValueError."""
-    cdef Py_ssize_t mark = out.size
-    try:
-        for name, value in fields:
-            if type(name) is not bytes:
-                name = as_bytes(name, "the name of a trailer")
-            if type(value) is not bytes:
-                value = as_bytes(value, "the value of a trailer")
-            add_field(out, NULL, <bytes>name, <bytes>value)
-    except BaseException:
-        out.size = mark
-        raise
-    return 0
+    """Append the lines of a trailer section (RFC 9112 section 7.1.2), or nothing. Raises TypeError, ValueError."""
+    return add_fields(out, NULL, fields, out.size)
 
 
 cdef bytes early_hints(links):
-    """103 (RFC 8297) with a Link field for each of `links`, which are bytes; TypeError, ValueError."""
+    """Return a 103 response (RFC 8297) with a Link field for each of `links`, bytes. Raises TypeError, ValueError."""
     cdef HeadFacts facts
     cdef Buffer out = Buffer()
     start_head(out, &facts, 103, [(b"link", as_bytes(link, "a link")) for link in links])
@@ -171,9 +165,9 @@ cdef bytes early_hints(links):
 
 
 cdef bint has_control(const char* value, Py_ssize_t size) noexcept:
-    """Whether there is a control character other than a tab, which no field value can have (RFC 9110 section 5.5).
+    """Return whether there is a control character other than a tab, invalid in a field value (RFC 9110 section 5.5).
 
-    Without a way out of the loop it checks many bytes at a time.
+    The loop has no early exit, so that the compiler can check many bytes at a time.
     """
     cdef const unsigned char* byte = <const unsigned char*>value
     cdef Py_ssize_t at
@@ -184,7 +178,7 @@ cdef bint has_control(const char* value, Py_ssize_t size) noexcept:
 
 
 cdef int add_field(Buffer out, HeadFacts* facts, bytes name, bytes value) except -1:
-    """Append a field of the application's, of a trailer section where `facts` is NULL."""
+    """Append a field of the application's, of a trailer section if `facts` is NULL."""
     cdef Py_ssize_t name_size = PyBytes_GET_SIZE(name), value_size = PyBytes_GET_SIZE(value), at
     cdef const char* value_data = PyBytes_AS_STRING(value)
     cdef const char* name_data = PyBytes_AS_STRING(name)
@@ -217,7 +211,7 @@ cdef int add_field(Buffer out, HeadFacts* facts, bytes name, bytes value) except
 
 cdef bint is_servers_own(HeadFacts* facts, const char* name, Py_ssize_t name_size, const char* value,
                          Py_ssize_t value_size) except -1:
-    """Note a field that the server has to know of; whether it is left out of what the application gave."""
+    """Note a field that concerns the server. Return whether the application's own is left out."""
     if name_size == 4 and memcmp(name, b"date", 4) == 0:
         facts.date = True
     elif name_size == 6 and memcmp(name, b"server", 6) == 0:
@@ -254,7 +248,7 @@ cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, 
                   bint chunked, int connection) except -1:
     """Append what the server adds, and the empty line.
 
-    A `content_length` of -1 is none; `connection` is one of the values that this field can get.
+    A `content_length` of -1 adds no such field; `connection` is NO_CONNECTION, CLOSE or KEEP_ALIVE.
     """
     if settings.date and not facts.date:
         out.append(b"date: ", 6)
@@ -285,7 +279,7 @@ cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, 
 
 
 cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body):
-    """A whole response that the server makes itself: its reason phrase as text, and the connection closes after it.
+    """Return a complete response of the server's own: the reason phrase as text, and `Connection: close`.
 
     `extra` is further header lines.
     """

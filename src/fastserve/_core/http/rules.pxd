@@ -8,6 +8,7 @@ cdef enum:
 
 cdef bint valid_host(const char* host, Py_ssize_t size) noexcept
 cdef int transfer_coding(const char* value, Py_ssize_t size) noexcept
+cdef bint is_token(const char* text, Py_ssize_t size) noexcept
 cdef bint equals(const char* text, Py_ssize_t size, const char* lower, Py_ssize_t lower_size) noexcept
 cdef bint has_member(const char* value, Py_ssize_t size, const char* lower, Py_ssize_t lower_size) noexcept
 cdef bint has_other_member(const char* value, Py_ssize_t size, const char* lower, Py_ssize_t lower_size) noexcept

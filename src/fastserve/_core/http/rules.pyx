@@ -1,24 +1,11 @@
 """The rules of RFC 9110 and RFC 9112 for a request's head that llhttp leaves open."""
 from libc.string cimport memchr
 
+from ..grammar import FORBIDDEN_TRAILERS, REFUSED_TRAILERS
 from .field_names cimport LOWER
 
-# RFC 9110 section 6.5.1: framing, routing, request modifiers, authentication, and what describes the content
-# are decided before trailers come.
-cdef frozenset FORBIDDEN_TRAILERS = frozenset([
-    b"authorization", b"cache-control", b"connection", b"content-encoding", b"content-length", b"content-range",
-    b"content-type", b"cookie", b"expect", b"host", b"if-match", b"if-modified-since", b"if-none-match", b"if-range",
-    b"if-unmodified-since", b"keep-alive", b"max-forwards", b"pragma", b"proxy-authorization", b"proxy-connection",
-    b"range", b"set-cookie", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"forwarded", b"x-forwarded-for",
-    b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip",
-])
-
-# In a request they would change, for somebody who merges them into the head, where the message ends or goes, or whom it
-# is from; the others are dropped like every other trailer (RFC 9110 section 6.5.1, RFC 9112 section 7.1.2).
-cdef frozenset REFUSED_TRAILERS = frozenset([
-    b"connection", b"content-length", b"forwarded", b"host", b"keep-alive", b"proxy-connection", b"te", b"trailer",
-    b"transfer-encoding", b"upgrade", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip",
-])
+cdef frozenset forbidden_trailers = FORBIDDEN_TRAILERS
+cdef frozenset refused_trailers = REFUSED_TRAILERS
 
 cdef bytes name_bytes = bytes(chr(byte).isalnum() and byte < 128 or byte in b"-._~!$&'()*+;=" for byte in range(256))
 cdef const char* name_table = name_bytes
@@ -41,7 +28,7 @@ cdef inline bint is_one_of(char byte, const char* others, size_t size) noexcept:
 
 
 cdef bint equals(const char* text, Py_ssize_t size, const char* lower, Py_ssize_t lower_size) noexcept:
-    """Whether `text` is the token `lower` in any case."""
+    """Return whether `text` is the token `lower` in any case."""
     cdef Py_ssize_t at
     if size != lower_size:
         return False
@@ -52,7 +39,7 @@ cdef bint equals(const char* text, Py_ssize_t size, const char* lower, Py_ssize_
 
 
 cdef Py_ssize_t port_start(const char* host, Py_ssize_t size) noexcept:
-    """Where the ":" of a port is, or `size` where there is none."""
+    """Return the index of the ":" before a port, or `size` if there is no port."""
     cdef Py_ssize_t at = size
     while at > 0 and is_digit(host[at - 1]):
         at -= 1
@@ -60,7 +47,7 @@ cdef Py_ssize_t port_start(const char* host, Py_ssize_t size) noexcept:
 
 
 cdef bint valid_name(const char* name, Py_ssize_t size) noexcept:
-    """reg-name of RFC 3986 section 3.2.2, without the comma, which joins two Host fields into one."""
+    """Return whether this is a reg-name (RFC 3986 section 3.2.2) without a comma, which joins two Host fields into one."""
     cdef Py_ssize_t at = 0
     while at < size:
         if name[at] == c"%":
@@ -74,7 +61,7 @@ cdef bint valid_name(const char* name, Py_ssize_t size) noexcept:
 
 
 cdef bint valid_literal(const char* literal, Py_ssize_t size) noexcept:
-    """What stands between the brackets of an IP-literal; its form is checked, not that it is an address."""
+    """Return whether this may stand between the brackets of an IP-literal: the form is checked, not the address."""
     cdef Py_ssize_t at
     cdef bint colon = False
     for at in range(size):
@@ -86,7 +73,7 @@ cdef bint valid_literal(const char* literal, Py_ssize_t size) noexcept:
 
 
 cdef bint valid_host(const char* host, Py_ssize_t size) noexcept:
-    """uri-host with an optional port (RFC 9110 section 7.2), and not empty."""
+    """Return whether this is a uri-host with an optional port (RFC 9110 section 7.2), and not empty."""
     cdef Py_ssize_t name_size = port_start(host, size), port = 0, at
     if size > 0 and host[0] == c"[":
         if name_size < 2 or host[name_size - 1] != c"]":
@@ -102,78 +89,87 @@ cdef bint valid_host(const char* host, Py_ssize_t size) noexcept:
     return port <= 65535
 
 
+cdef bint is_token(const char* text, Py_ssize_t size) noexcept:
+    """Return whether this is a token (RFC 9110 section 5.6.2)."""
+    cdef Py_ssize_t at
+    for at in range(size):
+        if LOWER[<unsigned char>text[at]] == 0:
+            return False
+    return size > 0
+
+
+cdef struct Members:
+    # A comma-separated list that is being read, and its current member, without the white space around it.
+    const char* text
+    Py_ssize_t size  # what is left of the list; below 0 at the end
+    const char* member
+    Py_ssize_t member_size  # 0 for an empty member
+
+
+cdef bint next_member(Members* members) noexcept:
+    """Go on to the next member of a list (RFC 9110 section 5.6.1), perhaps an empty one; false after the last."""
+    cdef const char* start = members.text
+    cdef const char* stop
+    if members.size < 0:
+        return False
+    stop = <const char*>memchr(start, c",", members.size) if members.size else NULL
+    if stop == NULL:
+        stop = start + members.size
+    members.size -= stop - start + 1
+    members.text = stop + 1
+    while start < stop and start[0] in (c" ", c"\t"):
+        start += 1
+    while stop > start and (stop - 1)[0] in (c" ", c"\t"):
+        stop -= 1
+    members.member = start
+    members.member_size = stop - start
+    return True
+
+
 cdef bint has_member(const char* value, Py_ssize_t size, const char* lower, Py_ssize_t lower_size) noexcept:
-    """Whether a comma-separated list has the token `lower` in any case (RFC 9110 section 5.6.1)."""
-    cdef Py_ssize_t start = 0, stop, comma
-    while start <= size:
-        comma = start
-        while comma < size and value[comma] != c",":
-            comma += 1
-        stop = comma
-        while start < stop and value[start] in (c" ", c"\t"):
-            start += 1
-        while stop > start and value[stop - 1] in (c" ", c"\t"):
-            stop -= 1
-        if equals(value + start, stop - start, lower, lower_size):
+    """Return whether a comma-separated list has the token `lower` in any case."""
+    cdef Members members = Members(value, size, NULL, 0)
+    while next_member(&members):
+        if equals(members.member, members.member_size, lower, lower_size):
             return True
-        start = comma + 1
     return False
 
 
 cdef bint has_other_member(const char* value, Py_ssize_t size, const char* lower, Py_ssize_t lower_size) noexcept:
-    """Whether a comma-separated list has a member that is not the token `lower`; empty elements are none."""
-    cdef Py_ssize_t start = 0, stop, comma
-    while start <= size:
-        comma = start
-        while comma < size and value[comma] != c",":
-            comma += 1
-        stop = comma
-        while start < stop and value[start] in (c" ", c"\t"):
-            start += 1
-        while stop > start and value[stop - 1] in (c" ", c"\t"):
-            stop -= 1
-        if start < stop and not equals(value + start, stop - start, lower, lower_size):
+    """Return whether a comma-separated list has a member other than the token `lower`; empty members do not count."""
+    cdef Members members = Members(value, size, NULL, 0)
+    while next_member(&members):
+        if members.member_size and not equals(members.member, members.member_size, lower, lower_size):
             return True
-        start = comma + 1
     return False
 
 
 cdef int transfer_coding(const char* value, Py_ssize_t size) noexcept:
-    """Judge the value of the only Transfer-Encoding field: a lone `chunked` is all that is served (RFC 9112
-    section 6.1); a list of other codings is 501 where it is well formed and ends in chunked or has none."""
-    cdef Py_ssize_t start = 0, stop, comma
+    """Judge the value of the only Transfer-Encoding field (RFC 9112 section 6.1).
+
+    A lone `chunked` is all that is served. Other codings are CODING_UNKNOWN if the list is well formed and has `chunked`
+    at its end or nowhere, else CODING_BAD.
+    """
+    cdef Members members = Members(value, size, NULL, 0)
     cdef bint chunked = False, unknown = False
-    cdef Py_ssize_t at
-    while start <= size:
-        comma = start
-        while comma < size and value[comma] != c",":
-            comma += 1
-        stop = comma
-        while start < stop and value[start] in (c" ", c"\t"):
-            start += 1
-        while stop > start and value[stop - 1] in (c" ", c"\t"):
-            stop -= 1
-        if start == stop or chunked:
+    while next_member(&members):
+        if chunked or not is_token(members.member, members.member_size):
             return CODING_BAD
-        for at in range(start, stop):
-            if LOWER[<unsigned char>value[at]] == 0:
-                return CODING_BAD
-        if equals(value + start, stop - start, b"chunked", 7):
+        if equals(members.member, members.member_size, b"chunked", 7):
             chunked = True
         else:
             unknown = True
-        start = comma + 1
     return CODING_UNKNOWN if unknown else CHUNKED_ONLY
 
 
 cdef bint forbidden_trailer(const char* name, Py_ssize_t size) noexcept:
-    """Whether a trailer of this name, in lower case, must not be sent (RFC 9110 section 6.5.1)."""
-    return name[:size] in FORBIDDEN_TRAILERS
+    """Return whether a trailer of this name, in lower case, must not be sent (RFC 9110 section 6.5.1)."""
+    return name[:size] in forbidden_trailers
 
 
 cdef bint refused_trailer(const char* name, Py_ssize_t size) noexcept:
-    """Whether a request with a trailer of this name, in lower case, is refused."""
-    return name[:size] in REFUSED_TRAILERS
+    """Return whether a request with a trailer of this name, in lower case, is refused."""
+    return name[:size] in refused_trailers
 
 
 def host_is_valid(bytes host):
@@ -182,5 +178,5 @@ def host_is_valid(bytes host):
 
 
 def judge_transfer_coding(bytes value):
-    """Return 0 for a lone `chunked`, else the status that the request gets."""
+    """Return 0 for a lone `chunked`, else the status of the response."""
     return transfer_coding(value, len(value))

@@ -41,6 +41,13 @@ def measure_again():
     simulated = False
 
 
+def http_date():
+    """Return the value of the Date header at this second (RFC 9110 section 5.6.7)."""
+    cdef char text[DATE_SIZE + 1]
+    fastserve_format_date(fastserve_second(), text)
+    return (<const char*>text)[:DATE_SIZE]
+
+
 def reading():
     """What this thread reads now, as (seconds, seconds of processor time, waits), or None where that is not known."""
     cdef Usage usage

@@ -16,6 +16,7 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.string cimport memcpy
 
 from ..errors import ProtocolError
+from ..grammar import TOKEN
 
 cdef enum:
     # Windows that both sides are held to where the client lets us: 4 KiB each way instead of 32.
@@ -44,7 +45,6 @@ cdef object FULL = zlib.Z_FULL_FLUSH
 
 cdef dict spare = {}
 
-cdef str TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 cdef object NAME = re.compile(TOKEN.encode())
 cdef object SPACE = re.compile(rb"[ \t]*")
 cdef object COMMAS = re.compile(rb"[ \t,]*")

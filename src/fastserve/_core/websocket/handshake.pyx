@@ -7,7 +7,6 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from ..errors import ClientDisconnected, ProtocolError
 from ..http.field_names cimport (
-    LOWER,
     SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL,
@@ -16,7 +15,7 @@ from ..http.field_names cimport (
 )
 from ..http.request cimport Field, Request, Span
 from ..http.response_head cimport NO_CONNECTION, HeadFacts, as_bytes, end_head, start_head
-from ..http.rules cimport has_member
+from ..http.rules cimport has_member, is_token
 from ..http.scope cimport Peers, header_list, http_scope, websocket_scope
 from ..interfaces cimport Channel
 from ..llhttp cimport HTTP_GET
@@ -63,14 +62,6 @@ cdef Handshake read_handshake(Request request, Worker worker):
     self.extensions = []
     self.read(request)
     return self
-
-
-cdef bint is_token(bytes text) except -1:
-    cdef Py_ssize_t at
-    for at in range(len(text)):
-        if LOWER[<unsigned char>text[at]] == 0:
-            return False
-    return len(text) > 0
 
 
 cdef bint is_key(bytes key) except -1:
@@ -146,7 +137,7 @@ cdef class Handshake:
         for name in value.split(b","):
             name = name.strip(b" \t")
             if name:
-                if not is_token(name):
+                if not is_token(name, len(name)):
                     return False
                 self.subprotocols.append(name.decode("ascii"))
         return len(self.subprotocols) > before

@@ -6,6 +6,7 @@ from wsgiref.util import is_hop_by_hop
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsLatin1String, PyUnicode_GET_LENGTH, PyUnicode_READ_CHAR
 
+from ..grammar import TOKEN
 from ..http.response_head cimport has_control
 
 cdef enum:
@@ -13,7 +14,7 @@ cdef enum:
     LONGEST_LENGTH = 18  # digits
 
 cdef object logger = logging.getLogger("fastserve.error")
-cdef object is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+cdef object is_token = re.compile(TOKEN).fullmatch
 cdef dict names = {}  # of headers: as an application writes them, and as they are sent
 cdef bytes CONTENT_LENGTH = b"content-length"
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 
 from fastserve._core.errors import ProtocolError
-from fastserve.protocols.http.rules import FIELD_LINE, REFUSED_TRAILERS
+from fastserve._core.grammar import REFUSED_TRAILERS, TOKEN_BYTES
+from fastserve.protocols.http.rules import FIELD_LINE
 
-TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
-CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)((?:;%b(?:=(?:%b|%b))?)*)\r\n" % (TOKEN, TOKEN, QUOTED))
+CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)((?:;%b(?:=(?:%b|%b))?)*)\r\n" % (TOKEN_BYTES, TOKEN_BYTES, QUOTED))
 SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 LARGEST = (1 << 64) - 1
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+from fastserve._core.grammar import TOKEN_BYTES
+
+TOKEN = re.compile(TOKEN_BYTES)
 FORBIDDEN_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5
 
 Fields = list[tuple[bytes, bytes]]

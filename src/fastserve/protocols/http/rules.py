@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fastserve._core.errors import ProtocolError
+from fastserve._core.grammar import TOKEN_BYTES
 
 if TYPE_CHECKING:
     from fastserve.options.table import Options
@@ -16,17 +17,12 @@ METHODS = frozenset(
     b" PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK"
     b" UNSUBSCRIBE".split()
 )
-# Those of a trailer section that is refused; all others are dropped (RFC 9110 section 6.5.1, RFC 9112 section 7.1.2).
-REFUSED_TRAILERS = frozenset(
-    b"connection content-length forwarded host keep-alive proxy-connection te trailer transfer-encoding upgrade"
-    b" x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip".split()
-)
-TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!\"$-~]+) (HTTP/\d\.\d)")
-METHOD_FIRST = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ")
-METHOD_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]*")
+TOKEN = re.compile(TOKEN_BYTES)
+REQUEST_LINE = re.compile(rb"(%b) ([!\"$-~]+) (HTTP/\d\.\d)" % TOKEN_BYTES)
+METHOD_FIRST = re.compile(rb"(%b) " % TOKEN_BYTES)
+METHOD_START = re.compile(rb"(?:%b)?" % TOKEN_BYTES)
 SPACE = 0x20
-FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
+FIELD_LINE = re.compile(rb"(%b):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*" % TOKEN_BYTES)
 ABSOLUTE = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 HOST = re.compile(
     rb"(\[(?=[^\]]*:)[0-9A-Za-z:\-._~%]+\]|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+)(?::(\d{0,5}))?"
