@@ -9,8 +9,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.load.apps import EXTRA_HEADERS
-from fastserve._core.http.response_head import encode_head
 from fastserve._core.loop.clock import Clock
+from fastserve._core.testing import encode_head
 from fastserve.options.core import core_settings
 from fastserve.options.table import Options
 

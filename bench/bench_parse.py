@@ -6,7 +6,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.exchanges import EXCHANGES, Exchange
-from fastserve._core.http1.parser import parse
+from fastserve._core.testing import parse
 from fastserve.options.core import core_settings
 from fastserve.options.table import Options
 

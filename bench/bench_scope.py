@@ -7,7 +7,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.exchanges import BROWSER, GET, head
 from fastserve._core.http.scope import Peers
-from fastserve._core.http1.parser import scope_of
+from fastserve._core.testing import scope_of
 from fastserve.options.core import core_settings
 from fastserve.options.table import Options
 

@@ -9,9 +9,8 @@ import zlib
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fastserve._core.websocket import frames as wsframe
-from fastserve._core.websocket.deflate import Deflater, Inflater
-from fastserve._core.websocket.frames import FrameReader
+from fastserve._core import testing as wsframe
+from fastserve._core.testing import Deflater, FrameReader, Inflater
 
 _KEY = b"\x37\xfa\x21\x3d"
 _READ = 65536  # bytes that a socket gives at once

@@ -20,6 +20,7 @@ CORE = PACKAGE / "_core"
 ORDER = (
     "llhttp", "system", "counters", "errors", "ending", "grammar", "settings",
     "memory", "loop", "interfaces", "worker", "transport", "http", "websocket", "wsgi", "http1", "connection",
+    "testing",
 )  # fmt: skip
 PLAIN_PYTHON = {"grammar", "loop/coroutine"}
 

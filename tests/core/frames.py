@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from fastserve._core.websocket.deflate import Inflater
-from fastserve._core.websocket.frames import FrameReader
+from fastserve._core.testing import FrameReader, Inflater
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 FIN, RSV1, RSV2, RSV3 = 0x80, 0x40, 0x20, 0x10

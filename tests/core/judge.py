@@ -21,8 +21,7 @@ from core.frames import BINARY, CLOSE, PING, PONG, TEXT, Events
 from websockets import frames, protocol
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 
-from fastserve._core.websocket.deflate import Inflater
-from fastserve._core.websocket.frames import FrameReader
+from fastserve._core.testing import FrameReader, Inflater
 
 LIMIT = 2000
 BITS = 15  # with a smaller window zlib's verdict on what refers beyond it depends on the cuts

@@ -16,8 +16,8 @@ from fuzz.target import Target, cut
 from fuzz.words import WORDS
 from protocol import corpus
 
-from fastserve._core.http1.parser import parse
 from fastserve._core.settings import Settings
+from fastserve._core.testing import parse
 
 Event = tuple[Any, ...]
 Request = tuple[Event, bytes]  # the head and the body of a request that is complete

@@ -13,9 +13,8 @@ from core.frames import BINARY, CLOSE, FIN, PING, RSV1, TEXT, Events, binary, fr
 from core.judge import LIMIT, compare
 from fuzz.target import Target, cut
 
-from fastserve._core.websocket import frames as wsframe
-from fastserve._core.websocket.deflate import Deflater, Inflater
-from fastserve._core.websocket.frames import FrameReader
+from fastserve._core import testing as wsframe
+from fastserve._core.testing import Deflater, FrameReader, Inflater
 
 MOST_CUTS = 16
 BITS = 15

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fastserve._core.http.proxies import Proxies
 from fastserve._core.http.scope import Peers
-from fastserve._core.http1.parser import scope_of
+from fastserve._core.testing import scope_of
 from fastserve.middleware.proxy_headers import ProxyHeadersMiddleware, TrustedHosts, scheme_of
 
 reference = pytest.importorskip("uvicorn.middleware.proxy_headers")

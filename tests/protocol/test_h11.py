@@ -16,7 +16,7 @@ from protocol.wire import GOOD, Wire
 
 from fastserve import Config
 from fastserve._core.errors import ProtocolError
-from fastserve._core.http1.parser import parse
+from fastserve._core.testing import parse
 from fastserve.protocols.http.h11_impl import H11Protocol
 from fastserve.protocols.http.rules import check_head, empty_lines
 from fastserve.server_state import ServerState

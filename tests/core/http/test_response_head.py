@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from fakes.settings import make_settings
 
-from fastserve._core.http.response_head import encode_head
 from fastserve._core.loop.clock import Clock
+from fastserve._core.testing import encode_head
 
 Headers = list[tuple[bytes, bytes]]
 BARE = make_settings(server=None, date=False)

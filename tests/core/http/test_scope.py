@@ -7,7 +7,7 @@ from fakes.settings import make_settings
 from fakes.worker import get
 
 from fastserve._core.http.scope import Peers
-from fastserve._core.http1.parser import scope_of
+from fastserve._core.testing import scope_of
 
 PEERS = Peers(("1.2.3.4", 5), ("6.7.8.9", 80), "http")
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fakes.settings import make_settings
 
-from fastserve._core.http1.parser import parse
+from fastserve._core.testing import parse
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: x\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from core.frames import BINARY, FIN, PING, RSV1, TEXT, Events, cuts, events_of, fault_of, frame, read
 
+from fastserve._core import testing as wsframe
 from fastserve._core.errors import ProtocolError
-from fastserve._core.websocket import frames as wsframe
-from fastserve._core.websocket.deflate import Deflater, Inflater, Parameters, negotiation
+from fastserve._core.testing import Deflater, Inflater, negotiation
+from fastserve._core.websocket.deflate import Parameters
 
 TAIL = b"\x00\x00\xff\xff"
 HELLO = bytes.fromhex("f248cdc9c90700")  # RFC 7692 section 7.2.3.1

@@ -27,8 +27,8 @@ from core.frames import (
     text,
 )
 
-from fastserve._core.websocket import frames as wsframe
-from fastserve._core.websocket.frames import FrameReader
+from fastserve._core import testing as wsframe
+from fastserve._core.testing import FrameReader
 
 KINDS = [pytest.param(TEXT, id="text"), pytest.param(BINARY, id="binary")]
 EURO = "€".encode()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from core.frames import BINARY, CLOSE, FIN, PING, PONG, RSV1, TEXT, Events, frame, read
 
-from fastserve._core.websocket import frames as wsframe
-from fastserve._core.websocket.deflate import Deflater, negotiation
+from fastserve._core import testing as wsframe
+from fastserve._core.testing import Deflater, negotiation
 
 hypothesis = pytest.importorskip("hypothesis")
 websockets = pytest.importorskip("websockets")

@@ -292,14 +292,3 @@ cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extr
     if with_body:
         out.append_bytes(body)
     return out.data[:out.size]
-
-
-def encode_head(Settings settings, Clock clock, status, headers, content_length=None, chunked=False):
-    """Return the bytes of a response head, for tests."""
-    cdef HeadFacts facts
-    cdef Buffer out = Buffer()
-    start_head(out, &facts, status, headers)
-    if content_length is None:
-        content_length = facts.content_length
-    end_head(out, &facts, settings, clock, content_length, chunked, CLOSE if facts.close else NO_CONNECTION)
-    return out.data[:out.size]

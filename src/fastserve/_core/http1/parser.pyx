@@ -12,10 +12,8 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset, strncmp
 
 from ..http.field_names cimport LOWER, TRANSFER_ENCODING, lookup
-from ..http.methods cimport method_name
 from ..http.request cimport Field, Request, give_request, take_request
 from ..http.rules cimport refused_trailer, transfer_coding
-from ..http.scope cimport Peers, http_scope
 from ..llhttp cimport (
     F_CHUNKED,
     F_CONNECTION_CLOSE,
@@ -407,57 +405,3 @@ cdef class Parser:
         if self.dropped > self.settings.limit_request_head:
             return self.fault(431, b"chunk extensions or trailers over the limit")
         return 0
-
-
-def parse(Settings settings, inputs):
-    """Return the events that a parser finds in `inputs`, an iterable of bytes, for tests.
-
-    Events are tuples: ("head", method, target, minor version, fields, keep-alive), ("body", bytes), ("done",) and
-    ("fault", status, reason).
-    """
-    cdef Parser parser = Parser(settings)
-    cdef const char* position
-    cdef const char* end
-    cdef int found
-    cdef bytes data
-    events = []
-    for data in inputs:
-        position = data
-        end = position + len(data)
-        found = HEAD
-        while position < end and found != FAULT:
-            found = parser.next(&position, end)
-            if found & HEAD:
-                events.append(head_event(parser.request))
-            if found & BODY:
-                events.append(("body", parser.body_data[:parser.body_size]))
-            if found & DONE:
-                events.append(("done",))
-            if found & FAULT:
-                events.append(("fault", parser.status, parser.reason.decode()))
-                return events
-    return events
-
-
-cdef tuple head_event(Request request):
-    cdef Field* field
-    cdef Py_ssize_t index
-    fields = []
-    for index in range(request.count):
-        field = &request.fields[index]
-        fields.append((
-            request.head[field.name.start:field.name.start + field.name.size],
-            request.head[field.value.start:field.value.start + field.value.size],
-        ))
-    target = request.head[request.target.start:request.target.start + request.target.size]
-    return ("head", method_name(request.method), target, request.minor, fields, bool(request.keep_alive))
-
-
-def scope_of(Settings settings, bytes request, Peers peers, dict state):
-    """Return the scope that this complete request head gets, or None for one that is refused, for tests."""
-    cdef Parser parser = Parser(settings)
-    cdef const char* position = request
-    cdef const char* end = position + len(request)
-    if not parser.next(&position, end) & HEAD:
-        return None
-    return http_scope(parser.request, peers, settings, state)

@@ -141,11 +141,6 @@ cdef Deflater deflater_for(Parameters parameters):
     return Deflater(parameters.server_bits, parameters.server_takeover)
 
 
-def negotiation(values):
-    """Return negotiate(values), for tests."""
-    return negotiate(values)
-
-
 cdef class Parameters:
     pass
 
@@ -194,12 +189,6 @@ cdef class Inflater:
         if not self.takeover:
             self.stream = None
 
-    def feed(self, bytes payload, Py_ssize_t limit):
-        """Return a whole message, or the first limit + 1 bytes of a longer one; for tests."""
-        cdef bytes message = self.inflate(payload + TAIL, limit, True)
-        self.end_message()
-        return message
-
 
 cdef class Deflater:
     """Deflates messages with a window of so many bits, and keeps it between messages with `takeover`."""
@@ -247,11 +236,3 @@ cdef class Deflater:
 
     cdef void release(self) noexcept:
         self.stream = None
-
-    def feed(self, bytes data):
-        """Return the payload for a message, which may be of any size; for tests."""
-        return self.deflate(PyBytes_AS_STRING(data), len(data))
-
-    def forget(self):
-        """release(), for tests."""
-        self.release()

@@ -12,7 +12,7 @@ from cpython.ref cimport Py_CLEAR, Py_INCREF
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
-from ..memory.buffer cimport Buffer, give, take
+from ..memory.buffer cimport Buffer
 from .deflate cimport TAIL_SIZE, Deflater, Inflater, put_tail
 from .utf8 cimport check_utf8
 
@@ -32,7 +32,6 @@ cdef enum:
     MASKED = 0x80
     LARGE = 65536  # bytes of a message so far, and of its frame to come, to be worth a read of its own
 
-cdef tuple EVENTS = ("", "text", "binary", "ping", "pong", "close", "fault")
 cdef uint64_t HIGH_BITS = 0x8080808080808080
 
 
@@ -394,26 +393,6 @@ cdef class FrameReader:
         self.inflater = None
         self.drop()
 
-    def feed(self, bytes data):
-        """Return what these bytes bring, as (name, ...) with what comes with it; for tests."""
-        cdef const char* position = PyBytes_AS_STRING(data)
-        cdef const char* end = position + len(data)
-        cdef int found = self.next(&position, end)
-        cdef list events = []
-        while found != WS_NEED_MORE:
-            if found == WS_TEXT or found == WS_BINARY:
-                events.append((EVENTS[found], self.message))
-            elif found == WS_PING or found == WS_PONG:
-                events.append((EVENTS[found], self.payload))
-            else:
-                events.append((EVENTS[found], self.code, self.reason))
-            found = self.next(&position, end)
-        return events
-
-    def holds(self):
-        """Return how many bytes are kept for a message that is not complete; for tests."""
-        return PyBytes_GET_SIZE(<object>self.held) if self.held != NULL else 0
-
 
 cdef int put_header(Buffer out, int opcode, bint compressed, Py_ssize_t size) except -1:
     cdef unsigned char* at = <unsigned char*>out.reserve(MAX_HEADER)
@@ -458,33 +437,3 @@ cdef int put_close(Buffer out, int code, bytes reason) except -1:
     payload[1] = <char>(code & 0xFF)
     memcpy(payload + 2, PyBytes_AS_STRING(reason), size)
     return put_frame(out, OP_CLOSE, False, payload, size + 2)
-
-
-def frame(int opcode, bytes data, bint compressed=False):
-    """Return what put_frame() puts, for tests."""
-    cdef Buffer out = take()
-    put_frame(out, opcode, compressed, PyBytes_AS_STRING(data), len(data))
-    return taken(out)
-
-
-def message(int opcode, bytes data, Deflater deflater=None):
-    """Return what put_message() puts, for tests."""
-    cdef Buffer out = take()
-    put_message(out, opcode, PyBytes_AS_STRING(data), len(data), deflater)
-    return taken(out)
-
-
-def close(int code, bytes reason):
-    """Return what put_close() puts, for tests."""
-    cdef Buffer out = take()
-    try:
-        put_close(out, code, reason)
-    finally:
-        data = taken(out)
-    return data
-
-
-cdef bytes taken(Buffer out):
-    cdef bytes data = out.data[:out.size]
-    give(out)
-    return data

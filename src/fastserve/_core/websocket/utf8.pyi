@@ -1,3 +1,0 @@
-from collections.abc import Iterable
-
-def check(pieces: Iterable[bytes]) -> int | None: ...

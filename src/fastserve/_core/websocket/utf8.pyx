@@ -69,19 +69,3 @@ cdef inline unsigned char lowest(unsigned char first) noexcept:
 
 cdef inline unsigned char highest(unsigned char first) noexcept:
     return 0x9F if first == 0xED else 0x8F if first == 0xF4 else 0xBF
-
-
-def check(pieces):
-    """Return the number of the first piece that is not UTF-8, None when all are; for tests.
-
-    A text that ends within a sequence is at fault in the piece behind the last.
-    """
-    cdef Utf8 state
-    cdef Py_ssize_t number = 0
-    cdef bytes piece
-    state.left = 0
-    for piece in pieces:
-        if not check_utf8(&state, <const unsigned char*>PyBytes_AS_STRING(piece), len(piece)):
-            return number
-        number += 1
-    return number if state.left else None
