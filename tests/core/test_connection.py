@@ -134,7 +134,7 @@ def test_who_gets_a_connection_knows_whether_it_is_paused(work: Work, size: int,
     peer.put(get() + upgrade())
     wire.settle()
     assert successor.told == ["connection_made", *["pause_writing"] * paused, "data_received"]
-    assert peer.transport.over_high is paused
+    assert peer.transport.writing_paused is paused
     assert peer.take().count(b"\0") == size
     wire.call(peer.connection.connection_lost, None)
 

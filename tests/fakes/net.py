@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from fakes.settings import make_settings
+from fakes.transport import MemoryTransport
 
 from fastserve._core.connection import Connection
 from fastserve._core.worker import Worker
@@ -97,29 +98,23 @@ def running(loop: Loop) -> Iterator[None]:
         asyncio._set_running_loop(before)
 
 
-class Transport(asyncio.Transport):
+class Transport(MemoryTransport):
     """A socket whose other side is the test: `written` is what it has been sent, `blocked` that it does not read."""
 
     def __init__(self, loop: Loop, high: int = 65536) -> None:
-        super().__init__({"peername": CLIENT, "sockname": SERVER})
-        self.loop = loop
+        super().__init__(loop, {"peername": CLIENT, "sockname": SERVER})
         self.high = high
         self.written = bytearray()
         self.queue = bytearray()
         self.blocked = False
-        self.writing_paused = False
-        self.reading = True
-        self.ended = self.closed = self.lost = False
-        self.protocol: Any = None
+        self.ended = False
 
     def write(self, data: Any) -> None:
         assert not self.ended, "written after write_eof()"
         if self.closed:
             return
         (self.queue if self.blocked else self.written).extend(data)
-        if len(self.queue) > self.high and not self.writing_paused:
-            self.writing_paused = True
-            self.protocol.pause_writing()
+        self.pause_writing_over_high()
 
     def unblock(self) -> None:
         """Let the client take everything."""
@@ -132,9 +127,6 @@ class Transport(asyncio.Transport):
                 self.protocol.resume_writing()
         if self.closed:
             self.loop.call_soon(self.lose)
-
-    def can_write_eof(self) -> bool:
-        return True
 
     def write_eof(self) -> None:
         self.ended = True
@@ -155,23 +147,8 @@ class Transport(asyncio.Transport):
             self.closed = self.lost = True
             self.protocol.connection_lost(exception)
 
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
-    def is_reading(self) -> bool:
-        return self.reading
-
     def get_write_buffer_size(self) -> int:
         return len(self.queue)
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self.high = 65536 if high is None else high
 
 
 class Net:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fakes.settings import make_settings
+from fakes.transport import MemoryTransport
 
 from fastserve._core import counters
 from fastserve._core.connection import Connection
@@ -58,22 +59,15 @@ class Time:
 TIME = Time()
 
 
-class FakeTransport(asyncio.Transport):
+class FakeTransport(MemoryTransport):
     """Records what is written; `stuck` is a client that does not read, so that what is written queues up."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, **extra: Any) -> None:
-        super().__init__({"peername": CLIENT, "sockname": SERVER, **extra})
-        self.loop = loop
-        self.protocol: Any
+        super().__init__(loop, {"peername": CLIENT, "sockname": SERVER, **extra})
         self.writes: list[bytes] = []
         self.calls: list[str] = []  # of everything but write(), in order
-        self.reading = True
-        self.closed = False
-        self.lost = False
         self.stuck = False
         self.queue = 0
-        self.high = 65536
-        self.over_high = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.closed
@@ -81,49 +75,37 @@ class FakeTransport(asyncio.Transport):
         self.writes.append(bytes(data))
         if self.stuck:
             self.queue += len(data)
-            if self.queue > self.high and not self.over_high:
-                self.over_high = True
-                self.protocol.pause_writing()
+            self.pause_writing_over_high()
 
     def unstick(self) -> None:
         """The client reads all there is."""
         self.stuck = False
         self.queue = 0
-        if self.over_high:
-            self.over_high = False
+        if self.writing_paused:
+            self.writing_paused = False
             self.loop.call_soon(self.protocol.resume_writing)
 
     def get_write_buffer_size(self) -> int:
         return self.queue
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        default = 65536 if self.get_extra_info("sslcontext") is None else 524288  # as in asyncio
-        self.high = default if high is None else high
-        if self.over_high and self.queue <= self.high // 4:
-            self.over_high = False
+        super().set_write_buffer_limits(high, low)
+        if self.writing_paused and self.queue <= self.high // 4:
+            self.writing_paused = False
             self.protocol.resume_writing()
-
-    def set_protocol(self, protocol: Any) -> None:
-        self.protocol = protocol
-
-    def can_write_eof(self) -> bool:
-        return True
 
     def write_eof(self) -> None:
         self.calls.append("write_eof")
 
     def pause_reading(self) -> None:
         assert self.reading
-        self.reading = False
+        super().pause_reading()
         self.calls.append("pause_reading")
 
     def resume_reading(self) -> None:
         assert not self.reading
-        self.reading = True
+        super().resume_reading()
         self.calls.append("resume_reading")
-
-    def is_closing(self) -> bool:
-        return self.closed
 
     def close(self) -> None:
         self.calls.append("close")

@@ -134,9 +134,7 @@ class SocketTransport(StrictTransport):
         assert not self.ended, "written after write_eof()"
         self.queue += data
         self.pump()
-        if len(self.queue) > self.high and not self.writing_paused:
-            self.writing_paused = True
-            self.protocol.pause_writing()
+        self.pause_writing_over_high()
 
     def unblock(self) -> None:
         self.blocked = False

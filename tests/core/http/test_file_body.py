@@ -67,7 +67,7 @@ def get_stuck(wire: FakeWorker, peer: Peer) -> None:
 
     peer.transport.stuck = True
     peer.put(get("/", "Connection: close"))
-    while not peer.transport.over_high:
+    while not peer.transport.writing_paused:
         wire.turn()
     wire.turn(100)
 

@@ -59,7 +59,7 @@ def drain(peer: Peer, pair: Pair) -> bytes:
             moved = True
         except BlockingIOError:
             pass
-        if peer.transport.over_high or peer.transport.stuck:
+        if peer.transport.writing_paused or peer.transport.stuck:
             peer.wire.call(peer.transport.unstick)
             peer.transport.stuck = True
             moved = moved or bool(peer.transport.writes)
@@ -91,7 +91,7 @@ def test_what_the_kernel_does_not_take_waits_in_the_transport(work: Work, pair: 
     peer.put(get())
     wire.settle()
     assert peer.transport.high == 0  # so that every byte in its queue is known of
-    assert peer.transport.over_high
+    assert peer.transport.writing_paused
     held = sum(map(len, peer.transport.writes))
     assert held <= size + 65536 + 100
     response, rest = read_response(drain(peer, pair))
