@@ -122,18 +122,19 @@ def per_exchange(name: str, profiles: Path, clock: Path) -> int:
 
 
 def build() -> dict[str, str]:
-    """What the counts depend on beside the code: they compare between equal builds only."""
-    from fastserve._core.http1 import connection as http1
+    """Return what the counts depend on besides the code: they compare between equal builds only."""
+    from fastserve._core import connection
 
-    generated = Path(http1.__file__).with_name("http1.c")
-    kind = Path(http1.__file__).with_name(".build-kind")
+    compiled = Path(connection.__file__)
+    generated = compiled.with_name("connection.c")
+    kind = compiled.with_name(".build-kind")
     return {
         "python": f"{platform.python_version()}, {platform.python_compiler()}, {_digest(_python_options())}",
         "kind": kind.read_text() if kind.exists() else "unknown",
         "machine": platform.machine() + (" avx2" if _has_avx2() else ""),  # the C library has functions for either
         "libc": " ".join(platform.libc_ver()),
         "uvloop": version("uvloop"),
-        "compiler": _first(_COMPILER, Path(http1.__file__).read_bytes()),
+        "compiler": _first(_COMPILER, compiled.read_bytes()),
         "cython": _first(_CYTHON, generated.read_bytes() if generated.exists() else b""),
     }
 
