@@ -4,6 +4,7 @@ import inspect
 import logging
 import traceback
 
+from .interfaces cimport Exchange
 from .loop.task cimport Task
 from .loop.turn cimport Flushable
 
@@ -113,4 +114,4 @@ cdef class Worker:
 
 
 cdef bint is_orphan(Task task) noexcept:
-    return task.owner is not None and task.owner.orphaned()
+    return isinstance(task.owner, Exchange) and (<Exchange>task.owner).orphaned()
