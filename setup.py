@@ -31,7 +31,7 @@ DIRECTIVES = {
     "wraparound": False,
     "initializedcheck": False,
     "cdivision": True,
-    # Plain method descriptors: cheaper to bind and to call, and cycle.pyx relies on them.
+    # Plain method descriptors: cheaper to bind and to call, and _core/http/exchange.pyx relies on them.
     "binding": False,
 }
 

@@ -96,7 +96,7 @@ class LoadedServer:
             nonlocal found
             found = self.state()
             live = found["live"]
-            return bool(live["connection"] == 1 and live["cycle"] == 1 and live["task"] <= 1 and live["buffer"] <= 1)
+            return bool(live["connection"] == 1 and live["exchange"] == 1 and live["task"] <= 1 and live["buffer"] <= 1)
 
         try:
             until(quiet, "only the connection that asks is left", seconds)

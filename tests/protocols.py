@@ -10,7 +10,7 @@ PROTOCOLS = ("llhttp", "h11")
 H11_DIFFERS: dict[str, str] = {
     "test_item_38_keep_alive_with_a_length": "h11 ends the connection after every HTTP/1.0 request",
     "test_http_1_0_with_keep_alive_persists": "h11 ends the connection after every HTTP/1.0 request",
-    "test_item_33_a_call_that_nobody_awaits_warns": "the coroutine is a method's, and named Cycle.send",
+    "test_item_33_a_call_that_nobody_awaits_warns": "the coroutine is a method's, and named HttpExchange.send",
 }
 
 

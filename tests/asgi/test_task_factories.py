@@ -74,5 +74,5 @@ def test_debug_mode_names_the_slow_task(
     running = serve(prepared(lambda loop: loop.set_debug(True), be_slow), loop=loop, lifespan="on")
     assert running.fetch()[0] == 200
     running.stop()
-    name = "Cycle.run" if http == "h11" else "prepared.<locals>.app"
+    name = "HttpExchange.run" if http == "h11" else "prepared.<locals>.app"
     assert re.search(rf"Executing <Task .* coro=<{re.escape(name)}\(\) ", caplog.text), caplog.text

@@ -6,7 +6,7 @@ transport to a protocol outside the core.
 from cpython.bytes cimport PyBytes_GET_SIZE
 
 from .counters cimport live_counts
-from .http1.connection cimport make_http1
+from .http1.connection cimport make_http1_connection
 from .interfaces cimport Carrier, Handler
 from .loop.clock cimport monotonic
 from .loop.turn cimport SHARE_SECONDS, Turn
@@ -38,7 +38,7 @@ cdef class Connection(Carrier):
             self.writer = Writer(transport, descriptor(transport), self.turn, self.worker.clock)
         else:
             self.writer = self.tls = TlsWriter(transport, descriptor(transport), self.turn, self.worker.clock)
-        self.handler = make_http1(self.worker, transport, self.writer, self)
+        self.handler = make_http1_connection(self.worker, transport, self.writer, self)
         self.worker.connections.add(self)
         self.worker.look_at_loop()
 

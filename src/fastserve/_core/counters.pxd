@@ -3,7 +3,7 @@
 
 cdef struct LiveCounts:
     long connection
-    long cycle
+    long exchange
     long task
     long buffer
     long websocket

@@ -5,7 +5,7 @@ def live():
     """Return how many objects of each kind exist in this process, by kind."""
     return {
         "connection": live_counts.connection,
-        "cycle": live_counts.cycle,
+        "exchange": live_counts.exchange,
         "task": live_counts.task,
         "buffer": live_counts.buffer,
         "websocket": live_counts.websocket,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from fastserve._core.http.exchange import Cycle
+from fastserve._core.http.exchange import HttpExchange
 from fastserve._core.wsgi.call import WSGIApplication
 from fastserve._core.wsgi.environ import Environs
 from fastserve.wsgi.call import Exchange
@@ -64,7 +64,8 @@ class WSGIMiddleware:
 
 def may_send_files(scope: Scope, send: Send) -> bool:
     """Return whether the server may send files by itself: no middleware has replaced `send`, or --sendfile is set."""
-    return type(getattr(send, "__self__", None)) is Cycle or "http.response.pathsend" in scope.get("extensions", ())
+    own = type(getattr(send, "__self__", None)) is HttpExchange
+    return own or "http.response.pathsend" in scope.get("extensions", ())
 
 
 def without_zerocopysend(scope: Scope) -> Scope:
@@ -78,9 +79,9 @@ def without_zerocopysend(scope: Scope) -> Scope:
 
 def arrived_of(scope: Scope, receive: Receive) -> tuple[bytes, bool]:
     """Return what has come of the request's body, and whether there may be more, without asking the client for it."""
-    cycle = getattr(receive, "__self__", None)
-    if type(cycle) is Cycle:
-        return cycle.arrived()
+    exchange = getattr(receive, "__self__", None)
+    if type(exchange) is HttpExchange:
+        return exchange.arrived()
     return b"", any(name in BODY_HEADERS for name, _ in scope["headers"])
 
 

@@ -51,9 +51,9 @@ def as_text(part: Any) -> str:
     return part if isinstance(part, str) else bytes(part).decode("latin-1")
 
 
-def has_left(cycle: Any) -> bool:
+def has_left(exchange: Any) -> bool:
     """Say whether the client of an exchange is gone, before its response was complete."""
-    return getattr(cycle, "left", False) or getattr(cycle, "unreachable", False)
+    return getattr(exchange, "left", False) or getattr(exchange, "unreachable", False)
 
 
 class AccessLogMiddleware:
@@ -73,12 +73,12 @@ class AccessLogMiddleware:
             await self.app(scope, receive, send)
             return
         response = Response()
-        cycle = getattr(receive, "__self__", None)
+        exchange = getattr(receive, "__self__", None)
         begin = time.monotonic()
         seen = dict(scope)  # as it came, whatever the application makes of it
 
         async def noting(message: Message) -> None:
-            reachable = not getattr(cycle, "unreachable", False)
+            reachable = not getattr(exchange, "unreachable", False)
             await send(message)
             if not response.complete and response.note(message, reachable) and response.reached:
                 self.log(response, seen, begin)
@@ -86,7 +86,7 @@ class AccessLogMiddleware:
         try:
             await self.app(scope, receive, noting)
         finally:
-            if not response.complete and (response.reached or not has_left(cycle)):
+            if not response.complete and (response.reached or not has_left(exchange)):
                 self.log(response, seen, begin)
 
     def log(self, response: Response, scope: Scope, begin: float) -> None:

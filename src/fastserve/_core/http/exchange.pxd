@@ -22,9 +22,10 @@ cdef enum:
     EXPECT_BODY
     EXPECT_TRAILERS
     COMPLETE
+    UPGRADED
 
 
-cdef class Cycle(Exchange):
+cdef class HttpExchange(Exchange):
     cdef Worker worker
     cdef Stream stream  # None when the response is complete or the connection is not there any more
     cdef readonly dict scope
@@ -70,6 +71,7 @@ cdef class Cycle(Exchange):
     cdef object go_on_with_file(self)
     cdef int answer(self, int status, list headers, bytes body) except -1
     cdef int start_task(self, coro, context) except -1
+    cdef bint is_complete(self) noexcept
     cdef bint waits(self) noexcept
     cdef int end(self, bint failed) except -1
     cdef object wait_to_receive(self)  # what a call of receive() waits for
@@ -82,20 +84,20 @@ cdef class Cycle(Exchange):
 
 
 cdef class Receive(Awaitable):
-    cdef Cycle cycle
+    cdef HttpExchange exchange
 
 
 cdef class Send(Awaitable):
-    cdef Cycle cycle
+    cdef HttpExchange exchange
     cdef object message
-    cdef bint taken  # by the cycle, or held back by it
+    cdef bint taken  # by the exchange, or held back by it
     cdef bint held  # its message waits with it
     cdef bint released  # its message was held back, and has been taken; or it went nowhere
     cdef Transfer transfer  # the file of this message, or None
 
 
-cdef object receive_of(Cycle cycle)  # the methods, bound
-cdef object send_of(Cycle cycle)
+cdef object receive_of(HttpExchange exchange)  # the methods, bound
+cdef object send_of(HttpExchange exchange)
 cdef int wake(list waiting) except -1
-cdef int init_cycle(Cycle cycle, Worker worker, Stream stream, dict scope) except -1
-cdef Cycle make_cycle(Worker worker, Stream stream, dict scope)
+cdef int init_exchange(HttpExchange exchange, Worker worker, Stream stream, dict scope) except -1
+cdef HttpExchange make_exchange(Worker worker, Stream stream, dict scope)

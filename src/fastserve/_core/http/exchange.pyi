@@ -6,7 +6,7 @@ from fastserve._core.loop.task import Owner
 class Receive(Awaitable): ...
 class Send(Awaitable): ...
 
-class Cycle(Owner):
+class HttpExchange(Owner):
     scope: dict[str, Any]
     left: bool
     @property

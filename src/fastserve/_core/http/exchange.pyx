@@ -5,6 +5,7 @@ EXPECT_START    http.response.start
 EXPECT_BODY     http.response.body, or a file in its place
 EXPECT_TRAILERS http.response.trailers
 COMPLETE        nothing: the last message has been sent
+UPGRADED        what the protocol takes that the connection speaks instead: a subclass knows
 
 http.response.early_hint is taken at any time, and written while the head has not left.
 
@@ -38,34 +39,34 @@ cdef extern from "Python.h":
     object PyContext_Copy(object context)
     object PyContext_New()
 
-cdef Cycle make_cycle(Worker worker, Stream stream, dict scope):
-    cdef Cycle cycle = Cycle.__new__(Cycle)
-    init_cycle(cycle, worker, stream, scope)
-    return cycle
+cdef HttpExchange make_exchange(Worker worker, Stream stream, dict scope):
+    cdef HttpExchange exchange = HttpExchange.__new__(HttpExchange)
+    init_exchange(exchange, worker, stream, scope)
+    return exchange
 
 
-cdef int init_cycle(Cycle cycle, Worker worker, Stream stream, dict scope) except -1:
-    cycle.worker = worker
-    cycle.stream = stream
-    cycle.scope = scope
-    cycle.raises = worker.settings.raise_disconnect
-    cycle.context = PyContext_New() if worker.settings.reset_contextvars else PyContext_Copy(worker.context)
+cdef int init_exchange(HttpExchange exchange, Worker worker, Stream stream, dict scope) except -1:
+    exchange.worker = worker
+    exchange.stream = stream
+    exchange.scope = scope
+    exchange.raises = worker.settings.raise_disconnect
+    exchange.context = PyContext_New() if worker.settings.reset_contextvars else PyContext_Copy(worker.context)
     worker.active += 1
     worker.total_requests += 1
     if somebody_asks:
-        cycle.method = scope.get("method", "WEBSOCKET")
-        cycle.path = scope["raw_path"]
-        track(&cycle.entry, cycle.method, cycle.path)
+        exchange.method = scope.get("method", "WEBSOCKET")
+        exchange.path = scope["raw_path"]
+        track(&exchange.entry, exchange.method, exchange.path)
     return 0
 
 
-cdef class Cycle(Exchange):
+cdef class HttpExchange(Exchange):
     def __cinit__(self):
-        live_counts.cycle += 1
+        live_counts.exchange += 1
 
     def __dealloc__(self):
         stop_tracking(&self.entry)
-        live_counts.cycle -= 1
+        live_counts.exchange -= 1
 
     cdef void run(self) noexcept:
         cdef Worker worker = self.worker
@@ -307,6 +308,10 @@ cdef class Cycle(Exchange):
 
     # What the stream calls
 
+    cdef bint is_complete(self) noexcept:
+        """Whether the application has sent the last of its response."""
+        return self.stage == COMPLETE
+
     cdef bint waits(self) noexcept:
         """Whether the application waits in receive()."""
         if self.waiter is not None and self.waiter.is_pending():
@@ -448,27 +453,27 @@ cdef tuple EXPECTED = ("http.response.start", "http.response.body", "http.respon
 
 cdef object call_receive(object function, PyObject** arguments, size_t flags, PyObject* names):
     """receive(): return an awaitable for the next message."""
-    cdef Cycle cycle
+    cdef HttpExchange exchange
     cdef Receive awaitable
     if PyVectorcall_NARGS(flags) != 1 or names != NULL:
         raise TypeError("receive() takes no arguments")
-    cycle = <Cycle?><object>arguments[0]
+    exchange = <HttpExchange?><object>arguments[0]
     awaitable = Receive.__new__(Receive)
-    awaitable.cycle = cycle
+    awaitable.exchange = exchange
     return awaitable
 
 
 cdef object call_send(object function, PyObject** arguments, size_t flags, PyObject* names):
     """send(message): return an awaitable that takes the message."""
-    cdef Cycle cycle
+    cdef HttpExchange exchange
     cdef Send awaitable
     if PyVectorcall_NARGS(flags) != 2 or names != NULL:
         # The message can be given by its name.
         if PyVectorcall_NARGS(flags) != 1 or names == NULL or <object>names != ("message",):
             raise TypeError("send() takes one argument, a message")
-    cycle = <Cycle?><object>arguments[0]
+    exchange = <HttpExchange?><object>arguments[0]
     awaitable = Send.__new__(Send)
-    awaitable.cycle = cycle
+    awaitable.exchange = exchange
     awaitable.message = <object>arguments[1]
     return awaitable
 
@@ -477,12 +482,12 @@ cdef CoroutineFunction receive_function = make_function(receive, call_receive)
 cdef CoroutineFunction send_function = make_function(send, call_send)
 
 
-cdef object receive_of(Cycle cycle):
-    return bind(receive_function, cycle)
+cdef object receive_of(HttpExchange exchange):
+    return bind(receive_function, exchange)
 
 
-cdef object send_of(Cycle cycle):
-    return bind(send_function, cycle)
+cdef object send_of(HttpExchange exchange):
+    return bind(send_function, exchange)
 
 
 cdef bint was_cancelled(task) noexcept:
@@ -527,11 +532,11 @@ cdef class Receive(Awaitable):
         return (<Waiter>future).is_pending() if type(future) is Waiter else not future.done()
 
     cdef object poll(self):
-        cdef Cycle cycle = self.cycle
-        message = cycle.next_message()
+        cdef HttpExchange exchange = self.exchange
+        message = exchange.next_message()
         if message is not None:
             return message
-        self.future = cycle.wait_to_receive()
+        self.future = exchange.wait_to_receive()
         return WAIT
 
 
@@ -542,43 +547,43 @@ cdef class Send(Awaitable):
         return send
 
     cdef object poll(self):
-        cdef Cycle cycle = self.cycle
+        cdef HttpExchange exchange = self.exchange
         if not self.taken:
             self.taken = True
-            if cycle.stage > COMPLETE and cycle.hold_back(self):
+            if exchange.hold_back(self):
                 return WAIT
             message, self.message = self.message, None
-            if cycle.take(message):
+            if exchange.take(message):
                 self.released = True
                 return WAIT  # for a turn of the loop, which an application that sends without end must not hold
-            self.transfer = cycle.transfer
+            self.transfer = exchange.transfer
         elif self.released:
             return None
-        elif cycle.stream is None and cycle.stage != COMPLETE:
-            if not cycle.raises:
+        elif exchange.stream is None and exchange.stage != COMPLETE:
+            if not exchange.raises:
                 return None
             raise ClientDisconnected("the client is gone")
-        if self.transfer is not None and self.transfer is cycle.transfer:
-            if cycle.sending is None:
-                cycle.sending = []
-            self.future = cycle.go_on_with_file()
+        if self.transfer is not None and self.transfer is exchange.transfer:
+            if exchange.sending is None:
+                exchange.sending = []
+            self.future = exchange.go_on_with_file()
             if self.future is not None:
                 return WAIT
-        if cycle.stage == COMPLETE or cycle.stream is None or not cycle.stream.must_wait():
+        if exchange.stage == COMPLETE or exchange.stream is None or not exchange.stream.must_wait():
             return None
-        if cycle.sending is None:
-            cycle.sending = []
-        self.future = cycle.wait_in(cycle.sending)
+        if exchange.sending is None:
+            exchange.sending = []
+        self.future = exchange.wait_in(exchange.sending)
         return WAIT
 
     def throw(self, kind, value=None, traceback=None):
         """Stop waiting with this exception."""
         if self.held:
-            self.cycle.give_up(self)
+            self.exchange.give_up(self)
         return Awaitable.throw(self, kind, value, traceback)
 
     def close(self):
         """Stop waiting."""
         if self.held:
-            self.cycle.give_up(self)
+            self.exchange.give_up(self)
         Awaitable.close(self)

@@ -1,7 +1,7 @@
 """The state machine of an HTTP/1 connection."""
 from libc.stdint cimport uint64_t
 
-from ..http.exchange cimport Cycle
+from ..http.exchange cimport HttpExchange
 from ..http.scope cimport Peers
 from ..interfaces cimport Carrier, Handler
 from ..loop.turn cimport Flushable, Runnable
@@ -14,7 +14,7 @@ from .body_framing cimport Framing
 from .parser cimport Parser
 
 
-cdef class Http1(Handler):
+cdef class Http1Connection(Handler):
     cdef Worker worker
     cdef object transport
     cdef Writer writer
@@ -30,7 +30,7 @@ cdef class Http1(Handler):
     cdef bytes address  # of the client, as the access log shows it
     cdef Carrier carrier  # None once the connection has another handler, or is lost
     cdef Handshake handshake  # of the request under way, where that is a WebSocket's
-    cdef Cycle cycle  # the exchange under way, None between two and once its response is complete
+    cdef HttpExchange exchange  # the exchange under way, None between two and once its response is complete
     cdef bytes tail  # what came behind the request under way, from tail_at on
     cdef Py_ssize_t tail_at
     # The request under way.
@@ -66,20 +66,23 @@ cdef class Http1(Handler):
     cdef int answer(self, int status, bytes extra) except -1
     cdef int detach(self) except -1
     cdef int orphan(self) except -1
-    cdef int leave(self, Handler successor) except -1
+    cdef bint is_served_elsewhere(self) noexcept
+    cdef int hand_over(self) except -1
+    cdef int leave_to(self, Handler successor) except -1
+    cdef bytes leave(self)
     cdef int close(self) except -1
     cdef int break_off(self) except -1
 
 
 cdef class HeldHead(Flushable):
     """Lets the head of a response go that its application does not send a body for."""
-    cdef Http1 http1
+    cdef Http1Connection http1
 
 
 cdef class Refusal(Runnable):
     """Refuses the rest of a request behind the first step of its application."""
-    cdef Http1 http1
+    cdef Http1Connection http1
     cdef int status
 
 
-cdef Http1 make_http1(Worker worker, object transport, Writer writer, Carrier carrier)
+cdef Http1Connection make_http1_connection(Worker worker, object transport, Writer writer, Carrier carrier)

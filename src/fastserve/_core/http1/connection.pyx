@@ -29,7 +29,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from ..errors import ClientDisconnected
 from ..http.access_log cimport address_text, log_response
-from ..http.exchange cimport COMPLETE, Cycle, make_cycle
+from ..http.exchange cimport HttpExchange, make_exchange
 from ..http.request cimport Request
 from ..http.response_head cimport CLOSE, KEEP_ALIVE as KEEP_ALIVE_FIELD, NO_CONNECTION
 from ..http.response_head cimport begins_stream, early_hints, end_head, plain_response, start_head
@@ -42,7 +42,7 @@ from ..memory.buffer cimport Buffer
 from ..transport.lingering cimport begin_lingering
 from ..transport.sendfile cimport FileSender
 from ..transport.writer cimport Writer
-from ..websocket.exchange cimport WsCycle, make_wscycle
+from ..websocket.exchange cimport WebSocketExchange, make_websocket_exchange
 from ..websocket.handshake cimport Handshake, read_handshake
 from ..worker cimport Worker
 from .body_framing cimport LAST_CHUNK, close_chunk, count, decide, end_with_trailers, open_chunk, put_piece
@@ -63,8 +63,8 @@ cdef int WARNING = logging.WARNING, DEBUG = logging.DEBUG
 cdef bytes RETRY_AFTER = b"retry-after: 1\r\n"
 
 
-cdef Http1 make_http1(Worker worker, object transport, Writer writer, Carrier carrier):
-    cdef Http1 self = Http1.__new__(Http1)
+cdef Http1Connection make_http1_connection(Worker worker, object transport, Writer writer, Carrier carrier):
+    cdef Http1Connection self = Http1Connection.__new__(Http1Connection)
     self.worker = worker
     self.transport = transport
     self.writer = writer
@@ -87,7 +87,7 @@ cdef class Refusal(Runnable):
         self.http1.refuse_now(self.status)
 
 
-cdef class Http1(Handler):
+cdef class Http1Connection(Handler):
     # Bytes from the client
 
     cdef int feed(self, bytes data) except -1:
@@ -120,7 +120,7 @@ cdef class Http1(Handler):
                     if position < end:
                         self.tail = data
                         self.tail_at = position - first
-                    return self.leave(None) if self.handshake is not None and self.handshake.head is not None else 0
+                    return self.hand_over() if self.is_served_elsewhere() else 0
             if found == NEED_MORE:
                 return self.wait_for_more()
 
@@ -158,33 +158,36 @@ cdef class Http1(Handler):
         if status:
             log_response(worker, scope, self.peers.client, self.address, status, self.is_websocket)
             return self.answer(status, fields)
-        if self.handshake is not None and self.handshake.head is not None:
-            return 0  # all of the request is to be handed over, when parse() is done
-        self.cycle = make_cycle(worker, self, scope) if self.handshake is None else make_wscycle(worker, self, scope)
-        self.cycle.expect_continue = self.expect_continue
-        return worker.turn.submit(self.cycle)
+        if self.is_served_elsewhere():
+            return 0  # all of the request is handed over, when parse() is done
+        if self.handshake is None:
+            self.exchange = make_exchange(worker, self, scope)
+        else:
+            self.exchange = make_websocket_exchange(worker, self, scope)
+        self.exchange.expect_continue = self.expect_continue
+        return worker.turn.submit(self.exchange)
 
     cdef int deliver(self, bytes data) except -1:
         cdef Py_ssize_t size = self.parser.body_size
         cdef bytes piece
         stop(self)
-        if self.cycle is None:
+        if self.exchange is None:
             self.worker.clock.start(self, REQUEST_BODY)
             return 0
         # A piece that is all of the read is passed on as it is.
         piece = data if size == len(data) else PyBytes_FromStringAndSize(self.parser.body_data, size)
         # What the application has not taken by the time of the next read is more than it keeps up with.
-        if self.cycle.buffered > READ_AHEAD:
+        if self.exchange.buffered > READ_AHEAD:
             self.pause_reading()
         if size >= READ_AHEAD:
             self.worker.turn.hurried = True
-        return self.cycle.put_body(piece)
+        return self.exchange.put_body(piece)
 
     cdef int end_request(self) except -1:
-        if self.cycle is not None:
+        if self.exchange is not None:
             stop(self)
             self.reading = DONE
-            return self.cycle.end_body()
+            return self.exchange.end_body()
         if self.writing == DONE:  # the rest of a body that nobody wanted
             self.reading = INIT
         return 0
@@ -239,11 +242,11 @@ cdef class Http1(Handler):
 
     cdef bint eof(self) except -1:
         self.eof_seen = True
-        if self.cycle is not None:
+        if self.exchange is not None:
             if self.writing == BODY and self.framing.no_body and self.reading == DONE and self.tail is None:
                 self.break_off()  # no write will ever tell whether the client is still there
             else:
-                self.cycle.disconnected()
+                self.exchange.disconnected()
             return True
         if self.writer.committed or self.writer.paused:
             stop(self)
@@ -274,7 +277,7 @@ cdef class Http1(Handler):
         self.tail = None
         self.worker.report("Invalid HTTP request received.", None, WARNING)
         self.report_client(self.parser.reason.decode())
-        if self.cycle is None or self.cycle.started:
+        if self.exchange is None or self.exchange.started:
             return self.refuse_now(status)
         refusal = Refusal.__new__(Refusal)
         refusal.http1 = self
@@ -292,7 +295,7 @@ cdef class Http1(Handler):
     cdef int refuse_now(self, int status) except -1:
         if self.writing == CLOSED:
             return 0
-        if self.cycle is None:
+        if self.exchange is None:
             # In the body of a request that has its response already, or in a head.
             return self.close() if self.parser.in_body else self.answer(status, b"")
         if self.writing == BODY:
@@ -312,20 +315,20 @@ cdef class Http1(Handler):
 
     cdef int detach(self) except -1:
         """The exchange under way goes on without the connection."""
-        cycle, self.cycle = self.cycle, None
-        if cycle is not None:
-            (<Cycle>cycle).completed()
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            (<HttpExchange>exchange).completed()
         return 0
 
     cdef int orphan(self) except -1:
         """Note with the exchange under way whether its response has begun and does not say where it ends."""
-        cdef Cycle cycle = self.cycle
-        if cycle is None or cycle.stage == COMPLETE:
+        cdef HttpExchange exchange = self.exchange
+        if exchange is None or exchange.is_complete():
             return 0
         if self.writing == HEAD:
-            cycle.endless = self.framing.facts.content_length < 0
+            exchange.endless = self.framing.facts.content_length < 0
         elif self.writing == BODY:
-            cycle.endless = self.framing.remaining < 0
+            exchange.endless = self.framing.remaining < 0
         return 0
 
     cdef int close(self) except -1:
@@ -352,14 +355,14 @@ cdef class Http1(Handler):
         if kind == REQUEST_HEAD and self.reading == HEAD:
             self.report_client("request head that did not end in time")
             self.answer(408, b"")
-        elif kind != REQUEST_BODY or self.cycle is None or self.cycle.waits():
+        elif kind != REQUEST_BODY or self.exchange is None or self.exchange.waits():
             self.writer.discard(self.writer.committed)
             self.break_off()
 
     cdef int drain(self) except -1:
         """Close unless a request is under way: a part of a head is none."""
-        if self.cycle is not None:
-            return self.cycle.stopping()
+        if self.exchange is not None:
+            return self.exchange.stopping()
         if self.lingering is not None:
             return self.lingering.hurry()
         if self.reading == BODY:
@@ -376,18 +379,18 @@ cdef class Http1(Handler):
 
     cdef object end_stream(self):
         """Break off a response that has begun and does not say where it ends; wake who waits for the client to go."""
-        cdef Cycle cycle = self.cycle
-        if cycle is None:
+        cdef HttpExchange exchange = self.exchange
+        if exchange is None:
             return None
         if self.writing != BODY or self.framing.remaining >= 0:
-            if cycle.body_taken and cycle.waits():
-                cycle.disconnected()
+            if exchange.body_taken and exchange.waits():
+                exchange.disconnected()
             return None
         self.break_off()
-        return cycle.task
+        return exchange.task
 
     cdef int drained(self) except -1:
-        return self.cycle.writable() if self.cycle is not None else 0
+        return self.exchange.writable() if self.exchange is not None else 0
 
     # The response
 
@@ -486,7 +489,7 @@ cdef class Http1(Handler):
         if not self.keep_alive or self.is_http10:
             connection = KEEP_ALIVE_FIELD if self.keep_alive else CLOSE
         if status != 500 or not self.eof_seen:  # what fails because its client has left is of no interest
-            log_response(worker, self.cycle.scope, self.peers.client, self.address, status, self.is_websocket)
+            log_response(worker, self.exchange.scope, self.peers.client, self.address, status, self.is_websocket)
         end_head(out, &framing.facts, worker.settings, worker.clock, length, framing.chunked, connection)
         self.writing = BODY
         if self.held is not None:
@@ -548,8 +551,8 @@ cdef class Http1(Handler):
 
     cdef int abandon(self) except -1:
         """The application will not complete its response: a 500 where nothing of it was written, else break off."""
-        cdef int status = 503 if self.cycle is not None and self.cycle.gone and self.worker.draining else 500
-        scope = self.cycle.scope if self.cycle is not None else None
+        cdef int status = 503 if self.exchange is not None and self.exchange.gone and self.worker.draining else 500
+        scope = self.exchange.scope if self.exchange is not None else None
         self.detach()
         if not self.writer.broken and (self.writing == INIT or self.writing == HEAD):
             if self.eof_seen and self.reading == BODY:
@@ -563,18 +566,31 @@ cdef class Http1(Handler):
 
     cdef int accept(self, subprotocol, headers) except -1:
         """Answer the handshake, and leave the connection to the WebSocket with all that is not parsed."""
-        return self.leave(self.handshake.accept(<WsCycle>self.cycle, self.transport, self.writer, subprotocol, headers))
+        exchange = <WebSocketExchange>self.exchange
+        return self.leave_to(self.handshake.accept(exchange, self.transport, self.writer, subprotocol, headers))
 
-    cdef int leave(self, Handler successor) except -1:
-        """Leave the connection to a handler; None: to a protocol of the worker's, which does the handshake as well."""
-        cdef bytes rest = b"" if self.tail is None else self.tail[self.tail_at:]
+    cdef bint is_served_elsewhere(self) noexcept:
+        """Whether the request under way is left to a protocol outside the core, from its first byte."""
+        return self.handshake is not None and self.handshake.is_served_elsewhere()
+
+    cdef int hand_over(self) except -1:
+        """Leave the connection to the worker's protocol for WebSockets, which answers the handshake as well."""
         cdef Carrier carrier = self.carrier
-        if successor is None and self.eof_seen:
+        if self.eof_seen:
             return self.close()
+        rest = self.leave()
+        return carrier.hand_over(self.worker.ws_protocol, self.handshake.head + rest)
+
+    cdef int leave_to(self, Handler successor) except -1:
+        """Leave the connection to another handler of the core."""
+        cdef Carrier carrier = self.carrier
+        return carrier.switch_to(successor, self.leave())
+
+    cdef bytes leave(self):
+        """Have no more to do with the connection; return what is not parsed."""
+        cdef bytes rest = b"" if self.tail is None else self.tail[self.tail_at:]
         self.resting = False
         self.reading = self.writing = CLOSED
-        self.cycle = self.carrier = self.tail = self.held = None
+        self.exchange = self.carrier = self.tail = self.held = None
         self.resume_reading()
-        if successor is not None:
-            return carrier.switch_to(successor, rest)
-        return carrier.hand_over(self.worker.ws_protocol, self.handshake.head + rest)
+        return rest

@@ -1,10 +1,10 @@
 """One WebSocket in the terms of ASGI."""
-from ..http.exchange cimport Cycle
+from ..http.exchange cimport HttpExchange
 from ..interfaces cimport Channel, Stream
 from ..worker cimport Worker
 
 
-cdef class WsCycle(Cycle):
+cdef class WebSocketExchange(HttpExchange):
     cdef Channel channel  # once it is open, until it closes
     cdef bint connect_taken  # receive() has given websocket.connect
     cdef dict first  # the oldest message that receive() has not given
@@ -32,4 +32,4 @@ cdef class WsCycle(Cycle):
     cdef int take_send(self, dict message) except -1
 
 
-cdef WsCycle make_wscycle(Worker worker, Stream stream, dict scope)
+cdef WebSocketExchange make_websocket_exchange(Worker worker, Stream stream, dict scope)

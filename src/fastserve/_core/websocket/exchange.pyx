@@ -3,7 +3,7 @@
 stage           what send() takes
 EXPECT_START    websocket.accept; websocket.close, which denies with 403; websocket.http.response.start
 EXPECT_BODY     websocket.http.response.body
-OPEN            websocket.send and websocket.close
+UPGRADED        websocket.send and websocket.close
 COMPLETE        nothing: the application has denied the handshake or closed the WebSocket
 
 Until it is accepted this is an exchange of HTTP, whose response may be a denial. receive() gives websocket.connect, then
@@ -15,7 +15,17 @@ from collections import deque
 
 from ..errors import ClientDisconnected
 from ..http.access_log cimport log_websocket
-from ..http.exchange cimport COMPLETE, EXPECT_BODY, EXPECT_START, Cycle, Send, init_cycle, is_kind, wake
+from ..http.exchange cimport (
+    COMPLETE,
+    EXPECT_BODY,
+    EXPECT_START,
+    UPGRADED,
+    HttpExchange,
+    Send,
+    init_exchange,
+    is_kind,
+    wake,
+)
 from ..interfaces cimport Channel, Stream
 from ..loop.awaitable cimport Awaitable
 from ..loop.clock cimport monotonic
@@ -24,7 +34,6 @@ from ..worker cimport Worker
 from .frames cimport MAX_REASON, valid_code
 
 cdef enum:
-    OPEN = COMPLETE + 1
     NORMAL_CLOSURE = 1000
     ABNORMAL_CLOSURE = 1006
     INTERNAL_ERROR = 1011
@@ -33,16 +42,16 @@ cdef enum:
 cdef list PLAIN_TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
 
 
-cdef WsCycle make_wscycle(Worker worker, Stream stream, dict scope):
-    cdef WsCycle cycle = WsCycle.__new__(WsCycle)
-    init_cycle(cycle, worker, stream, scope)
-    cycle.raises = True
-    cycle.code = ABNORMAL_CLOSURE
-    cycle.reason = ""
-    return cycle
+cdef WebSocketExchange make_websocket_exchange(Worker worker, Stream stream, dict scope):
+    cdef WebSocketExchange exchange = WebSocketExchange.__new__(WebSocketExchange)
+    init_exchange(exchange, worker, stream, scope)
+    exchange.raises = True
+    exchange.code = ABNORMAL_CLOSURE
+    exchange.reason = ""
+    return exchange
 
 
-cdef class WsCycle(Cycle):
+cdef class WebSocketExchange(HttpExchange):
     # What the application calls
 
     cdef dict next_message(self):
@@ -71,11 +80,11 @@ cdef class WsCycle(Cycle):
         if self.unread:
             self.taking_since = 0
             self.worker.turn.submit(self)
-        return Cycle.wait_to_receive(self)
+        return HttpExchange.wait_to_receive(self)
 
     cdef void run(self) noexcept:
         if not self.started:
-            Cycle.run(self)
+            HttpExchange.run(self)
             return
         try:
             self.wake_receivers()
@@ -99,7 +108,7 @@ cdef class WsCycle(Cycle):
 
     cdef int take(self, message) except -1:
         cdef dict fields = <dict>message if type(message) is dict else dict(message)
-        if self.stage == OPEN:
+        if self.stage == UPGRADED:
             return self.take_message(fields)
         if self.stage == COMPLETE:
             raise RuntimeError(
@@ -227,7 +236,7 @@ cdef class WsCycle(Cycle):
     cdef int opened(self, Channel channel) except -1:
         self.channel = channel
         self.stream = channel
-        self.stage = OPEN
+        self.stage = UPGRADED
         return log_websocket(self.worker, self.scope, "[accepted]")
 
     cdef int put(self, object data, bint is_text) except -1:
@@ -251,7 +260,7 @@ cdef class WsCycle(Cycle):
 
     cdef int writable(self) except -1:
         self.release_held()
-        return Cycle.writable(self)
+        return HttpExchange.writable(self)
 
     cdef int disconnected(self) except -1:
         self.gone = self.left = True
@@ -282,7 +291,7 @@ cdef class WsCycle(Cycle):
         if channel is not None:
             channel.wanted()  # what the client has closed with, or is closed for, comes first
             return channel.close_with(INTERNAL_ERROR, "")
-        if self.stage == OPEN or self.stage == COMPLETE or self.stream is None:
+        if self.stage == UPGRADED or self.stage == COMPLETE or self.stream is None:
             return 0
         if not failed and not self.gone and not self.stream.broken():
             what = "handshake" if self.stage == EXPECT_START else "response"

@@ -4,7 +4,7 @@ from ..http.scope cimport Peers
 from ..interfaces cimport Channel
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
-from .exchange cimport WsCycle
+from .exchange cimport WebSocketExchange
 
 
 cdef class Handshake:
@@ -19,12 +19,13 @@ cdef class Handshake:
     cdef object parameters  # deflate's, None without it
     cdef bytes accepted_extensions  # None for none
 
+    cdef bint is_served_elsewhere(self) noexcept  # by a protocol outside the core
     cdef int read(self, Request request) except -1
     cdef bint offer(self, bytes value) except -1
     cdef int negotiate(self) except -1
     cdef int refuse(self, int status, bytes fields) except -1
     cdef dict scope(self, Request request, Peers peers)
-    cdef Channel accept(self, WsCycle cycle, transport, Writer writer, subprotocol, headers)
+    cdef Channel accept(self, WebSocketExchange exchange, transport, Writer writer, subprotocol, headers)
     cdef int put_head(self, Writer writer, subprotocol, list headers) except -1
 
 

@@ -23,7 +23,7 @@ from ..memory.buffer cimport Buffer
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
 from .deflate cimport Parameters, negotiate
-from .exchange cimport WsCycle
+from .exchange cimport WebSocketExchange
 from .library_frames cimport make_framed
 from .session cimport make_websocket
 
@@ -94,6 +94,9 @@ cdef bytes origin_form(Request request):
 
 
 cdef class Handshake:
+    cdef bint is_served_elsewhere(self) noexcept:
+        return self.head is not None
+
     cdef int read(self, Request request) except -1:
         cdef Py_ssize_t index
         cdef Field* field
@@ -166,7 +169,7 @@ cdef class Handshake:
             return http_scope(request, peers, self.worker.settings, self.worker.state)
         return websocket_scope(request, peers, self.worker.settings, self.worker.state, self.subprotocols.copy())
 
-    cdef Channel accept(self, WsCycle cycle, transport, Writer writer, subprotocol, headers):
+    cdef Channel accept(self, WebSocketExchange exchange, transport, Writer writer, subprotocol, headers):
         """Answer 101 (Switching Protocols); raises TypeError or ValueError, with nothing written."""
         if writer.broken:
             raise ClientDisconnected("the client is gone")
@@ -181,8 +184,8 @@ cdef class Handshake:
             raise
         writer.commit()
         if self.framing is not None:
-            return make_framed(self.worker, transport, writer, cycle, self.framing)
-        return make_websocket(self.worker, transport, writer, cycle, <Parameters>self.parameters)
+            return make_framed(self.worker, transport, writer, exchange, self.framing)
+        return make_websocket(self.worker, transport, writer, exchange, <Parameters>self.parameters)
 
     cdef int put_head(self, Writer writer, subprotocol, list headers) except -1:
         from hashlib import sha1  # not at the start, which would wait for OpenSSL's digests

@@ -1,7 +1,7 @@
 """A WebSocket whose frames a library written in Python makes and reads."""
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
-from .exchange cimport WsCycle
+from .exchange cimport WebSocketExchange
 from .session cimport WebSocket
 
 
@@ -22,4 +22,6 @@ cdef class FramedWebSocket(WebSocket):
     cdef int put_output(self) except -1
 
 
-cdef FramedWebSocket make_framed(Worker worker, object transport, Writer writer, WsCycle cycle, object framing)
+cdef FramedWebSocket make_framed(
+    Worker worker, object transport, Writer writer, WebSocketExchange exchange, object framing
+)

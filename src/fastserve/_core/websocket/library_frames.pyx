@@ -8,7 +8,7 @@ from ..loop.clock cimport monotonic, stop
 from ..loop.turn cimport SHARE_SECONDS
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
-from .exchange cimport WsCycle
+from .exchange cimport WebSocketExchange
 from .frames cimport OP_PING, OP_PONG
 from .session cimport OPEN, WebSocket
 
@@ -18,11 +18,13 @@ cdef enum:
     DEFLATED_PIECE = 4096  # the same where it is inflated: a thousand times as many bytes may come of them
 
 
-cdef FramedWebSocket make_framed(Worker worker, object transport, Writer writer, WsCycle cycle, object framing):
+cdef FramedWebSocket make_framed(
+    Worker worker, object transport, Writer writer, WebSocketExchange exchange, object framing
+):
     cdef FramedWebSocket self = FramedWebSocket.__new__(FramedWebSocket)
     self.framing = framing
     self.events = []
-    self.open(worker, transport, writer, cycle)
+    self.open(worker, transport, writer, exchange)
     return self
 
 
@@ -130,8 +132,8 @@ cdef class FramedWebSocket(WebSocket):
         """Do what an event asks for; nonzero after the last one."""
         kind = event[0]
         if kind == "text" or kind == "bytes":
-            if self.cycle is not None:
-                self.cycle.put(event[1], kind == "text")
+            if self.exchange is not None:
+                self.exchange.put(event[1], kind == "text")
         elif kind == "pong":
             self.found_pong(event[1])
         elif kind == "close":

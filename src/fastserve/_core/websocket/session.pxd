@@ -4,7 +4,7 @@ from ..transport.lingering cimport Lingering
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
 from .deflate cimport Deflater, Parameters
-from .exchange cimport WsCycle
+from .exchange cimport WebSocketExchange
 from .frames cimport FrameReader
 
 
@@ -18,7 +18,7 @@ cdef class WebSocket(Channel):
     cdef Worker worker
     cdef object transport
     cdef Writer writer
-    cdef WsCycle cycle  # None when it has been told that the WebSocket is closed
+    cdef WebSocketExchange exchange  # None when it has been told that the WebSocket is closed
     cdef FrameReader reader  # None where another framing is spoken
     cdef Deflater deflater  # None without permessage-deflate
     cdef int state
@@ -36,7 +36,7 @@ cdef class WebSocket(Channel):
     cdef unsigned int pings  # sent so far
     cdef bytes owed_pong  # the newest ping that could not be answered yet
 
-    cdef int open(self, Worker worker, transport, Writer writer, WsCycle cycle) except -1
+    cdef int open(self, Worker worker, transport, Writer writer, WebSocketExchange exchange) except -1
     cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1
     cdef int read_on(self) except -1
     cdef bint in_frame(self) noexcept
@@ -61,4 +61,6 @@ cdef class WebSocket(Channel):
     cdef int put_close_frame(self, int code, str reason) except -1
 
 
-cdef WebSocket make_websocket(Worker worker, object transport, Writer writer, WsCycle cycle, Parameters parameters)
+cdef WebSocket make_websocket(
+    Worker worker, object transport, Writer writer, WebSocketExchange exchange, Parameters parameters
+)

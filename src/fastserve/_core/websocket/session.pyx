@@ -25,7 +25,7 @@ from ..transport.lingering cimport begin_lingering
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
 from .deflate cimport Parameters, deflater_for, inflater_for
-from .exchange cimport WsCycle
+from .exchange cimport WebSocketExchange
 from .frames cimport (
     MAX_CONTROL,
     NO_STATUS,
@@ -61,14 +61,16 @@ cdef enum:
 cdef int INFO = logging.INFO
 
 
-cdef WebSocket make_websocket(Worker worker, object transport, Writer writer, WsCycle cycle, Parameters parameters):
+cdef WebSocket make_websocket(
+    Worker worker, object transport, Writer writer, WebSocketExchange exchange, Parameters parameters
+):
     cdef WebSocket self = WebSocket.__new__(WebSocket)
     inflater = None
     if parameters is not None:
         inflater = inflater_for(parameters)
         self.deflater = deflater_for(parameters)
     self.reader = FrameReader(worker.settings.ws_max_size, MAX_FRAGMENTS, inflater)
-    self.open(worker, transport, writer, cycle)
+    self.open(worker, transport, writer, exchange)
     return self
 
 
@@ -108,13 +110,13 @@ cdef class WebSocket(Channel):
     def __dealloc__(self):
         live_counts.websocket -= 1
 
-    cdef int open(self, Worker worker, transport, Writer writer, WsCycle cycle) except -1:
+    cdef int open(self, Worker worker, transport, Writer writer, WebSocketExchange exchange) except -1:
         """The handshake is complete."""
         self.worker = worker
         self.transport = transport
         self.writer = writer
-        self.cycle = cycle
-        cycle.opened(self)
+        self.exchange = exchange
+        exchange.opened(self)
         worker.report("connection open", None, INFO)
         worker.clock.start(self, WS_PING)
         return self.drain() if worker.draining else 0
@@ -159,9 +161,9 @@ cdef class WebSocket(Channel):
                 return 0
             if found == WS_TEXT or found == WS_BINARY:
                 fed = True
-                if self.cycle is not None:
-                    self.cycle.put(reader.message, found == WS_TEXT)
-                    if self.cycle.unread_size >= UNREAD_SIZE:
+                if self.exchange is not None:
+                    self.exchange.put(reader.message, found == WS_TEXT)
+                    if self.exchange.unread_size >= UNREAD_SIZE:
                         self.worker.turn.hurried = True
                 reader.message = None
             elif found == FOUND_PING:
@@ -201,9 +203,9 @@ cdef class WebSocket(Channel):
 
     cdef bint full(self) noexcept:
         """Whether the exchange has as many messages as it may keep."""
-        cdef WsCycle cycle = self.cycle
-        return cycle is not None and cycle.unread and (
-            cycle.unread >= self.worker.settings.ws_max_queue or cycle.unread_size >= UNREAD_SIZE
+        cdef WebSocketExchange exchange = self.exchange
+        return exchange is not None and exchange.unread and (
+            exchange.unread >= self.worker.settings.ws_max_queue or exchange.unread_size >= UNREAD_SIZE
         )
 
     cdef int taken(self) except -1:
@@ -281,7 +283,7 @@ cdef class WebSocket(Channel):
         self.held_code = code
         self.held_reason = reason
         self.held_close = close
-        if self.cycle is None or not self.cycle.busy():
+        if self.exchange is None or not self.exchange.busy():
             return self.end_held()
         if not self.code_ahead:
             self.worker.clock.start(self, WS_HOLD)
@@ -330,7 +332,7 @@ cdef class WebSocket(Channel):
         if not self.behind:
             return self.client_ended()
         # An application that waits in send() would never come to take the messages.
-        return self.cycle.writable() if self.cycle is not None else 0
+        return self.exchange.writable() if self.exchange is not None else 0
 
     cdef int drain(self) except -1:
         return self.close_with(SERVICE_RESTART, "")
@@ -351,9 +353,9 @@ cdef class WebSocket(Channel):
         return self.go_on()
 
     cdef int leave(self, int code, str reason) except -1:
-        cycle, self.cycle = self.cycle, None
-        if cycle is not None:
-            (<WsCycle>cycle).closed(code, reason)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            (<WebSocketExchange>exchange).closed(code, reason)
         return 0
 
     cdef int shut(self, bint linger) except -1:
@@ -421,7 +423,7 @@ cdef class WebSocket(Channel):
         if self.owed_pong is not None and self.state == OPEN and not self.writer.paused:
             payload, self.owed_pong = self.owed_pong, None
             self.put_control(OP_PONG, payload)
-        return self.cycle.writable() if self.cycle is not None else 0
+        return self.exchange.writable() if self.exchange is not None else 0
 
     cdef int send_text(self, str text) except -1:
         cdef Py_ssize_t size

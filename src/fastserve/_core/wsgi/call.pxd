@@ -1,5 +1,5 @@
 """A call of a WSGI application, between the thread that runs it and the event loop that serves it."""
-from ..http.exchange cimport Cycle
+from ..http.exchange cimport HttpExchange
 from ..interfaces cimport DirectApplication, DirectCall
 from ..loop.turn cimport Turn
 from .environ cimport Environs
@@ -16,7 +16,9 @@ cdef class WSGIApplication(DirectApplication):
     cdef Reports reports  # of the loop of the last call
 
     cdef int begun(self) except -1
-    cdef WSGICall start(self, object loop, Turn turn, dict scope, object context, bytes piece, bint more, Cycle cycle)
+    cdef WSGICall start(
+        self, object loop, Turn turn, dict scope, object context, bytes piece, bint more, HttpExchange exchange
+    )
 
 
 cdef class WSGICall(DirectCall):
@@ -41,7 +43,7 @@ cdef class WSGICall(DirectCall):
     cdef public bint gone
     cdef public Py_ssize_t consumed  # bytes of body sent
     # Of the event loop.
-    cdef Cycle cycle  # while the call has no task
+    cdef HttpExchange exchange  # while the call has no task
     cdef public object failure  # what sending raised
     cdef public bint news  # the thread has reported
     cdef public object waiter  # the future that serve() waits for, or None

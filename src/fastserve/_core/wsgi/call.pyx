@@ -16,7 +16,7 @@ import io
 from asyncio import CancelledError
 
 from ..errors import ClientDisconnected
-from ..http.exchange cimport Cycle, receive_of, send_of
+from ..http.exchange cimport HttpExchange, receive_of, send_of
 from ..interfaces cimport Exchange
 from .environ cimport Environs
 from .mailbox cimport Reports, make_reports
@@ -55,11 +55,13 @@ cdef class WSGIApplication(DirectApplication):
         return self.start(loop, None, fields, contextvars.copy_context(), piece, more, None)
 
     cdef DirectCall begin(self, Exchange exchange):
-        cdef Cycle cycle = <Cycle?>exchange
-        piece, more = cycle.arrived()
-        return self.start(cycle.worker.loop, cycle.worker.turn, cycle.scope, cycle.context, piece, more, cycle)
+        cdef HttpExchange http = <HttpExchange?>exchange
+        piece, more = http.arrived()
+        return self.start(http.worker.loop, http.worker.turn, http.scope, http.context, piece, more, http)
 
-    cdef WSGICall start(self, object loop, Turn turn, dict scope, object context, bytes piece, bint more, Cycle cycle):
+    cdef WSGICall start(
+        self, object loop, Turn turn, dict scope, object context, bytes piece, bint more, HttpExchange exchange
+    ):
         cdef WSGICall call = self.kind()
         cdef bint alone = turn is not None and not turn.batching
         if self.reports is None or self.reports.loop is not loop or self.reports.turn is not turn:
@@ -70,7 +72,7 @@ cdef class WSGIApplication(DirectApplication):
         call.scope = scope
         call.context = context
         call.length = -1
-        call.cycle = cycle
+        call.exchange = exchange
         call.input = call.open_body(piece) if more else io.BytesIO(piece)
         self.reports.watched = alone
         try:
@@ -254,7 +256,7 @@ cdef class WSGICall(DirectCall):
     cdef int noticed(self) except -1:
         """There is news from the thread."""
         self.news = True
-        if self.cycle is not None:
+        if self.exchange is not None:
             return self.go_on()
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
@@ -262,25 +264,26 @@ cdef class WSGICall(DirectCall):
 
     cdef int go_on(self) except -1:
         """Do without a task what can be done without one."""
-        cdef Cycle cycle = self.cycle
+        cdef HttpExchange exchange = self.exchange
         cdef bytes whole = self.whole
         if whole is not None:
             self.whole = None
             try:
-                cycle.answer(self.status, self.headers, whole)
+                exchange.answer(self.status, self.headers, whole)
             except Exception as exc:
                 self.failure = exc
                 self.gone = True
         if self.outbox is not None or self.body is not None or not self.ended:
             return self.to_task()
-        self.cycle = None
-        cycle.ended(None, self.failure if self.error is None else self.error)
+        self.exchange = None
+        exchange.ended(None, self.failure if self.error is None else self.error)
         return 0
 
     cdef int to_task(self) except -1:
-        cdef Cycle cycle = self.cycle
-        self.cycle = None
-        return cycle.start_task(self.serve(receive_of(cycle), send_of(cycle)), PyContext_Copy(cycle.worker.context))
+        cdef HttpExchange exchange = self.exchange
+        self.exchange = None
+        coro = self.serve(receive_of(exchange), send_of(exchange))
+        return exchange.start_task(coro, PyContext_Copy(exchange.worker.context))
 
     def collect(self):
         """Return what the thread has put out since the last time, a list of (message, bytes of body)."""

@@ -49,7 +49,7 @@ class Stream(Protocol):
         """The application will not complete its response."""
 
 
-class Cycle:
+class HttpExchange:
     """The exchange of one request; `stream` is the connection, None once the response is out of its hands."""
 
     def __init__(self, stream: Stream, scope: Scope, expect_continue: bool) -> None:

@@ -31,8 +31,8 @@ from fastserve.options.core import AT_ONCE
 from fastserve.protocols import utils
 from fastserve.protocols.http import response, rules, upgrade
 from fastserve.protocols.http.chunks import Chunked
-from fastserve.protocols.http.cycle import Cycle
 from fastserve.protocols.http.deadline import Deadline
+from fastserve.protocols.http.exchange import HttpExchange
 from fastserve.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from fastserve.protocols.http.known import __getattr__  # noqa: F401  # what programs know from this module of uvicorn
 from fastserve.protocols.http.lingering import Lingering
@@ -83,7 +83,7 @@ class H11Protocol(asyncio.Protocol):
         self.stuck = 0  # bytes that the client had not taken when write_deadline was started
         self.reading = "init"
         self.writing = "done"
-        self.cycle: Cycle | None = None
+        self.exchange: HttpExchange | None = None
         self.head: response.Head | None = None  # of the response, while it is held
         self.keep_alive = True
         self.draining = False
@@ -124,12 +124,12 @@ class H11Protocol(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.eof_seen = True
-        if self.cycle is None:
+        if self.exchange is None:
             return False
         if self.writing == "body" and self.no_body and self.reading == "done" and not self.input:
             self.close_silently()  # no write will ever tell whether the client is still there
         else:
-            self.cycle.disconnected()
+            self.exchange.disconnected()
         return not utils.is_ssl(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -269,8 +269,8 @@ class H11Protocol(asyncio.Protocol):
         if rules.wants_upgrade(version, headers):
             self.logger.warning("Unsupported upgrade request.")
         self.server_state.total_requests += 1
-        self.cycle = Cycle(self, scope, self.expect_continue)
-        self.cycle.task = task = self.start_task(self.cycle)
+        self.exchange = HttpExchange(self, scope, self.expect_continue)
+        self.exchange.task = task = self.start_task(self.exchange)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return None
@@ -309,10 +309,10 @@ class H11Protocol(asyncio.Protocol):
         busy = [each for each in self.connections if getattr(each, "lingering", None) is None]
         return len(busy) >= limit or len(self.tasks) >= limit
 
-    def start_task(self, cycle: Cycle) -> asyncio.Task[None]:
+    def start_task(self, exchange: HttpExchange) -> asyncio.Task[None]:
         context = contextvars.Context() if self.config.reset_contextvars else self.context.copy()
         # Not by the parameter `context`, which not every task factory takes.
-        return context.run(self.loop.create_task, cycle.run(self.app))
+        return context.run(self.loop.create_task, exchange.run(self.app))
 
     def deliver(self, data: bytes) -> None:
         self.deadline.stop()
@@ -320,21 +320,21 @@ class H11Protocol(asyncio.Protocol):
         limit = self.config.limit_request_body
         if limit and self.body_size > limit:
             data = data[: limit - self.body_size]
-        if self.cycle is None:
+        if self.exchange is None:
             self.deadline.start(self.config.timeout_request_body, self.close_silently)
         elif data:
-            if self.cycle.buffered > HIGH_WATER_LIMIT:
+            if self.exchange.buffered > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
-            self.cycle.put_body(data)
+            self.exchange.put_body(data)
         if limit and self.body_size > limit:
             return self.refuse(413, "request body over the limit")
         return None
 
     def end_request(self) -> None:
         self.reading = "done"
-        if self.cycle is not None:
+        if self.exchange is not None:
             self.deadline.stop()
-            self.cycle.end_body()
+            self.exchange.end_body()
         elif self.writing == "done":  # the rest of a body that nobody wanted
             self.next_request()
 
@@ -353,7 +353,7 @@ class H11Protocol(asyncio.Protocol):
         self.reading = "closed"
         self.logger.warning("Invalid HTTP request received.")
         self.debug_client(reason)
-        if self.cycle is None or self.cycle.started:
+        if self.exchange is None or self.exchange.started:
             self.refuse_now(status, in_body)
         else:
             self.loop.call_soon(self.refuse_now, status, in_body)  # behind the application's first step
@@ -366,7 +366,7 @@ class H11Protocol(asyncio.Protocol):
     def refuse_now(self, status: int, in_body: bool) -> None:
         if self.writing == "closed":
             return
-        if self.cycle is None:
+        if self.exchange is None:
             # In the body of a request that has its response already, or in a head.
             if in_body:
                 self.close()
@@ -388,22 +388,22 @@ class H11Protocol(asyncio.Protocol):
 
     def detach(self) -> None:
         """The exchange under way goes on without the connection."""
-        cycle, self.cycle = self.cycle, None
-        if cycle is not None:
-            cycle.completed()
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.completed()
 
     def orphan(self) -> None:
         """Keep the exchange under way, whose client is gone, where a stop of the server finds it."""
-        cycle = self.cycle
-        if cycle is None or cycle.task is None or cycle.stage == "complete":
+        exchange = self.exchange
+        if exchange is None or exchange.task is None or exchange.stage == "complete":
             return
         if self.writing == "body":
-            cycle.endless = self.remaining is None
+            exchange.endless = self.remaining is None
         elif self.head is not None:
-            cycle.endless = self.head.content_length is None
+            exchange.endless = self.head.content_length is None
         left = self.server_state.left
-        left.add(cycle)
-        cycle.task.add_done_callback(lambda task: left.discard(cycle))
+        left.add(exchange)
+        exchange.task.add_done_callback(lambda task: left.discard(exchange))
 
     def close(self) -> None:
         """Close after what is written; while the client may still be sending, only the writing side at first.
@@ -438,7 +438,7 @@ class H11Protocol(asyncio.Protocol):
         self.draining = True
         if self.lingering is not None:
             self.lingering.hurry()
-        elif self.cycle is None:
+        elif self.exchange is None:
             self.close() if self.reading == "body" else self.close_silently()
 
     def end_stream(self) -> asyncio.Task[None] | None:
@@ -446,17 +446,17 @@ class H11Protocol(asyncio.Protocol):
 
         Returns the task of the application whose response was broken off.
         """
-        cycle = self.cycle
-        if cycle is None:
+        exchange = self.exchange
+        if exchange is None:
             return None
         if self.writing != "body" or self.remaining is not None:
-            if cycle.body_taken and cycle.waits():
-                cycle.disconnected()
+            if exchange.body_taken and exchange.waits():
+                exchange.disconnected()
             return None
         self.close_silently()
         if self.transport.get_write_buffer_size():
             self.transport.abort()  # what is left has no end either, and its client may never take it
-        return cycle.task
+        return exchange.task
 
     # The response
 
@@ -524,7 +524,7 @@ class H11Protocol(asyncio.Protocol):
 
     def framed(self, head: response.Head, size: int, more: bool) -> bytes:
         """Decide how the body is delimited (RFC 9112 section 6) and return the encoded head."""
-        assert self.cycle is not None
+        assert self.exchange is not None
         length = 0 if head.status == 205 else head.content_length
         self.no_body = self.is_head or response.has_no_body(head.status)
         if not self.no_body and length is not None:
@@ -544,7 +544,7 @@ class H11Protocol(asyncio.Protocol):
         if not self.keep_alive:
             fields.append((b"connection", b"close"))
         if head.status != 500 or not self.eof_seen:  # what fails because its client has left is of no interest
-            self.log_access(self.cycle.scope, head.status)
+            self.log_access(self.exchange.scope, head.status)
         try:
             output = self.encode(
                 h11.Response(status_code=head.status, headers=fields, reason=response.phrase(head.status))
@@ -580,8 +580,8 @@ class H11Protocol(asyncio.Protocol):
 
     def abandon(self) -> None:
         """The application will not complete its response: a 500 where nothing of it was written, else break off."""
-        scope = self.cycle.scope if self.cycle is not None else None
-        status = 503 if self.cycle is not None and self.cycle.gone and self.server_state.draining else 500
+        scope = self.exchange.scope if self.exchange is not None else None
+        status = 503 if self.exchange is not None and self.exchange.gone and self.server_state.draining else 500
         self.detach()
         if self.writing == "start" and not self.transport.is_closing():
             if self.eof_seen and self.reading == "body":

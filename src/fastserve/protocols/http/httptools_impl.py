@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from fastserve._core.http.exchange import Cycle as RequestResponseCycle
+from fastserve._core.http.exchange import HttpExchange as RequestResponseCycle
 from fastserve.protocols.http.known import __getattr__  # noqa: F401
 from fastserve.protocols.http.response import STATUS_PHRASES
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastserve.config import Config
 from fastserve.logging.formatters import TRACE_LOG_LEVEL
-from fastserve.protocols.http.cycle import Cycle as RequestResponseCycle
+from fastserve.protocols.http.exchange import HttpExchange as RequestResponseCycle
 from fastserve.protocols.http.flow_control import CLOSE_HEADER, HIGH_WATER_LIMIT, FlowControl, service_unavailable
 from fastserve.protocols.http.response import STATUS_PHRASES
 from fastserve.protocols.utils import (
