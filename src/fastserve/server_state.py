@@ -65,7 +65,7 @@ class ServerState:
     def end_streams(self) -> list[Any]:
         """Break off responses of undeclared length, and wake applications that wait for their client to leave.
 
-        Returns the tasks of the responses broken off. Classes on uvicorn's contract may lack end_stream(): their
+        Returns the tasks of the responses broken off. Classes on uvicorn's contract may lack end_streams(): their
         responses go on.
         """
         return [] if self.worker is None else self.worker.end_streams()

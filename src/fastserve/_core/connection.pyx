@@ -114,12 +114,11 @@ cdef class Connection(Carrier):
         """Close now, or after the response that is under way."""
         self.handler.drain()
 
-    def end_stream(self):
-        """Break off a response without an end; return the task of its application, or None where there is none."""
-        task = self.handler.end_stream()
-        if task is not None and self.writer.paused:
-            self.writer.abort()  # what is left has no end either, and its client may never take it
-        return task
+    def end_streams(self):
+        """Break off responses without an end; return the tasks of their applications."""
+        tasks = []
+        self.handler.end_streams(tasks)
+        return tasks
 
     def abort(self):
         """Close without waiting for anything."""

@@ -53,7 +53,7 @@ cdef class Handler(Stream):
     cdef int rested(self) except -1
     cdef int lost(self) except -1  # the connection is gone
     cdef int drain(self) except -1  # close as soon as nothing is under way
-    cdef object end_stream(self)  # break off a response without an end; its task, or None where there is none
+    cdef int end_streams(self, list tasks) except -1  # break off responses without an end; their tasks go into `tasks`
     cdef int drained(self) except -1  # all that was written is in the kernel's hands
 
 

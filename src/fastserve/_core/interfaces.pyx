@@ -106,8 +106,8 @@ cdef class Handler(Stream):
     cdef int drain(self) except -1:
         return 0
 
-    cdef object end_stream(self):
-        return None
+    cdef int end_streams(self, list tasks) except -1:
+        return 0
 
     cdef int drained(self) except -1:
         return 0

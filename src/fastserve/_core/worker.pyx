@@ -90,9 +90,8 @@ cdef class Worker:
     def end_streams(self):
         """Break off every response that does not say where it ends, and wake applications that wait for their client
         to go; return the tasks of those that were broken off and have not ended."""
-        able = [each for each in list(self.connections) if hasattr(each, "end_stream")]
-        tasks = [connection.end_stream() for connection in able]
-        return [task for task in tasks if task is not None]
+        able = [each for each in list(self.connections) if hasattr(each, "end_streams")]
+        return [task for connection in able for task in connection.end_streams()]
 
     def orphans(self):
         """Return the tasks whose client left before the end of a response that does not say where it ends."""

@@ -377,17 +377,21 @@ cdef class Http1Connection(Handler):
         self.writer.close()
         return self.detach()
 
-    cdef object end_stream(self):
+    cdef int end_streams(self, list tasks) except -1:
         """Break off a response that has begun and does not say where it ends; wake who waits for the client to go."""
         cdef HttpExchange exchange = self.exchange
         if exchange is None:
-            return None
+            return 0
         if self.writing != BODY or self.framing.remaining >= 0:
             if exchange.body_taken and exchange.waits():
                 exchange.disconnected()
-            return None
+            return 0
         self.break_off()
-        return exchange.task
+        if exchange.task is not None:
+            tasks.append(exchange.task)
+            if self.writer.paused:
+                self.writer.abort()  # what is left has no end either, and its client may never take it
+        return 0
 
     cdef int drained(self) except -1:
         return self.exchange.writable() if self.exchange is not None else 0

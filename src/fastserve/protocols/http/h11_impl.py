@@ -441,22 +441,22 @@ class H11Protocol(asyncio.Protocol):
         elif self.exchange is None:
             self.close() if self.reading == "body" else self.close_silently()
 
-    def end_stream(self) -> asyncio.Task[None] | None:
+    def end_streams(self) -> list[asyncio.Task[None]]:
         """Break off a response that has begun and does not say where it ends; wake who waits for the client to go.
 
-        Returns the task of the application whose response was broken off.
+        Returns the tasks of the applications whose responses were broken off.
         """
         exchange = self.exchange
         if exchange is None:
-            return None
+            return []
         if self.writing != "body" or self.remaining is not None:
             if exchange.body_taken and exchange.waits():
                 exchange.disconnected()
-            return None
+            return []
         self.close_silently()
         if self.transport.get_write_buffer_size():
             self.transport.abort()  # what is left has no end either, and its client may never take it
-        return exchange.task
+        return [] if exchange.task is None else [exchange.task]
 
     # The response
 
