@@ -25,7 +25,7 @@ cdef class DirectApplication:
     cdef int begun(self) except -1  # the exchange knows its call
 
 
-cdef class Stream(Timed):
+cdef class Stream:
     """Where an exchange puts its response; its verbs in the order in which they are used."""
     cdef int send_continue(self) except -1  # the application asks for a body that the client may hold back
     cdef int want_body(self) except -1  # the application waits for the request's body
@@ -45,7 +45,7 @@ cdef class Stream(Timed):
     cdef int abandon(self) except -1  # the application will not complete: 500, or break off
 
 
-cdef class Handler(Stream):
+cdef class Handler(Timed):
     """What a connection does with bytes, while it is the connection's handler."""
     cdef int feed(self, bytes data) except -1
     cdef bint eof(self) except -1  # the client sent its last byte; true to go on writing
@@ -58,7 +58,9 @@ cdef class Handler(Stream):
 
 
 cdef class Channel(Handler):
-    """What the exchange of a WebSocket has in place of a stream once it is open."""
+    """What the exchange of a WebSocket has in place of a stream once it is open: its handler."""
+    cdef bint must_wait(self) noexcept  # as a stream's
+    cdef bint broken(self) noexcept
     cdef int send_text(self, str text) except -1  # raises ClientDisconnected, as does the next
     cdef int send_bytes(self, bytes data) except -1
     cdef int close_with(self, int code, str reason) except -1  # raises ValueError for what no close frame can have

@@ -37,7 +37,7 @@ cdef class DirectApplication:
         return 0
 
 
-cdef class Stream(Timed):
+cdef class Stream:
     cdef int send_continue(self) except -1:
         return 0
 
@@ -87,7 +87,7 @@ cdef class Stream(Timed):
         return 0
 
 
-cdef class Handler(Stream):
+cdef class Handler(Timed):
     cdef int feed(self, bytes data) except -1:
         return 0
 
@@ -114,6 +114,12 @@ cdef class Handler(Stream):
 
 
 cdef class Channel(Handler):
+    cdef bint must_wait(self) noexcept:
+        return False
+
+    cdef bint broken(self) noexcept:
+        return False
+
     cdef int send_text(self, str text) except -1:
         return 0
 

@@ -72,6 +72,9 @@ cdef class HttpExchange(Exchange):
     cdef int answer(self, int status, list headers, bytes body) except -1
     cdef int start_task(self, coro, context) except -1
     cdef bint is_complete(self) noexcept
+    cdef bint must_wait(self) noexcept  # the client does not read
+    cdef bint is_unreachable(self) noexcept
+    cdef bint is_cut_off(self) noexcept
     cdef bint waits(self) noexcept
     cdef int end(self, bint failed) except -1
     cdef object wait_to_receive(self)  # what a call of receive() waits for

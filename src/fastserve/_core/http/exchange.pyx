@@ -121,7 +121,18 @@ cdef class HttpExchange(Exchange):
     @property
     def unreachable(self):
         """Whether nothing can be sent to the client any more."""
+        return self.is_unreachable()
+
+    cdef bint is_unreachable(self) noexcept:
         return self.stream is None or self.stream.broken()
+
+    cdef bint is_cut_off(self) noexcept:
+        """Whether the connection is not there any more."""
+        return self.stream is None
+
+    cdef bint must_wait(self) noexcept:
+        """Whether a call of send() whose message is taken waits for writable()."""
+        return self.stage != COMPLETE and self.stream is not None and self.stream.must_wait()
 
     cdef dict next_message(self):
         if self.stage == COMPLETE:
@@ -436,7 +447,7 @@ cdef class HttpExchange(Exchange):
         """Whether this is how an application ends whose client is gone, or that the stopping server cancelled."""
         if isinstance(exception, CancelledError):
             return self.left or cancelled and self.worker.draining
-        return (self.gone or self.stream is None or self.stream.broken()) and only_disconnects(exception)
+        return (self.gone or self.is_unreachable()) and only_disconnects(exception)
 
 
 cdef int wake(list waiting) except -1:
@@ -559,7 +570,7 @@ cdef class Send(Awaitable):
             self.transfer = exchange.transfer
         elif self.released:
             return None
-        elif exchange.stream is None and exchange.stage != COMPLETE:
+        elif exchange.stage != COMPLETE and exchange.is_cut_off():
             if not exchange.raises:
                 return None
             raise ClientDisconnected("the client is gone")
@@ -569,7 +580,7 @@ cdef class Send(Awaitable):
             self.future = exchange.go_on_with_file()
             if self.future is not None:
                 return WAIT
-        if exchange.stage == COMPLETE or exchange.stream is None or not exchange.stream.must_wait():
+        if not exchange.must_wait():
             return None
         if exchange.sending is None:
             exchange.sending = []

@@ -54,6 +54,15 @@ cdef WebSocketExchange make_websocket_exchange(Worker worker, Stream stream, dic
 cdef class WebSocketExchange(HttpExchange):
     # What the application calls
 
+    cdef bint is_cut_off(self) noexcept:
+        return self.channel is None and self.stream is None
+
+    cdef bint is_unreachable(self) noexcept:
+        return self.channel.broken() if self.channel is not None else HttpExchange.is_unreachable(self)
+
+    cdef bint must_wait(self) noexcept:
+        return self.channel.must_wait() if self.channel is not None else HttpExchange.must_wait(self)
+
     cdef dict next_message(self):
         if not self.connect_taken:
             self.connect_taken = True
@@ -235,7 +244,7 @@ cdef class WebSocketExchange(HttpExchange):
 
     cdef int opened(self, Channel channel) except -1:
         self.channel = channel
-        self.stream = channel
+        self.stream = None
         self.stage = UPGRADED
         return log_websocket(self.worker, self.scope, "[accepted]")
 

@@ -1,0 +1,321 @@
+"""The response of an HTTP/1 connection to the request under way, one object for all of a connection (RFC 9112).
+
+Only this file assigns `writing` and `keep_alive`.
+
+writing   INIT    nothing of the response has been given
+          HEAD    the application has given its head, which is held: it may still be replaced by a 500. It leaves with the
+                  first piece of body. Without one it leaves when the application has suspended, where it announces a
+                  stream, else after a quarter of a second
+          BODY    the head is written
+          DONE    the response is complete
+          CLOSED  nothing is written any more
+
+What is said of the client and its request is asked of the connection, which reads: see http1/connection.pyx.
+"""
+from ..errors import ClientDisconnected
+from ..http.access_log cimport log_response
+from ..http.exchange cimport HttpExchange
+from ..http.request cimport Request
+from ..http.response_head cimport CLOSE, KEEP_ALIVE as KEEP_ALIVE_FIELD, NO_CONNECTION
+from ..http.response_head cimport begins_stream, early_hints, end_head, plain_response, start_head
+from ..interfaces cimport Handler, Stream
+from ..llhttp cimport HTTP_HEAD
+from ..loop.clock cimport HELD_HEAD, stop
+from ..loop.turn cimport Flushable
+from ..memory.buffer cimport Buffer
+from ..transport.sendfile cimport FileSender
+from ..transport.writer cimport Writer
+from ..worker cimport Worker
+from .body_framing cimport LAST_CHUNK, close_chunk, count, decide, end_with_trailers, open_chunk, put_piece
+
+cdef enum:
+    INIT
+    HEAD
+    BODY
+    DONE
+    CLOSED
+
+cdef bytes RETRY_AFTER = b"retry-after: 1\r\n"
+
+
+cdef Http1Response make_http1_response(Worker worker, Writer writer, Incoming connection):
+    cdef Http1Response self = Http1Response.__new__(Http1Response)
+    self.worker = worker
+    self.writer = writer
+    self.connection = connection
+    return self
+
+
+cdef class Incoming(Handler):
+    cdef bint expects_body(self) noexcept:
+        return False
+
+    cdef bint body_may_be_discarded(self) noexcept:
+        return False
+
+    cdef int want_body(self) except -1:
+        return 0
+
+    cdef int took_body(self, Py_ssize_t left) except -1:
+        return 0
+
+    cdef int accept(self, subprotocol, headers) except -1:
+        return 0
+
+    cdef int answered(self) except -1:
+        return 0
+
+    cdef int close(self) except -1:
+        return 0
+
+    cdef int break_off(self) except -1:
+        return 0
+
+
+cdef class HeldHead(Flushable):
+    cdef void flush(self) noexcept:
+        self.response.send_head()
+
+    cdef void expired(self, int kind) noexcept:
+        self.response.send_head()
+
+
+cdef class Http1Response(Stream):
+    # What the connection asks
+
+    cdef void begin(self, Request request) noexcept:
+        """A request has come."""
+        self.writing = INIT
+        self.keep_alive = request.keep_alive
+        self.is_head = request.method == HTTP_HEAD
+        self.is_http10 = request.minor == 0
+        self.is_websocket = False
+        self.expect_continue = request.expect_continue and request.has_body()
+        self.te_trailers = request.te_trailers
+
+    cdef void is_handshake(self, bint valid) noexcept:
+        """The request is the handshake of a WebSocket, valid or to be refused."""
+        self.keep_alive = False
+        self.is_websocket = valid
+
+    cdef bint is_begun(self) noexcept:
+        """Whether its head is written, and not all of it."""
+        return self.writing == BODY
+
+    cdef bint is_complete(self) noexcept:
+        return self.writing == DONE
+
+    cdef bint is_closed(self) noexcept:
+        return self.writing == CLOSED
+
+    cdef bint is_endless(self) noexcept:
+        """Whether it has begun and does not say where it ends."""
+        return self.writing == BODY and self.framing.remaining < 0
+
+    cdef bint is_silent(self) noexcept:
+        """Whether nothing more will be written of it, but for the application to say that it is complete."""
+        return self.writing == BODY and self.framing.no_body
+
+    cdef int answer(self, int status, bytes extra) except -1:
+        """Send a response of the server's own, and close."""
+        cdef Worker worker = self.worker
+        cdef Buffer out
+        self.writer.discard(self.writer.committed)
+        out = self.writer.output()
+        out.append_bytes(plain_response(status, worker.settings, worker.clock, extra, not self.is_head))
+        self.writer.commit()
+        return self.connection.close()
+
+    cdef int log(self, dict scope, int status) except -1:
+        return log_response(self.worker, scope, self.peers.client, self.address, status, self.is_websocket)
+
+    cdef int detach(self) except -1:
+        """The exchange under way goes on without the connection."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            (<HttpExchange>exchange).completed()
+        return 0
+
+    cdef int end(self) except -1:
+        """Write no more."""
+        self.orphan()
+        self.writing = CLOSED
+        self.keep_alive = False
+        return 0
+
+    cdef int leave(self) except -1:
+        """The connection has another handler."""
+        self.writing = CLOSED
+        self.exchange = self.connection = self.held = None
+        return 0
+
+    cdef int lost(self) except -1:
+        self.end()
+        if self.files is not None:
+            self.files.close()
+        self.connection = self.held = self.files = None
+        return self.detach()
+
+    cdef int orphan(self) except -1:
+        """Note with the exchange under way whether its response has begun and does not say where it ends."""
+        cdef HttpExchange exchange = self.exchange
+        if exchange is None or exchange.is_complete():
+            return 0
+        if self.writing == HEAD:
+            exchange.endless = self.framing.facts.content_length < 0
+        elif self.writing == BODY:
+            exchange.endless = self.framing.remaining < 0
+        return 0
+
+    # What the exchange asks
+
+    cdef int send_continue(self) except -1:
+        """RFC 9110 section 10.1.1: 100 (Continue), unless the final response went first."""
+        self.expect_continue = False
+        return self.interim(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    cdef int early_hint(self, links) except -1:
+        return 0 if self.is_http10 else self.interim(early_hints(links))
+
+    cdef int interim(self, bytes head) except -1:
+        """Write an interim response before the final one's head, or nothing where that has left."""
+        return self.writer.commit_ahead(head) if self.writing in (INIT, HEAD) else 0
+
+    cdef int want_body(self) except -1:
+        return self.connection.want_body()
+
+    cdef int took_body(self, Py_ssize_t left) except -1:
+        return self.connection.took_body(left)
+
+    cdef bint must_wait(self) noexcept:
+        return self.writer.paused and not self.writer.broken
+
+    cdef bint broken(self) noexcept:
+        return self.writer.broken
+
+    cdef int respond(self, status, headers) except -1:
+        if self.writer.broken:
+            raise ClientDisconnected("the client is gone")
+        try:
+            start_head(self.writer.output(), &self.framing.facts, status, headers)
+            if self.framing.facts.status < 200:
+                raise ValueError(f"the status of a final response is at least 200, not {status!r}")
+        except BaseException:
+            self.writer.discard(self.writer.committed)
+            raise
+        self.writing = HEAD
+        return 0
+
+    cdef int hold_head(self) except -1:
+        cdef Writer writer = self.writer
+        cdef Py_ssize_t mark = writer.committed
+        if self.writing != HEAD or writer.buffer is None:
+            return 0
+        if self.held is None:
+            self.held = HeldHead.__new__(HeldHead)
+            self.held.response = self
+        if begins_stream(writer.buffer.data + mark, writer.buffer.size - mark):
+            return self.worker.turn.hold_step(self.held)
+        self.worker.clock.start(self.held, HELD_HEAD)
+        return 0
+
+    cdef void send_head(self) noexcept:
+        """Send the head without the body that it was held for, unless it has gone."""
+        if self.writing != HEAD or self.writer.broken:
+            return
+        try:
+            self.frame(0, True)
+            self.writer.commit_now()
+            if self.framing.no_body and self.connection.eof_seen:
+                self.connection.eof()
+        except Exception as exception:
+            self.worker.report("Exception in connection", exception)
+            self.writer.abort()
+
+    cdef int body(self, bytes data, bint more) except -1:
+        self.announce(len(data), more)
+        put_piece(&self.framing, self.writer, data, more)
+        if more and self.framing.no_body and self.connection.eof_seen:
+            self.connection.eof()
+        return 0 if more else self.finish()
+
+    cdef int announce(self, long long size, bint more) except -1:
+        """A piece of body of this size follows: its head goes first, if it has not gone yet."""
+        if self.writer.broken:
+            raise ClientDisconnected("the client is gone")
+        return self.frame(size, more) if self.writing == HEAD else count(&self.framing, size, more)
+
+    cdef int frame(self, long long size, bint more) except -1:
+        """Decide how the body is delimited and whether the connection lasts, and complete the head."""
+        cdef Worker worker = self.worker
+        cdef Buffer out = self.writer.output()  # the head is in it
+        cdef Framing* framing = &self.framing
+        cdef int status = framing.facts.status, connection = NO_CONNECTION
+        cdef long long length = decide(framing, self.is_head, self.is_http10, size, more)
+        # Without a length an HTTP/1.0 client knows the end by the close, and a client that waited for 100 in vain may
+        # send its body or not.
+        cdef bint unframed = not framing.no_body and length < 0 and self.is_http10
+        if unframed or self.expect_continue or framing.facts.close or worker.draining:
+            self.keep_alive = False
+        elif self.connection.expects_body() and not self.connection.body_may_be_discarded():
+            self.keep_alive = False  # the client has to know now: with the end of the response it may ask for more
+        if not self.keep_alive or self.is_http10:
+            connection = KEEP_ALIVE_FIELD if self.keep_alive else CLOSE
+        if status != 500 or not self.connection.eof_seen:  # what fails because its client has left is of no interest
+            self.log(self.exchange.scope, status)
+        end_head(out, &framing.facts, worker.settings, worker.clock, length, framing.chunked, connection)
+        self.writing = BODY
+        if self.held is not None:
+            stop(self.held)
+        return 0
+
+    cdef int begin_file(self, long long size, bint more) except -1:
+        self.announce(size, more)
+        return open_chunk(&self.framing, self.writer, size)
+
+    cdef long long send_file(self, int file, long long offset, long long size) except -2:
+        if self.framing.no_body:
+            return size
+        if self.files is None:
+            self.files = FileSender(self.connection, self.writer, self.worker.turn, self.worker.loop)
+        return self.files.send(file, offset, size)
+
+    cdef int put_raw(self, bytes data) except -1:
+        return self.writer.commit_with(data)
+
+    cdef int end_file(self, long long size, bint more) except -1:
+        close_chunk(&self.framing, self.writer, size, b"" if more else LAST_CHUNK)
+        return 0 if more else self.finish()
+
+    cdef int trailers(self, list fields) except -1:
+        if self.writer.broken:
+            raise ClientDisconnected("the client is gone")
+        end_with_trailers(&self.framing, self.writer, fields if self.te_trailers else [])
+        return self.finish()
+
+    cdef int finish(self) except -1:
+        """The application has sent the last of its response."""
+        self.writing = DONE
+        self.is_head = False
+        self.detach()
+        return 0 if self.connection is None else self.connection.answered()
+
+    cdef int abandon(self) except -1:
+        """The application will not complete its response: a 500 where nothing of it was written, else break off."""
+        cdef bint eof_seen = self.connection is not None and self.connection.eof_seen
+        cdef int status = 503 if self.exchange is not None and self.exchange.gone and self.worker.draining else 500
+        scope = self.exchange.scope if self.exchange is not None else None
+        self.detach()
+        if self.connection is None:
+            return 0
+        if not self.writer.broken and (self.writing == INIT or self.writing == HEAD):
+            if eof_seen and self.connection.expects_body():
+                return self.answer(400, b"")  # the client never sent all of its request (RFC 9112 section 8)
+            if scope is not None and not eof_seen:
+                self.log(scope, status)
+            return self.answer(status, RETRY_AFTER if status == 503 else b"")
+        return self.connection.break_off()
+
+    cdef int accept(self, subprotocol, headers) except -1:
+        cdef Incoming connection = self.connection  # which the accepted WebSocket replaces
+        return connection.accept(subprotocol, headers)
