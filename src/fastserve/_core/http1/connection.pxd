@@ -1,4 +1,5 @@
 """The reading side of an HTTP/1 connection."""
+cimport cython
 from libc.stdint cimport uint64_t
 
 from ..interfaces cimport Carrier, Handler
@@ -11,6 +12,7 @@ from .parser cimport Parser
 from .response cimport Http1Response, Incoming
 
 
+@cython.final
 cdef class Http1Connection(Incoming):
     cdef Worker worker
     cdef object transport

@@ -23,6 +23,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from ..http.access_log cimport address_text
 from ..http.exchange cimport HttpExchange, make_exchange
 from ..http.request cimport Request
+from ..http.response cimport fields_of_refusal, refused
 from ..http.scope cimport Peers, http_scope, peers_of
 from ..interfaces cimport Carrier, Handler
 from ..loop.clock cimport KEEP_ALIVE, REQUEST_BODY, REQUEST_HEAD, stop
@@ -33,7 +34,7 @@ from ..websocket.exchange cimport WebSocketExchange, make_websocket_exchange
 from ..websocket.handshake cimport Handshake, read_handshake
 from ..worker cimport Worker
 from .parser cimport BODY as FOUND_BODY, DONE as FOUND_DONE, FAULT, HEAD as FOUND_HEAD, NEED_MORE, Parser
-from .response cimport RETRY_AFTER, Http1Response, Incoming, make_http1_response
+from .response cimport Http1Response, Incoming, make_http1_response
 
 cdef enum:
     INIT
@@ -109,8 +110,7 @@ cdef class Http1Connection(Incoming):
         cdef Request request = self.parser.request
         cdef Http1Response response = self.response
         cdef HttpExchange exchange
-        cdef Py_ssize_t limit = worker.settings.limit_concurrency
-        cdef int status = 0
+        cdef int refusal, status = 0
         stop(self)
         if response.peers is None:
             response.peers = peers_of(self.transport, self.writer.fd, worker.settings)
@@ -126,11 +126,9 @@ cdef class Http1Connection(Incoming):
             status, fields = self.handshake.status, self.handshake.fields
             response.is_handshake(not status)
         self.parser.release_head()
-        if request.is_https and response.peers.scheme == "http" and response.peers.proxies is None:
-            status, fields = 421, b""  # RFC 9110 section 7.4
-        if limit and (len(worker.connections) - worker.lingering >= limit or worker.active >= limit):
-            worker.report("Exceeded concurrency limit.", None, WARNING)
-            status, fields = 503, RETRY_AFTER
+        refusal = refused(worker, request, response.peers)
+        if refusal:
+            status, fields = refusal, fields_of_refusal(refusal)
         if status:
             response.log(scope, status)
             return response.answer(status, fields)
@@ -275,7 +273,7 @@ cdef class Http1Connection(Incoming):
         if response.exchange is None:
             # In the body of a request that has its response already, or in a head.
             return self.close() if self.parser.in_body else response.answer(status, b"")
-        if response.is_begun():
+        if response.head_has_left():
             return self.break_off()
         response.detach()
         return response.answer(status, b"")

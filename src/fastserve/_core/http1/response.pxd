@@ -1,13 +1,13 @@
 """The response of an HTTP/1 connection to the request under way."""
-from ..http.exchange cimport HttpExchange
+cimport cython
+
 from ..http.request cimport Request
-from ..http.scope cimport Peers
-from ..interfaces cimport Handler, Stream
+from ..http.response cimport Response
+from ..interfaces cimport Handler
 from ..loop.turn cimport Flushable
 from ..transport.sendfile cimport FileSender
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
-from .body_framing cimport Framing
 
 
 cdef class Incoming(Handler):
@@ -24,42 +24,32 @@ cdef class Incoming(Handler):
     cdef int break_off(self) except -1  # the same, wherever in a response that is
 
 
-cdef class Http1Response(Stream):
-    cdef Worker worker
+@cython.final
+cdef class Http1Response(Response):
     cdef Writer writer
     cdef Incoming connection  # None once that has another handler, or is lost
-    cdef HttpExchange exchange  # the one under way, None between two and once its response is complete
     cdef int writing
     cdef bint keep_alive  # the connection lasts longer than this response
-    cdef Peers peers  # None before the first request
-    cdef bytes address  # of the client, as the access log shows it
     # The request.
-    cdef bint is_head  # its method is HEAD
     cdef bint is_http10
-    cdef bint is_websocket  # it asks for one, in a way that is not refused
     cdef bint expect_continue  # the client waits for 100 (Continue)
     cdef bint te_trailers  # the client takes trailers
-    # The body.
-    cdef Framing framing
+    # The response.
+    cdef bint chunked
     cdef HeldHead held  # what lets its head go without a body, None where none ever had to wait
     cdef FileSender files  # None until a file is sent
 
     # What the connection asks
     cdef void begin(self, Request request) noexcept
     cdef void is_handshake(self, bint accepted) noexcept
-    cdef bint is_begun(self) noexcept
     cdef bint is_complete(self) noexcept
     cdef bint is_closed(self) noexcept
     cdef bint is_endless(self) noexcept
     cdef bint is_silent(self) noexcept
-    cdef int answer(self, int status, bytes extra) except -1
-    cdef int log(self, dict scope, int status) except -1
-    cdef int detach(self) except -1
     cdef int end(self) except -1
     cdef int leave(self) except -1
     cdef int lost(self) except -1
 
-    cdef int orphan(self) except -1
     cdef int interim(self, bytes head) except -1
     cdef int announce(self, long long size, bint more) except -1
     cdef int frame(self, long long size, bint more) except -1
@@ -67,10 +57,10 @@ cdef class Http1Response(Stream):
     cdef int finish(self) except -1
 
 
+@cython.final
 cdef class HeldHead(Flushable):
     """Lets the head of a response go that its application does not send a body for."""
     cdef Http1Response response
 
 
 cdef Http1Response make_http1_response(Worker worker, Writer writer, Incoming connection)
-cdef bytes RETRY_AFTER

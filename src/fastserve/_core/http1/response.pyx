@@ -13,12 +13,11 @@ writing   INIT    nothing of the response has been given
 What is said of the client and its request is asked of the connection, which reads: see http1/connection.pyx.
 """
 from ..errors import ClientDisconnected
-from ..http.access_log cimport log_response
-from ..http.exchange cimport HttpExchange
 from ..http.request cimport Request
+from ..http.response cimport Response
 from ..http.response_head cimport CLOSE, KEEP_ALIVE as KEEP_ALIVE_FIELD, NO_CONNECTION
 from ..http.response_head cimport begins_stream, early_hints, end_head, plain_response, start_head
-from ..interfaces cimport Handler, Stream
+from ..interfaces cimport Handler
 from ..llhttp cimport HTTP_HEAD
 from ..loop.clock cimport HELD_HEAD, stop
 from ..loop.turn cimport Flushable
@@ -26,7 +25,7 @@ from ..memory.buffer cimport Buffer
 from ..transport.sendfile cimport FileSender
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
-from .body_framing cimport LAST_CHUNK, close_chunk, count, decide, end_with_trailers, open_chunk, put_piece
+from .body_framing cimport LAST_CHUNK, close_chunk, end_with_trailers, open_chunk, put_piece
 
 cdef enum:
     INIT
@@ -34,8 +33,6 @@ cdef enum:
     BODY
     DONE
     CLOSED
-
-cdef bytes RETRY_AFTER = b"retry-after: 1\r\n"
 
 
 cdef Http1Response make_http1_response(Worker worker, Writer writer, Incoming connection):
@@ -80,7 +77,7 @@ cdef class HeldHead(Flushable):
         self.response.send_head()
 
 
-cdef class Http1Response(Stream):
+cdef class Http1Response(Response):
     # What the connection asks
 
     cdef void begin(self, Request request) noexcept:
@@ -98,9 +95,17 @@ cdef class Http1Response(Stream):
         self.keep_alive = False
         self.is_websocket = valid
 
-    cdef bint is_begun(self) noexcept:
-        """Whether its head is written, and not all of it."""
-        return self.writing == BODY
+    cdef bint head_is_given(self) noexcept:
+        return self.writing == HEAD
+
+    cdef bint head_has_left(self) noexcept:
+        return self.writing > HEAD
+
+    cdef bint client_has_ended(self) noexcept:
+        return self.connection is not None and self.connection.eof_seen
+
+    cdef bint request_is_cut(self) noexcept:
+        return self.client_has_ended() and self.connection.expects_body()
 
     cdef bint is_complete(self) noexcept:
         return self.writing == DONE
@@ -110,11 +115,11 @@ cdef class Http1Response(Stream):
 
     cdef bint is_endless(self) noexcept:
         """Whether it has begun and does not say where it ends."""
-        return self.writing == BODY and self.framing.remaining < 0
+        return self.writing == BODY and self.extent.remaining < 0
 
     cdef bint is_silent(self) noexcept:
         """Whether nothing more will be written of it, but for the application to say that it is complete."""
-        return self.writing == BODY and self.framing.no_body
+        return self.writing == BODY and self.extent.no_body
 
     cdef int answer(self, int status, bytes extra) except -1:
         """Send a response of the server's own, and close."""
@@ -126,15 +131,8 @@ cdef class Http1Response(Stream):
         self.writer.commit()
         return self.connection.close()
 
-    cdef int log(self, dict scope, int status) except -1:
-        return log_response(self.worker, scope, self.peers.client, self.address, status, self.is_websocket)
-
-    cdef int detach(self) except -1:
-        """The exchange under way goes on without the connection."""
-        exchange, self.exchange = self.exchange, None
-        if exchange is not None:
-            (<HttpExchange>exchange).completed()
-        return 0
+    cdef int break_off(self) except -1:
+        return 0 if self.connection is None else self.connection.break_off()
 
     cdef int end(self) except -1:
         """Write no more."""
@@ -155,17 +153,6 @@ cdef class Http1Response(Stream):
             self.files.close()
         self.connection = self.held = self.files = None
         return self.detach()
-
-    cdef int orphan(self) except -1:
-        """Note with the exchange under way whether its response has begun and does not say where it ends."""
-        cdef HttpExchange exchange = self.exchange
-        if exchange is None or exchange.is_complete():
-            return 0
-        if self.writing == HEAD:
-            exchange.endless = self.framing.facts.content_length < 0
-        elif self.writing == BODY:
-            exchange.endless = self.framing.remaining < 0
-        return 0
 
     # What the exchange asks
 
@@ -197,8 +184,8 @@ cdef class Http1Response(Stream):
         if self.writer.broken:
             raise ClientDisconnected("the client is gone")
         try:
-            start_head(self.writer.output(), &self.framing.facts, status, headers)
-            if self.framing.facts.status < 200:
+            start_head(self.writer.output(), &self.extent.facts, status, headers)
+            if self.extent.facts.status < 200:
                 raise ValueError(f"the status of a final response is at least 200, not {status!r}")
         except BaseException:
             self.writer.discard(self.writer.committed)
@@ -226,7 +213,7 @@ cdef class Http1Response(Stream):
         try:
             self.frame(0, True)
             self.writer.commit_now()
-            if self.framing.no_body and self.connection.eof_seen:
+            if self.extent.no_body and self.connection.eof_seen:
                 self.connection.eof()
         except Exception as exception:
             self.worker.report("Exception in connection", exception)
@@ -234,8 +221,8 @@ cdef class Http1Response(Stream):
 
     cdef int body(self, bytes data, bint more) except -1:
         self.announce(len(data), more)
-        put_piece(&self.framing, self.writer, data, more)
-        if more and self.framing.no_body and self.connection.eof_seen:
+        put_piece(self.extent.no_body, self.chunked, self.writer, data, more)
+        if more and self.extent.no_body and self.connection.eof_seen:
             self.connection.eof()
         return 0 if more else self.finish()
 
@@ -243,27 +230,26 @@ cdef class Http1Response(Stream):
         """A piece of body of this size follows: its head goes first, if it has not gone yet."""
         if self.writer.broken:
             raise ClientDisconnected("the client is gone")
-        return self.frame(size, more) if self.writing == HEAD else count(&self.framing, size, more)
+        return self.frame(size, more) if self.writing == HEAD else self.count(size, more)
 
     cdef int frame(self, long long size, bint more) except -1:
         """Decide how the body is delimited and whether the connection lasts, and complete the head."""
         cdef Worker worker = self.worker
         cdef Buffer out = self.writer.output()  # the head is in it
-        cdef Framing* framing = &self.framing
-        cdef int status = framing.facts.status, connection = NO_CONNECTION
-        cdef long long length = decide(framing, self.is_head, self.is_http10, size, more)
+        cdef int connection = NO_CONNECTION
+        cdef long long length = self.decide_length(size, more)
+        cdef bint unframed = not self.extent.no_body and length < 0
         # Without a length an HTTP/1.0 client knows the end by the close, and a client that waited for 100 in vain may
         # send its body or not.
-        cdef bint unframed = not framing.no_body and length < 0 and self.is_http10
-        if unframed or self.expect_continue or framing.facts.close or worker.draining:
+        if unframed and self.is_http10 or self.expect_continue or self.extent.facts.close or worker.draining:
             self.keep_alive = False
         elif self.connection.expects_body() and not self.connection.body_may_be_discarded():
             self.keep_alive = False  # the client has to know now: with the end of the response it may ask for more
         if not self.keep_alive or self.is_http10:
             connection = KEEP_ALIVE_FIELD if self.keep_alive else CLOSE
-        if status != 500 or not self.connection.eof_seen:  # what fails because its client has left is of no interest
-            self.log(self.exchange.scope, status)
-        end_head(out, &framing.facts, worker.settings, worker.clock, length, framing.chunked, connection)
+        self.chunked = unframed and not self.is_http10
+        self.log_head()
+        end_head(out, &self.extent.facts, worker.settings, worker.clock, length, self.chunked, connection)
         self.writing = BODY
         if self.held is not None:
             stop(self.held)
@@ -271,10 +257,10 @@ cdef class Http1Response(Stream):
 
     cdef int begin_file(self, long long size, bint more) except -1:
         self.announce(size, more)
-        return open_chunk(&self.framing, self.writer, size)
+        return open_chunk(self.chunked, self.writer, size)
 
     cdef long long send_file(self, int file, long long offset, long long size) except -2:
-        if self.framing.no_body:
+        if self.extent.no_body:
             return size
         if self.files is None:
             self.files = FileSender(self.connection, self.writer, self.worker.turn, self.worker.loop)
@@ -284,13 +270,14 @@ cdef class Http1Response(Stream):
         return self.writer.commit_with(data)
 
     cdef int end_file(self, long long size, bint more) except -1:
-        close_chunk(&self.framing, self.writer, size, b"" if more else LAST_CHUNK)
+        close_chunk(self.chunked, self.writer, size, b"" if more else LAST_CHUNK)
         return 0 if more else self.finish()
 
     cdef int trailers(self, list fields) except -1:
         if self.writer.broken:
             raise ClientDisconnected("the client is gone")
-        end_with_trailers(&self.framing, self.writer, fields if self.te_trailers else [])
+        self.count(0, False)
+        end_with_trailers(self.chunked, self.writer, fields if self.te_trailers else [])
         return self.finish()
 
     cdef int finish(self) except -1:
@@ -299,22 +286,6 @@ cdef class Http1Response(Stream):
         self.is_head = False
         self.detach()
         return 0 if self.connection is None else self.connection.answered()
-
-    cdef int abandon(self) except -1:
-        """The application will not complete its response: a 500 where nothing of it was written, else break off."""
-        cdef bint eof_seen = self.connection is not None and self.connection.eof_seen
-        cdef int status = 503 if self.exchange is not None and self.exchange.gone and self.worker.draining else 500
-        scope = self.exchange.scope if self.exchange is not None else None
-        self.detach()
-        if self.connection is None:
-            return 0
-        if not self.writer.broken and (self.writing == INIT or self.writing == HEAD):
-            if eof_seen and self.connection.expects_body():
-                return self.answer(400, b"")  # the client never sent all of its request (RFC 9112 section 8)
-            if scope is not None and not eof_seen:
-                self.log(scope, status)
-            return self.answer(status, RETRY_AFTER if status == 503 else b"")
-        return self.connection.break_off()
 
     cdef int accept(self, subprotocol, headers) except -1:
         cdef Incoming connection = self.connection  # which the accepted WebSocket replaces

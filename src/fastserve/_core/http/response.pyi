@@ -1,0 +1,3 @@
+from fastserve._core.interfaces import Stream
+
+class Response(Stream): ...

@@ -1,0 +1,138 @@
+"""A response in what does not depend on the version of HTTP that carries it (RFC 9110).
+
+How much body it has and whether pieces of it fit, which status stands in for an application that fails, what is refused
+before an application hears of it, and which line the access log gets. How that becomes bytes is for the classes of the
+versions: see http1/response.pyx.
+"""
+import logging
+
+from ..interfaces cimport Stream
+from ..worker cimport Worker
+from .access_log cimport log_response
+from .exchange cimport HttpExchange
+from .request cimport Request
+from .response_head cimport has_no_body
+from .scope cimport Peers
+
+cdef int WARNING = logging.WARNING
+cdef bytes RETRY_AFTER = b"retry-after: 1\r\n"
+
+
+cdef int refused(Worker worker, Request request, Peers peers) except -1:
+    """Return the status that a request is refused with, whatever it asks for, or 0."""
+    cdef Py_ssize_t limit = worker.settings.limit_concurrency
+    if limit and (len(worker.connections) - worker.lingering >= limit or worker.active >= limit):
+        worker.report("Exceeded concurrency limit.", None, WARNING)
+        return 503
+    if request.is_https and peers.scheme == "http" and peers.proxies is None:
+        return 421  # RFC 9110 section 7.4
+    return 0
+
+
+cdef bytes fields_of_refusal(int status):
+    """Return the header lines of a response of the server's own."""
+    return RETRY_AFTER if status == 503 else b""
+
+
+cdef int check_length(long long remaining, long long size, bint more) except -1:
+    if size > remaining:
+        raise RuntimeError("Response content longer than Content-Length")
+    if not more and size < remaining:
+        raise RuntimeError("Response content shorter than Content-Length")
+    return 0
+
+
+cdef class Response(Stream):
+    # The body
+
+    cdef long long decide_length(self, long long size, bint more) except -2:
+        """Decide by the head and the first piece of body; return the Content-Length of the response, or -1 for none.
+
+        Raises RuntimeError if the piece does not fit the length that the application gave.
+        """
+        cdef Extent* extent = &self.extent
+        cdef int status = extent.facts.status
+        cdef long long length = 0 if status == 205 else extent.facts.content_length
+        extent.no_body = self.is_head or has_no_body(status)
+        if not extent.no_body and length >= 0:
+            check_length(length, size, more)
+        if status < 200 or status == 204:
+            length = -1
+        elif length < 0 and not more and status != 304 and (size or not self.is_head):
+            length = size
+        extent.remaining = length - size if length >= 0 and not extent.no_body else -1
+        return length
+
+    cdef int count(self, long long size, bint more) except -1:
+        """Take a further piece into account; RuntimeError if it does not fit Content-Length."""
+        if self.extent.remaining >= 0:
+            check_length(self.extent.remaining, size, more)
+            self.extent.remaining -= size
+        return 0
+
+    # The access log
+
+    cdef int log(self, dict scope, int status) except -1:
+        return log_response(self.worker, scope, self.peers.client, self.address, status, self.is_websocket)
+
+    cdef int log_head(self) except -1:
+        """Log the application's response, whose head leaves."""
+        cdef int status = self.extent.facts.status
+        if status == 500 and self.client_has_ended():
+            return 0  # what fails because its client has left is of no interest
+        return self.log(self.exchange.scope, status)
+
+    # The end
+
+    cdef int orphan(self) except -1:
+        """Note with the exchange under way whether its response has begun and does not say where it ends."""
+        cdef HttpExchange exchange = self.exchange
+        if exchange is None or exchange.is_complete():
+            return 0
+        if self.head_is_given():
+            exchange.endless = self.extent.facts.content_length < 0
+        elif self.head_has_left():
+            exchange.endless = self.extent.remaining < 0
+        return 0
+
+    cdef int detach(self) except -1:
+        """The exchange under way goes on without the connection."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            (<HttpExchange>exchange).completed()
+        return 0
+
+    cdef int abandon(self) except -1:
+        """The application will not complete its response: an error where nothing of it was written, else break off."""
+        cdef HttpExchange exchange = self.exchange
+        cdef int status = 500
+        if self.request_is_cut():
+            status = 400  # the client never sent all of its request (RFC 9112 section 8)
+        elif exchange is not None and exchange.gone and self.worker.draining:
+            status = 503
+        self.detach()
+        if self.broken() or self.head_has_left():
+            return self.break_off()
+        if exchange is not None and not self.client_has_ended():
+            self.log(exchange.scope, status)
+        return self.answer(status, fields_of_refusal(status))
+
+    # Of its version
+
+    cdef bint head_is_given(self) noexcept:
+        return False
+
+    cdef bint head_has_left(self) noexcept:
+        return False
+
+    cdef bint client_has_ended(self) noexcept:
+        return False
+
+    cdef bint request_is_cut(self) noexcept:
+        return False
+
+    cdef int answer(self, int status, bytes extra) except -1:
+        return 0
+
+    cdef int break_off(self) except -1:
+        return 0
