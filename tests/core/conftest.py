@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from fakes.other_http import compile_version
 from fakes.worker import TIME, FakeWorker, assert_nothing_lives
 from ws import FRAMINGS, framing_class
 
@@ -32,6 +33,12 @@ def work() -> Iterator[Callable[..., FakeWorker]]:
     while workers:
         workers.pop().close()
     assert_nothing_lives()
+
+
+@pytest.fixture(scope="session")
+def other_version(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A version of HTTP that is not HTTP/1, for the versions of a worker."""
+    return compile_version(tmp_path_factory.mktemp("other_http"))
 
 
 @pytest.fixture(params=sorted(FRAMINGS))

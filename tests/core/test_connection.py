@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from core.responses import read_one
 from fakes.worker import TIME, FakeWorker, get, hello
 from ws import upgrade
 
-from fastserve._core.connection import Connection
+from fastserve._core.connection import VERSIONS, Connection
 
 Work = Callable[..., FakeWorker]
 
@@ -154,3 +155,40 @@ def test_who_gets_a_connection_gets_the_origin_form(work: Work, target: str, lin
     assert head.count(b"\r\n") == upgrade().count(b"\r\n") - 2
     assert rest == b"more"
     wire.call(peer.connection.connection_lost, None)
+
+
+def test_the_first_bytes_choose_the_version_of_http(work: Work, other_version: Any) -> None:
+    """A preface may come in pieces; what is not one is HTTP/1.1."""
+    wire = work(hello(), versions=(other_version, *VERSIONS))
+    pieces = wire.connect()
+    assert pieces.feed(b"OTH") == b""
+    assert pieces.feed(b"ER GET / 0\n") == b"S200\nB5\nhelloE\n"
+    options = wire.connect()
+    assert options.feed(b"O") == b""
+    assert read_one(options.feed(get(method="OPTIONS")[1:])).status == 200
+    assert read_one(wire.connect().feed(get())).status == 200
+
+
+@pytest.mark.parametrize(("name", "answer"), [("other", b"S200"), ("http/1.1", b"HTTP"), (None, b"HTTP")])
+def test_tls_chooses_the_version_of_http(work: Work, other_version: Any, name: str | None, answer: bytes) -> None:
+    wire = work(hello(), versions=(other_version, *VERSIONS))
+    encrypted = SimpleNamespace(selected_alpn_protocol=lambda: name, version=lambda: None, cipher=lambda: None)
+    peer = wire.connect(sslcontext=object(), ssl_object=encrypted)
+    request = b"OTHER GET / 0\n" if name == "other" else get()
+    assert peer.feed(request).startswith(answer)
+
+
+@pytest.mark.parametrize("end", ["lose", "eof", "drain", "silence"])
+def test_a_client_that_says_too_little_to_choose(work: Work, other_version: Any, end: str) -> None:
+    wire = work(hello(), versions=(other_version, *VERSIONS), timeout_request_head=5)
+    peer = wire.connect()
+    peer.feed(b"OT")
+    if end == "drain":
+        wire.call(wire.worker.drain)
+    elif end == "silence":
+        wire.advance(4)
+        assert not peer.transport.closed
+        wire.advance(2)
+    else:
+        getattr(peer, end)()
+    assert peer.transport.lost

@@ -131,7 +131,7 @@ class Peer:
     def __init__(self, wire: FakeWorker, extra: dict[str, Any]) -> None:
         self.wire = wire
         self.transport = FakeTransport(wire.loop, **extra)
-        self.connection = Connection(wire.worker)
+        self.connection = Connection(wire.worker, *wire.versions)
         self.transport.protocol = self.connection
         self.connection.connection_made(self.transport)
 
@@ -190,6 +190,7 @@ class FakeWorker:
         framing: Any = None,
         ws_protocol: Any = None,
         direct: Any = None,
+        versions: tuple[Any, ...] | None = None,
         **settings: Any,
     ) -> None:
         self.loop = asyncio.new_event_loop()
@@ -198,6 +199,8 @@ class FakeWorker:
         self.unhandled: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda loop, context: self.unhandled.append(context))
         self.peers: list[Peer] = []
+        self.versions = () if versions is None else (versions,)
+        self.speech: Any = None  # what writes requests and reads responses, for tests with several versions of HTTP
         self.worker = Worker(
             self.loop,
             app,

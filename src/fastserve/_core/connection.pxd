@@ -1,4 +1,5 @@
 """The object whose callbacks the event loop calls."""
+from .http.version cimport Version
 from .interfaces cimport Carrier, Handler
 from .loop.turn cimport Turn
 from .transport.tls_writer cimport TlsWriter
@@ -14,9 +15,20 @@ cdef class Connection(Carrier):
     cdef Writer writer
     cdef TlsWriter tls  # the writer, on a TLS connection
     cdef double reading_since  # when the reads began that filled the loop's buffer one after the other; 0 without any
+    cdef tuple versions  # of HTTP that it may begin with
     cdef Handler handler  # the protocol that is spoken now; assigned only in connection.pyx
 
+    cdef Handler first_handler(self)
+    cdef Handler begin(self, Version version)
     cdef int begin_full_read(self) except -1
     cdef int end_full_read(self) except -1
     cdef int cut(self) except -1
     cdef int failed(self, exception) except -1
+
+
+cdef class Choice(Handler):
+    """The handler until the first bytes say which version of HTTP the client speaks."""
+    cdef Connection connection  # None once it is chosen, or the connection lost
+    cdef bytes received
+
+    cdef int choose(self, Version version) except -1

@@ -1,14 +1,16 @@
 """The object whose callbacks the event loop calls, one a connection (asyncio.Protocol).
 
 It owns the transport, the writer and the handler, and is the only place that changes the handler or leaves the
-transport to a protocol outside the core.
+transport to a protocol outside the core. The first handler is that of the version of HTTP which TLS has negotiated
+(ALPN), or whose preface the client sends; the last of those in VERSIONS is for all other clients.
 """
 from cpython.bytes cimport PyBytes_GET_SIZE
 
 from .counters cimport live_counts
-from .http1.connection cimport make_http1_connection
+from .http.version cimport Version
+from .http1.connection cimport HTTP1
 from .interfaces cimport Carrier, Handler
-from .loop.clock cimport monotonic
+from .loop.clock cimport REQUEST_HEAD, monotonic, stop
 from .loop.turn cimport SHARE_SECONDS, Turn
 from .system cimport FASTSERVE_DIRECT_WRITES
 from .transport.tls_writer cimport TlsWriter
@@ -18,9 +20,11 @@ from .worker cimport Worker
 cdef enum:
     FULL_READ = 65536  # bytes: the loop may have more of them at once
 
+VERSIONS = (HTTP1,)
+
 
 cdef class Connection(Carrier):
-    """An asyncio protocol that serves HTTP with what `worker` holds."""
+    """An asyncio protocol that serves HTTP, in one of these versions, with what `worker` holds."""
 
     def __cinit__(self):
         live_counts.connection += 1
@@ -28,8 +32,9 @@ cdef class Connection(Carrier):
     def __dealloc__(self):
         live_counts.connection -= 1
 
-    def __init__(self, Worker worker not None):
+    def __init__(self, Worker worker not None, tuple versions not None=VERSIONS):
         self.worker = worker
+        self.versions = versions
         self.turn = worker.turn
 
     def connection_made(self, transport):
@@ -38,9 +43,31 @@ cdef class Connection(Carrier):
             self.writer = Writer(transport, descriptor(transport), self.turn, self.worker.clock)
         else:
             self.writer = self.tls = TlsWriter(transport, descriptor(transport), self.turn, self.worker.clock)
-        self.handler = make_http1_connection(self.worker, transport, self.writer, self)
+        self.handler = self.first_handler()
         self.worker.connections.add(self)
         self.worker.look_at_loop()
+
+    cdef Handler first_handler(self):
+        cdef Version version
+        cdef Choice choice
+        if self.tls is not None:
+            encrypted = self.transport.get_extra_info("ssl_object")
+            name = encrypted.selected_alpn_protocol() if encrypted is not None and len(self.versions) > 1 else None
+            for version in self.versions:
+                if version.alpn == name:
+                    return self.begin(version)
+        else:
+            for version in self.versions:
+                if version.preface:
+                    choice = Choice.__new__(Choice)
+                    choice.connection = self
+                    choice.received = b""
+                    self.worker.clock.start(choice, REQUEST_HEAD)
+                    return choice
+        return self.begin(<Version?>self.versions[len(self.versions) - 1])
+
+    cdef Handler begin(self, Version version):
+        return version.begin(self.worker, self.transport, self.writer, self)
 
     def data_received(self, bytes data):
         cdef Connection kept = self  # zuvloop lets go of a protocol inside the very call in which it is replaced
@@ -160,6 +187,40 @@ cdef class Connection(Carrier):
         self.worker.report("Exception in connection", exception)
         self.writer.abort()
         return 0
+
+
+cdef class Choice(Handler):
+    cdef int feed(self, bytes data) except -1:
+        cdef Version version
+        self.received += data
+        for version in self.connection.versions:
+            if self.received.startswith(version.preface):
+                return self.choose(version)
+            if version.preface.startswith(self.received):
+                return 0  # it may be this one
+        return 0
+
+    cdef int choose(self, Version version) except -1:
+        cdef Connection connection = self.connection
+        cdef bytes received = self.received
+        stop(self)
+        self.connection = None
+        return connection.switch_to(connection.begin(version), received)
+
+    cdef bint eof(self) except -1:
+        return False
+
+    cdef int lost(self) except -1:
+        stop(self)
+        self.connection = None
+        return 0
+
+    cdef int drain(self) except -1:
+        self.connection.writer.close()
+        return 0
+
+    cdef void expired(self, int kind) noexcept:
+        self.connection.writer.close()
 
 
 cdef int descriptor(transport) except -2:

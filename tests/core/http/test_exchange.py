@@ -1,19 +1,24 @@
-"""One exchange in the terms of ASGI; tests/asgi has what a client sees of it."""
+"""One exchange in the terms of ASGI, over two versions of HTTP; tests/asgi has what a client sees of it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from core.responses import read_one, read_responses
-from fakes.worker import FakeWorker, get, post, respond
+from core import responses
+from fakes import other_http, worker
+from fakes.worker import FakeWorker, respond
 
 from fastserve._core.errors import ClientDisconnected
 
 Work = Callable[..., FakeWorker]
 DISCONNECT = {"type": "http.disconnect"}
+HTTP1 = SimpleNamespace(
+    get=worker.get, post=worker.post, read_one=responses.read_one, read_responses=responses.read_responses
+)
 
 
 class Script:
@@ -53,6 +58,19 @@ def start(wire: FakeWorker, awaitable: Any) -> asyncio.Task[Any]:
     return task
 
 
+@pytest.fixture(params=["http1", "other"])
+def work(request: pytest.FixtureRequest, work: Work) -> Work:
+    """Make workers as the fixture of that name does, which speak one version of HTTP or the other."""
+    versions = (request.getfixturevalue("other_version"),) if request.param == "other" else None
+
+    def make(app: Any, **options: Any) -> FakeWorker:
+        wire = work(app, versions=versions, **options)
+        wire.speech = HTTP1 if versions is None else other_http
+        return wire
+
+    return make
+
+
 @pytest.fixture
 def script() -> Script:
     return Script()
@@ -61,7 +79,7 @@ def script() -> Script:
 def test_pieces_that_have_come_are_given_together(work: Work, script: Script) -> None:
     wire = work(script)
     peer = wire.connect()
-    peer.feed(get("/", "Content-Length: 9", method="POST") + b"one")
+    peer.feed(wire.speech.get("/", "Content-Length: 9", method="POST") + b"one")
     peer.feed(b"two")
     assert run(wire, script.receive()) == {"type": "http.request", "body": b"onetwo", "more_body": True}
     task = start(wire, script.receive())
@@ -74,7 +92,7 @@ def test_pieces_that_have_come_are_given_together(work: Work, script: Script) ->
 def test_a_read_that_is_all_body_is_not_copied(work: Work, script: Script) -> None:
     wire = work(script)
     peer = wire.connect()
-    peer.feed(get("/", "Content-Length: 5000", method="POST"))
+    peer.feed(wire.speech.get("/", "Content-Length: 5000", method="POST"))
     piece = bytes(5000)
     peer.feed(piece)
     assert run(wire, script.receive())["body"] is piece
@@ -84,7 +102,7 @@ def test_a_read_that_is_all_body_is_not_copied(work: Work, script: Script) -> No
 def test_reading_stops_and_goes_on(work: Work, script: Script) -> None:
     wire = work(script)
     peer = wire.connect()
-    peer.feed(get("/", "Content-Length: 1000000", method="POST"))
+    peer.feed(wire.speech.get("/", "Content-Length: 1000000", method="POST"))
     fed = 0
     while peer.transport.calls == [] and fed < 1000000:
         peer.feed(bytes(20000))
@@ -105,23 +123,23 @@ def test_reading_that_was_stopped_goes_on_behind_the_response(work: Work) -> Non
 
     wire = work(app)
     peer = wire.connect()
-    peer.feed(get("/", "Content-Length: 200000", method="POST"))
+    peer.feed(wire.speech.get("/", "Content-Length: 200000", method="POST"))
     fed = 0
     while peer.transport.calls == [] and fed < 180000:
         peer.feed(bytes(20000))
         fed += 20000
     wire.call(go[0].set_result, None)
-    assert read_one(peer.take()).status == 200
+    assert wire.speech.read_one(peer.take()).status == 200
     assert peer.transport.calls == ["pause_reading", "resume_reading"]
-    peer.feed(bytes(200000 - fed) + get("/2"))
+    peer.feed(bytes(200000 - fed) + wire.speech.get("/2"))
     wire.call(go[1].set_result, None)
-    assert read_one(peer.take()).status == 200
+    assert wire.speech.read_one(peer.take()).status == 200
 
 
 def test_disconnect_wakes_every_receive(work: Work, script: Script) -> None:
     wire = work(script)
     peer = wire.connect()
-    peer.feed(get())
+    peer.feed(wire.speech.get())
     run(wire, script.receive())
     tasks = [start(wire, script.receive()) for _ in range(3)]
     peer.lose()
@@ -134,7 +152,7 @@ def test_disconnect_wakes_every_receive(work: Work, script: Script) -> None:
 def test_a_body_that_has_come_is_given_before_the_disconnect(work: Work, script: Script) -> None:
     wire = work(script)
     peer = wire.connect()
-    peer.feed(post(b"all"))
+    peer.feed(wire.speech.post(b"all"))
     peer.lose()
     assert run(wire, script.receive()) == {"type": "http.request", "body": b"all", "more_body": False}
     assert run(wire, script.receive()) == DISCONNECT
@@ -144,7 +162,7 @@ def test_a_body_that_has_come_is_given_before_the_disconnect(work: Work, script:
 def test_send_after_the_loss(work: Work, script: Script) -> None:
     wire = work(script, raise_disconnect=True)
     peer = wire.connect()
-    peer.feed(get())
+    peer.feed(wire.speech.get())
     peer.lose()
     for _ in range(2):
         with pytest.raises(ClientDisconnected):
@@ -156,7 +174,7 @@ def test_send_after_the_loss(work: Work, script: Script) -> None:
 def test_send_to_nobody_takes_a_turn_of_the_loop(work: Work, script: Script) -> None:
     wire = work(script)
     peer = wire.connect()
-    peer.feed(get())
+    peer.feed(wire.speech.get())
     peer.lose()
     turns: list[str] = []
 
@@ -183,7 +201,7 @@ def test_send_to_nobody_takes_a_turn_of_the_loop(work: Work, script: Script) -> 
 def test_the_disconnect_comes_before_an_empty_body(work: Work, script: Script, how: str) -> None:
     wire = work(script)
     peer = wire.connect()
-    peer.feed(get())
+    peer.feed(wire.speech.get())
     getattr(peer, how)()
     assert run(wire, script.receive()) == DISCONNECT
     script.finish(wire)
@@ -192,7 +210,7 @@ def test_the_disconnect_comes_before_an_empty_body(work: Work, script: Script, h
 def test_send_waits_for_a_client_that_does_not_read(work: Work, script: Script) -> None:
     wire = work(script)
     peer = wire.connect()
-    peer.feed(get())
+    peer.feed(wire.speech.get())
     peer.transport.stuck = True
     run(wire, script.send({"type": "http.response.start", "status": 200}))
     waiting = start(wire, script.send({"type": "http.response.body", "body": bytes(100000), "more_body": True}))
@@ -203,14 +221,14 @@ def test_send_waits_for_a_client_that_does_not_read(work: Work, script: Script) 
     assert waiting.done()
     assert more.done()
     run(wire, script.send({"type": "http.response.body"}))
-    assert read_one(peer.take()).body == bytes(100000) + b"x"
+    assert wire.speech.read_one(peer.take()).body == bytes(100000) + b"x"
     script.finish(wire)
 
 
 def test_send_that_waits_sees_the_loss(work: Work, script: Script) -> None:
     wire = work(script, raise_disconnect=True)
     peer = wire.connect()
-    peer.feed(get())
+    peer.feed(wire.speech.get())
     peer.transport.stuck = True
     run(wire, script.send({"type": "http.response.start", "status": 200}))
     waiting = start(wire, script.send({"type": "http.response.body", "body": bytes(100000), "more_body": True}))
@@ -222,7 +240,7 @@ def test_send_that_waits_sees_the_loss(work: Work, script: Script) -> None:
 def test_send_that_waits_returns_at_the_loss(work: Work, script: Script) -> None:
     wire = work(script)
     peer = wire.connect()
-    peer.feed(get())
+    peer.feed(wire.speech.get())
     peer.transport.stuck = True
     run(wire, script.send({"type": "http.response.start", "status": 200}))
     waiting = start(wire, script.send({"type": "http.response.body", "body": bytes(100000), "more_body": True}))
@@ -235,13 +253,13 @@ def test_send_that_waits_returns_at_the_loss(work: Work, script: Script) -> None
 def test_half_close_is_a_disconnect_and_the_response_goes_out(work: Work, script: Script) -> None:
     wire = work(script)
     peer = wire.connect()
-    peer.feed(get())
+    peer.feed(wire.speech.get())
     run(wire, script.receive())
     waiting = start(wire, script.receive())
     peer.eof()
     assert waiting.result() == DISCONNECT
     run(wire, respond(script.send, b"answer"))
-    assert read_one(peer.take()).body == b"answer"
+    assert wire.speech.read_one(peer.take()).body == b"answer"
     script.finish(wire)
 
 
@@ -249,7 +267,8 @@ def test_application_that_is_no_coroutine_function(work: Work) -> None:
     def app(scope: Any, receive: Any, send: Any) -> Any:
         return respond(send, b"answer")
 
-    assert read_one(work(app).connect().feed(get())).body == b"answer"
+    wire = work(app)
+    assert wire.speech.read_one(wire.connect().feed(wire.speech.get())).body == b"answer"
 
 
 @pytest.mark.parametrize("problem", ["raises", "gives no awaitable", "takes no arguments"])
@@ -263,7 +282,7 @@ def test_application_that_cannot_be_called(work: Work, problem: str) -> None:
         "takes no arguments": respond.__class__,
     }
     wire = work(apps[problem])
-    assert read_one(wire.connect().feed(get())).status == 500
+    assert wire.speech.read_one(wire.connect().feed(wire.speech.get())).status == 500
     assert wire.messages == ["Exception in ASGI application\n"]
     wire.errors.clear()
 
@@ -272,7 +291,7 @@ def test_counts(work: Work, script: Script) -> None:
     wire = work(script)
     peer = wire.connect()
     assert (wire.worker.active, wire.worker.total_requests, len(wire.worker.tasks)) == (0, 0, 0)
-    peer.feed(get())
+    peer.feed(wire.speech.get())
     assert (wire.worker.active, wire.worker.total_requests, len(wire.worker.tasks)) == (1, 1, 1)
     script.finish(wire)
     assert (wire.worker.active, wire.worker.total_requests, len(wire.worker.tasks)) == (0, 1, 0)
@@ -287,7 +306,7 @@ def test_an_exchange_that_ends_in_its_first_step_is_no_task_of_the_worker(work: 
         seen.append(len(wire.worker.tasks))
 
     wire = work(app)
-    wire.connect().feed(get())
+    wire.connect().feed(wire.speech.get())
     assert seen == [0]
     assert len(wire.worker.tasks) == 0
 
@@ -302,7 +321,7 @@ def test_background_work_does_not_hold_up_the_next_request(work: Work) -> None:
 
     wire = work(app)
     peer = wire.connect()
-    answers = read_responses(peer.feed(get("/1") + get("/2")))
+    answers = wire.speech.read_responses(peer.feed(wire.speech.get("/1") + wire.speech.get("/2")))
     assert [each.body for each in answers] == [b"/1", b"/2"]
     assert len(wire.worker.tasks) == 2
     peer.lose()

@@ -2,6 +2,7 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
+from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler
 from ..loop.turn cimport Runnable
 from ..transport.lingering cimport Lingering
@@ -52,4 +53,8 @@ cdef class Refusal(Runnable):
     cdef int status
 
 
-cdef Http1Connection make_http1_connection(Worker worker, object transport, Writer writer, Carrier carrier)
+cdef class Http1(Version):
+    pass
+
+
+cdef Version HTTP1

@@ -25,6 +25,7 @@ from ..http.exchange cimport HttpExchange, make_exchange
 from ..http.request cimport Request
 from ..http.response cimport fields_of_refusal, refused
 from ..http.scope cimport Peers, http_scope, peers_of
+from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler
 from ..loop.clock cimport KEEP_ALIVE, REQUEST_BODY, REQUEST_HEAD, stop
 from ..loop.turn cimport Runnable
@@ -50,16 +51,24 @@ cdef enum:
 cdef int WARNING = logging.WARNING, DEBUG = logging.DEBUG
 
 
-cdef Http1Connection make_http1_connection(Worker worker, object transport, Writer writer, Carrier carrier):
-    cdef Http1Connection self = Http1Connection.__new__(Http1Connection)
-    self.worker = worker
-    self.transport = transport
-    self.writer = writer
-    self.carrier = carrier
-    self.parser = Parser.__new__(Parser, worker.settings)
-    self.response = make_http1_response(worker, writer, self)
-    worker.clock.start(self, REQUEST_HEAD)
-    return self
+cdef class Http1(Version):
+    def __cinit__(self):
+        self.alpn = "http/1.1"
+        self.preface = b""
+
+    cdef Handler begin(self, Worker worker, object transport, Writer writer, Carrier carrier):
+        cdef Http1Connection connection = Http1Connection.__new__(Http1Connection)
+        connection.worker = worker
+        connection.transport = transport
+        connection.writer = writer
+        connection.carrier = carrier
+        connection.parser = Parser.__new__(Parser, worker.settings)
+        connection.response = make_http1_response(worker, writer, connection)
+        worker.clock.start(connection, REQUEST_HEAD)
+        return connection
+
+
+cdef Version HTTP1 = Http1()
 
 
 cdef class Refusal(Runnable):
