@@ -201,7 +201,7 @@ class TestLife:
         with server.connect() as client:
             client.sendall(GET.format("/block").encode())
             server.wait_line(r"WORKER TIMEOUT")
-            server.wait_line(r"is aborted, it was at:")
+            server.wait_line(r"Aborting worker \(pid:\d+\)\. It was at:")
             server.wait_line(r"threading\.Event\(\)\.wait\(\)")
             assert support.read_all(client) == b""
         assert pid_of(server) == server.booted(2)[1] != first
@@ -307,7 +307,9 @@ class TestStop:
         (worker,) = server.booted()
         server.send_signal(signal.SIGQUIT)
         assert server.wait(60) == 0
-        server.wait_line(rf"\[{worker}\] \[ERROR\] Cancel application shutdown, quick shutdown allows it 1\.8 seconds")
+        server.wait_line(
+            rf"\[{worker}\] \[ERROR\] Cancelling application shutdown: a quick shutdown allows 1\.8 seconds"
+        )
         server.wait_line(rf"Worker exiting \(pid: {worker}\)")
         assert "Traceback" not in server.output and "SIGKILL" not in server.output
 

@@ -1,4 +1,4 @@
-"""The access log under gunicorn: its logger writes it, in its format, from what it is told of each response."""
+"""The access log under gunicorn, written by gunicorn's logger in its format."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ ENDS = ("http.response.body", "http.response.zerocopysend", "http.response.paths
 
 
 class Request:
-    """What gunicorn's logger wants to know of a request besides its environ."""
+    """What gunicorn's logger reads of a request besides its environ."""
 
     def __init__(self, scope: Scope) -> None:
         self.headers = text_headers(scope["headers"])
 
 
 class Response:
-    """What gunicorn's logger wants to know of a response."""
+    """What gunicorn's logger reads of a response."""
 
     def __init__(self) -> None:
-        self.status = 500  # until there is another
+        self.status = 500  # until the application sends another
         self.headers: list[tuple[str, str]] = []
         self.sent = 0  # bytes of the body
-        self.reached = False  # the client was there when a part of it was sent
+        self.reached = False  # the client was connected when a part of it was sent
         self.complete = False
 
     def note(self, message: Message, reachable: bool) -> bool:
-        """Take what a message says that has been sent, and say whether it is the last."""
+        """Record a message that was sent; return whether it is the last of the response."""
         self.reached = self.reached or reachable
         self.complete = message["type"] in ENDS and not message.get("more_body", False)
         if message["type"] == "http.response.start":
@@ -52,15 +52,15 @@ def as_text(part: Any) -> str:
 
 
 def has_left(exchange: Any) -> bool:
-    """Say whether the client of an exchange is gone, before its response was complete."""
+    """Return whether the client of an exchange left before its response was complete."""
     return getattr(exchange, "left", False) or getattr(exchange, "unreachable", False)
 
 
 class AccessLogMiddleware:
-    """An ASGI application that calls gunicorn's `logger.access()` for each response of the one inside it.
+    """An ASGI application that calls gunicorn's `logger.access()` for each response of the application it wraps.
 
-    That is when the response is complete, however long the application goes on; or when the application ends, if it
-    leaves the response to the server. A client that leaves before there is a response makes no line.
+    It does so when the response is complete, or when the application ends and leaves the response to the server. A
+    client that leaves before there is a response is not logged.
     """
 
     def __init__(self, app: ASGI3Application, logger: Any) -> None:
@@ -75,7 +75,7 @@ class AccessLogMiddleware:
         response = Response()
         exchange = getattr(receive, "__self__", None)
         begin = time.monotonic()
-        seen = dict(scope)  # as it came, whatever the application makes of it
+        seen = dict(scope)  # as received: the application may change it
 
         async def noting(message: Message) -> None:
             reachable = not getattr(exchange, "unreachable", False)
@@ -93,7 +93,7 @@ class AccessLogMiddleware:
         took = datetime.timedelta(seconds=time.monotonic() - begin)
         try:
             self.logger.access(response, Request(scope), self.environ_of(scope), took)
-        except Exception:  # of a logger class of one's own: the application could do nothing about it
+        except Exception:  # of a custom logger class; the application must not see it
             self.logger.exception("Exception in the access log")
 
     def environ_of(self, scope: Scope) -> dict[str, Any]:

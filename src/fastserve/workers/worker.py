@@ -1,15 +1,15 @@
-"""The worker classes: gunicorn forks, binds, watches and logs; a Server serves.
+"""The worker classes: gunicorn forks, binds, supervises and logs; a Server serves.
 
 gunicorn's setting                           here
-bind, backlog, umask, reuse_port             the sockets come open from the arbiter; fastserve closes its copies
-timeout                                      notify() from the event loop: one that is blocked is noticed
-graceful_timeout                             timeout_graceful_shutdown, a little shorter: the arbiter need not kill
+bind, backlog, umask, reuse_port             the arbiter passes open sockets; fastserve closes its copies
+timeout                                      notify() from the event loop, so that a blocked one is noticed
+graceful_timeout                             timeout_graceful_shutdown, a little less, so that the arbiter need not kill
 keepalive, max_requests(_jitter)             timeout_keep_alive, limit_max_requests
 forwarded_allow_ips                          the same
 certfile, keyfile, ca_certs, cert_reqs,
 ciphers, ssl_context                         ssl_*, ssl_context_factory
-threads                                      wsgi_threads, where it is more than 1
-limit_request_line, limit_request_fields     the same, where they are not left at their defaults
+threads                                      wsgi_threads, if more than 1
+limit_request_line, limit_request_fields     the same, if changed from their defaults
 errorlog, loglevel, logconfig*, syslog       the handlers and the level of the logger `fastserve`
 accesslog, access_log_format, logger_class   the arbiter's logger writes the access log (see access.py)
 """
@@ -50,28 +50,28 @@ logger = logging.getLogger("fastserve.error")
 
 NO_LIMIT = 2**31 - 1
 LONGEST_BEAT = 1.0  # seconds between two heartbeats
-# At a quick shutdown the arbiter kills after 2 seconds what has not ended by itself.
+# In a quick shutdown, the arbiter kills workers that have not ended after 2 seconds.
 QUICK_SECONDS = 1.8
 
 
 class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn has no types
-    """A gunicorn worker for ASGI applications; a subclass's CONFIG_KWARGS are options of Config that come first."""
+    """A gunicorn worker for ASGI applications; CONFIG_KWARGS of a subclass override the options of Config."""
 
     CONFIG_KWARGS: dict[str, Any] = {"loop": "auto", "http": "auto"}  # noqa: RUF012  # as uvicorn's workers have it
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         try:
-            self.config = Config("", **{**self.config_kwargs(), **self.CONFIG_KWARGS})  # the application comes in run()
+            self.config = Config("", **{**self.config_kwargs(), **self.CONFIG_KWARGS})  # run() sets the application
         except OptionError as exc:
             raise HaltServer(f"{type(self).__name__}: {exc}", Arbiter.WORKER_BOOT_ERROR) from exc
 
     def config_kwargs(self) -> dict[str, Any]:
-        """Return what gunicorn's settings say, as options of Config."""
+        """Return gunicorn's settings as options of Config."""
         cfg = self.cfg
         options: dict[str, Any] = {
             "log_config": None,
-            "access_log": False,  # it is the arbiter's logger that writes it
+            "access_log": False,  # the arbiter's logger writes it
             "workers": 1,  # the arbiter's are not ours
             "timeout_keep_alive": cfg.keepalive,
             "timeout_graceful_shutdown": cfg.graceful_timeout - min(1.0, cfg.graceful_timeout / 2),
@@ -87,7 +87,7 @@ class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn h
         return {**options, **self.ssl_kwargs()} if cfg.is_ssl else options
 
     def ssl_kwargs(self) -> dict[str, Any]:
-        """Return what gunicorn's settings say about TLS, as options of Config."""
+        """Return gunicorn's TLS settings as options of Config."""
         cfg = self.cfg
         options: dict[str, Any] = {
             "ssl_keyfile": cfg.keyfile,
@@ -102,16 +102,16 @@ class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn h
         return {name: value for name, value in options.items() if value is not None}
 
     def init_process(self) -> None:
-        """Log to gunicorn's handlers, then go on as gunicorn's workers do, which ends in run()."""
+        """Log to gunicorn's handlers, then initialise as gunicorn's workers do, which ends in run()."""
         for ours, theirs in (("fastserve", self.log.error_log), ("fastserve.access", self.log.access_log)):
             logger = logging.getLogger(ours)
-            logger.handlers = theirs.handlers  # the very list: it follows what gunicorn does to it
+            logger.handlers = theirs.handlers  # the same list, so that gunicorn's changes apply
             logger.setLevel(theirs.level)
             logger.propagate = False
         super().init_process()
 
     def init_signals(self) -> None:
-        """Leave signals that have a meaning for a server to it, and set the rest as gunicorn's workers have it."""
+        """Leave to the server the signals that it handles, and set the others as gunicorn's workers do."""
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGUSR1, self.handle_usr1)
@@ -120,12 +120,12 @@ class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn h
         signal.siginterrupt(signal.SIGUSR1, False)
 
     def handle_abort(self, sig: int, frame: FrameType | None) -> None:
-        """Take the arbiter's word that the heart has stopped: say where, and end."""
+        """Log where the worker stands and end: the arbiter found it hanging."""
         where = "".join(traceback.format_stack(frame)).rstrip()
-        self.log.critical("Worker (pid:%s) is aborted, it was at:\n%s", self.pid, where)
+        self.log.critical("Aborting worker (pid:%s). It was at:\n%s", self.pid, where)
         self.cfg.worker_abort(self)
         flush_standard_streams()
-        # Not by SystemExit, which whatever hangs might well catch.
+        # Not by SystemExit, which the code that hangs might catch.
         os._exit(1)
 
     def run(self) -> None:
@@ -133,7 +133,7 @@ class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn h
         self.config.app = self.wsgi
         self.config.among_others = self.cfg.workers > 1
         self.config.load()
-        # Another logger may count what it does not write (as the one for statsd does).
+        # A logger may count requests that it does not write (as the one for statsd does).
         if getattr(self.log, "access_log_enabled", True) or type(self.log).access is not Logger.access:
             self.config.loaded_app = AccessLogMiddleware(self.config.loaded_app, self.log)
         running.run(self._serve, self.config.get_loop_factory())
@@ -149,7 +149,7 @@ class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn h
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     async def _beat(self) -> None:
-        # Not from the server's ticks: it also beats while the application starts, and while connections are drained.
+        # Independent of the server's ticks: it must also run while the application starts and connections drain.
         interval = min(self.timeout / 2, LONGEST_BEAT) or LONGEST_BEAT
         while True:
             await self.callback_notify()
@@ -161,28 +161,28 @@ class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn h
 
 
 class FastserveH11Worker(FastserveWorker):
-    """A gunicorn worker with the implementation in Python over h11, in asyncio's own event loop."""
+    """A gunicorn worker with the Python implementation over h11, in asyncio's own event loop."""
 
     CONFIG_KWARGS: dict[str, Any] = {"loop": "asyncio", "http": "h11"}  # noqa: RUF012
 
 
 class FastserveWSGIWorker(FastserveWorker):
-    """A gunicorn worker for WSGI applications; each has as many threads as `--threads` says, if more than 1."""
+    """A gunicorn worker for WSGI applications, with the threads of `--threads` if more than 1."""
 
     CONFIG_KWARGS: dict[str, Any] = {"interface": "wsgi"}  # noqa: RUF012
 
 
 class WorkerServer(Server):
-    """The server of a gunicorn worker, which stops when the arbiter or gunicorn's reloader wants it to."""
+    """The server of a gunicorn worker, which also stops for the arbiter and gunicorn's reloader."""
 
     def __init__(self, worker: FastserveWorker) -> None:
         super().__init__(worker.config)
         self.worker = worker
-        self._quick_end = math.inf  # of time.monotonic(): when a quick shutdown is over, whatever the application does
+        self._quick_end = math.inf  # of time.monotonic(): when a quick shutdown ends in any case
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take SIGTERM, SIGINT and SIGQUIT; the process ends by returning, which the arbiter takes for what it is."""
+        """Handle SIGTERM, SIGINT and SIGQUIT; afterwards run() returns, as the arbiter expects."""
         handlers: dict[int, Callable[[int, FrameType | None], None]] = {
             signal.SIGTERM: self.handle_exit,
             signal.SIGINT: self.handle_quit,
@@ -195,7 +195,7 @@ class WorkerServer(Server):
         yield
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop without waiting for requests, gunicorn's quick shutdown; the lifespan's shutdown gets QUICK_SECONDS."""
+        """Stop without waiting for requests: gunicorn's quick shutdown. The lifespan's shutdown gets QUICK_SECONDS."""
         if self._pid != os.getpid():
             take_default_action(sig, frame)
             return
@@ -206,13 +206,13 @@ class WorkerServer(Server):
 
     @property
     def goodbye_seconds(self) -> float:
-        """How long to wait for idle clients to ask once more: not for all of graceful_timeout."""
+        """How long to wait for a last request of idle clients: only a part of graceful_timeout."""
         return min(super().goodbye_seconds, (self.config.timeout_graceful_shutdown or 0) / 2)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop as a worker that another one takes over from: the arbiter goes on listening, or starts one in its place.
+        """Stop as a worker that is replaced: the arbiter keeps listening, or starts another one.
 
-        A client of this very moment is not refused, so one that is connected must not meet a closed connection either.
+        New clients are not refused, so connected ones must not find their connection closed either.
         """
         if not self.force_exit:
             clock = asyncio.get_running_loop().time
@@ -224,20 +224,20 @@ class WorkerServer(Server):
         await super().shutdown(sockets=sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, or end the lifespan that has just begun when a quick shutdown comes between it and listening."""
+        """Start; after a quick shutdown before listening, end the lifespan that has begun."""
         await super().startup(sockets=sockets)
         if not self.started and getattr(self.lifespan, "phase", "serving") == "serving":
             await self._end_lifespan()
 
     async def _end_lifespan(self) -> None:
-        """End the application's lifespan at a quick shutdown as well, with what is left of its time."""
+        """End the application's lifespan, in a quick shutdown within the time left."""
         if self.force_exit:
             self._cancel_tasks("Task cancelled, server forced to exit")
         ending = asyncio.ensure_future(self.lifespan.shutdown())
         while not ending.done() and (left := self._quick_end - time.monotonic()) > 0:
             await asyncio.wait([ending], timeout=min(left, TICK))
         if not ending.done():
-            logger.error("Cancel application shutdown, quick shutdown allows it %s seconds", QUICK_SECONDS)
+            logger.error("Cancelling application shutdown: a quick shutdown allows %s seconds", QUICK_SECONDS)
             ending.cancel()
             await asyncio.wait([ending])
         if not ending.cancelled():
@@ -245,7 +245,7 @@ class WorkerServer(Server):
 
     async def on_tick(self, counter: int) -> bool:
         if not self.worker.alive:
-            return True  # gunicorn's reloader has seen a change
+            return True  # gunicorn's reloader has detected a change
         if self.worker.ppid != os.getppid():
             self.worker.log.info("Parent changed, shutting down: %s", self.worker)
             return True
