@@ -68,9 +68,7 @@ def test_limit_max_requests(start: Start) -> None:
         replaced(server, 3)
     assert load.failures == []
     matches = [
-        server.wait_line(
-            r"Child process \[\d+\] is to be replaced: maximum request limit of (\d+) exceeded$", count=each
-        )
+        server.wait_line(r"Replacing worker \[\d+\]: maximum request limit of (\d+) exceeded$", count=each)
         for each in (1, 2, 3)
     ]
     limits = [int(match[1]) for match in matches]
@@ -87,7 +85,7 @@ def test_workers_lifetime(start: Start, workers: str) -> None:
     with Load(server.port) as load:
         replaced(server, 2)
     assert load.failures == []
-    server.wait_line(r"is to be replaced: lifetime of \d s is over$")
+    server.wait_line(r"Replacing worker \[\d+\]: lifetime of \d s is over$")
 
 
 def test_workers_lifetime_jitter(start: Start) -> None:
@@ -105,7 +103,7 @@ def test_workers_max_rss(start: Start, workers: str) -> None:
         pairs = replaced(server, 1)
     assert load.failures == []
     assert [before for _, before in pairs] == [grown]
-    server.wait_line(r"is to be replaced: resident memory of \d{9} bytes exceeds 167772160$")
+    server.wait_line(r"Replacing worker \[\d+\]: resident memory of \d{9} bytes exceeds 167772160$")
 
 
 def test_new_code(command: support.StartCommand, tmp_path: Path) -> None:
@@ -199,9 +197,9 @@ def test_fewer_workers_with_reuse_port(start: Start) -> None:
     with Load(server.port) as load:
         for count in (1, 2):
             server.send_signal(signal.SIGTTOU)
-            (*_, (heir, _)) = replaced(server, count)
+            (*_, (receiver, _)) = replaced(server, count)
             server.wait_line("Finished server process", count=2 * count)
-            assert listening(heir, server.port) == inodes
+            assert listening(receiver, server.port) == inodes
             server.send_signal(signal.SIGTTIN)
             (*_, added) = ready(server, 2 + 2 * count)
             assert len(listening(added, server.port) & inodes) == 1

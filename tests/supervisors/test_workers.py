@@ -175,7 +175,7 @@ def is_killed(server: support.Command, path: str, what: str) -> None:
         waiting.sendall(GET % b"/wait")
         server.wait_line(f"waiting in {hung}")
         client.sendall(GET % path.encode())
-        server.wait_line(rf"^ERROR:    Child process \[{hung}\] {what}\. It is killed\. It was at:$")
+        server.wait_line(rf"^ERROR:    Child process \[{hung}\] {what}\. Killing it\. It was at:$")
         server.wait_line(rf"process_apps\.py\", line \d+ in {path[1:]}$")
         server.wait_line(r"^It was working on:$")
         server.wait_line(r"^  GET /wait for \d+\.\d s$")
@@ -239,15 +239,15 @@ def test_worker_that_hangs_while_the_parent_stops(start: Start) -> None:
         server.wait_line("holding in")
         server.send_signal(signal.SIGTERM)
         assert server.wait() == 0
-    server.wait_line("It is killed")
+    server.wait_line("Killing it")
 
 
 def test_crash_loop_backs_off(start: Start) -> None:
     """The first time at once, then after a time that doubles."""
     server = start("leaving", "--factory", "--port", "0", "--workers-lifetime", "1000")
     server.wait_line(r"died: exit code 5$")
-    server.wait_line(r"died: exit code 5; the next one is started in 0\.5 s$")
-    server.wait_line(r"died: exit code 5; the next one is started in 1 s$")
+    server.wait_line(r"died: exit code 5; starting the next one in 0\.5 s$")
+    server.wait_line(r"died: exit code 5; starting the next one in 1 s$")
     assert server.stop() == 0
 
 
@@ -346,7 +346,7 @@ fastserve.run("a:b", workers=2, port=0)
 @pytest.mark.parametrize(
     ("program", "line"),
     [
-        pytest.param(LAMBDA, "the configuration cannot be handed to another process: .*lambda", id="no pickle"),
+        pytest.param(LAMBDA, "cannot send the configuration to another process: .*lambda", id="no pickle"),
         pytest.param(UNGUARDED, ".* put the call under if __name__ == '__main__':$", id="no guard"),
     ],
 )
@@ -402,7 +402,7 @@ def test_no_room_for_another_worker(start: Start, number: int) -> None:
     opened = [int(entry.name) for entry in Path(f"/proc/{server.pid}/fd").iterdir()]
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (max(opened) + 1, before[1]))
     server.send_signal(number)
-    server.wait_line(r"^ERROR:    A child process cannot be started: .*Too many open files; it is tried again in 1 s$")
+    server.wait_line(r"^ERROR:    Cannot start worker: .*Too many open files; retrying in 1 s$")
     assert ask(server)
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
     if number == signal.SIGTTIN:

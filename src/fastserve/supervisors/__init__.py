@@ -1,16 +1,16 @@
-"""The process that watches over others: workers that share sockets, or one that is started again when files change.
+"""Parents of server processes: of workers that share sockets, or of one that restarts when files change.
 
-multiprocess      the parent of workers: starts, watches and replaces them
-slot              one of the workers that there should be, and who fills it
+multiprocess      the parent of workers: starts, monitors and replaces them
+slot              the place of one worker, and the processes that fill it
 process           the parent's handle of one worker process
-link              what parent and worker tell each other, from the worker's side
-messages          what that is
+link              the worker's end of the connection between parent and worker
+messages          what they send each other
 child             what runs in the worker process
-hang_report       where a worker that does not answer stands
-basereload        the parent that starts one process again when files change; statreload and watchfilesreload see them
-file_filter       which files matter to it
-signal_queue      the signals of a parent, in the order in which they came
-supervise         chooses the parent that a configuration asks for, and runs it
+hang_report       where an unresponsive worker stands
+basereload        the parent that restarts one process when files change; statreload and watchfilesreload detect changes
+file_filter       which files it watches
+signal_queue      the signals of a parent, in order of arrival
+supervise         chooses and runs the parent for a configuration
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The parent of one process that is started again when files change: development.
+"""The parent of one process that restarts when files change, for development.
 
-The listening sockets stay open all the while: what connects while there is no process, or one that does not import,
-is served by the next one.
+The listening sockets stay open: clients that connect while no process runs, or one that fails to import, are served by
+the next one.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from fastserve.process.service_manager import Notifier
 
-PATIENCE_SECONDS = 5.0  # for the process to end, where no timeout_graceful_shutdown says it; then the same by force
+PATIENCE_SECONDS = 5.0  # for the process to end without timeout_graceful_shutdown; then again when forced
 POLL_SECONDS = 0.05
-LOOK_SECONDS = 0.5  # between two looks at the process, where no file changes before
+LOOK_SECONDS = 0.5  # longest time between two checks of the process
 HANGUP = getattr(signal, "SIGHUP", None)
 
 logger = logging.getLogger("fastserve.error")
@@ -43,7 +43,7 @@ __all__ = ["HANDLED_SIGNALS", "BaseReload", "Config", "get_subprocess", "logger"
 
 
 class BaseReload:
-    """Runs `target(sockets=sockets)` in a process, a new one whenever should_restart() returns files: run() it."""
+    """Runs `target(sockets=sockets)` in a process, and again in a new one when should_restart() returns files."""
 
     reloader_name: str | None = None
 
@@ -56,31 +56,31 @@ class BaseReload:
         self.should_exit = threading.Event()
         self.pid = os.getpid()
         self.notifier: Notifier | None = None
-        self.close_listeners: Callable[[], object] | None = None  # what to do once no process listens any more
+        self.close_listeners: Callable[[], object] | None = None  # called once no process is listening
         self.process: Process
-        self.told: list[int] = []  # the signals that said to stop
+        self.told: list[int] = []  # signals that requested a stop
         self.user_signals: deque[int] = deque()
-        self.closing = False  # it ends itself, and not just the process
-        self.ended_before = False  # its process has ended, and that has been logged
-        self.slot = Slot(sockets, [])  # counts how often in a row the process has failed
-        self.waits_for_changes = False  # before the next process is started
+        self.closing = False  # the parent itself is stopping
+        self.ended_before = False  # the end of the process has been logged
+        self.slot = Slot(sockets, [])  # counts consecutive failures of the process
+        self.waits_for_changes = False  # before it starts the next process
         self.hung_up = False  # SIGHUP has come
         self.reloading = False  # because of it
-        self.has_terminal = False  # the end of which SIGHUP may tell
+        self.has_terminal = False  # so SIGHUP may mean that it was closed
 
     def signal_handler(self, sig: int, frame: FrameType | None) -> None:
         self.told.append(sig)
         self.should_exit.set()
 
     def hangup_handler(self, sig: int, frame: FrameType | None) -> None:
-        """Take SIGHUP: restart the server, or stop with the terminal that it was started in."""
+        """Handle SIGHUP: restart the server, or stop if its terminal was closed."""
         if self.has_terminal and not terminal_is_there():
             self.signal_handler(sig, frame)
         else:
             self.hung_up = True
 
     def run(self) -> None:
-        """Start the process and watch for changes until told to stop; return when the process has ended."""
+        """Run the process and restart it on changes until told to stop; return when it has ended."""
         before = self.startup()
         try:
             with user_signals_handled(lambda sig, frame: self.user_signals.append(sig)):
@@ -91,7 +91,7 @@ class BaseReload:
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def restart_at_changes(self) -> None:
-        """Start the process again at each change, and at SIGHUP, until told to stop."""
+        """Restart the process on each change, and on SIGHUP, until told to stop."""
         for changes in self:
             self.look()
             if changes:
@@ -109,17 +109,17 @@ class BaseReload:
         return self
 
     def __next__(self) -> list[Path] | None:
-        """Return the files that have changed, if any have. Raises StopIteration when it is time to stop."""
+        """Return the changed files, None for none. Raises StopIteration when it is time to stop."""
         if self.should_exit.is_set():
             raise StopIteration
         return self.should_restart()
 
     def should_restart(self) -> list[Path] | None:
-        """Wait a while, and return the files that have changed. Raises StopIteration when it is time to stop."""
+        """Wait a while and return the changed files. Raises StopIteration when it is time to stop."""
         raise NotImplementedError
 
     def pause(self) -> None:
-        """Wait until it is time for another look. Raises StopIteration when it is time to stop."""
+        """Wait until the next check is due. Raises StopIteration when it is time to stop."""
         end = time.monotonic() + self.config.reload_delay
         while not self.should_exit.wait(max(min(end - time.monotonic(), LOOK_SECONDS), 0.0)):
             if self.hung_up or time.monotonic() >= end:
@@ -127,7 +127,7 @@ class BaseReload:
         raise StopIteration
 
     def startup(self) -> dict[signal.Signals, Any]:
-        """Log, start the process, and return who handled signals before."""
+        """Start the process; return the previous handlers of signals."""
         message = "Started reloader process [%d] using %s"
         coloured = f"Started reloader process [{style('%d', fg='cyan', bold=True)}] using {style('%s', fg='cyan')}"
         logger.info(message, self.pid, self.reloader_name, extra={"color_message": coloured})
@@ -137,7 +137,7 @@ class BaseReload:
             before = {number: signal.signal(number, handler) for number in HANDLED_SIGNALS}
             if HANGUP is not None:
                 before[HANGUP] = signal.signal(HANGUP, Own(self.hangup_handler))
-                # A process that was told to ignore it (nohup) is to outlive its terminal.
+                # A process started with SIGHUP ignored (nohup) should outlive its terminal.
                 self.has_terminal = before[HANGUP] != signal.SIG_IGN and terminal_is_there()
         self.start()
         return before
@@ -148,7 +148,7 @@ class BaseReload:
         self.process.start()
 
     def look(self) -> None:
-        """See how the process is doing."""
+        """Handle what the process has sent, and restart it if it has ended."""
         while self.user_signals:
             number = self.user_signals.popleft()
             take_user_signal(number)
@@ -172,9 +172,9 @@ class BaseReload:
             self.start()
 
     def log_end(self) -> None:
-        """Decide when the next process is started for one that has ended, and log it.
+        """Decide when to start the next process after one has ended, and log it.
 
-        What cannot start waits for its author; what served, or was killed, is started again.
+        A process that failed to start waits for changes; one that served, or was killed, is restarted.
         """
         code = self.process.exitcode
         killed = code is not None and code < 0
@@ -182,15 +182,15 @@ class BaseReload:
         if self.waits_for_changes:
             further = "Waiting for changes."
             if self.reloading and self.notifier is not None:
-                self.notifier.ready()  # which ends a reload that has failed, too
+                self.notifier.ready()  # ends a failed reload as well
             self.reloading = False
         else:
             delay = self.slot.failed(self.process) if code else 0.0
-            further = f"It is started again in {delay:g} s." if delay else "It is started again."
+            further = f"Restarting it in {delay:g} s." if delay else "Restarting it."
         logger.warning("The server process [%d] has ended: %s. %s", self.process.pid, fate(code), further)
 
     def restart(self) -> None:
-        """Have the next process take the place of this one, which ends first."""
+        """Stop the process, then start the next one."""
         self.slot.failures = 0
         self.hung_up = False
         self.stop()
@@ -198,7 +198,7 @@ class BaseReload:
             self.start()
 
     def stop(self) -> None:
-        """Have the process end after the requests that are under way; return when it has ended."""
+        """Stop the process after the requests under way; return when it has ended."""
         patience = self.config.timeout_graceful_shutdown
         patience = self.config.shutdown_delay + (PATIENCE_SECONDS if patience is None else patience + 1.0)
         self.process.tell_to_stop()
@@ -216,18 +216,18 @@ class BaseReload:
         self.process.join()
 
     def stop_listening(self) -> None:
-        """Close this process's copies of the listening sockets if it is about to end and the other one listens no more.
+        """Close the parent's copies of the listening sockets when it is stopping and the process has closed its own.
 
-        From then on clients are refused, who would only be reset in the end, and the next server can bind.
+        From then on clients are refused instead of reset later, and the next server can bind.
         """
         self.process.receive()
         if self.closing and not self.process.listens and self.close_listeners is not None:
             self.close_listeners()
             self.close_listeners = None
-            logger.debug("The server process listens no more: connections are refused.")
+            logger.debug("The server process has stopped listening: connections are refused.")
 
     def force(self) -> None:
-        logger.warning("The server process [%d] does not end: it is stopped by force.", self.process.pid)
+        logger.warning("The server process [%d] does not stop: forcing it to exit.", self.process.pid)
         self.process.hasten(3, True)
 
     def shutdown(self) -> None:
@@ -244,7 +244,7 @@ class BaseReload:
 
 
 def terminal_is_there() -> bool:
-    """Return whether this process has a controlling terminal, which it loses when that is closed."""
+    """Return whether this process has a controlling terminal, which is lost when the terminal is closed."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY))
     except OSError:

@@ -1,4 +1,4 @@
-"""What runs in a process that the parent has started, and starting it."""
+"""Starting a child process, and what runs in it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 multiprocessing.allow_connection_pickling()
 spawn = multiprocessing.get_context("spawn")
 
-# Signals that a whole group of processes gets. They wait while a process starts, until it can handle them.
+# Signals sent to a whole process group. They are blocked while a process starts, until it can handle them.
 HELD = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
 
 Target = Callable[..., None]
@@ -38,10 +38,10 @@ def process(
     replaces: bool = False,
     plain: frozenset[int] | None = None,
 ) -> SpawnProcess:
-    """Return a process, not started yet, that calls `target(sockets=sockets)`, by default that of a Server.
+    """Return a process, not started yet, that calls `target(sockets=sockets)`, by default Server.run.
 
-    `connection` is its end of a pipe to the parent, `dump` one to write to what it was at when it does not answer,
-    `plain` are the indices of sockets without TLS.
+    `connection` is its end of a pipe to the parent; it writes its hang report to `dump`. `plain` are the indices of
+    sockets without TLS.
     """
     arguments = (config, target, sockets, connection, dump, replaces, standard_input(), plain)
     return spawn.Process(target=main, args=arguments)
@@ -55,25 +55,25 @@ def standard_input() -> int | None:
 
 
 def start(child: SpawnProcess) -> None:
-    """Start a process, in which HELD signals wait for main(). Raises ValueError if its arguments cannot be sent."""
+    """Start a process with HELD signals blocked until main(). Raises ValueError if its arguments cannot be pickled."""
     with held_signals():
         try:
             child.start()
         except Exception as exc:
             if "pickle" not in str(exc).lower() and "pickl" not in type(exc).__name__.lower():
                 raise
-            raise ValueError(f"the configuration cannot be handed to another process: {exc}") from None
+            raise ValueError(f"cannot send the configuration to another process: {exc}") from None
 
 
 @contextlib.contextmanager
 def held_signals() -> Iterator[None]:
-    """Have HELD signals wait until the end of the block, and in a process that is started in it until it lets them."""
+    """Block HELD signals until the end of the block; processes started in it inherit this, and unblock them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # which would let the signals through when it is started in the block
+    resource_tracker.ensure_running()  # starting it in the block would unblock the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
     try:
         yield
@@ -91,8 +91,8 @@ def main(
     stdin: int | None,
     plain: frozenset[int] | None = None,
 ) -> None:
-    """Serve in this process, which the parent has just started."""
-    with contextlib.suppress(KeyboardInterrupt):  # the parent says what there is to say
+    """Serve in this process, just started by the parent."""
+    with contextlib.suppress(KeyboardInterrupt):  # the parent logs it
         handle_signals()
         if stdin is not None:
             with contextlib.suppress(OSError):
@@ -106,11 +106,11 @@ def main(
             hang_report.enable(dump)
         serve(config, target, sockets, None if connection is None else Link(connection, replaces), plain)
     if connection is not None:
-        begin_end(0)  # where no signal ended it: nothing that blocks in exit handlers outlives the worker
+        begin_end(0)  # without a signal: exit handlers that block must not outlive the worker
 
 
 def handle_signals() -> None:
-    """Let the signals come: this process ends by SIGTERM and SIGINT, and leaves SIGHUP to the parent."""
+    """Unblock signals: SIGTERM and SIGINT end this process; SIGHUP is left to the parent."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, Own(lambda number, frame: None))
@@ -138,6 +138,6 @@ def serve(
         server.has_parent = True
     if link is not None and isinstance(server, Server):
         link.attach(server)
-        # Before there is an event loop: the application's module may want one of its own.
+        # Before there is an event loop: the application's module may run its own.
         server.config.load_app()
     target(sockets=sockets)

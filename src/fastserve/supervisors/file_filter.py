@@ -15,7 +15,7 @@ DEFAULT_EXCLUDES = (".*", ".py[cod]", ".sw.*", "~*")
 
 
 class FileFilter:
-    """Tells whether a change of a file matters."""
+    """Decides whether a change of a file matters."""
 
     def __init__(self, config: Config) -> None:
         own_includes, own_excludes = list(config.reload_includes or []), list(config.reload_excludes or [])
@@ -26,7 +26,7 @@ class FileFilter:
     def __call__(self, path: Path) -> bool:
         for pattern in self.includes:
             if path.match(pattern):
-                named = path.name == pattern  # by its very name: that is no accident
+                named = path.name == pattern  # an exact name is deliberate
                 return named or not self.excluded(path)
         return False
 

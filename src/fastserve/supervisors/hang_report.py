@@ -1,6 +1,6 @@
-"""Where a worker that does not answer stands: the stacks of its threads and the requests it is working on.
+"""Where an unresponsive worker stands: the stacks of its threads and its requests under way.
 
-The worker writes them in a signal handler made of C, which runs whoever holds the interpreter.
+The worker writes them in a signal handler in C, which runs even while another thread holds the interpreter.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-# A real-time signal where there are such: applications seldom use them.
+# A real-time signal where available: applications rarely use them.
 DUMP_SIGNAL: int | None = signal.SIGRTMAX - 4 if sys.platform == "linux" else getattr(signal, "SIGUSR2", None)
 
-PATIENCE_SECONDS = 3.0  # for the process to write all of it
+PATIENCE_SECONDS = 3.0  # for the process to write its report
 MOST_BYTES = 1 << 20
 
 kept: list[Connection] = []  # what the signal handler writes to, open for as long as the process lives
@@ -33,12 +33,12 @@ def enable(writer: Connection) -> None:
 
     kept.append(writer)
     write_on_signal(DUMP_SIGNAL, writer.fileno())
-    # The handler before it is called after it, and writes the requests and the end.
+    # It chains to the previous handler, which writes the requests and the end mark.
     faulthandler.register(DUMP_SIGNAL, file=writer.fileno(), all_threads=True, chain=True)
 
 
 def asked(pid: int, reader: Connection) -> str:
-    """In the parent: return where a process is that has called enable(), in its own words; "" if it cannot say."""
+    """In the parent: return the report of a process that has called enable(); "" if it writes none."""
     if DUMP_SIGNAL is None:
         return ""
     written = b""

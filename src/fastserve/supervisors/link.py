@@ -1,4 +1,4 @@
-"""The worker's side of its connection with the parent: a thread that answers while the interpreter can run at all."""
+"""The worker's end of its connection to the parent: a thread that answers as long as the interpreter can run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fastserve.options.table import Options
 
 HEARTBEAT_SECONDS = 0.25  # between two beats of the event loop
-ORPHAN_SECONDS = 30.0  # for a blocked event loop to go on, where no parent is there to kill it and no option says it
+ORPHAN_SECONDS = 30.0  # that an event loop may be blocked without a parent, unless an option sets it
 STANDARD_ERROR = 2  # the descriptor: sys.stderr may be anything
 
 logger = logging.getLogger("fastserve.error")
@@ -49,7 +49,7 @@ class LinkedServer(Protocol):
 class Link:
     """Answers the parent, asks it for a replacement, and stops the server when the parent is gone.
 
-    `replaces` says whether the parent starts another process when asked to.
+    `replaces` tells whether the parent starts another process on request.
     """
 
     def __init__(self, connection: Connection, replaces: bool) -> None:
@@ -59,13 +59,13 @@ class Link:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.lifetime: float | None = None
         self.since: float | None = None  # when it began to serve
-        self.beaten: float | None = None  # when the loop last ran, while it is to run
+        self.beaten: float | None = None  # when the loop last ran, while it should run
         self.worn = False
         self.orphaned = False  # the parent is gone
         self.sending = threading.Lock()
 
     def attach(self, server: LinkedServer) -> None:
-        """Speak for a server, from here on."""
+        """Connect a server with the parent, and start the thread."""
         self.server = server
         server.link = self
         config = server.config
@@ -73,10 +73,10 @@ class Link:
             self.lifetime = config.workers_lifetime + random.uniform(0, config.workers_lifetime_jitter)
         threading.Thread(target=self.listen, name="fastserve link", daemon=True).start()
 
-    # What the server says
+    # From the server
 
     def serving(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The server listens."""
+        """Report that the server listens."""
         self.loop = loop
         self.since = time.monotonic()
         self.beat()
@@ -88,17 +88,17 @@ class Link:
             self.loop.call_later(HEARTBEAT_SECONDS, self.beat)
 
     def stopped_listening(self) -> None:
-        """The server has closed its listening sockets."""
+        """Report that the server has closed its listening sockets."""
         self.send((CLOSED,))
 
     def drained(self) -> None:
-        """All requests are done; how long the application takes to end is its own affair."""
+        """Note that all requests are done: the application may take its time to shut down."""
         self.loop = self.beaten = None
 
     def ask_replacement(self, reason: str, again_soon: bool = True) -> None:
-        """Ask the parent for another worker in the place of this one, which serves on until it is told to retire.
+        """Ask the parent to replace this worker, which keeps serving until it is told to retire.
 
-        `again_soon` says that the next worker may be worn as soon as this one was, and replaced as soon.
+        `again_soon` allows the next worker to be replaced as early as this one.
         """
         if not self.worn:
             self.worn = True
@@ -111,10 +111,10 @@ class Link:
         except OSError:
             pass  # listen() notices
 
-    # What the parent says
+    # From the parent
 
     def listen(self) -> None:
-        """Do what the parent says until it is gone."""
+        """Follow the parent's messages until it is gone."""
         while True:
             try:
                 kind, *arguments = self.connection.recv()
@@ -141,13 +141,13 @@ class Link:
             logger.info("%d log file(s) opened again.", count)
 
     def watch_itself(self) -> None:
-        """End the process, with the stacks of its threads on standard error, if it hangs where no parent kills it."""
+        """End the process, with the stacks of its threads on standard error, if it hangs without a parent."""
         patience = self.server.config.timeout_worker_healthcheck
         longest_block = self.server.config.timeout_worker_blocked or max(patience, ORPHAN_SECONDS)
         while True:
             beaten = self.beaten
             if beaten is None or time.monotonic() - beaten < longest_block:
-                # Its thread is made of C: it waits for the interpreter no more than a parent does.
+                # Its thread is in C, so it needs the interpreter as little as a parent does.
                 faulthandler.dump_traceback_later(patience, exit=True, file=STANDARD_ERROR)
             time.sleep(HEARTBEAT_SECONDS)
 
@@ -164,7 +164,7 @@ class Link:
             self.ask_replacement(f"resident memory of {size} bytes exceeds {limit}", again_soon=False)
 
     def stop(self) -> None:
-        """Stop as by SIGTERM; before the server handles it, it ends the process."""
+        """Stop as on SIGTERM, which ends the process if the server does not handle it yet."""
         if os.name == "posix":
             os.kill(os.getpid(), signal.SIGTERM)
         else:
@@ -172,7 +172,7 @@ class Link:
 
 
 def resident_size() -> int:
-    """Return the bytes of memory that this process occupies; where that is not known, the most that it ever did."""
+    """Return the resident memory of this process in bytes, or its peak where only that is known."""
     try:
         with open("/proc/self/statm", "rb") as file:  # noqa: PTH123
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

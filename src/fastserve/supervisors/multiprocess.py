@@ -1,8 +1,8 @@
-"""The parent of the workers: it starts them, replaces those that end, hang or are worn, and stops them.
+"""The parent of the workers: it starts and stops them, and replaces those that end, hang or ask for it.
 
-A replacement takes over in this order: it is started, listens on the same sockets and says that it is ready; then the
-one before it is told to retire. What waits in the queue of a socket is served by whoever is there. Replacements are
-made one at a time: there is never more than one worker too many.
+A replacement takes over in this order: it starts, listens on the same sockets and reports that it is ready; then the
+previous worker is told to retire. Connections in the queue of a socket are served by any worker. Workers are replaced
+one at a time: there is never more than one extra worker.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from fastserve.process.service_manager import Notifier
 
-TICK = 0.5  # seconds between two looks at the workers, where nothing happens before
-SCARCITY_SECONDS = 1.0  # before a worker is tried again for which there was no room
-PATIENCE = 3  # a replacement may take so many times longer to get ready than the worker before it
+TICK = 0.5  # longest time in seconds between two checks of the workers
+SCARCITY_SECONDS = 1.0  # before retrying to start a worker that the system had no resources for
+PATIENCE = 3  # how many times longer than the previous worker a replacement may take to get ready
 
 logger = logging.getLogger("fastserve.error")
 
@@ -53,9 +53,9 @@ __all__ = [
 
 
 class Multiprocess:
-    """Keeps `config.workers` worker processes serving on bound sockets: run() it. `should_exit` stops it.
+    """Keeps `config.workers` worker processes serving on bound sockets: call run(). `should_exit` stops it.
 
-    `startup_failed` says, in the end, that a worker could not start the application, which would fail in the next one.
+    Afterwards, `startup_failed` tells whether a worker failed to start the application, as the next one would.
     """
 
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
@@ -65,37 +65,37 @@ class Multiprocess:
         self.processes_num = config.workers or 1
         self.slots: list[Slot] = []
         self.leaving: list[Process] = []  # told to stop
-        self.replacements: list[Replacement] = []  # those to be made
-        self.replacing: Replacement | None = None  # the one that is being made
+        self.replacements: list[Replacement] = []  # pending
+        self.replacing: Replacement | None = None  # in progress
         self.restarting = False  # because of SIGHUP
-        self.serving = False  # a worker has said that it is ready
+        self.serving = False  # a worker has reported that it is ready
         self.should_exit = threading.Event()
         self.startup_failed = False
         self.notifier: Notifier | None = None
-        self.close_listeners: Callable[[], object] | None = None  # what to do once no worker listens any more
+        self.close_listeners: Callable[[], object] | None = None  # called once no worker is listening
         self.listens = True
         self.signals = Signals()
-        self.told: dict[int, int] = {}  # how often a signal said to stop
+        self.told: dict[int, int] = {}  # how often each signal requested a stop
         self.looked_at = time.monotonic()
 
     @property
     def processes(self) -> list[Process]:
-        """The workers that serve or are about to."""
+        """The workers that serve or are starting."""
         return [slot.current for slot in self.slots if slot.current is not None]
 
     @property
     def signal_queue(self) -> deque[int]:
-        """Signals that have come and wait to be handled."""
+        """Signals received and not handled yet."""
         return self.signals.queue
 
     @property
     def everyone(self) -> list[Process]:
-        """Every process that has been started and not joined."""
+        """Every process that was started and not joined yet."""
         successors = [slot.successor for slot in self.slots if slot.successor is not None]
         return [*self.processes, *successors, *self.leaving]
 
     def run(self) -> None:
-        """Start the workers and watch over them until told to stop; return when the last one has ended."""
+        """Run the workers until told to stop; return when the last one has ended."""
         self.log_process("Started parent process [%d]")
         with self.signals.captured():
             try:
@@ -105,7 +105,7 @@ class Multiprocess:
                 self.terminate_all()
                 self.join_all()
             finally:
-                for process in self.everyone:  # where an exception got us here
+                for process in self.everyone:  # left over only after an exception
                     process.kill()
                     process.join()
         for slot in self.slots:
@@ -120,22 +120,22 @@ class Multiprocess:
     # Starting and stopping
 
     def init_processes(self) -> None:
-        """Start as many workers as there should be."""
+        """Start the configured number of workers."""
         for _ in range(self.processes_num):
             self.add_slot()
 
     def add_slot(self) -> None:
         own: list[socket.socket] = []
         if self.config.reuse_port and self.slots:
-            heir = next((slot for slot in self.slots if slot.inherited), None)
-            own = [bind_again(sock) for sock in self.sockets] if heir is None else heir.disinherit()
+            receiver = next((slot for slot in self.slots if slot.received), None)
+            own = [bind_again(sock) for sock in self.sockets] if receiver is None else receiver.release()
         slot = Slot(own or self.sockets, own)
-        slot.initial = not self.serving  # what fails where others serve is no reason to stop them
+        slot.initial = not self.serving  # a failure does not stop workers that serve
         self.slots.append(slot)
         slot.current = self.new_process(slot)
 
     def new_process(self, slot: Slot) -> Process | None:
-        """Return a new worker for a place; None if there can be none, now or, which ends it all, ever."""
+        """Return a new worker for a slot; None if it cannot start, which sets should_exit if retrying is pointless."""
         count = len(self.sockets)
         plain = {index for index in range(len(slot.sockets)) if index % count in self.plain_sockets}
         try:
@@ -147,12 +147,12 @@ class Multiprocess:
             return None
         except OSError as exc:  # out of processes, memory or descriptors, perhaps for a while
             if slot.initial:
-                logger.error("A child process cannot be started: %s", exc)
+                logger.error("Cannot start worker: %s", exc)
                 self.fail()
                 return None
             delay = max(slot.failed(None), SCARCITY_SECONDS)
             slot.due = time.monotonic() + delay
-            logger.error("A child process cannot be started: %s; it is tried again in %g s", exc, delay)
+            logger.error("Cannot start worker: %s; retrying in %g s", exc, delay)
             return None
         return process
 
@@ -161,7 +161,7 @@ class Multiprocess:
         self.should_exit.set()
 
     def terminate_all(self) -> None:
-        """Tell every worker to stop after the requests that are under way."""
+        """Tell every worker to stop after the requests under way."""
         if self.notifier is not None:
             self.notifier.stopping()
         for process in self.everyone:
@@ -180,9 +180,9 @@ class Multiprocess:
             self.look()
 
     def stop_listening(self) -> None:
-        """Close this process's copies of the listening sockets if no worker has one that is open any more.
+        """Close the parent's copies of the listening sockets when no worker has one open any more.
 
-        From then on clients are refused, who would only be reset in the end, and the next server can bind.
+        From then on clients are refused instead of reset later, and the next server can bind.
         """
         if self.listens and not any(process.listens for process in self.leaving):
             self.listens = False
@@ -190,12 +190,12 @@ class Multiprocess:
                 slot.close()
             if self.close_listeners is not None:
                 self.close_listeners()
-            logger.debug("No worker listens any more: connections are refused.")
+            logger.debug("All workers have stopped listening: connections are refused.")
 
     # Watching
 
     def look(self) -> None:
-        """Wait until something happens, for TICK seconds at most, and deal with it."""
+        """Wait up to TICK seconds for something to happen, and handle it."""
         self.wait()
         for number in self.signals.taken():
             self.handle_signal(number)
@@ -218,11 +218,11 @@ class Multiprocess:
         self.looked_at = now
 
     def due(self) -> list[float]:
-        """Return when there is something to start, as far as that is for the clock alone to say."""
+        """Return the times at which workers are due to start."""
         if self.should_exit.is_set():
             return []
         missing = [slot.due for slot in self.slots if slot.current is None]
-        # One at a time: the others wait for the end of that, not for a time.
+        # Replacements start one at a time: the others wait for the current one, not for the clock.
         return missing if self.replacing is not None else missing + [each.due for each in self.replacements]
 
     @property
@@ -230,7 +230,7 @@ class Multiprocess:
         return min(TICK, self.config.timeout_worker_healthcheck / 4)
 
     def keep_subprocess_alive(self) -> None:
-        """Deal with what the workers said, and with those that said nothing or have ended."""
+        """Handle what the workers sent, and workers that hang or have ended."""
         for slot in self.slots:
             if slot.successor is not None:
                 self.look_at_successor(slot, slot.successor)
@@ -267,28 +267,28 @@ class Multiprocess:
             self.log_death(process, slot.failed(process))
 
     def has_ended(self, process: Process) -> bool:
-        """Say whether a process has ended, by itself or here because it does not answer."""
+        """Return whether a process has ended; one that does not answer is killed first."""
         if process.is_alive(timeout=self.config.timeout_worker_healthcheck):
             self.warn_of_block(process)
             return False
         if process.process.is_alive():
             silence = process.silence(self.config.timeout_worker_healthcheck) or "has not answered in time"
-            logger.error("Child process [%d] %s. It is killed. It was at:\n%s", process.pid, silence, process.where())
+            logger.error("Child process [%d] %s. Killing it. It was at:\n%s", process.pid, silence, process.where())
             process.kill()
             if self.notifier is not None:
-                self.notifier.watchdog()  # that took seconds, perhaps, and others may hang as well
+                self.notifier.watchdog()  # this may have taken seconds, and others may hang as well
         process.join()
         return True
 
     def warn_of_block(self, process: Process) -> None:
-        """Log where a worker is whose event loop is blocked, which holds up all its requests."""
+        """Log where a worker stands whose event loop is blocked, which delays all its requests."""
         seconds = process.new_block(self.config.timeout_worker_healthcheck)
         if seconds is not None:
             message = "Child process [%d] has an event loop that has been blocked for %.1f s. It is at:\n%s"
             logger.warning(message, process.pid, seconds, process.where())
 
     def log_death(self, process: Process, delay: float = 0.0) -> None:
-        later = f"; the next one is started in {delay:g} s" if delay else ""
+        later = f"; starting the next one in {delay:g} s" if delay else ""
         logger.warning("Child process [%d] died: %s%s", process.pid, fate(process.exitcode), later)
 
     def started_serving(self) -> None:
@@ -303,13 +303,13 @@ class Multiprocess:
     # Replacing
 
     def worn(self, slot: Slot, process: Process, reason: str, again_soon: bool) -> None:
-        """Note that a worker asks for its replacement; where that would come again soon, not at once."""
-        logger.info("Child process [%d] is to be replaced: %s", process.pid, reason)
+        """Schedule the replacement of a worker that asks for it; after a back-off unless `again_soon`."""
+        logger.info("Replacing worker [%d]: %s", process.pid, reason)
         delay = 0.0 if again_soon else slot.failed(process)
         self.replacements.append(Replacement(slot, process, reason, due=time.monotonic() + delay))
 
     def next_replacement(self) -> None:
-        """Begin to replace the next worker that is to be, unless one is being replaced."""
+        """Begin the next pending replacement, unless one is in progress."""
         while self.replacing is None:
             now = time.monotonic()
             following = next((each for each in self.replacements if each.due <= now), None)
@@ -358,12 +358,12 @@ class Multiprocess:
             self.replacements = [each for each in self.replacements if not each.restart]
             return
         delay = max(replacement.slot.failed(process), 1.0)
-        logger.error("%s, the next one is started in %g s.", kept, delay)
+        logger.error("%s, starting the next one in %g s.", kept, delay)
         replacement.due = time.monotonic() + delay
         self.replacements.append(replacement)
 
     def restart_all(self) -> None:
-        """Begin to replace every worker, one at a time, by one with the code that is there now."""
+        """Begin to replace every worker, one at a time, so that they load the current code."""
         if self.notifier is not None:
             self.notifier.reloading()
         self.restarting = True
@@ -400,7 +400,7 @@ class Multiprocess:
             self.should_exit.set()
 
     def hasten(self) -> None:
-        """Tell the workers that leave how often the parent has been told to stop, if more than once."""
+        """Tell stopping workers how often the parent was told to stop, if more than once."""
         for number, times in self.told.items():
             for process in self.leaving:
                 if times > 1:
@@ -432,7 +432,7 @@ class Multiprocess:
         try:
             self.add_slot()
         except OSError as exc:
-            logger.error("The number of processes stays %d: %s", self.processes_num, exc)
+            logger.error("Keeping %d processes: %s", self.processes_num, exc)
             return
         self.processes_num += 1
         self.tell_summary()
@@ -449,19 +449,19 @@ class Multiprocess:
         if self.replacing is not None and self.replacing.slot is slot:
             self.replacing = None
         if slot.own:
-            self.bequeath(slot)
+            self.hand_over(slot)
         else:
             for process in going:
                 process.retire()
         self.tell_summary()
 
-    def bequeath(self, slot: Slot) -> None:
-        """Have another place take over the sockets of one that is given up; its workers serve on until then."""
-        heir = self.slots[-1]
-        heir.inherit(slot)
-        for process in (heir.current, heir.successor):
+    def hand_over(self, slot: Slot) -> None:
+        """Hand the sockets of a removed slot to another one; its workers keep serving until then."""
+        receiver = self.slots[-1]
+        receiver.receive(slot)
+        for process in (receiver.current, receiver.successor):
             if process is not None:
-                self.replacements.append(Replacement(heir, process, "SIGTTOU"))
+                self.replacements.append(Replacement(receiver, process, "SIGTTOU"))
 
     def tell_summary(self) -> None:
         if self.notifier is not None:

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from fastserve.config import Config
 
-STARTING = 12  # a worker that starts may be silent so many times longer: imports can hold the interpreter for long
+STARTING = 12  # how many times longer a starting worker may be silent: imports can hold the interpreter
 
 logger = logging.getLogger("fastserve.error")
 
 
 class Process:
-    """A worker process: start() it, look at what it sends with receive(), then retire() or terminate() and join() it.
+    """A worker process: start() it, read what it sends with receive(), then retire() or terminate() and join() it.
 
-    It calls `target(sockets=sockets)`; without one it is one of several workers, which asks for its replacement.
+    It calls `target(sockets=sockets)`; without a target it is one of several workers and may ask to be replaced.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class Process:
         self.process = child.process(
             config, target, sockets, self.child_conn, self.dump_writer, replaces=target is None, plain=plain
         )
-        self.events: deque[tuple[Any, ...]] = deque()  # what it said that is not an answer
+        self.events: deque[tuple[Any, ...]] = deque()  # messages other than answers
         self.ready = False
-        self.ready_seconds = 0.0  # that it took to get ready
+        self.ready_seconds = 0.0  # from start to ready
         self.started_at = self.answered_at = time.monotonic()
-        self.asked_at: float | None = None  # when it was asked for an answer that has not come
-        self.loop_silence: float | None = None  # seconds without its event loop, when it last answered
-        self.block_noted = False  # that its event loop is blocked now
-        self.listens = True  # or may yet
+        self.asked_at: float | None = None  # when the pending question was sent
+        self.loop_silence: float | None = None  # seconds since its event loop ran, as of its last answer
+        self.block_noted = False  # the current block of its event loop has been reported
+        self.listens = True  # or will
         self.pongs = 0
         self.deaf = False  # its end of the connection is closed
 
@@ -69,12 +69,12 @@ class Process:
         self.dump_writer.close()
 
     def terminate(self) -> None:
-        """Tell it to stop after the requests that are under way, and log that."""
+        """Tell it to stop after the requests under way, and log that."""
         if self.tell_to_stop():
             logger.info("Terminated child process [%d]", self.process.pid)
 
     def tell_to_stop(self) -> bool:
-        """Tell it to stop after the requests that are under way, and say whether it was there to hear that."""
+        """Tell it to stop after the requests under way; return whether it was still running."""
         if self.process.exitcode is not None or self.process.pid is None:
             return False
         number = signal.SIGTERM if os.name == "posix" else getattr(signal, "CTRL_BREAK_EVENT")  # noqa: B009
@@ -83,11 +83,11 @@ class Process:
         return True
 
     def retire(self) -> None:
-        """Tell it that another one has taken over: to let its clients go without losing a request, and stop."""
+        """Tell it that another worker has taken over: to stop without losing a request."""
         self.send((RETIRE,))
 
     def hasten(self, times: int, interrupted: bool) -> None:
-        """Tell it how often the server has been told to stop."""
+        """Tell it how often the server was told to stop."""
         self.send((HASTEN, times, interrupted))
 
     def reopen(self) -> None:
@@ -106,31 +106,31 @@ class Process:
         for connection in (self.parent_conn, self.child_conn, self.dump_reader, self.dump_writer):
             connection.close()
 
-    # Talking
+    # Messages
 
     def send(self, message: tuple[Any, ...]) -> None:
-        with contextlib.suppress(OSError, ValueError):  # its end tells more
+        with contextlib.suppress(OSError, ValueError):  # its end is noticed elsewhere
             self.parent_conn.send(message)
 
     def ask(self, interval: float = 0.0) -> None:
-        """Ask for an answer, unless one is still to come or the last one came less than `interval` seconds ago."""
+        """Ask for an answer, unless one is pending or the last one came less than `interval` seconds ago."""
         now = time.monotonic()
         if self.asked_at is None and now - self.answered_at >= interval:
             self.asked_at = now
             self.send((PING,))
 
     def take_events(self) -> Iterator[tuple[Any, ...]]:
-        """Take what it has said that is not an answer."""
+        """Yield and remove its messages other than answers."""
         while self.events:
             yield self.events.popleft()
 
     @property
     def handles(self) -> list[Any]:
-        """What can be waited for until it says something or ends."""
+        """Handles to wait on until it sends something or ends."""
         return [self.process.sentinel] if self.deaf else [self.process.sentinel, self.parent_conn]
 
     def receive(self) -> None:
-        """Take what it has sent: answers as they are, anything else into `events`."""
+        """Read what it has sent: handle answers, put other messages into `events`."""
         try:
             while self.parent_conn.poll():
                 message = self.parent_conn.recv()
@@ -148,10 +148,10 @@ class Process:
                     self.ready_seconds = time.monotonic() - self.started_at
                 self.events.append(message)
         except (OSError, EOFError):
-            self.deaf = True  # its end tells more
+            self.deaf = True  # its end is noticed elsewhere
 
     def ping(self, timeout: float = 5) -> bool:
-        """Wait for an answer to a new question, for `timeout` seconds at most, and say whether it came."""
+        """Ask a new question; return whether it was answered within `timeout` seconds."""
         end = time.monotonic() + timeout
         wanted = self.pongs + (1 if self.asked_at is None else 2)
         while self.pongs < wanted:
@@ -169,15 +169,15 @@ class Process:
         return True
 
     def is_ready(self, timeout: float = 5) -> bool:
-        """Say whether it answers in time that it serves."""
+        """Return whether it answers in time, and serves."""
         return self.ping(timeout) and self.ready
 
     def is_alive(self, timeout: float = 5) -> bool:
-        """Say whether the process runs and has not been silent for more than `timeout` seconds."""
+        """Return whether the process runs and has not been silent for more than `timeout` seconds."""
         return self.process.is_alive() and self.silence(timeout) is None
 
     def silence(self, timeout: float) -> str | None:
-        """Return what has been silent for too long, None if nothing has."""
+        """Return what has been silent for too long, None if nothing."""
         if self.asked_at is not None:
             seconds = time.monotonic() - self.asked_at
             if seconds > (timeout if self.ready else timeout * STARTING):
@@ -188,9 +188,7 @@ class Process:
         return None
 
     def new_block(self, timeout: float) -> float | None:
-        """Return for how long its event loop has been blocked: once for each time that this exceeds `timeout` seconds,
-        None otherwise.
-        """
+        """Return the seconds that its event loop is blocked, once per block longer than `timeout`; else None."""
         if self.loop_silence is None or self.loop_silence <= timeout:
             self.block_noted = False
         elif not self.block_noted:
@@ -199,22 +197,22 @@ class Process:
         return None
 
     def forgive(self, seconds: float) -> None:
-        """Take it that the parent itself stood still for so long."""
+        """Do not count `seconds` in which the parent itself stood still."""
         if self.asked_at is not None:
             self.asked_at += seconds
 
     def where(self) -> str:
-        """Have it write down what it is at, and return that."""
+        """Return its hang report."""
         if self.process.pid is None or not (self.pongs or self.ready):
-            return ""  # it is not prepared for that yet
+            return ""  # it has not enabled that yet
         return hang_report.asked(self.process.pid, self.dump_reader)
 
     def age(self) -> float:
-        """Return the seconds since it was started."""
+        """Return the seconds since its start."""
         return time.monotonic() - self.started_at
 
     def served(self) -> float:
-        """Return the seconds since it got ready."""
+        """Return the seconds since it was ready."""
         return self.age() - self.ready_seconds if self.ready else 0.0
 
     @property
@@ -227,9 +225,9 @@ class Process:
 
 
 def fate(code: int | None) -> str:
-    """Say how a process ended."""
+    """Describe how a process ended."""
     if code is None:
-        return "it runs"
+        return "still running"
     if code >= 0:
         return f"exit code {code}"
     try:

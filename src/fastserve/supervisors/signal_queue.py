@@ -1,4 +1,4 @@
-"""Signals of a parent process, to be handled one by one where it waits."""
+"""Signals of a parent process, queued so that its main loop handles them one by one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIGNALS: dict[int, str] = {int(getattr(signal, f"SIG{name}")): name for name in 
 
 
 class Signals:
-    """Puts signals into `queue` while they are captured(); `reader` can be read when there are any."""
+    """Puts signals into `queue` while they are captured(); `reader` becomes readable when there are any."""
 
     def __init__(self) -> None:
         self.queue: deque[int] = deque()
@@ -28,7 +28,7 @@ class Signals:
 
     @contextlib.contextmanager
     def captured(self) -> Iterator[None]:
-        """Take all of SIGNALS in this block, if this is the main thread; then give them back."""
+        """Handle all of SIGNALS in this block, if in the main thread; then restore the previous handlers."""
         before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             handler = Own(self.take)
@@ -49,7 +49,7 @@ class Signals:
             self.writer.send(b"\0")
 
     def taken(self) -> Iterator[int]:
-        """Take the signals out of the queue."""
+        """Yield and remove the queued signals."""
         with contextlib.suppress(OSError):
             self.reader.recv(4096)
         while self.queue:

@@ -1,4 +1,4 @@
-"""--reload by looking at the modification time of every file."""
+"""--reload by polling the modification time of every file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["BaseReload", "Config", "StatReload", "logger"]
 
 
 class StatReload(BaseReload):
-    """Looks at the modification time of every file, again and again."""
+    """Polls the modification time of every file."""
 
     reloader_name = "StatReload"
 
@@ -56,14 +56,14 @@ class StatReload(BaseReload):
 
 
 def folders_of(roots: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield every folder below the roots, also through symbolic links, with the names of its files; each one once."""
+    """Yield every folder below the roots, following symbolic links, with the names of its files; each folder once."""
     seen: set[tuple[int, int]] = set()
-    pending = list(roots)  # those that are linked to come last: other names of a folder are better
+    pending = list(roots)  # linked folders come last: their other names are preferred
     while pending:
         for folder, folders, files in os.walk(pending.pop(0)):
             try:
                 found = os.stat(folder)  # noqa: PTH116
-            except OSError:  # gone meanwhile
+            except OSError:  # has just been removed
                 folders.clear()
                 continue
             identity = (found.st_dev, found.st_ino)

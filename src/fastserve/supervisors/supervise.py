@@ -1,4 +1,4 @@
-"""Serving from child processes: what run() does with workers and with reload."""
+"""Serving from child processes: run() with workers or reload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastserve.config import Config
 
 UNGUARDED = (
-    "A process of run() imports the program, which calls run() again: with workers or reload, put the call under"
+    "A child process imports the program, which calls run() again: with workers or reload, put the call under"
     " if __name__ == '__main__':"
 )
 
@@ -26,7 +26,7 @@ logger = logging.getLogger("fastserve.error")
 
 
 def supervise(config: Config) -> None:
-    """Bind, and watch over the processes that serve until told to stop. Raises SystemExit(3) if they cannot start."""
+    """Bind and run server processes until told to stop. Raises SystemExit(3) if they cannot start."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         logger.error(UNGUARDED)
         sys.exit(STARTUP_FAILURE)
@@ -36,7 +36,7 @@ def supervise(config: Config) -> None:
             stack.callback(listeners.close)
             if config.pid_file is not None:
                 stack.callback(PidFile.written(config.pid_file).remove)
-            listeners.listen(config.backlog)  # who connects at the line waits for the first worker
+            listeners.listen(config.backlog)  # clients that connect once it is logged wait for the first worker
         except OSError as exc:
             logger.error("%s", exc)
             sys.exit(STARTUP_FAILURE)

@@ -1,4 +1,4 @@
-"""--reload by what the operating system says, through watchfiles; not to be imported without that package."""
+"""--reload by file events of the operating system, through watchfiles; needs that package to be imported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["BaseReload", "Config", "FileFilter", "WatchFilesReload"]
 
 
 class Asked:
-    """The event that watchfiles looks at to see whether to stop: that it does says that it watches, by `asked`."""
+    """The stop event of watchfiles: that it is first polled, noted in `asked`, shows that watching has begun."""
 
     def __init__(self, event: threading.Event) -> None:
         self.event = event
@@ -41,7 +41,7 @@ class Asked:
 
 
 class WatchFilesReload(BaseReload):
-    """Is told of changes by the operating system, through watchfiles."""
+    """Gets changes from the operating system, through watchfiles."""
 
     reloader_name = "WatchFiles"
 
@@ -53,7 +53,7 @@ class WatchFilesReload(BaseReload):
         self.stop_event = Asked(self.should_exit)
         self.watcher = watch(
             *map(Path, config.reload_dirs or ()),
-            # watchfiles logs what passes: in a log file of the watched folder that would be a change for ever.
+            # watchfiles logs what passes the filter: a log file in the watched folder would then change for ever.
             watch_filter=lambda change, path: self.watch_filter(Path(path)),
             stop_event=self.stop_event,
             step=50,
@@ -62,15 +62,15 @@ class WatchFilesReload(BaseReload):
         )
         watchfiles_logger = logging.getLogger("watchfiles.main")
         if watchfiles_logger.level == logging.NOTSET:
-            watchfiles_logger.setLevel(logging.INFO)  # at DEBUG it logs what does not pass as well
-        # While files change that do not matter watchfiles says nothing: it has a thread, so that this one looks at the
-        # process all the same.
+            watchfiles_logger.setLevel(logging.INFO)  # at DEBUG it logs filtered changes as well
+        # In its own thread, as watchfiles does not return while only filtered files change, and the process must be
+        # checked nevertheless.
         self.thread = threading.Thread(target=self.watch, name="watchfiles", daemon=True)
         self.found: queue.SimpleQueue[set[Path] | None] = queue.SimpleQueue()
         self.failure: BaseException | None = None
 
     def watch(self) -> None:
-        """Put what changes into `found`, and None at the end, which `failure` may have brought about."""
+        """Put changes into `found`, and None at the end, with `failure` set if an error ended it."""
         try:
             for changes in self.watcher:
                 self.found.put({Path(name) for _, name in changes})
@@ -81,9 +81,9 @@ class WatchFilesReload(BaseReload):
             self.stop_event.asked.set()
 
     def begin(self) -> None:
-        """Start watching, if need be: from here on no change is missed. Raises what makes that impossible."""
+        """Start watching unless started: no change is missed from here on. Raises the error if watching fails."""
         if self.thread.ident is None:
-            with held_signals():  # which are for the main thread
+            with held_signals():  # meant for the main thread
                 self.thread.start()
             self.stop_event.asked.wait()
         if self.failure is not None:
