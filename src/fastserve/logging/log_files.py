@@ -36,7 +36,7 @@ def reopened(handler: logging.FileHandler) -> bool:
         handler.setStream(handler._open())
         if before is not None:
             before.close()
-    except OSError as exc:
+    except Exception as exc:  # of a handler class of the program, whose fault is not to end what serves
         logger.error("The log file in use stays: %s", exc)
         return False
     finally:
