@@ -131,8 +131,8 @@ cdef class HttpExchange(Exchange):
         return self.stream is None
 
     cdef bint must_wait(self) noexcept:
-        """Whether a call of send() whose message is taken waits for writable()."""
-        return self.stage != COMPLETE and self.stream is not None and self.stream.must_wait()
+        """Whether a call of send() whose message is taken waits for writable(), unless it was the last."""
+        return self.stream is not None and self.stream.must_wait()
 
     cdef dict next_message(self):
         if self.stage == COMPLETE:
@@ -248,12 +248,15 @@ cdef class HttpExchange(Exchange):
         return note_sender(self.worker.turn, self.scope)
 
     cdef int put_last(self, bytes body) except -1:
+        cdef bint taken = False
         self.stage = COMPLETE
         try:
-            return self.stream.body(body, False)
-        except BaseException:
-            self.stage = EXPECT_BODY
-            raise
+            self.stream.body(body, False)
+            taken = True
+        finally:  # which costs less than `except` where nothing is raised
+            if not taken:
+                self.stage = EXPECT_BODY
+        return 0
 
     cdef int take_other(self, dict message) except -1:
         """Any message but the first of a response and its body."""
@@ -356,8 +359,9 @@ cdef class HttpExchange(Exchange):
                 self.direct.to_task()
         if self.waiter is not None:
             self.waiter.wake_later()  # a transport has to have closed before an application sends on and on
-        wake(self.receiving)
-        return wake(self.sending)
+        if self.receiving is not None:
+            wake(self.receiving)
+        return wake(self.sending) if self.sending is not None else 0
 
     cdef int stopping(self) except -1:
         return self.direct.to_task() if self.direct is not None else 0
@@ -514,9 +518,12 @@ cdef bint was_cancelled(task) noexcept:
 cdef bint declares_length(dict message) except -1:
     """Whether the head in this message, which nothing has checked, has a Content-Length."""
     try:
-        return any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
+        for name, _ in message.get("headers", ()):
+            if name.lower() == b"content-length":
+                return True
     except Exception:
-        return False
+        pass
+    return False
 
 
 cdef bint only_disconnects(exception) except -1:
@@ -580,7 +587,7 @@ cdef class Send(Awaitable):
             self.future = exchange.go_on_with_file()
             if self.future is not None:
                 return WAIT
-        if not exchange.must_wait():
+        if exchange.stage == COMPLETE or not exchange.must_wait():
             return None
         if exchange.sending is None:
             exchange.sending = []

@@ -80,7 +80,9 @@ cdef class Response(Stream):
         cdef int status = self.extent.facts.status
         if status == 500 and self.client_has_ended():
             return 0  # what fails because its client has left is of no interest
-        return self.log(self.exchange.scope, status)
+        return log_response(
+            self.worker, self.exchange.scope, self.peers.client, self.address, status, self.is_websocket
+        )
 
     # The end
 

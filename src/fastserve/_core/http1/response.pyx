@@ -181,15 +181,17 @@ cdef class Http1Response(Response):
         return self.writer.broken
 
     cdef int respond(self, status, headers) except -1:
+        cdef bint taken = False
         if self.writer.broken:
             raise ClientDisconnected("the client is gone")
         try:
             start_head(self.writer.output(), &self.extent.facts, status, headers)
             if self.extent.facts.status < 200:
                 raise ValueError(f"the status of a final response is at least 200, not {status!r}")
-        except BaseException:
-            self.writer.discard(self.writer.committed)
-            raise
+            taken = True
+        finally:
+            if not taken:
+                self.writer.discard(self.writer.committed)
         self.writing = HEAD
         return 0
 
