@@ -95,20 +95,20 @@ def test_text_in_ascii(clock: Clock) -> None:
 
 @pytest.mark.parametrize("pair", [("\xe4", b"b"), (b"a", "\xe4"), (b"a", "\u20ac"), ("a b", b"1"), (b"a", "1\r\nb: 2")])
 def test_text_that_no_header_can_have(clock: Clock, pair: Any) -> None:
-    with pytest.raises(ValueError, match=r"ascii|cannot have"):
+    with pytest.raises(ValueError, match=r"ascii|invalid header name|invalid value of header"):
         encode_head(BARE, clock, 200, [pair])
 
 
 @pytest.mark.parametrize("name", [b"", b" a", b"a ", b"a:", b":path", b"a\r\nb", b"a\0", b"\xe4", b"a(", b"a\x7f"])
 def test_bad_names(clock: Clock, name: bytes) -> None:
-    with pytest.raises(ValueError, match="header cannot have"):
+    with pytest.raises(ValueError, match=r"^(empty|invalid) header name"):
         encode_head(BARE, clock, 200, [(name, b"x")])
 
 
 @pytest.mark.parametrize("value", [b"1\r\nx: 1", *(bytes([control]) for control in CONTROLS)])
 @pytest.mark.parametrize("position", [0, 1, 15, 16, 31, 32, 63, 99])
 def test_bad_values(clock: Clock, value: bytes, position: int) -> None:
-    with pytest.raises(ValueError, match="cannot have the value"):
+    with pytest.raises(ValueError, match="invalid value of header"):
         encode_head(BARE, clock, 200, [(b"a", b"v" * position + value + b"v" * (99 - position))])
 
 

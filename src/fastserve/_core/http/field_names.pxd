@@ -1,4 +1,4 @@
-"""The request header names that are met often, as ready bytes objects."""
+"""Frequent request header names, as ready bytes objects."""
 
 cdef enum:
     # The first of the table, in its order; these mean something to the server itself.

@@ -1,4 +1,4 @@
-"""The request header names that are met often, as ready bytes objects."""
+"""Frequent request header names, as ready bytes objects."""
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 cdef tuple NAMES = (
@@ -75,6 +75,6 @@ fill()
 
 
 def find(bytes name):
-    """Return the table's own object for this name in any case, or None."""
+    """Return the table's object for this name, in any case, or None."""
     cdef int index = lookup(name, len(name))
     return None if index == UNKNOWN else known(index)

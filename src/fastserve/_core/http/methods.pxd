@@ -1,3 +1,3 @@
-"""The methods that requests can have."""
+"""The names of request methods."""
 
 cdef str method_name(int method)  # for one of llhttp's numbers; the same object each time

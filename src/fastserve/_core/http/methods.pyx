@@ -1,4 +1,4 @@
-"""The methods that requests can have."""
+"""The names of request methods."""
 from ..llhttp cimport HTTP_QUERY
 
 

@@ -32,9 +32,9 @@ cdef class Request:
     cdef Span path  # the target's, still encoded
     cdef Span query  # without "?"
     cdef bint escaped  # the path has a "%"
-    cdef bint keep_alive  # what the client asks for
+    cdef bint keep_alive  # as the client asks
     cdef bint chunked
-    cdef uint64_t content_length  # 0 where there is none
+    cdef uint64_t content_length  # 0 if there is none
     cdef bint expect_continue
     cdef bint te_trailers  # the client takes trailers (`TE: trailers`)
     cdef bint upgrade  # `Connection: upgrade` with an Upgrade field

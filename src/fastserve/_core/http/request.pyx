@@ -16,7 +16,7 @@ cdef Pool spare = make_pool(SPARE)
 
 
 cdef Request take_request(Py_ssize_t capacity):
-    """An empty one with room for that many fields; to be given back."""
+    """Return an empty request with room for this many fields, to be given back."""
     cdef Request request = <Request>spare.take()
     if request is None or request.capacity < capacity:
         request = Request(capacity)
@@ -44,7 +44,7 @@ cdef class Request:
         return self.chunked or self.content_length > 0
 
     cdef int check(self, Settings settings) noexcept:
-        """Check the complete head; nonzero after a fault, which `status` and `reason` describe."""
+        """Check the complete head. Return nonzero for a fault, described by `status` and `reason`."""
         if self.check_request_line() or self.check_target() or self.check_fields():
             return 1
         if settings.limit_request_body and self.content_length > <uint64_t>settings.limit_request_body:
@@ -52,7 +52,7 @@ cdef class Request:
         return 0
 
     cdef int check_request_line(self) noexcept:
-        """Exactly one space around the target (RFC 9112 section 3)."""
+        """Check that exactly one space is on either side of the target (RFC 9112 section 3)."""
         cdef Py_ssize_t at = 0, size = strlen(self.method_name)
         if self.method == HTTP_CONNECT:
             return self.fault(501, b"CONNECT is not served")
@@ -66,7 +66,7 @@ cdef class Request:
         return 0
 
     cdef int check_target(self) noexcept:
-        """The forms of RFC 9112 section 3.2, all in visible ASCII."""
+        """Check the target's form (RFC 9112 section 3.2); all are in visible ASCII."""
         cdef const char* target = self.head + self.target.start
         cdef Py_ssize_t size = self.target.size, at
         self.authority.size = 0
@@ -112,7 +112,7 @@ cdef class Request:
         self.query.size = end - at - 1 if at < end else 0
 
     cdef int check_fields(self) noexcept:
-        """Framing, Host and Expect."""
+        """Check the fields that decide about framing, Host and Expect."""
         cdef Py_ssize_t index
         cdef Field* field
         cdef Field* host = NULL
@@ -122,7 +122,7 @@ cdef class Request:
         self.expect_continue = self.te_trailers = False
         for index in range(self.count):
             field = &self.fields[index]
-            # llhttp leaves white space behind a value in its span (RFC 9112 section 5.1).
+            # llhttp includes the white space after a value in its span (RFC 9112 section 5.1).
             while field.value.size and self.head[field.value.start + field.value.size - 1] in (c" ", c"\t"):
                 field.value.size -= 1
             field.known = lookup(self.head + field.name.start, field.name.size)
@@ -151,7 +151,7 @@ cdef class Request:
             if coding:
                 return self.fault(coding, b"transfer coding other than chunked")
             if not self.chunked:
-                # What frames the body is llhttp's judgement, and here it differs.
+                # llhttp decides about the framing, and differs here.
                 return self.fault(400, b"Transfer-Encoding that cannot be relied on")
         return self.check_host(host, hosts)
 
@@ -175,7 +175,7 @@ cdef class Request:
         self.upgrade = upgrade and offers
 
     cdef int check_host(self, Field* host, int hosts) noexcept:
-        """RFC 9112 section 3.2: one valid Host, also where the target says another one, which then counts."""
+        """Check for one valid Host (RFC 9112 section 3.2), also if the target has an authority, which then counts."""
         if hosts != 1:
             if hosts > 1 or self.minor == 1:
                 return self.fault(400, b"not exactly one Host")

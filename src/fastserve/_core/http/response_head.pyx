@@ -1,9 +1,9 @@
 """The head of a response: status line, header fields, and what they decide about framing.
 
-start_head() encodes what the application gave, as soon as it gives it, so that a wrong field is an error of that send();
-end_head() adds what only the first piece of body decides. Names go out in lower case. Content-Length, Connection and
-Transfer-Encoding are taken out of the application's fields: the first two say what it wants and are written by
-end_head(), the third is the server's alone (ASGI HTTP: "Response Start").
+start_head() encodes what the application gave, as soon as it gives it, so that a wrong field is an error of that
+send(); end_head() adds what only the first piece of body decides. Names go out in lower case. Content-Length,
+Connection and Transfer-Encoding are taken out of the application's fields: the first two say what it wants and are
+written by end_head(), the third is the server's alone (ASGI HTTP: "Response Start").
 """
 from http import HTTPStatus
 
@@ -29,7 +29,7 @@ cdef str reason_phrase(int status):
 
 
 cdef bint has_no_body(int status) noexcept:
-    """Return whether a response to any method but HEAD has no body (RFC 9112 section 6.3; 205: RFC 9110 section 15.3.6)."""
+    """Return whether a status has no body, with any method (RFC 9112 section 6.3; 205: RFC 9110 section 15.3.6)."""
     return status < 200 or status == 204 or status == 205 or status == 304
 
 
@@ -44,7 +44,7 @@ cdef bytes status_line(int status):
 cdef bytes as_bytes(part, str what):
     if isinstance(part, (bytes, bytearray, memoryview)):
         return bytes(part)
-    raise TypeError(f"{what} has to be bytes, not {type(part).__name__}: {part!r}")
+    raise TypeError(f"{what} must be bytes, not {type(part).__name__}: {part!r}")
 
 
 cdef bytes field_bytes(part, bint trailer, str what):
@@ -61,9 +61,9 @@ cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
     """
     cdef Py_ssize_t mark = out.size
     if not isinstance(status, int):
-        raise TypeError(f"the status of a response is an integer, not {status!r}")
+        raise TypeError(f"the response status must be an integer, not {status!r}")
     if not 100 <= status <= 999:
-        raise ValueError(f"the status of a response has three digits, not {status!r}")
+        raise ValueError(f"the response status must have three digits: {status!r}")
     facts.status = status
     facts.content_length = -1
     facts.close = facts.date = facts.server = False
@@ -72,7 +72,7 @@ cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
 
 
 cdef int add_fields(Buffer out, HeadFacts* facts, fields, Py_ssize_t mark) except -1:
-    """Append fields of the application's, of a trailer section if `facts` is NULL. After an error, go back to `mark`."""
+    """Append the application's fields, of a trailer section if `facts` is NULL. After an error, go back to `mark`."""
     try:
         for name, value in fields:
             if type(name) is not bytes:
@@ -187,15 +187,15 @@ cdef int add_field(Buffer out, HeadFacts* facts, bytes name, bytes value) except
     for at in range(name_size):
         byte = <char>LOWER[<unsigned char>name_data[at]]
         if byte == 0:
-            raise ValueError(f"a header cannot have the name {name!r}")
+            raise ValueError(f"invalid header name: {name!r}")
         to[at] = byte
     if name_size == 0:
-        raise ValueError("a header cannot have an empty name")
+        raise ValueError("empty header name")
     if has_control(value_data, value_size):
-        raise ValueError(f"header {name!r} cannot have the value {value!r}")
+        raise ValueError(f"invalid value of header {name!r}: {value!r}")
     if facts == NULL:
         if forbidden_trailer(to, name_size):
-            raise ValueError(f"{name!r} cannot be a trailer")
+            raise ValueError(f"field not allowed in trailers: {name!r}")
     elif is_servers_own(facts, to, name_size, value_data, value_size):
         return 0
     to += name_size
@@ -237,9 +237,9 @@ cdef int note_length(HeadFacts* facts, const char* value, Py_ssize_t size) excep
         if valid:
             length = length * 10 + (value[at] - c"0")
     if not valid:
-        raise ValueError(f"{value[:size]!r} is not a Content-Length")
+        raise ValueError(f"invalid Content-Length: {value[:size]!r}")
     if facts.content_length not in (-1, length):
-        raise ValueError("the response has two Content-Length fields that differ")
+        raise ValueError("the response has two different Content-Length fields")
     facts.content_length = length
     return 0
 

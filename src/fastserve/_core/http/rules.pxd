@@ -1,4 +1,4 @@
-"""The rules of RFC 9110 and RFC 9112 for a request's head that llhttp leaves open."""
+"""Rules of RFC 9110 and RFC 9112 for fields that llhttp does not enforce."""
 
 cdef enum:
     # What transfer_coding() found.

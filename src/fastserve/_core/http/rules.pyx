@@ -1,4 +1,4 @@
-"""The rules of RFC 9110 and RFC 9112 for a request's head that llhttp leaves open."""
+"""Rules of RFC 9110 and RFC 9112 for fields that llhttp does not enforce."""
 from libc.string cimport memchr
 
 from ..grammar import FORBIDDEN_TRAILERS, REFUSED_TRAILERS
@@ -47,7 +47,7 @@ cdef Py_ssize_t port_start(const char* host, Py_ssize_t size) noexcept:
 
 
 cdef bint valid_name(const char* name, Py_ssize_t size) noexcept:
-    """Return whether this is a reg-name (RFC 3986 section 3.2.2) without a comma, which joins two Host fields into one."""
+    """Return whether this is a reg-name (RFC 3986 section 3.2.2) without a comma, which joins two Host fields."""
     cdef Py_ssize_t at = 0
     while at < size:
         if name[at] == c"%":
@@ -147,8 +147,8 @@ cdef bint has_other_member(const char* value, Py_ssize_t size, const char* lower
 cdef int transfer_coding(const char* value, Py_ssize_t size) noexcept:
     """Judge the value of the only Transfer-Encoding field (RFC 9112 section 6.1).
 
-    A lone `chunked` is all that is served. Other codings are CODING_UNKNOWN if the list is well formed and has `chunked`
-    at its end or nowhere, else CODING_BAD.
+    A lone `chunked` is all that is served. Other codings are CODING_UNKNOWN if the list is well formed and has
+    `chunked` at its end or nowhere, else CODING_BAD.
     """
     cdef Members members = Members(value, size, NULL, 0)
     cdef bint chunked = False, unknown = False

@@ -1,4 +1,4 @@
-"""Time for a worker: coarse readings, the Date header, and deadlines behind one timer."""
+"""Time for a worker: coarse readings, the Date header, and deadlines served by one timer."""
 
 
 cdef enum:
@@ -13,13 +13,13 @@ cdef enum:
     WS_CLOSE  # for the client's close frame
     HELD_HEAD  # for the first piece of a response's body
     WS_HOLD  # for the application to deal with what came before a close frame
-    LINGER_LOOK  # until the next look whether a client has everything
+    LINGER_LOOK  # until the next check whether a client has everything
     WAITS  # how many kinds there are
 
 
 cdef enum:
     # Seconds.
-    LINGER_SECONDS = 5  # without a byte of a client that is only read after the server has said that it closes
+    LINGER_SECONDS = 5  # of silence, for a client whose bytes are discarded after the close
     CLOSE_SECONDS = 10  # for a client's close frame
     HOLD_SECONDS = 1  # for an application, before a client's close frame is answered
 

@@ -1,8 +1,8 @@
-"""Time for a worker: coarse readings, the Date header, and deadlines behind one timer.
+"""Time for a worker: coarse readings, the Date header, and deadlines served by one timer.
 
-A deadline is a node in the queue of its kind. All of a kind last equally long, so a new one goes to the end and the
-queue stays sorted (the few that end earlier look for their place): starting and stopping one is a few pointer writes, and one timer a worker, set for the earliest,
-serves every connection.
+A deadline is a node in the queue of its kind. All deadlines of a kind last equally long, so a new one goes to the end
+and the queue stays sorted; the few that end earlier search for their place. Starting and stopping a deadline is a few
+pointer writes, and one timer per worker, set for the earliest deadline, serves every connection.
 """
 from libc.string cimport memcpy
 
@@ -30,13 +30,14 @@ cdef Usage shown  # what is read then
 
 
 def simulate(double when, double cpu, long waits):
-    """Have every reading but the date say this until the next call of it or of measure_again(), for tests."""
+    """Simulate every reading but the date, until the next call or measure_again(). For tests."""
     global simulated
     simulated = True
     shown.when, shown.cpu, shown.waits = when, cpu, waits
 
 
 def measure_again():
+    """End what simulate() began."""
     global simulated
     simulated = False
 
@@ -49,18 +50,18 @@ def http_date():
 
 
 def reading():
-    """What this thread reads now, as (seconds, seconds of processor time, waits), or None where that is not known."""
+    """Return this thread's (seconds, seconds of processor time, waits), None if they are unknown."""
     cdef Usage usage
     return (usage.when, usage.cpu, usage.waits) if measure(&usage) else None
 
 
 cdef double monotonic() noexcept:
-    """Seconds, exact to less than a microsecond; dearer than Clock.now()."""
+    """Return seconds, exact to less than a microsecond; costs more than Clock.now()."""
     return shown.when if simulated else fastserve_monotonic()
 
 
 cdef bint measure(Usage* usage) noexcept:
-    """Read the time and what the thread had of it; False where only the time is known."""
+    """Read the time, and what the thread used of it. Return false if only the time is known."""
     if simulated:
         usage[0] = shown
         return True
@@ -109,7 +110,7 @@ cdef class Clock:
             self.queues[kind].next = self.queues[kind].previous = &self.queues[kind]
 
     def __dealloc__(self):
-        # What is still queued belongs to objects that may be dying with the clock: they must find themselves unlinked.
+        # Queued nodes belong to objects that may be freed together with the clock: they must find themselves unlinked.
         cdef int kind
         cdef Deadline* node
         for kind in range(WAITS):
@@ -119,11 +120,11 @@ cdef class Clock:
                 node.next = NULL
 
     cdef double now(self) noexcept:
-        """Seconds of a clock that never goes back, exact to a few milliseconds."""
+        """Return seconds of a monotonic clock, exact to a few milliseconds."""
         return (shown.when if simulated else fastserve_coarse()) + self.skew
 
     cdef const char* date(self) noexcept:
-        """The 29 bytes of the Date header's value (IMF-fixdate, RFC 9110 section 5.6.7)."""
+        """Return the 29 bytes of the Date header's value (IMF-fixdate, RFC 9110 section 5.6.7)."""
         cdef long long second = fastserve_second()
         if second != self.date_second:
             fastserve_format_date(second, self.date_text)
@@ -131,7 +132,7 @@ cdef class Clock:
         return self.date_text
 
     cdef void start(self, Timed timed, int kind) noexcept:
-        """Give `timed` a deadline of this kind from now, in place of the one that it has."""
+        """Set a deadline of this kind for `timed`, replacing the one that it has."""
         cdef Deadline* node = &timed.deadline
         cdef Deadline* end = &self.queues[kind]
         stop(timed)
@@ -147,7 +148,7 @@ cdef class Clock:
             self.schedule(node.when)
 
     cdef void start_before(self, Timed timed, int kind, double latest) noexcept:
-        """The same, but no later than `latest`."""
+        """Set a deadline as start() does, but no later than `latest`."""
         cdef Deadline* node = &timed.deadline
         cdef Deadline* after
         self.start(timed, kind)
@@ -168,16 +169,16 @@ cdef class Clock:
     cdef void schedule(self, double when) noexcept:
         if self.timer is not None:
             self.timer.cancel()
-        # A little late rather than a little early: the coarse clock would not have got there yet.
+        # Slightly late on purpose: the coarse clock lags, and must have reached the deadline.
         self.timer = self.loop.call_later(max(when - self.now(), 0.0) + 0.01, self.due)
         self.timer_when = when
 
     def due(self):
-        """The timer: what came while the loop was busy is read first, and may be what a deadline is for."""
+        """Called by the timer. Bytes that came while the loop was busy are read first: they may meet the deadline."""
         self.timer = self.loop.call_soon(self.due_after_reads)
 
     def due_after_reads(self):
-        # uvloop calls what is due, and what that has called soon, before it looks for what can be read.
+        # uvloop runs due timers, and the callbacks that these schedule, before it polls for readable sockets.
         self.timer = self.loop.call_soon(self.tick)
 
     def tick(self):
@@ -203,7 +204,7 @@ cdef class Clock:
             self.schedule(earliest)
 
     def advance(self, double seconds):
-        """Let that much time pass at once, for tests."""
+        """Let this many seconds pass at once. For tests."""
         self.skew += seconds
         self.tick_now()
 
@@ -213,11 +214,11 @@ cdef class Clock:
         self.tick()
 
     def http_date(self):
-        """The value of the Date header now."""
+        """Return the value of the Date header now."""
         return (<const char*>self.date())[:DATE_SIZE]
 
     def close(self):
-        """Cancel the timer; deadlines that are still set never come."""
+        """Cancel the timer; pending deadlines never expire."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None

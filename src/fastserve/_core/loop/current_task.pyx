@@ -8,7 +8,7 @@ cdef object swap_current_task = getattr(asyncio.tasks, "_swap_current_task", Non
 
 
 cdef object make_current(object loop, object task):
-    """Make `task` the loop's current one and return the one before, or None."""
+    """Make `task` the loop's current task. Return the previous one, or None."""
     if current_tasks is None:
         return swap_current_task(loop, task)
     previous = current_tasks.get(loop)

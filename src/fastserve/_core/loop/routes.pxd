@@ -1,4 +1,4 @@
-"""The routes whose applications have gone on computing after a send."""
+"""The routes whose applications have computed after a send."""
 
 
 cdef class Routes:

@@ -1,14 +1,14 @@
-"""The routes whose applications have gone on computing after a send.
+"""The routes whose applications have computed after a send.
 
-What they send is written at once, however rarely they are asked for, so that it waits for a computation only once. A
-route is what the framework has matched by the time of the send, the object under `route` or `endpoint` in the scope;
-where there is none, it is the first segment of the path.
+What they send is written at once, however rarely they are requested, so that it waits for a computation only once. A
+route is what the framework has matched by the time of the send: the object under `route` or `endpoint` in the scope, or
+the first segment of the path if there is neither.
 
-PROVEN    The processor time of the thread shows that it was the application: such a route stays.
-suspected The time was not measured, so it may have been another process that had the processor. The route is forgotten
-          after TRIAL sends without proof.
+PROVEN     The processor time of the thread shows that the application computed: the route stays.
+suspected  The time was not measured, so another process may have had the processor. The route is forgotten after TRIAL
+           sends without proof.
 
-Of more than MOST routes the one that has not been asked for the longest is forgotten.
+Beyond MOST routes the least recently requested one is forgotten.
 """
 from collections import OrderedDict
 
@@ -23,7 +23,7 @@ cdef class Routes:
         self.table = OrderedDict()
 
     cdef bint are_written_at_once(self, dict scope) except -1:
-        """Whether what an exchange of this scope has just sent is written at once; counts the send."""
+        """Count a send of this scope's route, and return whether it is written at once."""
         key = key_of(scope)[0]
         entry = self.table.get(key)
         if entry is None:
@@ -57,16 +57,16 @@ cdef class Routes:
 
 
 cdef bint has_route(dict scope) except -1:
-    """Whether the framework has said what it matched."""
+    """Return whether the framework has put the matched route into the scope."""
     return scope.get("route") is not None or scope.get("endpoint") is not None
 
 
 cdef tuple key_of(dict scope):
-    """Return a key for the route, and the object that has to live as long as the key is used."""
+    """Return a key for the route, and the object that must live as long as the key is used."""
     kept = scope.get("route")
     if kept is None:
         kept = scope.get("endpoint")
     if kept is None:
         path = str(scope.get("path", ""))
         return path.split("/", 2)[1 if path[:1] == "/" else 0], None
-    return id(kept), kept  # routes of some frameworks are equal or not, but have no hash
+    return id(kept), kept  # routes of some frameworks define equality without a hash

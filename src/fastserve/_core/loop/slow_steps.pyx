@@ -13,10 +13,10 @@ penalty         It grows with each slow step of a sender whose framework has not
 
 Time that the application did not use does not count:
 - the writes of a batch, and the garbage collector;
-- time in which another process (or another machine on the same host) had the processor. Then the thread did not wait for
-  anything, and still used less processor time than went by. Measuring this costs two system calls, so it is done for
-  each batch, but outside of batches only for the SUSPICIOUS calls by the loop that follow a slow step. A slow step that
-  was not measured counts for FIRST_PENALTY at most.
+- time in which another process (or another machine on the same host) had the processor. Then the thread did not wait
+  for anything, and still used less processor time than went by. Measuring this costs two system calls, so it is done
+  for each batch, but outside of batches only for the SUSPICIOUS calls by the loop that follow a slow step. A slow step
+  that was not measured counts for FIRST_PENALTY at most.
 """
 import gc
 

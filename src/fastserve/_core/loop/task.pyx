@@ -34,7 +34,7 @@ cdef enum:
     RETURNED = 0  # of PyIter_Send
 
 cdef bint HAS_EAGER_TASKS = sys.version_info >= (3, 12)
-# Up to 3.10 whoever awaits a cancelled task gets an error of its own, without the message.
+# Up to 3.10 each awaiter of a cancelled task gets an error of its own, without the message.
 cdef bint CANCELLED_ERROR_IS_NEW = sys.version_info < (3, 11)
 cdef bint UNCANCEL_CLEARS = sys.version_info >= (3, 13)
 cdef object register_task = asyncio.tasks._register_task
@@ -174,7 +174,7 @@ cdef class Task(Sleeper):
         return 0
 
     cdef void resume(self) noexcept:
-        """Go on after a wait for a Waiter, in a turn that somebody else ends."""
+        """Go on after a wait for a Waiter, in a turn that the caller ends."""
         try:
             if self.entered:
                 self.step(None)
@@ -304,7 +304,7 @@ cdef class Task(Sleeper):
     # Cancellation
 
     cdef object cancelled_error(self):
-        """The error to raise for a cancellation: the one that was raised already, where there is one."""
+        """Return the error to raise for a cancellation: the one already raised, if any."""
         cause, self.error = self.error, None
         if cause is not None and not CANCELLED_ERROR_IS_NEW:
             return cause
@@ -317,7 +317,7 @@ cdef class Task(Sleeper):
         return self.cancelled_error()
 
     def cancel(self, msg=None):
-        """Have CancelledError raised in the coroutine; False when the task is done already."""
+        """Raise CancelledError in the coroutine. Return False if the task is already done."""
         self.log_traceback = False
         if self.state != PENDING:
             return False
@@ -329,11 +329,11 @@ cdef class Task(Sleeper):
         return True
 
     def cancelling(self):
-        """How many calls of cancel() have not been taken back with uncancel()."""
+        """Return the number of calls of cancel() less those of uncancel()."""
         return self.cancels
 
     def uncancel(self):
-        """Take one call of cancel() back, and return how many are left."""
+        """Take back one call of cancel(). Return how many are left."""
         if self.cancels > 0:
             self.cancels -= 1
             if UNCANCEL_CLEARS and self.cancels == 0:
@@ -349,7 +349,7 @@ cdef class Task(Sleeper):
         return self.state == CANCELLED
 
     def result(self):
-        """The coroutine's result; raises what it raised, CancelledError, or InvalidStateError while it runs."""
+        """Return the coroutine's result. Raises what it raised, CancelledError, or InvalidStateError while it runs."""
         if self.state == CANCELLED:
             raise self.cancelled_error()
         if self.state != FINISHED:
@@ -360,7 +360,7 @@ cdef class Task(Sleeper):
         return self.outcome
 
     def exception(self):
-        """What the coroutine raised, or None; raises CancelledError, or InvalidStateError while it runs."""
+        """Return what the coroutine raised, or None. Raises CancelledError, or InvalidStateError while it runs."""
         if self.state == CANCELLED:
             raise self.cancelled_error()
         if self.state != FINISHED:
@@ -386,7 +386,7 @@ cdef class Task(Sleeper):
             self.callbacks.append((fn, context))
 
     def remove_done_callback(self, fn):
-        """Remove each callback equal to `fn`, and return how many there were."""
+        """Remove each callback equal to `fn`. Return how many there were."""
         if not self.callbacks:
             return 0
         kept = [entry for entry in self.callbacks if entry[0] != fn]
@@ -434,7 +434,7 @@ cdef class Task(Sleeper):
         return asyncio.base_tasks._task_get_stack(self, limit)
 
     def print_stack(self, *, limit=None, file=None):
-        """Print what get_stack() gives, to `file` or standard error."""
+        """Print the frames of get_stack() to `file`, or to standard error."""
         return asyncio.base_tasks._task_print_stack(self, limit, file)
 
     @property

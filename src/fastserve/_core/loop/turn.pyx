@@ -7,11 +7,11 @@ of the turn or once there are BATCH of them; what they send is held and written 
 batching  With a single busy connection there is nothing to batch: an exchange is started as soon as it is read. Every
           SAMPLE-th one is queued all the same, to see whether it has company; if so, batching begins. It ends after
           ALONE turns with one exchange.
-bounds    With more than BATCH exchanges at a time their memory has left the caches when their turn comes, and they live
-          long enough for the garbage collector to promote them, which makes it traverse its oldest generation, with all
-          that the application keeps, again and again. Held bytes are written once the oldest has waited HELD_SECONDS. A
-          batch that is not done after RUN_SECONDS is the last of its turn, as is one that ends after TURN_SECONDS of
-          them: slow or very many applications must not keep the loop from its timers.
+bounds    With more than BATCH exchanges at a time their memory has left the caches when their turn comes, and they
+          live long enough for the garbage collector to promote them, which makes it traverse its oldest generation,
+          with all that the application keeps, again and again. Held bytes are written once the oldest has waited
+          HELD_SECONDS. A batch that is not done after RUN_SECONDS is the last of its turn, as is one that ends after
+          TURN_SECONDS of them: slow or very many applications must not keep the loop from its timers.
 shares    A client that sends without pause could keep the loop for seconds: its application never waits for a message,
           and libuv reads a socket up to 32 times an event, as long as each read fills its buffer. After SHARE_SECONDS of
           messages receive() lets the application go on after all others, which RUN_SECONDS bounds; after SHARE_SECONDS

@@ -1,4 +1,4 @@
-"""What an exchange has its application wait for, at less than the cost of a future."""
+"""What an application waits for in an exchange, cheaper than a future."""
 from .turn cimport Runnable, Turn
 
 
@@ -17,7 +17,7 @@ cdef class Waiter(Runnable):
     cdef object cancel_message
 
     cdef bint is_pending(self) noexcept
-    cdef bint rearm(self) noexcept  # wait once more; false where others may still look at the last time
+    cdef bint rearm(self) noexcept  # wait once more; false if others may still ask about the last time
     cdef int wake(self) except -1
     cdef int wake_later(self) except -1
     cdef int leave_to_loop(self) except -1

@@ -1,8 +1,8 @@
-"""What an exchange has its application wait for, at less than the cost of a future.
+"""What an application waits for in an exchange, cheaper than a future.
 
-To a task of asyncio this is a future without a result, with callbacks that the loop calls. A task of ours that awaits it
-is resumed with the turn's applications, like an exchange that begins: it takes part in the batches of the turn, and
-neither a callback nor a turn of the loop is spent on it.
+To a task of asyncio this is a future without a result, with callbacks that the loop calls. A task of ours that awaits
+it is resumed with the turn's applications, like an exchange that begins: it takes part in the batches of the turn,
+and neither a callback nor a turn of the loop is spent on it.
 """
 import contextvars
 from asyncio import CancelledError, InvalidStateError
@@ -46,7 +46,7 @@ cdef class Waiter(Runnable):
         return self.turn.submit(self) if self.sleeper is not None else self.schedule_callbacks()
 
     cdef int wake_later(self) except -1:
-        """End the wait, and let the loop do what it is at before the task goes on."""
+        """End the wait; the task goes on once the loop has finished what it is doing."""
         if self.state == PENDING:
             self.state = DONE
             self.leave_to_loop()
@@ -71,7 +71,7 @@ cdef class Waiter(Runnable):
         return 0
 
     def cancel(self, msg=None):
-        """Have CancelledError raised where this is awaited; False when the wait is over already."""
+        """Raise CancelledError where this is awaited. Return False if the wait is already over."""
         if self.state != PENDING:
             return False
         self.state = CANCELLED
@@ -98,7 +98,7 @@ cdef class Waiter(Runnable):
         self.result()
 
     def add_done_callback(self, fn, *, context=None):
-        """Have the loop call `fn(self)` when the wait is over."""
+        """Call `fn(self)` from the loop when the wait is over."""
         if context is None:
             context = contextvars.copy_context()
         if self.state != PENDING:
@@ -109,7 +109,7 @@ cdef class Waiter(Runnable):
         self.callbacks.append((fn, context))
 
     def remove_done_callback(self, fn):
-        """Take back add_done_callback(), and return how often it had been called."""
+        """Remove each callback equal to `fn`. Return how many there were."""
         before = self.callbacks or []
         left = [each for each in before if each[0] != fn]
         removed = len(before) - len(left)

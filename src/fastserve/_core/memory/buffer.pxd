@@ -1,4 +1,4 @@
-"""A growable run of bytes on their way out."""
+"""A growable run of bytes to be written."""
 cimport cython
 from libc.string cimport memcpy
 
@@ -10,7 +10,7 @@ cdef class Buffer:
     cdef Py_ssize_t capacity
 
     cdef inline char* reserve(self, Py_ssize_t more) except NULL:
-        """Room for `more` bytes behind the last one."""
+        """Return room for `more` bytes after the last one."""
         if self.size + more > self.capacity:
             self.grow(more)
         return self.data + self.size
@@ -29,5 +29,5 @@ cdef class Buffer:
     cdef void consume(self, Py_ssize_t count) noexcept  # drop that many from the front
 
 
-cdef Buffer take()  # an empty one; give it back when it is empty again
+cdef Buffer take()  # an empty buffer; give() it back once it is empty again
 cdef void give(Buffer buffer) noexcept

@@ -1,6 +1,6 @@
-"""A growable run of bytes on their way out.
+"""A growable run of bytes to be written.
 
-Only a connection with something to send holds a buffer; idle ones hold none, and a few wait here for the next.
+Only a connection with something to send holds a buffer. A few spare ones are kept for the next.
 """
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
@@ -10,7 +10,7 @@ from .pool cimport Pool, make_pool
 
 cdef enum:
     FIRST_CAPACITY = 4096
-    KEPT_CAPACITY = 65536  # one that grew beyond this is not kept
+    KEPT_CAPACITY = 65536  # a buffer that grew beyond this is freed
     KEPT = 128
 
 cdef Pool spare = make_pool(KEPT)

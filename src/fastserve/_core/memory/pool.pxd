@@ -1,4 +1,4 @@
-"""Objects that wait to be used again."""
+"""Objects kept for reuse."""
 cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -15,7 +15,7 @@ cdef class Pool:
     cdef Py_ssize_t most  # that are kept, up to MOST_KEPT
 
     cdef inline object take(self):
-        """The one that was given last, None where there is none."""
+        """Return the object that was given last, None if there is none."""
         cdef object item = None
         if self.count:
             self.count -= 1

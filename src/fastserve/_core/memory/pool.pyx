@@ -1,7 +1,7 @@
-"""Objects that wait to be used again.
+"""Objects kept for reuse.
 
-A list that goes from empty to one item and back gives its memory back and asks for it again each time, which costs more
-than the rest of what is done here.
+Not a list: one that goes from empty to one item and back frees and allocates its memory each time, which costs more
+than all else here.
 """
 from cpython.ref cimport Py_DECREF
 

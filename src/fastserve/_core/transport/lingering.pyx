@@ -1,9 +1,9 @@
-"""Connections that are closed but for what their clients still send.
+"""Connections that are closed, except that their clients still send.
 
-A close with unread input resets the connection, and the client could lose its answer (RFC 9112 section 9.6). So the
-writing side is ended, and what the client sends is read and dropped until it ends its side too, has been silent for
-LINGER_SECONDS, or has gone on for TOTAL_SECONDS. At most MOST connections of a worker linger, and they do not count for
-limit_concurrency.
+A close with unread input resets the connection, and the client could lose its response (RFC 9112 section 9.6). So the
+writing side is ended, and what the client sends is read and discarded until the client ends its side too, has been
+silent for LINGER_SECONDS, or has sent for TOTAL_SECONDS. At most MOST connections of a worker linger, and they do not
+count for limit_concurrency.
 """
 from ..loop.clock cimport LINGER, LINGER_LOOK, Clock, Deadline, Timed, stop
 from ..worker cimport Worker
@@ -14,15 +14,15 @@ cdef enum:
     TOTAL_SECONDS = 30
 
 cdef double STOP_SECONDS = 0.2  # once the server stops
-cdef double UNENDED_SECONDS = 1  # of silence, where the client may be waiting for the end
+cdef double UNENDED_SECONDS = 1  # of silence, when the client may be waiting for the end
 
 
 cdef Lingering begin_lingering(Worker worker, Writer writer, bint more):
-    """End the writing side of a connection after what is written, and the connection itself when that is time.
+    """End the writing side of a connection once all is written, and later the connection.
 
-    `more` says that the client has not sent all of its request: where a transport cannot read on after it has ended its
-    writing side, that waits as well, since the answer says where it ends, and that it is the last. The caller keeps what
-    is returned for no longer than `worker` and `writer`.
+    `more`: the client has not sent all of its request. If the transport cannot read after its writing side has ended,
+    that end is put off as well: the response says where it ends, and that it is the last. The caller must keep
+    `worker` and `writer` for as long as the returned object.
     """
     cdef Lingering self = Lingering.__new__(Lingering)
     self.worker = <void*>worker
@@ -62,7 +62,7 @@ cdef class Lingering(Timed):
         return True
 
     cdef void wait(self, double seconds) noexcept:
-        """Give the client that long from now."""
+        """Give the client this many seconds from now."""
         self.latest = (<Worker>self.worker).clock.now() + seconds
         self.go_on()
 
@@ -85,7 +85,7 @@ cdef class Lingering(Timed):
             self.end()
             return
         if not writer.finished():
-            # The time is for what the client sends: what it has not taken yet has a deadline of its own.
+            # This time is for what the client sends; unread output has a deadline of its own.
             self.wait(STOP_SECONDS if self.hurried else TOTAL_SECONDS)
             return
         if clock.now() < self.latest:
@@ -95,7 +95,7 @@ cdef class Lingering(Timed):
                     self.go_on()
                     return
             elif 0 <= silence < clock.seconds[LINGER]:
-                self.go_on()  # it sends, and only the kernel hears it
+                self.go_on()  # it sends, but only the kernel receives it
                 return
         self.end()
 
@@ -113,7 +113,7 @@ cdef class Lingering(Timed):
             (<Worker>self.worker).lingering -= 1
 
     cdef int hurry(self) except -1:
-        """Let it end as soon as the client has everything that was written to it, or STOP_SECONDS after that."""
+        """End as soon as the client has received everything, or after STOP_SECONDS of waiting for that."""
         if self.unended:
             self.end()
         elif not self.hurried and self.node.next != NULL:

@@ -1,7 +1,7 @@
-"""Ranges of files on their way to a socket, by sendfile(2): no byte of them passes through this process.
+"""Ranges of files, sent to a socket by sendfile(2), so that no byte passes through this process.
 
-The event loops forbid add_writer() on a descriptor that one of their transports has, so what waits for room in the
-socket is a duplicate of it.
+Event loops forbid add_writer() on a descriptor that one of their transports uses, so a duplicate of it waits for room
+in the socket.
 """
 import os
 import stat
@@ -17,11 +17,11 @@ from ..system cimport (
 )
 
 cdef enum:
-    MOST = 1 << 21  # bytes sent before other connections have their turn
+    MOST = 1 << 21  # bytes sent before other connections get their turn
 
 
 cdef class FileSender:
-    """Sends parts of files to the connection of `handler`, behind what its writer holds."""
+    """Sends parts of files to the connection of `handler`, after what its writer holds."""
 
     def __cinit__(self, Handler handler, Writer writer, Turn turn, loop):
         self.handler = handler
@@ -31,9 +31,9 @@ cdef class FileSender:
         self.watched = -1
 
     cdef long long send(self, int file, long long offset, long long size) except -2:
-        """Send some of these bytes and return how many; drained() tells when to go on. -1: by sendfile not at all.
+        """Send some of these bytes. Return how many, -1 if sendfile cannot send any; drained() tells when to go on.
 
-        Raises RuntimeError if the file ends before.
+        Raises RuntimeError if the file ends early.
         """
         cdef Writer writer = self.writer
         cdef long long total = 0, sent
@@ -88,7 +88,7 @@ cdef class FileSender:
             self.turn.leave()
 
     cdef int close(self) except -1:
-        """Wait no more."""
+        """Stop waiting."""
         watched, self.watched = self.watched, -1
         if watched >= 0:
             self.loop.remove_writer(watched)

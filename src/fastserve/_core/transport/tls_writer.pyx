@@ -1,12 +1,12 @@
 """The write path of a TLS connection: through the transport, which encrypts.
 
-The transport's own flow control begins behind a buffer that nobody can see into, and encrypts whatever it is given at
-once. So it is given a slice at a time, and no more while the client does not read: what waits, waits here. Then the
-deadline for writing holds, and what an unread response takes in memory is bounded by what the application sent.
+The transport encrypts at once whatever it is given, and its flow control begins only after a buffer that cannot be
+inspected. So it is given a slice at a time, and none while the client does not read: the rest waits here. Thus the
+write deadline holds, and the memory of an unread response is bounded by what the application has sent.
 
-TLS connections have no half-closed state, in asyncio's transports: closing one says so to the client (close_notify) and
-discards what it still sends until it says the same. Most clients do that at once, and some never. So a closed connection
-is looked at again and again, until the client's kernel has got all of it, and then ended.
+asyncio's TLS transports have no half-closed state: close() sends close_notify and discards what the client sends
+until it answers with its own. Most clients do so at once, some never. So a closed connection is checked repeatedly
+until the client's kernel has received everything, and is then ended.
 """
 from collections import deque
 

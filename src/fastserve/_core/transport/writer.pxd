@@ -10,7 +10,7 @@ cdef class Writer(Flushable):
     cdef Clock clock
     cdef int fd  # for system calls of our own; -1 where only the transport may write (TLS, other platforms)
     cdef Buffer buffer  # None while there is nothing to write
-    cdef Py_ssize_t committed  # bytes at the front of `buffer` that may leave; behind them a head is being made
+    cdef Py_ssize_t committed  # bytes at the front of `buffer` that may be written; a head is being made after them
     cdef Py_ssize_t stuck  # size of the transport's queue when its deadline was set
     cdef bint unlimited  # the transport's high-water mark is still its own
     cdef bint paused  # the transport has bytes that the kernel did not take
@@ -21,9 +21,9 @@ cdef class Writer(Flushable):
     cdef Buffer output(self)  # where to put bytes; commit() lets them leave
     cdef int commit(self) except -1  # they leave at the end of the turn
     cdef int commit_now(self) except -1  # they leave now, or as soon as the client takes them
-    cdef int commit_ahead(self, bytes data) except -1  # `data` leaves, before what was put behind the last commit()
-    cdef int commit_with(self, bytes data) except -1  # they leave now, `data` behind them without a copy
-    cdef void discard(self, Py_ssize_t mark) noexcept  # take back what was put behind `mark` of the buffer
+    cdef int commit_ahead(self, bytes data) except -1  # `data` leaves, before what was put after the last commit()
+    cdef int commit_with(self, bytes data) except -1  # they leave now, followed by `data`, which is not copied
+    cdef void discard(self, Py_ssize_t mark) noexcept  # take back what was put after `mark` of the buffer
     cdef void end(self) noexcept  # close the writing side after what is committed, go on reading
     cdef bint reads_on(self) noexcept  # what the client sends after end() is still read
     cdef void close(self) noexcept  # after what is committed
@@ -31,7 +31,7 @@ cdef class Writer(Flushable):
     cdef int unacknowledged(self) noexcept  # bytes that the client's kernel has not got, -1 where that is not known
     cdef double silence(self) noexcept  # seconds since the client's last byte where only the kernel gets it, else -1
     cdef void abort(self) noexcept
-    # Leave the transport to somebody else, with all that is committed; whether it asks to be given no more.
+    # Hand the transport over, with all that is committed. Return whether it has asked for a pause in writing.
     cdef bint release(self) except -1
     cdef void lost(self) noexcept  # the transport is closed
     cdef int pause(self) except -1

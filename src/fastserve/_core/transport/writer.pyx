@@ -1,9 +1,9 @@
 """The write path of one connection.
 
-Bytes are put into one buffer and leave in one system call at the end of the turn. While the transport's own queue is
-empty they go straight to the socket, since a send(2) of ours costs less than the transport's write; what the kernel
-does not take goes through the transport, whose high-water mark is then 0, so that pause_writing() and resume_writing()
-tell exactly when its queue is not empty.
+Bytes are collected in one buffer and written with one system call at the end of the turn. While the transport's queue
+is empty they go straight to the socket, since a direct send(2) costs less than the transport's write(). What the
+kernel does not accept goes through the transport, whose high-water mark is then 0, so that pause_writing() and
+resume_writing() tell exactly when its queue is not empty.
 """
 from ..loop.clock cimport WRITE, Clock, stop
 from ..loop.turn cimport Flushable, Turn
@@ -12,7 +12,7 @@ from ..system cimport FASTSERVE_DIRECT_WRITES, fastserve_end_writing, fastserve_
 from ..system cimport fastserve_unacknowledged
 
 cdef enum:
-    # Held bytes beyond this leave before the turn ends: the memory that a turn takes is bounded.
+    # More held bytes are written before the turn ends: the memory of a turn is bounded.
     HELD_BYTES = 65536
 
 
@@ -46,7 +46,7 @@ cdef class Writer(Flushable):
         return self.write_out()
 
     cdef int commit_ahead(self, bytes data) except -1:
-        """Let `data` leave before what is being put together behind the committed bytes."""
+        """Write `data` after the committed bytes, before what is still being put together."""
         cdef bytes held
         if self.broken:
             return 0
@@ -59,7 +59,7 @@ cdef class Writer(Flushable):
         return 0
 
     cdef int commit_with(self, bytes data) except -1:
-        """Write the buffer and `data` in one system call, at once: what is large gains nothing by waiting."""
+        """Write the buffer and `data` at once, with one system call: large data gains nothing by waiting."""
         cdef Py_ssize_t first = 0, sent = 0, size = len(data)
         if self.buffer is not None:
             first = self.committed = self.buffer.size
@@ -94,7 +94,7 @@ cdef class Writer(Flushable):
             raise  # reported by the interpreter's hook for errors that nobody can catch
 
     cdef int write_out(self) except -1:
-        """Write what is committed; what the kernel does not take waits in the transport."""
+        """Write what is committed; what the kernel does not accept is queued in the transport."""
         cdef Py_ssize_t size = self.committed, sent = 0
         if size and not self.paused and not self.broken:
             if self.fd >= 0:
@@ -124,7 +124,7 @@ cdef class Writer(Flushable):
         return 0
 
     cdef void drop_front(self, Py_ssize_t size) noexcept:
-        """Forget the first bytes of the buffer, which are written, and the buffer itself when it is empty."""
+        """Drop the written bytes at the front of the buffer, and give the buffer back once it is empty."""
         if self.buffer is None:
             return
         self.buffer.consume(size)
@@ -188,7 +188,7 @@ cdef class Writer(Flushable):
             self.committed = 0
 
     cdef int pause(self) except -1:
-        """The transport's queue has grown over its mark."""
+        """The transport's queue has grown above its high-water mark."""
         self.paused = True
         self.stuck = self.transport.get_write_buffer_size()
         self.clock.start(self, WRITE)
@@ -200,7 +200,7 @@ cdef class Writer(Flushable):
         return self.write_out()
 
     cdef void expired(self, int kind) noexcept:
-        """A client that has not taken a byte for that long is given up."""
+        """Abort if the client has not read a byte since the deadline was set."""
         cdef Py_ssize_t left = self.transport.get_write_buffer_size()
         if left < self.stuck:
             self.stuck = left

@@ -82,7 +82,7 @@ cdef list checked_headers(headers, Py_ssize_t* length):
         checked.append((encoded, field))
         if encoded == CONTENT_LENGTH:
             if not field.isdigit() or len(field) > LONGEST_LENGTH:
-                raise ValueError(f"{value!r} is not a Content-Length")
+                raise ValueError(f"invalid Content-Length: {value!r}")
             if length[0] >= 0 and length[0] != int(field):
                 raise ValueError("the headers of a response have two values of Content-Length")
             length[0] = int(field)

@@ -46,25 +46,25 @@ def as_bytes(part: Any, what: str) -> bytes:
     if isinstance(part, str):
         return part.encode("ascii")
     if not isinstance(part, bytes | bytearray | memoryview):
-        raise TypeError(f"{what} has to be bytes, not {type(part).__name__}: {part!r}")
+        raise TypeError(f"{what} must be bytes, not {type(part).__name__}: {part!r}")
     return bytes(part)
 
 
 def response_head(status: Any, headers: Iterable[Any]) -> Head:
     """Return what an application gave as the head of its response. Raises TypeError or ValueError for what is none."""
     if not isinstance(status, int):
-        raise TypeError(f"the status of a response is an integer, not {status!r}")
+        raise TypeError(f"the response status must be an integer, not {status!r}")
     if not 100 <= status <= 999:
-        raise ValueError(f"the status of a response has three digits, not {status!r}")
+        raise ValueError(f"the response status must have three digits: {status!r}")
     head = Head(int(status))
     for pair in headers:
         name, value = pair
         name = as_bytes(name, "the name of a header").lower()
         value = as_bytes(value, "the value of a header")
         if not TOKEN.fullmatch(name):
-            raise ValueError(f"a header cannot have the name {name!r}")
+            raise ValueError(f"invalid header name: {name!r}")
         if FORBIDDEN_IN_VALUES.search(value):
-            raise ValueError(f"header {name!r} cannot have the value {value!r}")
+            raise ValueError(f"invalid value of header {name!r}: {value!r}")
         if name == b"content-length":
             note_length(head, value)
         elif name == b"connection":
@@ -76,9 +76,9 @@ def response_head(status: Any, headers: Iterable[Any]) -> Head:
 
 def note_length(head: Head, value: bytes) -> None:
     if not re.fullmatch(rb"[0-9]{1,18}", value):
-        raise ValueError(f"{value!r} is not a Content-Length")
+        raise ValueError(f"invalid Content-Length: {value!r}")
     if head.content_length not in (None, int(value)):
-        raise ValueError("the response has two Content-Length fields that differ")
+        raise ValueError("the response has two different Content-Length fields")
     head.content_length = int(value)
 
 
