@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from fastserve.protocols.http.lingering import Lingering
 
 
-
 class ServerState:
     """The connections of a server, the tasks of its running requests, and the default headers of responses.
 
