@@ -17,7 +17,7 @@ INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+([a-z]\w*)\s*(.*?)\s*$")
 LONGEST_LOOP = 40
 
 MODULE = Path(str(wsframe.__file__))
-STAMP = MODULE.parent / ".build-kind"
+STAMP = MODULE.parents[1] / ".build-kind"
 KIND = STAMP.read_text("utf-8") if STAMP.exists() else "release"
 
 Code = list[tuple[int, str, str]]
