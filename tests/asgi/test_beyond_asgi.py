@@ -40,3 +40,9 @@ def test_headers_of_text_in_ascii(client: Connect) -> None:
         response = connected.ask(get())
         assert (response.get(b"x-a"), response.get(b"x-b"), response.get(b"server")) == (b"1", b"2", b"mine")
         assert (response.body, response.get(b"content-length")) == (b"x", b"1")
+
+
+def test_white_space_around_the_value_of_a_header(client: Connect) -> None:
+    connected = client(sends({**START, "headers": [(b"x-a", b" 1\t"), (b"content-length", b"1")]}, body(b"x")))
+    response = connected.ask(get())
+    assert (response.status, (response.get(b"x-a") or b"").strip()) == (200, b"1")

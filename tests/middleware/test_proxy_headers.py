@@ -108,7 +108,8 @@ def test_what_is_no_address_is_ignored(wrong: str, trusted: str) -> None:
 @pytest.mark.parametrize(
     ("value", "client"),
     [("1.2.3.4:65535", ("1.2.3.4", 65535)), ("1.2.3.4:65536", ("1.2.3.4", 0)), ("[::1]:99999", ("::1", 0)),
-     ("unknown", ("unknown", 0)), ("_gazonk", ("_gazonk", 0)), ("fe80::1%eth0", ("fe80::1%eth0", 0))],
+     ("unknown", ("unknown", 0)), ("_gazonk", ("_gazonk", 0)), ("fe80::1%eth0", ("fe80::1%eth0", 0)),
+     ("1.2.3.4:_port", ("1.2.3.4", 0))],
 )  # fmt: skip
 def test_what_an_address_is(value: str, client: tuple[str, int]) -> None:
     assert TrustedHosts("*").client(value) == client

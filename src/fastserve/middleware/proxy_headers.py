@@ -27,6 +27,7 @@ MAPPED_BITS = 96  # of the prefix of IPv4-mapped addresses
 LONGEST = 253  # characters of a name in the DNS; anything longer is not worth remembering
 NOBODY: Client = ("", 0)
 IDENTIFIER = re.compile(r"unknown|_[A-Za-z0-9._-]+", re.IGNORECASE)  # RFC 7239 sections 6.2 and 6.3
+OBFUSCATED = re.compile(r"_[A-Za-z0-9._-]+")  # a port, RFC 7239 section 6.3
 ADDRESS = re.compile(r"[0-9A-Fa-f.:]+(?:%[0-9A-Za-z._~-]+)?")  # what one can consist of, with a zone
 
 
@@ -122,6 +123,8 @@ def host_and_port(text: str) -> Client:
             return host, int(rest[1:]) if is_number(rest[1:]) else 0
         return text, 0
     host, colon, port = text.partition(":")
+    if colon and OBFUSCATED.fullmatch(port):
+        return host, 0
     if not colon or ":" in port or not is_number(port):
         return text, 0
     return host, int(port)

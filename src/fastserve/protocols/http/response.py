@@ -60,7 +60,7 @@ def response_head(status: Any, headers: Iterable[Any]) -> Head:
     for pair in headers:
         name, value = pair
         name = as_bytes(name, "the name of a header").lower()
-        value = as_bytes(value, "the value of a header")
+        value = as_bytes(value, "the value of a header").strip(b" \t")  # which h11 refuses, and no value has
         if not TOKEN.fullmatch(name):
             raise ValueError(f"invalid header name: {name!r}")
         if FORBIDDEN_IN_VALUES.search(value):
