@@ -417,14 +417,21 @@ class Server:
         logger.info("Shutting down")
         if self.notifier is not None:
             self.notifier.stopping()
+        await self._take_waiting_connections()
         self._close_listeners(sockets or [])
         if self.link is not None:
             self.link.stopped_listening()
+        await self._take_waiting_connections()
         await self._drain()
         if self.link is not None:
             self.link.drained()
         await self._end_lifespan()
         self._close_state()
+
+    async def _take_waiting_connections(self) -> None:
+        """Accept what waits in the kernel's queue, which would be reset, and give what is accepted its protocol."""
+        if self._acceptor is not None and not self.force_exit:
+            await self._acceptor.settle()
 
     def _close_listeners(self, sockets: Iterable[socket.socket]) -> None:
         if self._acceptor is not None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from fastserve import Config
-from fastserve._core import settings
 from fastserve._core.settings import FIELDS
 from fastserve.options.core import core_settings
 from fastserve.options.table import TABLE, Options
@@ -46,7 +45,7 @@ def test_field_of_an_option(name: str) -> None:
 @pytest.mark.parametrize("name", sorted({*NAMED} - {"root_path"}))
 def test_core_names_an_option_once(name: str, suffix: str) -> None:
     """The declaration in settings.pxd is the only place for it there; root_path is checked for being text."""
-    folder = Path(settings.__file__).parent
+    folder = Path(__file__).resolve().parents[2] / "src/fastserve/_core"
     assert name in (folder / "settings.pxd").read_text("utf-8")
     assert name not in (folder / f"settings.{suffix}").read_text("utf-8")
 

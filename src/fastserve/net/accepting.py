@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 RESERVE = 32  # descriptors below the limit that connections do not get
 SETTLE_SECONDS = 0.05  # between asyncio's last accept() and the close of its server
+ACCEPT_STEPS = 4  # iterations of a loop from the end of its poll to connection_made()
+SETTLE_ROUNDS = 50  # at most, where clients never stop coming
 PROBED = 4  # connections between two checks for free descriptors
 BATCH = 8  # connections that asyncio accepts before anything else runs, such as that check
 RETRY_SECONDS = 1.5  # after which asyncio has retried to accept
@@ -172,6 +174,15 @@ class Acceptor:
         self.servers[:] = resumed
         self.paused = False
         logger.info(RESUME)
+
+    async def settle(self) -> None:
+        """Return when the loop has accepted what was waiting, and given each connection its protocol."""
+        for _ in range(SETTLE_ROUNDS):
+            before = self._accepted
+            for _ in range(ACCEPT_STEPS):
+                await asyncio.sleep(0)
+            if self._accepted == before:
+                return
 
     def close(self) -> None:
         """Stop accepting for good."""

@@ -143,6 +143,7 @@ class H11Protocol(asyncio.Protocol):
             self.lingering.lost()
         self.detach()
         self.flow.resume_writing()
+        self.transport.close()  # CPython 3.10 warns of a transport over TLS that only its client has closed
 
     def pause_writing(self) -> None:
         self.flow.pause_writing()
