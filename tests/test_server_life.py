@@ -301,3 +301,25 @@ class TestSleep:
         assert life.told == {Phase.LINGERING}
         life.tell(Phase.LINGERING, False)
         assert life.told == set()
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("http", ["auto", "h11"])
+def test_clients_that_wait_to_be_accepted_are_not_reset(loop: str, http: str) -> None:
+    """The loop learns of them and of the end at the same time; more of them wait than asyncio accepts at once."""
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+
+    class Told(Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets=sockets)
+            address = self.servers[0].sockets[0].getsockname()
+            clients.extend(socket.create_connection(address, timeout=support.PATIENCE) for _ in range(20))
+            self.should_exit = True
+
+    clients: list[socket.socket] = []
+    Told(config(loop=loop, http=http)).run()
+    for client in clients:
+        with client:
+            assert client.recv(1) == b""
+    support.assert_nothing_lives()
