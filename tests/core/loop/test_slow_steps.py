@@ -66,6 +66,10 @@ def test_a_garbage_collection_does_not_count() -> None:
     assert not send_then(collect, SLOW).write_through
 
 
+def test_the_rest_of_a_step_with_garbage_collections_counts() -> None:
+    assert send_then(allocate, SLOW).write_through
+
+
 def test_a_step_without_a_send_is_nobodys_business() -> None:
     steps = SlowSteps()
     now = steps.measure_batch()
@@ -249,13 +253,26 @@ def test_one_connection_alone_is_written_through_as_well(work: Work) -> None:
 
 def collect(seconds: float) -> None:
     """Let the garbage collector run for that long."""
-    TIME.spin(0.001)
+
+    def run(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            TIME.spin(seconds)
+
+    gc.callbacks.append(run)
     gc.collect(0)
-    TIME.spin(seconds)
+    gc.callbacks.remove(run)
+
+
+def allocate(seconds: float) -> None:
+    """Compute for that long, with collections of no time meanwhile, as whoever makes many objects has them."""
+    for _ in range(4):
+        TIME.spin(seconds / 4)
+        gc.collect(0)
 
 
 @pytest.mark.parametrize(
-    ("compute", "held_on"), [(TIME.spin, False), (TIME.wait, False), (TIME.preempt, True), (collect, True)]
+    ("compute", "held_on"),
+    [(TIME.spin, False), (TIME.wait, False), (TIME.preempt, True), (collect, True), (allocate, False)],
 )
 def test_what_counts_as_the_applications_time(work: Work, compute: Callable[[float], None], held_on: bool) -> None:
     app = Busy(compute)

@@ -10,8 +10,10 @@ cdef class SlowSteps:
     """What one turn knows about the steps of applications. Times are readings of monotonic()."""
     cdef readonly bint write_through  # a step was slow after a send: hold nothing
     cdef readonly double sent  # when the running step sent last; 0: there is no such send to watch
+    cdef double collected_at_send  # seconds of garbage collection until then
     cdef dict sender  # the scope of the exchange that sent then, None if unknown
     cdef double step_began  # when the running application was started
+    cdef double collected_at_start  # seconds of garbage collection until then
     cdef bint others_held  # bytes were held then, and still are
     cdef Routes routes  # whose bytes are written at once
     cdef Usage usage  # at the start of a batch of applications, or of a call by the loop
@@ -37,5 +39,5 @@ cdef class SlowSteps:
     cpdef void end_step(self, double now) noexcept
     cpdef void end_turn(self, double newest_held, double now) noexcept
 
-    cdef void slow_step(self, double since, double now, dict sender) noexcept
+    cdef void slow_step(self, double since, double now, dict sender, double collected_before) noexcept
     cdef bint was_stopped(self, double seconds, double now) noexcept

@@ -34,13 +34,17 @@ cdef enum:
 
 cdef double SLOW_SECONDS = 0.002
 
-cdef double last_collection = 0  # when the garbage collector last started or stopped
+cdef double collecting_since = 0  # while the garbage collector runs
+cdef double collected = 0  # seconds that it has taken in this process
 
 
 def note_collection(phase, info):
-    """Note the time of a garbage collection (a callback of gc)."""
-    global last_collection
-    last_collection = monotonic()
+    """Add up the time of garbage collections (a callback of gc)."""
+    global collecting_since, collected
+    if phase == "start":
+        collecting_since = monotonic()
+    else:
+        collected += monotonic() - collecting_since
 
 
 gc.callbacks.append(note_collection)
@@ -53,6 +57,7 @@ cdef class SlowSteps:
     def __cinit__(self):
         self.routes = Routes()
         self.penalty = FIRST_PENALTY
+        self.collected_at_send = collected
 
     cpdef double measure_batch(self) noexcept:
         """Start measuring the processor time of a batch, and return the time."""
@@ -72,14 +77,16 @@ cdef class SlowSteps:
     cpdef void begin_step(self, double now, bint others_held) noexcept:
         """An application is started; `others_held`: bytes of others are held."""
         self.step_began = now
+        self.collected_at_start = collected
         self.others_held = others_held
 
     cpdef bint note_send(self, double now) noexcept:
         """The application sends. Return true if the bytes that it sent before have waited: write what is held."""
         cdef bint slow = self.sent != 0 and now - self.sent > SLOW_SECONDS
         if slow:
-            self.slow_step(self.sent, now, self.sender)
+            self.slow_step(self.sent, now, self.sender, self.collected_at_send)
         self.sent = now
+        self.collected_at_send = collected
         return slow
 
     cpdef bint note_sender(self, dict scope) except -1:
@@ -95,11 +102,12 @@ cdef class SlowSteps:
         """All that was held has been written, which was not the application's time."""
         self.others_held = False
         if self.sent != 0:
-            self.sent = monotonic()
+            self.note_write_through()
 
     cpdef void note_write_through(self) noexcept:
         """The bytes of the last send have been written at once, which was not the application's time."""
         self.sent = monotonic()
+        self.collected_at_send = collected
 
     cpdef void forget_send(self) noexcept:
         """Do not watch for the end of the step that has sent."""
@@ -113,7 +121,7 @@ cdef class SlowSteps:
             return False
         slow = now - self.sent > SLOW_SECONDS
         if slow:
-            self.slow_step(self.sent, now, self.sender)
+            self.slow_step(self.sent, now, self.sender, self.collected_at_send)
         else:
             self.clean -= 1
             if self.clean <= 0:
@@ -127,7 +135,7 @@ cdef class SlowSteps:
     cpdef void check_others(self, double now) noexcept:
         """Check whether bytes that others sent before this step have waited for it."""
         if self.others_held and now - self.step_began > SLOW_SECONDS:
-            self.slow_step(self.step_began, now, None)
+            self.slow_step(self.step_began, now, None, self.collected_at_start)
 
     cpdef void end_step(self, double now) noexcept:
         """The step that begin_step() announced is over."""
@@ -139,11 +147,13 @@ cdef class SlowSteps:
         if self.sent != 0:
             self.end_send(now)
         elif now - newest_held > SLOW_SECONDS:
-            self.slow_step(newest_held, now, None)  # something else kept the loop busy
+            # Something else kept the loop busy.
+            self.slow_step(newest_held, now, None, self.collected_at_send)
 
-    cdef void slow_step(self, double since, double now, dict sender) noexcept:
+    cdef void slow_step(self, double since, double now, dict sender, double collected_before) noexcept:
         """Bytes have waited from `since` to `now` for `sender`, or for an unknown application (None)."""
-        if last_collection > since or self.measured and self.was_stopped(now - since, now):
+        cdef double seconds = now - since - (collected - collected_before)
+        if seconds <= SLOW_SECONDS or self.measured and self.was_stopped(seconds, now):
             return  # it was not the application
         self.suspicion = SUSPICIOUS
         if sender is not None and self.routes.note(sender, self.measured):
