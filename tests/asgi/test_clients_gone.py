@@ -218,6 +218,21 @@ def test_an_application_that_returns_for_the_error_of_send(serve: support.Serve,
     assert log() == []
 
 
+def test_an_error_that_a_framework_raises_from_send_s_is_quiet(serve: support.Serve, log: Log) -> None:
+    async def work(receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "http.disconnect"
+        try:
+            await send(START)
+        except OSError as error:
+            raise LookupError("the application failed") from error
+
+    meeting = Meeting(work)
+    running = serve(meeting, disconnect="raise")
+    meeting.leave(running, "reset")
+    running.stop()
+    assert (meeting.error, log()) == ("LookupError", [])
+
+
 class ClientDisconnect(Exception):
     """Named as Starlette's."""
 

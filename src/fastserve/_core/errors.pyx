@@ -18,3 +18,18 @@ class ClientDisconnected(OSError):
 
     Stop sending; the application has done nothing wrong.
     """
+
+
+def only_disconnects(exception):
+    """Return whether an exception says only that the client is gone.
+
+    It is of that kind, a group of such, or raised from one: frameworks wrap what send() raises.
+    """
+    if isinstance(exception, ClientDisconnected):
+        return True
+    nested = getattr(exception, "exceptions", None)
+    if isinstance(nested, tuple) and nested:
+        return all([only_disconnects(one) for one in nested])
+    if type(exception).__name__ in ("ClientDisconnect", "WebSocketDisconnect"):  # a framework's own of that meaning
+        return True
+    return exception.__cause__ is not None and only_disconnects(exception.__cause__)

@@ -171,7 +171,7 @@ def test_send_after_the_loss(work: Work, script: Script) -> None:
     assert wire.messages == []
 
 
-def test_send_to_nobody_takes_a_turn_of_the_loop(work: Work, script: Script) -> None:
+def test_of_sixteen_sends_to_nobody_the_last_takes_a_turn_of_the_loop(work: Work, script: Script) -> None:
     wire = work(script)
     peer = wire.connect()
     peer.feed(wire.speech.get())
@@ -179,7 +179,7 @@ def test_send_to_nobody_takes_a_turn_of_the_loop(work: Work, script: Script) -> 
     turns: list[str] = []
 
     async def flood() -> None:
-        for _ in range(3):
+        for _ in range(48):
             turns.append("sent")
             await script.send({"type": "http.response.body", "body": b"x", "more_body": True})
 
@@ -192,7 +192,7 @@ def test_send_to_nobody_takes_a_turn_of_the_loop(work: Work, script: Script) -> 
         await asyncio.gather(flood(), tick())
 
     wire.loop.run_until_complete(both())
-    assert turns == ["sent", "other"] * 3
+    assert turns == [*["sent"] * 16, "other"] * 3
     script.finish(wire)
     assert wire.messages == []
 

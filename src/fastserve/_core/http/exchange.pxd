@@ -51,6 +51,7 @@ cdef class HttpExchange(Exchange):
     cdef Waiter waiter  # of the first call of receive() that waits, None before it
     cdef list receiving  # the futures of others
     cdef list sending  # the futures that calls of send() wait for
+    cdef int drops  # messages in this turn of the loop that went nowhere
     cdef Entry entry  # while somebody may want to know what this process is working on
     cdef str method  # what it shows
     cdef bytes path
@@ -61,6 +62,7 @@ cdef class HttpExchange(Exchange):
     cdef int take_next(self, dict message) except -1
     cdef int take_late(self, dict message) except -1
     cdef int drop(self, dict message) except -1
+    cdef bint drops_too_much(self) except -1
     cdef int take_start(self, dict message) except -1
     cdef int take_body(self, dict message) except -1
     cdef int take_other(self, dict message) except -1

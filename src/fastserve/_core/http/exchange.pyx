@@ -12,7 +12,9 @@ http.response.early_hint is taken at any time, and written while the head has no
 receive() gives the body as it comes, then waits; http.disconnect comes when the response is complete or the client is
 gone, as often as it is asked for. Bytes of a body that have come are given first, even if the client has left since.
 
-Once the client is gone, send() takes any message and does nothing but give the loop a turn; with `raises` it raises.
+Once the client is gone, send() takes any message and does nothing; with `raises` it raises. Of DROPS_A_TURN such calls
+the last gives the loop a turn: an application that sends without end must not hold it. The others do not suspend, so
+that a generator which sends and then waits is cancelled where it waits, and its finally blocks run at once.
 A client that has only ended its side may still read: what continues the response is sent to it, and anything else is
 the end of the response.
 """
@@ -22,7 +24,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 
 from ..counters cimport live_counts
-from ..errors import ClientDisconnected
+from ..errors import ClientDisconnected, only_disconnects
 from ..interfaces cimport DirectApplication, Exchange, Stream
 from ..loop.awaitable cimport WAIT, Awaitable, CoroutineFunction, make_function
 from ..loop.coroutine import call, receive, send, start_in_loop
@@ -38,6 +40,8 @@ cdef extern from "Python.h":
     Py_ssize_t PyVectorcall_NARGS(size_t flags)
     object PyContext_Copy(object context)
     object PyContext_New()
+
+cdef int DROPS_A_TURN = 16
 
 cdef HttpExchange make_exchange(Worker worker, Stream stream, dict scope):
     cdef HttpExchange exchange = HttpExchange.__new__(HttpExchange)
@@ -203,6 +207,16 @@ cdef class HttpExchange(Exchange):
             self.endless = False
             self.stage = COMPLETE
         return 1
+
+    cdef bint drops_too_much(self) except -1:
+        """Count a message that went nowhere: whether the loop has to have a turn before the next."""
+        self.drops += 1
+        if self.drops == 1:
+            self.worker.loop.call_soon(self.turn_passed)
+        return self.drops >= DROPS_A_TURN
+
+    def turn_passed(self):
+        self.drops = 0
 
     cdef int take_start(self, dict message) except -1:
         if not is_kind(message["type"], "http.response.start"):
@@ -526,19 +540,6 @@ cdef bint declares_length(dict message) except -1:
     return False
 
 
-cdef bint only_disconnects(exception) except -1:
-    if isinstance(exception, ClientDisconnected):
-        return True
-    nested = getattr(exception, "exceptions", None)
-    if type(nested) is tuple and nested:
-        for one in nested:
-            if not only_disconnects(one):
-                return False
-        return True
-    # A framework's own exceptions of that meaning (Starlette's).
-    return type(exception).__name__ in ("ClientDisconnect", "WebSocketDisconnect")
-
-
 cdef class Receive(Awaitable):
     """The awaitable of receive()."""
 
@@ -573,7 +574,7 @@ cdef class Send(Awaitable):
             message, self.message = self.message, None
             if exchange.take(message):
                 self.released = True
-                return WAIT  # for a turn of the loop, which an application that sends without end must not hold
+                return WAIT if exchange.drops_too_much() else None
             self.transfer = exchange.transfer
         elif self.released:
             return None

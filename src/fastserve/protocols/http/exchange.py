@@ -13,13 +13,14 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from fastserve._core.errors import ClientDisconnected
+from fastserve._core.errors import ClientDisconnected, only_disconnects
 from fastserve._types import ASGI3Application, Message, Scope
 from fastserve.options.table import Options
 from fastserve.protocols.http.flow_control import FlowControl
 from fastserve.server_state import ServerState
 
 logger = logging.getLogger("fastserve.error")
+DROPS_A_TURN = 16
 
 
 class Stream(Protocol):
@@ -62,6 +63,7 @@ class HttpExchange:
         self.started = False  # the application has been called
         self.gone = False  # nobody reads the response
         self.left = False  # the client was gone before the response was complete
+        self.drops = 0  # messages in this turn of the loop that went nowhere
         self.endless = False  # and the response had begun, and does not say where it ends
         self.raises = stream.config.raises_disconnect  # send() raises when the client is gone
         self.server_state = stream.server_state
@@ -139,13 +141,24 @@ class HttpExchange:
     async def send(self, message: Message) -> None:
         """Take a message, and return once the client has taken enough of what was sent before.
 
-        Once the client is gone this raises ClientDisconnected, or else does nothing but give the loop a turn.
+        Once the client is gone this raises ClientDisconnected, or else does nothing; but the last of DROPS_A_TURN such
+        calls gives the loop a turn, which an application that sends without end must not hold.
         """
         if not self.take(message):
-            return await asyncio.sleep(0)
+            return await self.dropped()
         while self.stage != "complete" and self.stream is not None and self.stream.flow.write_paused:
             await self.stream.flow.drain()
             self.check_connected()
+
+    async def dropped(self) -> None:
+        self.drops += 1
+        if self.drops == 1:
+            self.loop.call_soon(self.turn_passed)
+        if self.drops >= DROPS_A_TURN:
+            await asyncio.sleep(0)
+
+    def turn_passed(self) -> None:
+        self.drops = 0
 
     def check_connected(self) -> None:
         if self.stream is None and self.stage != "complete" and self.raises:
@@ -252,12 +265,3 @@ def was_cancelled(task: asyncio.Task[None] | None) -> bool:
     """Say whether somebody has called the task's cancel(); of Python 3.10's tasks it is not known, and believed."""
     cancelling = getattr(task, "cancelling", None)
     return cancelling is None or cancelling() > 0
-
-
-def only_disconnects(exc: BaseException) -> bool:
-    if isinstance(exc, ClientDisconnected):
-        return True
-    nested = getattr(exc, "exceptions", None)
-    if isinstance(nested, tuple) and nested:
-        return all(map(only_disconnects, nested))
-    return type(exc).__name__ == "ClientDisconnect"  # a framework's own of that meaning
