@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import contextlib
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ class Server:
     """How to start one server for a row; `package` is its distribution, whose absence stops the run with a sentence.
 
     `environment` is added to the child's: the comparison of two commits puts each one's build on PYTHONPATH.
-    `deflate` is false for one that never compresses WebSocket messages and has no figure where they have to be.
+    `deflate` is false for one that never compresses WebSocket messages, `wsgi` for one that serves no WSGI application:
+    they have no figure in such rows.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Server:
     arguments: Callable[[Row], list[str]]
     environment: dict[str, str] = field(default_factory=dict)
     deflate: bool = True
+    wsgi: bool = True
 
     def command(self, row: Row) -> list[str]:
         return [sys.executable, "-m", *self.arguments(row)]
@@ -36,6 +39,8 @@ class Server:
     def serves(self, row: Row) -> bool:
         if self.name == "floor":
             return row.floor is not None
+        if row.wsgi and not self.wsgi:
+            return False
         return self.deflate or row.echo is None or not row.echo.deflate
 
 
@@ -82,6 +87,28 @@ def _hypercorn(row: Row) -> list[str]:
     return ["hypercorn", "--bind", f"{_HOST}:0", "--workers", "1", "--worker-class", "uvloop", *tls, *log, app]
 
 
+def _h2corn(row: Row) -> list[str]:
+    log = "--access-log" if row.access_log else "--no-access-log"
+    server = ["h2corn", row.app, "--bind", f"{_HOST}:0", "--workers", "1", "--loop", "uvloop"]
+    return [*server, log, *_tls(row, "--certfile", "--keyfile")]
+
+
+def _free_port() -> str:
+    """Return a port for a server that cannot be told to find one itself."""
+    with socket.create_server((_HOST, 0)) as sock:
+        return str(sock.getsockname()[1])
+
+
+def _peregrine(row: Row) -> list[str]:
+    log = ["--access-log"] if row.access_log else []
+    # It serves no more than 4096 connections at a time unless told, and compresses WebSocket messages when told.
+    many = ["--max-connections", str(2 * row.connections)] if row.kind == "idle" else []
+    deflate = ["--ws-compress"] if row.echo is not None and row.echo.deflate else []
+    protocol = "wsgi" if row.wsgi else "asgi"
+    server = ["peregrine", row.app, "--host", _HOST, "--port", _free_port(), "--workers", "1", "--protocol", protocol]
+    return [*server, *log, *many, *deflate, *_tls(row, "--tls-cert", "--tls-key")]
+
+
 def _floor(row: Row) -> list[str]:
     return ["bench.load.floor", row.name, *(certificate()[:2] if row.tls else ())]
 
@@ -94,11 +121,13 @@ SERVERS: tuple[Server, ...] = (
     Server("fastserve-zuvloop", "fastserve", _on_zuvloop(_fastserve)),
     Server("uvicorn-zuvloop", "uvicorn", _on_zuvloop(_uvicorn)),
     Server("granian", "granian", _granian, deflate=False),
+    Server("h2corn", "h2corn", _h2corn, wsgi=False),
+    Server("peregrine", "peregrine", _peregrine),
     Server("hypercorn", "hypercorn", _hypercorn),
     Server("floor", "uvloop", _floor),
 )
 BY_NAME: dict[str, Server] = {server.name: server for server in SERVERS}
-DEFAULT = ("fastserve", "uvicorn", "granian", "hypercorn", "floor")
+DEFAULT = ("fastserve", "uvicorn", "granian", "h2corn", "peregrine", "hypercorn", "floor")
 REFERENCE = "uvicorn"
 
 # What the rows' applications and the servers' command lines need beside the servers themselves.
