@@ -248,12 +248,23 @@ class TestSection96TearDown:
         wire.send(GOOD).send(GOOD)  # a connection that is closed altogether answers the first with a reset
         assert wire.file.read() == b""
 
-    @pytest.mark.parametrize("request_", [get("/", "Connection: close\r\n"), HTTP_1_0], ids=["HTTP/1.1", "HTTP/1.0"])
-    def test_what_comes_after_the_servers_end_does_not_reset_it(self, connect: Connect, request_: bytes) -> None:
-        wire = connect(static())
+    @pytest.mark.parametrize(
+        ("request_", "headers"),
+        [(GOOD, [(b"connection", b"close")]), (HTTP_1_0, [])],
+        ids=["HTTP/1.1", "HTTP/1.0"],
+    )
+    def test_what_comes_after_the_servers_end_does_not_reset_it(
+        self, connect: Connect, request_: bytes, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        wire = connect(static(headers=headers))
         assert wire.ask(request_).status == 200
         assert wire.sock.recv(1, socket.MSG_PEEK) == b""
         wire.send(GOOD).send(GOOD)  # a connection that is closed altogether answers the first with a reset
+        assert wire.file.read() == b""
+
+    def test_the_servers_end_of_a_client_that_asked_for_it(self, connect: Connect) -> None:
+        wire = connect(static(b"x" * 100_000)).send(get("/", "Connection: close\r\n"))
+        assert wire.response().body == b"x" * 100_000
         assert wire.file.read() == b""
 
     def test_what_comes_behind_its_request_while_it_is_answered_does_not_reset_it(self, connect: Connect) -> None:

@@ -23,6 +23,7 @@ static CYTHON_INLINE Py_ssize_t fastserve_receive(int fd, void *data, size_t siz
 }
 static CYTHON_INLINE int fastserve_end_writing(int fd) { (void)fd; return -1; }
 static CYTHON_INLINE int fastserve_unacknowledged(int fd) { (void)fd; return -1; }
+static CYTHON_INLINE int fastserve_unread(int fd) { (void)fd; return -1; }
 static CYTHON_INLINE double fastserve_silence(int fd) { (void)fd; return -1; }
 static CYTHON_INLINE int fastserve_hung_up(int fd) { (void)fd; return 0; }
 static CYTHON_INLINE int fastserve_ipv4(int fd, int peer, unsigned char *host, int *port) {
@@ -111,6 +112,10 @@ static CYTHON_INLINE int fastserve_unacknowledged(int fd) {
     (void)fd; (void)count;
     return -1;
 #endif
+}
+static CYTHON_INLINE int fastserve_unread(int fd) {
+    int count = 0;
+    return ioctl(fd, FIONREAD, &count) < 0 ? -1 : count;
 }
 static CYTHON_INLINE double fastserve_silence(int fd) {
 #if defined(__linux__) && defined(TCP_INFO)

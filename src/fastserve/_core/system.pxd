@@ -21,4 +21,5 @@ cdef extern from "system.h":
     bint fastserve_hung_up(int fd) nogil  # the connection is reset, or closed on both sides
     bint fastserve_ipv4(int fd, bint peer, unsigned char* host, int* port) nogil  # 4 bytes; false: it has no IPv4 address
     int fastserve_unacknowledged(int fd) nogil  # bytes in the kernel that the peer has not got; -1 where that is not known
+    int fastserve_unread(int fd) nogil  # bytes that the kernel has received and nobody has read; -1 where that is not known
     double fastserve_silence(int fd) nogil  # seconds since data came from the peer; -1 where that is not known

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -51,6 +52,33 @@ def test_the_head_says_whether_the_server_will_close(work: Work, app: Any, reque
     peer = work(app).connect()
     response = read_one(peer.feed(request_bytes))
     assert (response.get(b"connection"), peer.ended) == ((b"close", True) if closes else (None, False))
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    one, other = socket.socketpair()
+    with one, other:
+        yield one, other
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "sent", "calls"),
+    [
+        (["Connection: close"], [], b"", ["close"]),
+        (["Connection: close"], [], b"GET", []),  # which a close would answer with a reset
+        ([], [(b"connection", b"close")], b"", []),
+    ],
+)
+def test_a_client_that_asked_for_the_close_is_not_waited_for(
+    work: Work, pair: tuple[socket.socket, socket.socket], fields: list[str], headers: Any, sent: bytes, calls: Any
+) -> None:
+    wire = work(hello(headers=headers))
+    peer = wire.connect(socket=pair[0])
+    pair[1].sendall(sent)
+    peer.feed(get("/", *fields))
+    assert read_one(pair[1].recv(65536)).get(b"connection") == b"close"
+    assert peer.transport.calls == calls
+    peer.lose()
 
 
 def test_it_goes_on_as_long_as_the_client_sends_for_30_seconds(work: Work) -> None:

@@ -296,6 +296,7 @@ cdef class Http1Connection(Incoming):
         cdef bint more = self.reading != DONE and not self.response.is_http10
         if self.response.is_closed():
             return 0
+        self.writer.is_last = self.reading == DONE and self.response.is_last and self.tail is None
         self.reading = CLOSED
         self.response.end()
         self.tail = None

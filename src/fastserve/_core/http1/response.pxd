@@ -31,6 +31,7 @@ cdef class Http1Response(Response):
     cdef int writing
     cdef bint keep_alive  # the connection lasts longer than this response
     # The request.
+    cdef bint is_last  # the client has asked for the close, and so sends no other request
     cdef bint is_http10
     cdef bint expect_continue  # the client waits for 100 (Continue)
     cdef bint te_trailers  # the client takes trailers

@@ -84,6 +84,7 @@ cdef class Http1Response(Response):
         """A request has come."""
         self.writing = INIT
         self.keep_alive = request.keep_alive
+        self.is_last = not request.keep_alive and request.minor == 1
         self.is_head = request.method == HTTP_HEAD
         self.is_http10 = request.minor == 0
         self.is_websocket = False

@@ -15,6 +15,7 @@ cdef class Writer(Flushable):
     cdef bint unlimited  # the transport's high-water mark is still its own
     cdef bint paused  # the transport has bytes that the kernel did not take
     cdef bint ending  # end the writing side when everything is written
+    cdef bint is_last  # and close the transport instead, unless there is unread input: the client sends no more
     cdef bint closing  # close the transport when everything is written
     cdef bint broken  # the client is gone, nothing can be written
 

@@ -9,7 +9,7 @@ from ..loop.clock cimport WRITE, Clock, stop
 from ..loop.turn cimport Flushable, Turn
 from ..memory.buffer cimport Buffer, give, take
 from ..system cimport FASTSERVE_DIRECT_WRITES, fastserve_end_writing, fastserve_send, fastserve_send2
-from ..system cimport fastserve_unacknowledged
+from ..system cimport fastserve_unacknowledged, fastserve_unread
 
 cdef enum:
     # More held bytes are written before the turn ends: the memory of a turn is bounded.
@@ -112,6 +112,8 @@ cdef class Writer(Flushable):
                 self.ending = False
                 if self.fd < 0 or self.paused:
                     self.transport.write_eof()
+                elif self.is_last and fastserve_unread(self.fd) == 0:
+                    self.transport.close()
                 elif fastserve_end_writing(self.fd) < 0:
                     self.abort()
         return 0
