@@ -52,6 +52,22 @@ def test_both_say_the_same_of_every_head_of_the_corpus() -> None:
     assert found == DIFFERENCES
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (b"", "missing Host header"),
+        (b"Host: a\r\nHost: a\r\n", "more than one Host header"),
+        (b"Host: a b\r\n", "malformed Host header"),
+    ],
+)
+def test_both_say_what_is_wrong_with_host(fields: bytes, reason: str) -> None:
+    head = b"GET / HTTP/1.1\r\n" + fields + b"\r\n"
+    assert parse(make_settings(), [head]) == [("fault", 400, reason)]
+    with pytest.raises(ProtocolError) as caught:
+        check_head(head, Config(static(), log_config=None))
+    assert caught.value.reason == reason
+
+
 # Cases of which it makes something else, and why.
 CLOSES = "h11 ends the connection after every request of HTTP/1.0"
 OTHERWISE = {

@@ -366,13 +366,13 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("app", "complaint"),
         [
-            (lambda environ, start_response: [b"x"], "AssertionError: the application has sent a body, or returned"),
-            (lambda environ, start_response: [], "AssertionError: the application has sent a body, or returned"),
+            (lambda environ, start_response: [b"x"], "AssertionError: the application sent a body or returned"),
+            (lambda environ, start_response: [], "AssertionError: the application sent a body or returned"),
             (returning(None), "TypeError: 'NoneType' object is not iterable"),
-            (returning(["text"]), "TypeError: a piece of a response has to be bytes, not str"),
-            (returning("text"), "TypeError: a piece of a response has to be bytes, not str"),
-            (returning(lambda: iter(["text"])), "TypeError: a piece of a response has to be bytes, not str"),
-            (returning([b"a", 5]), "TypeError: a piece of a response has to be bytes, not int"),
+            (returning(["text"]), "TypeError: a piece of a response must be bytes, not str"),
+            (returning("text"), "TypeError: a piece of a response must be bytes, not str"),
+            (returning(lambda: iter(["text"])), "TypeError: a piece of a response must be bytes, not str"),
+            (returning([b"a", 5]), "TypeError: a piece of a response must be bytes, not int"),
         ],
     )
     def test_against_the_rules(self, client: Connect, log: Log, app: Any, complaint: str) -> None:
@@ -387,7 +387,7 @@ class TestErrors:
             return []
 
         assert client(app).ask(get()).status == 500
-        assert "start_response() was called before" in log()[0]
+        assert "start_response() was called again" in log()[0]
 
     def test_exc_info_after_the_head_is_raised_again(self, client: Connect, log: Log) -> None:
         def app(environ: Environ, start_response: Any) -> Iterator[bytes]:

@@ -14,9 +14,9 @@ cdef class Connection(Carrier):
     cdef object transport  # None before the connection is made and after it is lost
     cdef Writer writer
     cdef TlsWriter tls  # the writer, on a TLS connection
-    cdef double reading_since  # when the reads began that filled the loop's buffer one after the other; 0 without any
-    cdef tuple versions  # of HTTP that it may begin with
-    cdef Handler handler  # the protocol that is spoken now; assigned only in connection.pyx
+    cdef double reading_since  # when a series of reads began that each filled the loop's buffer; 0: none
+    cdef tuple versions  # of HTTP with which it may begin
+    cdef Handler handler  # of the protocol spoken now; assigned only in connection.pyx
 
     cdef Handler first_handler(self)
     cdef Handler begin(self, Version version)
@@ -27,8 +27,8 @@ cdef class Connection(Carrier):
 
 
 cdef class Choice(Handler):
-    """The handler until the first bytes say which version of HTTP the client speaks."""
-    cdef Connection connection  # None once it is chosen, or the connection lost
+    """The handler until the first bytes show which version of HTTP the client speaks."""
+    cdef Connection connection  # None once the version is chosen or the connection lost
     cdef bytes received
 
     cdef int choose(self, Version version) except -1

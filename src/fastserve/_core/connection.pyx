@@ -1,8 +1,8 @@
-"""The object whose callbacks the event loop calls, one a connection (asyncio.Protocol).
+"""The object whose callbacks the event loop calls, one per connection (asyncio.Protocol).
 
-It owns the transport, the writer and the handler, and is the only place that changes the handler or leaves the
-transport to a protocol outside the core. The first handler is that of the version of HTTP which TLS has negotiated
-(ALPN), or whose preface the client sends; the last of those in VERSIONS is for all other clients.
+It owns the transport, the writer and the handler. Only this file changes the handler, or hands the transport over to a
+protocol outside the core. The first handler is that of the version of HTTP that TLS has negotiated (ALPN) or whose
+preface the client sends; the last version in VERSIONS serves all other clients.
 """
 from cpython.bytes cimport PyBytes_GET_SIZE
 
@@ -24,7 +24,7 @@ VERSIONS = (HTTP1,)
 
 
 cdef class Connection(Carrier):
-    """An asyncio protocol that serves HTTP, in one of these versions, with what `worker` holds."""
+    """An asyncio protocol that serves HTTP, in one of these versions, with the state in `worker`."""
 
     def __cinit__(self):
         live_counts.connection += 1
@@ -70,7 +70,7 @@ cdef class Connection(Carrier):
         return version.begin(self.worker, self.transport, self.writer, self)
 
     def data_received(self, bytes data):
-        cdef Connection kept = self  # zuvloop lets go of a protocol inside the very call in which it is replaced
+        cdef Connection kept = self  # zuvloop frees a protocol inside the call that replaces it
         cdef bint full = PyBytes_GET_SIZE(data) >= FULL_READ
         if full:
             kept.begin_full_read()
@@ -92,7 +92,7 @@ cdef class Connection(Carrier):
         return 0
 
     cdef int end_full_read(self) except -1:
-        """Have others go on, and the loop its timers, before more is read of a connection that has had its share."""
+        """Let others, and the loop's timers, go on before more is read from a connection that has had its share."""
         if monotonic() - self.reading_since > SHARE_SECONDS:
             self.reading_since = 0
             if self.transport is not None and not self.transport.is_closing() and self.handler.rest():
@@ -107,7 +107,7 @@ cdef class Connection(Carrier):
     def eof_received(self):
         self.turn.enter()
         try:
-            # TLS transports close whatever they are told, and complain if they are told otherwise.
+            # TLS transports close in any case, and warn about any other return value.
             return self.handler.eof() and self.tls is None
         except BaseException as exception:
             self.failed(exception)
@@ -138,7 +138,7 @@ cdef class Connection(Carrier):
             self.turn.leave()
 
     def drain(self):
-        """Close now, or after the response that is under way."""
+        """Close now, or after the response under way."""
         self.handler.drain()
 
     def end_streams(self):
@@ -157,7 +157,7 @@ cdef class Connection(Carrier):
         return handler.feed(rest) if rest else 0
 
     cdef int hand_over(self, make_protocol, bytes received) except -1:
-        """Leave the transport to another protocol for good, beginning with `received`."""
+        """Hand the transport over to another protocol for good, beginning with `received`."""
         cdef bint paused
         self.worker.connections.discard(self)
         try:
@@ -174,7 +174,7 @@ cdef class Connection(Carrier):
         return 0
 
     cdef int cut(self) except -1:
-        """The transport is about to close the other side as well: answer now what has been asked, if ever."""
+        """Respond now to pending requests: the transport is about to close the other side as well."""
         try:
             self.turn.end_of_turn()
             self.tls.cut()
@@ -183,7 +183,7 @@ cdef class Connection(Carrier):
         return 0
 
     cdef int failed(self, exception) except -1:
-        """An error of ours: this connection cannot go on, all others can."""
+        """Abort this connection after an internal error; all others go on."""
         self.worker.report("Exception in connection", exception)
         self.writer.abort()
         return 0
@@ -224,7 +224,7 @@ cdef class Choice(Handler):
 
 
 cdef int descriptor(transport) except -2:
-    """The socket behind a transport, or -1 where there is none that could be used."""
+    """Return the descriptor of a transport's socket, or -1 if there is none that can be used."""
     if not FASTSERVE_DIRECT_WRITES:
         return -1
     sock = transport.get_extra_info("socket")

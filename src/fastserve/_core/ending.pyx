@@ -11,15 +11,15 @@ cdef extern from "ending.h":
 
 
 def end_by(int number, double seconds):
-    """Have this process take the default action of a signal once Python has ended, after `seconds` at the latest.
+    """Let a signal's default action end this process once Python has ended, after `seconds` at the latest.
 
-    0 in place of a signal is the exit code 0, after `seconds`. Only the first call counts. Raises OSError if neither
-    can be had.
+    0 in place of a signal means exit code 0, after `seconds`. Only the first call counts. Raises OSError if neither is
+    possible.
     """
     if fastserve_end_by(number, seconds) < 0:
         raise OSError(f"signal {number} cannot end the process later")
 
 
 def is_default(int number):
-    """Say whether a signal would be given its default action, by what the system knows: Python knows its own handlers."""
+    """Return whether the system has the default action for a signal: signal.getsignal() knows Python's handlers only."""
     return bool(fastserve_is_default(number))

@@ -2,7 +2,7 @@
 
 
 class ProtocolError(Exception):
-    """The client broke the protocol: `status` is what it is answered, `reason` is for the log alone."""
+    """The client broke the protocol: `status` is that of the response, `reason` is only for the log."""
 
     def __init__(self, status, reason):
         super().__init__(status, reason)

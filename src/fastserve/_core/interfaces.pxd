@@ -1,4 +1,4 @@
-"""The seams: what the connection asks of a protocol, what an exchange asks of it, and what it asks of an exchange."""
+"""The seams: what a connection asks of its handler, an exchange of its stream, and both of an exchange."""
 from .loop.clock cimport Timed
 from .loop.task cimport Owner
 
@@ -7,63 +7,63 @@ cdef class Exchange(Owner):
     """One request and its response in the terms of the application."""
     cdef int put_body(self, bytes data) except -1  # a piece of the request's body
     cdef int end_body(self) except -1  # there is no more of it
-    cdef int disconnected(self) except -1  # the client is gone, or gone silent
-    cdef int completed(self) except -1  # the response is out of the application's hands
-    cdef int writable(self) except -1  # send() need not wait any more
+    cdef int disconnected(self) except -1  # the client is gone, or has ended its side
+    cdef int completed(self) except -1  # the response is complete, or will not be completed by the application
+    cdef int writable(self) except -1  # send() need not wait any longer
     cdef int stopping(self) except -1  # the server stops
 
 
 cdef class DirectCall:
     """A call of an application that has no task yet."""
-    cdef int noticed(self) except -1  # a thread has something to tell, see Reports
-    cdef int to_task(self) except -1  # go on in one, where applications wait, are cancelled and waited for
+    cdef int noticed(self) except -1  # a thread has reported, see Reports
+    cdef int to_task(self) except -1  # go on in a task, in which applications wait and can be cancelled and awaited
 
 
 cdef class DirectApplication:
-    """An application whose calls the core can serve without a task, as long as they are simple."""
+    """An application whose calls the core can serve without a task as long as they are simple."""
     cdef DirectCall begin(self, Exchange exchange)
     cdef int begun(self) except -1  # the exchange knows its call
 
 
 cdef class Stream:
-    """Where an exchange puts its response; its verbs in the order in which they are used."""
+    """Where an exchange puts its response. The methods are in the order of their use."""
     cdef int send_continue(self) except -1  # the application asks for a body that the client may hold back
     cdef int want_body(self) except -1  # the application waits for the request's body
-    cdef int took_body(self, Py_ssize_t left) except -1  # it took all but `left` bytes of what had come
+    cdef int took_body(self, Py_ssize_t left) except -1  # it took all but `left` bytes of what had arrived
     cdef int respond(self, status, headers) except -1  # raises TypeError, ValueError; nothing is written yet
-    cdef int hold_head(self) except -1  # the application goes on later, perhaps with only the head sent: not for long
+    cdef int hold_head(self) except -1  # the application may suspend with only the head sent: do not hold that for long
     cdef int early_hint(self, links) except -1  # raises TypeError, ValueError
     cdef int body(self, bytes data, bint more) except -1  # raises RuntimeError, ClientDisconnected
-    cdef int begin_file(self, long long size, bint more) except -1  # so many bytes of body follow; raises as body()
+    cdef int begin_file(self, long long size, bint more) except -1  # `size` bytes of body follow; raises as body()
     cdef long long send_file(self, int file, long long offset, long long size) except -2  # bytes taken; -1: read it
     cdef int put_raw(self, bytes data) except -1  # the bytes of a file, read
-    cdef int end_file(self, long long size, bint more) except -1  # all of them are sent
+    cdef int end_file(self, long long size, bint more) except -1  # all its bytes are sent
     cdef int trailers(self, list fields) except -1  # after a body with more to come; raises TypeError, ValueError
-    cdef int accept(self, subprotocol, headers) except -1  # be a WebSocket instead; raises as the two above
-    cdef bint must_wait(self) noexcept  # the client does not read: send() has to wait for writable()
+    cdef int accept(self, subprotocol, headers) except -1  # become a WebSocket; raises as trailers() and body()
+    cdef bint must_wait(self) noexcept  # the client does not read: send() must wait for writable()
     cdef bint broken(self) noexcept  # writing has failed
-    cdef int abandon(self) except -1  # the application will not complete: 500, or break off
+    cdef int abandon(self) except -1  # the application will not complete it: send a 500, or break off
 
 
 cdef class Handler(Timed):
     """What a connection does with bytes, while it is the connection's handler."""
     cdef int feed(self, bytes data) except -1
-    cdef bint eof(self) except -1  # the client sent its last byte; true to go on writing
-    cdef int rest(self) except -1  # read no more until rested() is called; 0 where nothing is read anyway
+    cdef bint eof(self) except -1  # the client sent its last byte; returns true to go on writing
+    cdef int rest(self) except -1  # read no more until rested() is called; returns 0 if nothing is read anyway
     cdef int rested(self) except -1
     cdef int lost(self) except -1  # the connection is gone
     cdef int drain(self) except -1  # close as soon as nothing is under way
-    cdef int end_streams(self, list tasks) except -1  # break off responses without an end; their tasks go into `tasks`
-    cdef int drained(self) except -1  # all that was written is in the kernel's hands
+    cdef int end_streams(self, list tasks) except -1  # break off responses without a declared end; add their tasks
+    cdef int drained(self) except -1  # the kernel has taken all that was written
 
 
 cdef class Channel(Handler):
-    """What the exchange of a WebSocket has in place of a stream once it is open: its handler."""
+    """What the exchange of an open WebSocket has in place of a stream: the connection's handler."""
     cdef bint must_wait(self) noexcept  # as a stream's
     cdef bint broken(self) noexcept
     cdef int send_text(self, str text) except -1  # raises ClientDisconnected, as does the next
     cdef int send_bytes(self, bytes data) except -1
-    cdef int close_with(self, int code, str reason) except -1  # raises ValueError for what no close frame can have
+    cdef int close_with(self, int code, str reason) except -1  # raises ValueError for an invalid code or reason
     cdef int taken(self) except -1  # the application has taken a message
     cdef int wanted(self) except -1  # it took all of them and asks for the next
 
@@ -71,4 +71,4 @@ cdef class Channel(Handler):
 cdef class Carrier:
     """What a handler asks of its connection."""
     cdef int switch_to(self, Handler handler, bytes rest) except -1  # `rest` is what the old one has not parsed
-    cdef int hand_over(self, make_protocol, bytes received) except -1  # to an asyncio.Protocol, all that has come of it
+    cdef int hand_over(self, make_protocol, bytes received) except -1  # to an asyncio.Protocol, with all unparsed bytes

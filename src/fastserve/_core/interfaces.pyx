@@ -1,4 +1,4 @@
-"""The seams between the parts of the core; what is not overridden is not asked of that part."""
+"""The seams between the parts of the core. A method that a class does not override does nothing."""
 
 
 cdef class Exchange(Owner):

@@ -15,7 +15,7 @@ cdef class Settings:
     cdef public bint websocket  # an upgrade to it is taken, else it is a plain request
     cdef public bint ws_per_message_deflate
     cdef public object tls  # makes the extension `tls` of a connection from its SSLObject; None for no extension
-    cdef public object proxies  # Proxies, or None where no proxy is trusted
+    cdef public object proxies  # Proxies, or None if no proxy is trusted
     # Seconds, 0 for none.
     cdef public double timeout_keep_alive
     cdef public double timeout_request_head

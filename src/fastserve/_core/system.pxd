@@ -8,18 +8,18 @@ cdef extern from "system.h":
     Py_ssize_t fastserve_send2(int fd, const void* first, size_t first_size,
                                const void* second, size_t second_size) nogil
     Py_ssize_t fastserve_send_more(int fd, const void* data, size_t size) nogil  # more follows at once
-    # Bytes received; 0 or less where there are none, for whatever reason.
+    # Bytes received; 0 or less if there are none, for any reason.
     Py_ssize_t fastserve_receive(int fd, void* data, size_t size) nogil
-    const bint FASTSERVE_SENDFILE  # false where there is no sendfile(2) as Linux has it
+    const bint FASTSERVE_SENDFILE  # false without a sendfile(2) like that of Linux
     enum:
         FASTSERVE_END  # the file has ended
         FASTSERVE_FULL  # the socket takes no more for now
         FASTSERVE_CANNOT  # not this kind of file
-    # Bytes sent, or one of these, or any other negative number where the connection or the file is broken.
+    # Bytes sent, or one of these, or another negative number if the connection or the file is broken.
     long long fastserve_sendfile(int fd, int file, long long offset, long long size) nogil
     int fastserve_end_writing(int fd) nogil  # shutdown(2) of the writing side; -1 after an error
     bint fastserve_hung_up(int fd) nogil  # the connection is reset, or closed on both sides
-    bint fastserve_ipv4(int fd, bint peer, unsigned char* host, int* port) nogil  # 4 bytes; false: it has no IPv4 address
-    int fastserve_unacknowledged(int fd) nogil  # bytes in the kernel that the peer has not got; -1 where that is not known
-    int fastserve_unread(int fd) nogil  # bytes that the kernel has received and nobody has read; -1 where that is not known
-    double fastserve_silence(int fd) nogil  # seconds since data came from the peer; -1 where that is not known
+    bint fastserve_ipv4(int fd, bint peer, unsigned char* host, int* port) nogil  # 4 bytes; false: no IPv4 address
+    int fastserve_unacknowledged(int fd) nogil  # bytes in the kernel that the peer has not got; -1: unknown
+    int fastserve_unread(int fd) nogil  # bytes received by the kernel and not read; -1: unknown
+    double fastserve_silence(int fd) nogil  # seconds since data came from the peer; -1: unknown

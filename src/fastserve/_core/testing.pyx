@@ -1,4 +1,4 @@
-"""What tests and benchmarks ask of the core's classes and functions that Python cannot call.
+"""What tests and benchmarks use of the core's classes and functions that Python cannot call.
 
 No other module uses this one.
 """

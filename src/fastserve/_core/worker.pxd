@@ -9,7 +9,7 @@ cdef class Worker:
     cdef readonly object app  # the ASGI application
     cdef bint app_is_coroutine_function  # calling it runs none of its code
     cdef bint asyncio_tasks  # the loop makes the tasks of applications: it has a task factory, or is in debug mode
-    cdef object direct  # the same application as a DirectApplication, where it can be called without tasks, or None
+    cdef object direct  # the application as a DirectApplication if it can be called without tasks, else None
     cdef readonly Settings settings
     cdef readonly Clock clock
     cdef readonly Turn turn
@@ -17,15 +17,15 @@ cdef class Worker:
     cdef object context  # each exchange runs in a copy of this contextvars.Context
     cdef readonly object log  # Logger.log of the server's general logger
     cdef readonly object access  # AccessLog, or None
-    cdef readonly object ws_framing  # makes the framing of a WebSocket where that is not the core's own, or None
-    cdef readonly object ws_protocol  # makes the protocol that WebSockets are left to, handshake included, or None
+    cdef readonly object ws_framing  # makes the framing of a WebSocket if a library does that, else None
+    cdef readonly object ws_protocol  # makes the protocol that serves WebSockets from the handshake on, or None
     cdef readonly set connections  # of the core, and protocols outside it that serve WebSockets
     cdef long lingering  # connections that only wait for their client to close
-    cdef Deadline lingerings  # sentinel of a circular list: the node of each of them, the oldest first
+    cdef Deadline lingerings  # sentinel of the circular list of their nodes, the oldest first
     cdef readonly set tasks  # of exchanges that did not end in their first step
     cdef readonly long active  # exchanges whose application has not returned
     cdef readonly long total_requests
     cdef readonly bint draining
-    cdef readonly bint stopping  # connections close as soon as they are done
+    cdef readonly bint stopping  # connections close as soon as they are idle
 
     cdef int look_at_loop(self) except -1  # see whether it makes the tasks; with each connection, for it may change

@@ -10,13 +10,13 @@ from .loop.turn cimport Flushable
 
 
 cdef class Worker:
-    """The state that the connections of one event loop share; it is closed after the last of them.
+    """The state that the connections of one event loop share. Close it after the last of them.
 
-    `app` is an ASGI 3 callable, `log` a bound Logger.log, `access` an AccessLog or None for no access log, `direct`
-    a DirectApplication that is called in place of `app` while it can be, or None, `ws_framing`
-    a class of fastserve.protocols or None for the core's own WebSocket frames. `ws_protocol` makes an asyncio.Protocol
-    that WebSockets are left to, from the first byte of their handshake, None for the core's own. What is on uvicorn's
-    protocol contract, so with a method shutdown(), may put itself into `connections` and its tasks into `tasks`.
+    `app` is an ASGI 3 callable, `log` a bound Logger.log, `access` an AccessLog or None for no access log. `direct` is
+    a DirectApplication that is called in place of `app` while possible, or None. `ws_framing` is a class of
+    fastserve.protocols, or None for the core's own WebSocket frames. `ws_protocol` makes an asyncio.Protocol that
+    serves WebSockets from the first byte of their handshake, or is None for the core's own. Protocols that fulfil
+    uvicorn's contract, with a method shutdown(), may put themselves into `connections` and their tasks into `tasks`.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ cdef class Worker:
         self.tasks = set()
 
     def __dealloc__(self):
-        # What is still listed may be dying with the worker, and must find itself unlinked.
+        # Nodes still in the list may be freed together with the worker, and must find themselves unlinked.
         cdef Deadline* node
         while self.lingerings.next != NULL and self.lingerings.next != &self.lingerings:
             node = self.lingerings.next
@@ -65,7 +65,7 @@ cdef class Worker:
         return 0
 
     def report(self, message, exception=None, level=logging.ERROR):
-        """Log this; where that fails as well, print it: no exchange may suffer from how it is logged."""
+        """Log a message and an exception; print them if logging fails, so that no exchange suffers from its logging."""
         try:
             self.log(level, message, exc_info=exception)
         except Exception:
@@ -74,27 +74,28 @@ cdef class Worker:
             traceback.print_exc()
 
     def announce_drain(self):
-        """Make every response from now on the last of its connection; idle connections stay for one more request."""
+        """Make every response from now on the last of its connection. Idle connections stay for one more request."""
         self.draining = True
 
     def drain(self):
-        """Close idle connections now and every other one after the response that it is busy with."""
+        """Close idle connections now, and every other one after its response under way."""
         self.draining = self.stopping = True
         for connection in list(self.connections):
-            shutdown = getattr(connection, "shutdown", None)  # on uvicorn's contract
+            shutdown = getattr(connection, "shutdown", None)  # uvicorn's contract
             if shutdown is None:
                 connection.drain()
             else:
                 shutdown()
 
     def end_streams(self):
-        """Break off every response that does not say where it ends, and wake applications that wait for their client
-        to go; return the tasks of those that were broken off and have not ended."""
+        """Break off every response that declares no end, and wake applications that wait for their client to go.
+
+        Return the tasks of those that were broken off and have not ended."""
         able = [each for each in list(self.connections) if hasattr(each, "end_streams")]
         return [task for connection in able for task in connection.end_streams()]
 
     def orphans(self):
-        """Return the tasks whose client left before the end of a response that does not say where it ends."""
+        """Return the tasks whose client left before the end of a response that declares no end."""
         return [task for task in self.tasks if isinstance(task, Task) and is_orphan(<Task>task)]
 
     def abort(self):
@@ -106,7 +107,7 @@ cdef class Worker:
                 connection.abort()
 
     def close(self):
-        """Cancel the timer and write what the access log still holds."""
+        """Cancel the timer, and write what the access log still holds."""
         self.clock.close()
         if self.access is not None:
             self.access.write_held()

@@ -60,7 +60,7 @@ class WSGIResponder:
             if sent and exc_info is not None:
                 raise exc_info[1].with_traceback(exc_info[2])
             if head is not None and exc_info is None:
-                raise RuntimeError("start_response() was called before, and without exc_info now")
+                raise RuntimeError("start_response() was called again without exc_info")
             fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
             head = {"type": "http.response.start", "status": int(status[:3]), "headers": fields}
             return write

@@ -146,7 +146,8 @@ class TestDeny:
     def test_not_by_an_interim_response(self, work: Work, status: int) -> None:
         wire, found = answer(work, sending({"type": "websocket.http.response.start", "status": status}))
         assert found.status == 500
-        assert f"ValueError: {status} denies no handshake" in f"{type(wire.errors[0]).__name__}: {wire.errors[0]}"
+        error = wire.errors[0]
+        assert f"ValueError: cannot deny a handshake with {status}" in f"{type(error).__name__}: {error}"
 
     def test_what_the_client_sent_behind_the_handshake_is_no_request(self, work: Work) -> None:
         wire = work(sending({"type": "websocket.close"}))

@@ -112,7 +112,7 @@ class TestClose:
         for code in valid:
             assert wsframe.close(code, b"") == b"\x88\x02" + code.to_bytes(2, "big")
         for code in (-1, 0, 999, 1004, 1006, 1015, 1016, 2999, 5000, 65535, 65536 + 1000):
-            with pytest.raises(ValueError, match=f"{code} is not a close code"):
+            with pytest.raises(ValueError, match=f"invalid close code: {code}"):
                 wsframe.close(code, b"")
 
     def test_faults(self) -> None:
@@ -294,9 +294,9 @@ class TestPut:
     def test_close(self) -> None:
         assert wsframe.close(1005, b"") == b"\x88\x00"
         assert wsframe.close(1001, b"x" * 123) == b"\x88\x7d\x03\xe9" + b"x" * 123
-        with pytest.raises(ValueError, match="close reason of 124 bytes is over 123"):
+        with pytest.raises(ValueError, match="the close reason must have at most 123 bytes, not 124"):
             wsframe.close(1000, b"x" * 124)
-        with pytest.raises(ValueError, match="1005 is not"):
+        with pytest.raises(ValueError, match="invalid close code: 1005"):
             wsframe.close(1005, b"no code to go with it")
 
 

@@ -1,4 +1,4 @@
-"""The access log: one line a response, made here while nobody has changed how it is logged."""
+"""The access log: one line per response, made here while the logging configuration is the server's own."""
 from ..loop.turn cimport Flushable
 from ..memory.buffer cimport Buffer
 from ..worker cimport Worker
@@ -7,17 +7,17 @@ from ..worker cimport Worker
 cdef class AccessLog(Flushable):
     cdef object logger
     cdef dict attributes  # the logger's own
-    cdef Py_ssize_t attribute_count  # more than at the start: somebody has put a method of theirs in
+    cdef Py_ssize_t attribute_count  # more than at the start: a method has been replaced
     cdef object formatter_class
     cdef str default_fmt
-    cdef object handler  # the one that the lines held are for
+    cdef object handler  # that the held lines are for
     cdef Py_ssize_t handler_attribute_count
     cdef Buffer lines  # held lines in UTF-8
     cdef bint colors
     cdef bytes prefix  # of a line, up to the client's address
     cdef bytes before_request
     cdef bytes after_request
-    cdef dict status_texts  # bytes from behind the request line to the end of the line, by status
+    cdef dict status_texts  # by status: the bytes after the request line, to the end of the line
 
     cdef int record(self, dict scope, object client, bytes address, int status) except -1
     cdef object plain_handler(self)

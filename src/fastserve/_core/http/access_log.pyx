@@ -1,9 +1,9 @@
-"""The access log: one line a response, made here while nobody has changed how it is logged.
+"""The access log: one line per response, made here while the logging configuration is the server's own.
 
-A LogRecord, a formatter and a write for each request cost more than serving it. So while `fastserve.access` has just
-the handler and formatter that the server gave it, the same text is put together here, and the lines of a turn leave in
-one write to the handler's stream; in several where a pipe that other processes write to as well could tear one. That
-is looked at for every line: as soon as there is another handler, filter, level or formatter, real LogRecords with the
+A LogRecord, a formatter and a write for each request cost more than serving it. So while `fastserve.access` has only
+the handler and formatter that the server gave it, the same text is made here, and the lines of a turn are written to
+the handler's stream with one write; with several if a pipe shared with other processes could split a line. This is
+checked for every line: as soon as there is another handler, filter, level or formatter, real LogRecords with the
 five arguments that formatters expect are emitted instead.
 """
 import logging
@@ -16,8 +16,8 @@ from ..memory.buffer cimport Buffer, take
 from ..worker cimport Worker
 
 cdef enum:
-    ATOMIC = 4096  # bytes that a pipe takes in one piece whoever else writes to it (PIPE_BUF of Linux)
-    WHOLE = 1024  # that leave together with what the application has printed, rarely as much as the rest of ATOMIC
+    ATOMIC = 4096  # bytes that a pipe takes in one piece, even if others write to it (PIPE_BUF of Linux)
+    WHOLE = 1024  # bytes written together with the application's output, which rarely fills the rest of ATOMIC
 
 cdef int INFO = 20
 cdef object StreamHandler = logging.StreamHandler
@@ -28,14 +28,14 @@ cdef bytes visible_table = bytes(byte in VISIBLE for byte in range(256))
 
 
 cdef bytes address_text(client):
-    """The client as the log shows it: `host:port`, or nothing for a UNIX socket."""
+    """Return the client as the log shows it: `host:port`, or nothing for a UNIX socket."""
     return f"{client[0]}:{client[1]}".encode("utf-8", "replace") if client else b""
 
 
 cdef int log_response(
     Worker worker, dict scope, object client, bytes address, int status, bint websocket
 ) except -1:
-    """Log a response: in the access log, or where it answers the handshake of a WebSocket in the general one."""
+    """Log a response in the access log, or in the general log if it is that to the handshake of a WebSocket."""
     cdef AccessLog access = worker.access
     if websocket:
         return log_websocket(worker, scope, status)
@@ -49,8 +49,8 @@ cdef int log_response(
 
 
 cdef int log_websocket(Worker worker, dict scope, outcome) except -1:
-    """Log how a handshake was answered: `outcome` is a status or a text."""
-    from urllib.parse import quote  # a server without WebSockets does without it
+    """Log the outcome of a handshake: a status or a text."""
+    from urllib.parse import quote  # a server without WebSockets does not import it
 
     try:
         path = quote(scope["path"], errors="replace")
@@ -67,7 +67,7 @@ cdef class AccessLog(Flushable):
     """The access log of one worker, written to `logger`.
 
     Lines are made in the core while the logger has one plain StreamHandler whose formatter is of `formatter_class`
-    with the format `default_fmt`; such a formatter has `use_colors`, `color_level_name()` and `get_status_code()`.
+    with the format `default_fmt`. Such a formatter has `use_colors`, `color_level_name()` and `get_status_code()`.
     """
 
     def __init__(self, logger, formatter_class, default_fmt):
@@ -94,11 +94,11 @@ cdef class AccessLog(Flushable):
         try:
             return self.add_line(scope, address, status)
         except BaseException:
-            self.lines.size = held  # no half of a line
+            self.lines.size = held  # drop an incomplete line
             raise
 
     cdef object plain_handler(self):
-        """The handler to write to directly, or None where LogRecords are wanted (or nothing is)."""
+        """Return the handler to write to directly, or None if LogRecords (or no lines at all) are wanted."""
         cdef dict own = self.attributes
         cdef dict its
         cdef list handlers = own["handlers"]
@@ -106,7 +106,7 @@ cdef class AccessLog(Flushable):
             return None
         if not 0 < <int>own["level"] <= INFO or len(own) != self.attribute_count:
             return None
-        manager = own.get("manager")  # a logger that was made by hand has none of its own
+        manager = own.get("manager")  # a logger made without a manager has none
         if manager is None or manager.disable >= INFO:
             return None
         handler = handlers[0]
@@ -167,7 +167,7 @@ cdef class AccessLog(Flushable):
         return 0
 
     cdef int quote(self, const unsigned char* text, Py_ssize_t size, const char* safe) except -1:
-        """Append `text` with every byte that is not safe in percent-encoding: no log line has a raw control byte."""
+        """Append `text`, every byte that is not safe percent-encoded: no log line contains a raw control byte."""
         cdef char* to = self.lines.reserve(3 * size)
         cdef Py_ssize_t at
         for at in range(size):
@@ -202,7 +202,7 @@ cdef class AccessLog(Flushable):
         self.write_held()
 
     def write_held(self):
-        """Write the lines that are held: in one write, unless they are too long for that together."""
+        """Write the held lines, with one write unless they are too long together."""
         cdef Py_ssize_t size = self.lines.size
         if not size:
             return
@@ -217,7 +217,7 @@ cdef class AccessLog(Flushable):
         try:
             stream = handler.stream
             if size > WHOLE and hasattr(stream, "flush"):
-                stream.flush()  # what the application has printed would go into the same write
+                stream.flush()  # the application's output would go into the same write
             for text in texts:
                 stream.write(text)
                 handler.flush()
@@ -228,7 +228,7 @@ cdef class AccessLog(Flushable):
 
 
 def pieces(bytes lines not None):
-    """Return lines as texts of ATOMIC bytes at most, and each longer line as one of its own."""
+    """Return lines as texts of at most ATOMIC bytes; a longer line is a text of its own."""
     cdef list texts = []
     cdef Py_ssize_t begin = 0, end
     while begin < len(lines):

@@ -12,7 +12,7 @@ cdef extern from "http/messages.h":
 
 
 cdef inline bint is_kind(object kind, str expected) except -1:
-    """Whether a message's type is `expected`, which is in ASCII; nearly always it is, and then this is cheap."""
+    """Return whether a message's type is `expected`, which is in ASCII. Cheap in the usual case that it is."""
     return fastserve_same_ascii(kind, expected) or kind == expected
 
 
@@ -27,38 +27,38 @@ cdef enum:
 
 cdef class HttpExchange(Exchange):
     cdef Worker worker
-    cdef Stream stream  # None when the response is complete or the connection is not there any more
+    cdef Stream stream  # None once the response is complete or the connection is gone
     cdef readonly dict scope
     cdef object context  # the contextvars.Context of the application
-    cdef object task  # while it goes on after its first step
+    cdef object task  # if it goes on after its first step
     cdef DirectCall direct  # of an application that goes on without a task, or None
-    cdef int stage  # which message send() takes next
+    cdef int stage  # which message send() accepts next
     cdef bint expect_continue  # the client waits for 100 (Continue)
     cdef bint started  # the application has been called
-    cdef bint gone  # nobody reads the response
+    cdef bint gone  # nobody reads the response any more
     cdef readonly bint left  # the client was gone before the response was complete
-    cdef bint endless  # and the response had begun, and does not say where it ends
+    cdef bint endless  # and the response had begun, with no declared end
     cdef bint raises  # send() raises when the client is gone
     cdef object pieces  # body that receive() has not returned: None, bytes, or a list of bytes
     cdef Py_ssize_t buffered  # its size
     cdef bint body_ended  # all of the body has come
-    cdef bint body_taken  # receive() has said so
+    cdef bint body_taken  # and receive() has told that
     cdef bint sent_body  # http.response.body or a part of a file has been sent
     cdef bint trailers  # http.response.trailers ends the response
-    cdef bint more  # the body goes on behind `transfer`
+    cdef bint more  # the body goes on after `transfer`
     cdef list trailer_fields  # of the messages of trailers so far
     cdef Transfer transfer  # the file that is being sent, or None
-    cdef Waiter waiter  # of the first call of receive() that waits, None before it
+    cdef Waiter waiter  # of the first call of receive() that waits, None before that
     cdef list receiving  # the futures of others
     cdef list sending  # the futures that calls of send() wait for
-    cdef int drops  # messages in this turn of the loop that went nowhere
-    cdef Entry entry  # while somebody may want to know what this process is working on
-    cdef str method  # what it shows
+    cdef int drops  # messages dropped in this turn of the loop
+    cdef Entry entry  # in the list for the signal handler, while there is one
+    cdef str method  # shown there
     cdef bytes path
 
-    cdef dict next_message(self)  # None where receive() has to wait
+    cdef dict next_message(self)  # None if receive() must wait
     cdef dict body_message(self)
-    cdef int take(self, message) except -1  # 1 where the message goes nowhere
+    cdef int take(self, message) except -1  # 1 if the message is dropped
     cdef int take_next(self, dict message) except -1
     cdef int take_late(self, dict message) except -1
     cdef int drop(self, dict message) except -1
@@ -79,11 +79,11 @@ cdef class HttpExchange(Exchange):
     cdef bint is_cut_off(self) noexcept
     cdef bint waits(self) noexcept
     cdef int end(self, bint failed) except -1
-    cdef object wait_to_receive(self)  # what a call of receive() waits for
+    cdef object wait_to_receive(self)  # return what a call of receive() waits for
     cdef int wake_receivers(self) except -1
     cdef object wait_in(self, list waiting)
-    cdef bint hold_back(self, Awaitable sending) except -1  # a call of send() whose message cannot be taken yet
-    cdef int give_up(self, Awaitable sending) except -1  # one that was held back is cancelled
+    cdef bint hold_back(self, Awaitable sending) except -1  # keep a call of send() whose message cannot be taken yet
+    cdef int give_up(self, Awaitable sending) except -1  # a call that was held back is cancelled
     cdef bint sends_itself(self) noexcept
     cdef bint is_quiet(self, exception, bint cancelled) except -1
 
@@ -97,7 +97,7 @@ cdef class Send(Awaitable):
     cdef object message
     cdef bint taken  # by the exchange, or held back by it
     cdef bint held  # its message waits with it
-    cdef bint released  # its message was held back, and has been taken; or it went nowhere
+    cdef bint released  # its message was held back and has been taken, or was dropped
     cdef Transfer transfer  # the file of this message, or None
 
 

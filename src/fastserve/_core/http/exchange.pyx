@@ -1,22 +1,22 @@
 """One HTTP exchange in the terms of ASGI: the application's scope, receive() and send().
 
-stage           what send() takes
+stage           what send() accepts
 EXPECT_START    http.response.start
 EXPECT_BODY     http.response.body, or a file in its place
 EXPECT_TRAILERS http.response.trailers
 COMPLETE        nothing: the last message has been sent
-UPGRADED        what the protocol takes that the connection speaks instead: a subclass knows
+UPGRADED        the messages of the protocol that the connection now speaks: for a subclass to define
 
-http.response.early_hint is taken at any time, and written while the head has not left.
+http.response.early_hint is accepted at any time, and written as long as the head has not been sent.
 
-receive() gives the body as it comes, then waits; http.disconnect comes when the response is complete or the client is
-gone, as often as it is asked for. Bytes of a body that have come are given first, even if the client has left since.
+receive() gives the body as it arrives, then waits. It gives http.disconnect, repeatedly, once the response is complete or
+the client is gone. Bytes of a body that have arrived are given first, even if the client has left since.
 
-Once the client is gone, send() takes any message and does nothing; with `raises` it raises. Of DROPS_A_TURN such calls
-the last gives the loop a turn: an application that sends without end must not hold it. The others do not suspend, so
+Once the client is gone, send() accepts any message and drops it; with `raises` it raises. Of DROPS_A_TURN such calls
+the last gives the loop a turn: an application that sends without end must not block it. The others do not suspend, so
 that a generator which sends and then waits is cancelled where it waits, and its finally blocks run at once.
-A client that has only ended its side may still read: what continues the response is sent to it, and anything else is
-the end of the response.
+A client that has only ended its side may still read: a message that continues the response is sent to it, and any other
+ends the response.
 """
 from asyncio import CancelledError
 
@@ -88,7 +88,7 @@ cdef class HttpExchange(Exchange):
                 coro = call(worker.app, self.scope, bind(receive_function, self), bind(send_function, self))
             self.start_task(coro, self.context)
         except BaseException as exception:
-            # Not from inside the application: it could not even be called.
+            # Not raised inside the application: the call itself failed.
             self.ended(None, exception)
 
     cdef int start_task(self, coro, context) except -1:
@@ -105,17 +105,17 @@ cdef class HttpExchange(Exchange):
             self.task = task
             worker.tasks.add(task)
             if worker.asyncio_tasks:
-                return self.suspended()  # only the core's own task tells it by itself
+                return self.suspended()  # only the core's own task reports this
         return 0
 
     def application_ended(self, result, exception):
-        """ended(), for a task that is not the core's."""
+        """Call ended(), for a task that is not the core's."""
         self.ended(result, exception)
 
     # What the application calls
 
     def arrived(self):
-        """Return (body, whether there may be more), as far as it has come; the client is not asked for any."""
+        """Return (body so far, whether there may be more), without asking the client for any."""
         cdef dict message
         if self.pieces is None and (not self.body_ended or self.body_taken):
             return b"", not self.body_ended
@@ -124,18 +124,18 @@ cdef class HttpExchange(Exchange):
 
     @property
     def unreachable(self):
-        """Whether nothing can be sent to the client any more."""
+        """Whether nothing more can be sent to the client."""
         return self.is_unreachable()
 
     cdef bint is_unreachable(self) noexcept:
         return self.stream is None or self.stream.broken()
 
     cdef bint is_cut_off(self) noexcept:
-        """Whether the connection is not there any more."""
+        """Return whether the connection is gone."""
         return self.stream is None
 
     cdef bint must_wait(self) noexcept:
-        """Whether a call of send() whose message is taken waits for writable(), unless it was the last."""
+        """Return whether a call of send() whose message was taken waits for writable(), unless it was the last."""
         return self.stream is not None and self.stream.must_wait()
 
     cdef dict next_message(self):
@@ -198,7 +198,7 @@ cdef class HttpExchange(Exchange):
             return 1
 
     cdef int drop(self, dict message) except -1:
-        """Forget a message, except for what a stop of the server has to know of the response."""
+        """Drop a message, except for what the server needs to know about the response when it stops."""
         kind = message.get("type")
         self.left = True
         if kind == "http.response.start":
@@ -209,7 +209,7 @@ cdef class HttpExchange(Exchange):
         return 1
 
     cdef bint drops_too_much(self) except -1:
-        """Count a message that went nowhere: whether the loop has to have a turn before the next."""
+        """Count a dropped message. Return whether the loop needs a turn before the next."""
         self.drops += 1
         if self.drops == 1:
             self.worker.loop.call_soon(self.turn_passed)
@@ -229,7 +229,7 @@ cdef class HttpExchange(Exchange):
         return 0
 
     cdef int answer(self, int status, list headers, bytes body) except -1:
-        """Take a whole response, as the messages of one."""
+        """Take a whole response, as if by its messages."""
         if self.stream is None:
             raise ClientDisconnected("the client is gone")
         self.stream.respond(status, headers)
@@ -249,7 +249,7 @@ cdef class HttpExchange(Exchange):
             if body is None:
                 body = b""
             elif not isinstance(body, (bytes, bytearray, memoryview)):
-                raise TypeError(f"the body of a response has to be bytes, not {type(body).__name__}")
+                raise TypeError(f"the body of a response must be bytes, not {type(body).__name__}")
             body = bytes(body)
         if more:
             self.sent_body = True
@@ -267,13 +267,13 @@ cdef class HttpExchange(Exchange):
         try:
             self.stream.body(body, False)
             taken = True
-        finally:  # which costs less than `except` where nothing is raised
+        finally:  # cheaper than `except` if nothing is raised
             if not taken:
                 self.stage = EXPECT_BODY
         return 0
 
     cdef int take_other(self, dict message) except -1:
-        """Any message but the first of a response and its body."""
+        """Take any message except the first of a response and its body."""
         cdef str kind = str(message["type"])
         if self.transfer is not None:
             raise RuntimeError(f"Unexpected ASGI message '{kind}', while a file is being sent.")
@@ -302,7 +302,7 @@ cdef class HttpExchange(Exchange):
         return 0
 
     cdef object go_on_with_file(self):
-        """Send more of the file: None when all is sent, or what to wait for."""
+        """Send more of the file. Return None when all is sent, or what to wait for."""
         cdef Transfer transfer = self.transfer
         waited = transfer.step(self.stream)
         if waited is not None:
@@ -337,11 +337,11 @@ cdef class HttpExchange(Exchange):
     # What the stream calls
 
     cdef bint is_complete(self) noexcept:
-        """Whether the application has sent the last of its response."""
+        """Return whether the application has sent the last of its response."""
         return self.stage == COMPLETE
 
     cdef bint waits(self) noexcept:
-        """Whether the application waits in receive()."""
+        """Return whether the application waits in receive()."""
         if self.waiter is not None and self.waiter.is_pending():
             return True
         if self.receiving:
@@ -365,14 +365,14 @@ cdef class HttpExchange(Exchange):
         return self.wake_receivers()
 
     cdef int disconnected(self) except -1:
-        """The client will not send any more; it may still read, unless the stream is taken away as well."""
+        """Note that the client will not send any more. It may still read, unless the stream is detached as well."""
         self.gone = True
         if self.stage != COMPLETE:
             self.left = True
             if self.direct is not None:
                 self.direct.to_task()
         if self.waiter is not None:
-            self.waiter.wake_later()  # a transport has to have closed before an application sends on and on
+            self.waiter.wake_later()  # the transport must have closed before an application goes on sending
         if self.receiving is not None:
             wake(self.receiving)
         return wake(self.sending) if self.sending is not None else 0
@@ -408,7 +408,7 @@ cdef class HttpExchange(Exchange):
         return wake(self.receiving)
 
     cdef object wait_in(self, list waiting):
-        """A future of the caller's own: cancelling one call of receive() must not cancel another."""
+        """Return a future of the caller's own: cancelling one call of receive() must not cancel another."""
         while waiting and waiting[len(waiting) - 1].done():
             waiting.pop()
         future = self.worker.loop.create_future()
@@ -443,7 +443,7 @@ cdef class HttpExchange(Exchange):
             worker.report("Exception while ending an exchange", error)
 
     cdef int end(self, bint failed) except -1:
-        """Give up what the application has left incomplete."""
+        """Abandon what the application has left incomplete."""
         if self.stage == COMPLETE or self.stream is None:
             return 0
         if not failed and not self.gone and not self.stream.broken():
@@ -453,7 +453,7 @@ cdef class HttpExchange(Exchange):
         return self.stream.abandon()
 
     cdef bint sends_itself(self) noexcept:
-        """Whether it is its own task that runs now, and will tell when it suspends."""
+        """Return whether the exchange's own task runs now, which will report when it suspends."""
         return self.task is None or isinstance(self.task, Task) and (<Task>self.task).stepping
 
     cdef int suspended(self) except -1:
@@ -462,14 +462,14 @@ cdef class HttpExchange(Exchange):
         return 0
 
     cdef bint is_quiet(self, exception, bint cancelled) except -1:
-        """Whether this is how an application ends whose client is gone, or that the stopping server cancelled."""
+        """Return whether an application ended because its client is gone or the stopping server cancelled it."""
         if isinstance(exception, CancelledError):
             return self.left or cancelled and self.worker.draining
         return (self.gone or self.is_unreachable()) and only_disconnects(exception)
 
 
 cdef int wake(list waiting) except -1:
-    if waiting:  # None where nobody ever waited
+    if waiting:  # None if nobody ever waited
         for future in waiting:
             if not future.done():
                 future.set_result(None)
@@ -481,7 +481,7 @@ cdef frozenset FILE_MESSAGES = frozenset(("http.response.pathsend", "http.respon
 cdef tuple EXPECTED = ("http.response.start", "http.response.body", "http.response.trailers")
 
 cdef object call_receive(object function, PyObject** arguments, size_t flags, PyObject* names):
-    """receive(): return an awaitable for the next message."""
+    """Return an awaitable for the next message: the application's receive()."""
     cdef HttpExchange exchange
     cdef Receive awaitable
     if PyVectorcall_NARGS(flags) != 1 or names != NULL:
@@ -493,11 +493,11 @@ cdef object call_receive(object function, PyObject** arguments, size_t flags, Py
 
 
 cdef object call_send(object function, PyObject** arguments, size_t flags, PyObject* names):
-    """send(message): return an awaitable that takes the message."""
+    """Return an awaitable that takes the message: the application's send(message)."""
     cdef HttpExchange exchange
     cdef Send awaitable
     if PyVectorcall_NARGS(flags) != 2 or names != NULL:
-        # The message can be given by its name.
+        # The message can be a keyword argument.
         if PyVectorcall_NARGS(flags) != 1 or names == NULL or <object>names != ("message",):
             raise TypeError("send() takes one argument, a message")
     exchange = <HttpExchange?><object>arguments[0]
@@ -520,17 +520,17 @@ cdef object send_of(HttpExchange exchange):
 
 
 cdef bint was_cancelled(task) noexcept:
-    """Whether somebody has cancelled this task, of ours or of the loop's factory."""
+    """Return whether this task, ours or the loop factory's, has been cancelled."""
     if isinstance(task, Task):
         return (<Task>task).cancels > 0
     try:
         return task.cancelling() > 0
-    except Exception:  # CPython 3.10 does not tell
+    except Exception:  # CPython 3.10 cannot tell
         return True
 
 
 cdef bint declares_length(dict message) except -1:
-    """Whether the head in this message, which nothing has checked, has a Content-Length."""
+    """Return whether the head in this message, which is still unchecked, has a Content-Length."""
     try:
         for name, _ in message.get("headers", ()):
             if name.lower() == b"content-length":

@@ -9,7 +9,7 @@ cdef class Transfer:
     cdef long long offset
     cdef long long size
     cdef long long left
-    cdef bint reading  # sendfile(2) does not serve
+    cdef bint reading  # sendfile(2) cannot be used
     cdef object block  # the future of the bytes being read
 
     cdef int measure(self, file, offset, count) except -1

@@ -1,4 +1,4 @@
-"""A file, or a part of one, as a piece of a response: by sendfile(2), or else read in a thread, block by block."""
+"""A file, or a part of one, as a piece of a response: by sendfile(2), else read block by block in a thread."""
 import os
 
 from ..interfaces cimport Stream
@@ -15,16 +15,16 @@ cdef class Transfer:
         self.file = OpenFile()
 
     cdef int measure(self, file, offset, count) except -1:
-        """Take `count` bytes (None: all) from `offset` (None: where it stands) of an open file.
+        """Take `count` bytes (None: all) from `offset` (None: the current position) of an open file.
 
-        Raises ValueError for what is not there, TypeError, OSError.
+        Raises ValueError for a range outside the file, TypeError, OSError.
         """
         self.file.borrow(file)
         self.offset = os.lseek(self.file.fd, 0, os.SEEK_CUR) if offset is None else offset
         self.size = max(self.file.size - self.offset, 0) if count is None else count
         if self.offset < 0 or self.size < 0 or self.offset + self.size > self.file.size:
             raise ValueError(
-                f"a file of {self.file.size} bytes does not have {self.size} bytes from {self.offset} on"
+                f"cannot send {self.size} bytes from offset {self.offset} of a file of {self.file.size} bytes"
             )
         if offset is None:
             os.lseek(self.file.fd, self.size, os.SEEK_CUR)
@@ -32,13 +32,13 @@ cdef class Transfer:
         return 0
 
     cdef int measure_path(self, path) except -1:
-        """Take all of the file at a path; TypeError, ValueError, OSError."""
+        """Take the whole file at a path. Raises TypeError, ValueError, OSError."""
         self.file.open(path)
         self.size = self.left = self.file.size
         return 0
 
     cdef object step(self, Stream stream):
-        """Go on: None when all is sent, WAIT until the stream is writable, or a future to wait for."""
+        """Send more. Return None when all is sent, WAIT to wait for writable(), or a future to wait for."""
         cdef long long sent
         if self.left == 0:
             return None

@@ -8,11 +8,11 @@ cdef extern from "http/inflight.h":
         Entry* previous
         PyObject* method  # str
         PyObject* path  # bytes
-        double since  # of a clock that never goes back, exact to a few milliseconds
+        double since  # of a monotonic clock, exact to a few milliseconds
 
 
-cdef bint enabled  # somebody may want to know
+cdef bint enabled  # a signal handler reads the list
 
-# Both objects have to live until stop_tracking().
+# Both objects must live until stop_tracking().
 cdef void track(Entry* entry, str method, bytes path) noexcept
 cdef void stop_tracking(Entry* entry) noexcept

@@ -1,7 +1,8 @@
 """The exchanges under way, in a form that a signal handler can read.
 
-A worker that holds the interpreter can run no Python code to say what it is working on: a handler in C can, as long as
-it only reads. The list is changed in the thread of the event loop alone. A process without such a handler keeps no list.
+While a thread holds the interpreter, no Python code can report what the worker is working on. A signal handler in C
+can, as long as it only reads. Only the thread of the event loop changes the list. A process without the handler keeps
+none.
 """
 
 from cpython.object cimport PyObject
@@ -20,10 +21,10 @@ entries.next = entries.previous = &entries
 
 
 def write_on_signal(int number, int fd):
-    """From now on, have this signal write the requests under way and a zero byte to `fd`. Raises OSError."""
+    """Make this signal write the requests under way and a zero byte to `fd`. Raises OSError."""
     global enabled
     if fastserve_report_on(number, fd, &entries) < 0:
-        raise OSError(f"signal {number} cannot be handled")
+        raise OSError(f"cannot handle signal {number}")
     enabled = True
 
 

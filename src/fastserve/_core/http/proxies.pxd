@@ -1,4 +1,4 @@
-"""What trusted proxies say of a request's client and scheme."""
+"""What trusted proxies say about a request's client and scheme."""
 from .request cimport Request
 
 

@@ -1,6 +1,6 @@
-"""What trusted proxies say of a request's client and scheme, in X-Forwarded-For and X-Forwarded-Proto.
+"""What trusted proxies say about a request's client and scheme, in X-Forwarded-For and X-Forwarded-Proto.
 
-Who is trusted and what the headers mean is `hosts`' to say; here they are found, and what was said is remembered.
+`hosts` decides who is trusted and what the headers mean. This module finds the headers and caches those decisions.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
@@ -8,21 +8,22 @@ from .field_names cimport X_FORWARDED_FOR, X_FORWARDED_PROTO
 from .request cimport Field, Request
 
 cdef enum:
-    REMEMBERED = 4096  # values of X-Forwarded-For whose client is known, and peers of whom it is known what they are
-    LONGEST = 200  # bytes of one that is worth remembering
+    REMEMBERED = 4096  # cached values of X-Forwarded-For, and cached peers
+    LONGEST = 200  # bytes of a value that is cached
 
 
 cpdef str plain_host(str host):
-    """Return an IP address, an IPv4-mapped one of IPv6 (::ffff:192.0.2.1) as the IPv4 address that it stands for."""
+    """Return an IP address; an IPv4-mapped IPv6 address (::ffff:192.0.2.1) becomes the IPv4 address that it maps."""
     return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
 cdef class Proxies:
-    """The proxies that are believed.
+    """The proxies that are trusted.
 
-    `hosts.trusts(host)` says whether one of them is at this address, None for that of a UNIX socket;
-    `hosts.client(forwarded)` gives the (host, port) of the client that a value of X-Forwarded-For is about, with an
-    empty host where it does not say one; `scheme_of(protocol, websocket)` the scheme of a value of X-Forwarded-Proto, or None.
+    `hosts.trusts(host)` tells whether one of them has this address (None: the peer of a UNIX socket);
+    `hosts.client(forwarded)` gives the (host, port) of the client that a value of X-Forwarded-For names, with an
+    empty host if it names none; `scheme_of(protocol, websocket)` gives the scheme for a value of X-Forwarded-Proto, or
+    None.
     """
 
     def __init__(self, hosts, scheme_of):
@@ -32,7 +33,7 @@ cdef class Proxies:
         self.trusted = {}
 
     cdef bint trust(self, client) except -1:
-        """Whether what comes from this peer, an address of the scope or None, comes from a proxy."""
+        """Return whether this peer, an address of the scope or None, is a trusted proxy."""
         host = None if client is None else client[0]
         trusted = self.trusted.get(host)
         if trusted is None:
@@ -42,7 +43,7 @@ cdef class Proxies:
         return trusted
 
     cdef int forward(self, dict scope, Request head) except -1:
-        """Put what a proxy says into the scope of an HTTP or WebSocket request."""
+        """Apply what a proxy says to the scope of an HTTP or WebSocket request."""
         cdef Py_ssize_t index
         cdef Field* field
         cdef bytes protocol = None, forwarded = None, value

@@ -17,7 +17,7 @@ cdef struct Field:
 
 
 cdef class Request:
-    """A head as spans; a parser has one from the first byte of a head until its scope is built."""
+    """A head as spans. A parser has one from the first byte of a head until its scope is built."""
     cdef Field* fields
     cdef Py_ssize_t capacity
     cdef Py_ssize_t count  # of fields
@@ -27,8 +27,8 @@ cdef class Request:
     cdef const char* method_name
     cdef int minor  # of HTTP/1.x
     cdef Span target
-    cdef Span authority  # the target's, empty where it has none
-    cdef bint is_https  # the target's scheme is that
+    cdef Span authority  # the target's, empty if it has none
+    cdef bint is_https  # the target's scheme is https
     cdef Span path  # the target's, still encoded
     cdef Span query  # without "?"
     cdef bint escaped  # the path has a "%"
@@ -38,7 +38,7 @@ cdef class Request:
     cdef bint expect_continue
     cdef bint te_trailers  # the client takes trailers (`TE: trailers`)
     cdef bint upgrade  # `Connection: upgrade` with an Upgrade field
-    # After a check that failed.
+    # After a failed check.
     cdef int status
     cdef const char* reason
 

@@ -73,7 +73,7 @@ cdef class Request:
         self.is_https = False
         for at in range(size):
             if not c"!" <= target[at] <= c"~" or target[at] == c"#":
-                return self.fault(400, b"character that a request target cannot have")
+                return self.fault(400, b"invalid character in the request target")
         if target[0] == c"/":
             self.find_query(self.target.start)
             return 0
@@ -156,7 +156,7 @@ cdef class Request:
         return self.check_host(host, hosts)
 
     cdef void read_connection(self) noexcept:
-        """Go by Connection alone: llhttp takes Proxy-Connection for the same (RFC 9112 appendix C.2.2), and stumbles over
+        """Go by Connection alone: llhttp treats Proxy-Connection as the same (RFC 9112 appendix C.2.2), and fails on
         empty elements."""
         cdef Py_ssize_t index
         cdef Field* field
@@ -175,12 +175,14 @@ cdef class Request:
         self.upgrade = upgrade and offers
 
     cdef int check_host(self, Field* host, int hosts) noexcept:
-        """Check for one valid Host (RFC 9112 section 3.2), also if the target has an authority, which then counts."""
-        if hosts != 1:
-            if hosts > 1 or self.minor == 1:
-                return self.fault(400, b"not exactly one Host")
+        """Check for one valid Host (RFC 9112 section 3.2), also if the target has an authority, which then has priority."""
+        if hosts > 1:
+            return self.fault(400, b"more than one Host header")
+        if hosts == 0:
+            if self.minor == 1:
+                return self.fault(400, b"missing Host header")
         elif not valid_host(self.head + host.value.start, host.value.size):
-            return self.fault(400, b"malformed Host")
+            return self.fault(400, b"malformed Host header")
         return 0
 
     cdef int fault(self, int status, const char* reason) noexcept:

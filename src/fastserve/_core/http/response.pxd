@@ -1,4 +1,4 @@
-"""A response in what does not depend on the version of HTTP that carries it."""
+"""The part of a response that is the same in every version of HTTP."""
 from ..interfaces cimport Stream
 from ..worker cimport Worker
 from .exchange cimport HttpExchange
@@ -10,17 +10,17 @@ from .scope cimport Peers
 cdef struct Extent:
     # How much body a response has.
     HeadFacts facts
-    bint no_body  # whatever body the application sends is left out
-    long long remaining  # bytes of Content-Length still to come, -1 where there is none
+    bint no_body  # the application's body is not sent
+    long long remaining  # bytes of Content-Length still to come, -1 without Content-Length
 
 
 cdef class Response(Stream):
     cdef Worker worker
-    cdef HttpExchange exchange  # the one under way, None between two and once its response is complete
+    cdef HttpExchange exchange  # the one under way; None between two, and once the response is complete
     cdef Peers peers  # None before the first request
     cdef bytes address  # of the client, as the access log shows it
     cdef bint is_head  # the request's method is HEAD
-    cdef bint is_websocket  # it asks for a WebSocket, in a way that is not refused
+    cdef bint is_websocket  # it is the handshake of a WebSocket, and a valid one
     cdef Extent extent
 
     cdef long long decide_length(self, long long size, bint more) except -2
@@ -30,13 +30,13 @@ cdef class Response(Stream):
     cdef int orphan(self) except -1
     cdef int detach(self) except -1
 
-    # Of its version
-    cdef bint head_is_given(self) noexcept  # by the application, and has not left
+    # What a version of HTTP implements
+    cdef bint head_is_given(self) noexcept  # by the application, but not sent yet
     cdef bint head_has_left(self) noexcept
     cdef bint client_has_ended(self) noexcept
-    cdef bint request_is_cut(self) noexcept  # its client has ended before the end of the body
-    cdef int answer(self, int status, bytes extra) except -1  # with a response of the server's own
-    cdef int break_off(self) except -1  # wherever in the response that is
+    cdef bint request_is_cut(self) noexcept  # the client ended its side before the end of the body
+    cdef int answer(self, int status, bytes extra) except -1  # respond with one of the server's own
+    cdef int break_off(self) except -1  # at any point of the response
 
 
 cdef int refused(Worker worker, Request request, Peers peers) except -1

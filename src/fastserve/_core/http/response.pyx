@@ -1,8 +1,8 @@
-"""A response in what does not depend on the version of HTTP that carries it (RFC 9110).
+"""The part of a response that is the same in every version of HTTP (RFC 9110).
 
-How much body it has and whether pieces of it fit, which status stands in for an application that fails, what is refused
-before an application hears of it, and which line the access log gets. How that becomes bytes is for the classes of the
-versions: see http1/response.pyx.
+It decides how much body a response has and whether its pieces fit, which status is sent when an application fails, what
+is refused before the application is called, and which line the access log gets. The classes of the versions turn this
+into bytes: see http1/response.pyx.
 """
 import logging
 
@@ -19,7 +19,7 @@ cdef bytes RETRY_AFTER = b"retry-after: 1\r\n"
 
 
 cdef int refused(Worker worker, Request request, Peers peers) except -1:
-    """Return the status that a request is refused with, whatever it asks for, or 0."""
+    """Return the status with which the server refuses a request, whatever it asks for, or 0."""
     cdef Py_ssize_t limit = worker.settings.limit_concurrency
     if limit and (len(worker.connections) - worker.lingering >= limit or worker.active >= limit):
         worker.report("Exceeded concurrency limit.", None, WARNING)
@@ -46,7 +46,7 @@ cdef class Response(Stream):
     # The body
 
     cdef long long decide_length(self, long long size, bint more) except -2:
-        """Decide by the head and the first piece of body; return the Content-Length of the response, or -1 for none.
+        """Decide from the head and the first piece of body. Return the Content-Length of the response, or -1 for none.
 
         Raises RuntimeError if the piece does not fit the length that the application gave.
         """
@@ -64,7 +64,7 @@ cdef class Response(Stream):
         return length
 
     cdef int count(self, long long size, bint more) except -1:
-        """Take a further piece into account; RuntimeError if it does not fit Content-Length."""
+        """Count a further piece. Raises RuntimeError if it does not fit Content-Length."""
         if self.extent.remaining >= 0:
             check_length(self.extent.remaining, size, more)
             self.extent.remaining -= size
@@ -76,10 +76,10 @@ cdef class Response(Stream):
         return log_response(self.worker, scope, self.peers.client, self.address, status, self.is_websocket)
 
     cdef int log_head(self) except -1:
-        """Log the application's response, whose head leaves."""
+        """Log the application's response, whose head is being sent."""
         cdef int status = self.extent.facts.status
         if status == 500 and self.client_has_ended():
-            return 0  # what fails because its client has left is of no interest
+            return 0  # a failure because the client has left is of no interest
         return log_response(
             self.worker, self.exchange.scope, self.peers.client, self.address, status, self.is_websocket
         )
@@ -87,7 +87,7 @@ cdef class Response(Stream):
     # The end
 
     cdef int orphan(self) except -1:
-        """Note with the exchange under way whether its response has begun and does not say where it ends."""
+        """Note in the exchange under way whether its response has begun and declares no end."""
         cdef HttpExchange exchange = self.exchange
         if exchange is None or exchange.is_complete():
             return 0
@@ -98,14 +98,14 @@ cdef class Response(Stream):
         return 0
 
     cdef int detach(self) except -1:
-        """The exchange under way goes on without the connection."""
+        """Let the exchange under way go on without the connection."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             (<HttpExchange>exchange).completed()
         return 0
 
     cdef int abandon(self) except -1:
-        """The application will not complete its response: an error where nothing of it was written, else break off."""
+        """End a response that the application will not complete: an error if nothing was written, else break off."""
         cdef HttpExchange exchange = self.exchange
         cdef int status = 500
         if self.request_is_cut():
@@ -119,7 +119,7 @@ cdef class Response(Stream):
             self.log(exchange.scope, status)
         return self.answer(status, fields_of_refusal(status))
 
-    # Of its version
+    # What a version of HTTP implements
 
     cdef bint head_is_given(self) noexcept:
         return False

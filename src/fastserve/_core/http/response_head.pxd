@@ -14,7 +14,7 @@ cdef enum:
 cdef struct HeadFacts:
     # What the application's own fields say.
     int status
-    long long content_length  # -1 where it gave none
+    long long content_length  # -1 if it gave none
     bint close  # `Connection: close`
     bint date  # it gave Date
     bint server  # it gave Server

@@ -61,7 +61,7 @@ cdef bint valid_name(const char* name, Py_ssize_t size) noexcept:
 
 
 cdef bint valid_literal(const char* literal, Py_ssize_t size) noexcept:
-    """Return whether this may stand between the brackets of an IP-literal: the form is checked, not the address."""
+    """Return whether this is allowed between the brackets of an IP-literal. Checks the form, not the address."""
     cdef Py_ssize_t at
     cdef bint colon = False
     for at in range(size):
@@ -107,7 +107,7 @@ cdef struct Members:
 
 
 cdef bint next_member(Members* members) noexcept:
-    """Go on to the next member of a list (RFC 9110 section 5.6.1), perhaps an empty one; false after the last."""
+    """Go on to the next member of a list (RFC 9110 section 5.6.1), which may be empty. Return false after the last."""
     cdef const char* start = members.text
     cdef const char* stop
     if members.size < 0:
@@ -147,7 +147,7 @@ cdef bint has_other_member(const char* value, Py_ssize_t size, const char* lower
 cdef int transfer_coding(const char* value, Py_ssize_t size) noexcept:
     """Judge the value of the only Transfer-Encoding field (RFC 9112 section 6.1).
 
-    A lone `chunked` is all that is served. Other codings are CODING_UNKNOWN if the list is well formed and has
+    Only a lone `chunked` is served. Other codings are CODING_UNKNOWN if the list is well formed and has
     `chunked` at its end or nowhere, else CODING_BAD.
     """
     cdef Members members = Members(value, size, NULL, 0)

@@ -10,9 +10,9 @@ cdef class Peers:
     cdef readonly object server  # (host, port), (path, None), or None
     cdef readonly str scheme  # "http" or "https"
     cdef dict template  # of a scope; shared
-    cdef dict extensions  # that every request over HTTP/1.1 has
+    cdef dict extensions  # of every request over HTTP/1.1
     cdef dict tls  # the extension of that name; None on plain connections
-    cdef Proxies proxies  # None unless the client is one that is trusted
+    cdef Proxies proxies  # None unless the peer is a trusted one
 
 
 cdef Peers peers_of(transport, int fd, Settings settings)  # `fd` is that of a plain connection, or -1

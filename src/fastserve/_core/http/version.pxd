@@ -7,6 +7,6 @@ from ..worker cimport Worker
 cdef class Version:
     """A version of HTTP."""
     cdef str alpn  # its name in TLS
-    cdef bytes preface  # what its clients send first, empty where that is a request
+    cdef bytes preface  # what its clients send first; empty if that is a request
 
     cdef Handler begin(self, Worker worker, object transport, Writer writer, Carrier carrier)

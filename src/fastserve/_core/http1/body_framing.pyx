@@ -39,7 +39,7 @@ cdef int put_piece(bint no_body, bint chunked, Writer writer, bytes data, bint m
 
 
 cdef int open_chunk(bint chunked, Writer writer, long long size) except -1:
-    """Write what goes before `size` bytes that are sent past the writer's buffer."""
+    """Write what precedes `size` bytes that are sent past the writer's buffer."""
     cdef Buffer out
     if chunked and size:
         out = writer.output()
@@ -51,7 +51,7 @@ cdef int open_chunk(bint chunked, Writer writer, long long size) except -1:
 
 
 cdef int close_chunk(bint chunked, Writer writer, long long size, bytes last) except -1:
-    """Write what goes after them, and then `last`."""
+    """Write what follows them, and then `last`."""
     cdef Buffer out
     if not chunked:
         return 0
@@ -67,7 +67,7 @@ cdef int close_chunk(bint chunked, Writer writer, long long size, bytes last) ex
 
 
 cdef int end_with_trailers(bint chunked, Writer writer, list fields) except -1:
-    """End a body, with a trailer section where there is place for one: TypeError, ValueError."""
+    """End a body, with a trailer section if it is chunked. Raises TypeError, ValueError."""
     cdef Buffer section
     if not chunked or not fields:
         return close_chunk(chunked, writer, 0, LAST_CHUNK)

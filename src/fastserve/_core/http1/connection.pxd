@@ -23,11 +23,11 @@ cdef class Http1Connection(Incoming):
     cdef int reading
     cdef bint read_paused
     cdef bint resting  # for this turn of the loop
-    cdef Lingering lingering  # closed, but for what the client still sends; else None
+    cdef Lingering lingering  # None unless closed except for what the client still sends
     cdef Carrier carrier  # None once the connection has another handler, or is lost
-    cdef Handshake handshake  # of the request under way, where that is a WebSocket's
-    cdef uint64_t content_length  # of its body, 0 where that is not known
-    cdef bytes tail  # what came behind the request under way, from tail_at on
+    cdef Handshake handshake  # of the request under way, if that is a WebSocket's
+    cdef uint64_t content_length  # of its body, 0 if unknown
+    cdef bytes tail  # what came after the request under way, from tail_at on
     cdef Py_ssize_t tail_at
 
     cdef int parse(self, bytes data, Py_ssize_t at) except -1
@@ -48,7 +48,7 @@ cdef class Http1Connection(Incoming):
 
 
 cdef class Refusal(Runnable):
-    """Refuses the rest of a request behind the first step of its application."""
+    """Refuses the rest of a request after the first step of its application."""
     cdef Http1Connection connection
     cdef int status
 

@@ -1,8 +1,8 @@
-"""What an HTTP/1 connection reads, and what follows what (RFC 9112). Only this file assigns `reading`.
+"""What an HTTP/1 connection reads, and in which order requests follow (RFC 9112). Only this file assigns `reading`.
 
 reading   INIT    between two requests
-          HEAD    a head has begun to come
-          BODY    the head is parsed, the body is coming
+          HEAD    a head has begun to arrive
+          BODY    the head is parsed, the body is arriving
           DONE    the request under way is complete; what follows it is kept in `tail` and not parsed yet
           CLOSED  nothing is parsed any more
 
@@ -10,10 +10,10 @@ One exchange is under way at a time. Its request is complete (reading DONE) and 
 see http1/response.pyx) in either order; then answered() goes on to the next one or closes. A request that follows is
 parsed only then, so responses leave in order and nothing after a bad request is ever executed.
 
-A fault in a body is dealt with behind the application's first step, also when it came in one packet with the head: the
-outcome does not depend on how the bytes were cut.
+A body error is handled after the application's first step, even if head and body arrived in one read: the outcome does
+not depend on how the bytes were cut.
 
-A client that ends its side (half-close) is answered all the same; the application sees http.disconnect in receive(),
+A client that ends its side (half-close) still gets its response. The application sees http.disconnect in receive(),
 because a client that is gone altogether looks the same until something is written to it.
 """
 import logging
@@ -45,8 +45,8 @@ cdef enum:
     CLOSED
 
 cdef enum:
-    READ_AHEAD = 65536  # bytes of body, or of requests behind the one under way, beyond which reading stops
-    DISCARD = 1 << 20  # bytes of a body nobody wants that are read for the sake of keeping the connection
+    READ_AHEAD = 65536  # bytes of body, or of requests after the one under way, beyond which reading stops
+    DISCARD = 1 << 20  # bytes of an unwanted body that are read in order to keep the connection
 
 cdef int WARNING = logging.WARNING, DEBUG = logging.DEBUG
 
@@ -114,7 +114,7 @@ cdef class Http1Connection(Incoming):
                 return self.wait_for_more()
 
     cdef int begin(self) except -1:
-        """A head is complete: make its exchange."""
+        """Make the exchange of a complete head."""
         cdef Worker worker = self.worker
         cdef Request request = self.parser.request
         cdef Http1Response response = self.response
@@ -142,7 +142,7 @@ cdef class Http1Connection(Incoming):
             response.log(scope, status)
             return response.answer(status, fields)
         if self.is_served_elsewhere():
-            return 0  # all of the request is handed over, when parse() is done
+            return 0  # parse() hands the whole request over at its end
         if self.handshake is None:
             exchange = make_exchange(worker, response, scope)
         else:
@@ -159,9 +159,9 @@ cdef class Http1Connection(Incoming):
         if exchange is None:
             self.worker.clock.start(self, REQUEST_BODY)
             return 0
-        # A piece that is all of the read is passed on as it is.
+        # A piece that is the whole read is passed on as it is.
         piece = data if size == len(data) else PyBytes_FromStringAndSize(self.parser.body_data, size)
-        # What the application has not taken by the time of the next read is more than it keeps up with.
+        # Body not taken by the time of the next read is more than the application keeps up with.
         if exchange.buffered > READ_AHEAD:
             self.pause_reading()
         if size >= READ_AHEAD:
@@ -179,7 +179,7 @@ cdef class Http1Connection(Incoming):
         return 0
 
     cdef int wait_for_more(self) except -1:
-        """All input is parsed and something is incomplete."""
+        """Wait: all input is parsed, and a request is incomplete."""
         if self.reading == BODY:
             return 0
         if self.eof_seen:
@@ -205,7 +205,7 @@ cdef class Http1Connection(Incoming):
         return 0
 
     cdef int resume_reading(self) except -1:
-        """Read again, unless there is enough to go on with."""
+        """Read again, unless enough is buffered."""
         if self.resting:
             return 0
         if self.tail is not None and len(self.tail) - self.tail_at > READ_AHEAD:
@@ -230,7 +230,7 @@ cdef class Http1Connection(Incoming):
         self.eof_seen = True
         if self.response.exchange is not None:
             if self.response.is_silent() and self.reading == DONE and self.tail is None:
-                self.break_off()  # no write will ever tell whether the client is still there
+                self.break_off()  # no write will ever show whether the client is still there
             else:
                 self.response.exchange.disconnected()
             return True
@@ -253,7 +253,7 @@ cdef class Http1Connection(Incoming):
     # Refusing
 
     cdef int refuse(self, int status) except -1:
-        """The client broke the protocol: answer with `status` where an answer can still be given, and close."""
+        """Respond to a protocol error with `status` if a response can still be sent, and close."""
         cdef Refusal refusal
         stop(self)
         self.reading = CLOSED
@@ -268,7 +268,7 @@ cdef class Http1Connection(Incoming):
         return self.worker.turn.submit(refusal)
 
     cdef int report_client(self, str what) except -1:
-        """Say at debug level what the client did wrong, and which one that was."""
+        """Log at debug level what the client did wrong, and its address."""
         cdef bytes address = self.response.address
         if address is None:
             address = address_text(peers_of(self.transport, self.writer.fd, self.worker.settings).client)
@@ -280,7 +280,7 @@ cdef class Http1Connection(Incoming):
         if response.is_closed():
             return 0
         if response.exchange is None:
-            # In the body of a request that has its response already, or in a head.
+            # In the body of a request that already has its response, or in a head.
             return self.close() if self.parser.in_body else response.answer(status, b"")
         if response.head_has_left():
             return self.break_off()
@@ -288,9 +288,9 @@ cdef class Http1Connection(Incoming):
         return response.answer(status, b"")
 
     cdef int close(self) except -1:
-        """Close after what is written; while the client may still be sending, only the writing side at first.
+        """Close after what is written; at first only the writing side if the client may still be sending.
 
-        A close with unread input resets the connection, and the client would lose the answer (RFC 9112 section 9.6).
+        A close with unread input resets the connection, and the client would lose the response (RFC 9112 section 9.6).
         """
         cdef bint linger = not self.eof_seen and self.reading != INIT
         cdef bint more = self.reading != DONE and not self.response.is_http10
@@ -310,14 +310,14 @@ cdef class Http1Connection(Incoming):
 
     cdef void expired(self, int kind) noexcept:
         if kind == REQUEST_HEAD and self.reading == HEAD:
-            self.report_client("request head that did not end in time")
+            self.report_client("request head not complete in time")
             self.response.answer(408, b"")
         elif kind != REQUEST_BODY or self.response.exchange is None or self.response.exchange.waits():
             self.writer.discard(self.writer.committed)
             self.break_off()
 
     cdef int drain(self) except -1:
-        """Close unless a request is under way: a part of a head is none."""
+        """Close unless a request is under way. An incomplete head does not count as one."""
         if self.response.exchange is not None:
             return self.response.exchange.stopping()
         if self.lingering is not None:
@@ -328,14 +328,14 @@ cdef class Http1Connection(Incoming):
         return self.break_off()
 
     cdef int break_off(self) except -1:
-        """Close after what is written, wherever in a response that is."""
+        """Close after what is written, at any point of a response."""
         self.reading = CLOSED
         self.response.end()
         self.writer.close()
         return self.response.detach()
 
     cdef int end_streams(self, list tasks) except -1:
-        """Break off a response that has begun and does not say where it ends; wake who waits for the client to go."""
+        """Break off a response that has begun and declares no end; wake an application waiting for the client to go."""
         cdef HttpExchange exchange = self.response.exchange
         if exchange is None:
             return 0
@@ -347,7 +347,7 @@ cdef class Http1Connection(Incoming):
         if exchange.task is not None:
             tasks.append(exchange.task)
             if self.writer.paused:
-                self.writer.abort()  # what is left has no end either, and its client may never take it
+                self.writer.abort()  # what is queued has no end either, and the client may never take it
         return 0
 
     cdef int drained(self) except -1:
@@ -362,7 +362,7 @@ cdef class Http1Connection(Incoming):
         return 0 < self.content_length <= self.parser.body_total + DISCARD
 
     cdef int want_body(self) except -1:
-        if not self.eof_seen and self.deadline.next == NULL:  # one wait, however often receive() is cancelled
+        if not self.eof_seen and self.deadline.next == NULL:  # one deadline, however often receive() is cancelled
             self.worker.clock.start(self, REQUEST_BODY)
         return 0
 
@@ -389,16 +389,16 @@ cdef class Http1Connection(Incoming):
     # Another protocol
 
     cdef int accept(self, subprotocol, headers) except -1:
-        """Answer the handshake, and leave the connection to the WebSocket with all that is not parsed."""
+        """Respond to the handshake, and leave the connection with all unparsed bytes to the WebSocket."""
         exchange = <WebSocketExchange>self.response.exchange
         return self.leave_to(self.handshake.accept(exchange, self.transport, self.writer, subprotocol, headers))
 
     cdef bint is_served_elsewhere(self) noexcept:
-        """Whether the request under way is left to a protocol outside the core, from its first byte."""
+        """Return whether a protocol outside the core serves the request under way, from its first byte."""
         return self.handshake is not None and self.handshake.is_served_elsewhere()
 
     cdef int hand_over(self) except -1:
-        """Leave the connection to the worker's protocol for WebSockets, which answers the handshake as well."""
+        """Leave the connection to the worker's protocol for WebSockets, which responds to the handshake as well."""
         cdef Carrier carrier = self.carrier
         if self.eof_seen:
             return self.close()
@@ -411,7 +411,7 @@ cdef class Http1Connection(Incoming):
         return carrier.switch_to(successor, self.leave())
 
     cdef bytes leave(self):
-        """Have no more to do with the connection; return what is not parsed."""
+        """Release the connection. Return the unparsed bytes."""
         cdef bytes rest = b"" if self.tail is None else self.tail[self.tail_at:]
         self.resting = False
         self.reading = CLOSED

@@ -1,4 +1,4 @@
-"""HTTP/1 requests out of bytes: llhttp behind limits and the strict rules that it leaves open."""
+"""Parser of HTTP/1 requests: llhttp, with limits and the strict rules that it leaves open."""
 from libc.stdint cimport uint64_t
 
 from ..http.request cimport Request
@@ -12,13 +12,13 @@ cdef enum:
     HEAD = 1  # a head is complete: `request` is valid until the next call
     BODY = 2  # body_data and body_size are a piece of body, inside the input
     DONE = 4  # the request is complete
-    FAULT = 8  # after the BODY that may come with it; status and reason say what is wrong; nothing more can be parsed
+    FAULT = 8  # after the BODY that may come with it; status and reason describe it; nothing more can be parsed
 
 
 cdef class Parser:
     cdef llhttp_t llhttp
     cdef Settings settings
-    cdef Request request  # the newest head, None when it was released
+    cdef Request request  # the newest head, None once it was released
     cdef const char* chunk  # first byte of the input that belongs to the head being read
     cdef char* saved  # the head's bytes from earlier inputs, owned; NULL when it came in one
     cdef Py_ssize_t saved_size
@@ -27,7 +27,7 @@ cdef class Parser:
     cdef bint in_body  # between a head's last byte and the end of its request
     cdef bint in_field  # the value of the newest field is not complete
     cdef bint other_version  # than this server speaks
-    cdef bint unknown_method  # only looking for the end of a method that llhttp does not know
+    cdef bint unknown_method  # looking for the end of a method that llhttp does not know
     cdef bint paused_at_end  # the request was complete when llhttp paused last
     cdef bint failed
     cdef Py_ssize_t dropped  # bytes of chunk extensions and trailers, which are read and dropped

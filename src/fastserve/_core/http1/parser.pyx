@@ -1,12 +1,12 @@
-"""HTTP/1 requests out of bytes: llhttp behind limits and the strict rules that it leaves open.
+"""Parser of HTTP/1 requests: llhttp, with limits and the strict rules that it leaves open.
 
-next() is called with what is left of the input and says what it found first, so nothing of the server ever runs inside
+next() is called with the remaining input and tells what it found first, so nothing of the server ever runs inside
 llhttp. Callbacks only note spans, count against the limits, and pause at the end of a head, of a chunk and of a
 request. Spans count from the first byte of the head: when a head comes in several inputs, the earlier ones are kept
 in `saved` and the spans stay true.
 
-The outcome depends on the bytes alone, not on how they were cut into inputs; so a fault that needs more bytes to be
-told from another one (an unknown method from noise) waits for them.
+The outcome depends on the bytes alone, not on how they were cut into inputs. So a fault that needs more bytes to be
+distinguished from another one (an unknown method from noise) waits for them.
 """
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset, strncmp
@@ -67,7 +67,7 @@ cdef int on_url(llhttp_t* llhttp, const char* at, size_t size) noexcept:
 cdef int on_version_complete(llhttp_t* llhttp) noexcept:
     cdef Parser self = parser_of(llhttp)
     self.other_version = llhttp.http_major != 1
-    if llhttp.http_minor > 1:  # served as the newest version of that major one (RFC 9110 section 2.5)
+    if llhttp.http_minor > 1:  # served as the newest minor version (RFC 9110 section 2.5)
         llhttp.http_minor = 1
     return HPE_USER if self.other_version else 0
 
@@ -98,7 +98,7 @@ cdef int on_header_value_complete(llhttp_t* llhttp) noexcept:
 
 
 cdef int on_headers_complete(llhttp_t* llhttp) noexcept:
-    # An upgrade is the connection's decision: until it has been made, what follows is a message like any other.
+    # The connection decides about an upgrade: until then, what follows is a message like any other.
     parser_of(llhttp).request.upgrade = llhttp.upgrade
     llhttp.upgrade = 0
     return HPE_PAUSED
@@ -160,7 +160,7 @@ callbacks.on_message_complete = on_message_complete
 
 
 cdef class Parser:
-    """The requests of one connection, one after the other."""
+    """Finds the requests of one connection, one after the other."""
 
     def __cinit__(self, Settings settings not None):
         self.settings = settings
@@ -170,9 +170,9 @@ cdef class Parser:
         free(self.saved)
 
     cdef int next(self, const char** position, const char* end) except -1:
-        """Parse from `position` on, move it behind what was used, and return what was found.
+        """Parse from `position` on, move it past what was used, and return what was found.
 
-        To be called again until it returns NEED_MORE, DONE or FAULT; after DONE for the next request.
+        Call it again until it returns NEED_MORE, DONE or FAULT; after DONE for the next request.
         """
         cdef int error
         if self.failed:
@@ -215,7 +215,7 @@ cdef class Parser:
         return HEAD
 
     cdef void restart(self) noexcept:
-        # Also forgets that the client asked to close: whether to read on is the connection's matter.
+        # This also resets that the client asked to close: the connection decides whether to read on.
         llhttp_init(&self.llhttp, HTTP_REQUEST, &callbacks)
         self.llhttp.data = <void*>self
         llhttp_set_lenient_version(&self.llhttp, 1)  # on_version_complete() judges all of them
@@ -258,7 +258,7 @@ cdef class Parser:
         return 0
 
     cdef int check_line(self, Py_ssize_t size) noexcept:
-        """Fault a target that ends behind so many bytes of the head; the version is still to come."""
+        """Fault a target that ends after this many bytes of the head; the version is still to come."""
         cdef Py_ssize_t line = self.settings.limit_request_line - VERSION_SIZE
         cdef Py_ssize_t head = self.settings.limit_request_head
         if size <= line and size <= head:
@@ -268,7 +268,7 @@ cdef class Parser:
         return self.fault(414, b"request line over the limit")
 
     cdef int check_size(self, Py_ssize_t size) noexcept:
-        """Fault an incomplete head that has so many bytes already."""
+        """Fault an incomplete head that has this many bytes already."""
         if self.request.target.size == 0 and self.request.count == 0:
             return self.check_line(size + 1)
         if size > self.settings.limit_request_head:
@@ -276,11 +276,11 @@ cdef class Parser:
         return 0
 
     cdef int finish_head(self, const char* end) except -1:
-        """Put the complete head together and check it; return nonzero after a fault."""
+        """Join the complete head and check it. Return nonzero after a fault."""
         cdef Request request = self.request
         cdef int flags = self.llhttp.flags
         request.size = self.saved_size + (end - self.chunk)
-        if self.check_size(request.size - 1):  # as where the last byte came alone
+        if self.check_size(request.size - 1):  # as if the last byte had come alone
             return 1
         if request.size > self.settings.limit_request_head:
             return self.fault(431, b"request head over the limit")
@@ -303,7 +303,7 @@ cdef class Parser:
         return 0
 
     cdef int fault(self, int status, const char* reason) noexcept:
-        """Note what is wrong; callbacks return what this returns."""
+        """Note a fault. Callbacks return what this returns."""
         self.failed = True
         self.status = status
         self.reason = reason
@@ -315,11 +315,11 @@ cdef class Parser:
         cdef Py_ssize_t index
         cdef Field* field
         position[0] = llhttp_get_error_pos(&self.llhttp)
-        if self.failed:  # in a callback, for which llhttp has several codes
+        if self.failed:  # in a callback; llhttp has several codes for that
             return BODY | FAULT if self.body_size else FAULT
         if self.llhttp.reason != NULL:
             reason = self.llhttp.reason
-        # What is before the bad byte counts against the limits, as it does where the input was cut there.
+        # What precedes the bad byte counts against the limits, as it would if the input had been cut there.
         fastserve_finish_span(&self.llhttp, position[0])
         if self.failed or self.in_head and self.check_size(self.saved_size + (position[0] - self.chunk)):
             return BODY | FAULT if self.body_size else FAULT
@@ -345,7 +345,7 @@ cdef class Parser:
         return BODY | FAULT if self.body_size else FAULT
 
     cdef int end_unknown_method(self, const char** position, const char* end) noexcept:
-        """A token that is not a known method is 501, anything else is noise."""
+        """Fault a token that is not a known method with 501, and anything else as noise."""
         cdef const char* at = position[0]
         cdef Py_ssize_t limit = self.settings.limit_request_line
         while at < end and LOWER[<unsigned char>at[0]] != 0 and self.saved_size <= limit:

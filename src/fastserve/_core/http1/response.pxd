@@ -14,20 +14,20 @@ cdef class Incoming(Handler):
     """What a response asks of its connection, which reads."""
     cdef bint eof_seen  # the client has sent its last byte
 
-    cdef bint expects_body(self) noexcept  # of the request under way, there is more to come
-    cdef bint body_may_be_discarded(self) noexcept  # for the sake of keeping the connection
-    cdef int want_body(self) except -1  # as a stream's
+    cdef bint expects_body(self) noexcept  # more of the request under way is to come
+    cdef bint body_may_be_discarded(self) noexcept  # in order to keep the connection
+    cdef int want_body(self) except -1  # as of a stream
     cdef int took_body(self, Py_ssize_t left) except -1
     cdef int accept(self, subprotocol, headers) except -1
     cdef int answered(self) except -1  # the response is complete: go on to the next request, or close
     cdef int close(self) except -1  # after what is written
-    cdef int break_off(self) except -1  # the same, wherever in a response that is
+    cdef int break_off(self) except -1  # the same, at any point of a response
 
 
 @cython.final
 cdef class Http1Response(Response):
     cdef Writer writer
-    cdef Incoming connection  # None once that has another handler, or is lost
+    cdef Incoming connection  # None once it has another handler, or is lost
     cdef int writing
     cdef bint keep_alive  # the connection lasts longer than this response
     # The request.
@@ -37,7 +37,7 @@ cdef class Http1Response(Response):
     cdef bint te_trailers  # the client takes trailers
     # The response.
     cdef bint chunked
-    cdef HeldHead held  # what lets its head go without a body, None where none ever had to wait
+    cdef HeldHead held  # sends its head without a body; None if no head ever waited
     cdef FileSender files  # None until a file is sent
 
     # What the connection asks
@@ -60,7 +60,7 @@ cdef class Http1Response(Response):
 
 @cython.final
 cdef class HeldHead(Flushable):
-    """Lets the head of a response go that its application does not send a body for."""
+    """Sends the head of a response whose application does not send a body."""
     cdef Http1Response response
 
 

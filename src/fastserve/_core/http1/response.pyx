@@ -10,7 +10,7 @@ writing   INIT    nothing of the response has been given
           DONE    the response is complete
           CLOSED  nothing is written any more
 
-What is said of the client and its request is asked of the connection, which reads: see http1/connection.pyx.
+The connection reads, and knows about the client and its request: see http1/connection.pyx.
 """
 from ..errors import ClientDisconnected
 from ..http.request cimport Request
@@ -81,7 +81,7 @@ cdef class Http1Response(Response):
     # What the connection asks
 
     cdef void begin(self, Request request) noexcept:
-        """A request has come."""
+        """Begin the response to a request."""
         self.writing = INIT
         self.keep_alive = request.keep_alive
         self.is_last = not request.keep_alive and request.minor == 1
@@ -92,7 +92,7 @@ cdef class Http1Response(Response):
         self.te_trailers = request.te_trailers
 
     cdef void is_handshake(self, bint valid) noexcept:
-        """The request is the handshake of a WebSocket, valid or to be refused."""
+        """Note that the request is the handshake of a WebSocket, valid or to be refused."""
         self.keep_alive = False
         self.is_websocket = valid
 
@@ -115,11 +115,11 @@ cdef class Http1Response(Response):
         return self.writing == CLOSED
 
     cdef bint is_endless(self) noexcept:
-        """Whether it has begun and does not say where it ends."""
+        """Return whether it has begun and declares no end."""
         return self.writing == BODY and self.extent.remaining < 0
 
     cdef bint is_silent(self) noexcept:
-        """Whether nothing more will be written of it, but for the application to say that it is complete."""
+        """Return whether no more of it will be written, although the application has not completed it."""
         return self.writing == BODY and self.extent.no_body
 
     cdef int answer(self, int status, bytes extra) except -1:
@@ -143,7 +143,7 @@ cdef class Http1Response(Response):
         return 0
 
     cdef int leave(self) except -1:
-        """The connection has another handler."""
+        """Note that the connection has another handler."""
         self.writing = CLOSED
         self.exchange = self.connection = self.held = None
         return 0
@@ -158,7 +158,7 @@ cdef class Http1Response(Response):
     # What the exchange asks
 
     cdef int send_continue(self) except -1:
-        """RFC 9110 section 10.1.1: 100 (Continue), unless the final response went first."""
+        """Send 100 (Continue) unless the final response has begun (RFC 9110 section 10.1.1)."""
         self.expect_continue = False
         return self.interim(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -166,7 +166,7 @@ cdef class Http1Response(Response):
         return 0 if self.is_http10 else self.interim(early_hints(links))
 
     cdef int interim(self, bytes head) except -1:
-        """Write an interim response before the final one's head, or nothing where that has left."""
+        """Write an interim response before the head of the final one, or nothing if that has been sent."""
         return self.writer.commit_ahead(head) if self.writing in (INIT, HEAD) else 0
 
     cdef int want_body(self) except -1:
@@ -188,7 +188,7 @@ cdef class Http1Response(Response):
         try:
             start_head(self.writer.output(), &self.extent.facts, status, headers)
             if self.extent.facts.status < 200:
-                raise ValueError(f"the status of a final response is at least 200, not {status!r}")
+                raise ValueError(f"the status of a final response must be at least 200, not {status!r}")
             taken = True
         finally:
             if not taken:
@@ -210,7 +210,7 @@ cdef class Http1Response(Response):
         return 0
 
     cdef void send_head(self) noexcept:
-        """Send the head without the body that it was held for, unless it has gone."""
+        """Send the head without the body that it was held for, unless it has been sent."""
         if self.writing != HEAD or self.writer.broken:
             return
         try:
@@ -230,7 +230,7 @@ cdef class Http1Response(Response):
         return 0 if more else self.finish()
 
     cdef int announce(self, long long size, bint more) except -1:
-        """A piece of body of this size follows: its head goes first, if it has not gone yet."""
+        """Prepare for a piece of body of this size: the head goes first, if it has not been sent."""
         if self.writer.broken:
             raise ClientDisconnected("the client is gone")
         return self.frame(size, more) if self.writing == HEAD else self.count(size, more)
@@ -242,12 +242,12 @@ cdef class Http1Response(Response):
         cdef int connection = NO_CONNECTION
         cdef long long length = self.decide_length(size, more)
         cdef bint unframed = not self.extent.no_body and length < 0
-        # Without a length an HTTP/1.0 client knows the end by the close, and a client that waited for 100 in vain may
-        # send its body or not.
+        # Without a length an HTTP/1.0 client recognises the end by the close, and a client that waited for 100 in vain
+        # may or may not send its body.
         if unframed and self.is_http10 or self.expect_continue or self.extent.facts.close or worker.draining:
             self.keep_alive = False
         elif self.connection.expects_body() and not self.connection.body_may_be_discarded():
-            self.keep_alive = False  # the client has to know now: with the end of the response it may ask for more
+            self.keep_alive = False  # the client must know now: after the response it may send the next request
         if not self.keep_alive or self.is_http10:
             connection = KEEP_ALIVE_FIELD if self.keep_alive else CLOSE
         self.chunked = unframed and not self.is_http10
@@ -284,7 +284,7 @@ cdef class Http1Response(Response):
         return self.finish()
 
     cdef int finish(self) except -1:
-        """The application has sent the last of its response."""
+        """End the response: the application has sent the last of it."""
         self.writing = DONE
         self.is_head = False
         self.detach()

@@ -21,7 +21,7 @@ cdef enum:
     # Seconds.
     LINGER_SECONDS = 5  # of silence, for a client whose bytes are discarded after the close
     CLOSE_SECONDS = 10  # for a client's close frame
-    HOLD_SECONDS = 1  # for an application, before a client's close frame is answered
+    HOLD_SECONDS = 1  # for an application, before the response to a client's close frame
 
 
 cdef enum:

@@ -19,7 +19,7 @@ Ended = Callable[[Any, BaseException | None], None]
 def start_in_loop(loop: AbstractEventLoop, context: Context, coro: Coroutine[Any, Any, Any], ended: Ended) -> Any:
     """Start a task that the loop makes, so with its task factory and for its debug mode, and return it.
 
-    `ended` is told once what the coroutine returned or raised, also where the task is cancelled before its first step.
+    `ended` is called once with what the coroutine returned or raised, even if the task is cancelled before it begins.
     """
     reports = [ended]
     runner: Any = run(coro, reports)

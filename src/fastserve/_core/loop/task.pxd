@@ -13,7 +13,7 @@ cdef class Owner(Runnable):
     """What a task tells how its coroutine goes on and ended; the exception goes no further."""
     cdef void ended(self, object result, object exception) noexcept
     cdef int suspended(self) except -1  # the coroutine waits for something
-    cdef bint orphaned(self) noexcept  # the client left before the end of a response that does not say where it ends
+    cdef bint orphaned(self) noexcept  # the client left before the end of a response that declares no end
 
 
 cdef class Task(Sleeper):
@@ -33,7 +33,7 @@ cdef class Task(Sleeper):
     cdef object registration  # the weak reference in asyncio's set of tasks (up to 3.11)
     cdef bint registered  # with asyncio's own function
     cdef object cancel_message
-    cdef object source_traceback  # where it was made by hand, in asyncio's debug mode
+    cdef object source_traceback  # where it was made, in asyncio's debug mode
     cdef long cancels  # cancel() less uncancel()
     cdef bint must_cancel
     cdef bint entered  # its context is, by the loop, which calls a step of it and the end of the turn

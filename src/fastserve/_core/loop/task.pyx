@@ -61,7 +61,7 @@ cdef class Owner(Runnable):
 
 
 cdef Task start(object coro, object loop, object context, Turn turn, Owner owner):
-    """Run `coro` as a task, from here to where it first waits; `owner` is told when it ends."""
+    """Run `coro` as a task until it first waits; `owner` is told when it ends."""
     cdef Task task = Task.__new__(Task)
     task.coro = coro
     task.loop = loop
@@ -159,7 +159,7 @@ cdef class Task(Sleeper):
             self.go_on(None)
 
     cdef int go_on(self, object exception) except -1:
-        """Go on from where the coroutine waits; called by the loop, in the task's context."""
+        """Resume the coroutine; called by the loop, in the task's context."""
         self.entered = True
         if self.turn is not None:
             self.turn.enter()

@@ -94,7 +94,7 @@ cdef class Turn:
         return 0
 
     cdef int hold(self, Flushable output) except -1:
-        """Flush `output` with the turn's writes, or at once where nothing may be held."""
+        """Flush `output` with the turn's writes, or at once if nothing may be held."""
         cdef double now = monotonic()
         if self.steps.note_send(now):
             self.flush_all()

@@ -11,7 +11,7 @@ cdef class Waiter(Runnable):
     cdef public object _asyncio_future_blocking
     cdef object loop
     cdef Turn turn
-    cdef Sleeper sleeper  # who waits, where that is a task of ours
+    cdef Sleeper sleeper  # the task that waits, if it is one of ours
     cdef list callbacks  # (callable, context) of others, or None
     cdef int state
     cdef object cancel_message

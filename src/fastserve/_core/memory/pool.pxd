@@ -15,7 +15,7 @@ cdef class Pool:
     cdef Py_ssize_t most  # that are kept, up to MOST_KEPT
 
     cdef inline object take(self):
-        """Return the object that was given last, None if there is none."""
+        """Return the object that was given last, or None."""
         cdef object item = None
         if self.count:
             self.count -= 1

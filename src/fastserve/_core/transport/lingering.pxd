@@ -1,4 +1,4 @@
-"""Connections that are closed but for what their clients still send."""
+"""Connections that are closed, except that their clients still send."""
 from ..loop.clock cimport Deadline, Timed
 from ..worker cimport Worker
 from .writer cimport Writer

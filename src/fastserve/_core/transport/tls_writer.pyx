@@ -5,7 +5,7 @@ inspected. So it is given a slice at a time, and none while the client does not 
 write deadline holds, and the memory of an unread response is bounded by what the application has sent.
 
 asyncio's TLS transports have no half-closed state: close() sends close_notify and discards what the client sends
-until it answers with its own. Most clients do so at once, some never. So a closed connection is checked repeatedly
+until it sends its own. Most clients do so at once, some never. So a closed connection is checked repeatedly
 until the client's kernel has received everything, and is then ended.
 """
 from collections import deque
@@ -20,7 +20,7 @@ cdef enum:
 
 cdef double FIRST_LOOK = 0.03
 cdef double LONGEST_LOOK = 1.0
-cdef double UNSEEN_SECONDS = 60  # where the kernel does not tell, and there is no limit to go by
+cdef double UNSEEN_SECONDS = 60  # if the kernel cannot tell and no timeout is set
 
 
 cdef class TlsWriter(Writer):

@@ -29,8 +29,8 @@ cdef class Writer(Flushable):
     cdef bint reads_on(self) noexcept  # what the client sends after end() is still read
     cdef void close(self) noexcept  # after what is committed
     cdef bint finished(self) noexcept  # after end() or close(): nothing of what is written waits for the client
-    cdef int unacknowledged(self) noexcept  # bytes that the client's kernel has not got, -1 where that is not known
-    cdef double silence(self) noexcept  # seconds since the client's last byte where only the kernel gets it, else -1
+    cdef int unacknowledged(self) noexcept  # bytes that the client's kernel has not got, -1: unknown
+    cdef double silence(self) noexcept  # seconds since the client's last byte if only the kernel gets it, else -1
     cdef void abort(self) noexcept
     # Hand the transport over, with all that is committed. Return whether it has asked for a pause in writing.
     cdef bint release(self) except -1

@@ -1,11 +1,12 @@
 """permessage-deflate (RFC 7692): negotiation, and the two contexts of a connection.
 
 The contexts are zlib objects of the standard library, so that a wheel builds wherever Python does. They are made with
-the first compressed message of their direction, so that an idle connection has none. Memory of a connection (zlib 1.2.13,
-by tracemalloc): 0.1 KiB without contexts, and 38 KiB more once it has sent a compressed message, 11 KiB once it has
-received one, 39 KiB if its client cannot be held to a window of 12 bits. Without context takeover it keeps none.
+the first compressed message of their direction, so that an idle connection has none. Memory of a connection (zlib
+1.2.13, by tracemalloc): 0.1 KiB without contexts, 38 KiB more once it has sent a compressed message, 11 KiB more once
+it has received one, or 39 KiB if its client cannot be limited to a window of 12 bits. Without context takeover it keeps
+none.
 
-zlib's inflate() takes a reference that is further back than the window for right where the bytes are still at hand.
+zlib's inflate() accepts back-references beyond the negotiated window if the bytes are still in its buffer.
 """
 import re
 import zlib
@@ -19,18 +20,18 @@ from ..errors import ProtocolError
 from ..grammar import TOKEN
 
 cdef enum:
-    # Windows that both sides are held to where the client lets us: 4 KiB each way instead of 32.
+    # The windows of both sides if the client allows to limit them: 4 KiB each way instead of 32.
     USUAL_BITS = 12
-    # For 8 bits zlib has no raw deflate (its window of 256 bytes is broken), so that an offer of it is declined.
+    # zlib has no raw deflate for 8 bits (its window of 256 bytes is broken), so an offer of 8 bits is declined.
     LEAST_SERVER_BITS = 9
     MOST_BITS = 15
-    # Two thirds of the time that level 6 takes, for 7 % more bytes (JSON of 256 bytes to 64 KiB).
+    # Takes two thirds of the time of level 6, for 7 % more bytes (JSON of 256 bytes to 64 KiB).
     LEVEL = 3
     MEMORY_LEVEL = 5
-    # Below this, deflating takes as long as half of all else that the message costs (3 of 9 us at 128 bytes), and saves
-    # less than the headers of the packet that carries it, which has to be sent all the same.
+    # Below this, deflating takes half as long as everything else for the message (3 of 9 us at 128 bytes), and saves
+    # less than the headers of the packet that carries it, which is sent in any case.
     LEAST_SIZE = 256
-    # Final blocks a message; each costs a new context.
+    # Final blocks per message; each costs a new context.
     FINAL_BLOCKS = 64
     # Contexts kept for messages without context takeover, for each size of window.
     SPARE = 4
@@ -57,7 +58,7 @@ cdef frozenset FLAGS = frozenset((b"server_no_context_takeover", b"client_no_con
 
 
 cdef tuple negotiate(list values):
-    """Accept the first offer of permessage-deflate that can be; see the declaration."""
+    """Accept the first acceptable offer of permessage-deflate; see the declaration."""
     for name, offer in parse(b",".join(values)):
         if name == b"permessage-deflate":
             accepted = accept(offer)
@@ -94,12 +95,12 @@ cdef object value_of(object parameter):
         return parameter[2]
     value = ESCAPED.sub(rb"\1", parameter[3])
     if NAME.fullmatch(value) is None:
-        raise ProtocolError(400, "Sec-WebSocket-Extensions has a quoted value that is no token")
+        raise ProtocolError(400, "Sec-WebSocket-Extensions has a quoted value that is not a token")
     return value
 
 
 cdef tuple accept(list offer):
-    """Return the response to an offer and its Parameters, None when the offer has to be declined."""
+    """Return the response to an offer and its Parameters, or None if the offer must be declined."""
     cdef Parameters parameters = Parameters.__new__(Parameters)
     cdef dict given = {}
     cdef bytes response = b"permessage-deflate"
@@ -115,7 +116,7 @@ cdef tuple accept(list offer):
         response += b"; server_no_context_takeover"
     if not parameters.client_takeover:
         response += b"; client_no_context_takeover"
-    # A smaller window than the client knows of is allowed, and a parameter that it did not offer fails in some clients.
+    # A smaller window than the client knows of is allowed; some clients fail on a parameter that they did not offer.
     if b"server_max_window_bits" in given:
         response += b"; server_max_window_bits=%d" % parameters.server_bits
     if b"client_max_window_bits" in given:
@@ -125,7 +126,7 @@ cdef tuple accept(list offer):
 
 
 cdef bint acceptable(bytes name, object value) except -1:
-    """Say whether a parameter of an offer is one of RFC 7692 section 7.1, with a value that can be agreed to."""
+    """Return whether a parameter of an offer is one of RFC 7692 section 7.1 with an acceptable value."""
     if name in FLAGS:
         return value is None
     if name == b"server_max_window_bits":
@@ -146,7 +147,7 @@ cdef class Parameters:
 
 
 cdef class Inflater:
-    """Inflates messages whose sender has a window of so many bits, and keeps it between messages with `takeover`."""
+    """Inflates messages whose sender has a window of `bits` bits. With `takeover` the window lasts between messages."""
 
     def __cinit__(self, int bits, bint takeover):
         self.bits = bits
@@ -156,7 +157,7 @@ cdef class Inflater:
         cdef bytes inflated
         if self.stream is None:
             if last and data == TAIL:
-                return b""  # behind a final block, where there should be an empty one
+                return b""  # after a final block, in place of an empty one
             self.stream = decompressobj(-self.bits)
         try:
             inflated = self.stream.decompress(data, limit + 1)
@@ -167,7 +168,7 @@ cdef class Inflater:
         return inflated
 
     cdef bytes begin_again(self, bytes first, Py_ssize_t limit, bint last):
-        """Go on behind a final block: it ends a stream, not the message (RFC 7692 section 7.2.3.4)."""
+        """Go on after a final block: it ends a stream, not the message (RFC 7692 section 7.2.3.4)."""
         cdef list parts = [first]
         cdef bytes rest
         while self.stream.eof and len(first) <= limit:
@@ -191,7 +192,7 @@ cdef class Inflater:
 
 
 cdef class Deflater:
-    """Deflates messages with a window of so many bits, and keeps it between messages with `takeover`."""
+    """Deflates messages with a window of `bits` bits. With `takeover` the window lasts between messages."""
 
     def __cinit__(self, int bits, bint takeover):
         self.bits = bits
@@ -213,7 +214,7 @@ cdef class Deflater:
         return payload
 
     cdef object take(self):
-        """Take the stream away, so that one that fails is not used again: its output would not be what was sent."""
+        """Take the stream out, so that it is not used again if it fails: its state would not match what was sent."""
         cdef object stream = self.stream
         cdef list others
         self.stream = None
@@ -224,7 +225,7 @@ cdef class Deflater:
         return compressobj(LEVEL, DEFLATED, -self.bits, MEMORY_LEVEL) if stream is None else stream
 
     cdef int give(self, object stream) except -1:
-        """Keep the stream, for this connection; for any other where the full flush left nothing to refer to."""
+        """Keep the stream: for this connection, or for any if the full flush left nothing to refer back to."""
         cdef list others
         if self.takeover:
             self.stream = stream

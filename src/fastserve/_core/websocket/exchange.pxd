@@ -7,20 +7,20 @@ from ..worker cimport Worker
 cdef class WebSocketExchange(HttpExchange):
     cdef Channel channel  # once it is open, until it closes
     cdef bint connect_taken  # receive() has given websocket.connect
-    cdef dict first  # the oldest message that receive() has not given
-    cdef object others  # a deque of those behind it, None before there is one
-    cdef Py_ssize_t unread  # how many messages that are
-    cdef Py_ssize_t unread_size  # and how many bytes, or characters
-    cdef bint dealing  # receive() has given a message and was not called again
-    cdef double taking_since  # when receive() began to give messages that were there already; 0 while it does not
-    cdef object held  # a deque of the calls of send() that are held back, None before there is one
+    cdef dict first  # the oldest message that receive() has not returned
+    cdef object others  # a deque of those after it, None before the first
+    cdef Py_ssize_t unread  # the number of these messages
+    cdef Py_ssize_t unread_size  # and their bytes, or characters
+    cdef bint dealing  # receive() has returned a message and was not called again
+    cdef double taking_since  # when receive() began to return messages without waiting; 0: it does not
+    cdef object held  # a deque of held-back calls of send(), None before the first
     cdef int code  # of the disconnect
     cdef str reason
 
     cdef int opened(self, Channel channel) except -1  # the handshake is complete
     cdef int put(self, object data, bint is_text) except -1  # a message has come
-    cdef int closed(self, int code, str reason) except -1  # no more come, and none can be sent
-    cdef bint busy(self) noexcept  # the application has not dealt with all messages that have come
+    cdef int closed(self, int code, str reason) except -1  # no more arrive, and none can be sent
+    cdef bint busy(self) noexcept  # the application has not dealt with all messages so far
 
     cdef int release_held(self) except -1
     cdef bint had_its_share(self) noexcept

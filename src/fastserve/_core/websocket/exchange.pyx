@@ -1,15 +1,15 @@
 """One WebSocket in the terms of ASGI: the application's scope, receive() and send().
 
-stage           what send() takes
+stage           what send() accepts
 EXPECT_START    websocket.accept; websocket.close, which denies with 403; websocket.http.response.start
 EXPECT_BODY     websocket.http.response.body
 UPGRADED        websocket.send and websocket.close
 COMPLETE        nothing: the application has denied the handshake or closed the WebSocket
 
-Until it is accepted this is an exchange of HTTP, whose response may be a denial. receive() gives websocket.connect, then
-the messages in order, then websocket.disconnect, that one as often as it is asked for. Its code and reason are those of
-the client's close frame; 1005 where that had none; those that the server or the application closed with; 1006 where the
-connection broke.
+Until it is accepted this is an exchange of HTTP, whose response may be a denial. receive() gives websocket.connect,
+then the messages in order, then websocket.disconnect repeatedly. Its code and reason are those of the client's close
+frame (1005 if that had none), or those with which the server or the application closed, or 1006 if the connection
+broke.
 """
 from collections import deque
 
@@ -79,7 +79,7 @@ cdef class WebSocketExchange(HttpExchange):
         return None
 
     cdef bint had_its_share(self) noexcept:
-        """Whether the application has gone on for so long, with one message after the other, that others come first."""
+        """Return whether the application has taken one message after the other for so long that others come first."""
         cdef double now = monotonic()
         if self.taking_since == 0:
             self.taking_since = now
@@ -138,7 +138,7 @@ cdef class WebSocketExchange(HttpExchange):
         elif kind == "websocket.http.response.start":
             status = message["status"]
             if isinstance(status, int) and status < 200:
-                raise ValueError(f"{status} denies no handshake: a final response has to follow it")
+                raise ValueError(f"cannot deny a handshake with {status}: a final status is required")
             self.stream.respond(status, message.get("headers", ()))
             self.stage = EXPECT_BODY
             if not self.sends_itself():
@@ -170,13 +170,13 @@ cdef class WebSocketExchange(HttpExchange):
     cdef int take_close(self, dict message) except -1:
         code, reason = message.get("code", NORMAL_CLOSURE), message.get("reason")
         if not isinstance(code, int):
-            raise TypeError(f"the code of a close is an integer, not {code!r}")
+            raise TypeError(f"the close code must be an integer, not {code!r}")
         if not 0 < code < 5000 or not valid_code(code):
-            raise ValueError(f"{code} is not a code that a WebSocket can be closed with")
+            raise ValueError(f"invalid close code: {code}")
         if reason is not None and not isinstance(reason, str):
-            raise TypeError(f"the reason of a close is a string, not {reason!r}")
+            raise TypeError(f"the close reason must be a string, not {reason!r}")
         if reason and len(reason.encode()) > MAX_REASON:
-            raise ValueError(f"the reason of a close has at most {MAX_REASON} bytes, not {len(reason.encode())}")
+            raise ValueError(f"the close reason must have at most {MAX_REASON} bytes, not {len(reason.encode())}")
         return self.channel.close_with(code, reason or "")
 
     cdef int take_send(self, dict message) except -1:
@@ -185,21 +185,21 @@ cdef class WebSocketExchange(HttpExchange):
             if text is None:
                 return 0
             if not isinstance(text, str):
-                raise TypeError(f"the text of websocket.send has to be a string, not {type(text).__name__}")
+                raise TypeError(f"the text of websocket.send must be a string, not {type(text).__name__}")
             self.channel.send_text(<str>text)
             return note_sender(self.worker.turn, self.scope)
         if type(data) is not bytes:
             if not isinstance(data, (bytes, bytearray, memoryview)):
-                raise TypeError(f"the bytes of websocket.send have to be bytes, not {type(data).__name__}")
+                raise TypeError(f"the bytes of websocket.send must be bytes, not {type(data).__name__}")
             data = bytes(data)
         self.channel.send_bytes(<bytes>data)
         return note_sender(self.worker.turn, self.scope)
 
     cdef bint hold_back(self, Awaitable sending) except -1:
-        """Let a message wait with its caller while the client does not read, and behind others that do.
+        """Let a message wait with its caller while the client does not read, after others that wait.
 
-        One that is taken is kept until the client reads it: a caller that gives up in time, again and again, would
-        have the server keep all of them.
+        A message that is taken is kept until the client reads it: a caller that gives up in time, again and again,
+        would make the server keep all of them.
         """
         cdef Send call = <Send>sending
         if not self.held:
@@ -223,7 +223,7 @@ cdef class WebSocketExchange(HttpExchange):
         return 0
 
     cdef int release_held(self) except -1:
-        """Take the messages that are held back, as far as the client reads; where it is gone, their callers hear it."""
+        """Take the held-back messages as far as the client reads. If it is gone, tell their callers."""
         cdef Send call
         while self.held and (self.channel is None or not self.channel.must_wait()):
             call = self.held.popleft()
@@ -285,7 +285,7 @@ cdef class WebSocketExchange(HttpExchange):
         return self.disconnected()
 
     cdef int stopping(self) except -1:
-        """The server stops: a handshake that the application has not answered is denied."""
+        """Deny a handshake that the application has not completed when the server stops."""
         if self.stage == EXPECT_START and self.stream is not None:
             self.code = SERVICE_RESTART
             self.stage = COMPLETE
@@ -298,7 +298,7 @@ cdef class WebSocketExchange(HttpExchange):
     cdef int end(self, bint failed) except -1:
         cdef Channel channel = self.channel
         if channel is not None:
-            channel.wanted()  # what the client has closed with, or is closed for, comes first
+            channel.wanted()  # the client's own close, or its fault, comes first
             return channel.close_with(INTERNAL_ERROR, "")
         if self.stage == UPGRADED or self.stage == COMPLETE or self.stream is None:
             return 0

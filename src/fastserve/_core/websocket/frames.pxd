@@ -1,4 +1,4 @@
-"""WebSocket frames (RFC 6455 section 5): messages out of bytes, and frames into a buffer."""
+"""WebSocket frames (RFC 6455 section 5): parses bytes into messages, and writes frames into a buffer."""
 from cpython.object cimport PyObject
 
 from ..memory.buffer cimport Buffer
@@ -13,8 +13,8 @@ cdef enum:
     WS_BINARY = 2  # `message` is a bytes
     WS_PING = 3  # `payload`
     WS_PONG = 4  # `payload`
-    WS_CLOSE = 5  # `code` and `reason` as received; NO_STATUS where the frame was empty
-    WS_FAULT = 6  # `code` is what to close with, and `reason` says what is wrong
+    WS_CLOSE = 5  # `code` and `reason` as received; NO_STATUS if the frame was empty
+    WS_FAULT = 6  # `code` is to be sent in the close frame, and `reason` describes the fault
 
 cdef enum:
     OP_CONTINUATION = 0
@@ -49,7 +49,7 @@ cdef class FrameReader:
     cdef int opcode
     cdef unsigned char mask[8]  # the key, twice, beginning with the byte for the next byte of payload
     cdef Py_ssize_t left  # bytes of payload still to come
-    cdef bytes control  # payload of a control frame, from earlier inputs; None when there is none
+    cdef bytes control  # payload of a control frame, from earlier inputs, or None
     # The message being read.
     cdef int kind  # WS_TEXT or WS_BINARY; WS_NEED_MORE between two messages
     cdef bint compressed
@@ -59,15 +59,15 @@ cdef class FrameReader:
     cdef PyObject* held  # owned: a bytes whose first held_size bytes are the message so far; NULL before the first
     cdef Py_ssize_t held_size
 
-    # With what next() found. The message is dropped at the next call, if nobody took it before.
+    # What next() found. The message is dropped at the next call if nobody has taken it.
     cdef object message
     cdef bytes payload
     cdef int code
     cdef str reason
 
     cdef int next(self, const char** position, const char* end) except -1
-    # The rest of a large message can come past next(): room_for_more() says where the next `size` bytes of its payload
-    # may be put, NULL for nowhere, and filled() is told how many came, and says what next() would.
+    # The rest of a large message can bypass next(): room_for_more() returns where the next `size` bytes of its payload
+    # may be put (NULL: nowhere); filled() is told how many came, and returns what next() would.
     cdef char* room_for_more(self, Py_ssize_t* size) except? NULL
     cdef int filled(self, Py_ssize_t size) except -1
 
@@ -91,12 +91,12 @@ cdef class FrameReader:
     cdef void drop(self) noexcept
 
 
-cdef bint valid_code(int code) noexcept  # a close code that may be on the wire, in either direction
+cdef bint valid_code(int code) noexcept  # whether this close code may be on the wire, in either direction
 
 # Frames of a server: final and not masked.
 cdef int put_header(Buffer out, int opcode, bint compressed, Py_ssize_t size) except -1
 cdef int put_frame(Buffer out, int opcode, bint compressed, const char* data, Py_ssize_t size) except -1
-# A text or binary message, compressed where that is worthwhile; `deflater` is None without permessage-deflate.
+# A text or binary message, compressed if that is worthwhile; `deflater` is None without permessage-deflate.
 cdef int put_message(Buffer out, int opcode, const char* data, Py_ssize_t size, Deflater deflater) except -1
-# An empty frame for NO_STATUS. Raises ValueError for a code that is not valid and for a reason over MAX_REASON.
+# An empty frame for NO_STATUS. Raises ValueError for an invalid code and for a reason longer than MAX_REASON.
 cdef int put_close(Buffer out, int code, bytes reason) except -1

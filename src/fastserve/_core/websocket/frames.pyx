@@ -1,10 +1,10 @@
-"""WebSocket frames (RFC 6455 section 5): messages out of bytes, and frames into a buffer.
+"""WebSocket frames (RFC 6455 section 5): parses bytes into messages, and writes frames into a buffer.
 
-next() is called with what is left of the input and says what it found first. A message that is whole in one input is
-unmasked straight into the object that the application gets; one that comes in pieces is unmasked into a bytes object
-that grows with it, and is never larger than twice what has come. A text is checked as it arrives.
+next() is called with the remaining input and tells what it found first. A message that is whole in one input is
+unmasked straight into the object that the application gets. One that comes in pieces is unmasked into a bytes object
+that grows with it and is never larger than twice what has arrived. A text is checked as it arrives.
 
-What is found depends on the bytes alone, not on how they were cut into inputs.
+The result depends on the bytes alone, not on how they were cut into inputs.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
@@ -28,21 +28,21 @@ cdef enum:
     RSV1 = 0x40
     RSV2_RSV3 = 0x30
     OPCODE = 0x0F
-    CONTROL = 0x08  # bit of the opcodes of control frames
+    CONTROL = 0x08  # set in the opcodes of control frames
     MASKED = 0x80
-    LARGE = 65536  # bytes of a message so far, and of its frame to come, to be worth a read of its own
+    LARGE = 65536  # bytes of a message so far, and of its frame still to come, that justify a separate read
 
 cdef uint64_t HIGH_BITS = 0x8080808080808080
 
 
 cdef bint unmask(char* target, const char* source, Py_ssize_t size, unsigned char* mask) noexcept:
-    """Unmask so many bytes and turn the mask for those that follow; true when one is not ASCII."""
+    """Unmask `size` bytes and rotate the mask for those that follow. Return whether any is not ASCII."""
     cdef Py_ssize_t words = size >> 3, index
     cdef uint64_t key, word, seen = 0
     cdef unsigned char byte
     cdef unsigned char turned[8]
     memcpy(&key, mask, 8)
-    # Whole words in a loop without branches, which compilers make vector instructions of.
+    # Whole words in a loop without branches, which compilers turn into vector instructions.
     for index in range(words):
         memcpy(&word, source + 8 * index, 8)
         word ^= key
@@ -60,7 +60,7 @@ cdef bint unmask(char* target, const char* source, Py_ssize_t size, unsigned cha
 
 
 cdef bint valid_code(int code) noexcept:
-    """RFC 6455 section 7.4 and IANA's registry; 1004, 1005, 1006 and 1015 are reserved."""
+    """Check by RFC 6455 section 7.4 and IANA's registry; 1004, 1005, 1006 and 1015 are reserved."""
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
@@ -75,7 +75,7 @@ cdef class FrameReader:
         if max_size < 0 or max_fragments < 0:
             raise ValueError("a limit is negative")
         self.max_size = max_size or PY_SSIZE_T_MAX - 1
-        # What cannot be compressed gets a little larger; the rest of a payload may be blocks of nothing, without end.
+        # Incompressible data gets a little larger; beyond that, a payload may consist of empty blocks without end.
         self.max_received = min(self.max_size, PY_SSIZE_T_MAX // 2)
         self.max_received += self.max_received // 64 + 1024
         self.max_fragments = max_fragments or PY_SSIZE_T_MAX
@@ -85,9 +85,9 @@ cdef class FrameReader:
         Py_CLEAR(self.held)
 
     cdef int next(self, const char** position, const char* end) except -1:
-        """Parse from `position` on, move it behind what was used, and return what was found.
+        """Parse from `position` on, move it past what was used, and return what was found.
 
-        To be called again until it returns WS_NEED_MORE, which it always does after WS_CLOSE and WS_FAULT.
+        Call it again until it returns WS_NEED_MORE, which it always does after WS_CLOSE and WS_FAULT.
         """
         cdef int found
         self.message = None
@@ -145,9 +145,9 @@ cdef class FrameReader:
         return WS_NEED_MORE
 
     cdef int parse_header(self, const unsigned char* at, Py_ssize_t size) except -1:
-        """Return the size of the header at `at` when it is complete, then in_frame is set.
+        """Return the size of the header at `at` if it is complete, and set in_frame.
 
-        Each check is made as soon as its bytes have come, and in their order.
+        Each check is made as soon as its bytes have arrived, in their order.
         """
         cdef uint64_t length
         cdef Py_ssize_t header = 2, index
@@ -197,7 +197,7 @@ cdef class FrameReader:
         return header + 4
 
     cdef Py_ssize_t allowance(self, int first) noexcept:
-        """Return how many bytes of payload a frame with that first byte may bring."""
+        """Return how many bytes of payload a frame with this first byte may have."""
         if first & OPCODE == OP_CONTINUATION:
             return (self.max_received if self.compressed else self.max_size) - self.received
         return self.max_received if first & RSV1 else self.max_size
@@ -237,7 +237,7 @@ cdef class FrameReader:
         return self.finish() if last else WS_NEED_MORE
 
     cdef int take_whole(self, const char* source, Py_ssize_t size) except -1:
-        """Take all the bytes of a message; of one that is ASCII, the unmasked bytes become the str as they are."""
+        """Take all the bytes of a message. If they are ASCII, the unmasked bytes become the str as they are."""
         cdef object message
         cdef char* target
         if self.kind == WS_BINARY:
@@ -272,7 +272,7 @@ cdef class FrameReader:
         if last:
             put_tail(PyBytes_AS_STRING(data) + size)
         if self.received == 0:
-            data = b""  # not what RFC 7692 makes of an empty message, but it cannot be anything else
+            data = b""  # RFC 7692 encodes an empty message differently, but this cannot mean anything else
         else:
             try:
                 data = self.inflater.inflate(data, limit, last)
@@ -300,7 +300,7 @@ cdef class FrameReader:
         return self.fault(INVALID_DATA, "text is not UTF-8")
 
     cdef char* room(self, Py_ssize_t more) except NULL:
-        """Return where the next bytes of the message go: `held` grows twofold, but not beyond what can come."""
+        """Return where the next bytes of the message go. `held` doubles, but not beyond what can still arrive."""
         cdef Py_ssize_t size = self.held_size + more, capacity
         cdef bytes fresh
         if self.held != NULL and size <= PyBytes_GET_SIZE(<object>self.held):
@@ -317,7 +317,7 @@ cdef class FrameReader:
         return PyBytes_AS_STRING(<object>self.held) + self.held_size
 
     cdef int finish(self) except -1:
-        """The message is complete and is in `held`."""
+        """Deliver the complete message in `held`."""
         if self.kind == WS_TEXT:
             return self.deliver_text(PyBytes_AS_STRING(<object>self.held), self.held_size)
         if PyBytes_GET_SIZE(<object>self.held) > self.held_size:
@@ -339,7 +339,7 @@ cdef class FrameReader:
         return found
 
     cdef void drop(self) noexcept:
-        """Forget what there is of a message."""
+        """Drop an incomplete message."""
         self.kind = WS_NEED_MORE
         self.held_size = 0
         Py_CLEAR(self.held)
@@ -385,7 +385,7 @@ cdef class FrameReader:
         return WS_FAULT
 
     cdef void end(self, int code, str reason) noexcept:
-        """Parse nothing from here on, and hold no memory for it."""
+        """Parse nothing from here on, and free the memory for it."""
         self.ended = True
         self.in_frame = False
         self.code = code
@@ -430,9 +430,9 @@ cdef int put_close(Buffer out, int code, bytes reason) except -1:
     if code == NO_STATUS and size == 0:
         return put_frame(out, OP_CLOSE, False, b"", 0)
     if not valid_code(code):
-        raise ValueError(f"{code} is not a close code that may be sent")
+        raise ValueError(f"invalid close code: {code}")
     if size > MAX_REASON:
-        raise ValueError(f"close reason of {size} bytes is over {MAX_REASON}")
+        raise ValueError(f"the close reason must have at most {MAX_REASON} bytes, not {size}")
     payload[0] = <char>(code >> 8)
     payload[1] = <char>(code & 0xFF)
     memcpy(payload + 2, PyBytes_AS_STRING(reason), size)

@@ -9,13 +9,13 @@ from .exchange cimport WebSocketExchange
 
 cdef class Handshake:
     cdef Worker worker
-    cdef int status  # of the answer to a request that is none, else 0
-    cdef bytes fields  # header lines of that answer
-    cdef bytes head  # the request, where a protocol outside the core is to answer it, else None
+    cdef int status  # of the response to an invalid handshake, else 0
+    cdef bytes fields  # header lines of that response
+    cdef bytes head  # the request, if a protocol outside the core responds to it, else None
     cdef bytes key
-    cdef list subprotocols  # those that the client offers
+    cdef list subprotocols  # that the client offers
     cdef list extensions  # values of Sec-WebSocket-Extensions
-    cdef object framing  # the reference implementation's, None for the core's own
+    cdef object framing  # of the library that makes the frames, None for the core's own
     cdef object parameters  # deflate's, None without it
     cdef bytes accepted_extensions  # None for none
 

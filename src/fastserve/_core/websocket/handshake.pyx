@@ -1,4 +1,4 @@
-"""The opening handshake of a WebSocket (RFC 6455 section 4.2): what the request asks for, and the 101 that answers it."""
+"""The opening handshake of a WebSocket (RFC 6455 section 4.2): what the request asks for, and the 101 response."""
 import logging
 from base64 import b64encode
 from binascii import Error as Base64Error, a2b_base64
@@ -32,16 +32,16 @@ cdef enum:
 
 cdef int WARNING = logging.WARNING
 cdef bytes GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-# What these say follows from the handshake, or from `subprotocol`.
+# The values of these follow from the handshake, or from `subprotocol`.
 cdef frozenset OWN_FIELDS = frozenset([
     b"connection", b"upgrade", b"sec-websocket-accept", b"sec-websocket-extensions", b"sec-websocket-protocol",
 ])
 
 
 cdef Handshake read_handshake(Request request, Worker worker):
-    """What a request with an Upgrade asks for, or None where that is no WebSocket, or WebSockets are not served.
+    """Return the handshake of a request with an Upgrade, or None if it is not for a WebSocket or these are not served.
 
-    An HTTP/1.0 request cannot upgrade: its field is ignored (RFC 9110 section 7.8).
+    An HTTP/1.0 request cannot upgrade: its Upgrade is ignored (RFC 9110 section 7.8).
     """
     cdef Handshake self
     cdef Py_ssize_t index
@@ -74,11 +74,11 @@ cdef bint is_key(bytes key) except -1:
 
 
 cdef bytes with_small_names(Request request):
-    """The head as it came, but with field names in lower case: protocols outside put them into a scope as they are."""
+    """Return the head as received, but field names in lower case: protocols outside the core put them into a scope."""
     cdef bytearray head = bytearray(request.head[:request.size])
     cdef Py_ssize_t index
     cdef Span name
-    if request.authority.size:  # most know the origin-form alone: Host says the rest
+    if request.authority.size:  # most know only the origin-form: Host has the rest
         return origin_form(request)
     for index in range(request.count):
         name = request.fields[index].name
@@ -135,7 +135,7 @@ cdef class Handshake:
         return self.negotiate()
 
     cdef bint offer(self, bytes value) except -1:
-        """Note the subprotocols of a field; false where it has none. Empty elements are ignored (RFC 9110, 5.6.1.2)."""
+        """Note the subprotocols of a field, ignoring empty elements (RFC 9110, 5.6.1.2). Return false if none remains."""
         cdef Py_ssize_t before = len(self.subprotocols)
         for name in value.split(b","):
             name = name.strip(b" \t")
@@ -147,7 +147,7 @@ cdef class Handshake:
 
     cdef int negotiate(self) except -1:
         try:
-            # What is malformed is refused, also where no extension is wanted (RFC 6455 section 9.1).
+            # Malformed values are refused even if no extension is wanted (RFC 6455 section 9.1).
             answer, parameters = negotiate(self.extensions) if self.extensions else (None, None)
             if self.worker.ws_framing is not None:
                 self.framing = self.worker.ws_framing(self.worker.settings, self.extensions)
@@ -164,19 +164,19 @@ cdef class Handshake:
         return 0
 
     cdef dict scope(self, Request request, Peers peers):
-        """A WebSocket's, or for the log that of a request which is refused."""
+        """Return the scope of the WebSocket; for a refused request, of that request, for the log."""
         if self.status:
             return http_scope(request, peers, self.worker.settings, self.worker.state)
         return websocket_scope(request, peers, self.worker.settings, self.worker.state, self.subprotocols.copy())
 
     cdef Channel accept(self, WebSocketExchange exchange, transport, Writer writer, subprotocol, headers):
-        """Answer 101 (Switching Protocols); raises TypeError or ValueError, with nothing written."""
+        """Respond with 101 (Switching Protocols). Raises TypeError or ValueError, with nothing written."""
         if writer.broken:
             raise ClientDisconnected("the client is gone")
         if subprotocol is not None and not isinstance(subprotocol, str):
-            raise TypeError(f"the subprotocol is a string, not {subprotocol!r}")
+            raise TypeError(f"the subprotocol must be a string, not {subprotocol!r}")
         if subprotocol and subprotocol not in self.subprotocols:
-            raise ValueError(f"subprotocol {subprotocol!r} is none of those that the client offers: {self.subprotocols}")
+            raise ValueError(f"the client does not offer subprotocol {subprotocol!r}, only {self.subprotocols}")
         try:
             self.put_head(writer, subprotocol, list(headers))
         except BaseException:
@@ -188,7 +188,7 @@ cdef class Handshake:
         return make_websocket(self.worker, transport, writer, exchange, <Parameters>self.parameters)
 
     cdef int put_head(self, Writer writer, subprotocol, list headers) except -1:
-        from hashlib import sha1  # not at the start, which would wait for OpenSSL's digests
+        from hashlib import sha1  # not at start-up, which would load OpenSSL
 
         cdef HeadFacts facts
         cdef Buffer out = writer.output()

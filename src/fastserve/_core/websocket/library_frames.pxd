@@ -7,10 +7,10 @@ from .session cimport WebSocket
 
 cdef class FramedWebSocket(WebSocket):
     cdef object framing
-    cdef list events  # those that the exchange has no room for yet, oldest last
+    cdef list events  # that the exchange has no room for yet, oldest last
     cdef bint partial  # the last bytes completed nothing: they belong to a frame that is still arriving
 
-    # Where the library is in the bytes that it was given.
+    # The library's position in the bytes that it was given.
     cdef unsigned char head[14]  # of a frame, as far as it has come
     cdef int head_size
     cdef unsigned long long left  # bytes of payload that are still to come

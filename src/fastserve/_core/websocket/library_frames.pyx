@@ -1,6 +1,7 @@
 """A WebSocket whose frames a library written in Python makes and reads: see fastserve.protocols.
 
-The library answers pings and close frames by itself; everything else is the state machine's, as with frames of our own.
+The library responds to pings and close frames itself; the state machine does everything else, as with the core's
+frames.
 """
 from cpython.bytes cimport PyBytes_AS_STRING
 
@@ -13,9 +14,9 @@ from .frames cimport OP_PING, OP_PONG
 from .session cimport OPEN, WebSocket
 
 cdef enum:
-    PIECE = 1024  # bytes to read at a time: a hundred frames or more, and a library takes up to 0.1 ms for each
+    PIECE = 1024  # bytes read at a time: a hundred frames or more, and a library takes up to 0.1 ms for each
     PLAIN_PIECE = 16384  # of the payload of one frame
-    DEFLATED_PIECE = 4096  # the same where it is inflated: a thousand times as many bytes may come of them
+    DEFLATED_PIECE = 4096  # the same if it is compressed: it may inflate to a thousand times as many bytes
 
 
 cdef FramedWebSocket make_framed(
@@ -42,7 +43,7 @@ cdef class FramedWebSocket(WebSocket):
             if since == 0:
                 since = monotonic()
             elif monotonic() - since > SHARE_SECONDS:
-                # Of frames that are not the application's there may be any number.
+                # There may be any number of frames that are not for the application.
                 self.worker.loop.call_soon(self.parse_on)
                 return self.leave_rest(data, at)
             step = self.piece()
@@ -56,7 +57,7 @@ cdef class FramedWebSocket(WebSocket):
         return 0
 
     cdef Py_ssize_t piece(self) noexcept:
-        """How many bytes the library may be given at once: it is not interrupted."""
+        """Return how many bytes the library may be given at once: it cannot be interrupted."""
         cdef unsigned long long most = PLAIN_PIECE if self.framing.extensions is None else DEFLATED_PIECE
         return PIECE if self.head_size or self.left < PIECE else <Py_ssize_t>min(self.left, most)
 
@@ -67,7 +68,7 @@ cdef class FramedWebSocket(WebSocket):
         return 0
 
     def parse_on(self):
-        """Go on with what was left, after a turn of the loop."""
+        """Go on with the rest, after a turn of the loop."""
         self.worker.turn.enter()
         try:
             if self.behind and not self.full():
@@ -79,7 +80,7 @@ cdef class FramedWebSocket(WebSocket):
             self.worker.turn.leave()
 
     cdef int look_ahead(self) except -1:
-        """End the connection where the library has answered a close frame, as it does at once."""
+        """End the connection once the library has responded to a close frame, as it does at once."""
         if self.events and self.events[0][0] == "close":
             stop(self)
             self.writer.close()
@@ -116,7 +117,7 @@ cdef class FramedWebSocket(WebSocket):
         return self.partial
 
     cdef bint full(self) noexcept:
-        """Also while the client does not read: the library answers each ping, and the answers would pile up."""
+        """Be full also while the client does not read: the library responds to each ping, and pongs would pile up."""
         return self.writer.paused or WebSocket.full(self)
 
     cdef int drained(self) except -1:
@@ -129,7 +130,7 @@ cdef class FramedWebSocket(WebSocket):
         return self.go_on() if self.behind and not self.full() else 0
 
     cdef int handle(self, tuple event) except -1:
-        """Do what an event asks for; nonzero after the last one."""
+        """Do what an event asks for. Return nonzero after the last one."""
         kind = event[0]
         if kind == "text" or kind == "bytes":
             if self.exchange is not None:
@@ -147,7 +148,7 @@ cdef class FramedWebSocket(WebSocket):
         return 0
 
     cdef int put_output(self) except -1:
-        """Send what the library has to send; nonzero where it had something."""
+        """Send what the library has to send. Return nonzero if there was something."""
         cdef bytes data = self.framing.output()
         if data and not self.broken():
             self.writer.output().append_bytes(data)

@@ -18,23 +18,23 @@ cdef class WebSocket(Channel):
     cdef Worker worker
     cdef object transport
     cdef Writer writer
-    cdef WebSocketExchange exchange  # None when it has been told that the WebSocket is closed
-    cdef FrameReader reader  # None where another framing is spoken
+    cdef WebSocketExchange exchange  # None once it has been told that the WebSocket is closed
+    cdef FrameReader reader  # None if a library makes the frames
     cdef Deflater deflater  # None without permessage-deflate
     cdef int state
-    cdef bint behind  # the application has not taken what came before: what comes now is kept
+    cdef bint behind  # the application has not taken the earlier messages: what arrives is kept
     cdef bytes tail  # kept, from tail_at on
     cdef Py_ssize_t tail_at
     cdef bint read_paused
     cdef bint resting  # for this turn of the loop
     cdef bint eof_seen  # no more bytes will come
-    cdef Lingering lingering  # closed, but for what the client still sends; else None
-    cdef int held_code  # what to close with, while the application deals with the messages before that; or 0
+    cdef Lingering lingering  # None unless closed except for what the client still sends
+    cdef int held_code  # to close with once the application has dealt with the messages before it; or 0
     cdef str held_reason
-    cdef int code_ahead  # of a close frame that is in `tail`, after messages that there is no room for; or 0
-    cdef bint held_close  # that is the client's close frame, not a fault
+    cdef int code_ahead  # of a close frame in `tail` after messages for which there is no room; or 0
+    cdef bint held_close  # it is the client's close frame, not a fault
     cdef unsigned int pings  # sent so far
-    cdef bytes owed_pong  # the newest ping that could not be answered yet
+    cdef bytes owed_pong  # payload of the newest ping without a pong
 
     cdef int open(self, Worker worker, transport, Writer writer, WebSocketExchange exchange) except -1
     cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1

@@ -1,16 +1,17 @@
 """The state machine of a WebSocket (RFC 6455 sections 5 to 7). Only this file assigns `state`.
 
 state    OPEN     messages go both ways
-         CLOSING  our close frame is sent and the client's is waited for; what else comes is dropped
+         CLOSING  our close frame is sent, and the client's is awaited; anything else that arrives is dropped
          CLOSED   nothing is parsed or sent any more, and the connection ends
 
-The exchange is told once that the WebSocket is closed, when it leaves OPEN; the channel and the exchange forget each
-other then. Messages are parsed only while the exchange has room for them. What has come behind them is kept in `tail`,
-reading stops, and both go on when the application takes a message, even when the connection is lost meanwhile: what a
-client sent before it closed is not lost with it. For the same reason a fault closes the WebSocket only when the
-application asks for the message after those before the fault, but at most HOLD_SECONDS later; and so does a close frame
-that comes in one read with messages: that they are answered does not depend on the cuts. One that comes alone is answered
-at once, also while an application deals with messages from before. After that send() raises.
+The exchange is told once that the WebSocket is closed, when it leaves OPEN; then the channel and the exchange drop
+their references to each other. Messages are parsed only while the exchange has room for them. What follows them is kept
+in `tail` and reading stops; both go on when the application takes a message, even if the connection has been lost
+since, so that nothing is lost that a client sent before it closed. For the same reason a fault closes the WebSocket
+only when the application asks for the next message after those before the fault, but at most HOLD_SECONDS later. The
+same holds for a close frame that arrives in one read with messages: whether they get a response does not depend on the
+cuts. A close frame that arrives alone gets its response at once, even while an application deals with earlier messages;
+then send() raises.
 """
 import logging
 
@@ -75,7 +76,7 @@ cdef WebSocket make_websocket(
 
 
 cdef int code_ahead(Py_ssize_t left, const char* data, Py_ssize_t size) noexcept:
-    """Return the code of the first close frame after `left` bytes of a payload, or 0; nothing is parsed."""
+    """Return the code of the first close frame after `left` bytes of a payload, or 0. Parses nothing."""
     cdef const unsigned char* at = <const unsigned char*>data
     cdef const unsigned char* end = at + size
     cdef Py_ssize_t header, length, index
@@ -111,7 +112,7 @@ cdef class WebSocket(Channel):
         live_counts.websocket -= 1
 
     cdef int open(self, Worker worker, transport, Writer writer, WebSocketExchange exchange) except -1:
-        """The handshake is complete."""
+        """Begin, after the handshake."""
         self.worker = worker
         self.transport = transport
         self.writer = writer
@@ -131,7 +132,7 @@ cdef class WebSocket(Channel):
         if not self.behind:
             self.parse(data, 0, False)
             if self.deadline.kind == WS_PONG and self.deadline.next != NULL and self.in_frame():
-                # The pong cannot come before the end of the frame that is arriving.
+                # The pong cannot arrive before the end of the frame that is arriving.
                 self.worker.clock.start(self, WS_PONG)
             return self.look_ahead() if self.behind else 0
         self.tail = data if self.tail is None else self.tail[self.tail_at:] + data
@@ -142,7 +143,7 @@ cdef class WebSocket(Channel):
         return self.look_ahead()
 
     cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1:
-        """Parse `data` from `at` on; `fed` says that messages came with it."""
+        """Parse `data` from `at` on; `fed`: messages came with it."""
         cdef FrameReader reader = self.reader
         cdef const char* first = data
         cdef const char* position = first + at
@@ -178,9 +179,9 @@ cdef class WebSocket(Channel):
                 return self.hold(reader.code, reader.reason, False)
 
     cdef int read_on(self) except -1:
-        """Receive the rest of a large message into its place, as far as it is there, and return what was found.
+        """Receive the rest of a large message into its place, as far as it has arrived, and return what was found.
 
-        It spares a copy, and the loop a look at each piece. What else there is to see on the socket is left to the loop.
+        This saves a copy, and the loop a poll for each piece. Everything else on the socket is left to the loop.
         """
         cdef Py_ssize_t size = 0
         cdef char* target
@@ -198,11 +199,11 @@ cdef class WebSocket(Channel):
         return found
 
     cdef bint in_frame(self) noexcept:
-        """Whether the client is in the middle of a frame."""
+        """Return whether the client is in the middle of a frame."""
         return self.reader.in_frame
 
     cdef bint full(self) noexcept:
-        """Whether the exchange has as many messages as it may keep."""
+        """Return whether the exchange has as many messages as it may keep."""
         cdef WebSocketExchange exchange = self.exchange
         return exchange is not None and exchange.unread and (
             exchange.unread >= self.worker.settings.ws_max_queue or exchange.unread_size >= UNREAD_SIZE
@@ -241,7 +242,7 @@ cdef class WebSocket(Channel):
         return 0
 
     cdef int found_ping(self, bytes payload) except -1:
-        """Answer a ping; while the client does not read, the newest alone is answered later (RFC 6455 section 5.5.3)."""
+        """Send a pong; while the client does not read, only for the newest ping, later (RFC 6455 section 5.5.3)."""
         if self.state != OPEN:
             return 0
         if self.writer.paused:
@@ -261,7 +262,7 @@ cdef class WebSocket(Channel):
         return self.shut(False)
 
     cdef int look_ahead(self) except -1:
-        """Bound the wait of a close frame that follows messages that there is no room for."""
+        """Limit the wait of a close frame that follows messages for which there is no room."""
         cdef Py_ssize_t left = self.payload_left()
         if self.code_ahead or self.tail is None or self.state != OPEN or left < 0:
             return 0
@@ -273,7 +274,7 @@ cdef class WebSocket(Channel):
         return 0
 
     cdef Py_ssize_t payload_left(self) noexcept:
-        """How much of a frame's payload is still to be parsed; negative in the middle of a frame's header."""
+        """Return how much of a frame's payload is still to be parsed; negative in the middle of a frame's header."""
         if self.reader.head_size or self.reader.ended:
             return -1
         return self.reader.left if self.reader.in_frame else 0
@@ -298,7 +299,7 @@ cdef class WebSocket(Channel):
         return self.end_held() if self.held_code else 0
 
     cdef int fail(self, int code, str reason) except -1:
-        """Close for a fault (RFC 6455 section 7.1.7); what the client is still sending is not looked at."""
+        """Close for a fault (RFC 6455 section 7.1.7), and discard what the client is still sending."""
         if self.state == OPEN:
             self.put_close_frame(code, reason)
             self.leave(code, reason)
@@ -316,7 +317,7 @@ cdef class WebSocket(Channel):
         return True
 
     cdef int client_ended(self) except -1:
-        """The client has sent its last byte, with or without a close frame before it."""
+        """Close: the client has sent its last byte, with or without a close frame before it."""
         if self.held_code:
             return self.end_held()
         self.leave(ABNORMAL_CLOSURE, "")
@@ -331,14 +332,14 @@ cdef class WebSocket(Channel):
         self.worker.report("connection closed", None, INFO)
         if not self.behind:
             return self.client_ended()
-        # An application that waits in send() would never come to take the messages.
+        # An application that waits in send() would never take the messages.
         return self.exchange.writable() if self.exchange is not None else 0
 
     cdef int drain(self) except -1:
         return self.close_with(SERVICE_RESTART, "")
 
     cdef int close_with(self, int code, str reason) except -1:
-        """Begin the closing handshake (RFC 6455 section 7.1.2); the exchange is told at once."""
+        """Begin the closing handshake (RFC 6455 section 7.1.2), and tell the exchange at once."""
         if self.lingering is not None and self.worker.stopping:
             return self.lingering.hurry()
         if self.state != OPEN:
@@ -359,7 +360,7 @@ cdef class WebSocket(Channel):
         return 0
 
     cdef int shut(self, bint linger) except -1:
-        """End the connection behind what is written; after a fault its writing side first.
+        """End the connection after what is written; after a fault, its writing side first.
 
         A close with unread input resets the connection, and the client would lose the close frame.
         """
@@ -383,11 +384,11 @@ cdef class WebSocket(Channel):
             if kind == WS_PING:
                 self.ping()
             elif kind == WS_HOLD and self.behind:
-                # The application can still take what came before.
+                # The application can still take the messages before it.
                 self.put_close_frame(self.code_ahead, "")
                 self.writer.close()
             elif kind == WS_PONG and self.behind:
-                self.worker.clock.start(self, WS_PONG)  # the pong may be in what is kept
+                self.worker.clock.start(self, WS_PONG)  # the pong may be in `tail`
             elif self.held_code and self.state == OPEN:
                 self.end_held()
             elif kind == WS_PONG:
@@ -401,7 +402,7 @@ cdef class WebSocket(Channel):
     cdef int ping(self) except -1:
         cdef bint expects_pong = self.worker.settings.ws_ping_timeout > 0
         if self.writer.paused:
-            expects_pong = False  # a client that does not read has a deadline already
+            expects_pong = False  # a client that does not read already has a deadline
         else:
             self.pings += 1
             self.put_control(OP_PING, self.ping_payload())

@@ -1,4 +1,4 @@
-"""A text that comes in pieces, checked to be UTF-8 (RFC 3629)."""
+"""Checks that a text that arrives in pieces is UTF-8 (RFC 3629)."""
 
 
 cdef struct Utf8:
@@ -8,4 +8,4 @@ cdef struct Utf8:
     unsigned char high
 
 
-cdef bint check_utf8(Utf8* state, const unsigned char* data, Py_ssize_t size) noexcept  # false: no text has that there
+cdef bint check_utf8(Utf8* state, const unsigned char* data, Py_ssize_t size) noexcept  # false: invalid

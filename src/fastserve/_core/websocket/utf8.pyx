@@ -1,6 +1,6 @@
-"""A text that comes in pieces, checked to be UTF-8 (RFC 3629).
+"""Checks that a text that arrives in pieces is UTF-8 (RFC 3629).
 
-Sequences that are whole in one piece are checked as such; the rest goes byte by byte.
+Sequences that are whole in one piece are checked as a whole, the rest byte by byte.
 """
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint64_t
@@ -10,7 +10,7 @@ cdef uint64_t HIGH_BITS = 0x8080808080808080
 
 
 cdef bint check_utf8(Utf8* state, const unsigned char* data, Py_ssize_t size) noexcept:
-    """Check the next bytes of a text; false at the first byte that no text can have there."""
+    """Check the next bytes of a text. Return false at the first byte that no text can have there."""
     cdef const unsigned char* at = data
     cdef const unsigned char* end = data + size
     cdef uint64_t word
@@ -62,7 +62,7 @@ cdef inline bint follows(unsigned char byte) noexcept:
     return byte & 0xC0 == 0x80
 
 
-# What may stand behind a first byte: no overlong forms, no surrogates, nothing above U+10FFFF.
+# What may follow a first byte: no overlong forms, no surrogates, nothing above U+10FFFF.
 cdef inline unsigned char lowest(unsigned char first) noexcept:
     return 0xA0 if first == 0xE0 else 0x90 if first == 0xF0 else 0x80
 

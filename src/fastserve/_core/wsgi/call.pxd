@@ -9,11 +9,11 @@ from .mailbox cimport Reports
 cdef class WSGIApplication(DirectApplication):
     cdef readonly object app
     cdef readonly object threads  # fastserve.wsgi.threads.Threads
-    cdef object waiting  # its calls that no thread has begun
+    cdef object waiting  # its queue of calls that no thread has begun
     cdef Environs environs
     cdef type kind  # of the calls, a subclass of WSGICall
     cdef type file_wrapper
-    cdef Reports reports  # of the loop of the last call
+    cdef Reports reports  # to the loop of the last call
 
     cdef int begun(self) except -1
     cdef WSGICall start(
@@ -27,28 +27,28 @@ cdef class WSGICall(DirectCall):
     cdef dict scope
     cdef object context  # the contextvars.Context of the application
     cdef object input  # wsgi.input, until the application has it
-    # Of the thread; the event loop reads.
+    # The thread's; the event loop reads it.
     cdef int status  # given to start_response()
-    cdef list headers  # the same, None before it
+    cdef list headers  # the same, None before that
     cdef Py_ssize_t length  # Content-Length of the response, or -1
     cdef bint head_sent
     cdef bint complete  # the last piece is on its way
-    cdef readonly Py_ssize_t produced  # bytes of body that are
+    cdef readonly Py_ssize_t produced  # bytes of body on their way
     cdef public object error  # what the application raised
     cdef readonly bint ended
     # From the thread to the event loop.
-    cdef bytes whole  # the body of a response that was complete when its head left, until it is taken
+    cdef bytes whole  # the body of a response that was complete with its head, until it is taken
     cdef list outbox  # (message, bytes of body) of any other, or None
-    # Of the event loop; the thread reads.
+    # The event loop's; the thread reads it.
     cdef public bint gone
     cdef public Py_ssize_t consumed  # bytes of body sent
-    # Of the event loop.
+    # The event loop's.
     cdef HttpExchange exchange  # while the call has no task
     cdef public object failure  # what sending raised
     cdef public bint news  # the thread has reported
     cdef public object waiter  # the future that serve() waits for, or None
-    # Of both, where it is needed.
-    cdef public object body  # the BodyReader of a request's body that is still coming
+    # Of both, if needed.
+    cdef public object body  # the BodyReader of a request's body that is still arriving
     cdef public object gate  # where the thread waits for the client to read
 
     cdef int go_on(self) except -1

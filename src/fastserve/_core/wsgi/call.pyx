@@ -3,13 +3,13 @@
     thread    start_response, write, the pieces of the iterable --> whole or outbox --> send()        event loop
               wsgi.input <-- BodyReader <-- receive()
 
-The thread says what the response is, and reports. Most responses are complete at once: such a one is `whole`, costs one
-report, and the event loop puts it into the exchange's stream without a task, a coroutine or messages. For all else, a
-body in pieces, a request whose body is still coming, a client that goes, a server that stops, the call goes on in a task
-that runs its serve(), which is the same for every ASGI server; so is all that the thread does.
+The thread makes the response, and reports. Most responses are complete at once: such a response is `whole`, costs one
+report, and the event loop puts it into the exchange's stream without a task, a coroutine or messages. In all other
+cases (a body in pieces, a request whose body is still arriving, a client that leaves, a server that stops) the call
+goes on in a task that runs its serve(), which is the same for every ASGI server, like everything that the thread does.
 
-Whatever happens, the iterable is closed and `ended` reported. `gone` says that nobody reads the response: the next
-piece is then the last that the application is asked for.
+In every case the iterable is closed and `ended` is reported. `gone` means that nobody reads the response: the
+application is then asked for at most one more piece.
 """
 import contextvars
 import io
@@ -29,13 +29,13 @@ cdef extern from "Python.h":
 
 cdef enum:
     HIGH_WATER = 65536  # bytes that the application may be ahead of the client
-    JOINED = 65536  # bytes of a list's items that are sent as one
+    JOINED = 65536  # bytes of a list's items that are joined into one piece
 
 
 cdef class WSGIApplication(DirectApplication):
-    """Calls the WSGI application `app` in a thread of `threads`, with what `environs` makes.
+    """Calls the WSGI application `app` in a thread of `threads`, with an environ made by `environs`.
 
-    A call is a `kind()`, and a `file_wrapper` as what the application returns is given to its send_file().
+    Each call is a `kind()`. If the application returns a `file_wrapper`, the call's send_file() sends it.
     """
 
     def __init__(self, app, threads, Environs environs not None, kind, file_wrapper):
@@ -47,9 +47,9 @@ cdef class WSGIApplication(DirectApplication):
         self.file_wrapper = file_wrapper
 
     def call(self, loop, scope, bytes piece, bint more):
-        """Start a call whose serve() the caller then awaits, and return it.
+        """Start a call, and return it: the caller then awaits its serve().
 
-        `piece` has come of the request's body, and there may be `more`. Raises RuntimeError where there is no thread.
+        `piece` is the request's body so far, and there may be `more`. Raises RuntimeError if no thread can be started.
         """
         fields = scope if type(scope) is dict else dict(scope)
         return self.start(loop, None, fields, contextvars.copy_context(), piece, more, None)
@@ -86,18 +86,18 @@ cdef class WSGIApplication(DirectApplication):
         return self.reports.unwatch() if self.reports.watched else 0
 
     def close(self):
-        """Give back what the core's loop was waited for with, in that loop."""
+        """Release the mailbox of the core's loop, in that loop."""
         reports, self.reports = self.reports, None
         if reports is not None:
             (<Reports>reports).close()
 
 
 cdef class WSGICall(DirectCall):
-    """Half of a call; the other half is a subclass's.
+    """One half of a call; a subclass is the other.
 
-    open_body(piece)        returns wsgi.input for a request of whose body this has come, and there is more; sets `body`
+    open_body(piece)        returns wsgi.input for a request whose body begins with `piece` and goes on; sets `body`
     wait(most)              in the thread: returns once no more than `most` bytes are unsent, or the client is gone
-    serve(receive, send)    a coroutine: serves the call, with the help of collect(), until the application has ended
+    serve(receive, send)    a coroutine: serves the call until the application has ended, by collect()
     """
 
     # In the thread
@@ -111,10 +111,10 @@ cdef class WSGICall(DirectCall):
                     self.respond()
                 finally:
                     PyContext_Exit(self.context)
-            except CancelledError as exc:  # of some task of the application's: this call has none to be cancelled
+            except CancelledError as exc:  # of some task of the application's: this call has no task to be cancelled
                 self.error = RuntimeError("asyncio.CancelledError out of a WSGI application")
                 self.error.__cause__ = exc
-            except BaseException as exc:  # SystemExit as well: it is the request's, not the thread's
+            except BaseException as exc:  # SystemExit as well: it ends the request, not the thread
                 self.error = exc
         self.ended = True
         self.reports.add(self, not self.application.waiting)
@@ -124,7 +124,7 @@ cdef class WSGICall(DirectCall):
         cdef dict environ = application.environs.environ_of(self.scope, self.input)
         self.input = None
         result = application.app(environ, self.start_response)
-        environ = None  # it is the application's alone
+        environ = None  # only the application keeps it
         try:
             if type(result) is list or type(result) is tuple:
                 self.send_items(result)
@@ -138,7 +138,7 @@ cdef class WSGICall(DirectCall):
         finally:
             close = getattr(result, "close", None)
             if close is not None:
-                self.reports.add(self, False)  # it may take its time
+                self.reports.add(self, False)  # it may take long
                 close()
         return 0
 
@@ -151,16 +151,16 @@ cdef class WSGICall(DirectCall):
                 if self.head_sent:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
-                exc_info = None  # no circle through this frame
+                exc_info = None  # no reference cycle through this frame
         elif self.headers is not None:
-            raise AssertionError("start_response() was called before, and there is no exc_info")
+            raise AssertionError("start_response() was called again without exc_info")
         code = status_of(status)
         checked = checked_headers(headers, &length)
         self.status, self.headers, self.length = code, checked, length  # all of it, or nothing
         return self.write
 
     def write(self, data):
-        """Send a piece of the body. Raises ClientDisconnected, an OSError, when nobody reads it."""
+        """Send a piece of the body. Raises ClientDisconnected, an OSError, if nobody reads it."""
         if self.gone:
             raise ClientDisconnected("the client is gone")
         self.send_piece(data)
@@ -181,11 +181,11 @@ cdef class WSGICall(DirectCall):
         return 0
 
     cdef int send_piece(self, piece) except -1:
-        """Send a piece of the body; an empty one sends the head, if that has not been sent."""
+        """Send a piece of the body; an empty one sends the head unless that has been sent."""
         cdef bytes data = checked(piece) if piece else b""
         if not data and (self.head_sent or self.headers is None):
             return 0
-        # A piece may not wait for the next one, but whether there is one can be known.
+        # A piece must not wait for the next one, but Content-Length may tell whether there is one.
         self.put(data, self.length < 0 or self.produced + len(data) < self.length)
         self.reports.add(self, False)
         if not self.complete and self.produced - self.consumed > HIGH_WATER:
@@ -209,7 +209,7 @@ cdef class WSGICall(DirectCall):
         if self.head_sent:
             return 0
         if self.headers is None:
-            raise AssertionError("the application has sent a body, or returned, before it called start_response()")
+            raise AssertionError("the application sent a body or returned before it called start_response()")
         self.head_sent = True
         return self.put_message(start_message(self.status, self.headers), 0)
 
@@ -221,7 +221,7 @@ cdef class WSGICall(DirectCall):
         return 0
 
     cdef bint send_file(self, wrapper) except -1:
-        """Have the server send a file by its descriptor; false where it cannot, and nothing has been done."""
+        """Let the server send a file by its descriptor. Return false, having done nothing, if it cannot."""
         cdef Py_ssize_t count
         extent = wrapper.extent() if "http.response.zerocopysend" in self.scope.get("extensions", ()) else None
         if extent is None or self.headers is None:
@@ -254,7 +254,7 @@ cdef class WSGICall(DirectCall):
     # In the event loop
 
     cdef int noticed(self) except -1:
-        """There is news from the thread."""
+        """Handle a report of the thread."""
         self.news = True
         if self.exchange is not None:
             return self.go_on()
@@ -263,7 +263,7 @@ cdef class WSGICall(DirectCall):
         return 0
 
     cdef int go_on(self) except -1:
-        """Do without a task what can be done without one."""
+        """Do what needs no task, and start one for the rest."""
         cdef HttpExchange exchange = self.exchange
         cdef bytes whole = self.whole
         if whole is not None:
@@ -286,7 +286,7 @@ cdef class WSGICall(DirectCall):
         return exchange.start_task(coro, PyContext_Copy(exchange.worker.context))
 
     def collect(self):
-        """Return what the thread has put out since the last time, a list of (message, bytes of body)."""
+        """Return what the thread has sent since the last call, a list of (message, bytes of body)."""
         cdef list messages = self.outbox
         self.outbox = None
         if self.whole is None:
@@ -298,7 +298,7 @@ cdef class WSGICall(DirectCall):
         ]
 
     def report(self):
-        """Have the event loop look at what there is, from any thread."""
+        """Make the event loop collect, from any thread."""
         self.reports.add(self, False)
 
 
@@ -307,7 +307,7 @@ cdef dict start_message(int status, list headers):
 
 
 cdef bytes checked(piece):
-    """Raises TypeError for what cannot be a piece of a body."""
+    """Return a piece of a body as bytes. Raises TypeError."""
     if not isinstance(piece, bytes):
-        raise TypeError(f"a piece of a response has to be bytes, not {type(piece).__name__}")
-    return bytes(piece)  # the same object, but where it is of a subclass
+        raise TypeError(f"a piece of a response must be bytes, not {type(piece).__name__}")
+    return bytes(piece)  # the same object unless it is of a subclass

@@ -6,7 +6,7 @@ cdef enum:
     KNOWN_NAMES = 1000  # header names whose keys are kept
     KNOWN_ENDS = 100  # addresses of the server whose templates are kept
 
-cdef str LEFT_OUT = ""  # the key of a header that has none
+cdef str LEFT_OUT = ""  # the key of a header that has no key
 cdef dict DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 keys = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
@@ -14,7 +14,7 @@ cdef dict known_keys = keys
 
 
 cdef str key_of(bytes name):
-    """Return the environ's key for a header name in lower case, LEFT_OUT for one that could pass for another."""
+    """Return the environ's key for a header name in lower case, or LEFT_OUT if another name could have that key."""
     # x_forwarded_for would have the key of x-forwarded-for.
     cdef str key = LEFT_OUT if b"_" in name else "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
     if len(known_keys) < KNOWN_NAMES:
@@ -23,7 +23,7 @@ cdef str key_of(bytes name):
 
 
 cdef int add_headers(dict environ, headers) except -1:
-    """Put the request's headers into the environ, those of one name joined."""
+    """Put the request's headers into the environ, the values of one name joined."""
     cdef str text
     for name, value in headers:
         key = known_keys.get(name)
@@ -43,10 +43,10 @@ def paths_of(dict scope not None):
     cdef str path = scope["path"]
     cdef str root = scope.get("root_path", "")
     if not path.isascii():
-        # The scope's path is UTF-8 decoded, which does not bring back every byte.
+        # The scope's path is decoded from UTF-8, which loses bytes that are not UTF-8.
         decoded = unquote_to_bytes(scope.get("raw_path") or b"")
         if decoded.decode("utf-8", "replace") != path:
-            decoded = path.encode("utf-8")  # somebody has rewritten it
+            decoded = path.encode("utf-8")  # a middleware has rewritten it
         path = decoded.decode("latin-1")
     if root:
         root = root.encode("utf-8").decode("latin-1")
@@ -61,10 +61,10 @@ def paths_of(dict scope not None):
 
 
 cdef class Environs:
-    """Makes environs of scopes.
+    """Makes environs from scopes.
 
-    The application's calls may be `multithread` in a process, in many processes or not (`multiprocess`); `file_wrapper`
-    is for wsgi.file_wrapper.
+    `multithread` and `multiprocess` tell whether calls run in several threads of a process, and in several processes;
+    `file_wrapper` becomes wsgi.file_wrapper.
     """
 
     def __init__(self, bint multithread, bint multiprocess, file_wrapper):
@@ -96,7 +96,7 @@ cdef class Environs:
         client = scope.get("client")
         if client:
             environ["REMOTE_ADDR"] = client[0]
-            if client[1]:  # what a proxy says of its client may be without
+            if client[1]:  # a proxy may not name the port
                 environ["REMOTE_PORT"] = str(client[1])
         add_headers(environ, scope["headers"])
         environ["wsgi.input"] = body
@@ -112,7 +112,7 @@ cdef class Environs:
         template["wsgi.url_scheme"] = scheme
         if scheme == "https":
             template["HTTPS"] = "on"
-        template["REMOTE_ADDR"] = ""  # of a client of a UNIX socket
+        template["REMOTE_ADDR"] = ""  # for a client of a UNIX socket
         if server and server[1] is not None:
             template["SERVER_NAME"] = server[0]
             template["SERVER_PORT"] = str(server[1])
@@ -122,7 +122,7 @@ cdef class Environs:
 
 
 cdef int name_server(dict environ) except -1:
-    """On a UNIX socket the server is what the client calls it: neither name nor port may be empty."""
+    """Take the server's name and port from Host, for a UNIX socket: neither may be empty."""
     name, colon, port = environ.get("HTTP_HOST", "").rpartition(":")
     if not colon or not port.isdigit():
         name, port = environ.get("HTTP_HOST", ""), ""

@@ -1,17 +1,17 @@
-"""What threads tell an event loop."""
+"""Reports from threads to an event loop."""
 from ..interfaces cimport DirectCall
 from ..loop.turn cimport Turn
 
 
 cdef class Reports:
     cdef readonly object loop
-    cdef Turn turn  # of the core, None where another server's loop is told
-    cdef list calls  # that have something to tell
+    cdef Turn turn  # of the core, None for the loop of another server
+    cdef list calls  # that have something to report
     cdef bint scheduled
-    cdef bint watched  # the loop looks at `calls` before it waits again
+    cdef bint watched  # the loop checks `calls` before it waits again
     cdef object deliver  # bound method _deliver, made once
     cdef int event  # an eventfd(2) that the loop reads, or -1
-    cdef int writing  # threads that write to it
+    cdef int writing  # number of threads that are writing to it
     cdef bint closed
 
     cdef int add(self, DirectCall call, bint last) except -1

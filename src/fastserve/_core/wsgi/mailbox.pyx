@@ -1,11 +1,11 @@
-"""What threads tell an event loop, which is woken once for all that is told meanwhile.
+"""Reports from threads to an event loop, which is woken once for all reports made until it runs.
 
-A loop that is woken wants the interpreter's lock, which the thread that wakes it holds: where nothing else is to do, on
-one processor, that is two switches of threads for nothing. So a thread with nothing else to do wakes it through an
-eventfd, where the system has them: writing there lets go of the lock, as call_soon_threadsafe() cannot.
+A loop that is woken needs the interpreter's lock, which the thread that wakes it holds: if there is nothing else to do,
+on one processor, this costs two useless switches of threads. So a thread with nothing else to do wakes the loop through
+an eventfd if the system has them: unlike call_soon_threadsafe(), writing there releases the lock.
 
-While the loop wakes a thread, that thread may run, and often is done before the loop goes on. What is told meanwhile,
-from `watched` to unwatch(), wakes nobody: the loop looks there by itself.
+While the loop wakes a thread, that thread may run, and often ends before the loop goes on. Reports made in that time,
+from `watched` to unwatch(), wake nobody: the loop checks for them itself.
 """
 import os
 
@@ -17,7 +17,7 @@ cdef object eventfd_write = getattr(os, "eventfd_write", None)
 
 
 cdef Reports make_reports(loop, Turn turn):
-    """Reports to a loop; with `turn` to the core's own, after which close() is called."""
+    """Reports to a loop. With `turn` it is the core's own, and close() must be called in the end."""
     cdef Reports self = Reports.__new__(Reports)
     self.loop = loop
     self.turn = turn
@@ -28,7 +28,7 @@ cdef Reports make_reports(loop, Turn turn):
         try:
             self.event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             loop.add_reader(self.event, self._read)
-        except (OSError, NotImplementedError):  # no descriptor is left, or the loop does not wait for any
+        except (OSError, NotImplementedError):  # no descriptor is left, or the loop cannot wait for any
             self.close_event()
     return self
 
@@ -37,13 +37,13 @@ cdef class Reports:
     """See make_reports()."""
 
     cdef int add(self, DirectCall call, bint last) except -1:
-        """Have `call.noticed()` called in the event loop, unless that is closed; `last`: the thread has no other call."""
+        """Call `call.noticed()` in the event loop unless that is closed. `last`: the thread has no other call."""
         self.calls.append(call)
         if self.scheduled or self.watched:
             return 0
         self.scheduled = True
         if last and self.event >= 0 and not self.closed:
-            self.writing += 1  # without the lock the loop may close what this thread writes to
+            self.writing += 1  # the loop must not close the descriptor while this thread writes without the lock
             try:
                 eventfd_write(self.event, 1)
             finally:
@@ -71,23 +71,23 @@ cdef class Reports:
                 self.turn.leave()
 
     cdef int unwatch(self) except -1:
-        """Deal with what was told while the loop watched; to be called in a turn."""
+        """Handle the reports made while the loop watched. Call it in a turn."""
         self.watched = False
         return self.tell() if self.calls else 0
 
     cdef int tell(self) except -1:
         cdef DirectCall call
-        self.scheduled = False  # first: who adds from here on wakes the loop again
+        self.scheduled = False  # first: reports from here on wake the loop again
         calls, self.calls = self.calls, []
         for call in calls:
             try:
                 call.noticed()
-            except Exception as exc:  # the others are to be told all the same
+            except Exception as exc:  # the others must still be handled
                 self.loop.call_exception_handler({"message": "Exception in a call's report", "exception": exc})
         return 0
 
     cdef int close(self) except -1:
-        """Let go of the descriptor, in the event loop; what is told from here on takes the other way."""
+        """Release the descriptor, in the event loop; later reports use call_soon_threadsafe()."""
         if self.event < 0 or self.closed:
             return 0
         self.closed = True

@@ -1,4 +1,4 @@
-"""What a WSGI application gives to start_response(), checked and in the terms of ASGI (PEP 3333)."""
+"""Checks the arguments of start_response(), and converts them to ASGI (PEP 3333)."""
 import logging
 import re
 from wsgiref.util import is_hop_by_hop
@@ -15,7 +15,7 @@ cdef enum:
 
 cdef object logger = logging.getLogger("fastserve.error")
 cdef object is_token = re.compile(TOKEN).fullmatch
-cdef dict names = {}  # of headers: as an application writes them, and as they are sent
+cdef dict names = {}  # of headers: as an application writes them -> as they are sent
 cdef bytes CONTENT_LENGTH = b"content-length"
 
 
@@ -24,7 +24,7 @@ cdef int status_of(status) except -1:
     cdef Py_UCS4 digit
     cdef int code = 0
     if not isinstance(status, str):
-        raise TypeError(f"the status of a response has to be a str, not {type(status).__name__}")
+        raise TypeError(f"the status of a response must be a str, not {type(status).__name__}")
     size = PyUnicode_GET_LENGTH(status)
     if size == 3 or size > 3 and PyUnicode_READ_CHAR(status, 3) == c" ":
         for at in range(3):
@@ -34,22 +34,22 @@ cdef int status_of(status) except -1:
             if PyUnicode_READ_CHAR(status, at) < 32 or PyUnicode_READ_CHAR(status, at) == 127:
                 code = 0
     if code < 200:
-        raise ValueError(f"{status!r} is not the status of a response, such as '200 OK'")
+        raise ValueError(f"{status!r}: expected a status such as '200 OK'")
     return code
 
 
 cdef bytes checked_name(name):
-    """Return the name of a header as it is sent, or None for one that is not sent. Raises TypeError, ValueError."""
+    """Return the name of a header as it is sent, or None if it is not sent. Raises TypeError, ValueError."""
     if not isinstance(name, str):
-        raise TypeError(f"the name of a response header has to be a str, not {type(name).__name__}")
+        raise TypeError(f"the name of a response header must be a str, not {type(name).__name__}")
     lower = str.lower(name)
     if not is_token(lower):
-        raise ValueError(f"{name!r} is not the name of a header")
-    if is_hop_by_hop(lower):  # the server's to send, not an application's (PEP 3333)
+        raise ValueError(f"invalid header name: {name!r}")
+    if is_hop_by_hop(lower):  # only a server may send these (PEP 3333)
         logger.debug("Dropped the hop-by-hop header %r of a WSGI application's response.", name)
         return None
     encoded = lower.encode()
-    if type(name) is str and len(names) < KNOWN_NAMES:  # a subclass may be equal to what it is not
+    if type(name) is str and len(names) < KNOWN_NAMES:  # a subclass may define equality
         names[name] = encoded
     return encoded
 
@@ -58,10 +58,10 @@ cdef bytes checked_value(name, value):
     """Return the value of a header as it is sent. Raises TypeError, ValueError."""
     cdef bytes encoded
     if not isinstance(value, str):
-        raise TypeError(f"the value of the header {name!r} has to be a str, not {type(value).__name__}")
+        raise TypeError(f"the value of header {name!r} must be a str, not {type(value).__name__}")
     encoded = PyUnicode_AsLatin1String(value)
     if has_control(PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded)):
-        raise ValueError(f"the value of the header {name!r} has a control character: {value!r}")
+        raise ValueError(f"invalid value of header {name!r}: {value!r}")
     return encoded
 
 
@@ -71,7 +71,7 @@ cdef list checked_headers(headers, Py_ssize_t* length):
     cdef bytes encoded, field
     length[0] = -1
     if not isinstance(headers, list):
-        raise TypeError(f"the headers of a response have to be a list, not {type(headers).__name__}")
+        raise TypeError(f"the headers of a response must be a list, not {type(headers).__name__}")
     for name, value in <list>headers:
         encoded = <bytes>names.get(name) if type(name) is str else None
         if encoded is None:
@@ -84,6 +84,6 @@ cdef list checked_headers(headers, Py_ssize_t* length):
             if not field.isdigit() or len(field) > LONGEST_LENGTH:
                 raise ValueError(f"invalid Content-Length: {value!r}")
             if length[0] >= 0 and length[0] != int(field):
-                raise ValueError("the headers of a response have two values of Content-Length")
+                raise ValueError("the response has two different Content-Length fields")
             length[0] = int(field)
     return checked

@@ -1,4 +1,4 @@
-"""Where one thread waits until another lets it through."""
+"""A gate: one thread waits there until another lets it through."""
 
 cdef extern from "Python.h":
     ctypedef void* PyThread_type_lock

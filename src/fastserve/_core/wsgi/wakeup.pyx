@@ -1,4 +1,4 @@
-"""Where one thread waits until another lets it through."""
+"""A gate: one thread waits there until another lets it through."""
 
 cdef extern from "Python.h":
     ctypedef long long PY_TIMEOUT_T
@@ -12,9 +12,9 @@ cdef extern from "Python.h":
 
 
 cdef class Gate:
-    """One thread waits, others open: an opening that nobody waits for lets the next wait() through.
+    """One thread waits, others open. An opening while nobody waits lets the next wait() through.
 
-    A wait may also end without reason, so it belongs into a loop that looks at what it waits for.
+    A wait may also end without a reason, so call it in a loop that checks the condition.
     """
 
     def __cinit__(self):
@@ -36,14 +36,14 @@ cdef class Gate:
             PyThread_release_lock(self.lock)
 
     def open_aside(self):
-        """The same; who waits there may have the interpreter before this returns."""
+        """Let one wait() through; its thread may get the interpreter before this returns."""
         if not self.opened:
             self.opened = True
             with nogil:
                 PyThread_release_lock(self.lock)
 
     def wait(self, double seconds=-1):
-        """Return true when the gate is opened, false after so many seconds."""
+        """Return true when the gate is opened, false after `seconds`."""
         cdef PY_TIMEOUT_T patience = -1 if seconds < 0 else <PY_TIMEOUT_T>(seconds * 1e6)
         cdef bint through
         with nogil:

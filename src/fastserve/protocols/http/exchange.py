@@ -212,7 +212,7 @@ class HttpExchange:
         if body is None:
             body = b""
         elif not isinstance(body, bytes | bytearray | memoryview):
-            raise TypeError(f"the body of a response has to be bytes, not {type(body).__name__}")
+            raise TypeError(f"the body of a response must be bytes, not {type(body).__name__}")
         self.stage = "body" if more else "complete"
         try:
             stream.body(bytes(body), more)

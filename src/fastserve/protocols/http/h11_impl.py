@@ -431,7 +431,7 @@ class H11Protocol(asyncio.Protocol):
 
     def head_expired(self) -> None:
         self.is_head = False
-        self.debug_client("request head that did not end in time")
+        self.debug_client("request head not complete in time")
         self.answer(408)
 
     def shutdown(self) -> None:
@@ -480,7 +480,7 @@ class H11Protocol(asyncio.Protocol):
         """
         head = response.response_head(status, headers)
         if head.status < 200:
-            raise ValueError(f"the status of a final response is at least 200, not {status!r}")
+            raise ValueError(f"the status of a final response must be at least 200, not {status!r}")
         self.head = head
         self.loop.call_soon(self.hold_head, head)
 

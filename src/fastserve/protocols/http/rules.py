@@ -139,9 +139,11 @@ def check_codings(codings: list[bytes], version: bytes) -> None:
 
 
 def check_host(hosts: list[bytes], version: bytes) -> None:
-    """RFC 9112 section 3.2: one valid Host, also where the target says another one, which then counts."""
-    if len(hosts) > 1 or (not hosts and version != b"HTTP/1.0"):
-        raise ProtocolError(400, "not one Host field")
+    """Check for one valid Host (RFC 9112 section 3.2), also if the target has an authority, which then has priority."""
+    if len(hosts) > 1:
+        raise ProtocolError(400, "more than one Host header")
+    if not hosts and version != b"HTTP/1.0":
+        raise ProtocolError(400, "missing Host header")
     for host in hosts:
         check_authority(host)
 
@@ -149,7 +151,7 @@ def check_host(hosts: list[bytes], version: bytes) -> None:
 def check_authority(text: bytes) -> None:
     match = HOST.fullmatch(text)
     if match is None or int(match[2] or 0) > 65535:
-        raise ProtocolError(400, "malformed Host")
+        raise ProtocolError(400, "malformed Host header")
 
 
 def authority_of(target: bytes) -> tuple[bytes, bytes] | None:
