@@ -174,6 +174,11 @@ class Server:
         return min(self.config.timeout_keep_alive, LONGEST_GOODBYE)
 
     @property
+    def drain_seconds(self) -> float | None:
+        """How long a stopping server waits for requests under way, None for any time."""
+        return self.config.timeout_graceful_shutdown
+
+    @property
     def _retiring(self) -> bool:
         return self._life.cause is Cause.REPLACED
 
@@ -443,11 +448,11 @@ class Server:
             self._pid_file.remove()
 
     async def _drain(self) -> None:
-        """Let every connection finish its requests, for timeout_graceful_shutdown at most."""
+        """Let every connection finish its requests, for drain_seconds at most."""
         await self._close_idle_connections()
         if not self.server_state.connections and not self.server_state.tasks:
             return
-        patience, why = self.config.timeout_graceful_shutdown, "timeout graceful shutdown exceeded"
+        patience, why = self.drain_seconds, "timeout graceful shutdown exceeded"
         if patience is None and self._life.cause is Cause.CANCELLED:
             patience = 0  # a caller that cancels serve() does not wait for the slowest client
             why = Cause.CANCELLED.value

@@ -282,7 +282,6 @@ class Options:
         """Bring every field into the form that the server uses. Raises OptionError for the first invalid value."""
         # What is known of the process rather than chosen:
         self.activated: list[int] = []  # descriptors of sockets that systemd has bound
-        self.among_others = False  # somebody else has started processes like this one
         for row in dataclasses.fields(Options):
             if row.name in TABLE:
                 setattr(self, row.name, TABLE[row.name].checked(getattr(self, row.name)))
@@ -321,7 +320,7 @@ class Options:
     @property
     def multiprocess(self) -> bool:
         """Whether other processes serve the same application, which a WSGI application is told."""
-        return self.among_others or (self.workers or 1) > 1
+        return (self.workers or 1) > 1
 
     @property
     def use_subprocess(self) -> bool:

@@ -54,6 +54,32 @@ LONGEST_BEAT = 1.0  # seconds between two heartbeats
 QUICK_SECONDS = 1.8
 
 
+class WorkerConfig(Config):
+    """The configuration of a gunicorn worker, whose application the arbiter's settings name."""
+
+    def __init__(self, worker: FastserveWorker, **options: Any) -> None:
+        self._worker = worker
+        super().__init__(self.load_app, **options)
+
+    @property
+    def multiprocess(self) -> bool:
+        """Whether the arbiter has more than one worker."""
+        arbiters: int = self._worker.cfg.workers
+        return arbiters > 1
+
+    def load_app(self) -> Any:
+        """Return the application that gunicorn has loaded."""
+        return self._worker.wsgi
+
+    def load(self) -> None:
+        """Load as Config does, and let gunicorn's logger write the access log."""
+        super().load()
+        log = self._worker.log
+        # A logger may count requests that it does not write (as the one for statsd does).
+        if getattr(log, "access_log_enabled", True) or type(log).access is not Logger.access:
+            self.loaded_app = AccessLogMiddleware(self.loaded_app, log)
+
+
 class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn has no types
     """A gunicorn worker for ASGI applications; CONFIG_KWARGS of a subclass override the options of Config."""
 
@@ -62,7 +88,7 @@ class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn h
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         try:
-            self.config = Config("", **{**self.config_kwargs(), **self.CONFIG_KWARGS})  # run() sets the application
+            self.config = WorkerConfig(self, **{**self.config_kwargs(), **self.CONFIG_KWARGS})
         except OptionError as exc:
             raise HaltServer(f"{type(self).__name__}: {exc}", Arbiter.WORKER_BOOT_ERROR) from exc
 
@@ -130,12 +156,7 @@ class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn h
 
     def run(self) -> None:
         """Serve until told to stop. Raises SystemExit with WORKER_BOOT_ERROR if the server cannot start."""
-        self.config.app = self.wsgi
-        self.config.among_others = self.cfg.workers > 1
         self.config.load()
-        # A logger may count requests that it does not write (as the one for statsd does).
-        if getattr(self.log, "access_log_enabled", True) or type(self.log).access is not Logger.access:
-            self.config.loaded_app = AccessLogMiddleware(self.config.loaded_app, self.log)
         running.run(self._serve, self.config.get_loop_factory())
 
     async def _serve(self) -> None:
@@ -179,6 +200,7 @@ class WorkerServer(Server):
         super().__init__(worker.config)
         self.worker = worker
         self._quick_end = math.inf  # of time.monotonic(): when a quick shutdown ends in any case
+        self._lingered = 0.0  # seconds of graceful_timeout that idle clients have had for a last request
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -209,6 +231,11 @@ class WorkerServer(Server):
         """How long to wait for a last request of idle clients: only a part of graceful_timeout."""
         return min(super().goodbye_seconds, (self.config.timeout_graceful_shutdown or 0) / 2)
 
+    @property
+    def drain_seconds(self) -> float | None:
+        """How long to wait for requests under way: for what is left of graceful_timeout."""
+        return max((super().drain_seconds or 0) - self._lingered, 0)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop as a worker that is replaced: the arbiter keeps listening, or starts another one.
 
@@ -219,8 +246,7 @@ class WorkerServer(Server):
             begin = clock()
             self._life.cause = Cause.REPLACED
             await self._linger()
-            patience = self.config.timeout_graceful_shutdown or 0
-            self.config.timeout_graceful_shutdown = max(patience - (clock() - begin), 0)
+            self._lingered = clock() - begin
         await super().shutdown(sockets=sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
