@@ -54,7 +54,8 @@ SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 # Python's own flags ask for sign-compare, and the loops that Cython writes do not heed it.
 WALL = ("-Wall", "-Wno-sign-compare")
 KINDS = {
-    "release": Kind(("-O3", "-g0", *WALL)),
+    # Whoever installs reads no warnings, and looking for them takes gcc 7 % longer: the debug build has them as errors.
+    "release": Kind(("-O3", "-g0", "-Wno-all", "-pipe")),
     "debug": Kind(
         # llhttp's C is clean under -Wall too, so one set of flags serves it and ours.
         ("-O1", "-g", *WALL, "-Werror"),
@@ -95,7 +96,7 @@ def extension(source: str, kind: str) -> Extension:
     windows = sys.platform == "win32"
     name = source.removeprefix("src/").removesuffix(".pyx").replace("/", ".")
     parser = name == PARSER
-    module = Extension(
+    return Extension(
         name,
         [source, *(LLHTTP if parser else ())],
         include_dirs=["vendor/llhttp/include", CORE],
@@ -105,9 +106,6 @@ def extension(source: str, kind: str) -> Extension:
         extra_compile_args=list(MSVC[kind] if windows else flags.compile),
         extra_link_args=[] if windows else list(flags.link),
     )
-    # Read by Cython's build_ext; no argument of Extension carries it.
-    vars(module)["cython_directives"] = {**DIRECTIVES, **dict.fromkeys(flags.directives, True)}
-    return module
 
 
 def headers_of(source: str) -> list[str]:
@@ -128,23 +126,49 @@ def headers_of(source: str) -> list[str]:
 class BuildExt(build_ext):
     """Cython's build_ext on all processors, which starts afresh when the last build here was of another kind."""
 
+    built = 0
+
     def finalize_options(self) -> None:
         super().finalize_options()
         if self.parallel is None:
             self.parallel = os.cpu_count() or 1
 
     def run(self) -> None:
-        from Cython.Compiler import Options
-
         kind = chosen_kind()
-        Options.warning_errors = KINDS[kind].warnings_are_errors
         stamp = ROOT / CORE / ".build-kind"
         self.force = self.force or not stamp.exists() or stamp.read_text("utf-8") != kind
         stamp.unlink(missing_ok=True)
         for module in self.extensions:
             module.depends += headers_of(module.sources[0])
+        self.translate(KINDS[kind])
         super().run()
         stamp.write_text(kind, "utf-8")
+
+    def translate(self, kind: Kind) -> None:
+        """Translate what has changed to C in several processes; the base class would do it in one, beside gcc's."""
+        from Cython.Build import cythonize
+        from Cython.Compiler import Options
+
+        Options.warning_errors = kind.warnings_are_errors
+        translated = cythonize(  # type: ignore[no-untyped-call]
+            self.extensions,
+            # A process that is not forked knows nothing of warning_errors.
+            nthreads=0 if kind.warnings_are_errors else self.parallel,
+            force=self.force,
+            quiet=not self.verbose,
+            include_path=[CORE],
+            compiler_directives={**DIRECTIVES, **dict.fromkeys(kind.directives, True)},
+        )
+        sources = {module.name: module.sources for module in translated}
+        for module in self.extensions:
+            module.sources = sources[module.name]
+        # The longest compilations first, so that all processors have work until the end.
+        self.extensions.sort(key=lambda module: -Path(module.sources[0]).stat().st_size)
+
+    def build_extension(self, ext: Extension) -> None:
+        super().build_extension(ext)
+        self.built += 1
+        print(f"[{self.built}/{len(self.extensions)}] {ext.name}", flush=True)
 
 
 def main() -> None:
@@ -158,4 +182,5 @@ def main() -> None:
     setup(ext_modules=[extension(source, kind) for source in sources], cmdclass={"build_ext": BuildExt})
 
 
-main()
+if __name__ == "__main__":  # processes that Cython starts to translate import this file again
+    main()
