@@ -157,6 +157,7 @@ def test_who_gets_a_connection_gets_the_origin_form(work: Work, target: str, lin
     wire.call(peer.connection.connection_lost, None)
 
 
+@pytest.mark.tree
 def test_the_first_bytes_choose_the_version_of_http(work: Work, other_version: Any) -> None:
     """A preface may come in pieces; what is not one is HTTP/1.1."""
     wire = work(hello(), versions=(other_version, *VERSIONS))
@@ -169,6 +170,7 @@ def test_the_first_bytes_choose_the_version_of_http(work: Work, other_version: A
     assert read_one(wire.connect().feed(get())).status == 200
 
 
+@pytest.mark.tree
 @pytest.mark.parametrize(("name", "answer"), [("other", b"S200"), ("http/1.1", b"HTTP"), (None, b"HTTP")])
 def test_tls_chooses_the_version_of_http(work: Work, other_version: Any, name: str | None, answer: bytes) -> None:
     wire = work(hello(), versions=(other_version, *VERSIONS))
@@ -178,6 +180,7 @@ def test_tls_chooses_the_version_of_http(work: Work, other_version: Any, name: s
     assert peer.feed(request).startswith(answer)
 
 
+@pytest.mark.tree
 @pytest.mark.parametrize("end", ["lose", "eof", "drain", "silence"])
 def test_a_client_that_says_too_little_to_choose(work: Work, other_version: Any, end: str) -> None:
     wire = work(hello(), versions=(other_version, *VERSIONS), timeout_request_head=5)

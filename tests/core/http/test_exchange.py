@@ -58,7 +58,7 @@ def start(wire: FakeWorker, awaitable: Any) -> asyncio.Task[Any]:
     return task
 
 
-@pytest.fixture(params=["http1", "other"])
+@pytest.fixture(params=["http1", pytest.param("other", marks=pytest.mark.tree)])
 def work(request: pytest.FixtureRequest, work: Work) -> Work:
     """Make workers as the fixture of that name does, which speak one version of HTTP or the other."""
     versions = (request.getfixturevalue("other_version"),) if request.param == "other" else None
