@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "src" / "fastserve" / "_core"
 MODULES = sorted(".".join(path.relative_to(CORE).with_suffix("").parts) for path in CORE.rglob("*.pyx"))
 SECONDS = 540
+OTHER_NAME = "served-quickly"
 
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(SECONDS + 30)]
 
@@ -47,8 +50,12 @@ def succeed(*arguments: str | Path, cwd: Path, **environment: str) -> str:
 
 def copy_tree(target: Path) -> Path:
     """Copy what a clean clone with llhttp fetched would hold, so that no build touches this tree."""
-    built = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "*.so", "*.pyd", "build", "dist", "wheelhouse")
+    built = shutil.ignore_patterns(
+        ".[!c]*", "__pycache__", "*.egg-info", "*.so", "*.pyd", "build", "dist", "wheelhouse"
+    )
     shutil.copytree(ROOT, target, ignore=built)
+    for made in ("venv", "work"):
+        shutil.rmtree(target / ".ci" / made, ignore_errors=True)
     for translated in (target / "src" / "fastserve" / "_core").rglob("*.c"):
         translated.unlink()
     fetch.ensure()
@@ -63,9 +70,23 @@ def package_files() -> set[str]:
     return {path.relative_to(ROOT / "src").as_posix() for path in files if not path.name.startswith(".")}
 
 
+def readme_names() -> set[str]:
+    """Return the files and folders of this tree that the README links to or names, relative to the root."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    named = set(re.findall(r"\]\(([^)#:]+)", text))
+    named |= set(re.findall(r"https://github\.com/fastserve/fastserve/(?:blob|tree|raw)/main/([^)#\s\"]+)", text))
+    named |= {name for name in re.findall(r"`([\w./-]+)`", text) if (ROOT / name).exists()}
+    return {name.rstrip("/") for name in named}
+
+
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source archive of a distribution that has another name: what follows from the name is all that changes."""
     tree = copy_tree(tmp_path_factory.mktemp("sdist") / "fastserve")
+    settings = (tree / "pyproject.toml").read_text("utf-8")
+    renamed = re.sub(r'^name = "[^"]+"$', f'name = "{OTHER_NAME}"', settings, count=1, flags=re.MULTILINE)
+    assert renamed != settings
+    (tree / "pyproject.toml").write_text(renamed, "utf-8")
     succeed("-m", "build", "--sdist", "--no-isolation", cwd=tree)
     (archive,) = (tree / "dist").iterdir()
     return archive
@@ -89,9 +110,47 @@ def test_sdist_has_all_that_a_build_needs(sdist: Path) -> None:
     wanted |= {"vendor/llhttp.txt", f"vendor/llhttp/{fetch.STAMP}", *(f"vendor/llhttp/{name}" for name in fetch.FILES)}
     wanted |= {f"src/{name}" for name in package_files()} | {"tests/conftest.py", "tests/packaging/test_archives.py"}
     assert wanted - names == set()
-    made = {name for name in names if name.endswith((".so", ".pyd", ".pyc")) or "/." in f"/{name}"}
+    made = {
+        name for name in names if name.endswith((".so", ".pyd", ".pyc")) or "/." in f"/{name}".replace("/.ci/", "/")
+    }
     made |= {name for name in names if name.startswith("src/") and name.endswith(".c")}
     assert made == set()
+
+
+def test_sdist_has_what_the_readme_names(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = [PurePosixPath(*PurePosixPath(member.name).parts[1:]) for member in archive if member.isfile()]
+    held = {str(each) for name in names for each in (name, *name.parents)}
+    assert readme_names() - held == set()
+    assert {"docs/asgi-checklist.md", "CHANGELOG.md", "bench", "vendor"} <= readme_names()
+
+
+def test_distribution_has_its_name_and_the_rest_keeps_its_own(sdist: Path, wheel: Path) -> None:
+    """The import name and the command are in what the tests below install; this is what the index sees."""
+    archive_name = OTHER_NAME.replace("-", "_")
+    assert sdist.name.startswith(f"{archive_name}-")
+    assert wheel.name.startswith(f"{archive_name}-")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata,) = (archive.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
+    assert HeaderParser().parsestr(metadata)["Name"] == OTHER_NAME
+    assert {name.partition("/")[0] for name in names} == {
+        "fastserve",
+        f"{sdist.name.removesuffix('.tar.gz')}.dist-info",
+    }
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks which glibc is needed")
+def test_wheel_needs_no_newer_glibc_than_its_tag_says(wheel: Path, tmp_path: Path) -> None:
+    """The images for wheels have glibc 2.17. A wheel that is built here may take functions from where they are now."""
+    with zipfile.ZipFile(wheel) as archive:
+        modules = [name for name in archive.namelist() if name.endswith(".so")]
+        archive.extractall(tmp_path, modules)
+    result = subprocess.run(["objdump", "-T", *modules], cwd=tmp_path, capture_output=True, text=True, check=True)
+    symbols = re.findall(r"\(?GLIBC_2\.(\d+)[.\d]*\)? +(\w+)", result.stdout)
+    assert len(symbols) > len(modules)
+    newer = {name for minor, name in symbols if int(minor) > 17}
+    assert newer <= {name for name in newer if name.startswith("pthread_")}
 
 
 def test_wheel_has_types_and_no_sources(wheel: Path) -> None:
