@@ -1,0 +1,446 @@
+"""Write the parts of the documentation that come from the program: `python docs/generate.py`, or `--check` them.
+
+A page has such a part between two comments, `<!-- generated: NAME -->` and `<!-- end of NAME -->`; NAME is a function
+of this module. `--check` exits with 1 and names the pages whose parts are not what the program says.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import fastserve
+import fastserve.compat
+from fastserve.cli import main
+from fastserve.logging import formatters
+from fastserve.middleware import asgi2, message_logger, proxy_headers, wsgi
+from fastserve.options.table import GROUPS, OPTIONS, TABLE, Option
+from fastserve.options.values import Flag, Switch
+from fastserve.process.signals import FORK_SIGNALS
+from fastserve.supervisors.signal_queue import NAMES
+
+DOCS = Path(__file__).parent
+SOURCE = DOCS.parent / "src" / "fastserve"
+REGION = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
+
+
+def cell(text: str) -> str:
+    """Return a text for a cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def prose(text: str) -> str:
+    """Return a help text for a cell: options as code, and no links by accident."""
+    return re.sub(r"(?<![\w`-])(--[a-z][a-z0-9-]+)", r"`\1`", cell(text).replace("[", "\\[").replace("*", "\\*"))
+
+
+def code(text: str) -> str:
+    return f"`{cell(text)}`"
+
+
+def table(*head: str, rows: Iterator[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+# Options
+
+
+def default_of(option: Option) -> str:
+    """Return the default as the command has it, in words where the help says it in words."""
+    words = re.search(r"\[default: (.*?)\]$", option.help)
+    if words:
+        return prose(words[1])
+    default = option.default if option.command_default is None else option.command_default
+    if isinstance(option.kind, Flag):
+        return "off"
+    if isinstance(option.kind, Switch):
+        return "on" if default else "off"
+    return "" if default in (None, "") else code(str(default))
+
+
+def spelled(option: Option) -> str:
+    if isinstance(option.kind, Flag):
+        return code(option.name)
+    if isinstance(option.kind, Switch):
+        return f"{code(option.name)}<br>{code(f'--no-{option.name[2:]}')}"
+    return code(f"{option.name} {option.kind.metavar.replace('|', ' or ')}")
+
+
+def options() -> str:
+    parts = []
+    for group in GROUPS:
+        rows = (
+            (
+                f'<span id="{each.name[2:]}"></span>{spelled(each)}',
+                default_of(each),
+                prose(re.sub(r"\s*\[default: .*\]$", "", each.help))
+                + ("" if each.param == each.name[2:].replace("-", "_") else f" Parameter: {code(each.param)}.")
+                + (" Can be given more than once." * (each.kind.repeatable and "many times" not in each.help)),
+            )
+            for each in OPTIONS
+            if each.group == group
+        )
+        parts.append(f"## {group}\n\n{table('Option', 'Default', 'What it does', rows=rows)}")
+    return "\n".join(parts)
+
+
+def environment() -> str:
+    rows = (
+        (
+            code(each.environment),
+            f"[{code(each.name)}](options.md#{each.name[2:]})",
+            "values separated by " + {None: "spaces", ":": "colons (semicolons on Windows)"}[each.kind.separator]
+            if each.kind.repeatable
+            else "`1` or `0`"
+            if isinstance(each.kind, Switch)
+            else "",
+        )
+        for each in OPTIONS
+    )
+    return table("Variable", "Option", "Form", rows=rows)
+
+
+def parameters() -> str:
+    """The parameters that the command does not have."""
+    meanings = {
+        "timeout_notify": "Seconds between two calls of `callback_notify`.",
+        "callback_notify": "An async function without arguments that is awaited while the server runs.",
+        "ssl_context_factory": "A function that gets the configuration and a function without arguments that makes the"
+        " default `ssl.SSLContext`, and returns the context to use.",
+    }
+    rows = (
+        (code(each.param), "" if each.default is None else code(str(each.default)), meanings[each.param])
+        for each in TABLE.values()
+        if not each.group
+    )
+    return table("Parameter", "Default", "What it does", rows=rows)
+
+
+def help_text() -> str:
+    import click
+
+    context = click.Context(main, info_name="fastserve", terminal_width=100)
+    return f"```text\n{main.get_usage(context)}\n```\n"
+
+
+# Signals
+
+SIGNAL_EFFECTS = {  # one process; the parent of workers; with --reload
+    "INT": (
+        "Stop after the requests under way; the second one stops at once.",
+        "The same, for all workers.",
+        "The same.",
+    ),
+    "TERM": ("Stop after the requests under way.", "The same, for all workers.", "The same."),
+    "BREAK": ("Windows: as SIGINT.", "The same.", "The same."),
+    "HUP": (
+        "With TLS: read certificate and key again. Without: the process ends.",
+        "Replace all workers one by one, each ready before the one it replaces stops.",
+        "Restart the server process.",
+    ),
+    "QUIT": ("The system's default: the process ends at once.", "Ignored.", "The system's default."),
+    "TTIN": ("The system's default: the process is suspended.", "Add a worker.", "The system's default."),
+    "TTOU": (
+        "The system's default: the process is suspended.",
+        "Remove a worker, never the last one.",
+        "The system's default.",
+    ),
+    "USR1": ("Open log files again.", "The same, in all workers too.", "The same, in the server process too."),
+    "USR2": ("Ignored, with a line in the log.", "The same.", "The same."),
+    "WINCH": ("Ignored, the system's default.", "Ignored.", "Ignored."),
+}
+
+
+def signals() -> str:
+    known = {*NAMES, *(each.name.removeprefix("SIG") for each in FORK_SIGNALS)}
+    if known != set(SIGNAL_EFFECTS):
+        raise SystemExit(f"signals that are handled and not described, or the reverse: {known ^ set(SIGNAL_EFFECTS)}")
+    rows = ((code(f"SIG{name}"), *SIGNAL_EFFECTS[name]) for name in NAMES)
+    return table("Signal", "One process", "With workers, to the parent", "With `--reload`, to the parent", rows=rows)
+
+
+# Log lines
+
+LEVELS = ("debug", "info", "warning", "error", "exception")
+AREAS = {  # a heading for each part of the source, the first whose prefix fits
+    "Starting and stopping": ("server", "main", "lifespan/", "net/listeners", "application", "logging/"),
+    "Configuration": ("config", "options/"),
+    "Addresses, files and TLS": ("net/",),
+    "Workers and reloading": ("supervisors/",),
+    "Requests and WebSockets": ("_core/", "protocols/"),
+    "Under gunicorn": ("workers/",),
+}
+MEANINGS = {  # what to make of a line, by its beginning
+    "Application startup failed": "The lifespan startup raised or said that it failed. The line before it has the"
+    " reason; the exit code is 3.",
+    "ASGI 'lifespan' protocol appears unsupported": "With `--lifespan auto` the application is served without"
+    " startup and shutdown. Its exception is logged at debug level.",
+    "Certificate not reloaded": "SIGHUP found a file that cannot be used. New connections get the certificate in use.",
+    "Certificate reloaded": "New connections get it; those that are open keep theirs.",
+    "Cancel …": "`--timeout-graceful-shutdown` has passed. A line for each of the first ten says where it stood.",
+    "Cancelling …": "A stop without `--timeout-graceful-shutdown` ends streams of unknown length after 3 seconds.",
+    "Child process … died": "The worker ended by itself, by a signal or by an exception. The next one is started at"
+    " once, later if several in a row fail.",
+    "Child process … failed to start": "No worker of this start has served yet, so the next one would fail as well."
+    " The exit code is 3.",
+    "Child process … has an event loop": "The application blocks the loop, and all requests of this worker wait."
+    " The stack says where. The worker is killed only with `--timeout-worker-blocked`.",
+    "Child process … takes over": "A replacement is ready; the previous worker finishes its requests and ends.",
+    "Child process … …. Killing": "Nothing of the process has answered for `--timeout-worker-healthcheck` seconds.",
+    "Dropped the hop-by-hop": "WSGI applications may not set these headers (PEP 3333).",
+    "Exceeded concurrency limit": "A request got a 503: `--limit-concurrency`.",
+    "Exception in ASGI application": "The application raised. The traceback follows; the client got a 500 if the"
+    " response had not begun, else a closed connection.",
+    "Invalid HTTP request received": "The client sent what HTTP forbids, and got a 400 or another status of the"
+    " 4xx. At debug level the next line has the reason and the client.",
+    "Maximum request limit": "`--limit-max-requests` of a single process. It ends, for what started it to start it"
+    " again.",
+    "Out of file descriptors": "Raise the limit (`ulimit -n`, `LimitNOFILE=`), or close what holds them.",
+    "Received SIGUSR1": "For log rotation: see [Write logs](../how-to/logging.md).",
+    "Replacing worker": "`--limit-max-requests`, `--workers-lifetime` or `--workers-max-rss`; the reason is in the"
+    " line.",
+    "The logging configuration names only": "A configuration written for uvicorn is used as it is.",
+    "Serving on for": "`--shutdown-delay`.",
+    "Unsupported upgrade request": "An upgrade to something other than WebSocket, or with `--ws none`. It is served"
+    " as a plain request.",
+    "Waiting for connections to close": "Requests are under way.",
+    "Waiting for background tasks": "Responses are complete, but applications still run.",
+    "… running on": "The sockets are bound. Tools wait for this line.",
+    "WEB_CONCURRENCY=": "Workers import the application by themselves, so they need `module:attribute`.",
+    "You must pass the application as an import string": "Workers and the reloader import the application by"
+    " themselves: give `module:attribute`, not an object.",
+}
+
+
+class Line(NamedTuple):
+    area: str
+    level: str
+    text: str
+
+
+def shape(text: str) -> str:
+    """Return a line's text with an ellipsis in place of what is filled in."""
+    text = re.sub(r"\[%d\]|%[.\d]*[dfgrs]|\{[^}]*\}", "…", text)
+    return re.sub("…+", "…", text).strip().rstrip(":")
+
+
+def area_of(path: str) -> str:
+    for name, prefixes in AREAS.items():
+        if path.startswith(prefixes):
+            return name
+    raise SystemExit(f"{path} logs, and docs/generate.py has no area for it")
+
+
+def literal(node: ast.expr, constants: dict[str, str]) -> str:
+    """Return the text that an expression stands for, "" if that cannot be seen."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(each.value) if isinstance(each, ast.Constant) else "…" for each in node.values)
+    if isinstance(node, ast.Name):
+        return constants.get(node.id, "")
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format":
+        return literal(node.func.value, constants)
+    return ""
+
+
+def lines_of_module(path: Path) -> Iterator[tuple[str, str]]:
+    module = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [each for each in ast.walk(module) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+    for function in functions:
+        yield from lines_of_function(function, constants_of(module.body) | constants_of(function.body))
+
+
+def constants_of(body: list[ast.stmt]) -> dict[str, str]:
+    """Return the texts that are assigned to names in a block and those within, but not in functions within."""
+    found: dict[str, str] = {}
+    pending: list[ast.AST] = list(body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        pending += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Assign):
+            found |= {each.id: literal(node.value, {}) for each in node.targets if isinstance(each, ast.Name)}
+    return found
+
+
+def lines_of_function(function: ast.AST, constants: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(function):
+        if not (isinstance(node, ast.Call) and node.args):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+        level = {"_log_process": "info", "log_process": "info", "fail": "error"}.get(name, name)
+        if level in LEVELS and (level != name or owner.rpartition(".")[2] in ("logger", "log")):
+            yield level, literal(node.args[0], constants)
+
+
+def lines_of_core(path: Path) -> Iterator[tuple[str, str]]:
+    call = re.compile(r'(?:\.report\(|logger\.(\w+)\()f?"((?:[^"\\]|\\.)*)"(?:, [\w()]+(?:, (\w+))?)?')
+    for own, text, level in call.findall(path.read_text(encoding="utf-8")):
+        yield (own or level or "error").lower(), text.replace("\\n", "")
+
+
+def log_lines() -> str:
+    found: list[Line] = []
+    for path in sorted([*SOURCE.rglob("*.py"), *SOURCE.rglob("*.pyx")]):
+        name = path.relative_to(SOURCE).as_posix()
+        if name.startswith(("demo/", "compat/", "middleware/")):
+            continue
+        for level, text in lines_of_module(path) if path.suffix == ".py" else lines_of_core(path):
+            if len(shape(text).replace("…", "").split()) > 1:
+                found.append(Line(area_of(name), level.replace("exception", "error"), shape(text)))
+    unknown = [start for start in MEANINGS if not any(line.text.startswith(start) for line in found)]
+    if unknown:
+        raise SystemExit(f"meanings of lines that nothing logs: {unknown}")
+    parts = []
+    for area in AREAS:
+        lines = sorted({line for line in found if line.area == area}, key=lambda line: line.text.lstrip("…' ").lower())
+        rows = ((line.level, code(line.text), meaning(line.text)) for line in lines)
+        parts.append(f"## {area}\n\n{table('Level', 'Line', 'What it means', rows=rows)}")
+    return "\n".join(parts)
+
+
+def meaning(text: str) -> str:
+    return next((cell(words) for start, words in MEANINGS.items() if text.startswith(start)), "")
+
+
+# Extensions of ASGI
+
+
+def extensions() -> str:
+    """The names in the source of the scopes, each with what the frameworks' authors need to know."""
+    texts = {
+        "http.response.early_hint": ("HTTP/1.1", "`links` as the Link header of a 103 response, before the final one."),
+        "http.response.pathsend": ("with `--sendfile`", "`path`, a file that is the whole body, sent by sendfile(2)."),
+        "http.response.trailers": (
+            "to clients that send `TE: trailers`",
+            "`headers` after the body, once `http.response.start` had `trailers: True`.",
+        ),
+        "http.response.zerocopysend": (
+            "not on Windows",
+            "`file` (a file object or descriptor), `offset`, `count`: a part of a file as part of the body.",
+        ),
+        "tls": (
+            "on TLS connections",
+            "the certificates of both sides, `tls_version` and `cipher_suite`, as the TLS extension has them.",
+        ),
+        "websocket.http.response": (
+            "in every WebSocket scope",
+            "a response in place of the handshake's, until it is accepted.",
+        ),
+    }
+    source = (SOURCE / "_core" / "http" / "scope.pyx").read_text(encoding="utf-8")
+    announced = set(re.findall(r'"((?:http|websocket)\.[a-z_.]+)"', source)) | {"tls"}
+    announced -= {"http.request", "http.disconnect"}
+    if announced != set(texts):
+        raise SystemExit(f"extensions announced and not described, or the reverse: {announced ^ set(texts)}")
+    rows = ((code(name), where, what) for name, (where, what) in sorted(texts.items()))
+    return table("Extension", "Announced", "What it takes or says", rows=rows)
+
+
+# The Python API
+
+CONFIG = (
+    "load load_app configure_logging bind_socket get_loop_factory reload_certificates is_ssl should_reload"
+    " use_subprocess"
+)
+SERVER = (
+    "started should_exit force_exit run serve startup main_loop on_tick shutdown handle_exit capture_signals"
+    " reload_certificates retire"
+)
+
+
+def documentation(thing: Any) -> str:
+    """Return a docstring as Markdown."""
+    text = inspect.getdoc(thing) or ""
+    return re.sub(r"(?<![`\w])(\w+\(\))(?!`)", r"`\1`", text)
+
+
+def signature(thing: Any) -> str:
+    text = str(inspect.signature(thing))
+    text = re.sub(r"'([^']*)'", r"\1", text) if "->" in text or ":" in text else text
+    return text.replace("(self, ", "(").replace("(self)", "()").replace("/, ", "")
+
+
+def member(kind: type, name: str) -> str:
+    """Return an attribute or a method as an item of a definition list."""
+    value: Any = inspect.getattr_static(kind, name)
+    heading = name
+    if inspect.isfunction(value):
+        prefix = "async " if inspect.iscoroutinefunction(value) else ""
+        heading = f"{prefix}{name}{signature(inspect.unwrap(value))}"
+    return f"`{heading}`\n:   {textwrap.indent(documentation(value), '    ').strip()}\n"
+
+
+def entry(name: str, thing: Any, shown: str = "", members: str = "") -> str:
+    parts = [f"### `{name}{shown}`\n\n{documentation(thing)}\n"]
+    return "\n".join(parts + [member(thing, each) for each in members.split()])
+
+
+def python_api() -> str:
+    from fastserve.workers import worker
+
+    parts = [
+        "## Serving\n",
+        entry("fastserve.run", fastserve.run, "(app, **options)"),
+        entry("fastserve.Config", fastserve.Config, "(app, **options)", CONFIG),
+        entry("fastserve.Server", fastserve.Server, "(config)", SERVER),
+        "## Logging\n",
+        entry("fastserve.logging.DefaultFormatter", formatters.DefaultFormatter),
+        entry("fastserve.logging.AccessFormatter", formatters.AccessFormatter),
+        entry("fastserve.logging.ColourizedFormatter", formatters.ColourizedFormatter),
+        "## Middleware\n",
+        entry("fastserve.middleware.proxy_headers.ProxyHeadersMiddleware", proxy_headers.ProxyHeadersMiddleware),
+        entry("fastserve.middleware.wsgi.WSGIMiddleware", wsgi.WSGIMiddleware),
+        entry("fastserve.middleware.asgi2.ASGI2Middleware", asgi2.ASGI2Middleware),
+        entry("fastserve.middleware.message_logger.MessageLoggerMiddleware", message_logger.MessageLoggerMiddleware),
+        "## gunicorn's workers\n",
+        entry("fastserve.workers.FastserveWorker", worker.FastserveWorker),
+        entry("fastserve.workers.FastserveH11Worker", worker.FastserveH11Worker),
+        entry("fastserve.workers.FastserveWSGIWorker", worker.FastserveWSGIWorker),
+        "## For programs that import uvicorn\n",
+        entry("fastserve.compat.install", fastserve.compat.install, "()"),
+    ]
+    return "\n".join(parts)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "environment": environment,
+    "extensions": extensions,
+    "log-lines": log_lines,
+    "options": options,
+    "parameters": parameters,
+    "python-api": python_api,
+    "signals": signals,
+    "usage": help_text,
+}
+
+
+def generated(text: str) -> str:
+    """Return a page with its generated parts made anew."""
+    return REGION.sub(lambda match: f"{match[1]}\n{PARTS[match[2]]()}\n{match[3]}", text)
+
+
+def changed() -> dict[Path, str]:
+    """Return the pages that are not as the program has them, and what they should be."""
+    pages = {path: path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
+    return {path: new for path, text in pages.items() if (new := generated(text)) != text}
+
+
+if __name__ == "__main__":
+    pages = changed()
+    for path, text in pages.items():
+        print(path.relative_to(DOCS.parent))
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+    if pages and "--check" in sys.argv:
+        sys.exit("These pages differ from the program: run python docs/generate.py")
