@@ -1,0 +1,210 @@
+"""The documentation's files for nginx, Caddy and systemd, used by those programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from docs.pages import ROOT, block
+from support import PATIENCE, Command, StartCommand
+from websockets.sync.client import connect
+
+pytestmark = pytest.mark.programs
+
+FORGED = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "Host": "app.example"}
+
+
+def need(program: str) -> str:
+    path = shutil.which(program, path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
+    if path is None:
+        pytest.skip(f"{program} is not installed")
+    return path
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder whose path is short enough for a UNIX socket, and open to the users of proxies."""
+    with tempfile.TemporaryDirectory(prefix="docs-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def start_proxy() -> Iterator[Callable[..., int]]:
+    """Start a proxy: start_proxy(argv of a port, a port once bound) -> the port, which was free a moment ago."""
+    running: list[Command] = []
+
+    def start(arguments: Callable[[int], list[str]]) -> int:
+        for _ in range(20):  # a proxy does not say which port it has got, and one that was free may be taken
+            with socket.create_server(("127.0.0.1", 0)) as sock:
+                port = int(sock.getsockname()[1])
+            process = Command(arguments(port))
+            running.append(process)
+            if accepts(port, process):
+                return port
+        raise AssertionError(running[-1].output)
+
+    yield start
+    for each in running:
+        each.close()
+
+
+def accepts(port: int, process: Command) -> bool:
+    """Wait until a process accepts connections; False if it ends before."""
+    while process.process.poll() is None:
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), PATIENCE):
+            return True
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.process.wait(0.02)
+    return False
+
+
+def start_application(command: StartCommand, folder: Path, page: str) -> None:
+    """Serve the application of how-to/nginx.md by the command of a page."""
+    (folder / "main.py").write_text(block("how-to/nginx.md", "main.py"))
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    found = re.search(r"^fastserve main:app (.*?)\n```", text, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    options = found[1].replace("\\\n", "").replace("'", "").replace("/run/app", str(folder)).replace("660", "666")
+    process = command("main:app", *options.split(), cwd=folder)
+    process.wait_line("Application startup complete")
+
+
+def check_through(port: int) -> None:
+    """Check what the application sees through a proxy on that port, of a client that forges."""
+    url = f"http://127.0.0.1:{port}"
+    with httpx.Client(base_url=url, timeout=PATIENCE) as client:
+        assert client.get("/", headers=FORGED).json() == {"client": "127.0.0.1", "url": "http://app.example/"}
+        events = client.get("/events", headers={"Host": "app.example"})
+        assert events.text == "data: 0\n\ndata: 1\n\ndata: 2\n\n"
+    sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
+    with connect("ws://app.example/echo", sock=sock) as websocket:
+        websocket.send("hello")
+        assert websocket.recv(PATIENCE) == "hello"
+
+
+def nginx(folder: Path, site: str) -> Callable[[int], list[str]]:
+    program = need("nginx")
+
+    def arguments(port: int) -> list[str]:
+        text = site.replace("listen 80;", f"listen 127.0.0.1:{port};")
+        text = re.sub(r"/(?:run|srv)/app/", f"{folder}/", text)
+        temporary = "".join(
+            f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        user = "user root;" if os.geteuid() == 0 else ""
+        (folder / "nginx.conf").write_text(
+            f"{user}\ndaemon off;\npid {folder}/nginx.pid;\nerror_log stderr;\nevents {{}}\n"
+            f"http {{ access_log off;\n{temporary}\n{text} }}\n"
+        )
+        return [program, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
+
+    return arguments
+
+
+def test_nginx(command: StartCommand, folder: Path, start_proxy: Callable[..., int]) -> None:
+    start = nginx(folder, block("how-to/nginx.md", "app.nginx"))
+    start_application(command, folder, "how-to/nginx.md")
+    check_through(start_proxy(start))
+
+
+def test_nginx_appending_under_a_star_lets_the_client_choose(
+    command: StartCommand, folder: Path, start_proxy: Callable[..., int]
+) -> None:
+    """What the page warns of."""
+    site = block("how-to/nginx.md", "app.nginx").replace("$remote_addr", "$proxy_add_x_forwarded_for")
+    start = nginx(folder, site)
+    start_application(command, folder, "how-to/nginx.md")
+    reply = httpx.get(f"http://127.0.0.1:{start_proxy(start)}/", headers=FORGED, timeout=PATIENCE)
+    assert reply.json()["client"] == "203.0.113.9"
+
+
+def test_nginx_of_the_tutorial(command: StartCommand, folder: Path, start_proxy: Callable[..., int]) -> None:
+    """Workers on a UNIX socket behind nginx: health, the client, logs in JSON, and a restart under load."""
+    start = nginx(folder, block("tutorial/production.md", "app.nginx"))
+    for name in ("main.py", "json_logs.py", "logging.json"):
+        (folder / name).write_text(block("tutorial/production.md", name))
+    options = ["--workers", "2", "--uds", str(folder / "app.sock"), "--forwarded-allow-ips", "*"]
+    server = command("main:app", *options, "--log-config", "logging.json", cwd=folder)
+    server.wait_line("Application startup complete", count=2)
+    replaced = "takes over from child process"
+    with httpx.Client(base_url=f"http://127.0.0.1:{start_proxy(start)}", timeout=PATIENCE) as client:
+        assert client.get("/healthz").json() == {"status": "ok"}
+        assert client.get("/", headers=FORGED).json() == {"client": "127.0.0.1", "scheme": "http"}
+        server.process.send_signal(1)
+        while sum(replaced in line for line in list(server.lines)) < 2:
+            assert client.get("/").status_code == 200
+    lines = [json.loads(line) for line in list(server.lines)]
+    assert {"client": "127.0.0.1:0", "path": "/healthz", "status": 200}.items() <= next(
+        line for line in lines if line["logger"] == "fastserve.access"
+    ).items()
+
+
+def test_caddy(command: StartCommand, folder: Path, start_proxy: Callable[..., int]) -> None:
+    program = need("caddy")
+    start_application(command, folder, "how-to/caddy.md")
+    text = block("how-to/caddy.md", "Caddyfile").replace("/run/app/", f"{folder}/")
+
+    def arguments(port: int) -> list[str]:
+        site = text.replace("app.example {", f"http://app.example:{port} {{\nbind 127.0.0.1")
+        (folder / "Caddyfile").write_text("{\nadmin off\n}\n" + site)
+        home = f"XDG_DATA_HOME={folder}", f"XDG_CONFIG_HOME={folder}", f"HOME={folder}"
+        return ["env", *home, program, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+
+    check_through(start_proxy(arguments))
+
+
+def test_systemd_units(tmp_path: Path) -> None:
+    program = need("systemd-analyze")
+    for name in ("app.service", "app.socket"):
+        text = block("how-to/systemd.md", name).replace("/srv/app/.venv/bin/fastserve", sys.executable)
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        [program, "verify", *map(str, tmp_path.iterdir())],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path) not in done.stderr, done.stderr
+
+
+def test_systemd_socket(start_proxy: Callable[..., int], tmp_path: Path) -> None:
+    program = need("systemd-socket-activate")
+    (tmp_path / "main.py").write_text(block("how-to/nginx.md", "main.py"))
+
+    def arguments(port: int) -> list[str]:
+        environment = f"--setenv=PYTHONPATH={tmp_path}"
+        return [program, f"--listen=127.0.0.1:{port}", environment, sys.executable, "-m", "fastserve", "main:app"]
+
+    reply = httpx.get(f"http://127.0.0.1:{start_proxy(arguments)}/", timeout=PATIENCE)
+    assert reply.json()["client"] == "127.0.0.1"
+
+
+def test_manifest_leaves_time_to_stop() -> None:
+    deployment, service = yaml.safe_load_all(block("how-to/kubernetes.md", "app.yaml"))
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    options = dict(each[2:].split("=") for each in container["args"] if each.startswith("--"))
+    stop = int(options["shutdown-delay"]) + int(options["timeout-graceful-shutdown"])
+    assert stop + 5 <= pod["terminationGracePeriodSeconds"]
+    assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
+
+
+def test_compose_file_waits_for_health() -> None:
+    services = yaml.safe_load(block("how-to/docker.md", "compose.yaml"))["services"]
+    assert services["proxy"]["depends_on"]["app"]["condition"] == "service_healthy"
+    assert "HEALTHCHECK" in block("how-to/docker.md", "Dockerfile")
