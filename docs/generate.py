@@ -21,7 +21,7 @@ from fastserve.cli import main
 from fastserve.logging import formatters
 from fastserve.middleware import asgi2, message_logger, proxy_headers, wsgi
 from fastserve.options.table import GROUPS, OPTIONS, TABLE, Option
-from fastserve.options.values import Flag, Switch
+from fastserve.options.values import Choice, Flag, Switch
 from fastserve.process.signals import FORK_SIGNALS
 from fastserve.supervisors.signal_queue import NAMES
 
@@ -70,7 +70,13 @@ def spelled(option: Option) -> str:
         return code(option.name)
     if isinstance(option.kind, Switch):
         return f"{code(option.name)}<br>{code(f'--no-{option.name[2:]}')}"
-    return code(f"{option.name} {option.kind.metavar.replace('|', ' or ')}")
+    return code(f"{option.name} {'NAME' if isinstance(option.kind, Choice) else option.kind.metavar}")
+
+
+def choices(option: Option) -> str:
+    if not isinstance(option.kind, Choice):
+        return ""
+    return " One of " + ", ".join(code(name) for name in option.kind.metavar.split("|")) + "."
 
 
 def options() -> str:
@@ -81,6 +87,7 @@ def options() -> str:
                 f'<span id="{each.name[2:]}"></span>{spelled(each)}',
                 default_of(each),
                 prose(re.sub(r"\s*\[default: .*\]$", "", each.help))
+                + choices(each)
                 + ("" if each.param == each.name[2:].replace("-", "_") else f" Parameter: {code(each.param)}.")
                 + (" Can be given more than once." * (each.kind.repeatable and "many times" not in each.help)),
             )
@@ -362,7 +369,7 @@ SERVER = (
 def documentation(thing: Any) -> str:
     """Return a docstring as Markdown."""
     text = inspect.getdoc(thing) or ""
-    return re.sub(r"(?<![`\w])(\w+\(\))(?!`)", r"`\1`", text)
+    return re.sub(r"(?<![`\w])(\w+(?:\(\)|\[\"\w+\"\]))(?!`)", r"`\1`", text)
 
 
 def signature(thing: Any) -> str:
