@@ -80,11 +80,12 @@ def test_options_of_commands_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_options_in_the_text_exist(name: str) -> None:
-    """Code that is an option, except in the tables of other servers' options, and options of other programs."""
-    others = {"--user", "--stop-timeout", "--init", "--reload-dir", "--threads", "--out", "--check", "--rows"}
+    """Those in code, except in the tables of other servers' options, and options of other programs."""
+    others = {"--stop-timeout", "--init", "--threads"}
     if "how-to/from-" in name or name == "docs/asgi-checklist.md":
         return
-    for code in re.findall(r"`(--[a-z][\w-]*)(?:[ =][^`]*)?`", prose(ROOT / name)):
+    text = re.sub(r"^## Compared.*?^## ", "", prose(ROOT / name), flags=re.MULTILINE | re.DOTALL)
+    for code in re.findall(r"`(--[a-z][\w-]*)(?:[ =][^`]*)?`", text):
         assert code in OURS | others, f"{name}: {code}"
 
 
