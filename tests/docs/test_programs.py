@@ -21,7 +21,7 @@ from docs.pages import ROOT, block
 from support import PATIENCE, Command, StartCommand
 from websockets.sync.client import connect
 
-pytestmark = pytest.mark.programs
+pytestmark = [pytest.mark.programs, pytest.mark.slow]
 
 FORGED = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "Host": "app.example"}
 
