@@ -185,9 +185,9 @@ AREAS = {  # a heading for each part of the source, the first whose prefix fits
     "Under gunicorn": ("workers/",),
 }
 MEANINGS = {  # what to make of a line, by its beginning
-    "… and aborting the restart": "A new worker did not get ready after SIGHUP. The line begins with which, and why; all"
-    " workers that serve are kept.",
-    "…, starting the next one": "A worker that was to be replaced is kept for now, because the new one did not get ready.",
+    "… and aborting the restart": "A new worker did not get ready after SIGHUP. The line begins with which, and why;"
+    " all workers that serve are kept.",
+    "…, starting the next one": "A worker that was to be replaced is kept for now: the new one did not get ready.",
     "Application startup failed": "The lifespan startup raised or said that it failed. The line before it has the"
     " reason; the exit code is 3.",
     "ASGI 'lifespan' protocol appears unsupported": "With `--lifespan auto` the application is served without"
@@ -392,7 +392,9 @@ def member(kind: type, name: str) -> str:
 
 
 def entry(name: str, thing: Any, shown: str = "", members: str = "") -> str:
-    parts = [f"### `{name}{shown}`\n\n{documentation(thing)}\n"]
+    module, _, last = name.rpartition(".")
+    heading, origin = (name, "") if module == "fastserve" else (last, f"In `{module}`. ")
+    parts = [f"### `{heading}{shown}`\n\n{origin}{documentation(thing)}\n"]
     return "\n".join(parts + [member(thing, each) for each in members.split()])
 
 
