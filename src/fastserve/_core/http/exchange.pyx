@@ -259,7 +259,7 @@ cdef class HttpExchange(Exchange):
             self.stage = EXPECT_TRAILERS
         else:
             self.put_last(<bytes>body)
-        return note_sender(self.worker.turn, self.scope)
+        return note_sender(self.worker.turn, self.scope, not more and not self.trailers)
 
     cdef int put_last(self, bytes body) except -1:
         cdef bint taken = False
@@ -304,19 +304,21 @@ cdef class HttpExchange(Exchange):
     cdef object go_on_with_file(self):
         """Send more of the file. Return None when all is sent, or what to wait for."""
         cdef Transfer transfer = self.transfer
+        cdef long long size
         waited = transfer.step(self.stream)
         if waited is not None:
             return self.wait_in(self.sending) if waited is WAIT else waited
-        self.transfer = None
+        size = transfer.size
+        self.transfer = transfer = None  # which closes the file, before the client sees the end
         if self.more:
-            self.stream.end_file(transfer.size, True)
+            self.stream.end_file(size, True)
         elif self.trailers:
-            self.stream.end_file(transfer.size, True)
+            self.stream.end_file(size, True)
             self.stage = EXPECT_TRAILERS
         else:
             self.stage = COMPLETE
-            self.stream.end_file(transfer.size, False)
-        note_sender(self.worker.turn, self.scope)
+            self.stream.end_file(size, False)
+        note_sender(self.worker.turn, self.scope, self.stage == COMPLETE)
         return None
 
     cdef int take_trailers(self, dict message) except -1:
@@ -332,7 +334,7 @@ cdef class HttpExchange(Exchange):
         except BaseException:
             self.stage = EXPECT_TRAILERS
             raise
-        return note_sender(self.worker.turn, self.scope)
+        return note_sender(self.worker.turn, self.scope, True)
 
     # What the stream calls
 
@@ -585,8 +587,10 @@ cdef class Send(Awaitable):
         if self.transfer is not None and self.transfer is exchange.transfer:
             if exchange.sending is None:
                 exchange.sending = []
+            self.transfer = None  # the exchange alone keeps the file open
             self.future = exchange.go_on_with_file()
             if self.future is not None:
+                self.transfer = exchange.transfer
                 return WAIT
         if exchange.stage == COMPLETE or not exchange.must_wait():
             return None

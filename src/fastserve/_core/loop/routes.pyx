@@ -4,51 +4,32 @@ What they send is written at once, however rarely they are requested, so that it
 route is what the framework has matched by the time of the send: the object under `route` or `endpoint` in the scope, or
 the first segment of the path if there is neither.
 
-PROVEN     The processor time of the thread shows that the application computed: the route stays.
-suspected  The time was not measured, so another process may have had the processor. The route is forgotten after TRIAL
-           sends without proof.
-
-Beyond MOST routes the least recently requested one is forgotten.
+A route stays. Beyond MOST routes the least recently requested one is forgotten.
 """
 from collections import OrderedDict
 
 cdef enum:
     MOST = 512
-    TRIAL = 1000
-    PROVEN = 0
 
 
 cdef class Routes:
     def __cinit__(self):
         self.table = OrderedDict()
 
-    cdef bint are_written_at_once(self, dict scope) except -1:
-        """Count a send of this scope's route, and return whether it is written at once."""
+    cdef bint contain(self, dict scope) except -1:
+        """Return whether this scope's route is one of them, which makes it the most recently requested."""
         key = key_of(scope)[0]
-        entry = self.table.get(key)
-        if entry is None:
+        if key not in self.table:
             return False
-        if entry[1] == 1:
-            del self.table[key]
-            self.count -= 1
-            return False
-        if entry[1] != PROVEN:
-            entry[1] -= 1
         self.table.move_to_end(key)
         return True
 
-    cdef bint is_proven(self, dict scope) except -1:
-        entry = self.table.get(key_of(scope)[0])
-        return entry is not None and entry[1] == PROVEN
-
-    cdef bint note(self, dict scope, bint proven) except -1:
+    cdef bint note(self, dict scope) except -1:
+        """Add this scope's route, and return whether it was one of them before."""
         key, kept = key_of(scope)
-        entry = self.table.get(key)
-        if entry is not None:
-            if entry[1] != PROVEN:
-                entry[1] = PROVEN if proven else TRIAL
+        if key in self.table:
             return True
-        self.table[key] = [kept, PROVEN if proven else TRIAL]
+        self.table[key] = kept
         if self.count == MOST:
             self.table.popitem(False)
         else:

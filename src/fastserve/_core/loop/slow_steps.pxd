@@ -16,21 +16,15 @@ cdef class SlowSteps:
     cdef double collected_at_start  # seconds of garbage collection until then
     cdef bint others_held  # bytes were held then, and still are
     cdef Routes routes  # whose bytes are written at once
-    cdef Usage usage  # at the start of a batch of applications, or of a call by the loop
-    cdef bint measured  # `usage` is complete, and belongs to the batch or call that is running
-    cdef readonly int suspicion  # calls by the loop that are still to be measured
+    cdef Usage usage  # what the thread had used at most SLOW_SECONDS before that send
+    cdef bint measured  # `usage` is complete, and the loop has not waited since
     cdef readonly long clean  # exchanges without a slow step until bytes are held again; then counts on below 0
     cdef readonly long penalty  # what `clean` starts from at the next slow step
-
-    # Measuring processor time: for a batch, or for a call by the loop.
-    cpdef double measure_batch(self) noexcept
-    cpdef void measure_call(self) noexcept
-    cpdef void stop_measuring(self) noexcept
 
     # A step, from its start to its end.
     cpdef void begin_step(self, double now, bint others_held) noexcept
     cpdef bint note_send(self, double now) noexcept
-    cpdef bint note_sender(self, dict scope) except -1
+    cpdef bint note_sender(self, dict scope, double now) except -1
     cpdef void note_written(self) noexcept
     cpdef void note_write_through(self) noexcept
     cpdef void forget_send(self) noexcept
@@ -38,6 +32,7 @@ cdef class SlowSteps:
     cpdef void check_others(self, double now) noexcept
     cpdef void end_step(self, double now) noexcept
     cpdef void end_turn(self, double newest_held, double now) noexcept
+    cpdef void stop_measuring(self) noexcept
 
-    cdef void slow_step(self, double since, double now, dict sender, double collected_before) noexcept
+    cdef void slow_step(self, double since, double now, dict sender, bint known, double collected_before) noexcept
     cdef bint was_stopped(self, double seconds, double now) noexcept

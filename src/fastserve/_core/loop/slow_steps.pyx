@@ -14,9 +14,9 @@ penalty         It grows with each slow step of a sender whose framework has not
 Time that the application did not use does not count:
 - the writes of a batch, and the garbage collector;
 - time in which another process (or another machine on the same host) had the processor. Then the thread did not wait
-  for anything, and still used less processor time than went by. Measuring this costs two system calls, so it is done
-  for each batch, but outside of batches only for the SUSPICIOUS calls by the loop that follow a slow step. A slow step
-  that was not measured counts for FIRST_PENALTY at most.
+  for anything, and still used less processor time than went by. Measuring this costs two system calls, so they are done
+  for the first send of a turn whose bytes are held, and again for a send that comes SLOW_SECONDS later. Where a system
+  does not tell, all time counts.
 """
 import gc
 
@@ -30,7 +30,6 @@ cdef enum:
     LAST_PENALTY = 100000000
     PENALTY_GROWTH = 8
     RARE = 8
-    SUSPICIOUS = 10000
 
 cdef double SLOW_SECONDS = 0.002
 
@@ -59,21 +58,6 @@ cdef class SlowSteps:
         self.penalty = FIRST_PENALTY
         self.collected_at_send = collected
 
-    cpdef double measure_batch(self) noexcept:
-        """Start measuring the processor time of a batch, and return the time."""
-        self.measured = measure(&self.usage)
-        return self.usage.when
-
-    cpdef void measure_call(self) noexcept:
-        """Start measuring the processor time of a call by the loop, if a recent slow step gives reason to."""
-        if self.suspicion > 0:
-            self.suspicion -= 1
-            self.measured = measure(&self.usage)
-
-    cpdef void stop_measuring(self) noexcept:
-        """End what measure_batch() or measure_call() started."""
-        self.measured = False
-
     cpdef void begin_step(self, double now, bint others_held) noexcept:
         """An application is started; `others_held`: bytes of others are held."""
         self.step_began = now
@@ -84,19 +68,23 @@ cdef class SlowSteps:
         """The application sends. Return true if the bytes that it sent before have waited: write what is held."""
         cdef bint slow = self.sent != 0 and now - self.sent > SLOW_SECONDS
         if slow:
-            self.slow_step(self.sent, now, self.sender, self.collected_at_send)
+            self.slow_step(self.sent, now, self.sender, True, self.collected_at_send)
+            self.sender = None  # ask again whether its route is slow, and measure anew
         self.sent = now
         self.collected_at_send = collected
         return slow
 
-    cpdef bint note_sender(self, dict scope) except -1:
+    cpdef bint note_sender(self, dict scope, double now) except -1:
         """Name the exchange that has just sent. Return true if its route is slow: write what is held."""
-        self.sender = scope
-        if not self.routes.count or not self.routes.are_written_at_once(scope):
-            return False
-        if self.routes.is_proven(scope):
+        if self.routes.count and self.routes.contain(scope):
+            self.check_others(now)
             self.forget_send()  # the rest of this step can teach nothing
-        return True
+            return True
+        self.sender = scope
+        if not self.measured or now - self.usage.when > SLOW_SECONDS:
+            self.check_others(now)
+            self.measured = measure(&self.usage)
+        return False
 
     cpdef void note_written(self) noexcept:
         """All that was held has been written, which was not the application's time."""
@@ -121,7 +109,7 @@ cdef class SlowSteps:
             return False
         slow = now - self.sent > SLOW_SECONDS
         if slow:
-            self.slow_step(self.sent, now, self.sender, self.collected_at_send)
+            self.slow_step(self.sent, now, self.sender, True, self.collected_at_send)
         else:
             self.clean -= 1
             if self.clean <= 0:
@@ -135,7 +123,9 @@ cdef class SlowSteps:
     cpdef void check_others(self, double now) noexcept:
         """Check whether bytes that others sent before this step have waited for it."""
         if self.others_held and now - self.step_began > SLOW_SECONDS:
-            self.slow_step(self.step_began, now, None, self.collected_at_start)
+            self.slow_step(self.step_began, now, None, True, self.collected_at_start)
+            self.step_began = now
+            self.collected_at_start = collected
 
     cpdef void end_step(self, double now) noexcept:
         """The step that begin_step() announced is over."""
@@ -148,18 +138,21 @@ cdef class SlowSteps:
             self.end_send(now)
         elif now - newest_held > SLOW_SECONDS:
             # Something else kept the loop busy.
-            self.slow_step(newest_held, now, None, self.collected_at_send)
+            self.slow_step(newest_held, now, None, False, self.collected_at_send)
 
-    cdef void slow_step(self, double since, double now, dict sender, double collected_before) noexcept:
-        """Bytes have waited from `since` to `now` for `sender`, or for an unknown application (None)."""
+    cpdef void stop_measuring(self) noexcept:
+        """The turn is over: the loop may wait before it calls again."""
+        self.measured = False
+
+    cdef void slow_step(self, double since, double now, dict sender, bint known, double collected_before) noexcept:
+        """Bytes have waited from `since` to `now` for `sender`, for another application (None), or for the unknown."""
         cdef double seconds = now - since - (collected - collected_before)
         if seconds <= SLOW_SECONDS or self.measured and self.was_stopped(seconds, now):
             return  # it was not the application
-        self.suspicion = SUSPICIOUS
-        if sender is not None and self.routes.note(sender, self.measured):
+        if sender is not None and self.routes.note(sender):
             return  # its bytes were written at once
         self.write_through = True
-        if not self.measured or sender is not None and has_route(sender):
+        if not (known and self.measured) or sender is not None and has_route(sender):
             self.clean = max(self.clean, FIRST_PENALTY)
         else:
             self.clean = max(self.clean, self.penalty)

@@ -58,15 +58,18 @@ cdef class Turn:
     cdef int hold_last(self) except -1
     cdef void enter(self) noexcept
     cdef void leave(self) noexcept
-    cdef double run_batch(self) noexcept
+    cdef void write_alone(self) noexcept
     cdef void run_all(self) noexcept
     cdef void flush_all(self) noexcept
     cdef void flush_last(self) noexcept
     cdef void schedule(self) noexcept
 
 
-cdef inline int note_sender(Turn turn, dict scope) except -1:
-    """Name the exchange of the bytes that the turn was given last."""
-    if turn.steps.sent != 0 and turn.steps.note_sender(scope):
-        turn.flush_all()
+cdef inline int note_sender(Turn turn, dict scope, bint last) except -1:
+    """Name the exchange of the bytes that the turn was given last; `last`: it will send no more."""
+    if turn.steps.sent != 0:
+        if last and not turn.batching and turn.runs.count <= turn.running:
+            turn.write_alone()
+        elif turn.steps.sender is not scope and turn.steps.note_sender(scope, turn.newest_held):
+            turn.flush_all()
     return 0

@@ -16,7 +16,8 @@ shares    A client that sends without pause could keep the loop for seconds: its
           and libuv reads a socket up to 32 times an event, as long as each read fills its buffer. After SHARE_SECONDS of
           messages receive() lets the application go on after all others, which RUN_SECONDS bounds; after SHARE_SECONDS
           of reads the connection is not read until the loop has gone round.
-holding   Which bytes must not be held is for slow_steps to say.
+holding   Outside of batches a response is written as soon as it is complete, since nothing would join it. Which other
+          bytes must not be held is for slow_steps to say.
 """
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -140,8 +141,6 @@ cdef class Turn:
 
     cdef void enter(self) noexcept:
         """The loop has called the core: leave() handles what is submitted and held from here on."""
-        if self.steps.suspicion > 0 and not self.inside:
-            self.steps.measure_call()
         self.inside = True
 
     cdef void leave(self) noexcept:
@@ -154,7 +153,8 @@ cdef class Turn:
             self.run_all()
         elif self.batching:
             if self.runs.count >= BATCH and not (self.running or self.behind):
-                began = self.run_batch()
+                began = monotonic()
+                self.run_all()
                 self.crowded = True
                 self.spent += monotonic() - began
                 self.behind = self.runs.count > 0 or self.spent > TURN_SECONDS
@@ -172,7 +172,7 @@ cdef class Turn:
         if not self.scheduled:
             self.flush_all()
         self.inside = self.running or self.flushing
-        if not self.inside:
+        if not (self.inside or self.scheduled):
             self.steps.stop_measuring()
 
     def end_of_turn(self):
@@ -192,18 +192,18 @@ cdef class Turn:
             if self.alone >= ALONE:
                 self.batching = False
         if started:
-            self.run_batch()
+            self.run_all()
         self.crowded = False
         self.spent = 0
         self.behind = self.runs.count > 0
+        if not self.scheduled:
+            self.steps.stop_measuring()
         self.inside = self.running or self.flushing
 
-    cdef double run_batch(self) noexcept:
-        """Start what is queued, measured in processor time as well. Return when it began."""
-        cdef double began = self.steps.measure_batch()
-        self.run_all()
-        self.steps.stop_measuring()
-        return began
+    cdef void write_alone(self) noexcept:
+        """Write what is held: a response is complete, and no other is at hand to be written with it."""
+        self.steps.end_send(self.newest_held)
+        self.flush_all()
 
     cdef void run_all(self) noexcept:
         cdef double now = monotonic()

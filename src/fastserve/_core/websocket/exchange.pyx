@@ -187,13 +187,13 @@ cdef class WebSocketExchange(HttpExchange):
             if not isinstance(text, str):
                 raise TypeError(f"the text of websocket.send must be a string, not {type(text).__name__}")
             self.channel.send_text(<str>text)
-            return note_sender(self.worker.turn, self.scope)
+            return note_sender(self.worker.turn, self.scope, False)
         if type(data) is not bytes:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"the bytes of websocket.send must be bytes, not {type(data).__name__}")
             data = bytes(data)
         self.channel.send_bytes(<bytes>data)
-        return note_sender(self.worker.turn, self.scope)
+        return note_sender(self.worker.turn, self.scope, False)
 
     cdef bint hold_back(self, Awaitable sending) except -1:
         """Let a message wait with its caller while the client does not read, after others that wait.
