@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import support
-from fakes.net import Client, Net, every_split
+from fakes.net import Client, Net, every_split, running
 from fakes.settings import make_settings
+from fakes.worker import get, respond
 from protocol.apps import Recorder, static
 from protocol.corpus import Case, load
 from protocol.test_corpus import Outcome, check, joined
@@ -20,6 +21,9 @@ from fastserve._core.testing import parse
 from fastserve.protocols.http.h11_impl import H11Protocol
 from fastserve.protocols.http.rules import check_head, empty_lines
 from fastserve.server_state import ServerState
+
+READ = 70_000  # bytes that the loop reads at a time
+READS = 32  # at most in one event, as long as each of them is full
 
 # What the two say of a head, where it is not the same.
 DIFFERENCES = {
@@ -226,3 +230,40 @@ def test_it_offers_no_extensions(serve: support.Serve, kind: str) -> None:
     with Wire(serve(app, http="h11").connect()) as wire:
         assert wire.ask(GOOD.replace(b"\r\n\r\n", b"\r\nTE: trailers\r\n\r\n")).status == 200
     assert seen == [{}]
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_pipelined_requests_take_one_request_of_each_client_a_turn(count: int) -> None:
+    """So a flood costs others, in each turn, what an application takes for a request, and one read that stops it."""
+    served: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        served.append(scope["path"])
+        await respond(send)
+
+    net = H11Net(app)
+    floods = [net.connect() for _ in range(count)]
+    other = net.connect()
+    reads = 0
+    for _ in range(50):
+        del served[:]
+        other.transport.written.clear()
+        with running(net.loop):
+            for flood in floods:
+                for _ in range(READS):
+                    if flood.transport.reading:
+                        reads += 1
+                        flood.connection.data_received(get("/flood") * (READ // len(get("/flood"))))
+            other.connection.data_received(get("/other"))
+            assert served == []
+            for turns in range(1, 3):  # one to start the application, and one to notice that it has ended
+                for _ in range(len(net.loop.ready)):
+                    net.loop.ready.popleft().run()
+                assert served.count("/flood") <= turns * count
+        assert other.output.startswith(b"HTTP/1.1 200 ")
+    assert min(flood.output.count(b"HTTP/1.1 200 ") for flood in floods) >= 50
+    assert reads <= 2 * count  # and no more is read before most of that is done
+    for flood in floods:
+        flood.lose()
+    other.lose()
+    net.close()
