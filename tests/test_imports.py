@@ -29,7 +29,7 @@ SEAM = {"connection", "counters", "ending", "errors", "grammar", "settings", "wo
 SEAM |= {"http.access_log", "http.exchange", "http.inflight", "http.proxies", "http.response_head"}
 SEAM |= {"loop.clock", "wsgi.call", "wsgi.environ", "wsgi.wakeup"}
 THIRD_PARTY = {"PyInstaller", "click", "dotenv", "gunicorn", "h11", "uvloop", "watchfiles", "websockets"}
-THIRD_PARTY |= {"wsproto", "yaml"}
+THIRD_PARTY |= {"tomli", "wsproto", "yaml"}
 # Imported at once by who asks for it alone, in the files whose path starts so.
 EAGER = {
     "PyInstaller": "_pyinstaller/",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from fastserve import _version
 from fastserve._version import VERSION
+from fastserve.logging.log_config import ConfigError
+from fastserve.options import config_file
+from fastserve.options.config_file import ConfigFile
 from fastserve.options.table import GROUPS, OPTIONS, Option, OptionError
 from fastserve.options.values import Flag, Kind, Switch
 from fastserve.process import frozen
@@ -98,23 +104,107 @@ def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
         ctx.exit()
 
 
+FILE = "fastserve.options.config_file"  # the key of a context's ConfigFile
+CONFIG_HELP = (
+    "Read options from this TOML file.  [default: fastserve.toml, else [tool.fastserve] of pyproject.toml, in the"
+    " current directory]"
+)
+
+
+def read_config_file(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Take options from a file into the context, once --config and --no-config are both known."""
+    if ctx.resilient_parsing:
+        return
+    said = ctx.meta.setdefault(f"{FILE}.said", {})
+    name = param.name or ""
+    said[name] = (value, ctx.get_parameter_source(name))
+    if len(said) < 2:
+        return
+    (path, path_from), (none, none_from) = said["config"], said["no_config"]
+    if path and none:
+        if path_from is none_from:
+            raise Refusal(f"config '{path}' and no_config contradict each other: leave one out")
+        none = none_from is ParameterSource.COMMANDLINE
+    if none or not (path or _version.server_name == "Fastserve"):
+        return  # uvicorn, for which fastserve.compat stands, has no such file
+    with refusals():
+        found = config_file.read(path) if path else config_file.find()
+    if found is not None:
+        ctx.meta[FILE] = found
+        given = config_file.without_overridden(found.values, os.environ)
+        ctx.default_map = {**given, **(ctx.default_map or {})}
+
+
+@contextmanager
+def refusals(found: ConfigFile | None = None, params: set[str] | None = None) -> Iterator[None]:
+    """Leave the process as a command does whose options or files cannot be used.
+
+    `params` are those that come from the file that was found: the line says so of each that it names.
+    """
+    try:
+        yield
+    except OptionError as exc:
+        text = str(exc)
+        named = [param for param in sorted(params or ()) if param in text.replace(":", " ").split()]
+        origin = f" ({', '.join(named)}: from {found.name})" if found is not None and named else ""
+        raise Refusal(f"{text}{origin}") from exc
+    except ConfigError as exc:
+        raise StartupFailure(str(exc)) from exc
+
+
+def sources_of(ctx: click.Context) -> dict[str, str]:
+    """Return where each parameter's value comes from: command, environment, file or default."""
+    words = {
+        ParameterSource.COMMANDLINE: "command",
+        ParameterSource.ENVIRONMENT: "environment",
+        ParameterSource.DEFAULT_MAP: "file",
+    }
+    found = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    return {name: words.get(source, "default") if source else "default" for name, source in found.items()}
+
+
+def settle(ctx: click.Context, options: dict[str, Any]) -> dict[str, str]:
+    """Return where each value comes from; reset those of the file that say in another way where to listen."""
+    sources = sources_of(ctx)
+    filed = {param for param, source in sources.items() if source == "file"}
+    given = {param for param, source in sources.items() if source in ("command", "environment")}
+    for param in config_file.replaced_places(given, filed):
+        options[param] = None
+        sources[param] = "default"
+    return sources
+
+
 def serve(app: str, **options: Any) -> None:
     """Serve APP, an application given as <module>:<attribute>.
 
     Each option can also be given by the environment: --root-path as FASTSERVE_ROOT_PATH, for instance, --header as
-    FASTSERVE_HEADERS with spaces between headers, APP as FASTSERVE_APP. The command line has precedence.
+    FASTSERVE_HEADERS with spaces between headers, APP as FASTSERVE_APP; and by a file, as root-path or app. The command
+    line has precedence, followed by the environment.
     """
-    from fastserve.config import ConfigError
     from fastserve.main import run
 
+    ctx = click.get_current_context()
+    found: ConfigFile | None = ctx.meta.get(FILE)
+    sources = settle(ctx, options)
     # An option that was not given is None, or an empty tuple: Config has its default.
     given = {param: value for param, value in options.items() if value not in (None, ())}
+    token = config_file.in_use.set(found.name if found is not None else "")
     try:
-        run(app, **given)
-    except OptionError as exc:
-        raise Refusal(str(exc)) from exc
-    except ConfigError as exc:
-        raise StartupFailure(str(exc)) from exc
+        with refusals(found, {param for param, source in sources.items() if source == "file"}):
+            run(app, **given)
+    finally:
+        config_file.in_use.reset(token)
+
+
+def file_options() -> list[click.Option]:
+    """Return the options that say which file has further ones."""
+    shared: dict[str, Any] = {"is_eager": True, "expose_value": False, "callback": read_config_file}
+    return [
+        click.Option(["--config"], envvar="FASTSERVE_CONFIG", metavar="FILE", help=CONFIG_HELP, **shared),
+        click.Option(
+            ["--no-config"], is_flag=True, envvar="FASTSERVE_NO_CONFIG", help="Read no file of options.", **shared
+        ),
+    ]
 
 
 main = Command(
@@ -124,6 +214,7 @@ main = Command(
     params=[
         click.Argument(["app"], envvar=variables("FASTSERVE_APP")),
         *(parameter(option) for option in OPTIONS),
+        *file_options(),
         click.Option(
             ["--version"],
             is_flag=True,

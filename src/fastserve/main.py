@@ -25,6 +25,7 @@ from fastserve.config import (
 )
 from fastserve.importer import from_elsewhere
 from fastserve.net.socket_activation import activated
+from fastserve.options import config_file
 from fastserve.process import frozen, signals
 from fastserve.process.service_manager import Notifier
 from fastserve.server import Server
@@ -114,6 +115,8 @@ def run(*args: Any, **options: Any) -> None:
 
 def run_config(*args: Any, **options: Any) -> None:
     config = Config(*args, **options)
+    if name := config_file.in_use.get():
+        logger.info("Options from %s", name)
     config.use_activated(activated())
     if not isinstance(config.app, str):
         config.give_up_workers()

@@ -25,6 +25,22 @@ class Kind:
         """Return the value of a command line's or environment's text. Raises ValueError."""
         return self.checked(text)
 
+    def from_file(self, value: Any) -> Any:
+        """Return the value of one in a file of options, a list for repeatable kinds. Raises TypeError or ValueError."""
+        if self.repeatable:
+            if not isinstance(value, list | str):
+                raise TypeError(f"{value!r}: expected a list of strings")
+            return [self.item_from_file(each) for each in ([value] if isinstance(value, str) else value)]
+        return self.item_from_file(value)
+
+    def item_from_file(self, value: Any) -> Any:
+        """Return a single value of a configuration file. Raises TypeError or ValueError."""
+        if isinstance(value, str):
+            return self.parsed(value)
+        if self.repeatable:
+            raise TypeError(f"{value!r} is not a string")
+        return self.checked(value)
+
 
 class Text(Kind):
     """A string, or a path given as one."""
@@ -227,6 +243,11 @@ class File(Kind):
             raise ValueError(f"path {text!r} does not exist")
         return text
 
+    def item_from_file(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r}: expected a path")
+        return self.parsed(value)
+
 
 class Directories(Kind):
     """Directories; on the command line they must exist."""
@@ -296,6 +317,11 @@ class Mode(Kind):
             raise ValueError(f"{value!r}: expected octal digits from 0 to 777")
         return number
 
+    def item_from_file(self, value: Any) -> int:
+        if not isinstance(value, str):  # 660 and 0o660 are different numbers there, and 444 is one of both kinds
+            raise TypeError(f'{value!r}: expected octal digits in quotes, like "660"')
+        return self.checked(value)
+
 
 class Size(Kind):
     """A number of bytes, at least 1; as text also with K, M, G or T for powers of 1024."""
@@ -333,6 +359,13 @@ class Headers(Kind):
         if not colon:
             raise ValueError(f"{text!r} is not of the form Name:Value")
         return self.pair(name, value)
+
+    def item_from_file(self, value: Any) -> tuple[str, str]:
+        if isinstance(value, list) and len(value) == 2:
+            return self.pair(*value)
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r} is not a string of the form Name:Value")
+        return self.parsed(value)
 
     def pair(self, name: Any, value: Any) -> tuple[str, str]:
         """Return the pair if it can be a header. Raises TypeError or ValueError."""
