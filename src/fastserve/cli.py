@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -174,26 +175,59 @@ def settle(ctx: click.Context, options: dict[str, Any]) -> dict[str, str]:
     return sources
 
 
-def serve(app: str, **options: Any) -> None:
+def serve(app: str, print_config: bool, check_config: bool, **options: Any) -> None:
     """Serve APP, an application given as <module>:<attribute>.
 
     Each option can also be given by the environment: --root-path as FASTSERVE_ROOT_PATH, for instance, --header as
-    FASTSERVE_HEADERS with spaces between headers, APP as FASTSERVE_APP; and by a file, as root-path or app. The command
-    line has precedence, followed by the environment.
+    FASTSERVE_HEADERS with spaces between headers, APP as FASTSERVE_APP; and by a file, as root-path, headers or app.
+    The command line has precedence, followed by the environment.
     """
-    from fastserve.main import run
-
     ctx = click.get_current_context()
     found: ConfigFile | None = ctx.meta.get(FILE)
     sources = settle(ctx, options)
     # An option that was not given is None, or an empty tuple: Config has its default.
     given = {param: value for param, value in options.items() if value not in (None, ())}
+    if print_config and check_config:
+        raise Refusal("print_config and check_config do two things: give one at a time")
     token = config_file.in_use.set(found.name if found is not None else "")
     try:
         with refusals(found, {param for param, source in sources.items() if source == "file"}):
-            run(app, **given)
+            if print_config:
+                from fastserve.options import resolved
+
+                click.echo("\n".join(resolved.lines(app, given, sources)))
+            elif check_config:
+                check(app, given)
+            else:
+                from fastserve.main import run
+
+                run(app, **given)
     finally:
         config_file.in_use.reset(token)
+
+
+def check(app: str, given: dict[str, Any]) -> None:
+    """Print OK if the server could start. Raises OptionError and ConfigError."""
+    from fastserve.doctor.rehearsal import rehearse
+
+    try:
+        rehearse(app, given)
+    except (OptionError, ConfigError) as exc:
+        code = Refusal.exit_code if isinstance(exc, OptionError) else StartupFailure.exit_code
+        leave_threads(f"Error: {exc}", code)
+        raise
+    leave_threads("OK", 0)
+    click.echo("OK")
+
+
+def leave_threads(line: str, code: int) -> None:
+    """Print a line and end the process where threads of the application, which may never end, would keep it."""
+    import threading
+
+    if any(not each.daemon for each in threading.enumerate() if each is not threading.main_thread()):
+        click.echo(line, err=bool(code))
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def file_options() -> list[click.Option]:
@@ -215,6 +249,16 @@ main = Command(
         click.Argument(["app"], envvar=variables("FASTSERVE_APP")),
         *(parameter(option) for option in OPTIONS),
         *file_options(),
+        click.Option(
+            ["--print-config"],
+            is_flag=True,
+            help="Print the options as a file for --config, with the source of each value, and exit.",
+        ),
+        click.Option(
+            ["--check-config"],
+            is_flag=True,
+            help="Check options and files, import the application, print OK or what is wrong, and exit.",
+        ),
         click.Option(
             ["--version"],
             is_flag=True,

@@ -34,7 +34,7 @@ def sample(option: Option, folder: Path) -> tuple[str, Any]:
     if isinstance(kind, Number):
         return str(list(kind.names)[-1]), list(kind.names)[-1]
     if isinstance(kind, Integer):
-        number = max(kind.least, (option.default or 0) + 1)
+        number = max(kind.least, option.default or 0) + 1
         return str(number), number
     if isinstance(kind, Seconds):
         return "7.5", 7.5
@@ -43,7 +43,7 @@ def sample(option: Option, folder: Path) -> tuple[str, Any]:
         return f'"{name}"', name
     if isinstance(kind, File):
         made = folder / f"{option.param}.json"
-        made.write_text('{"version": 1}')
+        made.write_text("A=1\n" if option.param == "env_file" else '{"version": 1}')
         return f"'{made}'", str(made)
     if isinstance(kind, Size):
         return '"2M"', 2 * 2**20

@@ -1,0 +1,45 @@
+"""A start without serving: all that --check-config looks at."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastserve.config import Config
+from fastserve.logging.log_config import ConfigError
+from fastserve.net.socket_activation import activated
+
+
+class Overheard(logging.Filter):
+    """Keeps what the server would log, so that the last error can be told in a line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[str] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            self.errors.append(" ".join(record.getMessage().removeprefix("Error ").split()))
+        return False
+
+
+def rehearse(app: str, given: Mapping[str, Any]) -> None:
+    """Do what a start does up to the sockets: check options, read files, import the application, and bind nothing.
+
+    Raises OptionError or ConfigError, whose text says in a line what keeps the server from starting.
+    """
+    overheard = Overheard()
+    logger = logging.getLogger("fastserve.error")
+    logger.addFilter(overheard)
+    try:
+        config = Config(app, **given)
+        config.use_activated(activated())
+        config.load()
+        config.get_loop_factory()
+    except SystemExit as exc:
+        if overheard.errors:
+            raise ConfigError(overheard.errors[-1]) from exc
+        raise ConfigError(f"importing '{app}' ended the process with {exc.code!r}") from exc
+    finally:
+        logger.removeFilter(overheard)
