@@ -14,6 +14,7 @@ import pytest
 import fastserve
 from fastserve.cli import main
 from fastserve.options import table as options
+from fastserve.options.processors import usable
 from fastserve.options.table import GROUPS, OPTIONS, TABLE, Option, OptionError, Options
 
 # uvicorn's parameters in its order, up to the one after which fastserve's own begin.
@@ -102,7 +103,7 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "reload_delay": [(0, 0), (1.5, 1.5)],
     "reload_includes": [(None, []), ("*.x", []), (["*.x", "*.y"], [])],
     "reload_excludes": [(None, []), ("*.x", []), (["*.x", "*.y"], [])],
-    "workers": [(1, 1), (4, 4), ("4", 4), (None, 1)],
+    "workers": [(1, 1), (4, 4), ("4", 4), ("auto", usable()), ("AUTO", usable()), (None, 1)],
     "timeout_worker_healthcheck": [(1, 1)],
     "bind": [
         (None, None),

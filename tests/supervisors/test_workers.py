@@ -139,7 +139,7 @@ def test_standard_streams_that_are_closed(tmp_path: Path, closed: str, how: list
 def test_web_concurrency_that_is_no_number(start: Start) -> None:
     server = start("app", env={"WEB_CONCURRENCY": "many"})
     assert server.wait() == 2
-    assert server.lines[-1] == "Error: WEB_CONCURRENCY: 'many': expected a whole number"
+    assert server.lines[-1] == "Error: WEB_CONCURRENCY: 'many': expected a whole number or auto"
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ from fastserve.options.values import (
     Switch,
     Text,
     Unavailable,
+    Workers,
 )
 
 if TYPE_CHECKING:
@@ -176,8 +177,9 @@ class Options:
     reload_excludes: list[str] | str | None = option(None, PROCESSES, Patterns(),
         "Glob pattern of files, or directory, not to watch; can be given many times."
         "  [default: .*, .py[cod], .sw.*, ~*]", flag="reload-exclude")
-    workers: int | None = option(None, PROCESSES, Integer(1),
-        "Worker processes.  [default: $WEB_CONCURRENCY, or 1]")
+    workers: int | None = option(None, PROCESSES, Workers(),
+        "Worker processes; auto is one for each processor that CPU affinity and the control group's quota allow."
+        "  [default: $WEB_CONCURRENCY, or 1]")
     proxy_headers: bool = option(True, PROXIES, Switch(),
         "Enable/Disable taking scheme and client from the X-Forwarded-Proto and X-Forwarded-For of trusted proxies.")
     server_header: bool = option(True, PROTOCOL, Switch(),

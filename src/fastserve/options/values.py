@@ -90,6 +90,23 @@ class Integer(Kind):
         return number
 
 
+class Workers(Integer):
+    """A number of processes from 1; "auto" is as many as there are processors that this process may use."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def checked(self, value: Any) -> int:
+        if isinstance(value, str):
+            if value.lower() == "auto":
+                from fastserve.options.processors import usable
+
+                return usable()
+            if not value.strip().lstrip("+-").isdecimal():
+                raise ValueError(f"{value!r}: expected a whole number or auto")
+        return super().checked(value)
+
+
 class Limit(Integer):
     """A whole number that something may not exceed; sys.maxsize and the like mean no limit."""
 
