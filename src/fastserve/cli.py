@@ -55,12 +55,21 @@ class Refusal(click.ClickException):
 
 
 class Command(click.Command):
-    """A click command whose --help lists the options by group."""
+    """A click command whose --help lists the options by group, and whose first argument may name another one.
+
+    An application has a colon in its name, the other commands have none.
+    """
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run as the command line of this process: see click."""
         frozen.divert()  # multiprocessing's own arguments are not for this command
-        return super().main(*args, **extra)
+        named = {**dict(zip(("args", "prog_name"), args, strict=False)), **extra}
+        words = list(sys.argv[1:] if named.get("args") is None else named["args"])
+        other = OTHERS.get(words[0]) if words and own_name() else None
+        if other is None:
+            return super().main(*args, **extra)
+        program = f"{named.get('prog_name') or 'fastserve'} {words[0]}"
+        return other.main(**{**named, "args": words[1:], "prog_name": program})
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups = {option.param: option.group for option in OPTIONS}
@@ -72,6 +81,14 @@ class Command(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+        if own_name():
+            with formatter.section("Other commands"):
+                formatter.write_dl([(name, other.short_help or "") for name, other in OTHERS.items()])
+
+
+def own_name() -> bool:
+    """Return whether this is fastserve's command, and not what fastserve.compat runs in uvicorn's place."""
+    return _version.server_name == "Fastserve"
 
 
 def variables(name: str) -> str | list[str]:
@@ -126,7 +143,7 @@ def read_config_file(ctx: click.Context, param: click.Parameter, value: Any) -> 
         if path_from is none_from:
             raise Refusal(f"config '{path}' and no_config contradict each other: leave one out")
         none = none_from is ParameterSource.COMMANDLINE
-    if none or not (path or _version.server_name == "Fastserve"):
+    if none or not (path or own_name()):
         return  # uvicorn, for which fastserve.compat stands, has no such file
     with refusals():
         found = config_file.read(path) if path else config_file.find()
@@ -228,6 +245,38 @@ def leave_threads(line: str, code: int) -> None:
         click.echo(line, err=bool(code))
         sys.stdout.flush()
         os._exit(code)
+
+
+def translate(words: tuple[str, ...]) -> None:
+    """Print the command of fastserve for COMMAND, one of uvicorn, gunicorn, hypercorn or granian.
+
+    Nothing is started, and configuration files are read without running them. Variables before COMMAND count as they do
+    for that server. What has no counterpart is named on standard error, with the reason.
+    """
+    from fastserve.translate.command import translate as translated
+    from fastserve.translate.result import Untranslatable
+
+    try:
+        result = translated(words, os.environ)
+    except Untranslatable as exc:
+        raise Refusal(str(exc)) from exc
+    except ConfigError as exc:
+        raise StartupFailure(str(exc)) from exc
+    for note in result.notes:
+        click.echo(note, err=True)
+    click.echo(result.command())
+
+
+OTHERS: dict[str, click.Command] = {
+    "translate": click.Command(
+        "translate",
+        callback=translate,
+        help=translate.__doc__,
+        short_help="Print the command of fastserve for one of uvicorn, gunicorn, hypercorn or granian.",
+        params=[click.Argument(["words"], metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)],
+        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    ),
+}
 
 
 def file_options() -> list[click.Option]:
