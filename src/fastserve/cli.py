@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -55,7 +55,22 @@ class Refusal(click.ClickException):
 
 
 class Command(click.Command):
-    """A click command whose --help lists the options by group, and whose first argument may name another one.
+    """A click command whose --help lists the options by group."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups = {option.param: option.group for option in OPTIONS}
+        sections: dict[str, list[tuple[str, str]]] = {group: [] for group in (*GROUPS, "Other")}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and isinstance(param, click.Option):
+                sections[groups.get(param.name or "", "Other")].append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class ServeCommand(Command):
+    """The command that serves, unless its first argument names another one.
 
     An application has a colon in its name, the other commands have none.
     """
@@ -69,21 +84,13 @@ class Command(click.Command):
         if other is None:
             return super().main(*args, **extra)
         program = f"{named.get('prog_name') or 'fastserve'} {words[0]}"
-        return other.main(**{**named, "args": words[1:], "prog_name": program})
+        return other.made().main(**{**named, "args": words[1:], "prog_name": program})
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups = {option.param: option.group for option in OPTIONS}
-        sections: dict[str, list[tuple[str, str]]] = {group: [] for group in (*GROUPS, "Other")}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None and isinstance(param, click.Option):
-                sections[groups.get(param.name or "", "Other")].append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
+        super().format_options(ctx, formatter)
         if own_name():
             with formatter.section("Other commands"):
-                formatter.write_dl([(name, other.short_help or "") for name, other in OTHERS.items()])
+                formatter.write_dl([(name, other.help) for name, other in OTHERS.items()])
 
 
 def own_name() -> bool:
@@ -267,15 +274,77 @@ def translate(words: tuple[str, ...]) -> None:
     click.echo(result.command())
 
 
-OTHERS: dict[str, click.Command] = {
-    "translate": click.Command(
+def doctor(app: str | None, as_json: bool, balancer: str | None, url: str | None, **options: Any) -> None:
+    """Look at this machine and at the options of a server, and say what would go wrong in production.
+
+    The options are those of `fastserve`, read from the same places; nothing is imported, bound or changed. Each line is
+    OK, WARN or FAIL, with the option to use. The exit code is 1 if one is FAIL.
+    """
+    from fastserve.doctor import examination
+    from fastserve.doctor.finding import FAIL
+    from fastserve.options import conflicts
+    from fastserve.options.table import Options
+
+    ctx = click.get_current_context()
+    found: ConfigFile | None = ctx.meta.get(FILE)
+    sources = settle(ctx, options)
+    given = {param: value for param, value in options.items() if value not in (None, ())}
+    with refusals(found, {param for param, source in sources.items() if source == "file"}):
+        checked = Options(app or "", **given)
+        conflicts.check(checked)
+        findings = examination.examine(checked, balancer, url)
+    click.echo(examination.as_json(findings) if as_json else "\n".join(finding.line() for finding in findings))
+    if any(finding.level == FAIL for finding in findings):
+        ctx.exit(1)
+
+
+def http_url(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return the value if it is a URL to ask for."""
+    if value is not None and not value.startswith(("http://", "https://")):
+        raise click.BadParameter(f"{value!r}: expected http:// or https://.", ctx, param)
+    return value
+
+
+def doctor_command() -> Command:
+    """Return the command that takes the server's options besides its own."""
+    from fastserve.doctor.examination import BALANCERS
+
+    return Command(
+        "doctor",
+        callback=doctor,
+        help=doctor.__doc__,
+        params=[
+            click.Argument(["app"], envvar=variables("FASTSERVE_APP"), required=False),
+            *(parameter(option) for option in OPTIONS),
+            *file_options(),
+            click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
+            click.Option(["--balancer"], type=click.Choice(BALANCERS), help="What stands in front of the server."),
+            click.Option(["--url"], callback=http_url, help="Ask for this URL of the running server as well."),
+        ],
+    )
+
+
+def translate_command() -> click.Command:
+    """Return the command whose arguments are another command."""
+    return click.Command(
         "translate",
         callback=translate,
         help=translate.__doc__,
-        short_help="Print the command of fastserve for one of uvicorn, gunicorn, hypercorn or granian.",
         params=[click.Argument(["words"], metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)],
         context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    ),
+    )
+
+
+class Other(NamedTuple):
+    """A command beside the one that serves, which is made when it is called."""
+
+    made: Callable[[], click.Command]
+    help: str
+
+
+OTHERS: dict[str, Other] = {
+    "doctor": Other(doctor_command, "Say what would go wrong with these options on this machine."),
+    "translate": Other(translate_command, "Print the command for one of uvicorn, gunicorn, hypercorn or granian."),
 }
 
 
@@ -290,7 +359,7 @@ def file_options() -> list[click.Option]:
     ]
 
 
-main = Command(
+main = ServeCommand(
     "fastserve",
     callback=serve,
     help=serve.__doc__,

@@ -1,4 +1,4 @@
-"""The parts of X.509 certificates that a server reads: kind of key and subject (RFC 5280 section 4.1)."""
+"""The parts of X.509 certificates that a server reads: kind of key, validity and subject (RFC 5280 section 4.1)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ PEM = re.compile(
 )
 
 SEQUENCE, SET, OBJECT_IDENTIFIER, VERSION = 0x30, 0x31, 0x06, 0xA0
+UTC_TIME = 0x17
 # UTF8String, NumericString, PrintableString, TeletexString, IA5String, VisibleString, UniversalString, BMPString.
 STRINGS = {
     0x0C: "utf-8",
@@ -112,6 +113,26 @@ def subject(certificate: bytes) -> str | None:
         return ",".join("+".join(map(attribute, elements(name.content))) for name in reversed(names))
     except (ValueError, IndexError, StopIteration):
         return None
+
+
+def validity(certificate: bytes) -> tuple[float, float] | None:
+    """Return from when until when a certificate in DER form is valid, as time.time() has it; None if unreadable."""
+    try:
+        begin, end = elements(fields(certificate)[3].content)
+        return moment(begin), moment(end)
+    except (ValueError, IndexError, StopIteration, OverflowError):
+        return None
+
+
+def moment(value: Element) -> float:
+    """Return the time that a UTCTime or GeneralizedTime says (RFC 5280 section 4.1.2.5)."""
+    import calendar
+    import time
+
+    text = value.content.decode("ascii")
+    if value.tag == UTC_TIME:
+        text = f"{'20' if text < '50' else '19'}{text}"
+    return calendar.timegm(time.strptime(text, "%Y%m%d%H%M%SZ"))
 
 
 def attribute(pair: Element) -> str:

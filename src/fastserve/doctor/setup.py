@@ -1,0 +1,177 @@
+"""The options of the server: what they need, whom they trust, what they say of files."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from fastserve.doctor.finding import FAIL, OK, WARN, Case, Finding
+from fastserve.logging.formatters import LOGGING_CONFIG
+from fastserve.logging.log_config import ConfigError
+from fastserve.net import certificates, tls
+
+DAY = 86400.0
+SOON = 14 * DAY
+LOCAL = ("127.", "::1", "localhost")
+# Idle connections are closed first by whoever waits less: that has to be the balancer, or a request meets a closed one.
+BALANCERS: dict[str, tuple[float, str, str]] = {
+    "alb": (60, FAIL, "its idle_timeout"),
+    "nginx": (60, WARN, "keepalive_timeout of its upstream"),
+    "traefik": (90, WARN, "idleConnTimeout of its serversTransport"),
+    "cloudflare": (900, WARN, "its proxy idle timeout"),
+}
+NLB_SECONDS = 350.0  # after which it drops what it knows of a connection, without a word
+
+
+def packages(case: Case) -> Iterator[Finding]:
+    """Look for the packages that the options need."""
+    options = case.options
+    needed = [
+        (options.loop == "uvloop", FAIL, "uvloop", "--loop uvloop", "uvloop"),
+        (options.env_file is not None, FAIL, "dotenv", "--env-file", "fastserve[standard]"),
+        (str(options.log_config).endswith((".yaml", ".yml")), FAIL, "yaml", "--log-config", "fastserve[standard]"),
+        (options.http == "h11", FAIL, "h11", "--http h11", "fastserve[h11]"),
+        (str(options.ws).startswith("websockets"), FAIL, "websockets", f"--ws {options.ws}", "fastserve[standard]"),
+        (options.ws == "wsproto", FAIL, "wsproto", "--ws wsproto", "fastserve[wsproto]"),
+        (options.reload, WARN, "watchfiles", "--reload, which polls without it", "fastserve[standard]"),
+        (options.loop == "auto" and os.name == "posix", WARN, "uvloop", "a faster event loop", "uvloop"),
+    ]
+    missing = [
+        Finding(level, "packages", f"{package} is missing for {what}", f"pip install '{install}'")
+        for wanted, level, package, what, install in needed
+        if wanted and not installed(package)
+    ]
+    loop = "uvloop" if options.loop in ("auto", "uvloop") and installed("uvloop") else options.loop
+    yield from missing or [Finding(OK, "packages", f"all that the options need (event loop: {loop})")]
+
+
+def installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def log_output(case: Case) -> Iterator[Finding]:
+    """Look whether lines of several workers can be torn on their way through a pipe."""
+    try:
+        piped = stat.S_ISFIFO(os.fstat(1).st_mode)
+    except OSError:
+        return
+    foreign = case.options.log_config is not None and case.options.log_config is not LOGGING_CONFIG
+    if piped and foreign and case.workers > 1:
+        text = "standard output is a pipe that several workers share, and handlers of --log-config may write long lines"
+        yield Finding(WARN, "log", text, "keep lines below 4096 bytes, or leave out --log-config")
+    else:
+        yield Finding(OK, "log", "lines are written whole")
+
+
+def keep_alive(case: Case) -> Iterator[Finding]:
+    """Compare how long idle connections are kept here and by the balancer."""
+    check, seconds = "keep-alive", float(case.options.timeout_keep_alive)
+    if case.balancer is None:
+        yield Finding(OK, check, f"{seconds:g} s", "with --balancer it is compared with that one's")
+    elif case.balancer == "nlb":
+        if seconds >= NLB_SECONDS:
+            text = f"{seconds:g} s, and an NLB forgets connections that are idle for {NLB_SECONDS:g} s"
+            yield Finding(WARN, check, text, f"use --timeout-keep-alive {NLB_SECONDS - 10:g}")
+        else:
+            yield Finding(OK, check, f"{seconds:g} s, below the {NLB_SECONDS:g} s of an NLB")
+    else:
+        idle, level, setting = BALANCERS[case.balancer]
+        if seconds <= idle:
+            text = (
+                f"{seconds:g} s, and {case.balancer} reuses connections for {idle:g} s ({setting}): some requests fail"
+            )
+            yield Finding(level, check, text, f"use --timeout-keep-alive {idle + max(15, idle // 10):g}")
+        else:
+            yield Finding(OK, check, f"{seconds:g} s, above the {idle:g} s of {case.balancer}")
+
+
+def trust(case: Case) -> Iterator[Finding]:
+    """Look whose X-Forwarded-For is believed."""
+    check = "proxies"
+    places = case.options.binds
+    trusted = [part.strip() for part in case.trusted.split(",") if part.strip()]
+    if not case.options.proxy_headers:
+        behind = case.balancer not in (None, "nlb")
+        remedy = "use --proxy-headers" if behind else ""
+        text = "what they say is not used"
+        yield Finding(WARN if behind else OK, check, text, remedy)
+    elif "*" in trusted:
+        if all(place.path is not None for place in places):
+            yield Finding(OK, check, "anyone who can open the UNIX socket is trusted")
+        else:
+            text = "any client can say which address it has (--forwarded-allow-ips '*')"
+            yield Finding(WARN, check, text, "use --forwarded-allow-ips with the proxies' addresses or networks")
+    elif case.balancer not in (None, "nlb") and all(part.startswith(LOCAL) for part in trusted):
+        yield from untrusted(case, check, trusted)
+    else:
+        yield Finding(OK, check, f"trusted: {', '.join(trusted) or 'none'}")
+
+
+def untrusted(case: Case, check: str, trusted: list[str]) -> Iterator[Finding]:
+    """Yield what to say of a balancer while only this machine is trusted."""
+    outside = [place for place in case.options.binds if place.is_tcp and not (place.host or "").startswith(LOCAL)]
+    if outside or case.balancer in ("alb", "cloudflare"):
+        text = f"clients have the address of {case.balancer}, which is not among those trusted ({', '.join(trusted)})"
+        yield Finding(WARN, check, text, "use --forwarded-allow-ips with its addresses or networks")
+    else:
+        yield Finding(OK, check, f"trusted: {', '.join(trusted)}")
+
+
+def sockets(case: Case) -> Iterator[Finding]:
+    """Look at the UNIX sockets to be bound: their folders, and who may connect."""
+    for place in case.options.binds:
+        if place.path is None:
+            continue
+        check, path = "UNIX socket", Path(place.path)
+        mode = case.options.uds_permissions
+        if mode is None:
+            try:
+                mode = stat.S_IMODE(path.stat().st_mode)
+            except OSError:
+                mode = 0o666
+        if not path.parent.is_dir():
+            yield Finding(FAIL, check, f"there is no directory {path.parent}", "make it, or use another path")
+        elif not os.access(path.parent, os.W_OK):
+            yield Finding(FAIL, check, f"{path.parent} cannot be written to", "change its owner, or use another path")
+        elif mode & 0o002:
+            text = f"any user of this machine may connect to {path} (mode {mode:o})"
+            yield Finding(WARN, check, text, "use --uds-permissions 660 with a group for the proxy")
+        else:
+            yield Finding(OK, check, f"{path} (mode {mode:o})")
+
+
+def certificate(case: Case) -> Iterator[Finding]:
+    """Look whether certificate and key go together, and how long the certificate is valid."""
+    options = case.options
+    if not options.ssl_certfile:
+        return
+    check = "certificate"
+    try:
+        tls.certificates_of(options, None)
+        leaf = certificates.first_certificate(tls.readable("ssl_certfile", options.ssl_certfile))
+    except ConfigError as exc:
+        yield Finding(FAIL, check, str(exc), "use another --ssl-certfile or --ssl-keyfile")
+        return
+    validity = certificates.validity(leaf or b"")
+    if validity is None:
+        yield Finding(WARN, check, "its end cannot be read")
+        return
+    now, (begin, end) = time.time(), validity
+    shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(end))
+    remedy = "renew it, and send SIGHUP"
+    if now < begin:
+        yield Finding(FAIL, check, f"it is valid from {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(begin))} on",
+                      "look at the clock, or use another --ssl-certfile")  # fmt: skip
+    elif end <= now:
+        yield Finding(FAIL, check, f"it was valid until {shown}", remedy)
+    elif end - now < SOON:
+        yield Finding(WARN, check, f"it is valid until {shown}, {(end - now) / DAY:.0f} days", remedy)
+    else:
+        yield Finding(OK, check, f"valid until {shown}, {(end - now) / DAY:.0f} days")
