@@ -274,9 +274,9 @@ def test_clock(doctor: Doctor) -> None:
 def test_a_running_server(doctor: Doctor, start: support.StartCommand) -> None:
     server = start("app")
     line = doctor("--url", server.url).line("URL")
-    assert line.startswith(f"OK {server.url} answered 200 in ")
+    assert line.startswith(f"OK {server.url} responds with 200 in ")
     server.stop()
-    assert doctor("--url", server.url).line("URL").startswith(f"FAIL {server.url} does not answer: ")
+    assert doctor("--url", server.url).line("URL").startswith(f"FAIL {server.url} does not respond: ")
 
 
 async def broken(scope: Any, receive: Any, send: Any) -> None:
@@ -290,7 +290,7 @@ def test_a_server_that_fails(doctor: Doctor, serve: support.Serve) -> None:
     process = doctor.start("--url", server.url, files={}, first=ENOUGH)
     try:
         assert process.wait() == 1
-        process.wait_line(rf"^FAIL URL: {server.url} answered 503 in \d+ ms: look at its log$")
+        process.wait_line(rf"^FAIL URL: {server.url} responds with 503 in \d+ ms: look at its log$")
         process.wait_line(r"^WARN URL: its Date is \d+ s after this machine's clock: run chrony")
     finally:
         process.close()

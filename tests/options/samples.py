@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastserve.options.table import OPTIONS, Option
+from fastserve.options.table import Option
 from fastserve.options.values import (
     Binds,
     Boolean,
@@ -19,7 +19,6 @@ from fastserve.options.values import (
     Patterns,
     Seconds,
     Size,
-    Text,
     Unavailable,
 )
 
@@ -62,18 +61,20 @@ def more(option: Option, folder: Path) -> tuple[str, Any]:
         return '["h:1", "unix:/x"]', ["h:1", "unix:/x"]
     if isinstance(kind, Patterns):
         return '["*.x", "*.y"]', ["*.x", "*.y"]
-    if isinstance(kind, Text):
-        return '"/x"', "/x"
-    raise AssertionError(f"no sample of {option.param}'s kind")
+    for text in ("/x", "7", "127.0.0.1:7", "on"):
+        try:
+            value = kind.from_file(text)
+        except (TypeError, ValueError):
+            continue
+        if value != option.default:
+            return f'"{text}"', value
+    raise AssertionError(f"no sample of {option.param}'s kind: add one")
 
 
 def companions(option: Option) -> dict[str, str]:
-    """Return what has to be given with an option, in TOML, so that nothing contradicts it."""
+    """Return what an option is given with, in TOML, so that nothing contradicts it."""
     if option.param.startswith("ssl_") and option.param != "ssl_certfile":
         return {"ssl_certfile": '"c.pem"'}
     return {"uds_permissions": {"uds": '"/x"'}, "workers_lifetime_jitter": {"workers_lifetime": "9"}}.get(
         option.param, {}
     )
-
-
-NAMES = [option.param for option in OPTIONS]

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from options.samples import sample
 
 from fastserve import cli
+from fastserve.options.processors import usable
 from fastserve.options.table import OPTIONS, TABLE, Option
 
 HELLO = f'app = "shell_apps:app"\nport = 0\napp-dir = "{support.APPS}"\n'
@@ -320,3 +321,11 @@ def test_a_program_reads_no_file(tmp_path: Path) -> None:
     program = "import fastserve; print(fastserve.Config('a:b').port)"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "8000\n"
+
+
+def test_the_example_of_the_readme(folder: Path, given: dict[str, Any]) -> None:
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+    (folder / "fastserve.toml").write_text(text.partition("```toml\n")[2].partition("```")[0])
+    result = invoke()
+    assert result.exit_code == 0, result.output
+    assert (given["app"], given["timeout_keep_alive"], given["workers"]) == ("main:app", 75, usable())

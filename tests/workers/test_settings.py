@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,13 @@ def worker() -> Iterator[Make]:
     yield make
     for each in made:
         each.tmp.close()
+
+
+def test_no_file_of_options_is_read(worker: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gunicorn's settings are all that there is: fastserve.toml is for the command."""
+    (tmp_path / "fastserve.toml").write_text("prot = 1\n")
+    monkeypatch.chdir(tmp_path)
+    assert worker().config.port == 8000
 
 
 def test_defaults(worker: Make) -> None:

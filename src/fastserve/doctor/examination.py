@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from fastserve.doctor import answer, machine, setup
+from fastserve.doctor import machine, running, setup
 from fastserve.doctor.finding import FAIL, Case, Check, Finding
 from fastserve.options import environment
 from fastserve.options.table import Options
@@ -24,7 +24,7 @@ CHECKS: tuple[Check, ...] = (
     setup.sockets,
     setup.certificate,
     machine.clock,
-    answer.answer,
+    running.response,
 )
 
 

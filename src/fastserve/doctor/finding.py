@@ -24,7 +24,7 @@ class Finding(NamedTuple):
 
 
 class Case(NamedTuple):
-    """What is examined: the options of a server, what stands in front of it, and where it answers."""
+    """What is examined: the options of a server, what stands in front of it, and its URL."""
 
     options: Options
     workers: int

@@ -17,7 +17,7 @@ from fastserve.net import certificates, tls
 DAY = 86400.0
 SOON = 14 * DAY
 LOCAL = ("127.", "::1", "localhost")
-# Idle connections are closed first by whoever waits less: that has to be the balancer, or a request meets a closed one.
+# The side that waits less closes idle connections: that must be the balancer, or a request meets a closed one.
 BALANCERS: dict[str, tuple[float, str, str]] = {
     "alb": (60, FAIL, "its idle_timeout"),
     "nginx": (60, WARN, "keepalive_timeout of its upstream"),
@@ -98,10 +98,10 @@ def trust(case: Case) -> Iterator[Finding]:
     places = case.options.binds
     trusted = [part.strip() for part in case.trusted.split(",") if part.strip()]
     if not case.options.proxy_headers:
-        behind = case.balancer not in (None, "nlb")
-        remedy = "use --proxy-headers" if behind else ""
+        proxied = case.balancer not in (None, "nlb")
+        remedy = "use --proxy-headers" if proxied else ""
         text = "what they say is not used"
-        yield Finding(WARN if behind else OK, check, text, remedy)
+        yield Finding(WARN if proxied else OK, check, text, remedy)
     elif "*" in trusted:
         if all(place.path is not None for place in places):
             yield Finding(OK, check, "anyone who can open the UNIX socket is trusted")

@@ -14,7 +14,7 @@ class Module(NamedTuple):
     """What a Python file says without being run."""
 
     literals: dict[str, object]
-    others: dict[str, str]  # names that are bound to what has to be computed: the source of it
+    others: dict[str, str]  # names that are bound to what is computed: its source
     functions: list[str]
 
 

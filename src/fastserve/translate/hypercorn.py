@@ -60,12 +60,12 @@ def umask(result: Result, theirs: str, value: str) -> None:
 def log_config(result: Result, theirs: str, value: str) -> None:
     kind, _, path = value.rpartition(":")
     if kind == "toml":
-        result.note(theirs, "the file has to be JSON, YAML or in ini form")
+        result.note(theirs, "--log-config takes JSON, YAML and ini files")
         return
     result.set("log_config", theirs, path)
     result.note(theirs, "the loggers are fastserve.error and fastserve.access: rename them in it")
     if kind == "json" and not path.endswith(".json"):
-        result.note(theirs, "the file's name has to end in .json")
+        result.note(theirs, "the name of a JSON file must end in .json")
 
 
 def server_name(result: Result, theirs: str, value: str) -> None:

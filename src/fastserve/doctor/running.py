@@ -1,4 +1,4 @@
-"""What a running server answers at a URL."""
+"""What a running server responds at a URL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECONDS = 5.0  # to wait for the response
 SKEW = 5.0  # seconds between its Date and our clock
 
 
-def answer(case: Case) -> Iterator[Finding]:
+def response(case: Case) -> Iterator[Finding]:
     """Ask for the URL and look at the response."""
     if case.url is None:
         return
@@ -25,21 +25,21 @@ def answer(case: Case) -> Iterator[Finding]:
     begin = time.monotonic()
     try:
         try:
-            response = urllib.request.urlopen(request, timeout=SECONDS)
+            received = urllib.request.urlopen(request, timeout=SECONDS)
         except urllib.error.HTTPError as exc:
-            response = exc
-        with response:
-            status, date = response.status or 0, response.headers.get("date", "")
+            received = exc
+        with received:
+            status, date = received.status or 0, received.headers.get("date", "")
     except (OSError, ValueError, http.client.HTTPException) as exc:
         why = getattr(exc, "reason", None) or exc
         yield Finding(
-            FAIL, check, f"{case.url} does not answer: {why}", "look whether the server runs, and where it listens"
+            FAIL, check, f"{case.url} does not respond: {why}", "look whether the server runs, and where it listens"
         )
         return
     took = (time.monotonic() - begin) * 1000
     level = FAIL if status >= 500 else OK
     yield Finding(
-        level, check, f"{case.url} answered {status} in {took:.0f} ms", "look at its log" if level == FAIL else ""
+        level, check, f"{case.url} responds with {status} in {took:.0f} ms", "look at its log" if level == FAIL else ""
     )
     try:
         skew = parsedate_to_datetime(date).timestamp() - time.time()
