@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
+
 import fastserve
 import fastserve.compat
 from fastserve.cli import main
@@ -95,6 +97,10 @@ def options() -> str:
             if each.group == group
         )
         parts.append(f"## {group}\n\n{table('Option', 'Default', 'What it does', rows=rows)}")
+    own = {each.param for each in OPTIONS}
+    alone = [each for each in main.params if isinstance(each, click.Option) and each.name not in own]
+    theirs = ((code(" ".join((each.opts[0], each.metavar or "")).strip()), prose(each.help or "")) for each in alone)
+    parts.append(f"## Of the command alone\n\n{table('Option', 'What it does', rows=theirs)}")
     return "\n".join(parts)
 
 

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from fastserve.options.table import OPTIONS
-from fastserve.options.values import Flag, Switch
+from fastserve import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 # The options of the command.
-OURS = {"--version", "--help", *(each.name for each in OPTIONS)}
-OURS |= {f"--no-{e.name[2:]}" for e in OPTIONS if isinstance(e.kind, Switch) and not isinstance(e.kind, Flag)}
+COMMANDS = [cli.main, *(other.made() for other in cli.OTHERS.values())]
+PARAMETERS = [each for command in COMMANDS for each in command.params]
+OURS = {"--help", *(name for each in PARAMETERS for name in each.opts + each.secondary_opts)}
+    "--help",
+    *(name for command in COMMANDS for each in command.params for name in each.opts + each.secondary_opts),
+}
 
 FENCE = re.compile(
     r"(?P<marks>(?:^[ ]*<!--[^\n]*-->\n\n?)*)"

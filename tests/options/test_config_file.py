@@ -323,9 +323,9 @@ def test_a_program_reads_no_file(tmp_path: Path) -> None:
     assert done.stdout == "8000\n"
 
 
-def test_the_example_of_the_readme(folder: Path, given: dict[str, Any]) -> None:
-    text = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
-    (folder / "fastserve.toml").write_text(text.partition("```toml\n")[2].partition("```")[0])
+def test_the_example_of_the_documentation(folder: Path, given: dict[str, Any]) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs/how-to/configuration.md").read_text("utf-8")
+    (folder / "fastserve.toml").write_text(text.partition("```toml")[2].partition("\n")[2].partition("```")[0])
     result = invoke()
     assert result.exit_code == 0, result.output
     assert (given["app"], given["timeout_keep_alive"], given["workers"]) == ("main:app", 75, usable())
