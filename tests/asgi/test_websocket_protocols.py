@@ -307,7 +307,7 @@ def test_a_subclass_of_the_cores_own(caplog: pytest.LogCaptureFixture) -> None:
 
     with pytest.raises(SystemExit):
         Config(both, ws=Own, log_config=None).load()  # type: ignore[arg-type]
-    assert "It is a subclass of one that only stands for the compiled core." in caplog.text
+    assert "It is a subclass of a class that only stands for the compiled core." in caplog.text
 
 
 def test_large_messages_of_both_sides(serve: support.Serve, loop: str) -> None:

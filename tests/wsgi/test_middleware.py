@@ -93,7 +93,7 @@ def test_uvicorns_arguments() -> None:
     assert WSGIMiddleware(echo).threads.most == 10
     assert WSGIMiddleware(echo, workers=3).threads.most == 3
     assert WSGIMiddleware(echo, 4).threads.most == 4
-    with pytest.raises(ValueError, match="0 threads cannot run"):
+    with pytest.raises(ValueError, match="the number of threads must be at least 1, not 0"):
         WSGIMiddleware(echo, 0)
 
 

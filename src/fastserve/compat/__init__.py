@@ -1,9 +1,9 @@
 """fastserve under uvicorn's name, for programs and libraries that import uvicorn themselves.
 
-install() makes `import uvicorn` give this package from then on, in this process and in the Python processes that it
-starts; `python -m fastserve.compat PROGRAM ...` starts a program so. A module is the same object under both names, and
-the loggers `uvicorn`, `uvicorn.error`, `uvicorn.access` and `uvicorn.asgi` are those of fastserve. `__version__` is
-that of the uvicorn that it stands for, and the line that tools wait for says "Uvicorn running on".
+After install(), `import uvicorn` gives this package, in this process and in the Python processes that it starts;
+`python -m fastserve.compat PROGRAM ...` runs a program that way. A module is the same object under both names, and the
+loggers `uvicorn`, `uvicorn.error`, `uvicorn.access` and `uvicorn.asgi` are those of fastserve. `__version__` is that of
+the uvicorn that it replaces, and the line that tools wait for says "Uvicorn running on".
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from fastserve.compat import loggers
 __all__ = ["install"]
 
 OURS, THEIRS = "fastserve", "uvicorn"
-THEIR_VERSION = "0.54.0"  # the one whose interface this is: programs ask for it before they use what is newer
+THEIR_VERSION = "0.54.0"  # whose interface this is: programs check it before they use newer features
 # A package `uvicorn` that calls install(): found by the processes that this one starts.
 FOLDER = str(Path(__file__).parent / "path")
 
 
 class ImportedBefore(RuntimeError):
-    """uvicorn itself was imported before install(): what holds it would go on with it."""
+    """uvicorn itself was imported before install(): modules that hold it would go on using it."""
 
 
 class AliasLoader(Loader):
-    """Gives the module of fastserve that stands for one of uvicorn."""
+    """Loads the module of fastserve that stands for one of uvicorn."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -48,7 +48,7 @@ class AliasLoader(Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self.spec  # the import system has put its own there
+        module.__spec__ = self.spec  # the import system has replaced it
 
     def get_code(self, fullname: str) -> CodeType | None:
         """Return the code of the module, for `python -m`."""
@@ -59,7 +59,7 @@ class AliasLoader(Loader):
 
 
 class AliasFinder(MetaPathFinder):
-    """Finds `uvicorn.a.b` where `fastserve.a.b` is."""
+    """Finds `fastserve.a.b` for `uvicorn.a.b`."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -70,14 +70,14 @@ class AliasFinder(MetaPathFinder):
         name = f"{OURS}{dot}{rest}"
         found = find_spec(name)
         if found is None:
-            return None  # the import system says that there is no such module
+            return None  # the import system raises ModuleNotFoundError
         return ModuleSpec(
             fullname, AliasLoader(name), origin=found.origin, is_package=found.submodule_search_locations is not None
         )
 
 
 def install() -> None:
-    """Make `import uvicorn` give fastserve, in this process and in those that it starts; can be called again.
+    """Make `import uvicorn` give fastserve, in this process and in those that it starts. May be called again.
 
     Raises ImportedBefore, a RuntimeError, if uvicorn itself has been imported already.
     """
@@ -95,7 +95,7 @@ def install() -> None:
 
 
 def is_shim(path: str | None) -> bool:
-    """Say whether a module's file is the package of FOLDER, which symlinks can give other paths."""
+    """Return whether a module's file is the package in FOLDER, which may have other paths through symlinks."""
     try:
         return path is not None and Path(path).samefile(Path(FOLDER, THEIRS, "__init__.py"))
     except OSError:
@@ -103,10 +103,10 @@ def is_shim(path: str | None) -> bool:
 
 
 def pass_on() -> None:
-    """Have the Python processes that this one starts find the package of FOLDER before uvicorn itself."""
+    """Let the Python processes that this one starts find the package in FOLDER before uvicorn itself."""
     before = os.environ.get("PYTHONPATH")
     folders = before.split(os.pathsep) if before else []
     if FOLDER not in folders:
         os.environ["PYTHONPATH"] = os.pathsep.join([FOLDER, *folders])
     if FOLDER not in sys.path:
-        sys.path.insert(0, FOLDER)  # multiprocessing hands it to processes that it spawns
+        sys.path.insert(0, FOLDER)  # multiprocessing passes it to processes that it spawns

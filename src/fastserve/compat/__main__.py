@@ -14,13 +14,13 @@ from fastserve.compat import pass_on
 
 
 def command_line(program: str, arguments: list[str]) -> list[str]:
-    """Return the command to run: with this Python where PROGRAM is no command of its own."""
+    """Return the command to run: with this Python unless PROGRAM is a command itself."""
     if program.startswith("-") or program.endswith(".py"):
         return [sys.executable, program, *arguments]
     beside = Path(sys.executable).parent
     found = shutil.which(program, path=str(beside)) or shutil.which(program)
     if found is None:
-        sys.exit(f"fastserve.compat: {program!r} is no command, no Python file and not -m with a module")
+        sys.exit(f"fastserve.compat: {program!r} is neither a command nor a Python file nor -m with a module")
     return [found, *arguments]
 
 

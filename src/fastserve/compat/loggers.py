@@ -1,4 +1,4 @@
-"""The loggers of fastserve under uvicorn's names, with all that the program has set on them or will set."""
+"""The loggers of fastserve under uvicorn's names, with everything that the program has set or will set on them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ OURS, THEIRS = "fastserve", "uvicorn"
 
 
 def renamed(name: Any) -> Any:
-    """Return uvicorn's name for a logger of fastserve, and any other name as it is."""
+    """Return uvicorn's name for a logger of fastserve, any other name unchanged."""
     top, dot, rest = name.partition(".") if isinstance(name, str) else ("", "", "")
     return f"{THEIRS}{dot}{rest}" if top == OURS else name
 
 
 class Names(dict[str, Any]):
-    """The loggers of the process by name, where a name of fastserve's stands for the same one of uvicorn's.
+    """The loggers of the process by name; a name of fastserve's means the same one of uvicorn's.
 
-    Each is listed by one name alone: logging.config disables the loggers of this list that a configuration leaves out.
+    Each is listed under one name only: logging.config disables the loggers listed here that a configuration leaves out.
     """
 
     def __getitem__(self, name: str) -> Any:
@@ -36,16 +36,16 @@ class Names(dict[str, Any]):
         return super().__contains__(renamed(name))
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return the logger of that name, `default` where there is none."""
+        """Return the logger of that name, or `default`."""
         return super().get(renamed(name), default)
 
     def pop(self, name: str, *default: Any) -> Any:
-        """Take the logger of that name out and return it."""
+        """Remove and return the logger of that name."""
         return super().pop(renamed(name), *default)
 
 
 def share() -> None:
-    """Make each logger of fastserve the one that uvicorn has under its name; call it once.
+    """Make each logger of fastserve the one with uvicorn's name. Call it once.
 
     Filters, handlers, level and propagation that were set on either are kept.
     """
@@ -53,17 +53,17 @@ def share() -> None:
     known: Mapping[str, Any] = manager.loggerDict
     ours = {name: logger for name, logger in known.items() if renamed(name) != name}
     manager.loggerDict = Names((name, logger) for name, logger in known.items() if name not in ours)
-    manager.getLogger("uvicorn.error")  # which is there as soon as uvicorn is imported
+    manager.getLogger("uvicorn.error")  # which exists as soon as uvicorn is imported
     for name, logger in sorted(ours.items()):
         if isinstance(logger, logging.Logger):
             theirs = manager.getLogger(renamed(name))
             merge(logger, theirs)
-            # Modules keep the loggers that they have asked for: what is set on either is set on both from here on.
+            # Modules keep the loggers that they have got: from here on, what is set on one is set on both.
             logger.__dict__ = theirs.__dict__
 
 
 def merge(source: logging.Logger, target: logging.Logger) -> None:
-    """Add to `target` what was set on `source`; what was set on `target` itself has precedence."""
+    """Add to `target` what was set on `source`; settings of `target` itself have precedence."""
     for each in source.filters:
         target.addFilter(each)
     for handler in source.handlers:

@@ -1,4 +1,4 @@
-"""The few words of ASGI that the demo's handlers share: types, one way to read a body, one way to answer."""
+"""The bits of ASGI that the demo's handlers share: types, reading a body, sending a response."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ TEXT = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
 JSON = b"application/json"
 
-# Each answer is about one request at one moment, and the types given are meant.
+# Each response is for one request at one moment, and its Content-Type is meant literally.
 COMMON = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 
 class ClientGone(Exception):
-    """The client left before its request was complete; there is nobody to answer."""
+    """The client left before its request was complete, so there is nobody to respond to."""
 
 
 def field(scope: Scope, name: bytes) -> str:
-    """The first value of a request header, "" when the request has none; `name` is lower case."""
+    """Return the first value of a request header, or "". `name` is in lower case."""
     for key, value in scope["headers"]:
         if key == name:
             return bytes(value).decode("latin-1")
@@ -32,12 +32,12 @@ def field(scope: Scope, name: bytes) -> str:
 
 
 def wants_html(scope: Scope) -> bool:
-    """Whether the client is one that shows HTML to a person, by its Accept header."""
+    """Return whether the client shows HTML to a person, judging by its Accept header."""
     return "text/html" in field(scope, b"accept").lower()
 
 
 async def read_body(receive: Receive) -> AsyncIterator[bytes]:
-    """The request body piece by piece as it arrives; raises ClientGone when it ends too early."""
+    """Yield the request body piece by piece as it arrives. Raises ClientGone if it ends too early."""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -50,7 +50,7 @@ async def read_body(receive: Receive) -> AsyncIterator[bytes]:
 async def respond(
     scope: Scope, send: Send, status: int, body: str, content_type: bytes = TEXT, fields: Fields = ()
 ) -> None:
-    """Sends one complete response; for HEAD the same header fields and no body (RFC 9110, section 9.3.2)."""
+    """Send one complete response; for HEAD the same header fields and no body (RFC 9110, section 9.3.2)."""
     payload = body.encode()
     headers = [
         (b"content-type", content_type),

@@ -1,4 +1,4 @@
-"""/echo: a WebSocket that sends back whatever it is sent."""
+"""/echo: a WebSocket that sends back what it receives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fastserve.demo.asgi import Receive, Scope, Send
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Accepts the WebSocket and echoes text as text and bytes as bytes until the client closes."""
+    """Accept the WebSocket, and echo text as text and bytes as bytes until the client closes."""
     await receive()
     await send({"type": "websocket.accept"})
     while True:
@@ -22,12 +22,12 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def reject(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuses a WebSocket that has no handler; the server answers 403."""
+    """Refuse a WebSocket that has no handler; the server responds with 403."""
     await receive()
     await send({"type": "websocket.close"})
 
 
 async def without_upgrade(scope: Scope, receive: Receive, send: Send) -> None:
-    """Tells a client that got here by plain HTTP that it has to upgrade (RFC 9110, section 15.5.22)."""
+    """Tell a client that got here by plain HTTP that it must upgrade (RFC 9110, section 15.5.22)."""
     text = "This address is a WebSocket. The server took the request as plain HTTP and did not upgrade it."
     await pages.refuse(scope, send, 426, text, ((b"upgrade", b"websocket"), (b"connection", b"upgrade")))

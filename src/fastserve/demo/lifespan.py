@@ -11,7 +11,7 @@ from fastserve.demo.asgi import Receive, Scope, Send
 
 
 async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
-    """Fills scope["state"] at startup: when, on what, and a counter of requests by address."""
+    """Fill scope["state"] at startup: when, on what, and a counter of requests by address."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -30,7 +30,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def count(scope: Scope, route: str) -> None:
-    """Counts a request under its route; each request's state is a copy, but the counter in it is the same object."""
+    """Count a request under its route. Each request's state is a copy, but the counter in it is the same object."""
     requests = scope.get("state", {}).get("requests")
     if isinstance(requests, Counter):
         requests[route] += 1

@@ -14,12 +14,12 @@ _PARAMETER = re.compile(r""";\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(?:"((?:\\"|
 
 
 class MultipartError(ValueError):
-    """The body is not well-formed multipart; the text says in what way."""
+    """The body is not well-formed multipart; the text says why."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The head of one part: the form field's name, and the file's name and type where it is a file."""
+    """The head of one part: the form field's name, and the file's name and type if it is a file."""
 
     name: str
     filename: str | None
@@ -27,7 +27,7 @@ class Part:
 
 
 def parameters(value: str) -> dict[str, str]:
-    """The parameters of a header value such as Content-Type or Content-Disposition, by lower-case name."""
+    """Return the parameters of a header value such as Content-Type or Content-Disposition, by lower-case name."""
     found: dict[str, str] = {}
     for name, quoted, token in _PARAMETER.findall(value):
         found.setdefault(name.lower(), quoted.replace('\\"', '"') or token)
@@ -35,7 +35,7 @@ def parameters(value: str) -> dict[str, str]:
 
 
 def boundary_of(content_type: str) -> bytes | None:
-    """The boundary of a multipart/form-data content type, None for any other; MultipartError if it has no valid one."""
+    """Return the boundary of a multipart/form-data type, None for other types. Raises MultipartError if invalid."""
     if content_type.partition(";")[0].strip().lower() != "multipart/form-data":
         return None
     boundary = parameters(content_type).get("boundary", "")
@@ -45,10 +45,10 @@ def boundary_of(content_type: str) -> bytes | None:
 
 
 class MultipartReader:
-    """Takes a body in pieces of any size with feed(), which gives back Parts and, after each, the bytes of its content.
+    """Parses a body given to feed() in pieces of any size; feed() returns Parts, and the bytes of content after each.
 
-    Call close() when the body is over. Both raise MultipartError. What comes before the first boundary and after the
-    last one is dropped, as RFC 2046 asks.
+    Call close() at the end of the body. Both raise MultipartError. What precedes the first boundary or follows the last
+    one is dropped, as RFC 2046 requires.
     """
 
     def __init__(self, boundary: bytes) -> None:
@@ -60,7 +60,7 @@ class MultipartReader:
         self._finished = False
 
     def feed(self, data: bytes) -> list[Part | bytes]:
-        """What `data` completes: a Part at each head, then its content; one Part's content may take many calls."""
+        """Return what `data` completes: a Part at each head, then its content, which may take many calls."""
         self._buffer += data
         events: list[Part | bytes] = []
         while self._step(events):
@@ -68,11 +68,11 @@ class MultipartReader:
         return events
 
     def close(self) -> None:
-        """Raises MultipartError if the closing boundary has not been seen."""
+        """Raise MultipartError if the closing boundary has not been seen."""
         if not self._finished:
             raise MultipartError("the body ends before its closing boundary")
 
-    # Each step consumes what it can and says whether the next step has something to do.
+    # Each step consumes what it can and returns whether the next step has something to do.
 
     def _preamble(self, events: list[Part | bytes]) -> bool:
         _, found = self._take_content()
@@ -95,7 +95,7 @@ class MultipartReader:
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise MultipartError(f"the form has more than {MAX_PARTS} parts")
-        # The line break stays: a head without fields is then found like any other.
+        # The line break stays, so that a head without fields is found like any other.
         del self._buffer[:end]
         self._step = self._head
         return True
@@ -124,7 +124,7 @@ class MultipartReader:
         return False
 
     def _take_content(self) -> tuple[bytes, bool]:
-        """Removes what certainly comes before the next delimiter, and the delimiter too when it is there (True)."""
+        """Remove what certainly precedes the next delimiter, and the delimiter if it is complete (then return True)."""
         end = self._buffer.find(self._delimiter)
         found = end >= 0
         if not found:
@@ -156,5 +156,5 @@ def _part(head: bytes) -> Part:
 
 
 def _form_unquote(text: str) -> str:
-    """Undoes the three escapes that browsers use in names (WHATWG HTML, "multipart/form-data encoding algorithm")."""
+    """Undo the three escapes that browsers use in names (WHATWG HTML, "multipart/form-data encoding algorithm")."""
     return text.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")

@@ -1,4 +1,4 @@
-"""The demo's pages: plain files beside this one, filled in; whatever comes from a request is escaped on its way in."""
+"""The demo's pages: plain files beside this one, filled in. Everything from a request is escaped."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCRIPT = _read("page.js")
 PAGE = Template(_read("page.html"))
 MESSAGE = Template(_read("message.html"))
 
-# Were a value ever to get out of its place, the browser would still run nothing but our own style and script.
+# Even if a value escaped its place, the browser would run nothing but our own style and script.
 HTML_FIELDS = (
     (
         b"content-security-policy",
@@ -69,18 +69,18 @@ _HOST = re.compile(r"[0-9A-Za-z._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 
 
 async def show_page(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with the page."""
+    """Respond with the page."""
     await asgi.respond(scope, send, 200, request_page(scope), asgi.HTML, HTML_FIELDS)
 
 
 async def show_json(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with what the page shows of the request, as JSON."""
+    """Respond with what the page shows of the request, as JSON."""
     text = json.dumps(request.describe(scope), indent=2, ensure_ascii=False) + "\n"
     await asgi.respond(scope, send, 200, text, asgi.JSON)
 
 
 async def refuse(scope: Scope, send: Send, status: int, text: str, fields: Fields = ()) -> None:
-    """Answers with an error in one sentence: a page to a browser, text to anything else."""
+    """Respond with an error in one sentence: a page for a browser, text for any other client."""
     if not asgi.wants_html(scope):
         await asgi.respond(scope, send, status, text + "\n", asgi.TEXT, fields)
         return
@@ -89,7 +89,7 @@ async def refuse(scope: Scope, send: Send, status: int, text: str, fields: Field
 
 
 def request_page(scope: Scope) -> str:
-    """The page for this request."""
+    """Return the page for this request."""
     target = (scope.get("raw_path") or b"").decode("latin-1") or quote(scope["path"])
     if scope["query_string"]:
         target += "?" + scope["query_string"].decode("latin-1")
@@ -111,7 +111,7 @@ def request_page(scope: Scope) -> str:
 
 
 def upload_page(scope: Scope, report: Mapping[str, Any]) -> str:
-    """The page that answers an upload made without scripts."""
+    """Return the page in response to an upload made without scripts."""
     rows = _rows((name, "" if value is None else str(value)) for name, value in report.items())
     return _message(scope, "Upload received", f'<table class="pairs"><tbody>{rows}</tbody></table>')
 
@@ -137,14 +137,14 @@ def _readable(state: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def _base(scope: Scope) -> str:
-    """The way up from this address to the demo's root; relative, so it holds behind any proxy and mount point."""
+    """Return the relative path from this address up to the demo's root, valid behind any proxy and mount point."""
     sent: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
     below = sent.count(b"/") - scope.get("root_path", "").rstrip("/").count("/")
     return "../" * (below - 1) or "./"
 
 
 def _url(scope: Scope) -> str:
-    """Where the client reached us, fit to be pasted into a shell: anything odd in Host is not repeated."""
+    """Return where the client reached us, safe to paste into a shell: anything odd in Host is not repeated."""
     host = asgi.field(scope, b"host")
     if not _HOST.fullmatch(host):
         host = "localhost"

@@ -10,7 +10,7 @@ from fastserve.demo.asgi import Scope
 
 
 def describe(scope: Scope) -> dict[str, Any]:
-    """The HTTP scope as JSON can hold it: bytes become text by latin-1, so nothing of them is lost."""
+    """Return the HTTP scope as JSON can hold it: bytes become text by latin-1, so that nothing is lost."""
     query_string: bytes = scope["query_string"]
     raw_path: bytes | None = scope.get("raw_path")
     return {
@@ -32,12 +32,12 @@ def describe(scope: Scope) -> dict[str, Any]:
 
 
 def headers(scope: Scope) -> list[tuple[str, str]]:
-    """The header fields in the order they came in."""
+    """Return the header fields in the order of their arrival."""
     return [(bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in scope["headers"]]
 
 
 def parameters(scope: Scope) -> list[tuple[str, str]]:
-    """The query's parameters, decoded, in order; those without a value have an empty one."""
+    """Return the query's parameters, decoded, in order; those without a value have an empty one."""
     return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="replace")
 
 

@@ -1,4 +1,4 @@
-"""The application itself: which handler answers which address."""
+"""The application itself: which handler serves which address."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Route:
-    """A handler and the methods it answers; `below` also takes every address under the route's own."""
+    """A handler and its methods; with `below` it also serves every address under the route's own."""
 
     handler: Handler
     methods: tuple[str, ...] = ("GET", "HEAD")
@@ -72,7 +72,7 @@ def _find(path: str) -> tuple[str, Route | None]:
 
 
 def _path(scope: Scope) -> str:
-    """The path below the mount point; `path` includes `root_path` (ASGI, HTTP connection scope)."""
+    """Return the path below the mount point; `path` includes `root_path` (ASGI, HTTP connection scope)."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
     if root and (path == root or path.startswith(root + "/")):

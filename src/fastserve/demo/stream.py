@@ -13,8 +13,8 @@ INTERVAL = 0.1
 
 
 async def stream(scope: Scope, receive: Receive, send: Send) -> None:
-    """Sends LINES lines, INTERVAL seconds apart, each with the moment it was sent; stops when the client leaves."""
-    # Proxies of the nginx family hold a response back unless it says otherwise.
+    """Send LINES lines, INTERVAL seconds apart, each with the moment it was sent. Stop when the client leaves."""
+    # nginx and its relatives buffer a response unless this header forbids it.
     headers = [(b"content-type", asgi.TEXT), *asgi.COMMON, (b"x-accel-buffering", b"no")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     if scope["method"] != "HEAD":

@@ -1,4 +1,4 @@
-"""/upload: answers with the size and SHA-256 digest of a file, computed while it arrives and never kept."""
+"""/upload: responds with the size and SHA-256 digest of a file, which is hashed as it arrives and never kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastserve.demo.multipart import MultipartError, MultipartReader, Part, boun
 
 @dataclass
 class Digest:
-    """What is known of an upload so far; `pieces` counts the body events that brought it."""
+    """What is known about an upload so far; `pieces` counts the body events that brought it."""
 
     filename: str | None = None
     content_type: str = ""
@@ -24,12 +24,12 @@ class Digest:
     _hash: Any = field(default_factory=hashlib.sha256, repr=False)
 
     def update(self, data: bytes) -> None:
-        """Takes the next bytes of the file."""
+        """Take the next bytes of the file."""
         self.size += len(data)
         self._hash.update(data)
 
     def report(self, seconds: float) -> dict[str, Any]:
-        """The answer: what was uploaded, how large it is, its digest and how long it took to arrive."""
+        """Return the response: what was uploaded, its size, its digest and how long it took to arrive."""
         return {
             "filename": self.filename,
             "content_type": self.content_type,
@@ -41,7 +41,7 @@ class Digest:
 
 
 async def upload(scope: Scope, receive: Receive, send: Send) -> None:
-    """Takes the form's one file, or the whole body when it is no form, and answers JSON, or HTML to a browser."""
+    """Take the form's one file, or the whole body if it is not a form, and respond with JSON, or HTML for a browser."""
     started = time.perf_counter()
     content_type = asgi.field(scope, b"content-type")
     try:

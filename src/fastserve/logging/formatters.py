@@ -119,7 +119,7 @@ STATUS_COLOURS = {1: "bright_white", 2: "green", 3: "yellow", 4: "red", 5: "brig
 
 
 def adopt_uvicorns() -> None:
-    """Have what classes of uvicorn's log, which know its loggers alone, come out of those of fastserve."""
+    """Make what uvicorn's classes log, to uvicorn's loggers, come out of those of fastserve."""
     for suffix in ("", ".error", ".access", ".asgi"):
         theirs, ours = (logging.getLogger(f"{package}{suffix}") for package in ("uvicorn", "fastserve"))
         if theirs is not ours:
@@ -134,7 +134,7 @@ def style(text: str, fg: str | None = None, bold: bool = False) -> str:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Say whether the stream, which may be missing or closed, is a terminal."""
+    """Return whether the stream, which may be missing or closed, is a terminal."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:
@@ -142,7 +142,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def wants_colours(stream: TextIO | None) -> bool:
-    """Say whether to colour what goes to a stream: on a terminal, unless NO_COLOR or FORCE_COLOR is set."""
+    """Return whether to colour the output to a stream: on a terminal, unless NO_COLOR or FORCE_COLOR is set."""
     if os.environ.get("NO_COLOR"):
         return False
     return bool(os.environ.get("FORCE_COLOR")) or is_terminal(stream)
@@ -165,7 +165,7 @@ class ColourizedFormatter(logging.Formatter):
         super().__init__(fmt=fmt, datefmt=datefmt, style=style)
 
     def should_use_colors(self) -> bool:
-        """Say whether to colour when `use_colors` leaves it open."""
+        """Return whether to colour if `use_colors` leaves it open."""
         return wants_colours(sys.stdout)
 
     def color_level_name(self, level_name: str, level_no: int) -> str:

@@ -104,7 +104,7 @@ def apply_parser(config: RawConfigParser | IO[Any]) -> bool:
 
 
 def is_shared() -> bool:
-    """Say whether uvicorn's loggers are those of fastserve (fastserve.compat)."""
+    """Return whether uvicorn's loggers are those of fastserve (fastserve.compat)."""
     return logging.getLogger("fastserve.error").name != "fastserve.error"
 
 
@@ -115,6 +115,6 @@ def listed(name: str) -> str:
 
 
 def is_uvicorns(names: Iterable[str]) -> bool:
-    """Say whether loggers of uvicorn are among the names, and none of fastserve."""
+    """Return whether loggers of uvicorn are among the names, and none of fastserve."""
     tops = {name.partition(".")[0] for name in names}
     return "uvicorn" in tops and "fastserve" not in tops

@@ -1,1 +1,1 @@
-"""Middleware for ASGI and WSGI applications, under the names that uvicorn's users know; any server can use it."""
+"""Middleware for ASGI and WSGI applications, under uvicorn's names. It works under any server."""

@@ -1,4 +1,4 @@
-"""ASGI 2 applications, which take the scope first and give back what takes receive and send."""
+"""ASGI 2 applications, which take the scope first and return a callable that takes receive and send."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fastserve._types import ASGI2Application, Receive, Scope, Send
 
 
 class ASGI2Middleware:
-    """An ASGI 3 application made of an ASGI 2 one, which is told version "2.0" in its scope."""
+    """Wraps an ASGI 2 application as an ASGI 3 one. Its scope says version "2.0"."""
 
     def __init__(self, app: ASGI2Application) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""A line on the logger `fastserve.asgi` for each ASGI message: what `--log-level trace` shows."""
+"""Logs each ASGI message to `fastserve.asgi`, for `--log-level trace`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLACEHOLDER_FORMAT = {"body": "<{} bytes>", "bytes": "<{} bytes>", "text": "<{} 
 
 
 def message_with_placeholders(message: Any) -> Any:
-    """Return a copy of a message or scope in which the size of its content stands for the content."""
+    """Return a copy of a message or scope with the size of its content in place of the content."""
     shown = dict(message)
     for key, placeholder in PLACEHOLDER_FORMAT.items():
         content = shown.get(key)
@@ -25,7 +25,7 @@ def message_with_placeholders(message: Any) -> Any:
 
 
 class MessageLoggerMiddleware:
-    """An ASGI application that logs what passes between the server and the one inside it, at level TRACE."""
+    """Wraps an ASGI application and logs what passes between it and the server, at level TRACE."""
 
     def __init__(self, app: ASGI3Application) -> None:
         self.app = app

@@ -1,7 +1,7 @@
 """The client and the scheme as trusted proxies forward them, in X-Forwarded-For and X-Forwarded-Proto.
 
-The server does this itself, by --proxy-headers, with the same TrustedHosts; the middleware is for applications that
-want it elsewhere, behind other middleware or under another server.
+With --proxy-headers the server does this itself, with the same TrustedHosts. The middleware is for applications that
+want it elsewhere, inside other middleware or under another server.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 Client = tuple[str, int]  # host, and port or 0
 
 SCHEMES = frozenset(["http", "https", "ws", "wss"])
-REMEMBERED = 4096  # hosts whose trust is known
+REMEMBERED = 4096  # cached hosts
 MAPPED_BITS = 96  # of the prefix of IPv4-mapped addresses
-LONGEST = 253  # characters of a name in the DNS; anything longer is not worth remembering
+LONGEST = 253  # characters of a name in the DNS; anything longer is not cached
 NOBODY: Client = ("", 0)
 IDENTIFIER = re.compile(r"unknown|_[A-Za-z0-9._-]+", re.IGNORECASE)  # RFC 7239 sections 6.2 and 6.3
 OBFUSCATED = re.compile(r"_[A-Za-z0-9._-]+")  # a port, RFC 7239 section 6.3
-ADDRESS = re.compile(r"[0-9A-Fa-f.:]+(?:%[0-9A-Za-z._~-]+)?")  # what one can consist of, with a zone
+ADDRESS = re.compile(r"[0-9A-Fa-f.:]+(?:%[0-9A-Za-z._~-]+)?")  # the characters of an address, with a zone
 
 
 class TrustedHosts:
-    """The proxies that are believed: IP addresses, networks in CIDR form, names as they come, or "*" for all.
+    """The trusted proxies: IP addresses, networks in CIDR form, names to be compared as they are, or "*" for all.
 
-    They are given as a list, or as a string with commas between them.
+    They are given as a list, or as a string separated by commas.
     """
 
     def __init__(self, hosts: list[str] | str) -> None:
@@ -44,7 +44,7 @@ class TrustedHosts:
 
     @functools.cached_property
     def parsed(self) -> tuple[set[str], Addresses, Networks]:
-        """What the texts stand for; for the first host that is none of them, because ipaddress is slow to load."""
+        """The addresses and networks in the texts, parsed for the first host not among them: ipaddress loads slowly."""
         import ipaddress
 
         names: set[str] = set()
@@ -61,7 +61,7 @@ class TrustedHosts:
         return names, addresses, networks
 
     def trusts(self, host: str | None) -> bool:
-        """Say whether a host is one of them; None, which is the client of a UNIX socket, is only where all are."""
+        """Return whether a host is trusted. None, the client of a UNIX socket, is trusted only by "*"."""
         if self.all or not host:
             return self.all
         return self._remembered(host) if len(host) <= LONGEST else self._trusts(host)
@@ -80,10 +80,10 @@ class TrustedHosts:
         return not forms.isdisjoint(addresses) or any(form in network for network in networks for form in forms)
 
     def client(self, forwarded: str) -> Client:
-        """Return the client that a value of X-Forwarded-For is about: the last host that is not one of the proxies.
+        """Return the client in a value of X-Forwarded-For: the last host that is not a trusted proxy.
 
-        Where all are proxies, or any host may be one, it is the first. The host is empty where that is neither an IP
-        address nor an identifier of RFC 7239: nobody can say then whom the value is about.
+        If all are trusted, it is the first. The host is empty if that is neither an IP address nor an identifier of
+        RFC 7239: then the client is unknown.
         """
         hosts = split(forwarded)
         if not self.all:
@@ -95,12 +95,12 @@ class TrustedHosts:
 
 
 def plain_address(address: Any) -> Any:
-    """Return an address of ipaddress, an IPv4-mapped one of IPv6 as the IPv4 address that it stands for."""
+    """Return an address of ipaddress; an IPv4-mapped IPv6 address becomes the IPv4 address that it maps."""
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def plain_network(network: Any) -> Any:
-    """Return a network of ipaddress, one of IPv4-mapped addresses as the IPv4 network that it stands for."""
+    """Return a network of ipaddress; a network of IPv4-mapped addresses becomes the IPv4 network that it maps."""
     import ipaddress
 
     first = plain_address(network.network_address)
@@ -114,7 +114,7 @@ def split(text: str) -> list[str]:
 
 
 def host_and_port(text: str) -> Client:
-    """Return host and port of `host`, `host:port`, `[IPv6]` or `[IPv6]:port`; what is none of these is all host."""
+    """Return host and port of `host`, `host:port`, `[IPv6]` or `[IPv6]:port`; anything else is a host."""
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if bracket and not rest:
@@ -131,7 +131,7 @@ def host_and_port(text: str) -> Client:
 
 
 def checked(client: Client) -> Client:
-    """Return the client without a port that there cannot be, or NOBODY."""
+    """Return the client, with port 0 for an invalid one, or NOBODY."""
     host, port = client
     if not is_node(host):
         return NOBODY
@@ -149,7 +149,7 @@ def is_node(host: str) -> bool:
         ipaddress.ip_address(host)
     except ValueError:
         return False
-    return ADDRESS.fullmatch(host) is not None  # ipaddress takes any zone
+    return ADDRESS.fullmatch(host) is not None  # ipaddress accepts any zone
 
 
 def is_number(text: str) -> bool:
@@ -161,7 +161,7 @@ def is_number(text: str) -> bool:
 
 
 class ProxyHeadersMiddleware:
-    """Give the application scope["client"] and scope["scheme"] as a trusted proxy says that they were before it.
+    """Sets scope["client"] and scope["scheme"] to what a trusted proxy says, for the application inside.
 
     The scheme is that of the last X-Forwarded-Proto, the client that of all X-Forwarded-For together.
     """
@@ -178,7 +178,7 @@ class ProxyHeadersMiddleware:
         await self.app(scope, receive, send)
 
     def forward(self, scope: Scope) -> None:
-        """Change the scope to what its headers say."""
+        """Apply the headers to the scope."""
         headers = scope["headers"]
         protocols = [value for name, value in headers if name == b"x-forwarded-proto"]
         scheme = scheme_of(protocols[-1], scope["type"] == "websocket") if protocols else None
@@ -191,7 +191,7 @@ class ProxyHeadersMiddleware:
 
 
 class WebSocketProxyHeaders:
-    """ProxyHeadersMiddleware for WebSockets alone, where whoever serves the rest does the same by itself."""
+    """ProxyHeadersMiddleware for WebSockets only, when the core does the same for everything else."""
 
     def __init__(self, app: ASGI3Application, trusted_hosts: list[str] | str) -> None:
         self.app = app
@@ -202,7 +202,7 @@ class WebSocketProxyHeaders:
 
 
 def scheme_of(protocol: bytes, websocket: bool) -> str | None:
-    """Return the scheme that a value of X-Forwarded-Proto stands for, None where it is not one of the four."""
+    """Return the scheme for a value of X-Forwarded-Proto, None unless it is one of the four."""
     scheme = protocol.decode("latin-1").strip()
     if scheme not in SCHEMES:
         return None

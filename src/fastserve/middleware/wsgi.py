@@ -24,11 +24,11 @@ BODY_HEADERS = (b"content-length", b"transfer-encoding")
 
 
 class WSGIMiddleware:
-    """An ASGI application made of a WSGI one, which it calls in at most `workers` threads of its own.
+    """Wraps a WSGI application as an ASGI one, and calls it in at most `workers` threads of its own.
 
-    Lifespan events are answered, WebSockets refused. `multiprocess` is what the application is told about it,
-    `outermost` that no middleware around this one needs to see the bodies of responses. close() ends the threads that
-    are idle; requests after it start new ones.
+    It takes part in the lifespan, and refuses WebSockets. The application is told `multiprocess`; `outermost` means
+    that no middleware around this one needs to see the bodies of responses. close() ends idle threads; later requests
+    start new ones.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class WSGIMiddleware:
         outermost: bool = False,
     ) -> None:
         if workers < 1:
-            raise ValueError(f"{workers} threads cannot run an application")
+            raise ValueError(f"the number of threads must be at least 1, not {workers}")
         self.app = app
         self.outermost = outermost
         self.threads = Threads(workers)
@@ -57,13 +57,13 @@ class WSGIMiddleware:
         await call.serve(receive, send)
 
     def close(self) -> None:
-        """End the threads that are idle, and the others after the request that they are busy with."""
+        """End idle threads now, and the others after their request."""
         self.threads.close()
         self.calls.close()
 
 
 def may_send_files(scope: Scope, send: Send) -> bool:
-    """Return whether the server may send files by itself: no middleware has replaced `send`, or --sendfile is set."""
+    """Return whether the server may send files itself: no middleware has replaced `send`, or --sendfile is set."""
     own = type(getattr(send, "__self__", None)) is HttpExchange
     return own or "http.response.pathsend" in scope.get("extensions", ())
 
@@ -78,7 +78,7 @@ def without_zerocopysend(scope: Scope) -> Scope:
 
 
 def arrived_of(scope: Scope, receive: Receive) -> tuple[bytes, bool]:
-    """Return what has come of the request's body, and whether there may be more, without asking the client for it."""
+    """Return the request's body so far, and whether there may be more, without asking the client for it."""
     exchange = getattr(receive, "__self__", None)
     if type(exchange) is HttpExchange:
         return exchange.arrived()
@@ -86,7 +86,7 @@ def arrived_of(scope: Scope, receive: Receive) -> tuple[bytes, bool]:
 
 
 async def answer_other(scope: Scope, receive: Receive, send: Send) -> None:
-    """Say that the application starts and stops, to a lifespan, and that it does not, to a WebSocket."""
+    """Complete the lifespan's startup and shutdown, or refuse a WebSocket."""
     message: Message = await receive()
     if scope["type"] == "lifespan":
         await send({"type": "lifespan.startup.complete"})

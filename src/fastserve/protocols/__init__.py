@@ -1,1 +1,1 @@
-"""Protocols besides the compiled core: reference implementations, and uvicorn's names for what programs import."""
+"""Protocols besides the compiled core: reference implementations, and the names that programs import from uvicorn."""

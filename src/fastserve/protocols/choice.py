@@ -1,4 +1,4 @@
-"""Which class serves a connection, and which makes the frames of WebSockets: the compiled core's, or another."""
+"""Chooses the class that serves a connection and the one that makes WebSocket frames: the core's, or another."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from fastserve.importer import ImportFromStringError, blame, import_from_string
 if TYPE_CHECKING:
     from fastserve.protocols.websockets.contract import Framing
 
-EXTRAS = {"websockets": "standard", "wsproto": "wsproto"}  # that a package comes with
+EXTRAS = {"websockets": "standard", "wsproto": "wsproto"}  # that install a package
 CORE_MODULE = "fastserve._core.connection"
 
 
 class ProtocolError(Exception):
-    """There is no such protocol to serve with; the text says what there is."""
+    """The protocol does not exist or cannot be used; the text lists the choices."""
 
 
 def http_protocol(http: Any, known: Mapping[str, str]) -> tuple[Callable[..., asyncio.Protocol], bool]:
     """Return what makes the protocol of a connection, and whether that is the core's.
 
-    `http` is a name of `known`, an import string or a class. Raises ProtocolError if it cannot be had or served.
+    `http` is a name of `known`, an import string or a class. Raises ProtocolError if it cannot be loaded or served.
     """
     choices = f"choose {', '.join(known)} or module:Class"
     try:
@@ -45,10 +45,10 @@ def http_protocol(http: Any, known: Mapping[str, str]) -> tuple[Callable[..., as
 
 
 def ws_protocol(ws: Any, known: Mapping[str, str | None]) -> tuple[type[Any] | None, type[Framing] | None]:
-    """Return the class on uvicorn's contract that serves WebSockets, and what makes its frames if that is the core's.
+    """Return the class that serves WebSockets by uvicorn's contract, and what makes its frames if it is the core's.
 
-    The first is None for no WebSockets, the second for frames of the core's own. `ws` is a name of `known`, an import
-    string or a class. Raises ProtocolError if it cannot be had or used.
+    The first is None without WebSockets, the second if the core makes the frames. `ws` is a name of `known`, an import
+    string or a class. Raises ProtocolError if it cannot be loaded or used.
     """
     named = isinstance(ws, str) and ws in known
     choices = f'For "ws" choose {", ".join(known)} or module:Class.'
@@ -74,12 +74,11 @@ def ws_protocol(ws: Any, known: Mapping[str, str | None]) -> tuple[type[Any] | N
         return WebSocketConnection, found
     if isinstance(found, type) and issubclass(found, WebSocketConnection):
         if "framing" not in vars(found):
-            raise ProtocolError("It is a subclass of one that only stands for the compiled core.")
+            raise ProtocolError("It is a subclass of a class that only stands for the compiled core.")
         return found, found.framing
     if not is_contract(found):
         raise ProtocolError(
-            "It is not a class as fastserve.protocols.websockets.contract describes, nor one on uvicorn's contract. "
-            + choices
+            "It fulfils neither the contract of fastserve.protocols.websockets.contract nor uvicorn's. " + choices
         )
     return found, None
 
@@ -89,12 +88,12 @@ def is_framing(found: Any) -> bool:
 
 
 def is_contract(found: Any) -> bool:
-    """Say whether this is a protocol as uvicorn's HTTP protocols make them of `ws_protocol_class`."""
+    """Return whether this is a protocol that uvicorn's HTTP protocols could make as their `ws_protocol_class`."""
     return has_methods(found, "connection_made", "data_received", "connection_lost", "shutdown")
 
 
 def is_uvicorns(found: Any) -> bool:
-    """Say whether this is a class of uvicorn's or one derived from it."""
+    """Return whether this is a class of uvicorn's or derived from one."""
     return any(base.__module__.startswith("uvicorn.") for base in getattr(found, "__mro__", ()))
 
 
@@ -103,7 +102,7 @@ def has_methods(found: Any, *names: str) -> bool:
 
 
 def check_not_derived(found: type) -> None:
-    """Raises ProtocolError for a subclass of a class that only stands for the compiled core."""
+    """Raise ProtocolError for a subclass of a class that only stands for the compiled core."""
     if "stands_for_core" not in vars(found):
         raise ProtocolError(
             f"{found.__qualname__} is a subclass of HttpToolsProtocol, whose internals the compiled core does not have:"

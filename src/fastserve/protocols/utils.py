@@ -1,4 +1,4 @@
-"""What a protocol class asks of its transport, and what it logs of a scope."""
+"""What a protocol class asks of its transport, and logs of a scope."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
 def get_remote_addr(transport: Any) -> tuple[str, int] | None:
-    """Return the client's (host, port), None for one on a UNIX socket."""
+    """Return the client's (host, port), None on a UNIX socket."""
     name = transport.get_extra_info("peername")
     return (plain_host(str(name[0])), int(name[1])) if isinstance(name, list | tuple) and len(name) >= 2 else None
 
 
 def get_local_addr(transport: Any) -> tuple[str, int | None] | None:
-    """Return the server's (host, port), (path, None) on a UNIX socket, or None where it has no name."""
+    """Return the server's (host, port), (path, None) on a UNIX socket, or None if it has no name."""
     name = transport.get_extra_info("sockname")
     if isinstance(name, list | tuple) and len(name) >= 2:
         return (plain_host(str(name[0])), int(name[1]))
@@ -37,7 +37,7 @@ def get_local_addr(transport: Any) -> tuple[str, int | None] | None:
 
 
 def is_ssl(transport: Any) -> bool:
-    """Say whether the connection is encrypted."""
+    """Return whether the connection is encrypted."""
     return bool(transport.get_extra_info("sslcontext"))
 
 
@@ -48,7 +48,7 @@ def get_client_addr(scope: Any) -> str:
 
 
 def get_path_with_query_string(scope: Any) -> str:
-    """Return path and query of a scope as the access log shows them, percent-encoded: no line has a control byte."""
+    """Return path and query of a scope for the access log, percent-encoded: no line contains a control byte."""
     path = urllib.parse.quote(scope["path"].encode("utf-8", "replace"))
     query = scope["query_string"]
     return f"{path}?{urllib.parse.quote(query, safe=VISIBLE)}" if query else path

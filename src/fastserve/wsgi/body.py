@@ -1,4 +1,4 @@
-"""wsgi.input of a request whose body has not come in full when its application is called."""
+"""wsgi.input of a request whose body has not fully arrived when its application is called."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fastserve._core.wsgi.wakeup import Gate
 
 
 class BodyReader(io.RawIOBase):
-    """The body as it comes: a read waits in the application's thread until the event loop has put() a piece.
+    """The body as it arrives: a read waits in the application's thread until the event loop has put() a piece.
 
     `ask` tells the event loop that a piece is wanted. Nothing is read ahead here: what the application does not read
-    stays in the server's own buffer, and then with the client. Reads raise ClientDisconnected, an OSError, when the
-    client goes away before the end.
+    stays in the server's buffer, and then with the client. Reads raise ClientDisconnected, an OSError, if the client
+    leaves before the end.
     """
 
     def __init__(self, piece: bytes, ask: Callable[[], None]) -> None:
@@ -24,7 +24,7 @@ class BodyReader(io.RawIOBase):
         self._ended = False
         self._failed = False
         self._gate = Gate()
-        self.wanted = False  # an answer to `ask` is due; set here, cleared in the event loop
+        self.wanted = False  # `ask` was called and no piece was put yet; set here, cleared in the event loop
 
     def put(self, piece: bytes, more: bool) -> None:
         """Take the next piece, in the event loop."""
@@ -35,7 +35,7 @@ class BodyReader(io.RawIOBase):
         self._gate.open()
 
     def fail(self) -> None:
-        """Let reads fail that the body which has come does not satisfy, from any thread."""
+        """Make reads fail that the body so far cannot satisfy, from any thread."""
         self._failed = True
         self._gate.open()
 

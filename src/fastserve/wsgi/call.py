@@ -1,4 +1,4 @@
-"""The calls of WSGI applications that take their time: with bodies in pieces, clients that go, servers that stop."""
+"""Longer calls of WSGI applications: bodies in pieces, clients that leave, servers that stop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastserve.wsgi.body import BodyReader
 
 
 class Exchange(WSGICall):
-    """A call of a WSGI application as ASGI has it: run() in a thread, serve() in the event loop."""
+    """A call of a WSGI application in two halves: run() in a thread, serve() in the event loop."""
 
     __slots__ = ()
 
@@ -29,12 +29,12 @@ class Exchange(WSGICall):
     # In the event loop
 
     def open_body(self, piece: bytes) -> io.BufferedReader:
-        """Return wsgi.input for a request of whose body this has come, and there is more."""
+        """Return wsgi.input for a request whose body begins with this and goes on."""
         self.body = BodyReader(piece, self.report)
         return io.BufferedReader(self.body)
 
     async def serve(self, receive: Receive, send: Send) -> None:
-        """Pass messages on until the application has ended; raises what it raised, or what send() did."""
+        """Pass messages on until the application has ended. Raises what it raised, or what send() raised."""
         try:
             if self.failure is not None:
                 self._abandon()
@@ -44,7 +44,7 @@ class Exchange(WSGICall):
                     await self.waiter
                     self.waiter = None
                 self.news = False
-                ended = self.ended  # here: what the thread puts out until then is collected below
+                ended = self.ended  # read here: what the thread has sent until then is collected below
                 if self.failure is None:
                     try:
                         await self._pass_on(receive, send)
@@ -76,7 +76,7 @@ class Exchange(WSGICall):
             body.fail()
 
     def _abandon(self) -> None:
-        """Nothing more is sent or received: whatever the thread waits for, it must not wait any longer."""
+        """End all waits of the thread: nothing more is sent or received."""
         self.gone = True
         if self.gate is not None:
             self.gate.open()
@@ -86,12 +86,12 @@ class Exchange(WSGICall):
     def _settle(self, receive: Receive) -> None:
         failure = self.failure if self.error is None else self.error
         if self.failure is None and isinstance(failure, ClientDisconnected) and has_left(receive):
-            failure = None  # ours, and no business of what the application is mounted in
+            failure = None  # the server's own, not for the application that this is mounted in
         self.failure = self.error = None
         if failure is not None:
             raise failure
 
 
 def has_left(receive: Receive) -> bool:
-    """Say whether the client is gone, as far as this can be known where send() does not raise."""
+    """Return whether the client is gone, as far as this is known if send() does not raise."""
     return getattr(getattr(receive, "__self__", None), "left", False)

@@ -1,4 +1,4 @@
-"""wsgi.file_wrapper: how an application hands over a file in place of its pieces."""
+"""wsgi.file_wrapper: with it an application returns a file instead of pieces."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 import stat
 from typing import Any
 
-BLOCK = 131072  # bytes of a read, where the application does not ask for more
+BLOCK = 131072  # bytes per read, unless the application asks for more
 
 
 class FileWrapper:
-    """The pieces of a file from its position on; `close` is the file's, where it has one."""
+    """The pieces of a file from its position on; `close` is the file's, if it has one."""
 
     def __init__(self, filelike: Any, blksize: int = 8192) -> None:
         self.filelike = filelike
@@ -29,7 +29,7 @@ class FileWrapper:
         return block
 
     def extent(self) -> tuple[int, int] | None:
-        """Return position and number of bytes that are left, None for what is not a regular file as it is on disk."""
+        """Return position and number of remaining bytes, None for anything but a plain regular file."""
         try:
             if not is_plain(self.filelike):
                 return None
@@ -37,14 +37,14 @@ class FileWrapper:
             position: int = self.filelike.tell()
         except (AttributeError, OSError, ValueError):  # io.UnsupportedOperation is an OSError
             return None
-        # The size of one without blocks, as in /proc and /sys, is not that of its content.
+        # The size of a file without blocks, as in /proc and /sys, is not that of its content.
         if not stat.S_ISREG(status.st_mode) or status.st_blocks == 0:
             return None
         return position, max(status.st_size - position, 0)
 
 
 def is_plain(filelike: Any) -> bool:
-    """Say whether reading `filelike` gives the bytes of its descriptor: those of a GzipFile have one, and do not."""
+    """Return whether reading `filelike` gives the bytes of its descriptor: a GzipFile has one, but gives others."""
     if type(filelike) in (io.BufferedReader, io.BufferedRandom):
         filelike = filelike.raw
     return type(filelike) is io.FileIO

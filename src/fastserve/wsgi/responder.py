@@ -1,4 +1,4 @@
-"""One request of a WSGI application in a thread of the caller's executor, for programs that know it from uvicorn."""
+"""One request of a WSGI application in a thread of the caller's executor, as in uvicorn."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ environs = Environs(True, True, None)
 
 
 def build_environ(scope: Scope, message: Message, body: io.BytesIO) -> dict[str, Any]:
-    """Return the environ of a request whose body has been read into `body`; `message` is not looked at."""
+    """Return the environ of a request whose body has been read into `body`. `message` is ignored."""
     return environs.make(scope, body)
 
 
 class WSGIResponder:
     """An ASGI 2 application instance: calls the WSGI application `app`, in `executor`, for the request of `scope`.
 
-    The body is read in full before. What the application raises is raised.
+    The body is read in full first. Raises what the application raises.
     """
 
     def __init__(self, app: Callable[..., Iterable[bytes]], executor: Executor, scope: Scope) -> None:
@@ -51,7 +51,7 @@ class WSGIResponder:
         await loop.run_in_executor(self.executor, self.wsgi, environ, send_now)
 
     def wsgi(self, environ: dict[str, Any], send: Callable[[Message], None]) -> None:
-        """Call the application, in the thread; `send` returns once the message has been sent."""
+        """Call the application, in the thread. `send` returns once the message has been sent."""
         head: Message | None = None
         sent = False
 

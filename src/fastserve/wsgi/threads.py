@@ -1,9 +1,9 @@
-"""The threads that WSGI applications run in, made so that handing a short call over costs as little as possible.
+"""The threads that WSGI applications run in, designed to hand over a short call at the lowest cost.
 
-Waking a thread costs more than many an application's answer, and of several that are awake only one has the GIL. So a
-thread that is awake takes one call after the other, and nobody wakes another for a call that will be its turn in a
-moment. A call that is still in the queue after PATIENCE says that the application waits for something, or computes for
-long: then a thread is woken for each call, as a plain pool does, for the next EAGER_CALLS calls.
+Waking a thread costs more than the response of many an application, and of several that are awake only one has the GIL.
+So a thread that is awake takes one call after the other, and no other is woken for a call that will have its turn in a
+moment. A call that is still in the queue after PATIENCE shows that the application waits for something or computes for
+long: then a thread is woken for each of the next EAGER_CALLS calls, as in a plain pool.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Call = Callable[[], None]
 PATIENCE = 0.001  # seconds
 EAGER_CALLS = 500
 IDLE_SECONDS = 30.0
-JOIN_SECONDS = 1.0  # of close(), for threads that have nothing left to do
+JOIN_SECONDS = 1.0  # for close() to wait for threads that have nothing left to do
 
 
 class _Thread(threading.Thread):
@@ -34,7 +34,7 @@ class _Thread(threading.Thread):
         super().__init__(name=f"wsgi-{number}", daemon=True)
         self.pool = pool
         self.gate = Gate()
-        self.called = False  # taken out of the idle ones, to look at the queue again
+        self.called = False  # removed from the idle ones, to check the queue again
         self.closed = False  # to end when the queue is empty
 
     def run(self) -> None:
@@ -51,17 +51,17 @@ class _Thread(threading.Thread):
 
 
 class Threads:
-    """At most `most` threads, each started when it is first needed and ended when it was idle for long."""
+    """At most `most` threads, each started when it is first needed and ended after being idle for long."""
 
     def __init__(self, most: int, idle_seconds: float = IDLE_SECONDS) -> None:
         self.most = most
         self.calls: deque[Call] = deque()
         self._idle_seconds = idle_seconds
-        self._idle: list[_Thread] = []  # the one that rested last is woken first: its memory is in the caches
+        self._idle: list[_Thread] = []  # the last one to rest is woken first: its memory is in the caches
         self._threads: set[_Thread] = set()
         self._started = 0
-        self._counting = threading.Lock()  # no thread may start in place of one that then goes on
-        self._eager = 0  # calls for which a thread is still to be woken each
+        self._counting = threading.Lock()  # prevents starting a thread in place of one that then goes on
+        self._eager = 0  # remaining calls for each of which a thread is woken
         self._watched: Call | None = None  # the first in the queue when the watch began
         self._watching: asyncio.AbstractEventLoop | None = None
 
@@ -69,9 +69,9 @@ class Threads:
         return len(self._threads)
 
     def submit(self, call: Call, loop: asyncio.AbstractEventLoop, alone: bool = False) -> None:
-        """Have a thread call `call`, which must not raise; to be called in `loop`.
+        """Let a thread call `call`, which must not raise. Call this in `loop`.
 
-        Raises RuntimeError where there is no thread, and the system has none to give.
+        Raises RuntimeError if there is no thread and the system cannot start one.
         """
         self.calls.append(call)
         try:
@@ -84,12 +84,12 @@ class Threads:
                 self._watch(loop)
         except RuntimeError:
             if not self._threads:
-                with suppress(ValueError):  # a thread of before close() has taken it
+                with suppress(ValueError):  # a thread from before close() has taken it
                     self.calls.remove(call)
                     raise
 
     def close(self) -> None:
-        """End the threads: idle ones now, others after their call and those that wait. A later submit() starts anew."""
+        """End the threads: idle ones now, others after all submitted calls. A later submit() starts new ones."""
         ending = list(self._threads)
         for thread in ending:
             thread.closed = True
@@ -134,7 +134,7 @@ class Threads:
         loop.call_later(PATIENCE, self._look)
 
     def _look(self) -> None:
-        """See whether the queue moves."""
+        """Check whether the queue moves."""
         loop, self._watching = self._watching, None
         watched, self._watched = self._watched, None
         try:
@@ -145,17 +145,17 @@ class Threads:
             return
         if first is watched:
             self._eager = EAGER_CALLS
-            with suppress(RuntimeError):  # those that there are go on with the queue
+            with suppress(RuntimeError):  # the existing threads go on with the queue
                 for _ in range(min(len(self.calls), self.most)):
                     self._wake()
         else:
             self._watch(loop)
 
     def rest(self, thread: _Thread) -> bool:
-        """Wait, in `thread`, until there may be a call; false when the thread has to end."""
+        """Wait, in `thread`, until there may be a call. Return false if the thread must end."""
         thread.called = False
         self._idle.append(thread)
-        # Whoever submits a call from here on sees this thread among the idle ones; who did before did not.
+        # A call submitted from here on sees this thread among the idle ones; one submitted before did not.
         if (self.calls or thread.closed) and self._take_back(thread):
             return not thread.closed or bool(self.calls)
         while not thread.called:
@@ -164,7 +164,7 @@ class Threads:
         return not thread.closed or bool(self.calls)
 
     def _retire(self, thread: _Thread) -> bool:
-        """Let go of a thread that was idle for long, unless a call has come that counts on it."""
+        """Release a thread that was idle for long, unless a call has been submitted to it."""
         with self._counting:
             self._threads.discard(thread)
             if self.calls and not thread.closed:

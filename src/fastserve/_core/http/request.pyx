@@ -147,12 +147,12 @@ cdef class Request:
             self.read_connection()
         if codings:
             if self.minor == 0 or codings > 1:
-                return self.fault(400, b"Transfer-Encoding that cannot be relied on")
+                return self.fault(400, b"unreliable Transfer-Encoding")
             if coding:
                 return self.fault(coding, b"transfer coding other than chunked")
             if not self.chunked:
                 # llhttp decides about the framing, and differs here.
-                return self.fault(400, b"Transfer-Encoding that cannot be relied on")
+                return self.fault(400, b"unreliable Transfer-Encoding")
         return self.check_host(host, hosts)
 
     cdef void read_connection(self) noexcept:

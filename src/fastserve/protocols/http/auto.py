@@ -1,4 +1,4 @@
-"""The protocol that `http="auto"` means, by uvicorn's name for it."""
+"""The protocol of `http="auto"`, under uvicorn's name."""
 
 from __future__ import annotations
 

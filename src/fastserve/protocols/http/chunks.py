@@ -1,6 +1,6 @@
-"""The chunked coding of a request's body (RFC 9112 section 7.1), as strict as the compiled core has it.
+"""The chunked coding of a request's body (RFC 9112 section 7.1), as strict as in the compiled core.
 
-h11 takes chunk lines with control bytes and extensions of any size, and is not told of chunks at all.
+h11 accepts chunk lines with control bytes and extensions of any size, so it never sees the chunks.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ LARGEST = (1 << 64) - 1
 
 
 class Chunked:
-    """One body. `limit` is how many bytes of extensions and trailers are read and dropped.
+    """Decodes one body. At most `limit` bytes of extensions and trailers are read and dropped.
 
-    `ended` says that the body is complete, `fault` what is wrong with it; then nothing more is decoded.
+    `ended` is set when the body is complete, `fault` when it is malformed; then nothing more is decoded.
     """
 
     def __init__(self, limit: int) -> None:
@@ -32,7 +32,7 @@ class Chunked:
         self.fault: ProtocolError | None = None
 
     def decode(self, raw: bytearray) -> bytes:
-        """Take off `raw` all that can be decoded, and return what it has of the body."""
+        """Remove from `raw` all that can be decoded, and return the body in it."""
         pieces = self.whole_chunks(raw) if self.part == "size" else []
         try:
             while not self.ended and self.fault is None and self.step(raw, pieces):
@@ -42,7 +42,7 @@ class Chunked:
         return b"".join(pieces)
 
     def whole_chunks(self, raw: bytearray) -> list[bytes]:
-        """Take complete chunks without extensions off `raw`: so many small ones do not hold the loop for long."""
+        """Remove complete chunks without extensions from `raw`: fast, lest many small ones block the loop."""
         pieces: list[bytes] = []
         data, at = bytes(raw), 0
         while (match := SIZE_LINE.match(data, at)) is not None:
@@ -56,7 +56,7 @@ class Chunked:
         return pieces
 
     def step(self, raw: bytearray, pieces: list[bytes]) -> bool:
-        """Decode one part; False where it has not come yet. Raises ProtocolError."""
+        """Decode one part. Return False if it has not arrived yet. Raises ProtocolError."""
         if self.part == "data":
             piece = bytes(raw[: self.left])
             del raw[: self.left]

@@ -14,13 +14,13 @@ class Deadline:
         self.handle: asyncio.TimerHandle | None = None
 
     def start(self, seconds: float, expired: Callable[[], None]) -> None:
-        """Call `expired` in so many seconds, unless something else is started before; 0 is never."""
+        """Call `expired` after this many seconds unless another timer is started before; 0: never."""
         self.stop()
         if seconds:
             self.handle = self.loop.call_later(seconds, expired)
 
     def keep(self, seconds: float, expired: Callable[[], None], needed: Callable[[], bool]) -> None:
-        """Start one unless one runs already; `expired` is called only if `needed()` says so by then."""
+        """Start a timer unless one is running. It calls `expired` only if `needed()` is true by then."""
         if seconds and self.handle is None:
             self.handle = self.loop.call_later(seconds, self.end, expired, needed)
 

@@ -1,6 +1,6 @@
-"""One HTTP exchange in the terms of ASGI: what fastserve._core.http.exchange is, in Python.
+"""One HTTP exchange in the terms of ASGI: fastserve._core.http.exchange in Python.
 
-stage    what send() takes
+stage    what send() accepts
 "start"     http.response.start
 "body"      http.response.body
 "complete"  nothing: the last body has been sent
@@ -38,7 +38,7 @@ class Stream(Protocol):
         """Ask the client for the body that it holds back."""
 
     def want_body(self, waits: Callable[[], bool]) -> None:
-        """The application waits for the body, as long as `waits()` says so."""
+        """Read the body on: the application waits for it, as long as `waits()` is true."""
 
     def respond(self, status: Any, headers: Iterable[Any]) -> None:
         """Take the head of the response. Raises TypeError, ValueError."""
@@ -47,11 +47,11 @@ class Stream(Protocol):
         """Write a piece of the body. Raises RuntimeError for one that does not fit the Content-Length."""
 
     def abandon(self) -> None:
-        """The application will not complete its response."""
+        """End a response that the application will not complete."""
 
 
 class HttpExchange:
-    """The exchange of one request; `stream` is the connection, None once the response is out of its hands."""
+    """The exchange of one request. `stream` is the connection; None once the response is complete or lost."""
 
     def __init__(self, stream: Stream, scope: Scope, expect_continue: bool) -> None:
         self.stream: Stream | None = stream
@@ -61,11 +61,11 @@ class HttpExchange:
         self.expect_continue = expect_continue
         self.stage = "start"
         self.started = False  # the application has been called
-        self.gone = False  # nobody reads the response
+        self.gone = False  # nobody reads the response any more
         self.left = False  # the client was gone before the response was complete
-        self.drops = 0  # messages in this turn of the loop that went nowhere
-        self.endless = False  # and the response had begun, and does not say where it ends
-        self.raises = stream.config.raises_disconnect  # send() raises when the client is gone
+        self.drops = 0  # messages dropped in this turn of the loop
+        self.endless = False  # and the response had begun, with no declared end
+        self.raises = stream.config.raises_disconnect  # send() raises once the client is gone
         self.server_state = stream.server_state
         self.pieces: list[bytes] = []  # body that receive() has not returned
         self.buffered = 0  # bytes of it
@@ -76,7 +76,7 @@ class HttpExchange:
     # The application
 
     async def run(self, app: ASGI3Application) -> None:
-        """Call the application and deal with how it ends; raises nothing."""
+        """Call the application, and handle its end. Never raises."""
         self.started = True
         try:
             result: Any = await app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
@@ -98,7 +98,7 @@ class HttpExchange:
             self.stream.abandon()
 
     def is_quiet(self, exc: BaseException) -> bool:
-        """Say whether an application ends like that whose client is gone, or that the stopping server cancelled."""
+        """Return whether an application ended because its client is gone or the stopping server cancelled it."""
         if isinstance(exc, asyncio.CancelledError):
             return self.left or (self.server_state.draining and was_cancelled(self.task))
         return (self.gone or self.unreachable) and only_disconnects(exc)
@@ -142,7 +142,7 @@ class HttpExchange:
         """Take a message, and return once the client has taken enough of what was sent before.
 
         Once the client is gone this raises ClientDisconnected, or else does nothing; but the last of DROPS_A_TURN such
-        calls gives the loop a turn, which an application that sends without end must not hold.
+        calls gives the loop a turn: an application that sends without end must not block it.
         """
         if not self.take(message):
             return await self.dropped()
@@ -166,11 +166,11 @@ class HttpExchange:
 
     @property
     def unreachable(self) -> bool:
-        """Whether nothing can be sent to the client any more."""
+        """Whether nothing more can be sent to the client."""
         return self.stream is None or self.stream.transport.is_closing()
 
     def take(self, message: Message) -> bool:
-        """Take a message; False where it goes nowhere, because its client is gone."""
+        """Take a message. Return False if it is dropped because the client is gone."""
         if self.stage == "complete" and (self.raises or not self.left):
             raise RuntimeError(f"Unexpected ASGI message '{message['type']}' sent, after response already completed.")
         if self.stage == "complete" or self.unreachable:
@@ -188,7 +188,7 @@ class HttpExchange:
         return True
 
     def drop(self, message: Message) -> None:
-        """Forget a message, except for what a stop of the server has to know of the response."""
+        """Drop a message, except for what the server needs to know about the response when it stops."""
         self.left = True
         if message.get("type") == "http.response.start":
             self.endless = not declares_length(message)
@@ -236,13 +236,13 @@ class HttpExchange:
         self.wake()
 
     def disconnected(self) -> None:
-        """The client will not send any more; it may still read, unless the stream is taken away as well."""
+        """Note that the client will not send any more. It may still read, unless the stream is detached as well."""
         self.gone = True
         self.left = self.left or self.stage != "complete"
         self.wake()
 
     def completed(self) -> None:
-        """The response is out of the application's hands."""
+        """Note that the response is complete, or will not be completed by the application."""
         self.stream = None
         self.disconnected()
 
@@ -254,7 +254,7 @@ class HttpExchange:
 
 
 def declares_length(message: Message) -> bool:
-    """Say whether the head in this message, which nothing has checked, has a Content-Length."""
+    """Return whether the head in this message, which is still unchecked, has a Content-Length."""
     try:
         return any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
     except Exception:
@@ -262,6 +262,6 @@ def declares_length(message: Message) -> bool:
 
 
 def was_cancelled(task: asyncio.Task[None] | None) -> bool:
-    """Say whether somebody has called the task's cancel(); of Python 3.10's tasks it is not known, and believed."""
+    """Return whether the task's cancel() has been called. Python 3.10 cannot tell, so there it counts as called."""
     cancelling = getattr(task, "cancelling", None)
     return cancelling is None or cancelling() > 0

@@ -9,11 +9,11 @@ from fastserve._types import Receive, Scope, Send
 __all__ = ["CLOSE_HEADER", "HIGH_WATER_LIMIT", "FlowControl", "service_unavailable"]
 
 CLOSE_HEADER = (b"connection", b"close")
-HIGH_WATER_LIMIT = 65536  # bytes that may be read ahead of who uses them
+HIGH_WATER_LIMIT = 65536  # bytes that may be read ahead of their use
 
 
 class FlowControl:
-    """The two directions of a transport: reading that can be paused, and writing that one may have to wait for."""
+    """The two directions of a transport: reading can be paused, and writing can be waited for."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -46,7 +46,7 @@ class FlowControl:
 
 
 async def service_unavailable(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request that is one too many: an ASGI application."""
+    """Respond to a request beyond limit_concurrency, as an ASGI application."""
     body = b"Service Unavailable"
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),

@@ -1,8 +1,8 @@
-"""HTTP/1.1 in Python, over h11: what `--http h11` serves with, slow and plain, and the oracle of differential tests.
+"""HTTP/1.1 in Python over h11, for `--http h11`: slow and plain, and the oracle of differential tests.
 
 reading  "init"    between two requests
-         "head"    a head has begun to come
-         "body"    the head is parsed, the body is coming
+         "head"    a head has begun to arrive
+         "body"    the head is parsed, the body is arriving
          "done"    the request is complete; what follows it waits in `input`
          "closed"  nothing is parsed any more
 writing  "start"   nothing of the response has been given, or only its head, which is held
@@ -34,20 +34,20 @@ from fastserve.protocols.http.chunks import Chunked
 from fastserve.protocols.http.deadline import Deadline
 from fastserve.protocols.http.exchange import HttpExchange
 from fastserve.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from fastserve.protocols.http.known import __getattr__  # noqa: F401  # what programs know from this module of uvicorn
+from fastserve.protocols.http.known import __getattr__  # noqa: F401  # what programs know from uvicorn's module
 from fastserve.protocols.http.lingering import Lingering
 
 if TYPE_CHECKING:
     from fastserve.config import Config
     from fastserve.server_state import ServerState
 
-DISCARD = 1 << 20  # bytes of a body nobody wants that are read for the sake of keeping the connection
-HELD_HEAD_SECONDS = 0.25  # for which the head of a response that is not a stream waits for the first piece of body
+DISCARD = 1 << 20  # bytes of an unwanted body that are read in order to keep the connection
+HELD_HEAD_SECONDS = 0.25  # that a head waits for the first piece of body unless it is a stream's
 FIELD_NAME = re.compile(rb"^[^\s:]+:", re.MULTILINE)
 
 
 class H11Protocol(asyncio.Protocol):
-    """One connection, on uvicorn's protocol contract."""
+    """One connection, by uvicorn's protocol contract."""
 
     transport: asyncio.Transport
     flow: FlowControl
@@ -71,11 +71,11 @@ class H11Protocol(asyncio.Protocol):
         self.tasks: set[asyncio.Task[None]] = server_state.tasks
         self.app_state = app_state
         self.context = contextvars.copy_context()  # each exchange runs in a copy of it
-        # By default what the limits of a head come to.
+        # By default the sum of the limits of a head.
         self.room = config.h11_max_incomplete_event_size or config.limit_request_line + config.limit_request_head
         self.conn = h11.Connection(h11.SERVER, config.limit_request_line + config.limit_request_head)
         self.input = bytearray()  # what is not parsed yet; h11 gets it head by head
-        self.empty = 0  # bytes of empty lines before the head that is coming
+        self.empty = 0  # bytes of empty lines before the next head
         self.chunks: Chunked | None = None  # of the body under way
         self.deadline = Deadline(self.loop)
         self.write_deadline = Deadline(self.loop)
@@ -91,7 +91,7 @@ class H11Protocol(asyncio.Protocol):
         self.lingering: Lingering | None = None
         self.is_head = False
         self.expect_continue = False
-        self.body_length: int | None = None  # of the request under way, where it is known
+        self.body_length: int | None = None  # of the request under way, if known
         self.body_size = 0  # of it so far
         self.remaining: int | None = None  # bytes of the response's Content-Length still to come
         self.no_body = False
@@ -127,7 +127,7 @@ class H11Protocol(asyncio.Protocol):
         if self.exchange is None:
             return False
         if self.writing == "body" and self.no_body and self.reading == "done" and not self.input:
-            self.close_silently()  # no write will ever tell whether the client is still there
+            self.close_silently()  # no write will ever show whether the client is still there
         else:
             self.exchange.disconnected()
         return not utils.is_ssl(self.transport)
@@ -155,7 +155,7 @@ class H11Protocol(asyncio.Protocol):
         self.flow.resume_writing()
 
     def write_expired(self) -> None:
-        """Give up a client that has not taken a byte for that long."""
+        """Abort if the client has not taken a byte for that long."""
         left = self.transport.get_write_buffer_size()
         if left < self.stuck:
             self.stuck = left
@@ -166,7 +166,7 @@ class H11Protocol(asyncio.Protocol):
     # The request
 
     def handle_events(self) -> None:
-        """Deal with the input so far."""
+        """Handle the input so far."""
         while self.reading in ("init", "head", "body"):
             try:
                 if not (self.read_body() if self.reading == "body" else self.read_head()):
@@ -180,7 +180,7 @@ class H11Protocol(asyncio.Protocol):
         return None
 
     def read_head(self) -> bool:
-        """Begin the exchange of the next head; False where that is not complete. Raises ProtocolError."""
+        """Begin the exchange of the next head. Return False if the head is incomplete. Raises ProtocolError."""
         before = rules.empty_lines(self.input)
         del self.input[:before]
         self.empty += before
@@ -200,7 +200,7 @@ class H11Protocol(asyncio.Protocol):
         return True
 
     def read_body(self) -> bool:
-        """Deliver what there is of the body; False where its end has not come. Raises ProtocolError."""
+        """Deliver the body so far. Return False if its end has not arrived. Raises ProtocolError."""
         if self.chunks is not None:
             data, ended = self.chunks.decode(self.input), self.chunks.ended
         else:
@@ -219,7 +219,7 @@ class H11Protocol(asyncio.Protocol):
         if not ended:
             return False
         if self.chunks is not None:
-            self.conn.receive_data(b"0\r\n\r\n")  # all that h11 gets to know of them
+            self.conn.receive_data(b"0\r\n\r\n")  # h11 sees none of the chunks
         self.conn.next_event()
         self.end_request()
         return True
@@ -234,7 +234,7 @@ class H11Protocol(asyncio.Protocol):
             self.deadline.start(self.config.timeout_request_head, self.head_expired)
 
     def begin(self, event: h11.Request) -> None:
-        """A head is complete: make its exchange."""
+        """Make the exchange of a complete head."""
         self.deadline.stop()
         headers = [(name.lower(), value) for name, value in event.headers]
         fields = dict(headers)
@@ -293,11 +293,11 @@ class H11Protocol(asyncio.Protocol):
             "client": self.client,
             "server": self.server,
             "state": self.app_state.copy(),
-            "extensions": {},  # the compiled implementation has those that there are
+            "extensions": {},  # only the compiled core has any
         }
 
     def may_be_https(self) -> bool:
-        """Say whether the connection, or a trusted proxy before it, is encrypted (RFC 9110 section 7.4)."""
+        """Return whether the connection may be encrypted, here or at a trusted proxy (RFC 9110 section 7.4)."""
         if self.scheme == "https" or not self.config.proxy_headers:
             return self.scheme == "https"
         proxies = TrustedHosts(self.config.forwarded_allow_ips or "")
@@ -346,7 +346,7 @@ class H11Protocol(asyncio.Protocol):
     # The ends of a connection
 
     def refuse(self, status: int, reason: str) -> None:
-        """The client broke the protocol: answer with `status` where an answer can still be given, and close."""
+        """Respond to a protocol error with `status` if a response can still be sent, and close."""
         self.deadline.stop()
         in_body = self.reading == "body"
         if not in_body:
@@ -357,10 +357,10 @@ class H11Protocol(asyncio.Protocol):
         if self.exchange is None or self.exchange.started:
             self.refuse_now(status, in_body)
         else:
-            self.loop.call_soon(self.refuse_now, status, in_body)  # behind the application's first step
+            self.loop.call_soon(self.refuse_now, status, in_body)  # after the application's first step
 
     def debug_client(self, what: str) -> None:
-        """Say at debug level what the client did wrong, and which one that was."""
+        """Log at debug level what the client did wrong, and its address."""
         host, port = self.client or ("client without an address", None)
         self.logger.debug("%s (%s)", what, host if port is None else f"{host}:{port}")
 
@@ -368,7 +368,7 @@ class H11Protocol(asyncio.Protocol):
         if self.writing == "closed":
             return
         if self.exchange is None:
-            # In the body of a request that has its response already, or in a head.
+            # In the body of a request that already has its response, or in a head.
             if in_body:
                 self.close()
             else:
@@ -388,13 +388,13 @@ class H11Protocol(asyncio.Protocol):
         self.close()
 
     def detach(self) -> None:
-        """The exchange under way goes on without the connection."""
+        """Let the exchange under way go on without the connection."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.completed()
 
     def orphan(self) -> None:
-        """Keep the exchange under way, whose client is gone, where a stop of the server finds it."""
+        """Keep the exchange under way, whose client is gone, where the stopping server finds it."""
         exchange = self.exchange
         if exchange is None or exchange.task is None or exchange.stage == "complete":
             return
@@ -407,9 +407,9 @@ class H11Protocol(asyncio.Protocol):
         exchange.task.add_done_callback(lambda task: left.discard(exchange))
 
     def close(self) -> None:
-        """Close after what is written; while the client may still be sending, only the writing side at first.
+        """Close after what is written; at first only the writing side if the client may still be sending.
 
-        A close with unread input resets the connection, and the client would lose the answer (RFC 9112 section 9.6).
+        A close with unread input resets the connection, and the client would lose the response (RFC 9112 section 9.6).
         """
         if self.writing == "closed":
             return
@@ -435,7 +435,7 @@ class H11Protocol(asyncio.Protocol):
         self.answer(408)
 
     def shutdown(self) -> None:
-        """Close, after the response that is under way."""
+        """Close, after the response under way."""
         self.draining = True
         if self.lingering is not None:
             self.lingering.hurry()
@@ -443,7 +443,7 @@ class H11Protocol(asyncio.Protocol):
             self.close() if self.reading == "body" else self.close_silently()
 
     def end_streams(self) -> list[asyncio.Task[None]]:
-        """Break off a response that has begun and does not say where it ends; wake who waits for the client to go.
+        """Break off a response that has begun and declares no end; wake an application waiting for the client to go.
 
         Returns the tasks of the applications whose responses were broken off.
         """
@@ -456,13 +456,13 @@ class H11Protocol(asyncio.Protocol):
             return []
         self.close_silently()
         if self.transport.get_write_buffer_size():
-            self.transport.abort()  # what is left has no end either, and its client may never take it
+            self.transport.abort()  # what is queued has no end either, and the client may never take it
         return [] if exchange.task is None else [exchange.task]
 
     # The response
 
     def send_continue(self) -> None:
-        """RFC 9110 section 10.1.1: 100 (Continue), unless the final response went first."""
+        """Send 100 (Continue) unless the final response has begun (RFC 9110 section 10.1.1)."""
         self.expect_continue = False
         if self.writing == "start":
             self.transport.write(
@@ -476,7 +476,7 @@ class H11Protocol(asyncio.Protocol):
     def respond(self, status: Any, headers: Iterable[Any]) -> None:
         """Take the head of the response, which is held until the first body. Raises TypeError, ValueError.
 
-        Without one it leaves when the application has suspended, where it announces a stream, else after a while.
+        Without one it is sent when the application has suspended if it announces a stream, else after a while.
         """
         head = response.response_head(status, headers)
         if head.status < 200:
@@ -485,7 +485,7 @@ class H11Protocol(asyncio.Protocol):
         self.loop.call_soon(self.hold_head, head)
 
     def hold_head(self, head: response.Head) -> None:
-        """The application has suspended."""
+        """Note that the application has suspended."""
         if self.head is not head:
             return
         if any(name == b"content-type" and is_streaming(value) for name, value in head.fields):
@@ -496,7 +496,7 @@ class H11Protocol(asyncio.Protocol):
     def send_head(self, head: response.Head) -> None:
         """Send the head without the body that it was held for, unless it has gone."""
         if self.head is head and self.writing == "start" and not self.transport.is_closing():
-            with contextlib.suppress(ValueError):  # h11 refuses it: that is for the application to hear in send()
+            with contextlib.suppress(ValueError):  # h11 refuses it: the application's next send() raises that
                 self.body(b"", True)
 
     def body(self, data: bytes, more: bool) -> None:
@@ -538,13 +538,13 @@ class H11Protocol(asyncio.Protocol):
         if self.expect_continue or head.close or self.draining or self.server_state.draining:
             self.keep_alive = False
         elif self.reading == "body" and not self.may_be_discarded():
-            self.keep_alive = False  # the client has to know now: with the end of the response it may ask for more
+            self.keep_alive = False  # the client must know now: after the response it may send the next request
         fields = response.with_defaults(head.fields, self.server_state.default_headers)
         if length is not None:
             fields.append((b"content-length", str(length).encode()))
         if not self.keep_alive:
             fields.append((b"connection", b"close"))
-        if head.status != 500 or not self.eof_seen:  # what fails because its client has left is of no interest
+        if head.status != 500 or not self.eof_seen:  # a failure because the client has left is of no interest
             self.log_access(self.exchange.scope, head.status)
         try:
             output = self.encode(
@@ -553,17 +553,17 @@ class H11Protocol(asyncio.Protocol):
         except h11.LocalProtocolError as exc:
             raise ValueError(str(exc)) from None
         self.writing = "body"
-        return FIELD_NAME.sub(lambda match: match[0].lower(), output)  # h11 has capitals in those of its own
+        return FIELD_NAME.sub(lambda match: match[0].lower(), output)  # h11 capitalises its own
 
     def may_be_discarded(self) -> bool:
-        """Say whether the rest of the request's body may be read for the sake of keeping the connection."""
+        """Return whether the rest of the request's body may be read in order to keep the connection."""
         return self.body_length is not None and self.body_length <= self.body_size + DISCARD
 
     def encode(self, event: h11.Event) -> bytes:
         return self.conn.send(event) or b""
 
     def finish(self) -> None:
-        """The application has sent the last of its response: go on to the next request, or close."""
+        """Go on to the next request, or close: the application has sent the last of its response."""
         self.writing = "done"
         self.detach()
         if not self.keep_alive or self.draining or self.conn.our_state is not h11.DONE:
@@ -580,7 +580,7 @@ class H11Protocol(asyncio.Protocol):
         return None
 
     def abandon(self) -> None:
-        """The application will not complete its response: a 500 where nothing of it was written, else break off."""
+        """End a response that the application will not complete: a 500 if nothing was written, else break off."""
         scope = self.exchange.scope if self.exchange is not None else None
         status = 503 if self.exchange is not None and self.exchange.gone and self.server_state.draining else 500
         self.detach()

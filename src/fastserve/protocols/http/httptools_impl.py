@@ -1,4 +1,4 @@
-"""The names under which uvicorn's programs know the fast protocol and its parts; here that is the compiled core."""
+"""The names that uvicorn has for the fast protocol and its parts; here that is the compiled core."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ STATUS_LINE = {status: b"HTTP/1.1 %d %s\r\n" % (status, phrase) for status, phra
 
 
 class HttpToolsProtocol(asyncio.Protocol):
-    """Stands for the compiled core where a program passes it as `http`; a subclass of it cannot be served."""
+    """Stands for the compiled core if a program passes it as `http`. A subclass of it cannot be served."""
 
     stands_for_core = True

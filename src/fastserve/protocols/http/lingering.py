@@ -1,4 +1,4 @@
-"""Connections that are closed but for what their clients still send, as in fastserve._core.transport.lingering."""
+"""Connections that are closed, except that their clients still send: fastserve._core.transport.lingering in Python."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Protocol
 from fastserve.protocols import utils
 
 SILENT_SECONDS = 5.0  # without a byte of the client
-UNENDED_SECONDS = 1.0  # the same, where the client may be waiting for the end
+UNENDED_SECONDS = 1.0  # the same, if the client may be waiting for the end
 TOTAL_SECONDS = 30.0
 STOP_SECONDS = 0.2  # once the server stops
 LOOK_SECONDS = 0.01
 MOST = 256  # of a server
-LAST_DATA_RECEIVED = 52  # where it is in Linux' struct tcp_info
+LAST_DATA_RECEIVED = 52  # its offset in Linux's struct tcp_info
 
 
 class State(Protocol):
@@ -26,10 +26,10 @@ class State(Protocol):
 
 
 class Lingering:
-    """Ends the writing side of `transport`, and the connection when its client has had the time to read its answer.
+    """Ends the writing side of `transport`, and the connection once its client has had time to read the response.
 
-    `more` says that the client has not sent all of its request: where a transport cannot read on after it has ended its
-    writing side, that waits as well.
+    `more`: the client has not sent all of its request. If the transport cannot read after its writing side has ended,
+    that end is put off as well.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, state: State, more: bool) -> None:
@@ -48,18 +48,18 @@ class Lingering:
         if transport.can_write_eof():
             transport.write_eof()
         elif not self.unended:
-            transport.close()  # TLS: what still comes is dropped, and never heard of
+            transport.close()  # TLS: what still arrives is dropped without a report
         self.silent_seconds = UNENDED_SECONDS if self.unended else SILENT_SECONDS
         self.look_later(self.silent_seconds)
         if state.stopping:
             self.hurry()
 
     def heard(self) -> None:
-        """The client has sent something."""
+        """Note that the client has sent something."""
         self.last_heard = self.loop.time()
 
     def hurry(self) -> None:
-        """The server stops: end as soon as the client has everything, or STOP_SECONDS after it was written."""
+        """End as soon as the client has received everything, or STOP_SECONDS after it was written."""
         if self.unended:
             self.end()
         elif self in self.state.lingering and not self.hurried:
@@ -68,7 +68,7 @@ class Lingering:
             self.look_later(LOOK_SECONDS)
 
     def lost(self) -> None:
-        """The connection is closed."""
+        """Note that the connection is closed."""
         self.state.lingering.pop(self, None)
         if self.handle is not None:
             self.handle.cancel()
@@ -94,7 +94,7 @@ class Lingering:
     def look(self) -> None:
         now = self.loop.time()
         self.handle = None
-        if self.transport.get_write_buffer_size():  # what the client does not take has a deadline of its own
+        if self.transport.get_write_buffer_size():  # unread output has a deadline of its own
             self.latest = now + (STOP_SECONDS if self.hurried else TOTAL_SECONDS)
             self.last_heard = now
         silence = now - self.last_heard
@@ -114,7 +114,7 @@ class Lingering:
 
 
 def unacknowledged(transport: asyncio.Transport) -> int:
-    """Return how many bytes the client's kernel has not got, -1 where that is not known."""
+    """Return how many bytes the client's kernel has not received, -1 if unknown."""
     sock = transport.get_extra_info("socket")
     try:
         import fcntl
@@ -127,7 +127,7 @@ def unacknowledged(transport: asyncio.Transport) -> int:
 
 
 def silence_of(transport: asyncio.Transport, unknown: float) -> float:
-    """Return how many seconds ago the client's last byte came, `unknown` where that is not known."""
+    """Return how many seconds ago the client's last byte arrived, or `unknown`."""
     sock = transport.get_extra_info("socket")
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)

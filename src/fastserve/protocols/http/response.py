@@ -18,7 +18,7 @@ Fields = list[tuple[bytes, bytes]]
 
 @dataclass
 class Head:
-    """Status and fields of a response, and what those fields say that the server writes itself."""
+    """Status and fields of a response, and the contents of fields that the server writes itself."""
 
     status: int
     fields: Fields = field(default_factory=list)
@@ -38,7 +38,7 @@ STATUS_PHRASES = {status: phrase(status) for status in range(100, 600)}
 
 
 def has_no_body(status: int) -> bool:
-    """RFC 9112 section 6.3, first rule, without the HEAD method; and 205 (RFC 9110 section 15.3.6)."""
+    """Return whether a status has no body, with any method (RFC 9112 section 6.3; 205: RFC 9110 section 15.3.6)."""
     return status < 200 or status in (204, 205, 304)
 
 
@@ -51,7 +51,7 @@ def as_bytes(part: Any, what: str) -> bytes:
 
 
 def response_head(status: Any, headers: Iterable[Any]) -> Head:
-    """Return what an application gave as the head of its response. Raises TypeError or ValueError for what is none."""
+    """Return the head of a response as an application gave it. Raises TypeError, ValueError."""
     if not isinstance(status, int):
         raise TypeError(f"the response status must be an integer, not {status!r}")
     if not 100 <= status <= 999:
@@ -60,7 +60,7 @@ def response_head(status: Any, headers: Iterable[Any]) -> Head:
     for pair in headers:
         name, value = pair
         name = as_bytes(name, "the name of a header").lower()
-        value = as_bytes(value, "the value of a header").strip(b" \t")  # which h11 refuses, and no value has
+        value = as_bytes(value, "the value of a header").strip(b" \t")  # h11 refuses it; no value has it
         if not TOKEN.fullmatch(name):
             raise ValueError(f"invalid header name: {name!r}")
         if FORBIDDEN_IN_VALUES.search(value):
@@ -69,7 +69,7 @@ def response_head(status: Any, headers: Iterable[Any]) -> Head:
             note_length(head, value)
         elif name == b"connection":
             note_connection(head, value)
-        elif name != b"transfer-encoding":  # the server's alone
+        elif name != b"transfer-encoding":  # only the server's
             head.fields.append((name, value))
     return head
 
@@ -90,7 +90,7 @@ def note_connection(head: Head, value: bytes) -> None:
 
 
 def with_defaults(fields: Fields, defaults: Iterable[tuple[bytes, bytes]]) -> Fields:
-    """Return the fields and behind them the default ones, less those that the application's own replace."""
+    """Return the fields, followed by the default ones that the application's own do not replace."""
     own = {name for name, _ in fields}
     return [
         *fields,
@@ -99,7 +99,7 @@ def with_defaults(fields: Fields, defaults: Iterable[tuple[bytes, bytes]]) -> Fi
 
 
 def plain_response(status: int, defaults: Iterable[tuple[bytes, bytes]], extra: Fields, with_body: bool) -> bytes:
-    """Return a whole response that the server makes itself: its reason phrase as text, and the connection closes."""
+    """Return a whole response of the server's own: the reason phrase as text, and `Connection: close`."""
     body = phrase(status)
     fields: Fields = [(b"content-type", b"text/plain; charset=utf-8"), *extra]
     fields = with_defaults(fields, defaults)
@@ -109,7 +109,7 @@ def plain_response(status: int, defaults: Iterable[tuple[bytes, bytes]], extra: 
 
 
 def check_length(remaining: int, size: int, more: bool) -> None:
-    """Raises RuntimeError for a piece of body that does not fit what remains of its Content-Length."""
+    """Raise RuntimeError for a piece of body that does not fit what remains of its Content-Length."""
     if size > remaining:
         raise RuntimeError("Response content longer than Content-Length")
     if not more and size < remaining:

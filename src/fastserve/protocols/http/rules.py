@@ -30,9 +30,9 @@ HOST = re.compile(
 
 
 def check_head(raw: bytes | bytearray, options: Options) -> int:
-    """Return the size of the head that `raw` begins with, 0 where that is not complete.
+    """Return the size of the head that `raw` begins with, 0 if it is incomplete.
 
-    Raises ProtocolError for one that is not to be served.
+    Raises ProtocolError for a head that must not be served.
     """
     end = raw.find(b"\r\n\r\n")
     head = bytes(raw if end < 0 else raw[:end])
@@ -76,7 +76,7 @@ def check_limits(head: bytes, complete: bool, options: Options) -> None:
 
 
 def check_start(head: bytes) -> None:
-    """Raises ProtocolError for the beginning of a head that no head begins with: noise has no end to wait for."""
+    """Raise ProtocolError for bytes with which no head begins: noise has no end to wait for."""
     first = METHOD_START.match(head)
     assert first is not None
     if head in (first[0], b"\r"):
@@ -100,7 +100,7 @@ def check_line(line: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def check_target(method: bytes, target: bytes) -> None:
-    """The forms of RFC 9112 section 3.2, all in visible ASCII."""
+    """Check the target's form (RFC 9112 section 3.2); all are in visible ASCII."""
     if target == b"*" and method != b"OPTIONS":
         raise ProtocolError(400, "asterisk-form without OPTIONS")
     if target == b"*" or target.startswith(b"/"):
@@ -112,14 +112,14 @@ def check_target(method: bytes, target: bytes) -> None:
 
 
 def check_framing(values: dict[bytes, list[bytes]], version: bytes, options: Options) -> None:
-    """Content-Length, Transfer-Encoding and Expect; nothing that another server could understand in another way."""
+    """Check Content-Length, Transfer-Encoding and Expect; refuse what another server could interpret differently."""
     lengths = values.get(b"content-length", [])
     codings = values.get(b"transfer-encoding", [])
     if len(lengths) > 1 or (lengths and re.fullmatch(rb"[0-9]{1,19}", lengths[0]) is None):
-        raise ProtocolError(400, "Content-Length that is no length")
+        raise ProtocolError(400, "invalid Content-Length")
     if codings:
         if lengths:
-            raise ProtocolError(400, "Content-Length beside Transfer-Encoding")
+            raise ProtocolError(400, "both Content-Length and Transfer-Encoding")
         check_codings(codings, version)
     if options.limit_request_body and lengths and int(lengths[0]) > options.limit_request_body:
         raise ProtocolError(413, "request body over the limit")
@@ -130,7 +130,7 @@ def check_framing(values: dict[bytes, list[bytes]], version: bytes, options: Opt
 
 def check_codings(codings: list[bytes], version: bytes) -> None:
     if version == b"HTTP/1.0" or len(codings) > 1:
-        raise ProtocolError(400, "Transfer-Encoding that cannot be relied on")
+        raise ProtocolError(400, "unreliable Transfer-Encoding")
     members = [member.strip(b" \t").lower() for member in codings[0].split(b",")]
     if b"chunked" in members[:-1] or not all(map(TOKEN.fullmatch, members)):
         raise ProtocolError(400, "malformed Transfer-Encoding")
@@ -155,13 +155,13 @@ def check_authority(text: bytes) -> None:
 
 
 def authority_of(target: bytes) -> tuple[bytes, bytes] | None:
-    """Return scheme and authority of a checked target, None where it has none."""
+    """Return scheme and authority of a checked target, None if it has none."""
     absolute = None if target.startswith((b"/", b"*")) else ABSOLUTE.fullmatch(target)
     return absolute and (absolute[1].lower(), absolute[2])
 
 
 def with_host(headers: list[tuple[bytes, bytes]], authority: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the fields with this in the place of Host, which HTTP/1.0 may lack (RFC 9112 section 3.2.2)."""
+    """Return the fields with `authority` in place of Host, which HTTP/1.0 may lack (RFC 9112 section 3.2.2)."""
     if not any(name == b"host" for name, _ in headers):
         return [(b"host", authority), *headers]
     return [(name, authority if name == b"host" else value) for name, value in headers]
@@ -179,21 +179,21 @@ def wants_close(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def wants_upgrade(version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Say whether a request asks for another protocol; one of HTTP/1.0 cannot (RFC 9110 section 7.8)."""
+    """Return whether a request asks for another protocol; an HTTP/1.0 request cannot (RFC 9110 section 7.8)."""
     asks = any(name == b"upgrade" for name, _ in headers)
     return asks and version != b"1.0" and has_member(headers, b"connection", b"upgrade")
 
 
 def wants_websocket(version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Say whether a request asks for a WebSocket."""
+    """Return whether a request asks for a WebSocket."""
     return wants_upgrade(version, headers) and has_member(headers, b"upgrade", b"websocket")
 
 
 def has_member(headers: Iterable[tuple[bytes, bytes]], name: bytes, member: bytes) -> bool:
-    """Say whether the list that the fields of this name make together has a member."""
+    """Return whether the list in the fields of this name together has a member."""
     return member in members_of(value for each, value in headers if each == name)
 
 
 def members_of(values: Iterable[bytes]) -> set[bytes]:
-    """Return the members, in lower case, of the list that some values make together; empty elements are none."""
+    """Return the members, in lower case, of the list in several values together, without empty elements."""
     return {each for each in (each.strip(b" \t").lower() for each in b",".join(values).split(b",")) if each}

@@ -1,4 +1,4 @@
-"""Leaving a connection to what serves its WebSocket, as uvicorn's HTTP protocols do it."""
+"""Hands a connection over to the protocol that serves its WebSocket, as uvicorn's HTTP protocols do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger("fastserve.error")
 
 
 class Connection(Protocol):
-    """The connection that a WebSocket is handed over from."""
+    """The connection that hands a WebSocket over."""
 
     transport: asyncio.Transport
     flow: FlowControl
@@ -33,8 +33,8 @@ class Connection(Protocol):
 
 
 def hand_over(connection: Connection, request: h11.Request, headers: Fields) -> None:
-    """Give the transport to a protocol of `ws_protocol_class`, with the request and all that followed it."""
-    path, query = rules.split_target(request.target)  # Host has what else the target says
+    """Hand the transport over to a `ws_protocol_class`, with the request and all that followed it."""
+    path, query = rules.split_target(request.target)  # Host has the rest of the target
     target = b"%b?%b" % (path, query) if query else path
     lines = [b"%b %b HTTP/1.1" % (request.method, target), *(b"%b: %b" % pair for pair in headers), b"", b""]
     received = b"\r\n".join(lines) + bytes(connection.input)

@@ -1,4 +1,4 @@
-"""The protocol that `ws="auto"` means, by uvicorn's name for it."""
+"""The protocol of `ws="auto"`, under uvicorn's name."""
 
 from __future__ import annotations
 

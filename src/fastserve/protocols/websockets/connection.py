@@ -16,9 +16,9 @@ __all__ = ["WebSocketConnection"]
 
 
 class WebSocketConnection(Connection):
-    """A connection of the core's on uvicorn's protocol contract: the caller passes it transport and handshake."""
+    """A connection of the core's by uvicorn's protocol contract: the caller passes it transport and handshake."""
 
-    framing: ClassVar[type[Framing] | None] = None  # what makes its frames where the core does not
+    framing: ClassVar[type[Framing] | None] = None  # what makes its frames if the core does not
 
     def __init__(
         self,
@@ -31,9 +31,9 @@ class WebSocketConnection(Connection):
         super().__init__(server_state.worker)
 
     def connection_made(self, transport: Any) -> None:
-        """Take the transport, behind what it has not written yet."""
+        """Take the transport, after what it has not written yet."""
         super().connection_made(transport)
         if transport.get_write_buffer_size() and transport.get_extra_info("sslcontext") is None:
-            # The core writes past the transport, so it has to be told when the transport's queue is empty.
+            # The core writes past the transport, so it must be told when the transport's queue is empty.
             transport.set_write_buffer_limits(high=0)
             self.pause_writing()

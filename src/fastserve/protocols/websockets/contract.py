@@ -8,17 +8,18 @@ if TYPE_CHECKING:
     from fastserve._core.settings import Settings
 
 # ("text", str), ("bytes", bytes): a whole message. ("pong", bytes): its payload.
-# ("close", int, str): the client's close frame, 1005 where it has no code.
-# ("fault", int, str): what the connection is closed with. Nothing follows the last two.
+# ("close", int, str): the client's close frame, 1005 if it has no code.
+# ("fault", int, str): what to close the connection with. Nothing follows the last two.
 Event = tuple[str, str] | tuple[str, bytes] | tuple[str, int, str]
 
 
 class Framing(Protocol):
-    """The frames of one WebSocket whose handshake the core does; `--ws module:Class` names a class like this.
+    """The frames of one WebSocket whose handshake the core handles; `--ws module:Class` names a class like this.
 
-    It is made when a handshake has come, with the values of its Sec-WebSocket-Extensions fields, and raises
-    ProtocolError(400) if they are malformed. A method that has frames to send, the answers to pings and close frames
-    included, leaves them to output(), which the core calls after each. One that raises ends the connection.
+    It is made for each handshake, with the values of its Sec-WebSocket-Extensions fields, and raises
+    ProtocolError(400) if they are malformed. A method that has frames to send, including the responses to pings and
+    close frames, leaves them to output(), which the core calls after each method. A method that raises ends the
+    connection.
     """
 
     extensions: bytes | None  # the response's Sec-WebSocket-Extensions
@@ -26,7 +27,7 @@ class Framing(Protocol):
     def __init__(self, settings: Settings, offers: list[bytes]) -> None: ...
 
     def receive(self, data: bytes) -> list[Event]:
-        """Return what the client's next bytes complete; Settings.ws_max_size is for this to keep."""
+        """Return what the client's next bytes complete. It must enforce Settings.ws_max_size."""
 
     def output(self) -> bytes:
         """Return the bytes to send, once."""

@@ -1,4 +1,4 @@
-"""The protocol that `ws="websockets"` means, by uvicorn's name for it; a subclass of it cannot be served."""
+"""The protocol of `ws="websockets"`, under uvicorn's name. A subclass of it cannot be served."""
 
 from __future__ import annotations
 

@@ -51,12 +51,12 @@ __all__ = [
 ]
 
 
-# Less memory a connection than the default, as other servers have it.
+# Less memory per connection than the default, as in other servers.
 WINDOW_BITS, MEMORY_LEVEL = 12, 5
 
 
 class QuietFactory(ServerPerMessageDeflateFactory):
-    """The library's, without parameters in the response that the client did not offer: some clients fail for them."""
+    """The library's, without response parameters that the client did not offer: some clients fail on them."""
 
     def process_request_params(
         self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
@@ -67,7 +67,7 @@ class QuietFactory(ServerPerMessageDeflateFactory):
 
 
 class CheckingProtocol(ServerProtocol):
-    """The library's, which leaves texts to its user, with texts that fail as their frames come (RFC 6455, 8.1)."""
+    """The library's, which leaves texts to its user; but invalid text fails as its frames arrive (RFC 6455, 8.1)."""
 
     _is_text = False
 
@@ -79,7 +79,7 @@ class CheckingProtocol(ServerProtocol):
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
             self._is_text = frame.opcode is Opcode.TEXT
         if self._is_text and frame.opcode in (Opcode.TEXT, Opcode.CONT):
-            self._decoder.decode(bytes(frame.data), frame.fin)  # the caller closes with 1007 for what this raises
+            self._decoder.decode(bytes(frame.data), frame.fin)  # the caller closes with 1007 if this raises
         super().recv_frame(frame)
 
 
@@ -101,7 +101,7 @@ class WebSocketsFraming:
             answer, self.protocol.extensions = self.protocol.process_extensions(headers)
         except InvalidHandshake as exc:
             raise ProtocolError(400, str(exc)) from None
-        except ValueError:  # up to version 16, for a window of 256 bytes, which zlib does not do
+        except ValueError:  # up to version 16, for a window of 256 bytes, which zlib does not support
             answer, self.protocol.extensions = None, []
         self.extensions = None if answer is None else answer.encode("ascii")
         self._kind = Opcode.BINARY  # of the message being read

@@ -1,6 +1,6 @@
 """`--ws wsproto`: frames by the package wsproto.
 
-It inflates all that it is given before the size of the message can be looked at, so it is given little at a time.
+It inflates all its input before the size of the message can be checked, so it is given little at a time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fastserve.protocols.websockets.contract import Event
 
 TOO_BIG = "message too big"
-PIECE = 4096  # bytes of compressed payload, of which a thousand times as many may come
+PIECE = 4096  # bytes of compressed payload, which may inflate to a thousand times as many
 
 __all__ = [
     "TRACE_LOG_LEVEL",
@@ -76,7 +76,7 @@ class WsprotoFraming:
         return events
 
     def _receive(self, data: bytes, events: list[Event]) -> bool:
-        """Note what these bytes bring; true when nothing follows."""
+        """Note the events in these bytes. Return true if nothing follows."""
         self.connection.receive_data(data)
         try:
             return any(self._take(event, events) for event in self.connection.events())
@@ -87,7 +87,7 @@ class WsprotoFraming:
             return True
 
     def _take(self, event: LibraryEvent, events: list[Event]) -> bool:
-        """Note what an event of the library means; true for the last one."""
+        """Note an event of the library. Return true for the last one."""
         if isinstance(event, TextMessage):
             self._data += event.data.encode()
         elif isinstance(event, BytesMessage):
@@ -98,7 +98,7 @@ class WsprotoFraming:
         elif isinstance(event, Pong):
             events.append(("pong", bytes(event.payload)))
         elif isinstance(event, CloseConnection):
-            if self.connection.state is ConnectionState.OPEN:  # not the client's: the library's about what it has sent
+            if self.connection.state is ConnectionState.OPEN:  # else the library's, for a frame that it has sent
                 self._fail(events, int(event.code), event.reason or "")
                 return True
             if self.connection.state is ConnectionState.REMOTE_CLOSING:
@@ -116,7 +116,7 @@ class WsprotoFraming:
 
     def _fail(self, events: list[Event], code: int, reason: str) -> None:
         if code == 1007:
-            reason = "invalid data"  # what the library says depends on how the data was cut
+            reason = "invalid data"  # the library's own text depends on how the data was cut
         if self.connection.state is ConnectionState.OPEN:
             self._send(CloseConnection(code=code, reason=reason))
         events.append(("fault", code, reason))

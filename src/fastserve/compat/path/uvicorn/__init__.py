@@ -1,4 +1,4 @@
-"""What a process finds as uvicorn when fastserve.compat is in force there: it puts fastserve in its own place."""
+"""Found as uvicorn by processes in which fastserve.compat is in force; replaces itself by fastserve."""
 
 from fastserve.compat import install
 
