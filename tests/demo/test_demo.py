@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import html
 import json
 import random
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
@@ -303,6 +306,18 @@ class TestPage:
         page = pages.request_page(scope(headers=[(b"host", host)]))
         assert f"<code>curl -N {url}/stream</code>" in page
 
+    def test_what_can_be_tried_comes_first_and_what_to_do_next_last(self) -> None:
+        """On a phone the page is one column, and the tables are several screens of it."""
+        page = pages.request_page(scope())
+        sections = ["stream", "upload", "websocket", "request", "own"]
+        assert re.findall(r'<section id="(\w+)"', page) == sections
+        assert re.findall(r'<a href="#(\w+)">\w+</a>', page) == sections
+
+    @pytest.mark.parametrize(("scheme", "url"), [("http", "ws://a/m/echo"), ("https", "wss://a/m/echo")])
+    def test_shell_line_of_the_websocket(self, scheme: str, url: str) -> None:
+        page = pages.request_page(scope("/m", root_path="/m", scheme=scheme, headers=[(b"host", b"a")]))
+        assert f"<code>python -m websockets {url}</code>" in page
+
 
 class TestAnswers:
     def test_json(self) -> None:
@@ -444,6 +459,29 @@ class TestServed:
     def running(self, serve: support.Serve, monkeypatch: pytest.MonkeyPatch) -> support.Running:
         monkeypatch.setattr(stream, "INTERVAL", 0.0)
         return serve(demo.app, lifespan="on")
+
+    def test_shell_line_of_the_websocket(self, running: support.Running) -> None:
+        """What the page tells to type talks to the echo: a line that is typed comes back."""
+        _, _, body = running.fetch("/", headers={"Accept": "text/html"})
+        line = re.search(r"<code>python (-m websockets ws://\S+)</code>", body.decode())
+        assert line is not None
+        command = [sys.executable, *line[1].split()]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as client:
+            assert client.stdin is not None and client.stdout is not None
+            client.stdin.write("hello there\n")
+            assert any("< hello there" in shown for shown in client.stdout)
+            client.stdin.close()
+            client.stdout.read()
+        assert client.returncode == 0
+
+    def test_own_application(self, running: support.Running, serve: support.Serve) -> None:
+        """The application that the page shows is one."""
+        code = re.search(r'<code id="own-code">(.*?)</code>', running.fetch("/")[2].decode(), re.DOTALL)
+        assert code is not None
+        names: dict[str, Any] = {}
+        exec(html.unescape(code[1]), names)
+        status, _, body = serve(names["app"], lifespan="auto").fetch("/")
+        assert (status, body) == (200, b"Hello, world!")
 
     def test_page_and_state(self, running: support.Running) -> None:
         for _ in range(2):

@@ -73,7 +73,7 @@ def package_files() -> set[str]:
 def readme_names() -> set[str]:
     """Return the files and folders of this tree that the README links to or names, relative to the root."""
     text = (ROOT / "README.md").read_text("utf-8")
-    named = set(re.findall(r"\]\(([^)#:]+)", text))
+    named = set(re.findall(r"\]\(([^)#:]+)[)#]", text))
     named |= set(re.findall(r"https://github\.com/fastserve/fastserve/(?:blob|tree|raw)/main/([^)#\s\"]+)", text))
     named |= {name for name in re.findall(r"`([\w./-]+)`", text) if (ROOT / name).exists()}
     return {name.rstrip("/") for name in named}

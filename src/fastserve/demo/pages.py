@@ -99,6 +99,7 @@ def request_page(scope: Scope) -> str:
         script=SCRIPT,
         base=_base(scope),
         url=escape(_url(scope)),
+        websocket_url=escape(_url(scope).replace("http", "ws", 1)),
         method=escape(scope["method"]),
         target=escape(target),
         version=escape(scope["http_version"]),
