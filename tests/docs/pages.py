@@ -16,9 +16,6 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = [cli.main, *(other.made() for other in cli.OTHERS.values())]
 PARAMETERS = [each for command in COMMANDS for each in command.params]
 OURS = {"--help", *(name for each in PARAMETERS for name in each.opts + each.secondary_opts)}
-    "--help",
-    *(name for command in COMMANDS for each in command.params for name in each.opts + each.secondary_opts),
-}
 
 FENCE = re.compile(
     r"(?P<marks>(?:^[ ]*<!--[^\n]*-->\n\n?)*)"
