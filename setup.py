@@ -54,7 +54,7 @@ SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 # Python's own flags ask for sign-compare, and the loops that Cython writes do not heed it.
 WALL = ("-Wall", "-Wno-sign-compare")
 KINDS = {
-    # Whoever installs reads no warnings, and looking for them takes gcc 7 % longer: the debug build has them as errors.
+    # Nobody reads warnings at an installation, and gcc takes 7 % longer with them: the debug build has them, as errors.
     "release": Kind(("-O3", "-g0", "-Wno-all", "-pipe")),
     "debug": Kind(
         # llhttp's C is clean under -Wall too, so one set of flags serves it and ours.
