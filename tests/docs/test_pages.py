@@ -94,3 +94,11 @@ def test_each_block_of_code_is_run_or_says_why_it_is_not(name: str) -> None:
     for block in blocks(ROOT / name):
         assert block.marks.get("no-run") != "", f"{block.where}: no-run needs a reason"
         assert block.language, f"{block.where}: name the language; `text` is one"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_text_names_the_files_that_blocks_are(name: str) -> None:
+    """Not all that shows Markdown shows the titles of blocks."""
+    text = prose(ROOT / name)
+    for block in blocks(ROOT / name):
+        assert not block.title or f"`{block.title}`" in text, block.where
