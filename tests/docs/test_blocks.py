@@ -4,7 +4,8 @@ A block with a title is that file. `sh` and `python` without one are run. What a
 `<!-- no-run: why -->`: it is not run;
 `<!-- serve -->`: it is started, and once it listens the next follows, with port 8000 replaced by the free one;
 `<!-- stop -->`: those servers are stopped first;
-`<!-- output -->`: it is what the block before it prints.
+`<!-- output -->`: it is what the block before it prints;
+`<!-- cell -->`: it is a cell of a notebook, and those of a page are run at its end, in one loop.
 """
 
 from __future__ import annotations
@@ -27,6 +28,22 @@ HOSTS = r"(127\.0\.0\.1|0\.0\.0\.0|localhost)"
 RUN = [page for page in PAGES if any(block.language in ("sh", "python") for block in blocks(page))]
 
 
+NOTEBOOK = """
+import ast, asyncio, sys
+
+async def run(cells):
+    names = {}
+    for cell in cells:
+        code = compile(cell, "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        waiting = eval(code, names)
+        if asyncio.iscoroutine(waiting):
+            await waiting
+        await asyncio.sleep(0)
+
+asyncio.run(run(sys.argv[1:]))
+"""
+
+
 class Page:
     """A page that is being read by somebody who does what it says."""
 
@@ -35,6 +52,7 @@ class Page:
         self.servers: list[Command] = []
         self.ports: dict[str, str] = {}  # those of the page, and those in their place
         self.output = ""
+        self.cells: list[str] = []
         self.environment = {
             **os.environ,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -54,6 +72,8 @@ class Page:
             path.write_text(re.sub(r"\bport=8000\b", "port=0", block.text), encoding="utf-8")
         elif "serve" in block.marks:
             self.serve(block)
+        elif "cell" in block.marks:
+            self.cells.append(re.sub(r"\bport=8000\b", "port=0", block.text))
         elif "output" in block.marks:
             assert self.output.strip() == block.text.strip(), block.where
         elif block.language in ("sh", "python"):
@@ -62,8 +82,16 @@ class Page:
     def run(self, block: Block) -> None:
         text = re.sub(HOSTS + r":(\d+)", self.translated, block.text)
         start = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
+        self.output = self.command([*start, text], block.where)
+
+    def run_cells(self) -> None:
+        if self.cells:
+            self.output = self.command([sys.executable, "-c", NOTEBOOK, *self.cells], "the notebook's cells")
+
+    def command(self, arguments: list[str], what: str) -> str:
+        """Run a command in the page's folder and return what it prints."""
         done = subprocess.run(
-            [*start, text],
+            arguments,
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -73,8 +101,8 @@ class Page:
             check=False,
         )
         log = "".join(f"\nserver:\n{server.output}" for server in self.servers)
-        assert done.returncode == 0, f"{block.where}\n{done.stdout}\n{done.stderr}{log}"
-        self.output = done.stdout
+        assert done.returncode == 0, f"{what}\n{done.stdout}\n{done.stderr}{log}"
+        return done.stdout
 
     def translated(self, match: re.Match[str]) -> str:
         host, port = match.groups()
@@ -114,6 +142,7 @@ def test_page_can_be_followed(path: Path, tmp_path: Path) -> None:
     try:
         for block in blocks(path):
             page.take(block)
+        page.run_cells()
         page.stop()
     finally:
         page.close()
