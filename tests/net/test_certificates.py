@@ -88,3 +88,20 @@ def test_what_is_cut_off_is_nothing(size: int) -> None:
     cut = der(certificate(x509.Name([pair(COMMON, "me")])))[:size]
     assert certificates.subject(cut) is None
     assert not certificates.is_well_formed(cut)
+
+
+@pytest.mark.parametrize(
+    ("tag", "text", "year"),
+    [(0x17, b"500101000000Z", 1950), (0x17, b"491231000000Z", 2049), (0x18, b"20500101000000Z", 2050)],
+)
+def test_moments(tag: int, text: bytes, year: int) -> None:
+    """A UTCTime has two digits of the year, from 50 on of the last century (RFC 5280 section 4.1.2.5.1)."""
+    moment = certificates.moment(certificates.Element(tag, text, b""))
+    assert (
+        datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc) + datetime.timedelta(seconds=moment)
+    ).year == year
+
+
+@pytest.mark.parametrize("data", [b"", b"\x30\x03\x02\x01\x00", b"\x30\x82"])
+def test_validity_that_cannot_be_read(data: bytes) -> None:
+    assert certificates.validity(data) is None
