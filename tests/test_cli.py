@@ -79,6 +79,13 @@ def test_api_does_not_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert fastserve.Config("a:b", log_config=None).port == 8000
 
 
+def test_a_program_calls_the_callback(given: dict[str, Any]) -> None:
+    """As programs do with uvicorn's, in a process without a command line of its own."""
+    callback: Any = cli.main.callback
+    callback(app="a:b", host="h", port=1)
+    assert given == {"app": "a:b", "host": "h", "port": 1}
+
+
 def test_repeated_option(given: dict[str, Any]) -> None:
     invoke("a:b", "--header", "A:1", "--header", "B: x:y")
     assert given["headers"] == (("A", "1"), ("B", " x:y"))

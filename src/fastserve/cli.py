@@ -199,16 +199,16 @@ def settle(ctx: click.Context, options: dict[str, Any]) -> dict[str, str]:
     return sources
 
 
-def serve(app: str, print_config: bool, check_config: bool, **options: Any) -> None:
+def serve(app: str, print_config: bool = False, check_config: bool = False, **options: Any) -> None:
     """Serve APP, an application given as <module>:<attribute>.
 
     Each option can also be given by the environment: --root-path as FASTSERVE_ROOT_PATH, for instance, --header as
     FASTSERVE_HEADERS with spaces between headers, APP as FASTSERVE_APP; and by a file, as root-path, headers or app.
     The command line has precedence, followed by the environment.
     """
-    ctx = click.get_current_context()
-    found: ConfigFile | None = ctx.meta.get(FILE)
-    sources = settle(ctx, options)
+    ctx = click.get_current_context(silent=True)  # None for programs that call this function
+    found: ConfigFile | None = None if ctx is None else ctx.meta.get(FILE)
+    sources = {} if ctx is None else settle(ctx, options)
     # An option that was not given is None, or an empty tuple: Config has its default.
     given = {param: value for param, value in options.items() if value not in (None, ())}
     if print_config and check_config:

@@ -42,7 +42,7 @@ def sample(option: Option, folder: Path) -> tuple[str, Any]:
         return f'"{name}"', name
     if isinstance(kind, File):
         made = folder / f"{option.param}.json"
-        made.write_text("A=1\n" if option.param == "env_file" else '{"version": 1}')
+        made.write_text("SAMPLE=1\n" if option.param == "env_file" else '{"version": 1}')
         return f"'{made}'", str(made)
     if isinstance(kind, Size):
         return '"2M"', 2 * 2**20

@@ -35,6 +35,7 @@ def values(text: str) -> list[str]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    monkeypatch.setenv("SAMPLE", "")  # what an env_file sets, in this process too, is undone
     monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
     return tmp_path
 
