@@ -1,4 +1,8 @@
-"""Whole exchanges through the compiled core on transports that are not sockets: without the kernel's share."""
+"""Whole exchanges through the compiled core on transports that are not sockets: without the kernel's share.
+
+Its transport is not one of tests/fakes: all that a transport does is counted with the exchange, so this one does the
+least, and must not change with what tests need.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +99,7 @@ class Transport(asyncio.Transport):
 
 
 class InLoop:
-    """Threads, as the calls of WSGI applications see them, that are none: a count must not depend on their switches."""
+    """Calls WSGI applications in the loop's own thread: a count must not depend on switches of threads."""
 
     calls = ()
 
@@ -110,7 +114,7 @@ def _wsgi(app: Callable[..., Any]) -> WSGIApplication:
 class Harness:
     """Serves one kind of exchange on a number of connections at a time; a context manager.
 
-    RuntimeError when the answer is not a 200 for each request, or does not come.
+    Raises RuntimeError if a request does not get a 200.
     """
 
     def __init__(self, exchange: Exchange, connections: int) -> None:
@@ -148,12 +152,12 @@ class Harness:
         self.close()
 
     def run(self, rounds: int) -> None:
-        """One exchange on each connection, so many times."""
+        """Run this many rounds of one exchange on each connection."""
         self.rounds = rounds
         self.loop.call_soon(self._begin)
         self.loop.run_forever()
         if self.pending or self.error:
-            raise RuntimeError(f"{self.exchange.name}: {self.pending} exchanges were not answered") from self.error
+            raise RuntimeError(f"{self.exchange.name}: {self.pending} exchanges got no response") from self.error
 
     def close(self) -> None:
         for transport in self.transports:
@@ -179,7 +183,7 @@ class Harness:
         return AccessLog(logger, AccessFormatter, ACCESS_FORMAT)
 
     def _learn(self) -> int:
-        """Bytes of the right answer, taken from one exchange that is given time enough."""
+        """Return the size of the right response, learnt from one exchange with enough time."""
         transport = Transport(self)
         transport.kept = []
         for read in self.exchange.reads:
@@ -189,7 +193,7 @@ class Harness:
         self._idle()
         answer = b"".join(transport.kept)
         if answer.count(b"HTTP/1.1 200 OK\r\n") != self.exchange.answers:
-            raise RuntimeError(f"{self.exchange.name}: wrong answer {answer[:200]!r}")
+            raise RuntimeError(f"{self.exchange.name}: wrong response {answer[:200]!r}")
         return len(answer)
 
     def _idle(self) -> None:

@@ -33,6 +33,7 @@ cdef class Worker:
         ws_protocol=None,
     ):
         self.loop = loop
+        self.get_task_factory, self.get_debug = loop.get_task_factory, loop.get_debug
         self.app = app
         self.app_is_coroutine_function = inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(
             getattr(app, "__call__", None)
@@ -61,7 +62,7 @@ cdef class Worker:
             node.next = NULL
 
     cdef int look_at_loop(self) except -1:
-        self.asyncio_tasks = self.loop.get_task_factory() is not None or self.loop.get_debug()
+        self.asyncio_tasks = self.get_task_factory() is not None or self.get_debug()
         return 0
 
     def report(self, message, exception=None, level=logging.ERROR):

@@ -59,7 +59,6 @@ cdef class HttpExchange(Exchange):
     cdef dict next_message(self)  # None if receive() must wait
     cdef dict body_message(self)
     cdef int take(self, message) except -1  # 1 if the message is dropped
-    cdef int take_next(self, dict message) except -1
     cdef int take_late(self, dict message) except -1
     cdef int drop(self, dict message) except -1
     cdef bint drops_too_much(self) except -1

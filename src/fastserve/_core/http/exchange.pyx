@@ -64,6 +64,10 @@ cdef int init_exchange(HttpExchange exchange, Worker worker, Stream stream, dict
     return 0
 
 
+cdef inline int take_next(HttpExchange self, dict message) except -1:
+    return self.take_start(message) if self.stage == EXPECT_START else self.take_body(message)
+
+
 cdef class HttpExchange(Exchange):
     def __cinit__(self):
         live_counts.exchange += 1
@@ -171,10 +175,7 @@ cdef class HttpExchange(Exchange):
         cdef dict fields = <dict>message if type(message) is dict else dict(message)
         if self.gone or self.stage == COMPLETE or self.stream.broken():
             return self.take_late(fields)
-        return self.take_next(fields)
-
-    cdef int take_next(self, dict message) except -1:
-        return self.take_start(message) if self.stage == EXPECT_START else self.take_body(message)
+        return take_next(self, fields)
 
     cdef int take_late(self, dict message) except -1:
         """Take a message once the response is complete or the client is gone."""
@@ -189,9 +190,9 @@ cdef class HttpExchange(Exchange):
                 raise ClientDisconnected("the client is gone")
             return self.drop(message)
         if self.raises:
-            return self.take_next(message)
+            return take_next(self, message)
         try:
-            return self.take_next(message)
+            return take_next(self, message)
         except RuntimeError:
             self.stage = COMPLETE
             self.stream.abandon()

@@ -29,7 +29,7 @@ from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler
 from ..loop.clock cimport KEEP_ALIVE, REQUEST_BODY, REQUEST_HEAD, stop
 from ..loop.turn cimport Runnable
-from ..transport.lingering cimport begin_lingering
+from ..transport.lingering cimport close_or_linger
 from ..transport.writer cimport Writer
 from ..websocket.exchange cimport WebSocketExchange, make_websocket_exchange
 from ..websocket.handshake cimport Handshake, read_handshake
@@ -288,10 +288,7 @@ cdef class Http1Connection(Incoming):
         return response.answer(status, b"")
 
     cdef int close(self) except -1:
-        """Close after what is written; at first only the writing side if the client may still be sending.
-
-        A close with unread input resets the connection, and the client would lose the response (RFC 9112 section 9.6).
-        """
+        """Close after what is written; at first only the writing side if the client may still be sending."""
         cdef bint linger = not self.eof_seen and self.reading != INIT
         cdef bint more = self.reading != DONE and not self.response.is_http10
         if self.response.is_closed():
@@ -301,11 +298,7 @@ cdef class Http1Connection(Incoming):
         self.response.end()
         self.tail = None
         stop(self)
-        if not linger:
-            self.writer.close()
-            return 0
-        self.resume_reading()
-        self.lingering = begin_lingering(self.worker, self.writer, more)
+        self.lingering = close_or_linger(self, self.worker, self.writer, linger, more)
         return 0
 
     cdef void expired(self, int kind) noexcept:

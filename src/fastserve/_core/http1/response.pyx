@@ -233,7 +233,9 @@ cdef class Http1Response(Response):
         """Prepare for a piece of body of this size: the head goes first, if it has not been sent."""
         if self.writer.broken:
             raise ClientDisconnected("the client is gone")
-        return self.frame(size, more) if self.writing == HEAD else self.count(size, more)
+        if self.writing == HEAD:
+            return self.frame(size, more)
+        return self.count(size, more) if self.extent.remaining >= 0 else 0  # a stream has no length to count
 
     cdef int frame(self, long long size, bint more) except -1:
         """Decide how the body is delimited and whether the connection lasts, and complete the head."""

@@ -1,4 +1,5 @@
 """Connections that are closed, except that their clients still send."""
+from ..interfaces cimport Handler
 from ..loop.clock cimport Deadline, Timed
 from ..worker cimport Worker
 from .writer cimport Writer
@@ -23,4 +24,4 @@ cdef class Lingering(Timed):
     cdef void go_on(self) noexcept
 
 
-cdef Lingering begin_lingering(Worker worker, Writer writer, bint more)
+cdef Lingering close_or_linger(Handler handler, Worker worker, Writer writer, bint linger, bint more)

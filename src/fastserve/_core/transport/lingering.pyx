@@ -5,6 +5,7 @@ writing side is ended, and what the client sends is read and discarded until the
 silent for LINGER_SECONDS, or has sent for TOTAL_SECONDS. At most MOST connections of a worker linger, and they do not
 count for limit_concurrency.
 """
+from ..interfaces cimport Handler
 from ..loop.clock cimport LINGER, LINGER_LOOK, Clock, Deadline, Timed, stop
 from ..worker cimport Worker
 from .writer cimport Writer
@@ -15,6 +16,18 @@ cdef enum:
 
 cdef double STOP_SECONDS = 0.2  # once the server stops
 cdef double UNENDED_SECONDS = 1  # of silence, when the client may be waiting for the end
+
+
+cdef Lingering close_or_linger(Handler handler, Worker worker, Writer writer, bint linger, bint more):
+    """Close the connection of `handler` after what is written; with `linger`, only the writing side at first.
+
+    Return what lingers, to be kept by the handler, or None. See begin_lingering().
+    """
+    if not linger:
+        writer.close()
+        return None
+    handler.rested()  # what the client sends is read from here on, and discarded
+    return begin_lingering(worker, writer, more)
 
 
 cdef Lingering begin_lingering(Worker worker, Writer writer, bint more):

@@ -22,7 +22,7 @@ from ..counters cimport live_counts
 from ..interfaces cimport Channel
 from ..loop.clock cimport WS_CLOSE, WS_HOLD, WS_PING, WS_PONG, stop
 from ..system cimport fastserve_receive
-from ..transport.lingering cimport begin_lingering
+from ..transport.lingering cimport close_or_linger
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
 from .deflate cimport Parameters, deflater_for, inflater_for
@@ -360,23 +360,15 @@ cdef class WebSocket(Channel):
         return 0
 
     cdef int shut(self, bint linger) except -1:
-        """End the connection after what is written; after a fault, its writing side first.
-
-        A close with unread input resets the connection, and the client would lose the close frame.
-        """
+        """End the connection after what is written; after a fault, its writing side first."""
         if self.state == CLOSED:
             return 0
         self.state = CLOSED
         self.tail = None
         self.behind = False
         stop(self)
-        if self.writer.broken:
-            return 0
-        if not linger or self.eof_seen:
-            self.writer.close()
-            return 0
-        self.resume_reading()
-        self.lingering = begin_lingering(self.worker, self.writer, False)
+        if not self.writer.broken:
+            self.lingering = close_or_linger(self, self.worker, self.writer, linger and not self.eof_seen, False)
         return 0
 
     cdef void expired(self, int kind) noexcept:
