@@ -25,7 +25,7 @@ CLIENTS = 32
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Answer with the process id."""
+    """Respond with the process id."""
     body = str(os.getpid()).encode()
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

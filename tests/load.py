@@ -21,7 +21,7 @@ STATE = b"GET /state HTTP/1.1\r\nHost: load\r\nConnection: close\r\n\r\n"
 
 
 def until(true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
-    """Return once `true()` is; AssertionError with `what` after so many seconds."""
+    """Return once `true()` is; AssertionError with `what` after this many seconds."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -31,7 +31,7 @@ def until(true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> Non
 class LoadedServer:
     """`python -m fastserve load_app:app`; a context. Its log goes to a file, its access log nowhere.
 
-    It can have so many descriptors, or as many as are allowed.
+    It can have this many descriptors, or as many as are allowed.
     """
 
     def __init__(self, log: Path, *arguments: str, descriptors: int = 0) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 PROTOCOLS = ("llhttp", "h11")
 
-# Where the names of tests begin like that, with the reason. Each has to fail: what does not any more is no difference.
+# Where the names of tests begin like that, with the reason. Each must fail: what does not any more is no difference.
 H11_DIFFERS: dict[str, str] = {
     "test_item_38_keep_alive_with_a_length": "h11 ends the connection after every HTTP/1.0 request",
     "test_http_1_0_with_keep_alive_persists": "h11 ends the connection after every HTTP/1.0 request",

@@ -244,7 +244,7 @@ def test_force_exit_alone_does_not_stop() -> None:
 
 
 def test_a_tick_that_goes_on_all_the_same() -> None:
-    """It is called once at once, and then a tick later, and the loop runs meanwhile."""
+    """It is called once at once, and then a tick later; the loop runs in between."""
     ticks: list[int] = []
 
     class Stubborn(Server):

@@ -88,7 +88,7 @@ def read_frames(data: bytes) -> list[Frame]:
 
 
 def split_response(data: bytes) -> tuple[Response, list[Frame]]:
-    """The response to a handshake, and the frames behind it."""
+    """The response to a handshake, and the frames after it."""
     file = io.BytesIO(data)
     return response(file), read_frames(file.read())
 

@@ -94,7 +94,7 @@ def _read_named(path: Path, pin: Pin) -> bytes:
 
 
 def _download(requirements: Path, pin: Pin) -> bytes:
-    """Have pip fetch the archive, because pip honours the user's index, proxy and certificates."""
+    """Let pip fetch the archive, because pip honours the user's index, proxy and certificates."""
     with tempfile.TemporaryDirectory(prefix="fastserve-llhttp-") as folder:
         options = ["--no-deps", "--no-binary=:all:", "--no-build-isolation", "--require-hashes", "--dest", folder]
         result = subprocess.run(

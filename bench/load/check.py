@@ -18,7 +18,7 @@ _ECHOES = 3
 
 
 def check(row: Row, port: int) -> None:
-    """Returns when the answer is right. Wrong when it is not, OSError when there is none."""
+    """Returns when the response is right. Wrong when it is not, OSError when there is none."""
     if row.echo:
         return _echoes(row.echo, port)
     try:
@@ -80,7 +80,7 @@ def _pipelined(row: Row, port: int) -> None:
     received = bytearray()
     with connect(row, port) as connection:
         connection.sendall(packet)
-        # The floor answers each packet with all its answers and leaves the connection open: enough is enough.
+        # The floor answers each packet with all its responses and leaves the connection open: enough is enough.
         while received.count(row.answer.body) < row.pipeline and (data := connection.recv(65536)):
             received += data
     heads, bodies = received.count(b"HTTP/1.1 200 "), received.count(row.answer.body)

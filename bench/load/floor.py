@@ -1,6 +1,6 @@
-"""The floor: a bare uvloop protocol that answers with one fixed bytes object, so what no Python server can be below.
+"""The floor: a bare uvloop protocol that responds with one fixed bytes object, so what no Python server can be below.
 
-`python -m bench.load.floor ROW [CERTIFICATE KEY]` serves the answer of a row on a free port until SIGTERM.
+`python -m bench.load.floor ROW [CERTIFICATE KEY]` serves the response of a row on a free port until SIGTERM.
 """
 
 from __future__ import annotations

@@ -25,12 +25,12 @@ _WORDS = "the a of on is was red blue slow quick door rain train lunch maybe nev
 
 
 class Wrong(Exception):
-    """An answer is not the row's; the text says in what."""
+    """A response is not the row's; the text says in what."""
 
 
 @dataclass(frozen=True)
 class Agreed:
-    """What the handshake came to: whether messages are compressed, and how the client has to do it."""
+    """What the handshake came to: whether messages are compressed, and how the client must do it."""
 
     deflate: bool = False
     client_takeover: bool = True

@@ -131,7 +131,7 @@ class Bench:
 
 
 def _check(row: Row, running: Running) -> None:
-    # A server with a worker process may listen before the worker accepts, so refusal is not yet an answer.
+    # A server with a worker process may listen before the worker accepts, so refusal is not yet a response.
     running.wait_answer(lambda port: check(row, port))
 
 

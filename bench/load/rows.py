@@ -1,4 +1,4 @@
-"""The rows: what is asked, of which application, over how many connections, and what the answer has to be.
+"""The rows: what is asked, of which application, over how many connections, and what the response must be.
 
 A row with `kind` "cpu" is put under load, by wrk or, with `echo`, by wsload; "idle" and "start" are measured without
 load (see measure.py).
@@ -26,7 +26,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the answer has to be: status 200, this body, at least so many headers."""
+    """What the response must be: status 200, this body, at least this many headers."""
 
     body: bytes = b""
     headers: int = 0
@@ -55,9 +55,9 @@ class Floor:
 
 @dataclass(frozen=True)
 class Row:
-    """One workload. `goal` is the figure fastserve has to reach as a share of uvicorn's in the same run.
+    """One workload. `goal` is the figure fastserve must reach as a share of uvicorn's in the same run.
 
-    With `least` it has to be below all the others' instead.
+    With `least` it must be below all the others' instead.
     """
 
     name: str

@@ -43,7 +43,7 @@ if os.environ.get("SLOW_IMPORT"):
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Answer with the process's id; the path may ask for something to be there at the end."""
+    """Respond with the process's id; the path may ask for something to be there at the end."""
     if scope["type"] != "http":
         raise RuntimeError("http only")
     path = scope["path"]

@@ -1,4 +1,4 @@
-"""An application that loads nothing itself, and answers with the names of all modules that the server has loaded."""
+"""An application that loads nothing itself, and responds with the names of all modules that the server has loaded."""
 
 import sys
 

@@ -33,7 +33,7 @@ async def answer(send: Send, body: bytes) -> None:
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the process id; the path may ask for something to happen before."""
+    """Respond with the process id; the path may ask for something to happen before."""
     if scope["type"] != "http":
         await receive()
         await send({"type": "lifespan.startup.complete"})

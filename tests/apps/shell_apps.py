@@ -31,7 +31,7 @@ async def answer(send: Send, body: bytes) -> None:
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with what the application sees; no lifespan."""
+    """Respond with what the application sees; no lifespan."""
     if scope["type"] != "http":
         raise RuntimeError("http only")
     seen = {
@@ -48,7 +48,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def files(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the extensions that are announced, or have the server send the file that the path names."""
+    """Respond with the extensions that are announced, or have the server send the file that the path names."""
     if scope["type"] != "http":
         raise RuntimeError("http only")
     path = scope["path"].lstrip("/")
@@ -222,7 +222,7 @@ not_callable = 5
 
 
 async def secure(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with who asks, and what is known of the TLS connection."""
+    """Respond with who asks, and what is known of the TLS connection."""
     seen = {name: scope.get(name) for name in ("client", "scheme", "extensions")}
     await answer(send, json.dumps(seen).encode())
 

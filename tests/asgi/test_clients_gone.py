@@ -53,7 +53,7 @@ class Leaver:
         self.client.send(request)
 
     def leave(self, how: str) -> None:
-        """Leave, and return when the server knows; its application has to answer /barrier."""
+        """Leave, and return when the server knows; its application must answer /barrier."""
         if how == "reset":
             self.client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.client.close()
@@ -85,7 +85,7 @@ class Meeting:
             self.done.set()
 
     def leave(self, running: support.Running, how: str, request: bytes | None = None) -> None:
-        """Have a client ask, leave, and the application do its work."""
+        """Let a client ask and leave, and the application do its work."""
         leaver = Leaver(running, get() if request is None else request)
         assert self.inside.wait(SECONDS)
         if self.first:

@@ -140,7 +140,7 @@ class TestTrailers:
         assert answer.endswith(b"\r\n\r\n1\r\nx\r\n0\r\n\r\n")
 
     def test_item_69_with_content_length(self, client: Connect) -> None:
-        """There is no place for trailers behind a body of known length."""
+        """There is no place for trailers after a body of known length."""
         app = sends(start((b"content-length", b"1"), trailers=True), body(b"x"), trailers((b"a", b"1")))
         connected = client(app)
         for _ in range(2):

@@ -150,7 +150,7 @@ class TestZerocopysend:
         assert client(app).ask(get()).body == CONTENT[100:]
 
     def test_item_66_returns_when_all_is_sent(self, client: Connect, file: Path) -> None:
-        """The application closes its file behind send(): it must not be needed any more."""
+        """The application closes its file after send(): it must not be needed any more."""
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             await send(START)
@@ -251,7 +251,7 @@ class TestSlowClients:
         assert errors[0].kind.__name__ == "ClientDisconnected"
 
     def test_cancelled(self, serve: support.Serve, large: Path) -> None:
-        """An application that gives up leaves a response that is broken off, and nothing may be sent behind it."""
+        """An application that gives up leaves a response that is broken off, and nothing may be sent after it."""
         sent: list[str] = []
         gate = Gate()
 

@@ -151,7 +151,7 @@ def test_what_has_an_end_is_waited_for(serve: support.Serve, fields: Any) -> Non
 
 @pytest.mark.parametrize("answers", [True, False])
 def test_long_polls_see_a_disconnect(serve: support.Serve, log: Log, answers: bool) -> None:
-    """One that waits for its client to go is told so; it can still answer, and 503 is the answer where it does not."""
+    """One that waits for its client to go is told so. It can still respond; if it does not, the response is 503."""
     inside = threading.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -48,7 +48,7 @@ class Client:
         return int(struct.unpack_from("=I", info, DATA_SEGMENTS_IN)[0])
 
     def exchange(self, request: bytes, answers: int = 1) -> None:
-        """Send it in one piece and read all of its answers."""
+        """Send it in one piece and read all of its responses."""
         self.sock.sendall(request)
         received = b""
         while received.count(b"!") < answers:
@@ -141,7 +141,7 @@ def test_an_exchange_is_one_read(counted: Client, request_bytes: bytes) -> None:
 
 
 def test_pipelined_exchanges_share_a_write(client: Client) -> None:
-    """The answers to what came in one packet leave in one."""
+    """The responses to what came in one packet leave in one."""
     assert client.writes_for(16 * GET, 16) == EXCHANGES
 
 

@@ -19,12 +19,12 @@ pytestmark = pytest.mark.usefixtures("no_collections")
 
 
 def patience(in_time: list[bool]) -> float:
-    """Seconds to block the loop for at most: one answer may wait for that, from which the server learns."""
+    """Seconds to block the loop for at most: one response may wait for that, from which the server learns."""
     return 0.1 if all(in_time) else PATIENCE
 
 
 class Blocks:
-    """Blocks the loop behind its last send, until the client says that it has the answer."""
+    """Blocks the loop after its last send, until the client says that it has the response."""
 
     def __init__(self, suspend: bool) -> None:
         self.suspend = suspend

@@ -1,4 +1,4 @@
-"""The end of a WebSocket, items 48 to 51 of the ASGI checklist, and what the server itself has to say meanwhile."""
+"""The end of a WebSocket, items 48 to 51 of the ASGI checklist, and what the server itself reports by then."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class TestEnd:
         assert log() == ["ERROR Exception in ASGI application"]
 
     def test_item_51_an_application_that_returns(self, clients: Clients, log: Log) -> None:
-        """Its WebSocket is closed; before an answer, that is an error of its own."""
+        """Its WebSocket is closed; before a response, that is an error of its own."""
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             if scope["path"] == "/accepts":

@@ -109,7 +109,7 @@ class TestHandshake:
 
         client = clients(app)
         client.send(upgrade("/waits"))
-        clients().open("/does-not")  # it came behind the other, so that one has been dealt with
+        clients().open("/does-not")  # it came after the other, so that one has been dealt with
         assert got == [CONNECT, CONNECT]
         client.sock.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -170,7 +170,7 @@ class TestHandshake:
         assert log() == []
 
     def test_item_53_messages_before_accept_are_kept(self, clients: Clients) -> None:
-        """In the packet of the handshake, and in others before the answer; and the end behind them."""
+        """In the packet of the handshake, and in others before the response; and the end after them."""
         gate = Gate()
         got: list[Any] = []
         connected = Gate()

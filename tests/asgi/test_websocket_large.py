@@ -22,7 +22,7 @@ def client(serve: Serve) -> Iterator[Socket]:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_messages_come_back(client: Socket, size: int) -> None:
-    """Whole, one behind another, and with the next message in the same packet as the end of the one before."""
+    """Whole, one after another, and with the next message in the same packet as the end of the one before."""
     payload = random.Random(size).randbytes(size)
     client.send(binary(payload) + binary(b"next"))
     assert client.frame() == (BINARY, payload)

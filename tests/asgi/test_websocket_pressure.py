@@ -52,7 +52,7 @@ def test_the_queue_of_messages_stops_the_client(clients: Clients) -> None:
             sent += client.sock.send(data[sent:])
             idle = 0
         except BlockingIOError:
-            clients().ask(upgrade("/barrier"))  # its answer shows that the server's loop has gone round
+            clients().ask(upgrade("/barrier"))  # its response shows that the server's loop has gone round
             idle += 1
     assert sent < len(data), "the server has read all of it"
     assert app.count == 0

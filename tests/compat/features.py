@@ -1,4 +1,4 @@
-"""Rows of the table of features: what is asked, what has to come back, and asking both servers for it."""
+"""Rows of the table of features: what is asked, what must come back, and asking both servers for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class App(NamedTuple):
 
 @dataclass(frozen=True)
 class Ask:
-    """A request, as `METHOD target`, and what its answer has to have. A list of pieces is sent as a chunked body."""
+    """A request, as `METHOD target`, and what its response must have. A list of pieces is sent as a chunked body."""
 
     line: str
     status: int = 200
@@ -58,7 +58,7 @@ class Row:
 
 @dataclass
 class Answer:
-    """What a client got, without what has to differ from one time to the next."""
+    """What a client got, without what must differ from one time to the next."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -94,7 +94,7 @@ class Client:
         return Answer(response.status, fields, content)
 
     def masked(self, answer: Answer) -> Answer:
-        """Return the answer without fields of the server's own, its port, and what is drawn or signed."""
+        """Return the response without fields of the server's own, its port, and what is drawn or signed."""
         here = f"127.0.0.1:{self.port}"
         boundary = "".join(re.findall(r"boundary=(\w+)", "".join(answer.values("content-type")))) or "no boundary"
         body = answer.body.replace(here.encode(), b"127.0.0.1:PORT").replace(boundary.encode(), b"BOUNDARY")
@@ -116,7 +116,7 @@ class Client:
 
 
 def check(ask: Ask, answer: Answer) -> None:
-    """Raise AssertionError where an answer is not what the row says."""
+    """Raise AssertionError where a response is not what the row says."""
     assert answer.status == ask.status, answer
     for name, pattern in ask.has.items():
         values = answer.values(name)
@@ -127,14 +127,14 @@ def check(ask: Ask, answer: Answer) -> None:
 
 
 def same(one: Answer, other: Answer) -> bool:
-    """Say whether answers are the same, but for a length that one server leaves to the framing of the body."""
+    """Return whether answers are the same, but for a length that one server leaves to the framing of the body."""
     framed = {name for answer in (one, other) if answer.values(name := "content-length") == []}
     first, second = ([field for field in answer.headers if field[0] not in framed] for answer in (one, other))
     return (one.status, first, one.body) == (other.status, second, other.body)
 
 
 def answers(server: Command, row: Row, checked: bool = True) -> Iterator[Answer]:
-    """Ask for all of a row, hold each answer to it if it is to be checked, and yield it masked."""
+    """Ask for all of a row, hold each response to it if it is to be checked, and yield it masked."""
     client = Client(server)
     try:
         for ask in row.asks:

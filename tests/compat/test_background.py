@@ -29,7 +29,7 @@ def test_a_response_waits_once_for_the_background_task_of_its_route(serve: suppo
         return name
 
     async def block(name: str) -> None:
-        # Until the client has its answer, which one of them may have to wait for.
+        # Until the client has its response, which one of them may have to wait for.
         in_time.append(answered[name].wait(0.1 if all(in_time) else support.PATIENCE))
 
     server = serve(app)

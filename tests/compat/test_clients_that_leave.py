@@ -50,7 +50,7 @@ class Served:
 
 
 def leave(running: support.Running, path: str) -> None:
-    """Ask, read the beginning of the answer, and go."""
+    """Ask, read the beginning of the response, and go."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.settimeout(60)

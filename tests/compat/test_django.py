@@ -141,7 +141,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize("path", ["/", "/async/", "/file/", "/stream/", "/nowhere/"])
     def test_head_never_has_a_body(self, connection: http.client.HTTPConnection, path: str) -> None:
-        # Django's ASGI handler sends the body for HEAD as well; it is the server that has to drop it.
+        # Django's ASGI handler sends the body for HEAD as well; it is the server that must drop it.
         connection.connect()
         sock = connection.sock
         for _ in range(2):

@@ -1,6 +1,6 @@
 """What users of frameworks touch, on fastserve and on uvicorn as the control: a row of the table is a line.
 
-Each row is asked of the core, of the implementation over h11 and of uvicorn, has to come back as it says from each, and
+Each row is asked of the core, of the implementation over h11 and of uvicorn, must come back as it says from each, and
 from all of them the same, field for field; where one differs, the row says why.
 """
 

@@ -168,7 +168,7 @@ class TestStreams:
 
 
 class TestWork:
-    """What an application does behind its response is done, whether its client is there or not."""
+    """What an application does after its response is done, whether its client is there or not."""
 
     @leaving
     @on(*COMMANDS)

@@ -39,7 +39,7 @@ def sse(request: pytest.FixtureRequest) -> Iterator[Command]:
 
 
 def test_sse_starlette_ends_its_streams_when_the_server_stops(sse: Command, request: pytest.FixtureRequest) -> None:
-    """It patches Server.handle_exit, or finds the server behind the handler of SIGTERM: both have to work."""
+    """It patches Server.handle_exit, or finds the server behind the handler of SIGTERM: both must work."""
     patched = sse.get("/patched").endswith(b"true")
     assert patched == ("compat" in request.node.name)
     with httpx.stream("GET", f"{sse.url}/events", trust_env=False, timeout=60) as response:

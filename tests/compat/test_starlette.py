@@ -293,7 +293,7 @@ class TestErrors:
         server.wait_line("RuntimeError: the endpoint broke")
 
     def test_endpoint_that_cancels_itself(self, server: Command) -> None:
-        with contextlib.suppress(httpx.RemoteProtocolError):  # closing the connection is the other honest answer
+        with contextlib.suppress(httpx.RemoteProtocolError):  # closing the connection is the other honest response
             assert httpx.get(f"{server.url}/cancel-itself", timeout=TIMEOUT).status_code == 500
         assert httpx.get(f"{server.url}/about", timeout=TIMEOUT).status_code == 200
 

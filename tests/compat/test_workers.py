@@ -60,7 +60,7 @@ def test_application(start: Start, app: str, interface: str, check: Check) -> No
     server = start_workers(start, app, "--interface", interface)
     pids = ready(server, 2)
     for sleeper in pids:
-        with stopped(sleeper), new_client(server) as client:  # the other one answers
+        with stopped(sleeper), new_client(server) as client:  # the other one responds
             check(client)
     with Visitors(lambda: new_client(server), check) as visitors:
         replace_workers(server, pids)

@@ -8,7 +8,7 @@ Where the two differ on purpose:
 - Data that is not DEFLATE is 1007 here (it is not consistent with its type) and 1002 there.
 - A close frame between fragments is 1002 there; section 5.4 allows any control frame.
 - A compressed payload may here be a little larger than the limit for messages, which is for what it inflates to.
-- websockets takes nothing behind a final block (RFC 7692 section 7.2.3.4); Judge calls that undecided. The same holds
+- websockets takes nothing after a final block (RFC 7692 section 7.2.3.4); Judge calls that undecided. The same holds
   for compressed payloads of no bytes, which RFC 7692 does not have.
 """
 

@@ -49,7 +49,7 @@ def scope(path: str = "/", **changes: Any) -> dict[str, Any]:
 
 
 def ask(asked: dict[str, Any], body: Iterable[bytes] = ()) -> tuple[int, dict[bytes, bytes], bytes]:
-    """Calls the application and gives back status, headers and body of its answer; -1 if it did not answer."""
+    """Calls the application and gives back status, headers and body of its response; -1 if it did not answer."""
     messages: list[dict[str, Any]] = [{"type": "http.request", "body": piece, "more_body": True} for piece in body]
     messages.append({"type": "http.request"})
     sent: list[Any] = []

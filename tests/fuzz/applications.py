@@ -54,7 +54,7 @@ class Kind(NamedTuple):
     """A way to serve a request. The integer that it is given is the input's choice, below 16."""
 
     serve: Serve
-    # Whether its answer depends on the request's bytes alone: not on how they are cut, and not on what else happens.
+    # Whether its response depends on the request's bytes alone: not on how they are cut, and not on what else happens.
     steady: bool = True
     # Whether it may be done while it still reads: how much of a body it sees depends on the cuts as well.
     hasty: bool = False
@@ -102,7 +102,7 @@ async def return_early(call: Call, choice: int, headers: Headers, receive: Recei
 
 
 async def read_on(call: Call, choice: int, headers: Headers, receive: Receive, send: Send) -> None:
-    """Answer at once and ask for the body behind that."""
+    """Answer at once and ask for the body after that."""
     await start(send, 200, headers)
     await body(send, b"early")
     await call.read(receive)
@@ -167,7 +167,7 @@ async def slow(call: Call, choice: int, headers: Headers, receive: Receive, send
 
 
 async def many_tasks(call: Call, choice: int, headers: Headers, receive: Receive, send: Send) -> None:
-    """Wait for the disconnect in a task beside the one that answers, and cancel it, as frameworks do."""
+    """Wait for the disconnect in a task beside the one that responds, and cancel it, as frameworks do."""
     watcher = asyncio.ensure_future(call.read(receive))
     await asyncio.sleep(0)
     try:

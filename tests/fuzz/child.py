@@ -1,4 +1,4 @@
-"""The process that fuzzes: one target, in the environment of build.environment(); arguments behind it are libFuzzer's.
+"""The process that fuzzes: one target, in the environment of build.environment(); arguments after it are libFuzzer's.
 
 child.py TARGET FLAG... FOLDER      make inputs up, starting from those of the folder
 child.py TARGET FILE...             give the target these inputs, once each

@@ -157,7 +157,7 @@ def steady_fields(pairs: tuple[tuple[bytes, bytes], ...]) -> list[tuple[bytes, b
 
 
 def outcome(script: Script, net: FuzzedNet, client: FuzzedClient, application: Application) -> Outcome:
-    """End the client's side and look at what there is in the end, which has to be nothing but the outcome."""
+    """End the client's side and look at what there is in the end, which must be nothing but the outcome."""
     closed = client.server_closed
     client.finish()
     assert client.gone, "the connection does not end"
@@ -211,7 +211,7 @@ def check_same(script: Script, whole: Outcome, other: Outcome) -> None:
         check_same_until(ends, whole, other)
     elif not (whole.steady and other.steady):
         if whole.refused or other.refused:
-            return  # whether an application was faster than the fault that came behind is not for the server to say
+            return  # whether an application was faster than the fault that came after is not for the server to say
         assert len(whole.calls) == len(other.calls)
         for call, again in zip(whole.calls, other.calls, strict=True):
             check_same_call(call, again)

@@ -223,7 +223,7 @@ class FuzzedClient(Client):
         self.transport.protocol = self.connection
         self.incoming = deque()
         self.ended = False
-        self.lazy = False  # the loop runs one callback behind a packet, in place of all
+        self.lazy = False  # the loop runs one callback after a packet, in place of all
         self.silence: tuple[int, int] | None = None
         with running(net.loop):
             self.connection.connection_made(self.transport)
@@ -338,7 +338,7 @@ class FuzzedClient(Client):
     )  # fmt: skip
 
     def check_silence(self) -> None:
-        """Assert that nothing is executed or written behind the server's close."""
+        """Assert that nothing is executed or written after the server's close."""
         if self.transport.closed or self.transport.ended:
             handed_over = len(self.transport.written) + len(self.transport.queue) + self.transport.on_its_way()
             now = (self.net.worker.total_requests, handed_over)

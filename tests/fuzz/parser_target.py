@@ -115,7 +115,7 @@ def read_by_h11(data: bytes, count: int) -> Iterator[tuple[bytes, bytes, list[tu
         assert type(part) is h11.EndOfMessage, part
         yield event.method, event.target, event.headers.raw_items(), body
         if peer.their_state is not h11.DONE:
-            return  # it does not read on behind a request that asks to close
+            return  # it does not read on after a request that asks to close
         peer.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
         peer.send(h11.EndOfMessage())
         peer.start_next_cycle()

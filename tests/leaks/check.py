@@ -56,7 +56,7 @@ def check(
     points: int = 4,
     say: Callable[[str], Any] = lambda line: None,
 ) -> None:
-    """Soak a server with so many requests, and look at it at so many points, the first of which ends the warm-up.
+    """Soak a server with this many requests, and look at it at this many points, the first of which ends the warm-up.
 
     Raises Leak. `say` gets a line at each point.
     """

@@ -22,7 +22,7 @@ class Step(NamedTuple):
 
     data: bytes
     methods: tuple[str, ...] = ()
-    interim: bool = False  # wait for 100 (Continue) behind these bytes
+    interim: bool = False  # wait for 100 (Continue) after these bytes
     take: int = 0
 
 

@@ -1,4 +1,4 @@
-"""Clients that hold conversations with a server, many at once, and see that each answer is there."""
+"""Clients that hold conversations with a server, many at once, and see that each response is there."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def hold(address: tuple[str, int], numbers: Iterator[int], seed: int, want
 
 
 async def soak(address: tuple[str, int], seed: int, first: int, requests: int) -> Count:
-    """Hold conversations from number `first` on until they had so many requests in all."""
+    """Hold conversations from number `first` on until they had this many requests in all."""
     numbers = iter(range(first, 1 << 62))
     found = [0, 0, 0]
     await asyncio.gather(*(hold(address, numbers, seed, requests, found) for _ in range(AT_ONCE)))

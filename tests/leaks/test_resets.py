@@ -40,7 +40,7 @@ def test_behind_each_byte_of_a_request(exception: Exception | None) -> None:
 
 
 class Breaking(Transport):
-    """Loses its connection behind the first `size` bytes that are written."""
+    """Loses its connection after the first `size` bytes that are written."""
 
     size = 0
 

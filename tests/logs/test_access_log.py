@@ -29,7 +29,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 class RecordsOnly(logging.StreamHandler):  # type: ignore[type-arg]  # not generic at run time before 3.11
-    """Not the very class of the default handler: the core has to make records for it."""
+    """Not the very class of the default handler: the core must make records for it."""
 
 
 @pytest.fixture(params=["lines", "records"])

@@ -76,7 +76,7 @@ def test_middleware_is_uvicorns(trusted: Any, client: Any, headers: Any, kind: s
 
 
 def is_field_value(value: bytes) -> bool:
-    """Say whether a value goes through a request unchanged."""
+    """Return whether a value goes through a request unchanged."""
     return value == value.strip(b" \t") and all(0x20 <= byte != 0x7F for byte in value)
 
 

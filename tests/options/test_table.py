@@ -1,4 +1,4 @@
-"""The table of options itself: what every row has to satisfy, and what its kinds accept."""
+"""The table of options itself: what every row must satisfy, and what its kinds accept."""
 
 from __future__ import annotations
 

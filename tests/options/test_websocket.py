@@ -77,7 +77,7 @@ def test_ws_max_size(start: Start) -> None:
 
 
 def test_ws_max_queue(start: Start) -> None:
-    """Beyond so many messages that wait for the application, no more are read, so that the client cannot send."""
+    """Beyond this many messages that wait for the application, no more are read, so that the client cannot send."""
     server = start("unread", "--ws-max-queue", "2", "--timeout-graceful-shutdown", "0")
     with connected(server) as client:
         client.open("/")

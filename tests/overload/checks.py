@@ -23,7 +23,7 @@ IDLE = 6 * KIB
 DRIBBLING = 12 * KIB
 UNREAD = 192 * KIB  # a piece of 64 KiB of the application's, and as much again that waits in the transport
 UNTAKEN = 640 * KIB  # 64 KiB that are read ahead, and two reads of 256 KiB of which the first goes beyond that
-UNREAD_ANSWERS = 768 * KIB  # an answer of 256 KiB, and what is read ahead of requests
+UNREAD_ANSWERS = 768 * KIB  # a response of 256 KiB, and what is read ahead of requests
 ENDLESS = "POST {} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n"
 
 
@@ -101,7 +101,7 @@ def check_uploads(server: LoadedServer, count: int, say: Say) -> None:
 
 
 def check_pipelines(server: LoadedServer, count: int, say: Say) -> None:
-    """Clients that send requests without an end behind one that is not answered."""
+    """Clients that send requests without an end after one that is not answered."""
     before = quiet_memory(server)
     with Crowd(server, count) as crowd:
         assert min(crowd.pour(b"GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n", HELLO * 1000)) > 64 * KIB
@@ -110,7 +110,7 @@ def check_pipelines(server: LoadedServer, count: int, say: Say) -> None:
 
 
 def check_unread_pipelines(server: LoadedServer, count: int, say: Say) -> None:
-    """Clients that send requests and do not read the answers: those are made as far as they are read."""
+    """Clients that send requests and do not read the responses: those are made as far as they are read."""
     before = quiet_memory(server)
     with Crowd(server, count, 64 * KIB) as crowd:
         crowd.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" * 200)  # 50 MiB of answers

@@ -104,7 +104,7 @@ class Crowd:
 
 
 def answer_seconds(server: LoadedServer) -> float:
-    """Ask as somebody else, and return how long the answer took."""
+    """Ask as somebody else, and return how long the response took."""
     began = time.monotonic()
     assert server.ask(HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")) == b"ok"
     return time.monotonic() - began

@@ -1,4 +1,4 @@
-"""Clients that send a byte now and then: others do not notice, and what is begun has to come within its time."""
+"""Clients that send a byte now and then: others do not notice, and what is begun must come within its time."""
 
 from __future__ import annotations
 

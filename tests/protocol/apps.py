@@ -58,7 +58,7 @@ def target_of(scope: Scope) -> str:
 
 
 class Recorder:
-    """Reads every request to its end, answers with a line that says what it saw, and keeps it in `calls`."""
+    """Reads every request to its end, responds with a line that says what it saw, and keeps it in `calls`."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -79,7 +79,7 @@ class Recorder:
 
 
 def static(data: bytes = b"ok", status: int = 200, headers: Headers = ()) -> App:
-    """Return an application that gives every request this answer, without reading its body."""
+    """Return an application that gives every request this response, without reading its body."""
     given = list(headers)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +89,7 @@ def static(data: bytes = b"ok", status: int = 200, headers: Headers = ()) -> App
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the body of the request."""
+    """Respond with the body of the request."""
     data = await read(receive)
     if data is not None:
         await respond(send, data)

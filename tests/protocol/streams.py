@@ -1,4 +1,4 @@
-"""Streams of bytes that a client sends behind its handshake, and what becomes of them, by sections of the RFCs."""
+"""Streams of bytes that a client sends after its handshake, and what becomes of them, by sections of the RFCs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HELLO = bytes.fromhex("f248cdc9c90700")  # RFC 7692 section 7.2.3.1
 MAX_COMPRESSED = 100_000  # bytes of a message
 
 # The bytes, the messages that the application gets of them, and the code that both sides see; a close frame with 1000
-# comes behind them.
+# comes after them.
 Streams = dict[str, tuple[bytes, list[Any], int]]
 
 NO_MASK: Streams = {
@@ -141,7 +141,7 @@ DIFFERENCES: dict[tuple[str, str], tuple[list[Any], int]] = {
     ("websockets", "all bits"): ([], TOO_BIG),
     ("websockets", "a close between"): ([], FAULT),
     ("wsproto", "close 1014"): ([], FAULT),  # registered since
-    # Neither goes on behind a final block.
+    # Neither goes on after a final block.
     ("websockets", "7.2.3.4 a final block"): (["Hello", ""], 1000),
     ("wsproto", "7.2.3.4 a final block"): (["Hello"], 1007),
     ("websockets", "7.2.2 no DEFLATE"): ([], 1002),

@@ -29,7 +29,7 @@ CONTROL_BYTES = set(range(32)) - {10} | {127}
 
 
 def refused(connect: Connect, request: bytes, *statuses: int) -> None:
-    """Assert that the request gets one of the statuses (400 by default), and nothing behind it is executed."""
+    """Assert that the request gets one of the statuses (400 by default), and nothing after it is executed."""
     recorder = Recorder()
     raw = connect(recorder).send(request + GOOD).rest()
     (found,) = responses(raw)
@@ -179,7 +179,7 @@ def test_cve_2025_23167(connect: Connect) -> None:
 
 
 def test_lenient_data_after_close(connect: Connect) -> None:
-    """llhttp in uvicorn: what came behind a request that closes was parsed."""
+    """llhttp in uvicorn: what came after a request that closes was parsed."""
     recorder = Recorder()
     raw = connect(recorder).send(GOOD[:-2] + b"Connection: close\r\n\r\n" + GOOD + b"noise").rest()
     assert [found.status for found in responses(raw)] == [200]
@@ -204,7 +204,7 @@ def test_cve_2024_1135_cve_2024_6827(connect: Connect, lines: bytes) -> None:
 
 @pytest.mark.parametrize("value", [b"chunked\t", b"chunked \t", b"\tchunked\t", b"chunked  "])
 def test_cve_2024_1135_white_space_behind_the_coding(connect: Connect, value: bytes) -> None:
-    """White space behind `chunked` is none of it: the body is chunked, and never the next request."""
+    """White space after `chunked` is none of it: the body is chunked, and never the next request."""
     recorder = Recorder()
     wire = connect(recorder).send(POST + b"Transfer-Encoding: " + value + b"\r\n\r\n" + b"1\r\nx\r\n0\r\n\r\n" + GOOD)
     found = wire.response()
@@ -281,7 +281,7 @@ def test_cve_2022_24761_cve_2022_24801_chunk_size(connect: Connect, size: bytes)
 
 
 def test_cve_2024_49768(connect: Connect) -> None:
-    """waitress: a request behind one that was refused was executed."""
+    """waitress: a request after one that was refused was executed."""
     recorder = Recorder()
     raw = connect(recorder).send(GOOD + b"bad\r\n\r\n" + GOOD).rest()
     assert [found.status for found in responses(raw)] == [200, 400]

@@ -1,4 +1,4 @@
-"""Every case of corpus/, whole, cut at every byte, byte by byte, behind and before a good request."""
+"""Every case of corpus/, whole, cut at every byte, byte by byte, after and before a good request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers to uploads that nobody reads, as real clients see them, which send on while the answer is there already."""
+"""Responses to uploads that nobody reads, as seen by real clients, which send on although the response is there."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_every_request_has_its_answer(
 def test_a_stop_waits_for_no_client_that_has_its_answer(
     serve: support.Serve, pki: Pki, tls: bool, kind: str, upload: bool
 ) -> None:
-    """The client keeps its side open, and its kernel has acknowledged the answer."""
+    """The client keeps its side open, and its kernel has acknowledged the response."""
     options = {**SERVERS[kind], **(pki.options if tls else {})}
     server = serve(wsgi if kind == "wsgi" else unauthorized, **options)
     with server.connect() as plain:

@@ -261,7 +261,7 @@ class TestRequestBodyTimeout:
                 await asyncio.wait_for(receive(), 0.01)
             loop = asyncio.get_running_loop()
             passed = loop.create_future()
-            loop.call_later(0.15, passed.set_result, None)  # behind the deadline, which is on the same clock
+            loop.call_later(0.15, passed.set_result, None)  # after the deadline, which is on the same clock
             await passed
             await respond(send, b"late")
 

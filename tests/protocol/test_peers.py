@@ -1,7 +1,7 @@
-"""Where other servers differ from the RFCs or from each other: what this one answers, a test for each such case.
+"""Where other servers differ from the RFCs or from each other: how this one responds, a test for each such case.
 
 The cases are those in which at least one of uvicorn, granian, hypercorn, gunicorn and daphne serves what it should
-refuse, smuggles, hangs, or closes without an answer.
+refuse, smuggles, hangs, or closes without a response.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(connect: Connect, case: str) -> None:
-    """One answer, closed, and neither the request nor what follows it is carried out as if it were whole."""
+    """One response, closed, and neither the request nor what follows it is carried out as if it were whole."""
     status, request = REFUSED[case]
     recorder = Recorder()
     (answer,) = responses(connect(recorder).send(request + GOOD).rest())

@@ -227,7 +227,7 @@ class TestClose:
                 assert found == Outcome([], [], 0, code, "why", [])
 
 
-# Of a frame that is not complete: the bytes behind which no text can go on.
+# Of a frame that is not complete: the bytes after which no text can go on.
 EARLY = [b"a\xff", b"\xc0", b"\xe2\x28", b"\xed\xa0", b"\xf4\x90"]
 
 
@@ -253,14 +253,14 @@ class TestText:
 
 class TestClosing:
     def test_7_1_1_the_server_ends_the_connection(self, talks: Talks) -> None:
-        """With nothing behind its close frame, and without waiting for the client to do so."""
+        """With nothing after its close frame, and without waiting for the client to do so."""
         with talks.socket() as client:
             client.open("/echo")
             assert client.send(text("a")).frame() == (TEXT, b"a")
             assert client.send(close(1000)).frames() == [closing(1000)]
 
     def test_5_5_1_what_came_before_the_close_frame_is_answered(self, talks: Talks) -> None:
-        """A close frame is an answer's end, also of one that comes in the same packet; the others answer it first."""
+        """Messages before it in one packet are echoed first; the libraries respond to the close frame at once."""
         found = talks.tell(text("a") + ONE_PING + binary(b"b"), path="/echo", end=close(3000))
         answers = [(TEXT, b"a"), (BINARY, b"b")] if talks.implementation == "auto" else []
         assert found == Outcome(["a", b"b"], [b"p"], 3000, 3000, "", answers)

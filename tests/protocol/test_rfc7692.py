@@ -28,7 +28,7 @@ def offer(*parameters: str) -> str:
 
 
 class Agreed(dict[str, str]):
-    """The parameters of the answer."""
+    """The parameters of the response."""
 
     def bits(self, side: str) -> int:
         return int(self.get(f"{side}_max_window_bits") or 15)

@@ -21,7 +21,7 @@ def http(request: pytest.FixtureRequest) -> str:
 
 
 async def show(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the scope."""
+    """Respond with the scope."""
     await read(receive)
     seen = {key: value.decode("latin-1") if isinstance(value, bytes) else value for key, value in scope.items()}
     seen["headers"] = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]]

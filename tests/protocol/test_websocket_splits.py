@@ -21,7 +21,7 @@ PLACES = {"auto": 400, "websockets": 12, "wsproto": 12}  # to cut such a stream 
 
 class Outcome(NamedTuple):
     got: list[Any]  # by the application
-    sent: list[Frame]  # but for pongs, which may leave before an answer that came first
+    sent: list[Frame]  # but for pongs, which may leave before a response that came first
     pongs: list[Frame]
     ended: bool
 
@@ -111,7 +111,7 @@ def test_rfc7692(deflating: tuple[str, Split], name: str) -> None:
 
 
 def test_the_handshake(plain: tuple[str, Split]) -> None:
-    """Cut at each place, with messages behind it in the same packet."""
+    """Cut at each place, with messages after it in the same packet."""
     split = plain[1]
     data, _, _ = ALL["with control frames between"]
     whole = split.serve(split.handshake, data, close(1000))

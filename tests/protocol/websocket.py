@@ -67,7 +67,7 @@ class Talks:
         return Socket(self.running.connect())
 
     def ask(self, request: bytes) -> Response:
-        """The answer to a handshake that is refused, or to a request that is none."""
+        """The response to a handshake that is refused, or to a request that is none."""
         with self.socket() as client:
             found = client.ask(request)
             if b"close" in found.all(b"connection"):
@@ -75,7 +75,7 @@ class Talks:
             return found
 
     def tell(self, *data: bytes, path: str = "/", fields: tuple[str, ...] = (), end: bytes | None = None) -> Outcome:
-        """Open a WebSocket, send all this in one piece with a close frame behind it, and read to the end."""
+        """Open a WebSocket, send all this in one piece with a close frame after it, and read to the end."""
         with self.socket() as client:
             client.open(path, *fields)
             client.send(b"".join(data) + (close(1000) if end is None else end))

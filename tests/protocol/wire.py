@@ -83,7 +83,7 @@ def response(file: Any, method: str = "GET") -> Response:
 
 
 def responses(data: bytes, methods: Iterable[str] = ()) -> list[Response]:
-    """Return the responses that `data` consists of; `methods` are those of the requests, GET behind the last."""
+    """Return the responses that `data` consists of; `methods` are those of the requests, GET after the last."""
     file = io.BytesIO(data)
     left = list(methods)
     found = []

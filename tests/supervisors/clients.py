@@ -22,14 +22,14 @@ NewClient = Callable[[], AbstractContextManager[Client]]
 
 
 def ready(server: support.Command, count: int) -> list[int]:
-    """Return the process ids of the first `count` workers, once so many serve; it takes the log level debug."""
+    """Return the process ids of the first `count` workers, once this many serve; it takes the log level debug."""
     return [
         int(server.wait_line(r"Child process \[(\d+)\] is ready\.$", count=each)[1]) for each in range(1, count + 1)
     ]
 
 
 def ask(server: support.Command, path: str = "/") -> int:
-    """Return the process id that the application of a new connection answers with."""
+    """Return the process id that the application of a new connection responds with."""
     response = server.get(path)
     assert response.startswith(b"HTTP/1.1 200"), response
     return int(response.rpartition(b"\r\n\r\n")[2])
@@ -112,7 +112,7 @@ class Load:
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """Have a process stand still while the block runs."""
+    """Stop a process while the block runs."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

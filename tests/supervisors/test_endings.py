@@ -209,7 +209,7 @@ def test_sigterm_to_a_first_process_that_imports(program: Program, as_command: b
 
 
 def refused(port: int) -> bool:
-    """Say whether a client is refused, and another server can listen there."""
+    """Return whether a client is refused, and another server can listen there."""
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=60).close()
     socket.create_server(("127.0.0.1", port)).close()

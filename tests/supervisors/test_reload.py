@@ -59,7 +59,7 @@ def answer(server: support.Command) -> bytes:
 
 
 def answers(server: support.Command, count: int) -> bytes:
-    """Return the answer once `count` processes have started; the listening socket is there all the time."""
+    """Return the response once `count` processes have started; the listening socket is there all the time."""
     server.wait_line(RUNNING, count=count)
     return answer(server)
 
@@ -182,7 +182,7 @@ BOTH = pytest.mark.parametrize("watchfiles", [True, False], ids=["WatchFiles", "
 
 @BOTH
 def test_process_that_was_killed(reloading: Start, watchfiles: bool) -> None:
-    """It is started again, at once at first; clients that come meanwhile are served."""
+    """It is started again, at once at first; clients that connect in between are served."""
     server = reloading(watchfiles=watchfiles)
     for count in (1, 2):
         assert answers(server, count) == b"one"

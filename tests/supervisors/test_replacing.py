@@ -147,7 +147,7 @@ def test_replacement_that_is_not_ready_in_time(start: Start, tmp_path: Path) -> 
 
 
 def test_clients_of_an_old_worker(start: Start, gate: Path) -> None:
-    """A request under way is finished; a connection that waits is told on its next answer that it was the last."""
+    """A request under way is finished; a connection that waits is told on its next response that it was the last."""
     server = start("app", "--port", "0", "--workers-lifetime", "1000", env={"GATE": str(gate)})
     (old,) = ready(server, 1)
     with server.connect() as busy, server.connect() as idle:
@@ -216,7 +216,7 @@ def listening(pid: int, port: int) -> set[str]:
         if fields[3] == "0A" and int(fields[1].partition(":")[2], 16) == port:
             listed[f"socket:[{fields[9]}]"] = fields[9]
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # of a connection, which has ended meanwhile
+        with contextlib.suppress(FileNotFoundError):  # of a connection that has ended since
             target = os.readlink(descriptor)  # noqa: PTH115
             if target in listed:
                 found.add(listed[target])

@@ -152,7 +152,7 @@ def test_worker_that_dies_is_replaced(start: Start, path: str, fate: str) -> Non
     died = int(server.wait_line(rf"^WARNING:  Child process \[(\d+)\] died: .*{fate}$")[1])
     assert died in pids
     new = ready(server, 3)[2]
-    os.kill((set(pids) - {died}).pop(), signal.SIGSTOP)  # the new one has to answer now
+    os.kill((set(pids) - {died}).pop(), signal.SIGSTOP)  # the new one must answer now
     assert ask(server) == new
     os.kill((set(pids) - {died}).pop(), signal.SIGCONT)
 
@@ -444,7 +444,7 @@ def test_blocked_worker_outlives_no_parent(start: Start) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no /proc")
 def test_parent_is_idle_while_a_replacement_loads(command: support.StartCommand, tmp_path: Path) -> None:
-    """Each of two takes a second to import, and the other one waits for it meanwhile."""
+    """Each of two takes a second to import, and the other one waits for it."""
     (tmp_path / "slow.py").write_text("import time\ntime.sleep(1)\nfrom process_apps import app\n")
     path = os.pathsep.join([str(tmp_path), support.APPS])
     server = command("slow:app", "--port", "0", "--workers", "2", "--log-level", "debug", env={"PYTHONPATH": path})

@@ -35,7 +35,7 @@ Start = support.StartCommand
 
 
 async def show(scope: Any, receive: Any, send: Any) -> None:
-    """Answer with the scheme and the extension, and spoil both for whoever gets the same objects."""
+    """Respond with the scheme and the extension, and spoil both for anyone who gets the same objects."""
     tls = scope["extensions"]["tls"]
     text = json.dumps([scope["scheme"], tls])
     tls.clear()

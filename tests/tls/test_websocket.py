@@ -144,7 +144,7 @@ def test_left_to_a_class_on_uvicorns_contract(serve: Serve, name: str) -> None:
     ],
 )
 def test_behind_a_response_that_is_not_written_yet(serve: Serve, http: str, ws: str) -> None:
-    """Whoever gets the connection writes behind what it was given before, all of which arrives."""
+    """The next owner of the connection writes after what it was given before, all of which arrives."""
     body = bytes(10_000_000)
     headers = [(b"content-length", str(len(body)).encode())]
 

@@ -20,7 +20,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
 
 def test_a_handshake_that_is_under_way_when_a_worker_retires(serve: Callable[..., TlsRunning]) -> None:
-    """Its connection gets its answer before the server stops."""
+    """Its connection gets its response before the server stops."""
     server = serve(answering())
     looks = threading.Semaphore(0)  # at whether it is time to stop
 
@@ -75,7 +75,7 @@ def test_workers(pki: Pki, command: support.StartCommand, start: support.StartCo
 
     pids = ready(server, 2)
     for sleeper in pids:
-        with stopped(sleeper), new_client() as client:  # the other one answers
+        with stopped(sleeper), new_client() as client:  # the other one responds
             check(client)
     assert name_of_the_server() == "before"
     with Visitors(new_client, check) as visitors:

@@ -58,7 +58,7 @@ class TestTls:
 
     def test_client_certificates(self, start: Start, pki: Pki) -> None:
         server = start("show", *files(pki.certificate, pki.key), "--ca-certs", pki.ca, "--cert-reqs", "2")
-        with pytest.raises((ssl.SSLError, ConnectionError)):  # in TLS 1.3 the refusal comes with the first answer
+        with pytest.raises((ssl.SSLError, ConnectionError)):  # in TLS 1.3 the refusal comes with the first response
             ask_without_a_certificate(server, pki)
         context = pki.trusting()
         context.load_cert_chain(*pki.issue("client"))
@@ -136,7 +136,7 @@ def put(pair: tuple[str, str], here: tuple[str, str]) -> None:
 
 
 def der(pair: tuple[str, str]) -> bytes:
-    """Return the server's own certificate, without those behind it."""
+    """Return the server's own certificate, without those after it."""
     end = "-----END CERTIFICATE-----\n"
     return ssl.PEM_cert_to_DER_cert(Path(pair[0]).read_text().partition(end)[0] + end)
 

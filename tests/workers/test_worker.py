@@ -22,7 +22,7 @@ GET = "GET {} HTTP/1.1\r\nHost: test\r\nUser-Agent: tester\r\nConnection: close\
 
 
 def ask(server: Gunicorn, path: str = "/") -> str:
-    """Return the body of the answer."""
+    """Return the body of the response."""
     return server.request(GET.format(path).encode()).partition(b"\r\n\r\n")[2].decode()
 
 
@@ -165,7 +165,7 @@ class TestLogs:
 
 class TestLife:
     def test_max_requests(self, start: Start) -> None:
-        """A worker that has served so many is replaced, and no request is lost with it."""
+        """A worker that has served this many is replaced, and no request is lost with it."""
         server = start("app", "--max-requests", "3")
         first = pid_of(server)
         while (second := pid_of(server)) == first:
@@ -246,7 +246,7 @@ class TestStop:
         assert "SIGKILL" not in server.output
 
     def test_term_lets_an_idle_client_ask_once_more(self, start: Start) -> None:
-        """The answer says that it is the last, so that no request meets a closed connection; then the worker ends."""
+        """The response says that it is the last, so that no request meets a closed connection; then the worker ends."""
         server = start("app", "--log-level", "debug", "--keep-alive", "30")
         request = GET.format("/").replace("Connection: close\r\n", "").encode()
         with server.connect() as client, client.makefile("rb") as file:
@@ -365,7 +365,7 @@ class TestBootErrors:
     ("worker", "lasts"), [("FastserveWorker", True), ("FastserveH11Worker", False)], ids=["core", "h11"]
 )
 def test_h11(start: Start, worker: str, lasts: bool) -> None:
-    """It is the implementation over h11 that answers: that one ends the connection after each request of HTTP/1.0."""
+    """It is the implementation over h11 that responds: that one ends the connection after each request of HTTP/1.0."""
     server = start("app", worker=f"fastserve.workers.{worker}")
     with server.connect() as client, client.makefile("rb") as file:
         client.sendall(b"GET / HTTP/1.0\r\nHost: test\r\nConnection: keep-alive\r\n\r\n")

@@ -48,7 +48,7 @@ async def lifespan(receive: Receive, send: Send) -> None:
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the process's id; /block and /hang do not, /gate when somebody opens the pipe that $GATE names."""
+    """Respond with the process's id; /block and /hang do not, /gate when somebody opens the pipe that $GATE names."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
         return
@@ -78,7 +78,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def show(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the scheme, the client's address, and what the certificate that the client showed is for."""
+    """Respond with the scheme, the client's address, and what the certificate that the client showed is for."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
         return

@@ -28,7 +28,7 @@ TEXT = b"first line\nsecond\n\nlast, without an end"
 
 
 def reading(read: Callable[[Any], Any]) -> Any:
-    """An application that answers with the repr of what `read` gives for wsgi.input."""
+    """An application that responds with the repr of what `read` gives for wsgi.input."""
 
     def app(environ: Environ, start_response: Any) -> list[bytes]:
         got = read(environ["wsgi.input"])
@@ -39,7 +39,7 @@ def reading(read: Callable[[Any], Any]) -> Any:
 
 
 def in_pieces(client: Client, body: bytes, size: int) -> bytes:
-    """Send a chunked body in `size` packets that the server reads one by one, and return the body of the answer."""
+    """Send a chunked body in `size` packets that the server reads one by one, and return the body of the response."""
     client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     client.send(get("/", "Transfer-Encoding: chunked", method="POST"))
     for at in range(0, len(body), size):
@@ -132,7 +132,7 @@ def test_an_answer_while_the_body_comes(client: Connect) -> None:
 
 
 def test_an_answer_without_the_body(client: Connect) -> None:
-    """Whoever is not asked for a body gets an answer without sending one."""
+    """A client that is not asked for its body gets a response without sending it."""
 
     def app(environ: Environ, start_response: Any) -> list[bytes]:
         start_response("403 Forbidden", [])

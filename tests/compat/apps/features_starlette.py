@@ -86,7 +86,7 @@ async def attachment(request: Request) -> Response:
 
 
 async def ignore(request: Request) -> Response:
-    """An answer that does not look at the body."""
+    """A response that does not look at the body."""
     return PlainTextResponse("no", status_code=401, headers={"www-authenticate": "Basic"})
 
 

@@ -1,7 +1,7 @@
 """One stream, one background task and the same failures, written with each of many frameworks, below /NAME/.
 
 Every address takes `name`, that of the request, and `kind`, what its stream does: "before" waits for ever before its
-first event, "quiet" behind it, "busy" goes on sending. What happens is told to GET /wait/EVENT:ID.
+first event, "quiet" after it, "busy" goes on sending. What happens is told to GET /wait/EVENT:ID.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ async def stream(identity: str, kind: str) -> AsyncIterator[str]:
 
 
 async def work(identity: str) -> None:
-    """What an application does behind its response."""
+    """What an application does after its response."""
     events.fire(f"working:{identity}")
     await events.wait(f"go:{identity}")
     await asyncio.sleep(0.3)  # longer than a server takes to stop that does not wait
@@ -82,7 +82,7 @@ async def starlette_events(request: Request) -> Response:
 
 
 async def starlette_slow(request: Request) -> Response:
-    """Answer only when told to, with work behind the response."""
+    """Answer only when told to, with work after the response."""
     identity, _ = asked(request)
     events.fire(f"entered:{identity}")
     await events.wait(f"answer:{identity}")

@@ -23,7 +23,7 @@ async def events(request: Request) -> EventSourceResponse:
 
 
 async def patched(request: Request) -> JSONResponse:
-    """Say whether this server's class is the one that sse-starlette has patched."""
+    """Return whether this server's class is the one that sse-starlette has patched."""
     import fastserve
 
     return JSONResponse(fastserve.Server.handle_exit == AppStatus.handle_exit)

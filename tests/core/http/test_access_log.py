@@ -277,7 +277,7 @@ CHANGES = [change_handler, change_filter, change_handler_filter, change_formatte
 def test_any_change_brings_real_records(
     log: Setup, monkeypatch: pytest.MonkeyPatch, change: Callable[[Setup], None], early: bool
 ) -> None:
-    """Records have uvicorn's five arguments, from the first line behind the change on."""
+    """Records have uvicorn's five arguments, from the first line after the change on."""
     made: list[Any] = []
     real = logging.LogRecord
 

@@ -143,7 +143,7 @@ class TestPersistence:
         assert peer.transport.calls == ["write_eof"]
 
     def test_the_server_closes_once_the_client_has(self, work: Work) -> None:
-        """Until then what the client still sends is read: a close with unread input would lose it the answer."""
+        """Until then what the client still sends is read: a close with unread input would lose it the response."""
         peer = work(hello()).connect()
         peer.feed(get("/", "Connection: close"))
         assert peer.feed(get("/more")) == b""
@@ -409,7 +409,7 @@ class TestHeldHead:
     """A head waits for its body while its application runs, and then not for long."""
 
     def begun(self, work: Work, kind: bytes | None, suspend: int = 0) -> tuple[FakeWorker, Peer, asyncio.Event]:
-        """Have a response begun that waits for an event before its body."""
+        """Begin a response that waits for an event before its body."""
         event = asyncio.Event()
 
         async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -71,7 +71,7 @@ def test_one_timer_for_many_connections(work: Work) -> None:
 
     wire.loop.call_later = call_later  # type: ignore[method-assign, assignment]
     peers = [wire.connect() for _ in range(100)]
-    assert len(delays) == 1  # REQUEST_HEAD, for the first; those behind it are later
+    assert len(delays) == 1  # REQUEST_HEAD, for the first; those after it are later
     for peer in peers:
         peer.feed(get())
     assert len(delays) == 2  # KEEP_ALIVE is sooner

@@ -1,4 +1,4 @@
-"""Clients that send without pause: what others, and the loop, have to wait for them, by the core's own clock."""
+"""Clients that send without pause: what others, and the loop, must wait for them, by the core's own clock."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ class Busy:
 
 
 def ask(wire: FakeWorker, peers: dict[str, Peer]) -> None:
-    """Have a request for each path arrive, together."""
+    """Let a request for each path arrive, together."""
     for path, peer in peers.items():
         peer.take()
         peer.put(get(path))
@@ -291,7 +291,7 @@ def collect(seconds: float) -> None:
 
 
 def allocate(seconds: float) -> None:
-    """Compute for that long, with collections of no time meanwhile, as whoever makes many objects has them."""
+    """Compute for that long, with garbage collections that take no time, as happen when many objects are made."""
     for _ in range(4):
         TIME.spin(seconds / 4)
         gc.collect(0)
@@ -414,7 +414,7 @@ class Crowd:
         return {len(peer.transport.writes) for peer in self.peers}
 
     def ask(self, path: str) -> None:
-        """Have the application asked for what it is slow with, in a batch."""
+        """Ask the application for what it is slow with, in a batch."""
         self.slow.peer.take()
         for peer in self.peers[:3]:
             peer.put(get("/fast"))

@@ -42,7 +42,7 @@ class Recorder:
 
 
 def arrive(wire: FakeWorker, recorder: Recorder, peers: list[Peer], path: str) -> list[str]:
-    """Have requests arrive together, and return what happens; "loop" is the loop's next turn."""
+    """Let requests arrive together, and return what happens; "loop" is the loop's next turn."""
     recorder.events.clear()
     for peer in peers:
         peer.put(get(path))
@@ -57,7 +57,7 @@ def last_read(happened: list[str]) -> int:
 
 
 def kinds(count: int) -> list[str]:
-    """What happens to requests of so many connections that arrive together: batches of 32, then those left over."""
+    """What happens to requests of this many connections that arrive together: batches of 32, then those left over."""
     sizes = [min(32, count - done) for done in range(0, count, 32)]
     return [kind for size in sizes for kind in ["read"] * size + ["app"] * size + ["write"] * size]
 

@@ -18,7 +18,7 @@ UPLOAD = get("/", f"Content-Length: {100 * MIB}", method="POST")
 
 
 def lingering(wire: FakeWorker) -> Peer:
-    """Return a client whose upload has its answer."""
+    """Return a client whose upload has its response."""
     peer = wire.connect()
     assert read_one(peer.feed(UPLOAD)).get(b"connection") == b"close"
     assert peer.transport.calls == ["write_eof"]
@@ -144,7 +144,7 @@ def test_what_the_client_has_not_taken_does_not_end_by_it(work: Work) -> None:
 
 
 def test_a_stop_ends_it_after_a_fifth_of_a_second(work: Work) -> None:
-    """Without a socket there is nobody to ask whether the client has its answer."""
+    """Without a socket there is nobody to ask whether the client has its response."""
     waiting: list[asyncio.Future[None]] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -35,7 +35,7 @@ def squeeze(*messages: bytes, bits: int = 15, takeover: bool = True, level: int 
 
 
 def packed(payload: bytes, opcode: int = BINARY, parts: int = 1) -> bytes:
-    """The frames of a compressed message, its payload in so many fragments."""
+    """The frames of a compressed message, its payload in this many fragments."""
     pieces = cuts(payload, -(-len(payload) // parts)) or [b""]
     first, last = RSV1 | opcode, len(pieces) - 1
     return b"".join(
@@ -221,7 +221,7 @@ class TestInflate:
         assert events_of(data, bits=15) == [("text", ""), ("text", "Hello"), ("text", ""), ("text", "")]
 
     def test_final_blocks(self) -> None:
-        """RFC 7692 section 7.2.3.4: what comes behind one is a part of the message like any other."""
+        """RFC 7692 section 7.2.3.4: what comes after one is a part of the message like any other."""
         stream = zlib.compressobj(wbits=-15)
         block = stream.compress(b"abc" * 10) + stream.flush(zlib.Z_FINISH)
         (rest,) = squeeze(b"def" * 10)

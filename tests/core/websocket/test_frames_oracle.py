@@ -124,7 +124,7 @@ def test_odd_frames(data: list[bytes], cuts: list[int], takeover: bool | None) -
 
 
 def test_odd_first_frames() -> None:
-    """Every first byte, as the first frame, inside a message, and behind one."""
+    """Every first byte, as the first frame, inside a message, and after one."""
     for first in range(256):
         for payload in (b"", b"x", b"\x03\xe8ok", b"\0"):
             for before in (b"", frame(TEXT, b"a"), frame(FIN | BINARY, b"a"), frame(RSV1 | BINARY, b"\0")):

@@ -31,7 +31,7 @@ GONE = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
 
 
 class TestQueue:
-    """--ws-max-queue: reading stops when the application has so many messages unread."""
+    """--ws-max-queue: reading stops when the application has this many messages unread."""
 
     @staticmethod
     def stalled(sockets: Work, **settings: Any) -> tuple[Script, asyncio.Event, Peer]:
@@ -223,7 +223,7 @@ class TestBackPressure:
         assert all(each == (BINARY, b"x" * self.SIZE) for each in frames[:-2])
 
     def test_sends_that_wait_keep_their_order(self, sockets: Work) -> None:
-        """Those of many tasks, the close behind them, and what is wrong with one is told to who sent it."""
+        """Those of many tasks, the close after them, and what is wrong with one is told to who sent it."""
         results: list[Any] = []
 
         async def body(receive: Any, send: Any) -> None:
@@ -285,7 +285,7 @@ class TestBackPressure:
         assert wire.errors == []
 
     def test_a_client_that_only_sends_is_not_read(self, sockets: Work) -> None:
-        """Neither answers to its pings nor echoes nor its messages pile up."""
+        """Neither responses to its pings nor echoes nor its messages pile up."""
         peer = opened(sockets(echo))
         peer.transport.stuck = True
         data = binary(b"x" * 10_000) + frame(FIN | PING, b"p" * 125) * 80
@@ -400,7 +400,7 @@ class TestKeepalive:
         assert peer.take() == b""
 
     def test_the_application_is_not_the_client(self, sockets: Work) -> None:
-        """A pong that waits behind messages that the application has not taken is none that is missing."""
+        """A pong that waits after messages that the application has not taken is none that is missing."""
         _, gate, peer = TestQueue.stalled(sockets, ws_max_queue=1, ws_ping_interval=20, ws_ping_timeout=5)
         peer.wire.advance(21)
         ((_, payload),) = read_frames(peer.take())

@@ -1,4 +1,4 @@
-"""What the thread of a WSGI application tells the event loop, and when the loop has to be woken for it."""
+"""What the thread of a WSGI application tells the event loop, and when the loop must be woken for it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Threads:
         """Leave the call for a later run()."""
 
     def fail(self) -> None:
-        """Have no thread for the call, but run those that were kept."""
+        """Give the call no thread, but run those that were kept."""
         self.kept.pop()
         self.run()
         raise RuntimeError("can't start new thread")
