@@ -3,12 +3,16 @@
 No other module uses this one.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport uint32_t
 
 from .http.methods cimport method_name
 from .http.request cimport Field, Request
 from .http.response_head cimport CLOSE, NO_CONNECTION, HeadFacts, end_head, start_head
 from .http.scope cimport Peers, http_scope
 from .http1.parser cimport BODY, DONE, FAULT, HEAD, Parser
+from .http2 cimport hpack
+from .http2.fields cimport MALFORMED, FieldSink, RequestFields, TrailerFields, classify, make_request_fields
+from .http2.huffman cimport decoded_room, huffman_decode, huffman_encode, huffman_size
 from .loop.clock cimport Clock
 from .memory.buffer cimport Buffer, give, take
 from .settings cimport Settings
@@ -183,3 +187,131 @@ cdef bytes taken(Buffer out):
     cdef bytes data = out.data[:out.size]
     give(out)
     return data
+
+
+def huffman_coded(bytes data):
+    """Return `data` in HPACK's Huffman code."""
+    coded = bytearray(huffman_size(data, len(data)))
+    if coded:
+        huffman_encode(data, len(data), coded)
+    return bytes(coded)
+
+
+def huffman_decoded(bytes data):
+    """Return what `data` says in HPACK's Huffman code, None if that is malformed."""
+    decoded = bytearray(decoded_room(len(data)))
+    cdef Py_ssize_t size = huffman_decode(data, len(data), decoded)
+    return bytes(decoded[:size]) if size >= 0 else None
+
+
+def field_is_malformed(bytes name, bytes value):
+    """Return whether no HTTP/2 request can have this field."""
+    return classify(name, value) >= MALFORMED
+
+
+cdef class FieldList(FieldSink):
+    cdef list fields
+
+    cdef int add(self, tuple field, int kind, Py_ssize_t size) except -1:
+        assert size == len(field[0]) + len(field[1]) + 32
+        assert kind == classify(field[0], field[1])
+        self.fields.append(field)
+        return 0
+
+
+cdef class HpackDecoder(hpack.Decoder):
+    def fields(self, bytes block):
+        """Return the fields of a block as a list of (name, value); ValueError with the reason if there is an error."""
+        cdef FieldList sink = FieldList.__new__(FieldList)
+        sink.fields = []
+        if self.decode(block, len(block), sink):
+            raise ValueError(self.reason.decode())
+        return sink.fields
+
+    def request(self, bytes block, Py_ssize_t max_size=0, int max_fields=0, HpackRequest into=None):
+        """Return a block's HpackRequest, perhaps one that has served before."""
+        cdef HpackRequest request = into or HpackRequest()
+        request.fields.begin(max_size, max_fields)
+        if self.decode(block, len(block), request.fields):
+            raise ValueError(self.reason.decode())
+        request.fields.finish()
+        return request
+
+    def trailers(self, bytes block, Py_ssize_t max_size=0, int max_fields=0):
+        """Return why a block is not a trailer section, or the status for one beyond a limit, or None."""
+        cdef TrailerFields sink = TrailerFields.__new__(TrailerFields)
+        sink.begin(max_size, max_fields)
+        if self.decode(block, len(block), sink):
+            raise ValueError(self.reason.decode())
+        if sink.malformed != NULL:
+            return sink.malformed.decode()
+        return sink.over_limit or None
+
+    def table(self):
+        """Return the dynamic table, the newest entry first."""
+        return [<tuple>self.entry(62 + index).field for index in range(self.count)]
+
+    def state(self):
+        """Return the size, the maximum size and the places of the dynamic table."""
+        return (self.size, self.max_size, self.capacity)
+
+
+cdef class HpackRequest:
+    cdef RequestFields fields
+
+    def __cinit__(self):
+        self.fields = make_request_fields()
+
+    def __getattr__(self, str name):
+        if name == "malformed":
+            return self.fields.malformed.decode() if self.fields.malformed != NULL else None
+        return {
+            "headers": self.fields.headers,
+            "method": self.fields.method,
+            "scheme": self.fields.scheme,
+            "authority": self.fields.authority,
+            "path": self.fields.path,
+            "protocol": self.fields.protocol,
+            "priority": self.fields.priority,
+            "content_length": self.fields.content_length,
+            "te_trailers": bool(self.fields.te_trailers),
+            "expect_continue": bool(self.fields.expect_continue),
+            "over_limit": self.fields.over_limit,
+        }[name]
+
+
+cdef class HpackEncoder(hpack.Encoder):
+    def block(self, fields):
+        """Return a block with these fields."""
+        cdef Buffer out = take()
+        self.begin(out)
+        for name, value in fields:
+            self.field(out, name, value)
+        return taken(out)
+
+    def with_status(self, int status, length=None):
+        """Return a block with a status and perhaps a Content-Length."""
+        cdef Buffer out = take()
+        self.begin(out)
+        self.status(out, status)
+        if length is not None:
+            self.content_length(out, length)
+        return taken(out)
+
+    def resize(self, Py_ssize_t size):
+        """The peer's SETTINGS_HEADER_TABLE_SIZE has come."""
+        self.limit(size)
+
+    def table(self):
+        """Return the dynamic table, the newest entry first."""
+        cdef hpack.Sent* entry
+        cdef uint32_t age
+        found = []
+        for age in range(self.count):
+            entry = &self.entries[(self.inserted - age) & (self.capacity - 1)]
+            found.append((<bytes>entry.name, <bytes>entry.value))
+        return found
+
+    def state(self):
+        """Return the size, the maximum size and the places of the dynamic table."""
+        return (self.size, self.max_size, self.capacity)
