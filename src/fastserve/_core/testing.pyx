@@ -7,11 +7,12 @@ from libc.stdint cimport uint32_t
 
 from .http.methods cimport method_name
 from .http.request cimport Field, Request
-from .http.response_head cimport CLOSE, NO_CONNECTION, HeadFacts, end_head, start_head
+from .http.response_head cimport CLOSE, NO_CONNECTION, HeadFacts, check_head, check_trailers, end_head, start_head
 from .http.scope cimport Peers, http_scope
 from .http1.parser cimport BODY, DONE, FAULT, HEAD, Parser
 from .http2 cimport hpack
 from .http2.fields cimport MALFORMED, FieldSink, RequestFields, TrailerFields, classify, make_request_fields
+from .http2 cimport response_head as h2_head
 from .http2.huffman cimport decoded_room, huffman_decode, huffman_encode, huffman_size
 from .loop.clock cimport Clock
 from .memory.buffer cimport Buffer, give, take
@@ -298,6 +299,35 @@ cdef class HpackEncoder(hpack.Encoder):
             self.content_length(out, length)
         return taken(out)
 
+    def response(self, Settings settings, Clock clock, status, headers, length=None):
+        """Return the block of a response."""
+        cdef HeadFacts facts
+        cdef Buffer out
+        cdef list fields = []
+        check_head(&facts, status, headers, fields)
+        out = take()
+        h2_head.put_response(
+            out, self, &facts, fields, settings, clock, facts.content_length if length is None else length
+        )
+        return taken(out)
+
+    def interim(self, status, headers):
+        """Return the block of a 1xx response."""
+        cdef HeadFacts facts
+        cdef Buffer out
+        cdef list fields = []
+        check_head(&facts, status, headers, fields)
+        out = take()
+        h2_head.put_interim(out, self, facts.status, fields)
+        return taken(out)
+
+    def trailers(self, list fields):
+        """Return the block of a trailer section."""
+        cdef list checked = check_trailers(fields)
+        cdef Buffer out = take()
+        h2_head.put_trailers(out, self, checked)
+        return taken(out)
+
     def resize(self, Py_ssize_t size):
         """The peer's SETTINGS_HEADER_TABLE_SIZE has come."""
         self.limit(size)
@@ -315,3 +345,17 @@ cdef class HpackEncoder(hpack.Encoder):
     def state(self):
         """Return the size, the maximum size and the places of the dynamic table."""
         return (self.size, self.max_size, self.capacity)
+
+
+def checked_head(status, headers, list before=None):
+    """Return what check_head() gives: the fields, and the facts as a dict."""
+    cdef HeadFacts facts
+    cdef list fields = [] if before is None else before
+    check_head(&facts, status, headers, fields)
+    return fields, {
+        "status": facts.status,
+        "content_length": facts.content_length,
+        "close": bool(facts.close),
+        "date": bool(facts.date),
+        "server": bool(facts.server),
+    }
