@@ -192,6 +192,8 @@ def test_a_client_that_says_too_little_to_choose(work: Work, other_version: Any,
         wire.advance(4)
         assert not peer.transport.closed
         wire.advance(2)
+        assert read_one(peer.take()).status == 408
+        wire.advance(30)
     else:
         getattr(peer, end)()
     assert peer.transport.lost

@@ -16,10 +16,12 @@ cdef class Connection(Carrier):
     cdef TlsWriter tls  # the writer, on a TLS connection
     cdef double reading_since  # when a series of reads began that each filled the loop's buffer; 0: none
     cdef tuple versions  # of HTTP with which it may begin
+    cdef bint undecided  # its first bytes may be those of another one than the last
     cdef Handler handler  # of the protocol spoken now; assigned only in connection.pyx
 
     cdef Handler first_handler(self)
     cdef Handler begin(self, Version version)
+    cdef int decide(self, bytes data) except -1
     cdef int begin_full_read(self) except -1
     cdef int end_full_read(self) except -1
     cdef int cut(self) except -1
@@ -27,8 +29,9 @@ cdef class Connection(Carrier):
 
 
 cdef class Choice(Handler):
-    """The handler until the first bytes show which version of HTTP the client speaks."""
+    """The handler while the first bytes are those of a preface, which is not complete."""
     cdef Connection connection  # None once the version is chosen or the connection lost
+    cdef Handler fallback  # that of the last version, None once another one is chosen
     cdef bytes received
 
-    cdef int choose(self, Version version) except -1
+    cdef int choose(self, Handler handler) except -1

@@ -2,9 +2,11 @@
 
 It owns the transport, the writer and the handler. Only this file changes the handler, or hands the transport over to a
 protocol outside the core. The first handler is that of the version of HTTP that TLS has negotiated (ALPN) or whose
-preface the client sends; the last version in VERSIONS serves all other clients.
+preface the client sends; the last version in VERSIONS serves all other clients. On a plain connection the handler of
+that one is there from the start, and keeps the connection unless the first byte begins a preface.
 """
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memcmp
 
 from .counters cimport live_counts
 from .http.version cimport Version
@@ -49,25 +51,37 @@ cdef class Connection(Carrier):
 
     cdef Handler first_handler(self):
         cdef Version version
-        cdef Choice choice
-        if self.tls is not None:
+        if self.tls is None:
+            self.undecided = len(self.versions) > 1
+        else:
             encrypted = self.transport.get_extra_info("ssl_object")
             name = encrypted.selected_alpn_protocol() if encrypted is not None and len(self.versions) > 1 else None
             for version in self.versions:
                 if version.alpn == name:
                     return self.begin(version)
-        else:
-            for version in self.versions:
-                if version.preface:
-                    choice = Choice.__new__(Choice)
-                    choice.connection = self
-                    choice.received = b""
-                    self.worker.clock.start(choice, REQUEST_HEAD)
-                    return choice
         return self.begin(<Version?>self.versions[len(self.versions) - 1])
 
     cdef Handler begin(self, Version version):
         return version.begin(self.worker, self.transport, self.writer, self)
+
+    cdef int decide(self, bytes data) except -1:
+        """Put off the choice where the first bytes are those of a preface."""
+        cdef Version version
+        cdef Choice choice
+        cdef Py_ssize_t size
+        self.undecided = False
+        for version in self.versions:
+            size = min(PyBytes_GET_SIZE(version.preface), PyBytes_GET_SIZE(data))
+            if size and memcmp(PyBytes_AS_STRING(version.preface), PyBytes_AS_STRING(data), size) == 0:
+                choice = Choice.__new__(Choice)
+                choice.connection = self
+                choice.fallback = self.handler
+                choice.received = b""
+                stop(self.handler)
+                self.worker.clock.start(choice, REQUEST_HEAD)
+                self.handler = choice
+                return 0
+        return 0
 
     def data_received(self, bytes data):
         cdef Connection kept = self  # zuvloop frees a protocol inside the call that replaces it
@@ -76,6 +90,8 @@ cdef class Connection(Carrier):
             kept.begin_full_read()
         kept.turn.enter()
         try:
+            if kept.undecided:
+                kept.decide(data)
             kept.handler.feed(data)
         except BaseException as exception:
             kept.failed(exception)
@@ -191,36 +207,48 @@ cdef class Connection(Carrier):
 
 cdef class Choice(Handler):
     cdef int feed(self, bytes data) except -1:
+        cdef Connection connection = self.connection
         cdef Version version
         self.received += data
-        for version in self.connection.versions:
+        for version in connection.versions:
+            if not version.preface:
+                continue
             if self.received.startswith(version.preface):
-                return self.choose(version)
+                self.fallback.lost()
+                return self.choose(connection.begin(version))
             if version.preface.startswith(self.received):
                 return 0  # it may be this one
-        return 0
+        return self.choose(self.fallback)
 
-    cdef int choose(self, Version version) except -1:
+    cdef int choose(self, Handler handler) except -1:
         cdef Connection connection = self.connection
         cdef bytes received = self.received
         stop(self)
-        self.connection = None
-        return connection.switch_to(connection.begin(version), received)
+        self.connection = self.fallback = None
+        return connection.switch_to(handler, received)
 
     cdef bint eof(self) except -1:
-        return False
+        cdef Handler fallback = self.fallback
+        self.choose(fallback)
+        return fallback.eof()
 
     cdef int lost(self) except -1:
         stop(self)
-        self.connection = None
+        self.fallback.lost()
+        self.connection = self.fallback = None
         return 0
 
     cdef int drain(self) except -1:
-        self.connection.writer.close()
-        return 0
+        return self.fallback.drain()
 
     cdef void expired(self, int kind) noexcept:
-        self.connection.writer.close()
+        cdef Connection connection = self.connection
+        cdef Handler fallback = self.fallback
+        try:
+            self.choose(fallback)
+            fallback.expired(kind)
+        except BaseException as exception:
+            connection.failed(exception)
 
 
 cdef int descriptor(transport) except -2:

@@ -13,6 +13,11 @@ cdef class Exchange(Owner):
     cdef int stopping(self) except -1  # the server stops
 
 
+cdef class Place:
+    """One of those that exchanges are limited to."""
+    cdef int leave(self) except -1
+
+
 cdef class DirectCall:
     """A call of an application that has no task yet."""
     cdef int noticed(self) except -1  # a thread has reported, see Reports

@@ -21,6 +21,11 @@ cdef class Exchange(Owner):
         return 0
 
 
+cdef class Place:
+    cdef int leave(self) except -1:
+        return 0
+
+
 cdef class DirectCall:
     cdef int noticed(self) except -1:
         return 0

@@ -1,5 +1,5 @@
 """One HTTP exchange in the terms of ASGI."""
-from ..interfaces cimport DirectCall, Exchange, Stream
+from ..interfaces cimport DirectCall, Exchange, Place, Stream
 from ..loop.awaitable cimport Awaitable
 from ..loop.task cimport Task
 from ..loop.waiter cimport Waiter
@@ -52,6 +52,7 @@ cdef class HttpExchange(Exchange):
     cdef list receiving  # the futures of others
     cdef list sending  # the futures that calls of send() wait for
     cdef int drops  # messages dropped in this turn of the loop
+    cdef Place place  # that it has until its application ends, or None
     cdef Entry entry  # in the list for the signal handler, while there is one
     cdef str method  # shown there
     cdef bytes path
@@ -72,6 +73,7 @@ cdef class HttpExchange(Exchange):
     cdef object go_on_with_file(self)
     cdef int answer(self, int status, list headers, bytes body) except -1
     cdef int start_task(self, coro, context) except -1
+    cdef int never_started(self) except -1
     cdef bint is_complete(self) noexcept
     cdef bint must_wait(self) noexcept  # the client does not read
     cdef bint is_unreachable(self) noexcept

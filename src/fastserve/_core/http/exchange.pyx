@@ -25,7 +25,7 @@ from cpython.object cimport PyObject
 
 from ..counters cimport live_counts
 from ..errors import ClientDisconnected, only_disconnects
-from ..interfaces cimport DirectApplication, Exchange, Stream
+from ..interfaces cimport DirectApplication, Exchange, Place, Stream
 from ..loop.awaitable cimport WAIT, Awaitable, CoroutineFunction, make_function
 from ..loop.coroutine import call, receive, send, start_in_loop
 from ..loop.task cimport PENDING, Task, start
@@ -167,7 +167,7 @@ cdef class HttpExchange(Exchange):
         self.pieces = None
         self.buffered = 0
         self.body_taken = self.body_ended
-        if self.stream is not None and not self.body_ended:
+        if self.stream is not None:
             self.stream.took_body(0)
         return {"type": "http.request", "body": body, "more_body": not self.body_ended}
 
@@ -426,11 +426,21 @@ cdef class HttpExchange(Exchange):
 
     # The end of the application
 
+    cdef int never_started(self) except -1:
+        """Its request was taken back before the application was called."""
+        self.started = True
+        self.worker.active -= 1
+        stop_tracking(&self.entry)
+        return 0
+
     cdef void ended(self, object result, object exception) noexcept:
         cdef Worker worker = self.worker
         cdef bint cancelled = self.task is not None and was_cancelled(self.task)
         worker.active -= 1
         stop_tracking(&self.entry)
+        if self.place is not None:
+            self.place.leave()
+            self.place = None
         if self.task is not None:
             worker.tasks.discard(self.task)
             self.task = None

@@ -1,3 +1,4 @@
 """The names of request methods."""
 
 cdef str method_name(int method)  # for one of llhttp's numbers; the same object each time
+cdef str known_method(bytes method)  # its name, or None for one that is not served

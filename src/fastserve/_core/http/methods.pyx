@@ -7,7 +7,12 @@ cdef extern from "http/methods.h":
 
 
 cdef list METHOD_NAMES = [fastserve_method_names[number].decode() for number in range(HTTP_QUERY + 1)]
+cdef dict KNOWN_METHODS = {name.encode(): name for name in METHOD_NAMES if name != "PRI"}
 
 
 cdef str method_name(int method):
     return METHOD_NAMES[method]
+
+
+cdef str known_method(bytes method):
+    return KNOWN_METHODS.get(method)

@@ -10,6 +10,8 @@ cdef class Proxies:
 
     cdef bint trust(self, client) except -1
     cdef int forward(self, dict scope, Request head) except -1
+    cdef int forward_list(self, dict scope, list headers) except -1
+    cdef int apply(self, dict scope, bytes protocol, bytes forwarded) except -1
     cdef tuple client_of(self, bytes forwarded)
 
 

@@ -58,6 +58,20 @@ cdef class Proxies:
                 protocol = value
             else:
                 forwarded = value if forwarded is None else forwarded + b", " + value
+        return self.apply(scope, protocol, forwarded)
+
+    cdef int forward_list(self, dict scope, list headers) except -1:
+        """Do the same with (name, value) pairs, the names in lower case."""
+        cdef bytes protocol = None, forwarded = None, name, value
+        for name, value in headers:
+            if name == b"x-forwarded-proto":
+                protocol = value
+            elif name == b"x-forwarded-for":
+                forwarded = value if forwarded is None else forwarded + b", " + value
+        return self.apply(scope, protocol, forwarded)
+
+    cdef int apply(self, dict scope, bytes protocol, bytes forwarded) except -1:
+        """Put the values of X-Forwarded-Proto and X-Forwarded-For into a scope, each None where there is none."""
         if protocol is not None:
             scheme = self.scheme_of(protocol, scope["type"] == "websocket")
             if scheme is not None:

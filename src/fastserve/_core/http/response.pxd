@@ -39,5 +39,6 @@ cdef class Response(Stream):
     cdef int break_off(self) except -1  # at any point of the response
 
 
+cdef bint is_overloaded(Worker worker) except -1
 cdef int refused(Worker worker, Request request, Peers peers) except -1
 cdef bytes fields_of_refusal(int status)

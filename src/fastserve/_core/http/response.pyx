@@ -18,11 +18,18 @@ cdef int WARNING = logging.WARNING
 cdef bytes RETRY_AFTER = b"retry-after: 1\r\n"
 
 
-cdef int refused(Worker worker, Request request, Peers peers) except -1:
-    """Return the status with which the server refuses a request, whatever it asks for, or 0."""
+cdef bint is_overloaded(Worker worker) except -1:
+    """Return whether a request is refused with 503, and log that."""
     cdef Py_ssize_t limit = worker.settings.limit_concurrency
     if limit and (len(worker.connections) - worker.lingering >= limit or worker.active >= limit):
         worker.report("Exceeded concurrency limit.", None, WARNING)
+        return True
+    return False
+
+
+cdef int refused(Worker worker, Request request, Peers peers) except -1:
+    """Return the status with which the server refuses a request, whatever it asks for, or 0."""
+    if worker.settings.limit_concurrency and is_overloaded(worker):
         return 503
     if request.is_https and peers.scheme == "http" and peers.proxies is None:
         return 421  # RFC 9110 section 7.4

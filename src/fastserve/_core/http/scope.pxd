@@ -14,9 +14,12 @@ cdef class Peers:
     cdef dict tls  # the extension of that name; None on plain connections
     cdef Proxies proxies  # None unless the peer is a trusted one
 
+    cdef int speak(self, str version) except -1
+
 
 cdef Peers peers_of(transport, int fd, Settings settings)  # `fd` is that of a plain connection, or -1
 cdef int complete(dict scope, Request head, Peers peers) except -1
 cdef list header_list(Request head)
+cdef dict scope_of(Peers peers, Settings settings, dict state, str method, bytes target, list headers, bint te_trailers)
 cdef dict http_scope(Request head, Peers peers, Settings settings, dict state)
 cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict state, list subprotocols)

@@ -6,6 +6,7 @@ from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_INCREF
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
+from libc.string cimport memchr
 
 from ..llhttp cimport HTTP_GET
 from ..system cimport fastserve_ipv4
@@ -28,12 +29,12 @@ if hasattr(os, "pread"):
 cdef enum:
     MOST_TEMPLATES = 64  # local addresses; one socket may receive connections to every address of a machine
 
-cdef dict templates = {}  # of scopes, by scheme and local address
+cdef dict templates = {}  # of scopes, by version, scheme and local address
 
 
-cdef dict template_of(str scheme, server):
+cdef dict template_of(str version, str scheme, server):
     """Return the template of the scopes of all connections to an address; it is copied for each."""
-    cdef tuple key = (scheme, server)
+    cdef tuple key = (version, scheme, server)
     cdef dict template = templates.get(key)
     if template is None:
         if len(templates) >= MOST_TEMPLATES:
@@ -41,7 +42,7 @@ cdef dict template_of(str scheme, server):
         template = templates[key] = {
             "type": "http",
             "asgi": None,
-            "http_version": "1.1",
+            "http_version": version,
             "method": "GET",
             "scheme": scheme,
             "path": None,
@@ -62,8 +63,13 @@ cdef class Peers:
         self.client = client
         self.scheme = scheme
         self.extensions = EXTENSIONS
-        self.template = template_of(scheme, server)
+        self.template = template_of("1.1", scheme, server)
         self.server = self.template["server"]  # one object for all connections
+
+    cdef int speak(self, str version) except -1:
+        """Have the scopes name another version of HTTP than 1.1."""
+        self.template = template_of(version, self.scheme, self.server)
+        return 0
 
     @classmethod
     def of(cls, client, server, scheme, Settings settings not None):
@@ -238,23 +244,39 @@ cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict sta
     return fill(scope, head, peers, settings, state)
 
 
+cdef dict scope_of(Peers peers, Settings settings, dict state, str method, bytes target, list headers, bint te_trailers):
+    """Build the scope of a request whose head is not HTTP/1's; its target is a path with a query, or "*"."""
+    cdef dict scope = peers.template.copy(), extensions = peers.extensions.copy()
+    cdef const char* path = target
+    cdef Py_ssize_t size = len(target)
+    cdef const char* query = <const char*>memchr(path, c"?", size)
+    cdef Py_ssize_t path_size = size if query == NULL else query - path
+    if te_trailers:
+        extensions["http.response.trailers"] = {}
+    scope["client"] = peers.client
+    scope["asgi"] = (ASGI if settings.raise_disconnect else SILENT_ASGI).copy()
+    scope["extensions"] = extensions
+    scope["method"] = method
+    put_path(scope, path, path_size, memchr(path, c"%", path_size) != NULL, settings)
+    if path_size + 1 < size:
+        scope["query_string"] = target[path_size + 1:]
+    if settings.root_path:
+        scope["root_path"] = settings.root_path
+    scope["headers"] = headers
+    scope["state"] = state.copy()
+    if peers.tls is not None:
+        extensions["tls"] = peers.tls.copy()
+    if peers.proxies is not None:
+        peers.proxies.forward_list(scope, headers)
+    return scope
+
+
 cdef dict fill(dict scope, Request head, Peers peers, Settings settings, dict state):
     """Fill in what every kind of scope has. Its extensions are there already."""
-    cdef str path
-    cdef bytes raw_path
     if head.path.size == 0:  # an absolute-form target without a path (RFC 9110 section 4.2.3)
-        path, raw_path = "/", b"/"
+        put_path(scope, b"/", 1, False, settings)
     else:
-        raw_path = PyBytes_FromStringAndSize(head.head + head.path.start, head.path.size)
-        if head.escaped:
-            path = decode_path(head.head + head.path.start, head.path.size)
-        else:
-            path = PyUnicode_DecodeASCII(head.head + head.path.start, head.path.size, NULL)
-    if settings.raw_root_path:
-        path = settings.root_path + path
-        raw_path = settings.raw_root_path + raw_path
-    scope["path"] = path
-    scope["raw_path"] = raw_path
+        put_path(scope, head.head + head.path.start, head.path.size, head.escaped, settings)
     if head.query.size:
         scope["query_string"] = PyBytes_FromStringAndSize(head.head + head.query.start, head.query.size)
     if settings.root_path:
@@ -263,6 +285,17 @@ cdef dict fill(dict scope, Request head, Peers peers, Settings settings, dict st
     scope["state"] = state.copy()
     complete(scope, head, peers)
     return scope
+
+
+cdef int put_path(dict scope, const char* start, Py_ssize_t size, bint escaped, Settings settings) except -1:
+    cdef bytes raw_path = PyBytes_FromStringAndSize(start, size)
+    cdef str path = decode_path(start, size) if escaped else PyUnicode_DecodeASCII(start, size, NULL)
+    if settings.raw_root_path:
+        path = settings.root_path + path
+        raw_path = settings.raw_root_path + raw_path
+    scope["path"] = path
+    scope["raw_path"] = raw_path
+    return 0
 
 
 cdef int complete(dict scope, Request head, Peers peers) except -1:

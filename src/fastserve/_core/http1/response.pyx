@@ -173,6 +173,8 @@ cdef class Http1Response(Response):
         return self.connection.want_body()
 
     cdef int took_body(self, Py_ssize_t left) except -1:
+        if self.exchange is not None and self.exchange.body_ended:
+            return 0
         return self.connection.took_body(left)
 
     cdef bint must_wait(self) noexcept:
