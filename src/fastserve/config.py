@@ -191,9 +191,8 @@ class Config(Options):
         self.encoded_headers = default_headers(self)
         self.load_protocols()
         try:
-            self.certificates = tls.certificates_of(
-                self, getattr(self.http_protocol_class, "alpn_protocols", tls.ALPN_PROTOCOLS)
-            )
+            offered = tls.ALPN_PROTOCOLS_HTTP2 if self.serves_http2 else tls.ALPN_PROTOCOLS
+            self.certificates = tls.certificates_of(self, getattr(self.http_protocol_class, "alpn_protocols", offered))
         except ConfigError as exc:
             fail("%s", exc)
         self.ssl = None if self.certificates is None else self.certificates.context

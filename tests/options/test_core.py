@@ -14,7 +14,7 @@ from fastserve.options.table import TABLE, Options
 
 NAMED = sorted(FIELDS & TABLE.keys())
 # Those that follow from an option of another name, or from the configuration once it is loaded.
-FOLLOWING = {"default_headers", "server", "date", "websocket", "raise_disconnect", "tls", "proxies"}
+FOLLOWING = {"default_headers", "server", "date", "websocket", "raise_disconnect", "tls", "proxies", "serves_http2"}
 
 
 def another(name: str) -> Any:
@@ -58,6 +58,10 @@ def test_core_names_an_option_once(name: str, suffix: str) -> None:
         ({"headers": [("X-A", "b")]}, "default_headers", ((b"x-a", b"b"),)),
         ({"date_header": False}, "date", False),
         ({"ws": "none"}, "websocket", False),
+        ({"http2": False}, "serves_http2", False),
+        ({"http": "h11"}, "serves_http2", False),
+        ({"http": "llhttp"}, "serves_http2", True),
+        ({}, "serves_http2", True),
         ({"disconnect": "raise"}, "raise_disconnect", True),
         ({"interface": "wsgi"}, "raise_disconnect", True),
         ({"timeout_keep_alive": 0}, "timeout_keep_alive", 0.001),

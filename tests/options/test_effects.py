@@ -104,10 +104,29 @@ def test_http_names_the_choices(start: Start, choice: str, code: int, complaint:
     assert complaint in server.output
 
 
-def test_http2(start: Start) -> None:
-    server = start("app", "--http2")
-    assert server.wait() == 2
-    assert "HTTP/2 is not served, and http can be auto, llhttp, httptools, h11 or module:Class" in server.output
+@pytest.mark.parametrize(
+    ("given", "served"),
+    [
+        ((), True),
+        (("--http2",), True),
+        (("--http", "httptools"), True),
+        (("--no-http2",), False),
+        (("--http", "h11"), False),
+    ],
+)
+def test_http2(start: Start, given: tuple[str, ...], served: bool) -> None:
+    server = start("app", *given)
+    with server.connect() as client:
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        answer = client.recv(100)
+    assert answer[3:5] == b"\4\0" if served else answer.startswith(b"HTTP/1.1 50")
+
+
+def test_limit_http2_streams(start: Start) -> None:
+    server = start("app", "--limit-http2-streams", "7")
+    with server.connect() as client:
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        assert b"\0\3\0\0\0\7" in client.recv(1000)
 
 
 def test_h11_max_incomplete_event_size(start: Start) -> None:

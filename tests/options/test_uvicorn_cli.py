@@ -18,12 +18,12 @@ OURS = {param.name: param for param in main.params}
 
 # Names and values that a string option of one side takes and the other does not.
 CHOICES: dict[str, tuple[set[str], str]] = {
-    "http": ({"zttp"}, "HTTP/2 and its implementation are not served"),
+    "http": ({"zttp"}, "its implementation of HTTP/2 is not needed"),
 }
 
 # Where the kind of value or the default differs, and why.
 DIFFERENCES = {
-    "http2": "is there to be refused with the choices",
+    "http2": "is on by default, and has --no-http2",
     "timeout_keep_alive": "takes fractions of a second",
     "timeout_graceful_shutdown": "takes fractions of a second",
     "env_file": "has to exist, as there: said when the option is read",
@@ -50,9 +50,13 @@ def kind_of(param: Any) -> str:
 @pytest.mark.parametrize("name", sorted(THEIRS))
 class TestOption:
     def test_names(self, name: str) -> None:
-        assert names_of(OURS[name]) == names_of(THEIRS[name])
+        own = {"--no-http2"} if name == "http2" else set()
+        assert names_of(OURS[name]) == names_of(THEIRS[name]) | own
 
     def test_default(self, name: str) -> None:
+        if name == "http2":
+            assert (default(OURS[name]), default(THEIRS[name])) == (None, False)
+            return
         ours, theirs = default(OURS[name]), default(THEIRS[name])
         assert ours == theirs and type(ours) is type(theirs)
 
@@ -120,7 +124,7 @@ def test_run_and_config_have_every_parameter() -> None:
         given = inspect.signature(ours).parameters
         for name, parameter in inspect.signature(theirs).parameters.items():
             assert name in given
-            if name not in ("log_config", "app"):
+            if name not in ("log_config", "app", "http2"):
                 assert given[name].default == parameter.default, name
 
 

@@ -42,7 +42,14 @@ CONTRADICTIONS: list[tuple[str, str]] = [
     ("--ssl-keyfile k", "ssl_keyfile 'k' has no effect without ssl_certfile: give both"),
     ("--bind https://h:1", "bind https:// without ssl_certfile: add --ssl-certfile, or leave https:// out"),
     ("--ssl-ca-certs c", "ssl_ca_certs has no effect without ssl_certfile: give both"),
-    ("--http2", "http2: HTTP/2 is not served, and http can be auto, llhttp, httptools, h11 or module:Class"),
+    (
+        "--http2 --http h11",
+        "http2 and http 'h11': HTTP/2 is served by auto, llhttp, httptools; leave out --http2 or --http",
+    ),
+    (
+        "--http2 --http own:Class",
+        "http2 and http 'own:Class': HTTP/2 is served by auto, llhttp, httptools; leave out --http2 or --http",
+    ),
 ]
 
 

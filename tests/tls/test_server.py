@@ -150,12 +150,21 @@ class TestHandshake:
             assert support.read_all(sock) == b""
         assert log() == []
 
-    def test_alpn(self, serve: Serve) -> None:
-        server = serve(show)
-        server.context.set_alpn_protocols(["h2", "http/1.1"])
+    @pytest.mark.parametrize(
+        ("options", "offered", "chosen"),
+        [
+            ({}, ["http/1.1", "h2"], "h2"),
+            ({}, ["http/1.1"], "http/1.1"),
+            ({"http2": False}, ["h2", "http/1.1"], "http/1.1"),
+            ({"http": "h11"}, ["h2", "http/1.1"], "http/1.1"),
+        ],
+    )
+    def test_alpn(self, serve: Serve, options: dict[str, Any], offered: list[str], chosen: str) -> None:
+        server = serve(show, **options)
+        server.context.set_alpn_protocols(offered)
         sock = server.connect()
         assert isinstance(sock, ssl.SSLSocket)
-        assert sock.selected_alpn_protocol() == "http/1.1"
+        assert sock.selected_alpn_protocol() == chosen
 
     def test_stop_during_a_handshake(self, serve: Serve, log: Log) -> None:
         server = serve(show)

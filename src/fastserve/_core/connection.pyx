@@ -11,6 +11,7 @@ from libc.string cimport memcmp
 from .counters cimport live_counts
 from .http.version cimport Version
 from .http1.connection cimport HTTP1
+from .http2.connection cimport HTTP2
 from .interfaces cimport Carrier, Handler
 from .loop.clock cimport REQUEST_HEAD, monotonic, stop
 from .loop.turn cimport SHARE_SECONDS, Turn
@@ -22,11 +23,12 @@ from .worker cimport Worker
 cdef enum:
     FULL_READ = 65536  # bytes: the loop may have more of them at once
 
-VERSIONS = (HTTP1,)
+VERSIONS = (HTTP2, HTTP1)
+ONLY_HTTP1 = (HTTP1,)
 
 
 cdef class Connection(Carrier):
-    """An asyncio protocol that serves HTTP, in one of these versions, with the state in `worker`."""
+    """An asyncio protocol that serves HTTP, in these versions or in those of the settings, with the state in `worker`."""
 
     def __cinit__(self):
         live_counts.connection += 1
@@ -34,8 +36,10 @@ cdef class Connection(Carrier):
     def __dealloc__(self):
         live_counts.connection -= 1
 
-    def __init__(self, Worker worker not None, tuple versions not None=VERSIONS):
+    def __init__(self, Worker worker not None, tuple versions=None):
         self.worker = worker
+        if versions is None:
+            versions = VERSIONS if worker.settings.serves_http2 else ONLY_HTTP1
         self.versions = versions
         self.turn = worker.turn
 

@@ -10,6 +10,7 @@ cdef class Settings:
     cdef public str root_path  # prepended to the path of every scope
     cdef bytes raw_root_path  # the same in bytes
     cdef public bint reset_contextvars  # run each exchange in an empty context
+    cdef public bint serves_http2
     cdef public bint sendfile  # HTTP scopes announce http.response.pathsend
     cdef public bint raise_disconnect  # send() raises once the client of an HTTP request is gone
     cdef public bint websocket  # an upgrade to it is taken, else it is a plain request
@@ -29,5 +30,6 @@ cdef class Settings:
     cdef public Py_ssize_t limit_request_fields
     cdef public Py_ssize_t limit_request_body
     cdef public Py_ssize_t limit_concurrency
+    cdef public Py_ssize_t limit_http2_streams  # at a time on one connection
     cdef public Py_ssize_t ws_max_size  # bytes of a message, at least 1
     cdef public Py_ssize_t ws_max_queue  # messages that wait for the application, at least 1

@@ -2,8 +2,15 @@
 #ifndef FASTSERVE_SYSTEM_H
 #define FASTSERVE_SYSTEM_H
 
+enum { FASTSERVE_MOST_SLICES = 62 };
+
 #ifdef _WIN32
 enum { FASTSERVE_DIRECT_WRITES = 0 };
+static CYTHON_INLINE Py_ssize_t fastserve_send_slices(int fd, const void *first, size_t first_size, const char *heads,
+                                                      size_t head_size, const char *data, size_t size, size_t slice) {
+    (void)fd; (void)first; (void)first_size; (void)heads; (void)head_size; (void)data; (void)size; (void)slice;
+    return -1;
+}
 static CYTHON_INLINE Py_ssize_t fastserve_send(int fd, const void *data, size_t size) {
     (void)fd; (void)data; (void)size;
     return -1;
@@ -77,6 +84,30 @@ static CYTHON_INLINE Py_ssize_t fastserve_send2(int fd, const void *first, size_
     parts[1].iov_len = second_size;
     message.msg_iov = parts;
     message.msg_iovlen = 2;
+    return fastserve_result(sendmsg(fd, &message, MSG_NOSIGNAL));
+}
+static CYTHON_INLINE Py_ssize_t fastserve_send_slices(int fd, const void *first, size_t first_size, const char *heads,
+                                                      size_t head_size, const char *data, size_t size, size_t slice) {
+    struct iovec parts[1 + 2 * FASTSERVE_MOST_SLICES];
+    struct msghdr message;
+    size_t count = 0, part;
+    memset(&message, 0, sizeof(message));
+    if (first_size) {
+        parts[count].iov_base = (void *)first;
+        parts[count++].iov_len = first_size;
+    }
+    while (size && count + 1 < sizeof(parts) / sizeof(parts[0])) {
+        part = size < slice ? size : slice;
+        parts[count].iov_base = (void *)heads;
+        parts[count++].iov_len = head_size;
+        parts[count].iov_base = (void *)data;
+        parts[count++].iov_len = part;
+        heads += head_size;
+        data += part;
+        size -= part;
+    }
+    message.msg_iov = parts;
+    message.msg_iovlen = count;
     return fastserve_result(sendmsg(fd, &message, MSG_NOSIGNAL));
 }
 static CYTHON_INLINE int fastserve_end_writing(int fd) { return shutdown(fd, SHUT_WR); }

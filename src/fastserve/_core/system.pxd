@@ -3,10 +3,15 @@
 
 cdef extern from "system.h":
     const bint FASTSERVE_DIRECT_WRITES  # false where only transports can write
-    # Both return how many bytes the kernel took (0: would block), or -errno.
+    # All return how many bytes the kernel took (0: would block), or -errno.
     Py_ssize_t fastserve_send(int fd, const void* data, size_t size) nogil
     Py_ssize_t fastserve_send2(int fd, const void* first, size_t first_size,
                                const void* second, size_t second_size) nogil
+    # `data` in slices, each after a head of its own: MOST_SLICES at most.
+    Py_ssize_t fastserve_send_slices(int fd, const void* first, size_t first_size, const char* heads, size_t head_size,
+                                     const char* data, size_t size, size_t slice) nogil
+    enum:
+        FASTSERVE_MOST_SLICES
     Py_ssize_t fastserve_send_more(int fd, const void* data, size_t size) nogil  # more follows at once
     # Bytes received; 0 or less if there are none, for any reason.
     Py_ssize_t fastserve_receive(int fd, void* data, size_t size) nogil

@@ -27,6 +27,7 @@ cdef class Worker:
     cdef readonly set tasks  # of exchanges that did not end in their first step
     cdef readonly long active  # exchanges whose application has not returned
     cdef readonly long total_requests
+    cdef long long untaken  # bytes of bodies over HTTP/2 that no application has taken
     cdef readonly bint draining
     cdef readonly bint stopping  # connections close as soon as they are idle
 

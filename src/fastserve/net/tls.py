@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 StrPath = str | os.PathLike[str]
 
 ALPN_PROTOCOLS = ["http/1.1"]
+ALPN_PROTOCOLS_HTTP2 = ["h2", "http/1.1"]
 SHUTDOWN_SECONDS = 30.0  # for the client to close as well, with protocol classes that have no such deadline
 HANDSHAKE_SECONDS = 10.0  # for a handshake, unless timeout_request_head is less
 FOREVER = 86400.0  # seconds; the core has its own deadlines for closing, which watch the client's progress

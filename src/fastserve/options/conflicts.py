@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fastserve.options.table import TABLE, OptionError, Options
+from fastserve.options.table import CORE_HTTP, TABLE, OptionError, Options
 
 OLD_DEFAULTS = {"ssl_ciphers": "TLSv1"}  # of older uvicorns; programs with options of their own pass them on
 
@@ -39,10 +39,17 @@ def conflicts(options: Options) -> Iterator[str]:
         yield "uds_permissions without a UNIX socket: add --uds or --bind unix:PATH, or leave it out"
     if options.workers_lifetime_jitter and options.workers_lifetime is None:
         yield "workers_lifetime_jitter without workers_lifetime: add --workers-lifetime, or leave it out"
+    yield from conflicts_of_http2(options)
     if options.reload:
         yield from conflicts_of_reload(options)
     if not (options.ssl_certfile or options.ssl_context_factory):
         yield from conflicts_of_tls(options)
+
+
+def conflicts_of_http2(options: Options) -> Iterator[str]:
+    if options.http2 and not options.serves_http2:
+        shown = f"'{options.http}'" if isinstance(options.http, str) else options.http.__name__
+        yield f"http2 and http {shown}: HTTP/2 is served by {', '.join(CORE_HTTP)}; leave out --http2 or --http"
 
 
 def conflicts_of_reload(options: Options) -> Iterator[str]:

@@ -30,6 +30,7 @@ def core_settings(options: Options, **changes: Any) -> Settings:
         "date": options.date_header,
         "timeout_keep_alive": options.timeout_keep_alive or AT_ONCE,
         "websocket": options.ws != "none",
+        "serves_http2": options.serves_http2,
         "raise_disconnect": options.raises_disconnect,
         "tls": None,
         "proxies": None,

@@ -39,7 +39,6 @@ from fastserve.options.values import (
     Size,
     Switch,
     Text,
-    Unavailable,
     Workers,
 )
 
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
 
 LOOPS = ("auto", "asyncio", "uvloop", "zuvloop", "none")
 HTTP = ("auto", "llhttp", "httptools", "h11")
-NO_HTTP2 = f"HTTP/2 is not served, and http can be {', '.join(HTTP)} or module:Class"
+CORE_HTTP = ("auto", "llhttp", "httptools")  # those that are the compiled core
 LIFESPAN = ("auto", "on", "off")
 DISCONNECT = ("silent", "raise")
 INTERFACES = ("auto", "asgi3", "asgi2", "wsgi")
@@ -136,8 +135,9 @@ class Options:
         "Event loop: auto is uvloop if it is installed, else asyncio; none leaves the choice to asyncio's policy.")
     http: type[asyncio.Protocol] | str = option("auto", PROTOCOL, Protocol(HTTP, other="module:Class"),
         "HTTP implementation: auto, llhttp and httptools are the compiled one, h11 is the one in Python.")
-    http2: bool = option(False, PROTOCOL, Unavailable(NO_HTTP2),
-        "Not available: HTTP/2 is not served.")
+    http2: bool | None = option(None, PROTOCOL, Switch(),
+        "Enable/Disable HTTP/2, over TLS and for clients that begin with it on plain connections."
+        "  [default: on, unless --http is h11 or a class]")
     ws: type[asyncio.Protocol | Framing] | str = option("auto", WEBSOCKET, Protocol(WS, other="module:Class"),
         "WebSocket implementation: auto is the compiled one; with none an upgrade is served as a plain HTTP request.")
     ws_max_size: int = option(16777216, WEBSOCKET, Limit(1),
@@ -275,6 +275,8 @@ class Options:
         " sendfile(2). Middleware that compresses or counts response bodies does not see those files.")
     timeout_worker_blocked: int | None = option(None, TIMEOUTS, Integer(1),
         "Seconds after which a worker whose event loop is blocked is killed and replaced.  [default: never]")
+    limit_http2_streams: int = option(128, LIMITS, Integer(1, 65536),
+        "Maximum number of streams, which are requests, at a time on an HTTP/2 connection; more are refused.")
     disconnect: str = option("silent", PROTOCOL, Choice(DISCONNECT),
         "What send() does once the client of an HTTP request is gone: silent is nothing, raise is an OSError"
         " (ASGI 2.4).")
@@ -318,6 +320,11 @@ class Options:
     def raises_disconnect(self) -> bool:
         """Whether send() raises once the client is gone; what calls WSGI applications relies on it."""
         return self.disconnect == "raise" or self.interface == "wsgi"
+
+    @property
+    def serves_http2(self) -> bool:
+        """Whether connections may speak HTTP/2."""
+        return self.http2 is not False and self.http in CORE_HTTP
 
     @property
     def multiprocess(self) -> bool:

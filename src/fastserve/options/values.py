@@ -190,18 +190,6 @@ class Flag(Switch):
     """Yes or no, no by default; on the command line --name alone."""
 
 
-class Unavailable(Flag):
-    """A flag of uvicorn that cannot be set here; `reason` says why, and what to use instead."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-
-    def checked(self, value: Any) -> bool:
-        if super().checked(value):
-            raise ValueError(self.reason)
-        return False
-
-
 class Choice(Kind):
     """One of some names in any case, or, if `other` describes it, an import string."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 # What appendix A has from index 17 on, all without values.
 REST = (
@@ -157,4 +156,6 @@ static const uint8_t fastserve_huffman_size[256] = {{
 
 
 if __name__ == "__main__":
+    from pathlib import Path
+
     Path(sys.argv[1]).write_text(header(), "utf-8")

@@ -9,6 +9,8 @@ from libc.string cimport memcpy
 from ..settings cimport Settings
 
 cdef double HELD_HEAD_SECONDS = 0.25
+cdef double REQUEST_REST_SECONDS = 0.1
+cdef double GOING_AWAY_SECONDS = 1
 
 
 cdef extern from "loop/clock.h":
@@ -105,6 +107,8 @@ cdef class Clock:
         self.seconds[HELD_HEAD] = HELD_HEAD_SECONDS
         self.seconds[WS_HOLD] = HOLD_SECONDS
         self.seconds[LINGER_LOOK] = LOOK_SECONDS
+        self.seconds[REQUEST_REST] = REQUEST_REST_SECONDS
+        self.seconds[GOING_AWAY] = GOING_AWAY_SECONDS
         self.date_second = -1
         for kind in range(WAITS):
             self.queues[kind].next = self.queues[kind].previous = &self.queues[kind]

@@ -24,6 +24,11 @@ cdef class Writer(Flushable):
     cdef int commit_now(self) except -1  # they leave now, or as soon as the client takes them
     cdef int commit_ahead(self, bytes data) except -1  # `data` leaves, before what was put after the last commit()
     cdef int commit_with(self, bytes data) except -1  # they leave now, followed by `data`, which is not copied
+    # They leave now, followed by `data` in slices, each after a head of its own. Return how many bytes of it are taken, which
+    # are whole slices, or -1 where the connection has broken. Only with a descriptor, while not paused, for MOST_SLICES.
+    cdef Py_ssize_t commit_slices(
+        self, const char* heads, Py_ssize_t head_size, const char* data, Py_ssize_t size, Py_ssize_t slice
+    ) except -2
     cdef void discard(self, Py_ssize_t mark) noexcept  # take back what was put after `mark` of the buffer
     cdef void end(self) noexcept  # close the writing side after what is committed, go on reading
     cdef bint reads_on(self) noexcept  # what the client sends after end() is still read

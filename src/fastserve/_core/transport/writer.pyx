@@ -9,7 +9,7 @@ from ..loop.clock cimport WRITE, Clock, stop
 from ..loop.turn cimport Flushable, Turn
 from ..memory.buffer cimport Buffer, give, take
 from ..system cimport FASTSERVE_DIRECT_WRITES, fastserve_end_writing, fastserve_send, fastserve_send2
-from ..system cimport fastserve_unacknowledged, fastserve_unread
+from ..system cimport fastserve_send_slices, fastserve_unacknowledged, fastserve_unread
 
 cdef enum:
     # More held bytes are written before the turn ends: the memory of a turn is bounded.
@@ -80,6 +80,41 @@ cdef class Writer(Flushable):
             self.hand_over(data if sent <= first else memoryview(data)[sent - first:])
         self.drop_front(first)
         return 0
+
+    cdef Py_ssize_t commit_slices(
+        self, const char* heads, Py_ssize_t head_size, const char* data, Py_ssize_t size, Py_ssize_t slice
+    ) except -2:
+        cdef Py_ssize_t first = 0, sent, at = 0, part
+        cdef const char* begun = NULL
+        if self.buffer is not None:
+            first = self.committed = self.buffer.size
+            begun = self.buffer.data
+        if self.broken:
+            self.drop_front(first)
+            return -1
+        sent = fastserve_send_slices(self.fd, begun, first, heads, head_size, data, size, slice)
+        if sent < 0:
+            self.abort()
+            return -1
+        if sent < first:
+            self.hand_over(self.buffer.data[sent:first])
+            self.drop_front(first)
+            return 0
+        sent -= first
+        self.drop_front(first)
+        while at < size:
+            part = min(slice, size - at)
+            if sent < head_size + part:
+                # The transport gets the rest of this slice, so that it tells when there is room for more.
+                if sent < head_size:
+                    self.hand_over(heads[sent:head_size] + data[at:at + part])
+                else:
+                    self.hand_over(data[at + sent - head_size:at + part])
+                return at + part
+            sent -= head_size + part
+            at += part
+            heads += head_size
+        return size
 
     cdef void discard(self, Py_ssize_t mark) noexcept:
         if self.buffer is not None and self.buffer.size > mark:

@@ -1,0 +1,106 @@
+"""An HTTP/2 connection (RFC 9113)."""
+cimport cython
+from libc.stdint cimport uint32_t
+
+from ..http.exchange cimport HttpExchange
+from ..http.scope cimport Peers
+from ..http.version cimport Version
+from ..interfaces cimport Carrier, Handler, Place
+from ..memory.buffer cimport Buffer
+from ..transport.lingering cimport Lingering
+from ..transport.writer cimport Writer
+from ..worker cimport Worker
+from .fields cimport RequestFields, TrailerFields
+from .frames cimport FrameParser
+from .hpack cimport Decoder
+from .stream cimport Http2Stream, StreamCarrier
+
+cdef enum:
+    REMEMBERED = 64
+
+
+cdef struct Closed:
+    # How a stream of which a late frame may still come was closed.
+    uint32_t id
+    int how
+
+
+cdef class Leftovers(Place):
+    """The applications of a connection that still run after their stream was reset."""
+    cdef long count
+
+
+@cython.final
+cdef class Http2Connection(StreamCarrier):
+    cdef Worker worker
+    cdef object transport
+    cdef Carrier carrier
+    cdef FrameParser parser
+    cdef Decoder decoder
+    cdef RequestFields fields  # of the request that is being read
+    cdef TrailerFields trailers
+    cdef Peers peers  # None before the first request
+    cdef bytes address  # of the client, as the access log shows it
+    cdef int phase
+    cdef int awaited  # the kind of the deadline that is set, or NOTHING
+    cdef bint settings_seen  # the client's first frame has come
+    cdef bint client_leaves  # it has sent GOAWAY
+    cdef bint replied  # frames have been put that are not committed
+    cdef Py_ssize_t unread  # bytes of such frames that the client has not read
+    cdef bint resting  # for this turn of the loop
+    cdef Lingering lingering  # closed, but for what the client still sends; else None
+    cdef dict streams  # by id, those that are not closed
+    cdef object waiting  # a deque of Starts that the backlog holds back, or None
+    cdef Leftovers leftovers  # None until there is one
+    cdef uint32_t last_id  # the highest that the client has used
+    cdef uint32_t served_id  # the highest of a stream that is served; later ones are ignored once that is said
+    cdef Http2Stream receiver  # of the DATA frame that is coming, None where it is discarded
+    cdef Closed closed[REMEMBERED]
+    cdef unsigned int closed_at
+
+    cdef int open(self) except -1
+    cdef int take_frame(self, bytes data) except -1
+    cdef int take_headers(self) except -1
+    cdef int take_trailers(self, Http2Stream stream) except -1
+    cdef int open_stream(self) except -1
+    cdef int begin(self, Http2Stream stream) except -1
+    cdef int status_of_refusal(self, Http2Stream stream, str method) except -1
+    cdef int take_data(self, bytes data) except -1
+    cdef int begin_data(self) except -1
+    cdef int end_request(self, Http2Stream stream) except -1
+    cdef int take_late(self) except -1
+    cdef int take_settings(self) except -1
+    cdef int take_setting(self, int name, uint32_t value) except -1
+    cdef int take_window_update(self) except -1
+    cdef int take_reset(self) except -1
+    cdef int take_priority_update(self) except -1
+    cdef int how_closed(self, uint32_t id) noexcept
+    cdef int remember(self, uint32_t id, int how) noexcept
+    cdef int refuse_stream(self, int error) except -1
+    cdef int malformed(self, Http2Stream stream, const char* reason) except -1
+    cdef int refuse(self, Http2Stream stream, int status) except -1
+    cdef int spend_cheap(self) except -1
+    cdef int spend_reset(self) except -1
+    cdef int fail(self, int error, const char* reason) except -1
+    cdef int report_client(self, const char* reason) except -1
+    cdef int forget(self, Http2Stream stream) except -1
+    cdef int close_stream(self, Http2Stream stream, int how) except -1
+    cdef int give_back(self, long long size) except -1
+    cdef int top_up(self, Http2Stream stream) except -1
+    cdef int start_waiting(self) except -1
+    cdef Buffer reply(self, Py_ssize_t size)
+    cdef int settle(self) except -1
+    cdef int await_next(self) except -1
+    cdef int go_away(self) except -1
+    cdef int name_last(self) except -1
+    cdef int close(self) except -1
+    cdef int leave_behind(self, HttpExchange exchange) except -1
+    cdef int close_streams(self) except -1
+    cdef int resume_reading(self) except -1
+
+
+cdef class Http2(Version):
+    pass
+
+
+cdef Version HTTP2

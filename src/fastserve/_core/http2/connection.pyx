@@ -1,0 +1,894 @@
+"""An HTTP/2 connection (RFC 9113): what it reads, and which streams it has. Only this file assigns `phase`.
+
+phase     OPENING  nothing has come: our own first frames leave with the first that we answer
+          OPEN     streams are served
+          LEAVING  the client has been told to open no more streams (GOAWAY with the highest id); those that it opened
+                   before it heard of that are still served, until it answers the PING that followed, or a second has passed
+          LEFT     it has been told which stream was the last: those up to it are completed, later ones ignored
+          CLOSED   nothing is parsed any more
+
+A read may bring many frames. All are parsed first; the applications of the requests among them start afterwards, in the
+turn, and only those whose stream still exists. Replies are put into the writer's buffer at once and leave with the turn.
+
+A stream is in `streams` from its HEADERS until it is complete on both sides, reset, or lost. Of those closed last it is
+remembered how they were closed, for a frame that was under way then is not a fault.
+"""
+import logging
+from collections import deque
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItem
+from libc.string cimport memcmp, strlen
+
+from ..http.access_log cimport address_text
+from ..http.exchange cimport HttpExchange, make_exchange
+from ..http.methods cimport known_method
+from ..http.response cimport fields_of_refusal, is_overloaded
+from ..http.scope cimport Peers, peers_of, scope_of
+from ..http.version cimport Version
+from ..interfaces cimport Carrier, Handler, Place
+from ..loop.clock cimport GOING_AWAY, KEEP_ALIVE, REQUEST_HEAD, REQUEST_REST, stop
+from ..memory.buffer cimport Buffer
+from ..transport.lingering cimport begin_lingering
+from ..transport.writer cimport Writer
+from ..worker cimport Worker
+from .fields cimport TrailerFields, make_request_fields
+from .flow cimport FIRST_WINDOW, LARGEST_WINDOW, make_flow
+from .frames cimport (
+    ACK,
+    CANCEL,
+    COMPRESSION_ERROR,
+    DATA,
+    ENABLE_PUSH,
+    END_STREAM,
+    ENHANCE_YOUR_CALM,
+    FAULT,
+    FLOW_CONTROL_ERROR,
+    FRAME_HEAD,
+    FrameParser,
+    GOAWAY,
+    HEADERS,
+    HEADER_TABLE_SIZE,
+    INITIAL_WINDOW_SIZE,
+    MAX_CONCURRENT_STREAMS,
+    MAX_FRAME_SIZE,
+    MAX_HEADER_LIST_SIZE,
+    NEED_MORE,
+    NO_ERROR,
+    NO_RFC7540_PRIORITIES,
+    PING,
+    PREFACE,
+    PRIORITY,
+    PRIORITY_UPDATE,
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    RST_STREAM,
+    SETTINGS,
+    SETTINGS_TIMEOUT,
+    STREAM_CLOSED,
+    WINDOW_UPDATE,
+    number_at,
+    put_goaway,
+    put_head,
+    put_number,
+    put_ping,
+    put_setting,
+)
+from .guard cimport is_padding, note_completed, note_request, spend_cheap, spend_reset, spend_update
+from .hpack cimport Decoder, Encoder
+from .stream cimport Http2Stream, Start, StreamCarrier, make_http2_stream
+
+cdef enum:
+    OPENING
+    OPEN
+    LEAVING
+    LEFT
+    CLOSED
+
+cdef enum:
+    # How a stream was closed.
+    UNKNOWN  # a while ago, or it never was there
+    COMPLETED
+    RESET_BY_CLIENT
+    RESET_BY_US
+
+cdef enum:
+    NOTHING = -1
+    MOST_SETTINGS = 32  # in one frame
+    LARGEST_TAKEN = 65536  # bytes of payload of the frames that are sent
+    UNREAD = 65536  # bytes of replies that a client does not read
+    BACKLOG = 1 << 20  # bytes of responses that wait, beyond which no further application starts
+    READ_AHEAD = 65536  # bytes of one read that are too many to hold while others are read
+    TOPPED = 1 << 20  # the window of a stream whose application takes what comes
+    UNTAKEN = 1 << 26  # bytes of all connections that no application has taken, beyond which no window grows
+
+cdef unsigned char[8] DRAIN_PING = b"leaving."
+cdef int WARNING = logging.WARNING, DEBUG = logging.DEBUG
+
+
+cdef class Http2(Version):
+    def __cinit__(self):
+        self.alpn = "h2"
+        self.preface = PREFACE
+
+    cdef Handler begin(self, Worker worker, object transport, Writer writer, Carrier carrier):
+        cdef Http2Connection connection = Http2Connection.__new__(Http2Connection)
+        connection.worker = worker
+        connection.transport = transport
+        connection.writer = writer
+        connection.carrier = carrier
+        connection.parser = FrameParser.__new__(FrameParser)
+        connection.decoder = Decoder.__new__(Decoder)
+        connection.fields = make_request_fields()
+        connection.flow = make_flow(writer, Encoder.__new__(Encoder), worker.settings.limit_http2_streams)
+        connection.streams = {}
+        connection.awaited = REQUEST_HEAD
+        worker.clock.start(connection, REQUEST_HEAD)
+        return connection
+
+
+cdef Version HTTP2 = Http2()
+
+
+cdef class Leftovers(Place):
+    cdef int leave(self) except -1:
+        self.count -= 1
+        return 0
+
+
+cdef class Http2Connection(StreamCarrier):
+    # Bytes from the client
+
+    cdef int feed(self, bytes data) except -1:
+        cdef const unsigned char* position = <const unsigned char*>PyBytes_AS_STRING(data)
+        cdef const unsigned char* end = position + PyBytes_GET_SIZE(data)
+        cdef int found
+        if self.phase == CLOSED:
+            if self.lingering is not None:
+                self.lingering.heard()
+            return 0
+        if self.phase == OPENING:
+            self.open()
+        self.flow.guard.total += PyBytes_GET_SIZE(data)
+        if PyBytes_GET_SIZE(data) >= READ_AHEAD:
+            self.worker.turn.hurried = True
+        while True:
+            found = self.parser.next(&position, end)
+            if found == NEED_MORE:
+                break
+            if found == FAULT:
+                return self.fail(self.parser.error, self.parser.reason)
+            self.take_frame(data)
+            if self.phase == CLOSED:
+                return 0
+        if is_padding(&self.flow.guard):
+            return self.fail(ENHANCE_YOUR_CALM, b"hardly anything but padding")
+        return self.settle()
+
+    cdef int open(self) except -1:
+        """Send the first frames: what the client has to know of us."""
+        cdef Buffer out = self.writer.output()
+        cdef Py_ssize_t head = self.worker.settings.limit_request_head
+        put_head(out, 18, SETTINGS, 0, 0)
+        put_setting(out, MAX_CONCURRENT_STREAMS, <uint32_t>self.worker.settings.limit_http2_streams)
+        put_setting(out, MAX_HEADER_LIST_SIZE, <uint32_t>min(head, 0x7FFFFFFF))
+        put_setting(out, NO_RFC7540_PRIORITIES, 1)
+        put_number(out, WINDOW_UPDATE, 0, <uint32_t>(self.flow.credit - FIRST_WINDOW))
+        self.replied = True
+        self.phase = OPEN
+        return 0
+
+    cdef int take_frame(self, bytes data) except -1:
+        cdef FrameParser parser = self.parser
+        if not self.settings_seen:
+            if parser.type != SETTINGS or parser.flags & ACK:
+                return self.fail(PROTOCOL_ERROR, b"the first frame is not SETTINGS")
+            self.settings_seen = True
+        if parser.type == DATA:
+            return self.take_data(data)
+        if parser.type == HEADERS:
+            return self.take_headers()
+        if parser.type == WINDOW_UPDATE:
+            return self.take_window_update()
+        if parser.type == RST_STREAM:
+            return self.take_reset()
+        if parser.type == GOAWAY:
+            self.client_leaves = True
+            return self.spend_cheap()
+        if parser.type == SETTINGS:
+            if parser.flags & ACK:
+                return self.spend_cheap()
+            return self.take_settings()
+        if self.spend_cheap():
+            return 0
+        if parser.type == PING:
+            if not parser.flags & ACK:
+                put_ping(self.reply(FRAME_HEAD + 8), ACK, parser.data)
+            elif self.phase == LEAVING and memcmp(parser.data, DRAIN_PING, 8) == 0:
+                return self.name_last()
+        elif parser.type == PRIORITY:
+            if parser.depends_on_itself:
+                return self.fail(PROTOCOL_ERROR, b"stream that depends on itself")
+        elif parser.type == PRIORITY_UPDATE:
+            return self.take_priority_update()
+        return 0
+
+    # Requests
+
+    cdef int take_headers(self) except -1:
+        cdef FrameParser parser = self.parser
+        cdef Http2Stream stream = self.streams.get(parser.stream)
+        cdef bint is_new
+        self.flow.guard.payload += parser.size
+        if stream is not None:
+            return self.take_trailers(stream)
+        if not parser.stream & 1:
+            return self.fail(PROTOCOL_ERROR, b"stream of the server's")
+        is_new = parser.stream > self.last_id
+        self.fields.begin(self.worker.settings.limit_request_head, <int>self.worker.settings.limit_request_fields)
+        if self.decoder.decode(parser.data, parser.size, self.fields):
+            return self.fail(COMPRESSION_ERROR, self.decoder.reason)
+        if not is_new:
+            return self.take_late()
+        self.last_id = parser.stream
+        if self.phase == LEFT:
+            return 0
+        self.fields.finish()
+        return self.open_stream()
+
+    cdef int take_trailers(self, Http2Stream stream) except -1:
+        cdef FrameParser parser = self.parser
+        if self.trailers is None:
+            self.trailers = TrailerFields.__new__(TrailerFields)
+        self.trailers.begin(self.worker.settings.limit_request_head, <int>self.worker.settings.limit_request_fields)
+        if self.decoder.decode(parser.data, parser.size, self.trailers):
+            return self.fail(COMPRESSION_ERROR, self.decoder.reason)
+        if stream.ended:
+            return self.reset(stream, STREAM_CLOSED)
+        if parser.depends_on_itself:
+            return self.malformed(stream, b"stream that depends on itself")
+        if not parser.flags & END_STREAM:
+            return self.malformed(stream, b"trailers that do not end the stream")
+        if self.trailers.malformed != NULL:
+            return self.malformed(stream, self.trailers.malformed)
+        if self.trailers.over_limit:
+            return self.refuse(stream, self.trailers.over_limit)
+        return self.end_request(stream)
+
+    cdef int open_stream(self) except -1:
+        """HEADERS have come that open a stream."""
+        cdef FrameParser parser = self.parser
+        cdef Http2Stream stream
+        cdef bint ended = parser.flags & END_STREAM
+        cdef const char* fault = self.fields.malformed
+        note_request(&self.flow.guard)
+        if self.awaited == KEEP_ALIVE:
+            self.awaited = NOTHING
+            stop(self)
+        self.served_id = parser.stream
+        if fault == NULL and parser.depends_on_itself:
+            fault = b"stream that depends on itself"
+        if fault == NULL and ended and self.fields.content_length > 0:
+            fault = b"Content-Length without a body"
+        if fault != NULL:
+            self.report_client(fault)
+            return self.refuse_stream(PROTOCOL_ERROR)
+        if len(self.streams) + (0 if self.leftovers is None else self.leftovers.count) >= (
+            self.worker.settings.limit_http2_streams
+        ):
+            return self.refuse_stream(REFUSED_STREAM)
+        stream = make_http2_stream(self, parser.stream)
+        stream.ended = ended
+        stream.te_trailers = self.fields.te_trailers
+        stream.expect_continue = self.fields.expect_continue and not ended
+        stream.content_length = self.fields.content_length
+        if self.fields.priority is not None:
+            self.flow.prioritise(stream, self.fields.priority)
+        self.streams[parser.stream] = stream
+        return self.begin(stream)
+
+    cdef int begin(self, Http2Stream stream) except -1:
+        """Make the exchange of a request, or refuse it."""
+        cdef Worker worker = self.worker
+        cdef RequestFields fields = self.fields
+        cdef HttpExchange exchange
+        cdef Start start
+        cdef str method = known_method(fields.method)
+        cdef int status
+        if self.peers is None:
+            self.peers = peers_of(self.transport, self.writer.fd, worker.settings)
+            self.peers.speak("2")
+            self.address = address_text(self.peers.client)
+        stream.worker = worker
+        stream.peers = self.peers
+        stream.address = self.address
+        stream.is_head = fields.method == b"HEAD"
+        if worker.draining and self.phase == OPEN:
+            self.go_away()
+        status = self.status_of_refusal(stream, method)
+        if status:
+            return stream.answer(status, fields_of_refusal(status))
+        scope = scope_of(
+            self.peers, worker.settings, worker.state, method, fields.path, fields.headers, fields.te_trailers
+        )
+        if worker.settings.limit_concurrency and is_overloaded(worker):
+            stream.log(scope, 503)
+            return stream.answer(503, fields_of_refusal(503))
+        exchange = make_exchange(worker, stream, scope)
+        exchange.expect_continue = stream.expect_continue
+        exchange.body_ended = stream.ended
+        stream.exchange = exchange
+        start = Start.__new__(Start)
+        start.stream = stream
+        return worker.turn.submit(start)
+
+    cdef int status_of_refusal(self, Http2Stream stream, str method) except -1:
+        """Return the status for a request that cannot be served, or 0."""
+        cdef RequestFields fields = self.fields
+        cdef Py_ssize_t limit = self.worker.settings.limit_request_body
+        cdef int status = fields.over_limit
+        if status == 0 and method is None or fields.method == b"CONNECT":
+            status = 501
+        if status == 0 and PyBytes_GET_SIZE(fields.path) > self.worker.settings.limit_request_line:
+            status = 414
+        if status == 0 and limit and fields.content_length > limit:
+            status = 413
+        if status:
+            self.worker.report("Invalid HTTP request received.", None, WARNING)
+            self.report_client(b"request over a limit")
+        return status
+
+    cdef int end_request(self, Http2Stream stream) except -1:
+        if stream.content_length >= 0 and stream.received != stream.content_length:
+            return self.malformed(stream, b"body that is not as long as Content-Length says")
+        stream.end_request()
+        return self.close_stream(stream, COMPLETED) if stream.is_sent() else 0
+
+    # Bodies
+
+    cdef int take_data(self, bytes data) except -1:
+        cdef FrameParser parser = self.parser
+        cdef Http2Stream stream
+        cdef Py_ssize_t limit
+        if parser.first and self.begin_data():
+            return 0
+        stream = self.receiver
+        if stream is not None and parser.size:
+            stream.received += parser.size
+            limit = self.worker.settings.limit_request_body
+            if stream.exchange is None:
+                self.give_back(parser.size)  # it has its response
+            else:
+                self.worker.untaken += parser.size
+                stream.receive(
+                    data if parser.size == PyBytes_GET_SIZE(data)
+                    else PyBytes_FromStringAndSize(<const char*>parser.data, parser.size)
+                )
+                if limit and stream.received > limit:
+                    return self.refuse(stream, 413)
+            if 0 <= stream.content_length < stream.received:
+                return self.malformed(stream, b"body longer than Content-Length")
+        if parser.last:
+            self.receiver = None
+            if stream is not None and parser.flags & END_STREAM:
+                return self.end_request(stream)
+        return 0
+
+    cdef int begin_data(self) except -1:
+        """A DATA frame begins: count it, and find its stream. 1 where the connection ends instead."""
+        cdef FrameParser parser = self.parser
+        cdef Http2Stream stream
+        cdef Py_ssize_t size = parser.length
+        self.receiver = None
+        if size > self.flow.credit:
+            self.fail(FLOW_CONTROL_ERROR, b"DATA beyond the window of the connection")
+            return 1
+        self.flow.credit -= size
+        self.flow.guard.payload += size - parser.overhead
+        if size == parser.overhead and not parser.flags & END_STREAM and self.spend_cheap():
+            return 1
+        stream = self.streams.get(parser.stream)
+        if stream is not None and stream.ended:
+            self.reset(stream, STREAM_CLOSED)
+        elif stream is not None and size > stream.credit:
+            self.reset(stream, FLOW_CONTROL_ERROR)
+        elif stream is not None:
+            stream.credit -= size
+            self.receiver = stream
+            if parser.overhead:
+                self.give_back(parser.overhead)
+            return 0
+        else:
+            self.take_late()
+        if self.phase == CLOSED:
+            return 1
+        self.give_back(size)
+        return 0
+
+    cdef bint holds_back(self, Http2Stream stream) except -1:
+        cdef Start start
+        if self.flow.backlog <= BACKLOG:
+            return False
+        start = Start.__new__(Start)
+        start.stream = stream
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.append(start)
+        return True
+
+    cdef int start_waiting(self) except -1:
+        while self.waiting and self.flow.backlog <= BACKLOG:
+            self.worker.turn.submit(<Start>self.waiting.popleft())
+            if self.flow.backlog + (1 << 19) > BACKLOG:
+                break
+        return 0
+
+    cdef int want_body(self, Http2Stream stream) except -1:
+        if stream.ended or self.eof_seen:
+            return 0
+        stream.target = TOPPED
+        self.top_up(stream)
+        stream.wait_for_body()
+        return self.settle()
+
+    cdef int took_body(self, Http2Stream stream, Py_ssize_t left) except -1:
+        cdef long long size = stream.untaken - left
+        stream.untaken = left
+        self.worker.untaken -= size
+        self.give_back(size)
+        if not stream.ended:
+            self.top_up(stream)
+        return self.settle()
+
+    cdef int give_back(self, long long size) except -1:
+        """Let the client send as many bytes more on the connection."""
+        if self.flow.give_back(size):
+            self.replied = True
+        return 0
+
+    cdef int top_up(self, Http2Stream stream) except -1:
+        """Let the client send more of a body, as far as its application has kept up and the connection allows."""
+        cdef long long has = stream.credit + stream.untaken
+        cdef long long extra = max(has - FIRST_WINDOW, 0), most, due, rest
+        self.flow.promised += extra - stream.promised
+        stream.promised = extra
+        most = stream.target if self.worker.untaken < UNTAKEN else <long long>FIRST_WINDOW
+        # Never more than half of what is left for all streams together.
+        most = min(most, max(has, FIRST_WINDOW) + max(self.flow.spare - self.flow.promised, 0) // 2)
+        due = most - has
+        rest = most
+        if stream.content_length >= 0:
+            rest = stream.content_length - stream.received
+            due = min(due, rest - stream.credit)
+        if due <= 0 or stream.credit > 0 and 2 * due < min(most, rest):
+            return 0
+        extra = max(has + due - FIRST_WINDOW, 0)
+        self.flow.promised += extra - stream.promised
+        stream.promised = extra
+        stream.credit += due
+        put_number(self.reply(FRAME_HEAD + 4), WINDOW_UPDATE, stream.id, <uint32_t>due)
+        return 0
+
+    # Other frames
+
+    cdef int take_late(self) except -1:
+        """A frame has come for a stream that is not there."""
+        cdef FrameParser parser = self.parser
+        cdef int how
+        if not parser.stream & 1 or parser.stream > self.last_id:
+            return self.fail(PROTOCOL_ERROR, b"frame on an idle stream")
+        if self.phase == LEFT and parser.stream > self.served_id:
+            return 0
+        if parser.type != WINDOW_UPDATE and self.spend_cheap():
+            return 0
+        how = self.how_closed(parser.stream)
+        if how == RESET_BY_US or parser.type == WINDOW_UPDATE or parser.type == RST_STREAM:
+            return 0
+        if how == UNKNOWN and parser.type == DATA:
+            return 0
+        if parser.type == HEADERS and how != RESET_BY_CLIENT:
+            if how == COMPLETED:
+                return self.fail(STREAM_CLOSED, b"HEADERS on a closed stream")
+            return self.fail(PROTOCOL_ERROR, b"HEADERS that open a stream out of order")
+        return self.refuse_stream(STREAM_CLOSED)
+
+    cdef int take_settings(self) except -1:
+        cdef FrameParser parser = self.parser
+        cdef Py_ssize_t at
+        if self.spend_cheap():
+            return 0
+        if parser.size > 6 * MOST_SETTINGS:
+            return self.fail(ENHANCE_YOUR_CALM, b"too many settings")
+        for at in range(0, parser.size, 6):
+            self.take_setting(parser.data[at] << 8 | parser.data[at + 1], number_at(parser.data + at + 2))
+            if self.phase == CLOSED:
+                return 0
+        return put_head(self.reply(FRAME_HEAD), 0, SETTINGS, ACK, 0)
+
+    cdef int take_setting(self, int name, uint32_t value) except -1:
+        cdef Http2Stream stream
+        cdef long long change
+        if name == HEADER_TABLE_SIZE:
+            self.flow.encoder.limit(value)
+        elif name == ENABLE_PUSH or name == NO_RFC7540_PRIORITIES:
+            if value > 1:
+                return self.fail(PROTOCOL_ERROR, b"setting that is neither 0 nor 1")
+        elif name == MAX_FRAME_SIZE:
+            if not 16384 <= value < 1 << 24:
+                return self.fail(PROTOCOL_ERROR, b"invalid MAX_FRAME_SIZE")
+            self.flow.largest = min(<Py_ssize_t>value, <Py_ssize_t>LARGEST_TAKEN)
+        elif name == INITIAL_WINDOW_SIZE:
+            if value > LARGEST_WINDOW:
+                return self.fail(FLOW_CONTROL_ERROR, b"INITIAL_WINDOW_SIZE over the maximum")
+            change = <long long>value - self.flow.first_window
+            self.flow.first_window = value
+            for stream in list(self.streams.values()):
+                if self.flow.resize(stream, change):
+                    return self.fail(FLOW_CONTROL_ERROR, b"window over the maximum")
+        return 0
+
+    cdef int take_window_update(self) except -1:
+        cdef FrameParser parser = self.parser
+        cdef Http2Stream stream = None
+        cdef uint32_t more = number_at(parser.data) & 0x7FFFFFFF
+        if not spend_update(&self.flow.guard, self.worker.clock.now()):
+            return self.fail(ENHANCE_YOUR_CALM, b"too many frames that say little")
+        if parser.stream:
+            stream = self.streams.get(parser.stream)
+            if stream is None:
+                return self.take_late()
+        if more == 0:
+            if stream is None:
+                return self.fail(PROTOCOL_ERROR, b"WINDOW_UPDATE of 0")
+            return self.reset(stream, PROTOCOL_ERROR)
+        if self.flow.opened(stream, more):
+            if stream is None:
+                return self.fail(FLOW_CONTROL_ERROR, b"window over the maximum")
+            return self.reset(stream, FLOW_CONTROL_ERROR)
+        return 0
+
+    cdef int take_reset(self) except -1:
+        cdef Http2Stream stream = self.streams.get(self.parser.stream)
+        cdef bint counts
+        if stream is None:
+            return self.take_late()
+        counts = not stream.is_sent()
+        self.close_stream(stream, RESET_BY_CLIENT)
+        return self.spend_reset() if counts else 0
+
+    cdef int take_priority_update(self) except -1:
+        """RFC 9218 section 7.1."""
+        cdef FrameParser parser = self.parser
+        cdef uint32_t id = number_at(parser.data) & 0x7FFFFFFF
+        cdef Http2Stream stream
+        if not id & 1:
+            return self.fail(PROTOCOL_ERROR, b"PRIORITY_UPDATE of no request")
+        stream = self.streams.get(id)
+        if stream is None:
+            return 0
+        return self.flow.prioritise(
+            stream, PyBytes_FromStringAndSize(<const char*>parser.data + 4, parser.size - 4)
+        )
+
+    # Faults
+
+    cdef int how_closed(self, uint32_t id) noexcept:
+        cdef int index
+        for index in range(REMEMBERED):
+            if self.closed[index].id == id:
+                return self.closed[index].how
+        return UNKNOWN
+
+    cdef int remember(self, uint32_t id, int how) noexcept:
+        self.closed[self.closed_at % REMEMBERED] = Closed(id, how)
+        self.closed_at += 1
+        return 0
+
+    cdef int refuse_stream(self, int error) except -1:
+        """Reset the stream of the frame, which is not served."""
+        if self.how_closed(self.parser.stream) == UNKNOWN:
+            self.remember(self.parser.stream, RESET_BY_US)
+        put_number(self.reply(FRAME_HEAD + 4), RST_STREAM, self.parser.stream, error)
+        return self.spend_reset()
+
+    cdef int malformed(self, Http2Stream stream, const char* reason) except -1:
+        self.report_client(reason)
+        return self.reset(stream, PROTOCOL_ERROR)
+
+    cdef int reset(self, Http2Stream stream, int error) except -1:
+        """End a stream whose response is not complete."""
+        if not self.writer.broken:
+            put_number(self.reply(FRAME_HEAD + 4), RST_STREAM, stream.id, error)
+        self.close_stream(stream, RESET_BY_US)
+        self.spend_reset()
+        return self.settle()
+
+    cdef int refuse(self, Http2Stream stream, int status) except -1:
+        """Answer a request that turns out to be refused with `status`, or break its response off."""
+        cdef HttpExchange exchange = stream.exchange
+        self.worker.report("Invalid HTTP request received.", None, WARNING)
+        if exchange is None or stream.head_has_left():
+            return self.reset(stream, CANCEL)
+        stream.detach()
+        self.leave_behind(exchange)
+        return stream.answer(status, b"")
+
+    cdef int spend_cheap(self) except -1:
+        """Count a frame that costs the client nothing; 1 where that was one too many."""
+        if self.flow.excessive or not spend_cheap(&self.flow.guard, self.worker.clock.now()):
+            self.fail(ENHANCE_YOUR_CALM, b"too many frames that say little")
+            return 1
+        return 0
+
+    cdef int spend_reset(self) except -1:
+        if not spend_reset(&self.flow.guard, self.worker.clock.now()):
+            self.fail(ENHANCE_YOUR_CALM, b"too many streams that were reset")
+            return 1
+        return 0
+
+    cdef int fail(self, int error, const char* reason) except -1:
+        """The client broke the protocol, or wants too much: say so, and close."""
+        if self.phase == CLOSED:
+            return 0
+        self.worker.report("Invalid HTTP request received.", None, WARNING)
+        self.report_client(reason)
+        put_goaway(self.reply(FRAME_HEAD + 8 + strlen(reason)), self.served_id, error, reason)
+        return self.close()
+
+    cdef int report_client(self, const char* reason) except -1:
+        """Say at debug level what the client did wrong, and which one that was."""
+        cdef bytes address = self.address
+        if address is None:
+            address = address_text(peers_of(self.transport, self.writer.fd, self.worker.settings).client)
+        what = reason.decode()
+        self.worker.report(f"{what} ({address.decode() or 'client without an address'})", None, DEBUG)
+        return 0
+
+    # The end of streams
+
+    cdef int sent(self, Http2Stream stream) except -1:
+        """All of a response is written: the stream is complete, or the rest of its request is not wanted.
+
+        That may be on its way: it is received for a moment, and the client told to stop (section 8.1) only after that.
+        """
+        note_completed(&self.flow.guard)
+        if not stream.ended:
+            stream.wait(REQUEST_REST)
+            return 0
+        self.close_stream(stream, COMPLETED)
+        return self.settle()
+
+    cdef int overdue(self, Http2Stream stream) except -1:
+        if not stream.is_sent():
+            return self.reset(stream, CANCEL)
+        put_number(self.reply(FRAME_HEAD + 4), RST_STREAM, stream.id, NO_ERROR)
+        self.close_stream(stream, RESET_BY_US)
+        return self.settle()
+
+    cdef int close_stream(self, Http2Stream stream, int how) except -1:
+        self.remember(stream.id, how)
+        return self.forget(stream)
+
+    cdef int forget(self, Http2Stream stream) except -1:
+        """A stream is closed."""
+        cdef Http2Stream kept = stream  # by nobody else, perhaps
+        cdef HttpExchange exchange = stream.exchange
+        self.streams.pop(stream.id, None)
+        if self.receiver is stream:
+            self.receiver = None
+            self.give_back(self.parser.left - self.parser.padding)
+        if stream.untaken:
+            self.worker.untaken -= stream.untaken
+            self.give_back(stream.untaken)
+            stream.untaken = 0
+        self.flow.promised -= stream.promised
+        stream.promised = 0
+        stream.close()
+        self.leave_behind(exchange)
+        return 0
+
+    cdef int leave_behind(self, HttpExchange exchange) except -1:
+        """An exchange has lost its stream: its application is not started, or counts as long as it runs."""
+        if exchange is None or exchange.is_complete():
+            return 0
+        if not exchange.started:
+            return exchange.never_started()
+        if exchange.place is None:
+            if self.leftovers is None:
+                self.leftovers = Leftovers.__new__(Leftovers)
+            self.leftovers.count += 1
+            exchange.place = self.leftovers
+        return 0
+
+    cdef int close_streams(self) except -1:
+        cdef Http2Stream stream
+        streams, self.streams = self.streams, {}
+        self.waiting = self.receiver = None
+        for stream in (<dict>streams).values():
+            self.worker.untaken -= stream.untaken
+            stream.untaken = 0
+            exchange = stream.exchange
+            stream.close()
+            self.leave_behind(exchange)
+        return 0
+
+    # The connection
+
+    cdef Buffer reply(self, Py_ssize_t size):
+        """Return where to put a frame of this size, which leaves with settle()."""
+        self.replied = True
+        if self.writer.paused:
+            self.unread += size
+        return self.writer.output()
+
+    cdef int settle(self) except -1:
+        """Let replies leave, and wait for what comes next."""
+        if self.replied:
+            self.replied = False
+            if self.writer.buffer is not None and not self.writer.broken:
+                self.writer.commit()
+            if self.unread > UNREAD:
+                self.report_client(b"replies that are not read")
+                self.writer.abort()
+                return 0
+        if self.phase == CLOSED:
+            return 0
+        if self.waiting:
+            self.start_waiting()
+        if self.flow.excessive:
+            return self.fail(ENHANCE_YOUR_CALM, b"windows that cut bodies into very small pieces")
+        return self.await_next()
+
+    cdef int await_next(self) except -1:
+        """Set the deadline for what is missing, if it is another one than before."""
+        cdef int kind = NOTHING
+        if self.phase == LEAVING and self.awaited == GOING_AWAY:
+            return 0
+        if not self.streams and (self.phase == LEFT or self.phase != LEAVING and (self.client_leaves or self.eof_seen)):
+            return self.close()
+        if not self.settings_seen or self.parser.in_block():
+            kind = REQUEST_HEAD
+        elif not self.streams and self.phase == OPEN:
+            kind = KEEP_ALIVE
+        if kind != self.awaited:
+            self.awaited = kind
+            stop(self)
+            if kind != NOTHING:
+                self.worker.clock.start(self, kind)
+        return 0
+
+    cdef void expired(self, int kind) noexcept:
+        self.awaited = NOTHING
+        try:
+            if kind == KEEP_ALIVE:
+                self.go_away()
+            elif kind == GOING_AWAY:
+                self.name_last()
+            elif self.settings_seen:
+                self.fail(ENHANCE_YOUR_CALM, b"header block that did not end in time")
+            elif self.phase == OPENING:
+                self.close()
+            else:
+                self.fail(SETTINGS_TIMEOUT, b"no SETTINGS in time")
+            self.settle()
+        except BaseException as exception:
+            self.worker.report("Exception in connection", exception)
+            self.writer.abort()
+
+    cdef int go_away(self) except -1:
+        """Have the client open no more streams (section 6.8): what it sends before it hears of that is served."""
+        if self.phase == OPENING:
+            return self.close()
+        if self.phase != OPEN:
+            return 0
+        self.phase = LEAVING
+        put_goaway(self.reply(FRAME_HEAD + 8), 0x7FFFFFFF, NO_ERROR, b"")
+        put_ping(self.reply(FRAME_HEAD + 8), 0, DRAIN_PING)
+        self.awaited = GOING_AWAY
+        self.worker.clock.start(self, GOING_AWAY)
+        return 0
+
+    cdef int name_last(self) except -1:
+        """Say which stream was the last that is served."""
+        if self.phase != LEAVING:
+            return 0
+        self.phase = LEFT
+        put_goaway(self.reply(FRAME_HEAD + 8), self.served_id, NO_ERROR, b"")
+        stop(self)
+        self.awaited = NOTHING
+        return 0
+
+    cdef int close(self) except -1:
+        """Close after what is written; while the client may still be sending, only the writing side at first."""
+        if self.phase == CLOSED:
+            return 0
+        self.phase = CLOSED
+        self.close_streams()
+        stop(self)
+        self.settle()
+        if self.eof_seen or self.writer.broken:
+            self.writer.close()
+            return 0
+        self.resume_reading()
+        self.lingering = begin_lingering(self.worker, self.writer, False)
+        return 0
+
+    cdef bint eof(self) except -1:
+        cdef Http2Stream stream
+        self.eof_seen = True
+        if self.phase == CLOSED:
+            return False
+        for stream in list(self.streams.values()):
+            if stream.exchange is not None:
+                stream.exchange.disconnected()
+        if self.streams:
+            return True
+        if self.writer.committed or self.writer.paused:
+            self.close()
+            return True
+        return False
+
+    cdef int lost(self) except -1:
+        stop(self)
+        self.phase = CLOSED
+        if self.lingering is not None:
+            self.lingering.lost()
+        self.close_streams()
+        self.parser.drop()
+        self.carrier = None
+        return 0
+
+    cdef int drain(self) except -1:
+        cdef Http2Stream stream
+        if self.lingering is not None:
+            return self.lingering.hurry()
+        for stream in list(self.streams.values()):
+            if stream.exchange is not None:
+                stream.exchange.stopping()
+        self.go_away()
+        return self.settle()
+
+    cdef int end_streams(self, list tasks) except -1:
+        """Break off responses that have begun and do not say where they end; wake who waits for the client to go."""
+        cdef Http2Stream stream
+        cdef HttpExchange exchange
+        for stream in list(self.streams.values()):
+            exchange = stream.exchange
+            if exchange is None:
+                continue
+            if not stream.is_endless():
+                if exchange.body_taken and exchange.waits():
+                    exchange.disconnected()
+                continue
+            if exchange.task is not None:
+                tasks.append(exchange.task)
+            put_number(self.reply(FRAME_HEAD + 4), RST_STREAM, stream.id, CANCEL)
+            self.close_stream(stream, RESET_BY_US)
+        return self.settle()
+
+    cdef int drained(self) except -1:
+        cdef Http2Stream stream
+        self.unread = 0
+        if self.phase == CLOSED:
+            return 0
+        self.flow.pump()
+        for stream in list(self.streams.values()):
+            if stream.exchange is not None and not stream.must_wait():
+                stream.exchange.writable()
+        return self.settle()
+
+    cdef int rest(self) except -1:
+        if self.resting or self.eof_seen:
+            return 0
+        self.resting = True
+        self.transport.pause_reading()
+        return 1
+
+    cdef int rested(self) except -1:
+        return self.resume_reading()
+
+    cdef int resume_reading(self) except -1:
+        if self.resting and not self.eof_seen:
+            self.resting = False
+            self.transport.resume_reading()
+        return 0

@@ -1,0 +1,92 @@
+"""A stream: one request and its response (RFC 9113 section 5.1)."""
+cimport cython
+from libc.stdint cimport uint32_t
+
+from ..interfaces cimport Handler
+from ..loop.clock cimport Timed
+from ..loop.turn cimport Flushable, Runnable
+from ..transport.writer cimport Writer
+from .flow cimport Flow, SendingStream
+
+
+cdef class StreamCarrier(Handler):
+    """What a stream asks of its connection."""
+    cdef Writer writer
+    cdef Flow flow
+    cdef bint eof_seen  # the client has sent its last byte
+
+    cdef int want_body(self, Http2Stream stream) except -1  # as a stream's
+    cdef int took_body(self, Http2Stream stream, Py_ssize_t left) except -1
+    cdef bint holds_back(self, Http2Stream stream) except -1  # its application is started later
+    cdef int sent(self, Http2Stream stream) except -1  # all of its response, END_STREAM included
+    cdef int reset(self, Http2Stream stream, int error) except -1
+    cdef int overdue(self, Http2Stream stream) except -1  # the client neither takes nor sends what it should
+
+
+@cython.final
+cdef class Http2Stream(SendingStream):
+    cdef StreamCarrier connection  # None once the stream is closed
+    cdef Flow flow  # the connection's
+    cdef int writing
+    # The request.
+    cdef bint ended  # all of it has come
+    cdef bint te_trailers  # the client takes trailers
+    cdef bint expect_continue
+    cdef long long content_length  # -1 where that is not known
+    cdef long long received  # bytes of its body
+    # What the client may send of it.
+    cdef long long credit
+    cdef long long target  # what it is to have while the application takes what comes
+    cdef long long untaken  # bytes that the application has not taken
+    cdef long long promised  # bytes of these two beyond the first window
+    # The response.
+    cdef list fields  # of its head, while that is held
+    cdef HeldHead held  # these are None where nothing ever had to wait
+    cdef BodyWait body_wait
+    cdef SendWait send_wait
+
+    cdef int start(self) except -1
+    cdef bint is_closed(self) noexcept
+    cdef bint is_endless(self) noexcept
+    cdef bint is_complete(self) noexcept
+    cdef int receive(self, bytes data) except -1
+    cdef int end_request(self) except -1
+    cdef void wait_for_body(self) noexcept
+    cdef int close(self) except -1
+    cdef int interim(self, int status, list fields) except -1
+    cdef int announce(self, long long size, bint more, bint ends) except -1
+    cdef int put_head(self, long long size, bint more, bint ends) except -1
+    cdef void send_head(self) noexcept
+    cdef void wait(self, int kind) noexcept
+    cdef bint is_sent(self) noexcept
+    cdef int send(self, bytes data, bint last) except -1
+    cdef int finish(self) except -1
+    cdef bint begins_stream(self) noexcept
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Start(Runnable):
+    """Starts the application of a stream, unless that is reset first."""
+    cdef Http2Stream stream
+
+
+@cython.final
+cdef class HeldHead(Flushable):
+    """Lets the head of a response go that its application does not send a body for."""
+    cdef Http2Stream stream
+
+
+@cython.final
+cdef class BodyWait(Timed):
+    """Ends a stream whose application waits for a body that does not come."""
+    cdef Http2Stream stream
+
+
+@cython.final
+cdef class SendWait(Timed):
+    """Ends a stream whose client does not take its response, or has it all and still sends."""
+    cdef Http2Stream stream
+
+
+cdef Http2Stream make_http2_stream(StreamCarrier connection, uint32_t id)

@@ -1,0 +1,375 @@
+"""A stream: one request and its response (RFC 9113 section 5.1). Only this file assigns `writing`.
+
+writing   INIT    nothing of the response has been given
+          HEAD    the application has given its head, which is held: it may still be replaced by a 500. Nothing of it is
+                  encoded yet, for the encoder's state is that of what has been written
+          BODY    the head is written
+          DONE    the application has given all of it; some of that may wait for the client
+          CLOSED  the stream is closed: complete on both sides, reset by one, or its connection lost
+
+`ended` is the other half: RFC 9113's "half-closed (remote)". A stream that the connection does not know any more is
+closed. What the application does is as over HTTP/1.1: see http1/response.pyx.
+"""
+from ..errors import ClientDisconnected
+from ..http.exchange cimport HttpExchange
+from ..http.response cimport Response
+from ..http.response_head cimport HeadFacts, as_bytes, check_head, check_trailers, is_streamed, reason_phrase
+from ..interfaces cimport Handler
+from ..loop.clock cimport HELD_HEAD, REQUEST_BODY, WRITE, Timed, stop
+from ..loop.turn cimport Flushable, Runnable
+from ..memory.buffer cimport Buffer
+from .flow cimport DEFAULT_URGENCY, FIRST_WINDOW, SendingStream
+from .frames cimport END_STREAM, FRAME_HEAD, HEADERS, INTERNAL_ERROR, put_head as put_frame_head
+from .response_head cimport put_interim, put_response
+
+cdef enum:
+    INIT
+    HEAD
+    BODY
+    DONE
+    CLOSED
+
+
+cdef Http2Stream make_http2_stream(StreamCarrier connection, uint32_t id):
+    cdef Http2Stream self = Http2Stream.__new__(Http2Stream)
+    self.connection = connection
+    self.flow = connection.flow
+    self.id = id
+    self.window = self.flow.first_window
+    self.urgency = DEFAULT_URGENCY
+    self.incremental = True
+    self.credit = self.target = FIRST_WINDOW
+    self.content_length = -1
+    return self
+
+
+cdef class StreamCarrier(Handler):
+    cdef int want_body(self, Http2Stream stream) except -1:
+        return 0
+
+    cdef int took_body(self, Http2Stream stream, Py_ssize_t left) except -1:
+        return 0
+
+    cdef bint holds_back(self, Http2Stream stream) except -1:
+        return False
+
+    cdef int sent(self, Http2Stream stream) except -1:
+        return 0
+
+    cdef int reset(self, Http2Stream stream, int error) except -1:
+        return 0
+
+    cdef int overdue(self, Http2Stream stream) except -1:
+        return 0
+
+
+cdef class Start(Runnable):
+    cdef void run(self) noexcept:
+        cdef Http2Stream stream = self.stream
+        try:
+            if stream.exchange is not None and not stream.exchange.started:
+                stream.start()
+        except BaseException as exception:
+            stream.worker.report("Exception in connection", exception)
+
+
+cdef class HeldHead(Flushable):
+    cdef void flush(self) noexcept:
+        cdef Http2Stream stream = self.stream
+        if stream is not None:
+            stream.send_head()
+
+    cdef void expired(self, int kind) noexcept:
+        self.flush()
+
+
+cdef class BodyWait(Timed):
+    cdef void expired(self, int kind) noexcept:
+        cdef Http2Stream stream = self.stream
+        if stream is not None and stream.exchange is not None and stream.exchange.waits():
+            give_up(stream)
+
+
+cdef class SendWait(Timed):
+    cdef void expired(self, int kind) noexcept:
+        cdef Http2Stream stream = self.stream
+        if stream is not None:
+            give_up(stream)
+
+
+cdef void give_up(Http2Stream stream) noexcept:
+    try:
+        if stream.connection is not None:
+            stream.connection.overdue(stream)
+    except BaseException as exception:
+        stream.worker.report("Exception in connection", exception)
+
+
+cdef class Http2Stream(SendingStream):
+    # What the connection asks
+
+    cdef int start(self) except -1:
+        cdef HttpExchange exchange = self.exchange  # which may lose its stream while it runs
+        if not self.connection.holds_back(self):
+            exchange.run()
+        return 0
+
+    cdef bint is_closed(self) noexcept:
+        return self.writing == CLOSED
+
+    cdef bint is_complete(self) noexcept:
+        """Whether the application has given all of the response."""
+        return self.writing == DONE
+
+    cdef bint is_endless(self) noexcept:
+        """Whether it has begun and does not say where it ends."""
+        return self.writing == BODY and self.extent.remaining < 0 and not self.extent.no_body
+
+    cdef int receive(self, bytes data) except -1:
+        """A piece of the body has come."""
+        if self.body_wait is not None:
+            stop(self.body_wait)
+        self.untaken += len(data)
+        return self.exchange.put_body(data)
+
+    cdef bint is_sent(self) noexcept:
+        """Whether all of the response has left."""
+        return self.ends_sent and self.writing == DONE
+
+    cdef void wait(self, int kind) noexcept:
+        """Have the client do something in time, from now on."""
+        if self.send_wait is None:
+            self.send_wait = SendWait.__new__(SendWait)
+            self.send_wait.stream = self
+        self.worker.clock.start(self.send_wait, kind)
+
+    cdef int end_request(self) except -1:
+        self.ended = True
+        if self.body_wait is not None:
+            stop(self.body_wait)
+        return 0 if self.exchange is None else self.exchange.end_body()
+
+    cdef void wait_for_body(self) noexcept:
+        """The application waits for its body, which is to go on in time."""
+        if self.body_wait is None:
+            self.body_wait = BodyWait.__new__(BodyWait)
+            self.body_wait.stream = self
+        if self.body_wait.deadline.next == NULL:  # one wait, however often receive() is cancelled
+            self.worker.clock.start(self.body_wait, REQUEST_BODY)
+
+    cdef int close(self) except -1:
+        """Nothing more comes or goes."""
+        self.orphan()
+        self.writing = CLOSED
+        self.fields = None
+        self.flow.forget(self)
+        if self.held is not None:
+            stop(self.held)
+            self.held.stream = None
+        if self.body_wait is not None:
+            stop(self.body_wait)
+            self.body_wait.stream = None
+        if self.send_wait is not None:
+            stop(self.send_wait)
+            self.send_wait.stream = None
+        self.connection = None
+        self.held = None
+        self.body_wait = None
+        self.send_wait = None
+        return self.detach()
+
+    # What the base class asks
+
+    cdef bint head_is_given(self) noexcept:
+        return self.writing == HEAD
+
+    cdef bint head_has_left(self) noexcept:
+        return self.writing > HEAD
+
+    cdef bint client_has_ended(self) noexcept:
+        return self.connection is not None and self.connection.eof_seen
+
+    cdef bint request_is_cut(self) noexcept:
+        return self.client_has_ended() and not self.ended
+
+    cdef int answer(self, int status, bytes extra) except -1:
+        """Send a response of the server's own."""
+        cdef list headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        cdef bytes body = reason_phrase(status).encode()
+        if self.connection is None or self.broken():
+            return 0
+        headers += [tuple(line.split(b": ", 1)) for line in extra.splitlines()]
+        self.fields = []
+        check_head(&self.extent.facts, status, headers, self.fields)
+        self.writing = HEAD
+        self.put_head(len(body), False, False)
+        if not self.extent.no_body:
+            self.send(body, True)
+        return self.finish()
+
+    cdef int break_off(self) except -1:
+        return 0 if self.connection is None else self.connection.reset(self, INTERNAL_ERROR)
+
+    # What the exchange asks
+
+    cdef int send_continue(self) except -1:
+        """RFC 9110 section 10.1.1: 100 (Continue), unless the final response went first."""
+        self.expect_continue = False
+        return self.interim(100, [])
+
+    cdef int early_hint(self, links) except -1:
+        cdef HeadFacts facts
+        cdef list fields = []
+        check_head(&facts, 103, [(b"link", as_bytes(link, "a link")) for link in links], fields)
+        return self.interim(103, fields)
+
+    cdef int interim(self, int status, list fields) except -1:
+        """Write an interim response before the final one's head, or nothing where that has left."""
+        cdef Buffer out
+        cdef Py_ssize_t mark
+        if self.writing > HEAD or self.broken():
+            return 0
+        out = self.connection.writer.output()
+        mark = out.size
+        put_frame_head(out, 0, HEADERS, 0, self.id)
+        put_interim(out, self.flow.encoder, status, fields)
+        return self.flow.close_fields(mark, self.id, 0)
+
+    cdef int want_body(self) except -1:
+        return 0 if self.connection is None else self.connection.want_body(self)
+
+    cdef int took_body(self, Py_ssize_t left) except -1:
+        return 0 if self.connection is None else self.connection.took_body(self, left)
+
+    cdef bint must_wait(self) noexcept:
+        return not self.broken() and (self.unsent > 0 or self.connection.writer.paused)
+
+    cdef bint broken(self) noexcept:
+        return self.connection is None or self.connection.writer.broken
+
+    cdef int respond(self, status, headers) except -1:
+        cdef list fields = []
+        if self.broken():
+            raise ClientDisconnected("the client is gone")
+        check_head(&self.extent.facts, status, headers, fields)
+        if self.extent.facts.status < 200:
+            raise ValueError(f"the status of a final response is at least 200, not {status!r}")
+        self.fields = fields
+        self.writing = HEAD
+        return 0
+
+    cdef int hold_head(self) except -1:
+        if self.writing != HEAD:
+            return 0
+        if self.held is None:
+            self.held = HeldHead.__new__(HeldHead)
+            self.held.stream = self
+        if self.begins_stream():
+            return self.worker.turn.hold_step(self.held)
+        self.worker.clock.start(self.held, HELD_HEAD)
+        return 0
+
+    cdef bint begins_stream(self) noexcept:
+        """Whether the held head is that of a stream, whose client waits for it alone."""
+        cdef bytes name, value
+        for name, value in self.fields:
+            if name == b"content-type":
+                return is_streamed(value, len(value))
+        return False
+
+    cdef void send_head(self) noexcept:
+        """Send the head without the body that it was held for, unless it has gone."""
+        if self.writing != HEAD or self.broken():
+            return
+        try:
+            self.put_head(0, True, False)
+        except Exception as exception:
+            self.worker.report("Exception in connection", exception)
+            self.connection.writer.abort()
+
+    cdef int body(self, bytes data, bint more) except -1:
+        self.announce(len(data), more, not more)
+        if not self.ends_sent and not self.extent.no_body:
+            self.send(data, not more)
+        return 0 if more else self.finish()
+
+    cdef int announce(self, long long size, bint more, bint ends) except -1:
+        """A piece of body of this size follows: its head goes first, if it has not gone yet."""
+        if self.broken():
+            raise ClientDisconnected("the client is gone")
+        return self.put_head(size, more, ends) if self.writing == HEAD else self.count(size, more)
+
+    cdef int put_head(self, long long size, bint more, bint ends) except -1:
+        """Decide how much body there is, and write the head; `ends`: with no more body than this it ends the stream."""
+        cdef Writer writer = self.connection.writer
+        cdef long long length = self.decide_length(size, more)
+        cdef bint last = self.extent.no_body or ends and size == 0
+        cdef Buffer out
+        cdef Py_ssize_t mark
+        if self.exchange is not None:
+            self.log_head()
+        out = writer.output()
+        mark = out.size
+        put_frame_head(out, 0, HEADERS, 0, self.id)
+        put_response(
+            out, self.flow.encoder, &self.extent.facts, self.fields, self.worker.settings, self.worker.clock, length
+        )
+        self.writing = BODY
+        self.fields = None
+        self.ends_sent = last
+        if self.held is not None:
+            stop(self.held)
+        return self.flow.close_fields(mark, self.id, END_STREAM if last else 0)
+
+    cdef int send(self, bytes data, bint last) except -1:
+        self.flow.send(self, data, last)
+        if self.unsent and (self.send_wait is None or self.send_wait.deadline.next == NULL):
+            self.wait(WRITE)
+        return 0
+
+    cdef int moved(self) except -1:
+        """Some of what waited has left."""
+        if self.unsent:
+            self.wait(WRITE)
+            return 0
+        if self.send_wait is not None:
+            stop(self.send_wait)
+        if self.writing == DONE:
+            return 0 if self.connection is None else self.connection.sent(self)
+        if self.exchange is not None and not self.must_wait():
+            return self.exchange.writable()
+        return 0
+
+    cdef int begin_file(self, long long size, bint more) except -1:
+        return self.announce(size, more, False)
+
+    cdef long long send_file(self, int file, long long offset, long long size) except -2:
+        return size if self.extent.no_body else -1
+
+    cdef int put_raw(self, bytes data) except -1:
+        return 0 if self.broken() else self.send(data, False)
+
+    cdef int end_file(self, long long size, bint more) except -1:
+        if not more and not self.ends_sent:
+            self.send(b"", True)
+        return 0 if more else self.finish()
+
+    cdef int trailers(self, list fields) except -1:
+        cdef list checked = None
+        if self.broken():
+            raise ClientDisconnected("the client is gone")
+        self.count(0, False)
+        if not self.ends_sent:
+            if self.te_trailers and fields:
+                checked = check_trailers(fields)
+            self.flow.end(self, checked)
+        return self.finish()
+
+    cdef int finish(self) except -1:
+        """The application has sent the last of its response."""
+        cdef Http2Stream kept = self  # by nobody else once it is closed
+        self.writing = DONE
+        self.detach()
+        if self.unsent == 0 and self.connection is not None:
+            return self.connection.sent(self)
+        return 0
