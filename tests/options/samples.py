@@ -19,15 +19,12 @@ from fastserve.options.values import (
     Patterns,
     Seconds,
     Size,
-    Unavailable,
 )
 
 
 def sample(option: Option, folder: Path) -> tuple[str, Any]:
     """Return TOML and the value that it means; files and directories are made in `folder`."""
     kind = option.kind
-    if isinstance(kind, Unavailable):
-        return "false", False
     if isinstance(kind, Boolean):
         return ("false", False) if option.default else ("true", True)
     if isinstance(kind, Number):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fastserve.options.table import TABLE
-from fastserve.options.values import Directories, File, Flag, Switch, Unavailable
+from fastserve.options.values import Directories, File, Flag, Switch
 
 ON, OFF = "true", "false"
 REFERENCE = "fastserve"
@@ -120,7 +120,7 @@ class Row(NamedTuple):
 
 def available(param: str) -> bool:
     """Return whether this fastserve has an option."""
-    return param in TABLE and not isinstance(TABLE[param].kind, Unavailable)
+    return param in TABLE
 
 
 def same(param: str) -> Action:

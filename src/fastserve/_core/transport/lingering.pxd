@@ -25,3 +25,4 @@ cdef class Lingering(Timed):
 
 
 cdef Lingering close_or_linger(Handler handler, Worker worker, Writer writer, bint linger, bint more)
+cdef Lingering begin_lingering(Worker worker, Writer writer, bint more)
