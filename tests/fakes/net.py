@@ -13,6 +13,7 @@ from typing import Any, cast
 from fakes.settings import make_settings
 from fakes.transport import MemoryTransport
 
+from fastserve._core import testing
 from fastserve._core.connection import Connection
 from fastserve._core.worker import Worker
 
@@ -196,7 +197,7 @@ class Net:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         with running(self.loop):
-            self.worker.clock.advance(seconds)
+            testing.advance(self.worker.clock, seconds)
         self.loop.run_ready()
 
 

@@ -11,9 +11,8 @@ from typing import Any
 from fakes.settings import make_settings
 from fakes.transport import MemoryTransport
 
-from fastserve._core import counters
+from fastserve._core import counters, testing
 from fastserve._core.connection import Connection
-from fastserve._core.loop import clock
 from fastserve._core.worker import Worker
 
 CLIENT = ("10.0.0.1", 1234)
@@ -32,7 +31,7 @@ class Time:
         self._show()
 
     def go_on(self) -> None:
-        clock.measure_again()
+        testing.measure_again()
 
     def spin(self, seconds: float) -> None:
         """The thread uses so much processor time."""
@@ -53,7 +52,7 @@ class Time:
         self._show()
 
     def _show(self) -> None:
-        clock.simulate(self.when, self.cpu, self.waits)
+        testing.simulate(self.when, self.cpu, self.waits)
 
 
 TIME = Time()
@@ -239,7 +238,7 @@ class FakeWorker:
 
     def advance(self, seconds: float) -> None:
         """Let that much time pass for the deadlines."""
-        self.loop.call_soon(self.worker.clock.advance, seconds)
+        self.loop.call_soon(testing.advance, self.worker.clock, seconds)
         self.settle()
 
     def call(self, function: Callable[..., Any], *args: Any) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from fakes.net import Client, Loop, Net, Transport, running
 from fuzz.applications import Planned
 
+from fastserve._core import testing
 from fastserve._core.connection import Connection
 from fastserve._core.http.access_log import AccessLog
 from fastserve.logging.formatters import ACCESS_FORMAT, AccessFormatter
@@ -312,7 +313,7 @@ class FuzzedClient(Client):
 
     def wait(self, seconds: float) -> None:
         with running(self.net.loop):
-            self.net.worker.clock.advance(seconds)
+            testing.advance(self.net.worker.clock, seconds)
 
     def wait_keep_alive(self) -> None:
         self.wait(5.5)

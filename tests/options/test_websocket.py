@@ -58,7 +58,7 @@ WS_CHOICES = "auto, none, websockets, websockets-sansio, wsproto or module:Class
         ("wsaccel", 2, f"'wsaccel' is not one of {WS_CHOICES}"),
         ("nowhere:Class", 3, f'Could not import module "nowhere". For "ws" choose {WS_CHOICES}.'),
         ("shell_apps:nothing", 3, f'"nothing" not found in module "shell_apps". For "ws" choose {WS_CHOICES}.'),
-        ("shell_apps:Old", 3, 'implementation "shell_apps:Old". It is not a class as'),
+        ("shell_apps:Old", 3, 'implementation "shell_apps:Old". It fulfils neither the contract of'),
     ],
 )
 def test_ws_that_cannot_be(start: Start, choice: str, status: int, message: str) -> None:

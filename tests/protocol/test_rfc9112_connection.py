@@ -15,6 +15,8 @@ from protocol.conftest import Connect, MakeNet
 from protocol.wire import GOOD
 from protocols import PROTOCOLS, protocol_of
 
+from fastserve._core import testing
+
 HTTP_1_0 = b"GET / HTTP/1.0\r\n\r\n"
 KEEP_ALIVE_1_0 = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
 
@@ -334,7 +336,7 @@ class TestSection96SlowReader:
             await send({"type": "http.response.body", "body": bytes(size)})
             clock = server.server.server_state.worker.clock
             loop = asyncio.get_running_loop()
-            loop.call_soon(clock.advance, 3)
+            loop.call_soon(testing.advance, clock, 3)
             loop.call_soon(advanced.set)
 
         server = serve(app, access_log=False)

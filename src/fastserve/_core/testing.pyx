@@ -14,7 +14,8 @@ from .http2 cimport hpack
 from .http2.fields cimport MALFORMED, FieldSink, RequestFields, TrailerFields, classify, make_request_fields
 from .http2 cimport response_head as h2_head
 from .http2.huffman cimport decoded_room, huffman_decode, huffman_encode, huffman_size
-from .loop.clock cimport Clock
+from .loop cimport clock as clocks
+from .loop.clock cimport DATE_SIZE, Clock, Usage, measure
 from .memory.buffer cimport Buffer, give, take
 from .settings cimport Settings
 from .websocket cimport deflate, frames
@@ -86,6 +87,34 @@ def scope_of(Settings settings, bytes request, Peers peers, dict state):
     if not parser.next(&position, end) & HEAD:
         return None
     return http_scope(parser.request, peers, settings, state)
+
+
+def simulate(double when, double cpu, long waits):
+    """Simulate every reading of the clock but the date, until the next call or measure_again()."""
+    clocks.simulated = True
+    clocks.shown.when, clocks.shown.cpu, clocks.shown.waits = when, cpu, waits
+
+
+def measure_again():
+    """End what simulate() began."""
+    clocks.simulated = False
+
+
+def reading():
+    """Return this thread's (seconds, seconds of processor time, waits), None if they are unknown."""
+    cdef Usage usage
+    return (usage.when, usage.cpu, usage.waits) if measure(&usage) else None
+
+
+def date_of(Clock clock not None):
+    """Return the value of the Date header now."""
+    return (<const char*>clock.date())[:DATE_SIZE]
+
+
+def advance(Clock clock not None, double seconds):
+    """Let this many seconds pass for a clock at once."""
+    clock.skew += seconds
+    clock.tick_now()
 
 
 def encode_head(Settings settings, Clock clock, status, headers, content_length=None, chunked=False):

@@ -8,7 +8,7 @@ import pytest
 from fakes.settings import make_settings
 
 from fastserve._core.loop.clock import Clock
-from fastserve._core.testing import encode_head
+from fastserve._core.testing import date_of, encode_head
 
 Headers = list[tuple[bytes, bytes]]
 BARE = make_settings(server=None, date=False)
@@ -25,7 +25,7 @@ def clock() -> Iterator[Clock]:
 def test_a_head(clock: Clock) -> None:
     head = encode_head(make_settings(), clock, 200, [(b"Content-Type", b"text/plain"), (b"X", b"")], 5)
     assert head == (
-        b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx: \r\ndate: " + clock.http_date() +
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx: \r\ndate: " + date_of(clock) +
         b"\r\nserver: fastserve\r\ncontent-length: 5\r\n\r\n"
     )  # fmt: skip
 

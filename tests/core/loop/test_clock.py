@@ -11,7 +11,8 @@ import pytest
 from fakes.settings import make_settings
 from fakes.worker import FakeWorker, get, hello
 
-from fastserve._core.loop.clock import Clock, measure_again, reading, simulate
+from fastserve._core.loop.clock import Clock
+from fastserve._core.testing import advance, date_of, measure_again, reading, simulate
 
 Work = Callable[..., FakeWorker]
 
@@ -43,7 +44,7 @@ def timers() -> Iterator[Timers]:
 def test_date(timers: Timers) -> None:
     clock = Clock(timers, make_settings())  # type: ignore[arg-type]
     before = formatdate(usegmt=True)
-    date = clock.http_date().decode()
+    date = date_of(clock).decode()
     after = formatdate(usegmt=True)
     # The clock is the coarse one: it may be a tick behind.
     gap = (parsedate_to_datetime(before) - parsedate_to_datetime(date)).total_seconds()
@@ -55,7 +56,7 @@ def test_date(timers: Timers) -> None:
 def test_no_timer_without_a_deadline(timers: Timers) -> None:
     clock = Clock(timers, make_settings())  # type: ignore[arg-type]
     clock.tick()
-    clock.advance(100)
+    advance(clock, 100)
     assert timers.set == []
     clock.close()
 

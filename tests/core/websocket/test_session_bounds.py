@@ -24,6 +24,7 @@ from ws import (
     upgrade,
 )
 
+from fastserve._core import testing
 from fastserve._core.errors import ClientDisconnected
 
 Work = Callable[..., FakeWorker]
@@ -153,7 +154,7 @@ class TestQueue:
         app = Script(body)
         peer = opened(sockets(app, ws_max_queue=2))
         peer.feed(self.BEFORE + close(3000))
-        peer.wire.worker.clock.advance(1.1)  # and before the transport has closed
+        testing.advance(peer.wire.worker.clock, 1.1)  # and before the transport has closed
         peer.wire.call(gate.set)
         assert isinstance(app.error, ClientDisconnected)
         assert peer.wire.errors == []

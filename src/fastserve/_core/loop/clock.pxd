@@ -55,7 +55,7 @@ cdef class Clock:
     cdef object loop
     cdef object timer  # the TimerHandle, None while nothing is due
     cdef double timer_when
-    cdef double skew  # seconds added to the real time, by tests
+    cdef double skew  # seconds added to the real time, 0 but for _core.testing
     cdef Deadline queues[WAITS]  # sentinels of circular lists
     cdef double seconds[WAITS]  # 0: this kind never expires
     cdef long long date_second  # the second that date_text is for
@@ -66,6 +66,10 @@ cdef class Clock:
     cdef void start(self, Timed timed, int kind) noexcept
     cdef void start_before(self, Timed timed, int kind, double latest) noexcept
     cdef void schedule(self, double when) noexcept
+
+# Assigned in _core.testing alone.
+cdef bint simulated  # every reading but the date gives `shown`
+cdef Usage shown
 
 cdef double monotonic() noexcept
 cdef bint measure(Usage* usage) noexcept

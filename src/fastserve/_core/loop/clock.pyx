@@ -27,21 +27,7 @@ assert <int>DATE_SIZE == <int>FASTSERVE_DATE_SIZE
 
 cdef double LOOK_SECONDS = 0.01
 
-cdef bint simulated = False
-cdef Usage shown  # what is read then
-
-
-def simulate(double when, double cpu, long waits):
-    """Simulate every reading but the date, until the next call or measure_again(). For tests."""
-    global simulated
-    simulated = True
-    shown.when, shown.cpu, shown.waits = when, cpu, waits
-
-
-def measure_again():
-    """End what simulate() began."""
-    global simulated
-    simulated = False
+simulated = False
 
 
 def http_date():
@@ -49,12 +35,6 @@ def http_date():
     cdef char text[DATE_SIZE + 1]
     fastserve_format_date(fastserve_second(), text)
     return (<const char*>text)[:DATE_SIZE]
-
-
-def reading():
-    """Return this thread's (seconds, seconds of processor time, waits), None if they are unknown."""
-    cdef Usage usage
-    return (usage.when, usage.cpu, usage.waits) if measure(&usage) else None
 
 
 cdef double monotonic() noexcept:
@@ -207,19 +187,10 @@ cdef class Clock:
         if earliest != 0 and (self.timer is None or earliest < self.timer_when):
             self.schedule(earliest)
 
-    def advance(self, double seconds):
-        """Let this many seconds pass at once. For tests."""
-        self.skew += seconds
-        self.tick_now()
-
     def tick_now(self):
         if self.timer is not None:
             self.timer.cancel()
         self.tick()
-
-    def http_date(self):
-        """Return the value of the Date header now."""
-        return (<const char*>self.date())[:DATE_SIZE]
 
     def close(self):
         """Cancel the timer; pending deadlines never expire."""
