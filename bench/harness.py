@@ -27,7 +27,7 @@ from fastserve._core.wsgi.environ import Environs
 from fastserve.logging.formatters import ACCESS_FORMAT, AccessFormatter
 from fastserve.options.core import core_settings
 from fastserve.options.table import Options
-from fastserve.wsgi.call import Exchange as WSGIExchange
+from fastserve.wsgi.call import ServedCall
 from fastserve.wsgi.files import FileWrapper
 
 _QUIET_TURNS = 100
@@ -108,7 +108,7 @@ class InLoop:
 
 
 def _wsgi(app: Callable[..., Any]) -> WSGIApplication:
-    return WSGIApplication(app, InLoop(), Environs(True, False, FileWrapper), WSGIExchange, FileWrapper)
+    return WSGIApplication(app, InLoop(), Environs(True, False, FileWrapper), ServedCall, FileWrapper)
 
 
 class Harness:

@@ -26,7 +26,7 @@ from fastserve.loops import running
 from fastserve.net.accepting import Acceptor
 from fastserve.net.listeners import Listeners
 from fastserve.net.sockets import stop_listening
-from fastserve.net.tls import Handshake
+from fastserve.net.tls import TlsHandshake
 from fastserve.process import signals, task_stacks
 from fastserve.process.signals import HANDLED_SIGNALS
 from fastserve.server_life import Cause, Life, Phase
@@ -400,7 +400,7 @@ class Server:
         counter = 0
         while not self._impatient() and clock() < end:
             # Not in the first round: accepted connections need a moment to get a protocol or begin their TLS handshake.
-            if self._retiring and counter and not self.server_state.connections and not Handshake.underway:
+            if self._retiring and counter and not self.server_state.connections and not TlsHandshake.underway:
                 break
             await self._notify(counter)
             if self._acceptor is not None and not self._retiring:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastserve._core.http.exchange import HttpExchange
 from fastserve._core.wsgi.call import WSGIApplication
 from fastserve._core.wsgi.environ import Environs
-from fastserve.wsgi.call import Exchange
+from fastserve.wsgi.call import ServedCall
 from fastserve.wsgi.files import FileWrapper
 from fastserve.wsgi.responder import WSGIResponder, build_environ
 from fastserve.wsgi.threads import Threads
@@ -45,7 +45,7 @@ class WSGIMiddleware:
         self.outermost = outermost
         self.threads = Threads(workers)
         self.environs = Environs(workers > 1, multiprocess, FileWrapper)
-        self.calls = WSGIApplication(app, self.threads, self.environs, Exchange, FileWrapper)
+        self.calls = WSGIApplication(app, self.threads, self.environs, ServedCall, FileWrapper)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -1,7 +1,7 @@
 """TLS: contexts from files, certificates that can be replaced while serving, and the ASGI `tls` extension.
 
 A failed handshake is the client's concern: asyncio and uvloop close the connection without logging outside their debug
-mode, and `Handshake` logs one line at debug level.
+mode, and `TlsHandshake` logs one line at debug level.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ FOREVER = 86400.0  # seconds; the core has its own deadlines for closing, which 
 logger = logging.getLogger("fastserve.error")
 
 
-class Handshake(ssl.SSLObject):
+class TlsHandshake(ssl.SSLObject):
     """The TLS state of one connection, which logs why its handshake failed."""
 
-    underway: ClassVar[weakref.WeakSet[Handshake]] = weakref.WeakSet()  # of connections that have no protocol yet
+    underway: ClassVar[weakref.WeakSet[TlsHandshake]] = weakref.WeakSet()  # of connections that have no protocol yet
     server_cert: str | None = None
     over = False
 
@@ -64,12 +64,12 @@ class Handshake(ssl.SSLObject):
 class Context(ssl.SSLContext):
     """The context of a server's connections, which gives each the certificate that it began with."""
 
-    sslobject_class = Handshake
+    sslobject_class = TlsHandshake
     server_cert: str | None = None  # in PEM form
 
     def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
         made = super().wrap_bio(*args, **options)
-        if isinstance(made, Handshake):
+        if isinstance(made, TlsHandshake):
             made.server_cert = self.server_cert
         return made
 
@@ -189,7 +189,7 @@ class Certificates:
             kind = type(context).__name__
             raise ConfigError(f"ssl_context_factory returned {kind}, not an ssl.SSLContext")
         if context.sslobject_class is ssl.SSLObject:
-            context.sslobject_class = Handshake
+            context.sslobject_class = TlsHandshake
         return context
 
     def from_options(self) -> ssl.SSLContext:

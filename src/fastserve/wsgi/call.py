@@ -12,7 +12,7 @@ from fastserve._types import Receive, Send
 from fastserve.wsgi.body import BodyReader
 
 
-class Exchange(WSGICall):
+class ServedCall(WSGICall):
     """A call of a WSGI application in two halves: run() in a thread, serve() in the event loop."""
 
     __slots__ = ()

@@ -13,7 +13,7 @@ from fakes.worker import FakeWorker, Peer, get
 
 from fastserve._core.wsgi.call import WSGIApplication
 from fastserve._core.wsgi.environ import Environs
-from fastserve.wsgi.call import Exchange
+from fastserve.wsgi.call import ServedCall
 from fastserve.wsgi.files import FileWrapper
 
 Work = Callable[..., FakeWorker]
@@ -61,7 +61,7 @@ def threads() -> Threads:
 
 @pytest.fixture
 def wire(work: Work, threads: Threads) -> Iterator[FakeWorker]:
-    calls = WSGIApplication(app, threads, Environs(True, False, FileWrapper), Exchange, FileWrapper)
+    calls = WSGIApplication(app, threads, Environs(True, False, FileWrapper), ServedCall, FileWrapper)
     yield work(app, direct=calls)
     calls.close()
 
