@@ -2,7 +2,7 @@
 
 FASTSERVE_BUILD chooses how `fastserve._core` is compiled: release (default), debug (checks and assertions on, warnings
 are errors), trace (line coverage of .pyx files), asan (address and undefined-behaviour sanitizers) or fuzz (these, with
-the coverage that libFuzzer is guided by; clang's alone, so with CC=clang).
+the coverage that guides libFuzzer; it needs clang, so set CC=clang).
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class Kind(NamedTuple):
 
 
 CHECKS = ("boundscheck", "wraparound", "initializedcheck")
-# Not maybe_uninitialized: Cython takes a variable whose address is passed to be filled for one.
+# Not maybe_uninitialized: Cython warns about variables that are filled through their address.
 WARNINGS = ("warn.unreachable", "warn.unused")
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
-# Python's own flags ask for sign-compare, and the loops that Cython writes do not heed it.
+# Python's own flags enable sign-compare, which Cython's loops violate.
 WALL = ("-Wall", "-Wno-sign-compare")
 KINDS = {
     # Nobody reads warnings at an installation, and gcc takes 7 % longer with them: the debug build has them, as errors.
@@ -82,7 +82,7 @@ MSVC = {"release": ("/O2",), "debug": ("/Od", "/Z7"), "trace": ("/Od",)}
 
 
 def chosen_kind() -> str:
-    """Return the value of FASTSERVE_BUILD; SystemExit with the choices when this platform has no such kind of build."""
+    """Return the value of FASTSERVE_BUILD. Raises SystemExit with the choices if this platform has no such kind."""
     kind = os.environ.get("FASTSERVE_BUILD") or "release"
     choices = MSVC if sys.platform == "win32" else KINDS
     if kind not in choices:
@@ -124,7 +124,7 @@ def headers_of(source: str) -> list[str]:
 
 
 class BuildExt(build_ext):
-    """Cython's build_ext on all processors, which starts afresh when the last build here was of another kind."""
+    """Cython's build_ext on all processors. Rebuilds everything if the last build here was of another kind."""
 
     built = 0
 
@@ -172,7 +172,7 @@ class BuildExt(build_ext):
 
 
 def main() -> None:
-    """Build as setuptools was asked to; SystemExit says why not: FASTSERVE_BUILD or llhttp is wrong."""
+    """Build as setuptools was asked to. Raises SystemExit for a wrong FASTSERVE_BUILD or llhttp."""
     kind = chosen_kind()
     try:
         fetch.ensure()
