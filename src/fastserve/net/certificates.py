@@ -64,7 +64,7 @@ def elements(data: bytes) -> Iterator[Element]:
 
 
 def first_certificate(text: str) -> bytes | None:
-    """Return the first certificate of a PEM file in DER form, None where there is none."""
+    """Return the first certificate of a PEM file in DER form, or None."""
     import base64
 
     found = PEM.search(text)

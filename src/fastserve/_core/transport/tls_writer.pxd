@@ -7,8 +7,8 @@ cdef class TlsWriter(Writer):
     cdef object waiting  # deque of what the transport has not been given, or None; while it has items, writing is paused
     cdef bint lingering  # the client may still be sending: what it gets must not be followed by a reset
     cdef double shut_at  # when the transport was closed, 0 before
-    cdef double pause_between  # seconds until the next look
-    cdef object timer  # of the next look
+    cdef double pause_between  # seconds until the next check
+    cdef object timer  # of the next check
 
     cdef int pour(self) except -1
     cdef int cut(self) except -1
