@@ -7,7 +7,7 @@ from libc.stdint cimport uint32_t
 
 from .http.methods cimport method_name
 from .http.request cimport Field, Request
-from .http.response_head cimport CLOSE, NO_CONNECTION, HeadFacts, check_head, check_trailers, end_head, start_head
+from .http.response_head cimport CLOSE, NO_CONNECTION, HeadFacts, end_head, start_head
 from .http.scope cimport Peers, http_scope
 from .http1.parser cimport BODY, DONE, FAULT, HEAD, Parser
 from .http2 cimport hpack
@@ -277,6 +277,15 @@ cdef class HpackDecoder(hpack.Decoder):
             return sink.malformed.decode()
         return sink.over_limit or None
 
+    def repeat(self, bytes block, Py_ssize_t times, HpackRequest into):
+        """Decode a request that many times, as a connection does."""
+        cdef RequestFields fields = into.fields
+        cdef const unsigned char* data = block
+        for _ in range(times):
+            fields.begin(65_536, 128)
+            self.decode(data, len(block), fields)
+            fields.finish()
+
     def table(self):
         """Return the dynamic table, the newest entry first."""
         return [<tuple>self.entry(62 + index).field for index in range(self.count)]
@@ -319,6 +328,18 @@ cdef class HpackEncoder(hpack.Encoder):
             self.field(out, name, value)
         return taken(out)
 
+    def repeat(self, list fields, Py_ssize_t times):
+        """Encode a block that many times."""
+        cdef Buffer out = take()
+        cdef bytes name, value
+        for _ in range(times):
+            out.size = 0
+            self.begin(out)
+            for name, value in fields:
+                self.field(out, name, value)
+        out.size = 0
+        give(out)
+
     def with_status(self, int status, length=None):
         """Return a block with a status and perhaps a Content-Length."""
         cdef Buffer out = take()
@@ -333,7 +354,7 @@ cdef class HpackEncoder(hpack.Encoder):
         cdef HeadFacts facts
         cdef Buffer out
         cdef list fields = []
-        check_head(&facts, status, headers, fields)
+        h2_head.check_head(&facts, status, headers, fields)
         out = take()
         h2_head.put_response(
             out, self, &facts, fields, settings, clock, facts.content_length if length is None else length
@@ -345,14 +366,14 @@ cdef class HpackEncoder(hpack.Encoder):
         cdef HeadFacts facts
         cdef Buffer out
         cdef list fields = []
-        check_head(&facts, status, headers, fields)
+        h2_head.check_head(&facts, status, headers, fields)
         out = take()
         h2_head.put_interim(out, self, facts.status, fields)
         return taken(out)
 
     def trailers(self, list fields):
         """Return the block of a trailer section."""
-        cdef list checked = check_trailers(fields)
+        cdef list checked = h2_head.check_trailers(fields)
         cdef Buffer out = take()
         h2_head.put_trailers(out, self, checked)
         return taken(out)
@@ -380,7 +401,7 @@ def checked_head(status, headers, list before=None):
     """Return what check_head() gives: the fields, and the facts as a dict."""
     cdef HeadFacts facts
     cdef list fields = [] if before is None else before
-    check_head(&facts, status, headers, fields)
+    h2_head.check_head(&facts, status, headers, fields)
     return fields, {
         "status": facts.status,
         "content_length": facts.content_length,

@@ -20,15 +20,10 @@ cdef struct HeadFacts:
     bint server  # it gave Server
 
 
-cdef int check_head(HeadFacts* facts, status, headers, list fields) except -1
-cdef list check_trailers(list fields)
-cdef bytes stripped(bytes value)
-cdef bint of_connection(const char* name, Py_ssize_t size) noexcept
 cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1
 cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, long long content_length,
                   bint chunked, int connection) except -1
 cdef int put_trailers(Buffer out, list fields) except -1
-cdef bint is_streamed(const char* value, Py_ssize_t size) noexcept
 cdef bint begins_stream(const char* head, Py_ssize_t size) noexcept
 cdef bytes early_hints(links)
 cdef bint has_no_body(int status) noexcept

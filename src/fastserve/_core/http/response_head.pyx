@@ -4,17 +4,14 @@ start_head() encodes what the application gave, as soon as it gives it, so that 
 send(); end_head() adds what only the first piece of body decides. Names go out in lower case. Content-Length,
 Connection and Transfer-Encoding are taken out of the application's fields: the first two say what it wants and are
 written by end_head(), the third is the server's alone (ASGI HTTP: "Response Start").
-
-HTTP/2 cannot encode before it writes: check_head() gives it the fields as start_head() would have written them, without
-those that are about a connection (RFC 9113 section 8.2.2).
 """
 from http import HTTPStatus
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp, memcpy
 
 from ..loop.clock cimport DATE_SIZE, Clock
-from ..memory.buffer cimport Buffer, give, take
+from ..memory.buffer cimport Buffer
 from ..settings cimport Settings
 from .field_names cimport LOWER
 from .rules cimport equals, forbidden_trailer, has_member
@@ -87,96 +84,6 @@ cdef int add_fields(Buffer out, HeadFacts* facts, fields, Py_ssize_t mark) excep
         out.size = mark
         raise
     return 0
-
-
-cdef int check_head(HeadFacts* facts, status, headers, list fields) except -1:
-    """Note what the application's fields say, and append the others to `fields`: bytes, names in lower case.
-
-    Raises TypeError or ValueError for what no response can have, with nothing appended.
-    """
-    cdef Buffer lines
-    if type(headers) is not list:
-        headers = list(headers)  # it is read twice
-    lines = take()
-    try:
-        start_head(lines, facts, status, headers)
-        return take_fields(lines, PyBytes_GET_SIZE(status_line(facts.status)), <list>headers, True, fields)
-    finally:
-        lines.size = 0
-        give(lines)
-
-
-cdef list check_trailers(list fields):
-    """Return the fields of a trailer section as check_head() does. Raises TypeError, ValueError."""
-    cdef Buffer lines = take()
-    cdef list checked = []
-    try:
-        put_trailers(lines, fields)
-        take_fields(lines, 0, fields, False, checked)
-    finally:
-        lines.size = 0
-        give(lines)
-    return checked
-
-
-cdef int take_fields(Buffer lines, Py_ssize_t start, list given, bint head, list fields) except -1:
-    """Append to `fields` what was given and is among the lines from `start` on, as the very objects where that can be."""
-    cdef const char* line = lines.data + start
-    cdef const char* end = lines.data + lines.size
-    cdef const char* text
-    cdef Py_ssize_t index = 0, size, value_size
-    cdef bytes lower
-    while line < end:
-        field = given[index]
-        index += 1
-        name, value = field
-        if type(name) is not bytes:
-            name = field_bytes(name, not head, "name")
-        if type(value) is not bytes:
-            value = field_bytes(value, not head, "value")
-        size = PyBytes_GET_SIZE(name)
-        value_size = PyBytes_GET_SIZE(value)
-        text = PyBytes_AS_STRING(value)
-        # One that was left out has not the name and value of the next line.
-        if (
-            size + value_size + 4 > end - line
-            or line[size] != c":"
-            or PyOS_strnicmp(line, PyBytes_AS_STRING(name), size) != 0
-            or memcmp(line + size + 2, text, value_size) != 0
-            or line[size + value_size + 2] != c"\r"
-        ):
-            continue
-        if not (head and of_connection(line, size)):
-            lower = name
-            if memcmp(line, PyBytes_AS_STRING(name), size) != 0:
-                lower = PyBytes_FromStringAndSize(line, size)
-            value = stripped(<bytes>value)
-            if type(field) is tuple and lower is (<tuple>field)[0] and value is (<tuple>field)[1]:
-                fields.append(field)
-            else:
-                fields.append((lower, value))
-        line += size + value_size + 4
-    return 0
-
-
-cdef bytes stripped(bytes value):
-    """Return a value without white space around it, which is malformed in HTTP/2 (RFC 9113 section 8.2.1)."""
-    cdef const char* text = PyBytes_AS_STRING(value)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
-    if size and (text[0] in (c" ", c"\t") or text[size - 1] in (c" ", c"\t")):
-        return value.strip(b" \t")
-    return value
-
-
-cdef bint of_connection(const char* name, Py_ssize_t size) noexcept:
-    """Return whether a field is about a connection, which HTTP/2 manages without fields (RFC 9113 section 8.2.2)."""
-    if size == 10:
-        return memcmp(name, b"connection", 10) == 0 or memcmp(name, b"keep-alive", 10) == 0
-    if size == 7:
-        return memcmp(name, b"upgrade", 7) == 0
-    if size == 16:
-        return memcmp(name, b"proxy-connection", 16) == 0
-    return size == 17 and memcmp(name, b"transfer-encoding", 17) == 0
 
 
 # Subtypes of application/ whose body is read piece by piece, without the x- that some are written with.
