@@ -45,10 +45,11 @@ def start(files: Path) -> Iterator[Start]:
         process.close()
 
 
-@pytest.fixture
-def client(server: Command) -> Iterator[httpx.Client]:
-    """A client of the module's own `server` fixture, with a pool of kept-alive connections."""
-    with httpx.Client(base_url=server.url, timeout=TIMEOUT, trust_env=False) as client:
+@pytest.fixture(params=["http1", "http2"])
+def client(request: pytest.FixtureRequest, server: Command) -> Iterator[httpx.Client]:
+    """A client of the module's own `server` fixture, by one version of HTTP, with a pool of kept-alive connections."""
+    http2 = request.param == "http2"
+    with httpx.Client(base_url=server.url, timeout=TIMEOUT, trust_env=False, http1=not http2, http2=http2) as client:
         yield client
 
 

@@ -121,7 +121,7 @@ class TestAnswers:
     @pytest.mark.parametrize("path", ["/stream/", "/stream/thread/"])
     def test_stream(self, client: httpx.Client, path: str) -> None:
         response = client.get(path)
-        assert response.headers["transfer-encoding"] == "chunked"
+        assert response.headers.get("transfer-encoding") == ("chunked" if response.http_version == "HTTP/1.1" else None)
         assert response.text == "".join(f"{number}\n" for number in range(500))
 
     def test_each_piece_is_delivered_before_the_next_is_made(

@@ -1,7 +1,7 @@
 """What users of frameworks touch, on fastserve and on uvicorn as the control: a row of the table is a line.
 
-Each row is asked of the core, of the implementation over h11 and of uvicorn, must come back as it says from each, and
-from all of them the same, field for field; where one differs, the row says why.
+Each row is asked of the core, over HTTP/1.1 and HTTP/2, of the implementation over h11 and of uvicorn, must come back as it
+says from each, and from all of them the same, field for field; where one differs, the row says why.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from compat.features import TESTS, App, Ask, Row, answers, same
+from compat.features import TESTS, App, Ask, Http2Client, Row, answers, same
 from support import Command
 
 STARLETTE = App("features_starlette:app")
@@ -338,6 +338,9 @@ def test_row(served: Served, row: Row) -> None:
     core, h11 = ([*answers(served(name, row.app), row)] for name in ("core", "h11"))
     uvicorn = [*answers(served("uvicorn", row.app), row, checked=not row.differs)]
     for one, other in zip(core, h11, strict=True):
+        assert same(one, other), f"{one}\n{other}"
+    http2 = [*answers(served("core", row.app), row, kind=Http2Client)]
+    for one, other in zip(core, http2, strict=True):
         assert same(one, other), f"{one}\n{other}"
     different = [(one, other) for one, other in zip(core, uvicorn, strict=True) if not same(one, other)]
     assert bool(different) == bool(row.differs), different

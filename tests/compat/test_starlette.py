@@ -36,12 +36,13 @@ without_middleware = pytest.mark.parametrize("server", ["app"], indirect=True)
 
 class TestRequest:
     def test_what_the_application_sees(self, server: Command, client: httpx.Client) -> None:
-        answer = client.get("/about?a=1").json()
+        response = client.get("/about?a=1")
+        answer = response.json()
         assert answer["url"] == f"{server.url}/about?a=1"
         assert answer["base_url"] == f"{server.url}/"
         assert answer["path"] == "/about"
         assert answer["client"] == "127.0.0.1"
-        assert answer["http_version"] == "1.1"
+        assert answer["http_version"] == response.http_version.removeprefix("HTTP/")
         assert answer["link"] == f"{server.url}/about"
         assert answer["started"] == ["once"]
 
@@ -73,7 +74,7 @@ class TestRequest:
 class TestStreams:
     def test_stream_is_chunked_and_whole(self, client: httpx.Client) -> None:
         response = client.get("/numbers", headers={"accept-encoding": "identity"})
-        assert response.headers["transfer-encoding"] == "chunked"
+        assert response.headers.get("transfer-encoding") == ("chunked" if response.http_version == "HTTP/1.1" else None)
         assert response.text == "".join(f"{number}\n" for number in range(1000))
 
     def test_stream_from_a_def_generator(self, client: httpx.Client) -> None:

@@ -81,7 +81,7 @@ class TestFlask:
 
     def test_stream(self, client: httpx.Client) -> None:
         response = client.get("/stream")
-        assert response.headers["transfer-encoding"] == "chunked"
+        assert response.headers.get("transfer-encoding") == ("chunked" if response.http_version == "HTTP/1.1" else None)
         assert response.text == NUMBERS
 
     def test_each_piece_is_delivered_before_the_next_is_made(self, server: Command, client: httpx.Client) -> None:

@@ -11,7 +11,7 @@ from core.hpack import Fields, indexed
 from fakes.settings import make_settings
 
 from fastserve._core.loop.clock import Clock
-from fastserve._core.testing import HpackDecoder, HpackEncoder, checked_head, encode_head
+from fastserve._core.testing import HpackDecoder, HpackEncoder, checked_head, date_of, encode_head
 
 BARE = make_settings(server=None, date=False)
 CONTROLS = {*range(32), 127} - {ord("\t")}
@@ -144,7 +144,7 @@ class TestBlocks:
             block = encoder.response(make_settings(), clock, 200, [(b"Content-Type", b"text/plain"), (b"X", b"y")], 5)
             assert decoder.fields(block) == [
                 (b":status", b"200"),
-                (b"date", clock.http_date()),
+                (b"date", date_of(clock)),
                 (b"server", b"fastserve"),
                 (b"content-length", b"5"),
                 (b"content-type", b"text/plain"),

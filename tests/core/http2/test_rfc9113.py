@@ -570,7 +570,7 @@ class TestSection8:
         client.send(headers(1, POST, end=False), data(1, b"more"))
         reply = client.replies[1]
         assert (reply.status, reply.body, reply.ended, reply.reset) == (200, b"hello", True, None)
-        client.wire.advance(0.2)
+        client.wire.advance(0.6)
         client.hear()
         assert reply.reset == NO_ERROR
         client.send(data(1, b"late", end=True))
@@ -579,7 +579,7 @@ class TestSection8:
     def test_4_the_rest_of_a_request_that_comes_at_once(self, work: Work) -> None:
         client = Http2Client(work(hello()))
         client.send(headers(1, POST, end=False), data(1, b"more", end=True))
-        client.wire.advance(0.2)
+        client.wire.advance(0.6)
         client.hear()
         assert (client.replies[1].body, client.replies[1].reset) == (b"hello", None)
 

@@ -25,6 +25,7 @@ cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, 
                   bint chunked, int connection) except -1
 cdef int put_trailers(Buffer out, list fields) except -1
 cdef bint begins_stream(const char* head, Py_ssize_t size) noexcept
+cdef bint is_streamed(const char* value, Py_ssize_t size) noexcept
 cdef bytes early_hints(links)
 cdef bint has_no_body(int status) noexcept
 cdef bint has_control(const char* value, Py_ssize_t size) noexcept

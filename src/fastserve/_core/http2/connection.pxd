@@ -68,6 +68,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int take_data(self, bytes data) except -1
     cdef int begin_data(self) except -1
     cdef int end_request(self, Http2Stream stream) except -1
+    cdef int discard(self, Http2Stream stream) except -1
     cdef int take_late(self) except -1
     cdef int take_settings(self) except -1
     cdef int take_setting(self, int name, uint32_t value) except -1

@@ -357,7 +357,9 @@ cdef class Http2Connection(StreamCarrier):
             stream.received += parser.size
             limit = self.worker.settings.limit_request_body
             if stream.exchange is None:
-                self.give_back(parser.size)  # it has its response
+                self.give_back(parser.size)
+                if stream.is_sent() and self.discard(stream):
+                    return 0
             else:
                 self.worker.untaken += parser.size
                 stream.receive(
@@ -403,6 +405,20 @@ cdef class Http2Connection(StreamCarrier):
         if self.phase == CLOSED:
             return 1
         self.give_back(size)
+        return 0
+
+    cdef int discard(self, Http2Stream stream) except -1:
+        """Let the client go on with a body that nobody wants, for the sake of clients that see their response only once
+        they have sent all of it; 1 where it is told to stop instead."""
+        if self.parser.last and self.parser.flags & END_STREAM:
+            return 0
+        if not stream.may_be_discarded():
+            self.overdue(stream)
+            return 1
+        if stream.credit < FIRST_WINDOW // 2:
+            put_number(self.reply(FRAME_HEAD + 4), WINDOW_UPDATE, stream.id, <uint32_t>(FIRST_WINDOW - stream.credit))
+            stream.credit = FIRST_WINDOW
+        stream.wait(REQUEST_REST)
         return 0
 
     cdef bint holds_back(self, Http2Stream stream) except -1:
@@ -649,13 +665,20 @@ cdef class Http2Connection(StreamCarrier):
     cdef int sent(self, Http2Stream stream) except -1:
         """All of a response is written: the stream is complete, or the rest of its request is not wanted.
 
-        That may be on its way: it is received for a moment, and the client told to stop (section 8.1) only after that.
+        That may be on its way: as long as it keeps coming, some of it is received and discarded. Then the client is told to
+        stop (section 8.1).
         """
         note_completed(&self.flow.guard)
-        if not stream.ended:
+        stream.begin_discarding()
+        if stream.ended:
+            self.close_stream(stream, COMPLETED)
+        elif not stream.may_be_discarded():
+            return self.overdue(stream)
+        else:
+            if stream.credit < FIRST_WINDOW:
+                put_number(self.reply(FRAME_HEAD + 4), WINDOW_UPDATE, stream.id, <uint32_t>(FIRST_WINDOW - stream.credit))
+                stream.credit = FIRST_WINDOW
             stream.wait(REQUEST_REST)
-            return 0
-        self.close_stream(stream, COMPLETED)
         return self.settle()
 
     cdef int overdue(self, Http2Stream stream) except -1:

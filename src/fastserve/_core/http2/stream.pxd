@@ -34,6 +34,7 @@ cdef class Http2Stream(SendingStream):
     cdef bint expect_continue
     cdef long long content_length  # -1 where that is not known
     cdef long long received  # bytes of its body
+    cdef long long wanted  # of these, what came before the response was complete
     # What the client may send of it.
     cdef long long credit
     cdef long long target  # what it is to have while the application takes what comes
@@ -59,6 +60,8 @@ cdef class Http2Stream(SendingStream):
     cdef void send_head(self) noexcept
     cdef void wait(self, int kind) noexcept
     cdef bint is_sent(self) noexcept
+    cdef bint may_be_discarded(self) noexcept
+    cdef void begin_discarding(self) noexcept
     cdef int send(self, bytes data, bint last) except -1
     cdef int finish(self) except -1
     cdef bint begins_stream(self) noexcept

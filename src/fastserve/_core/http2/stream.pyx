@@ -13,14 +13,14 @@ closed. What the application does is as over HTTP/1.1: see http1/response.pyx.
 from ..errors import ClientDisconnected
 from ..http.exchange cimport HttpExchange
 from ..http.response cimport Response
-from ..http.response_head cimport HeadFacts, as_bytes, check_head, check_trailers, is_streamed, reason_phrase
+from ..http.response_head cimport HeadFacts, as_bytes, is_streamed, reason_phrase
 from ..interfaces cimport Handler
 from ..loop.clock cimport HELD_HEAD, REQUEST_BODY, WRITE, Timed, stop
 from ..loop.turn cimport Flushable, Runnable
 from ..memory.buffer cimport Buffer
 from .flow cimport DEFAULT_URGENCY, FIRST_WINDOW, SendingStream
 from .frames cimport END_STREAM, FRAME_HEAD, HEADERS, INTERNAL_ERROR, put_head as put_frame_head
-from .response_head cimport put_interim, put_response
+from .response_head cimport check_head, check_trailers, put_interim, put_response
 
 cdef enum:
     INIT
@@ -28,6 +28,9 @@ cdef enum:
     BODY
     DONE
     CLOSED
+
+cdef enum:
+    DISCARD = 1 << 20  # bytes of a body nobody wants that are received, as over HTTP/1.1
 
 
 cdef Http2Stream make_http2_stream(StreamCarrier connection, uint32_t id):
@@ -135,6 +138,13 @@ cdef class Http2Stream(SendingStream):
     cdef bint is_sent(self) noexcept:
         """Whether all of the response has left."""
         return self.ends_sent and self.writing == DONE
+
+    cdef void begin_discarding(self) noexcept:
+        self.wanted = self.received
+
+    cdef bint may_be_discarded(self) noexcept:
+        """Whether little enough of the request is left, once the response is complete."""
+        return self.received - self.wanted <= DISCARD and self.content_length - self.received <= DISCARD
 
     cdef void wait(self, int kind) noexcept:
         """Have the client do something in time, from now on."""

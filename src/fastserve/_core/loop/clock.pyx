@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 from ..settings cimport Settings
 
 cdef double HELD_HEAD_SECONDS = 0.25
-cdef double REQUEST_REST_SECONDS = 0.1
+cdef double REQUEST_REST_SECONDS = 0.5
 cdef double GOING_AWAY_SECONDS = 1
 
 

@@ -1,0 +1,200 @@
+"""Clients that people use, over HTTP/2, on plain connections and over TLS."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support import Command
+from support import command as start_command
+from tls.pki import Pki
+
+from .apps.http2_app import EVENTS
+from .conftest import TESTS, TIMEOUT
+
+Run = Callable[..., str]
+
+NODE = """
+const http2 = require('http2');
+const [url, ca] = process.argv.slice(1);
+const session = http2.connect(url, ca ? {ca: require('fs').readFileSync(ca)} : {});
+const ask = (path, method, body) => new Promise((resolve, reject) => {
+    const request = session.request({':path': path, ':method': method});
+    let status, text = '';
+    request.setEncoding('latin1');
+    request.on('response', head => { status = head[':status']; });
+    request.on('data', piece => { text += piece; });
+    request.on('end', () => resolve([status, text.length, text.slice(0, 40)]));
+    request.on('error', reject);
+    request.end(body);
+});
+Promise.all([
+    ask('/', 'GET'), ask('/size/1000000', 'GET'), ask('/echo', 'POST', 'x'.repeat(3000000)), ask('/events', 'GET'),
+    ...Array.from({length: 100}, (_, at) => ask('/' + at, 'GET')),
+]).then(answers => { console.log(JSON.stringify(answers)); session.close(); })
+    .catch(error => { console.error(error); process.exit(1); });
+"""
+
+
+def program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def run(name: str, *arguments: str) -> str:
+    argv = [program(name), *arguments]
+    result = subprocess.run(argv, capture_output=True, timeout=2 * TIMEOUT, check=False)
+    assert result.returncode == 0, result.stdout.decode() + result.stderr.decode()
+    return result.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module", params=["plain", "tls"])
+def server(request: pytest.FixtureRequest, pki: Pki) -> Iterator[Command]:
+    options = ["--ssl-certfile", pki.certificate, "--ssl-keyfile", pki.key] if request.param == "tls" else []
+    process = start_command("compat.apps.http2_app:app", "--app-dir", str(TESTS), "--port", "0", *options)
+    process.wait_line(r"running on http")
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def tls(server: Command) -> bool:
+    return "https" in "\n".join(server.lines)
+
+
+@pytest.fixture
+def url(server: Command, tls: bool) -> str:
+    return f"https://localhost:{server.port}" if tls else f"http://127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def curl(tls: bool, pki: Pki) -> Run:
+    how = ["--http2", "--cacert", pki.ca] if tls else ["--http2-prior-knowledge"]
+    return lambda *arguments: run("curl", "-sS", "--noproxy", "*", "--max-time", str(TIMEOUT), *how, *arguments)
+
+
+class TestCurl:
+    def test_get(self, curl: Run, url: str, server: Command) -> None:
+        assert curl("-w", " %{http_version} %{response_code}", f"{url}/a?b=c") == "GET /a 2 2 200"
+        server.wait_line(r'"GET /a\?b=c HTTP/2" 200')
+
+    def test_bodies(self, curl: Run, url: str, tmp_path: Path) -> None:
+        (tmp_path / "body").write_bytes(bytes(range(256)) * 20_000)
+        curl("--data-binary", f"@{tmp_path / 'body'}", "-o", str(tmp_path / "echo"), f"{url}/echo")
+        assert (tmp_path / "echo").read_bytes() == (tmp_path / "body").read_bytes()
+        curl("-o", str(tmp_path / "large"), f"{url}/size/20000000")
+        assert (tmp_path / "large").stat().st_size == 20_000_000
+
+    def test_head(self, curl: Run, url: str) -> None:
+        assert "content-length: 100" in curl("--head", f"{url}/size/100")
+
+    def test_many_at_a_time(self, curl: Run, url: str, tls: bool) -> None:
+        if tls:  # without TLS curl's own connections stumble over each other, with any server
+            out = curl("--parallel", "-w", "%{response_code}\n", "-o", "/dev/null", f"{url}/[1-200]")
+            assert out.split() == ["200"] * 200
+
+    def test_expect(self, curl: Run, url: str) -> None:
+        assert curl("-H", "Expect: 100-continue", "--data-binary", "x", f"{url}/echo") == "x"
+
+    def test_upgrade_is_ignored(self, url: str, tls: bool) -> None:
+        """There is no `Upgrade: h2c`: the request is served over HTTP/1.1."""
+        if not tls:
+            assert run("curl", "-sS", "--noproxy", "*", "--http2", f"{url}/") == "GET / 1.1"
+
+
+def test_nghttp(url: str) -> None:
+    out = run("nghttp", "-nv", "-m", "5", f"{url}/size/100000")
+    assert out.count(":status: 200") == 5
+
+
+def test_h2load(url: str) -> None:
+    out = run("h2load", "-n", "5000", "-c", "10", "-m", "32", f"{url}/")
+    assert "5000 succeeded, 0 failed, 0 errored, 0 timeout" in out
+
+
+def test_h2load_uploads(url: str, tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(bytes(1 << 20))
+    out = run("h2load", "-n", "40", "-c", "2", "-m", "10", "-d", str(tmp_path / "body"), f"{url}/echo")
+    assert "40 succeeded, 0 failed" in out
+
+
+def test_node(url: str, tls: bool, pki: Pki) -> None:
+    answers = json.loads(run("node", "-e", NODE, url, *([pki.ca] if tls else [])))
+    assert answers[0] == [200, 7, "GET / 2"]
+    assert [answer[:2] for answer in answers[1:3]] == [[200, 1_000_000], [200, 3_000_000]]
+    assert answers[3][2] == "".join(f"data: {number}\n\n" for number in range(EVENTS))
+    assert [answer[2] for answer in answers[4:]] == [f"GET /{at} 2" for at in range(100)]
+
+
+@pytest.fixture
+def client(url: str, tls: bool, pki: Pki) -> Iterator[httpx.Client]:
+    verify: Any = ssl.create_default_context(cafile=pki.ca) if tls else True
+    with httpx.Client(base_url=url, http1=False, http2=True, verify=verify, timeout=TIMEOUT, trust_env=False) as client:
+        yield client
+
+
+class TestHttpx:
+    def test_requests(self, client: httpx.Client) -> None:
+        for at in range(20):
+            response = client.get(f"/{at}")
+            assert (response.http_version, response.text) == ("HTTP/2", f"GET /{at} 2")
+
+    def test_upload(self, client: httpx.Client) -> None:
+        assert client.post("/echo", content=(bytes(10_000) for _ in range(100))).content == bytes(1_000_000)
+
+    def test_an_upload_that_nobody_reads(self, client: httpx.Client) -> None:
+        assert client.post("/", content=bytes(30_000)).text == "POST / 2"
+        assert client.get("/").text == "GET / 2"
+
+
+class TestGrpc:
+    """grpcio, whose status is in the trailers."""
+
+    @pytest.fixture
+    def channel(self, server: Command, tls: bool, pki: Pki) -> Iterator[Any]:
+        grpc = pytest.importorskip("grpc")
+        if tls:
+            credentials = grpc.ssl_channel_credentials(Path(pki.ca).read_bytes())
+            channel = grpc.secure_channel(f"localhost:{server.port}", credentials)
+        else:
+            channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
+        with channel:
+            yield channel
+
+    @pytest.mark.parametrize("size", [0, 1, 100_000, 3_000_000])
+    def test_unary(self, channel: Any, size: int) -> None:
+        assert channel.unary_unary("/echo.Echo/Unary")(bytes(size), timeout=TIMEOUT) == bytes(size)
+
+    def test_stream(self, channel: Any) -> None:
+        messages = [b"%d" % at * at for at in range(200)]
+        assert list(channel.stream_stream("/echo.Echo/Stream")(iter(messages), timeout=TIMEOUT)) == messages
+
+    def test_each_message_is_answered_before_the_next_is_sent(self, channel: Any) -> None:
+        asked: queue.Queue[bytes | None] = queue.Queue()
+        calls = channel.stream_stream("/echo.Echo/Stream")(iter(asked.get, None), timeout=TIMEOUT)
+        for at in range(5):
+            asked.put(b"%d" % at)
+            assert next(calls) == b"%d" % at
+        asked.put(None)
+        assert list(calls) == []
+
+    def test_failure(self, channel: Any) -> None:
+        grpc = pytest.importorskip("grpc")
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary("/echo.Echo/Fail")(b"x", timeout=TIMEOUT)
+        assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "as asked")
