@@ -13,7 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Generic, TypeVar
 
+import hpack
 import support
+from fakes.http2 import DATA, GOAWAY, HEADERS, NO_ERROR, PING, PREFACE, headers, parse, ping, settings
 
 TIMEOUT = 60.0
 
@@ -163,3 +165,58 @@ def replace_workers(server: support.Command, pids: list[int]) -> None:
     for old in pids:
         server.wait_line(rf"takes over from child process \[{old}\]")
         server.wait_line(rf"Finished server process \[{old}\]")
+
+
+class Http2Load(Load):
+    """The same over HTTP/2: each connection has several requests under way, and is replaced when the server says so.
+
+    A client may not open streams after GOAWAY, and may expect responses on those up to the last that it names.
+    """
+
+    STREAMS = 8
+
+    async def run(self) -> None:
+        await asyncio.gather(*(self.connections() for _ in range(4)))
+
+    async def connections(self) -> None:
+        while not self.ending:
+            try:
+                await self.connection()
+            except (OSError, AssertionError, asyncio.IncompleteReadError) as error:
+                self.failures.append(repr(error))
+
+    async def connection(self) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(PREFACE + settings())
+        decoder = hpack.Decoder()
+        rest, following, last = b"", 1, 2**31 - 1
+        bodies: dict[int, bytes] = {}
+        leaving = False
+        while True:
+            while not leaving and not self.ending and len(bodies) < self.STREAMS:
+                bodies[following] = b""
+                writer.write(headers(following))
+                following += 2
+            if not bodies:
+                break
+            piece = await reader.read(65536)
+            assert piece, f"closed with requests {sorted(bodies)} under way"
+            frames, rest = parse(rest + piece)
+            for each in frames:
+                if each.type == GOAWAY:
+                    leaving = True
+                    last = int.from_bytes(each.payload[:4], "big")
+                    assert int.from_bytes(each.payload[4:8], "big") == NO_ERROR
+                    bodies = {stream: body for stream, body in bodies.items() if stream <= last}
+                elif each.type == PING and not each.flags:
+                    writer.write(ping(each.payload, ack=True))
+                elif each.type == HEADERS:
+                    assert dict(decoder.decode(each.payload))[":status"] == "200"
+                elif each.type == DATA:
+                    bodies[each.stream] += each.payload
+                if each.ends and each.stream in bodies:
+                    pid = int(bodies.pop(each.stream))
+                    self.answers[pid] = self.answers.get(pid, 0) + 1
+            if sum(self.answers.values()) > 200:
+                self.enough.set()
+        writer.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import support
-from supervisors.clients import Load, ask, ready
+from supervisors.clients import Http2Load, Load, ask, ready
 
 Start = support.StartCommand
 
@@ -39,6 +39,19 @@ def test_sighup(start: Start, options: tuple[str, ...]) -> None:
     assert sorted(before for _, before in pairs) == sorted(old)
     assert set(load.answers) & {after for after, _ in pairs}
     assert "INFO:     Received SIGHUP, restarting processes." in server.lines
+    assert server.stop() == 0
+
+
+def test_sighup_over_http2(start: Start) -> None:
+    """Each connection is told to go elsewhere in time, and what it has asked for is answered."""
+    server = start("app", "--port", "0", "--workers", "2", *QUIET)
+    old = ready(server, 2)
+    with Http2Load(server.port) as load:
+        server.send_signal(signal.SIGHUP)
+        pairs = replaced(server, 2)
+    assert load.failures == []
+    assert sorted(before for _, before in pairs) == sorted(old)
+    assert set(load.answers) & {after for after, _ in pairs}
     assert server.stop() == 0
 
 
