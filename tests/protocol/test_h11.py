@@ -78,6 +78,7 @@ OTHERWISE = {
     "coding: tab behind chunked, which llhttp does not take for it": "white space around a value is none of it",
     "connection: HTTP/1.0 with keep-alive": CLOSES,
     "connection: HTTP/1.0 with Keep-Alive": CLOSES,
+    "connection: keep-alive of HTTP/1.0 in the first of two lists": CLOSES,
     "connection: two of HTTP/1.0 with keep-alive": CLOSES,
     "connection: Connection with empty elements in HTTP/1.0": CLOSES,
     "connection: Proxy-Connection beside Connection": CLOSES,
