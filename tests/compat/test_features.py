@@ -1,7 +1,7 @@
 """What users of frameworks touch, on fastserve and on uvicorn as the control: a row of the table is a line.
 
-Each row is asked of the core, over HTTP/1.1 and HTTP/2, of the implementation over h11 and of uvicorn, must come back as it
-says from each, and from all of them the same, field for field; where one differs, the row says why.
+Each row is asked of the core, over HTTP/1.1 and HTTP/2, of the implementation over h11 and of uvicorn, must come back
+as it says from each, and from all of them the same, field for field; where one differs, the row says why.
 """
 
 from __future__ import annotations

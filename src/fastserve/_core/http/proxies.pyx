@@ -14,7 +14,7 @@ cdef enum:
 
 cpdef str plain_host(str host):
     """Return an IP address; an IPv4-mapped IPv6 address (::ffff:192.0.2.1) becomes the IPv4 address that it maps."""
-    if not host or host[0] != ":":  # which most are asked for, at each connection
+    if not host or host[0] != ":":  # as of most: this is asked twice for each connection
         return host
     return host[7:] if host.startswith("::ffff:") and "." in host else host
 

@@ -6,7 +6,7 @@ from .writer cimport Writer
 
 
 cdef class Lingering(Timed):
-    # Borrowed from the handler that owns this: without references of its own it is nothing that is to be collected.
+    # Borrowed from the handler that owns this: without references the garbage collector need not track it.
     cdef void* worker
     cdef void* writer
     cdef double latest  # when it ends at the latest
