@@ -104,6 +104,16 @@ def test_the_wheels_tests_leave_out_what_needs_the_tree() -> None:
                 assert "@pytest.mark.tree" in marks, f"{path.name}: {line}"
 
 
+def test_the_index_is_told_who_and_where() -> None:
+    """What pyroma asks for, so that it gives 10 of 10: here, because its rating may change."""
+    project = SETTINGS["project"]
+    assert all({"name", "email"} <= author.keys() for author in project["authors"])
+    assert {"Documentation", "Repository", "Changelog", "Issues"} <= project["urls"].keys()
+    assert all(url.startswith("https://") for url in project["urls"].values())
+    assert all(project[field] for field in ("description", "readme", "requires-python", "license", "keywords"))
+    assert sum(each.startswith("Programming Language :: Python :: 3.") for each in project["classifiers"]) == 5
+
+
 def test_the_distribution_is_called_the_same_everywhere() -> None:
     """What people are told to install is the name of the project; the command and the package keep theirs."""
     name = SETTINGS["project"]["name"]
