@@ -55,7 +55,7 @@ def client(serve: support.Serve) -> Callable[..., Client]:
 def clients(request: pytest.FixtureRequest, serve: support.Serve) -> Iterator[Clients]:
     """Serve applications with each of the implementations of WebSocket, and connect to them.
 
-    That named "h11" is the core's, after the implementation of HTTP over h11.
+    That named "h11" is the core's, with HTTP by the implementation over h11.
     """
     if request.param == "h11":
         clients = Clients(lambda app, **config: serve(app, **{**config, "http": "h11"}), "auto")
