@@ -19,15 +19,15 @@ CORE = PACKAGE / "_core"
 # A package of the core may use itself and those before it; the modules at its root are named here one by one.
 ORDER = (
     "llhttp", "system", "counters", "errors", "ending", "grammar", "settings",
-    "memory", "loop", "interfaces", "worker", "transport", "http", "websocket", "wsgi", "http1", "http2", "connection",
-    "testing",
+    "memory", "loop", "interfaces", "worker", "transport", "http", "websocket", "wsgi", "http1", "http2", "topics",
+    "connection", "testing",
 )  # fmt: skip
 PLAIN_PYTHON = {"grammar", "http2/tables", "loop/coroutine"}
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
 SEAM = {"connection", "counters", "ending", "errors", "grammar", "settings", "worker"}
 SEAM |= {"http.access_log", "http.exchange", "http.inflight", "http.proxies", "http.response_head"}
-SEAM |= {"loop.clock", "wsgi.call", "wsgi.environ", "wsgi.wakeup"}
+SEAM |= {"loop.clock", "topics.hub", "topics.message", "wsgi.call", "wsgi.environ", "wsgi.wakeup"}
 THIRD_PARTY = {"PyInstaller", "click", "dotenv", "gunicorn", "h11", "uvloop", "watchfiles", "websockets"}
 THIRD_PARTY |= {"tomli", "wsproto", "yaml"}
 # Imported at once by who asks for it alone, in the files whose path starts so.

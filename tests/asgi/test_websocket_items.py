@@ -47,7 +47,7 @@ class TestScope:
             "server": ("127.0.0.1", clients.running.port),
             "subprotocols": ["a", "b"],
             "state": {},
-            "extensions": {"websocket.http.response": {}},
+            "extensions": {"websocket.http.response": {}, "fastserve.topics": {}},
         }
 
     @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ Work = Callable[..., FakeWorker]
 
 
 def test_nothing_lives() -> None:
-    assert counters.live() == {"connection": 0, "exchange": 0, "task": 0, "buffer": 0, "websocket": 0}
+    assert counters.live() == {"connection": 0, "exchange": 0, "task": 0, "buffer": 0, "websocket": 0, "subscriber": 0}
 
 
 def test_each_kind_is_counted(work: Work) -> None:
@@ -22,11 +22,11 @@ def test_each_kind_is_counted(work: Work) -> None:
 
     wire = work(app)
     peers = [wire.connect() for _ in range(3)]
-    assert counters.live() == {"connection": 3, "exchange": 0, "task": 0, "buffer": 0, "websocket": 0}
+    assert counters.live() == {"connection": 3, "exchange": 0, "task": 0, "buffer": 0, "websocket": 0, "subscriber": 0}
     for peer in peers[:2]:
         peer.feed(post(b"x"))
     # The head that the application has given is held in a buffer.
-    assert counters.live() == {"connection": 3, "exchange": 2, "task": 2, "buffer": 2, "websocket": 0}
+    assert counters.live() == {"connection": 3, "exchange": 2, "task": 2, "buffer": 2, "websocket": 0, "subscriber": 0}
 
 
 def test_an_idle_connection_holds_nothing(work: Work) -> None:
@@ -39,4 +39,4 @@ def test_an_idle_connection_holds_nothing(work: Work) -> None:
     peer = work(app).connect()
     for _ in range(3):
         peer.feed(get())
-    assert counters.live() == {"connection": 1, "exchange": 0, "task": 0, "buffer": 0, "websocket": 0}
+    assert counters.live() == {"connection": 1, "exchange": 0, "task": 0, "buffer": 0, "websocket": 0, "subscriber": 0}

@@ -7,6 +7,7 @@ cdef struct LiveCounts:
     long task
     long buffer
     long websocket
+    long subscriber
 
 
 cdef LiveCounts live_counts

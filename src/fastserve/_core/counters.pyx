@@ -9,4 +9,5 @@ def live():
         "task": live_counts.task,
         "buffer": live_counts.buffer,
         "websocket": live_counts.websocket,
+        "subscriber": live_counts.subscriber,
     }

@@ -1,6 +1,7 @@
 """The seams: what a connection asks of its handler, an exchange of its stream, and both of an exchange."""
 from .loop.clock cimport Timed
 from .loop.task cimport Owner
+from .loop.turn cimport Flushable
 
 
 cdef class Exchange(Owner):
@@ -30,6 +31,26 @@ cdef class DirectApplication:
     cdef int begun(self) except -1  # the exchange knows its call
 
 
+cdef class Shared:
+    """A message for many clients, which makes each of its encodings once."""
+    cdef readonly object data  # a str or bytes
+    cdef readonly Py_ssize_t size  # of it in bytes
+    cdef bytes frame(self, int bits)  # of a WebSocket, deflated with a window of that many bits; 0 for plain
+    cdef bytes stream_event(self, bint chunked)  # of an event stream, as a chunk or bare
+
+
+cdef class Pending(Flushable):
+    """What a connection has yet to write of the topics that it is subscribed to."""
+    # Put it into the writer, without a commit: as far as the client reads, or all of it.
+    cdef int pour(self, bint everything) except -1
+    cdef int ended(self) noexcept  # nothing can be written any more
+
+
+cdef class Subscribing:
+    """What an application subscribes with: to one of the two."""
+    cdef int begin(self, object worker, Stream stream, Channel channel) except -1
+
+
 cdef class Stream:
     """Where an exchange puts its response. The methods are in the order of their use."""
     cdef int send_continue(self) except -1  # the application asks for a body that the client may hold back
@@ -48,6 +69,11 @@ cdef class Stream:
     cdef bint must_wait(self) noexcept  # the client does not read: send() must wait for writable()
     cdef bint broken(self) noexcept  # writing has failed
     cdef int abandon(self) except -1  # the application will not complete it: send a 500, or break off
+    # Topics. What is pending goes before what the application sends after it; returns what was attached first.
+    cdef Pending attach(self, Pending pending)  # raises RuntimeError
+    cdef int put_shared(self, Shared message) except -1  # after what is put already; commit_shared() lets it leave
+    cdef int commit_shared(self) except -1  # at once
+    cdef int cut(self) except -1  # the client does not keep up: break off at once
 
 
 cdef class Handler(Timed):
@@ -71,6 +97,11 @@ cdef class Channel(Handler):
     cdef int close_with(self, int code, str reason) except -1  # raises ValueError for an invalid code or reason
     cdef int taken(self) except -1  # the application has taken a message
     cdef int wanted(self) except -1  # it took all of them and asks for the next
+    # Topics. What is pending goes before what the application sends after it; returns what was attached first.
+    cdef Pending attach(self, Pending pending)
+    cdef int put_shared(self, Shared message) except -1  # after what is put already; commit_shared() lets it leave
+    cdef int commit_shared(self) except -1  # at once
+    cdef int cut(self) except -1  # the client does not keep up: close with 1013
 
 
 cdef class Carrier:

@@ -42,6 +42,27 @@ cdef class DirectApplication:
         return 0
 
 
+cdef class Shared:
+    cdef bytes frame(self, int bits):
+        return None
+
+    cdef bytes stream_event(self, bint chunked):
+        return None
+
+
+cdef class Pending(Flushable):
+    cdef int pour(self, bint everything) except -1:
+        return 0
+
+    cdef int ended(self) noexcept:
+        return 0
+
+
+cdef class Subscribing:
+    cdef int begin(self, object worker, Stream stream, Channel channel) except -1:
+        return 0
+
+
 cdef class Stream:
     cdef int send_continue(self) except -1:
         return 0
@@ -91,6 +112,18 @@ cdef class Stream:
     cdef int abandon(self) except -1:
         return 0
 
+    cdef Pending attach(self, Pending pending):
+        return pending
+
+    cdef int put_shared(self, Shared message) except -1:
+        return 0
+
+    cdef int commit_shared(self) except -1:
+        return 0
+
+    cdef int cut(self) except -1:
+        return 0
+
 
 cdef class Handler(Timed):
     cdef int feed(self, bytes data) except -1:
@@ -138,6 +171,18 @@ cdef class Channel(Handler):
         return 0
 
     cdef int wanted(self) except -1:
+        return 0
+
+    cdef Pending attach(self, Pending pending):
+        return pending
+
+    cdef int put_shared(self, Shared message) except -1:
+        return 0
+
+    cdef int commit_shared(self) except -1:
+        return 0
+
+    cdef int cut(self) except -1:
         return 0
 
 

@@ -32,6 +32,7 @@ static CYTHON_INLINE int fastserve_end_writing(int fd) { (void)fd; return -1; }
 static CYTHON_INLINE int fastserve_unacknowledged(int fd) { (void)fd; return -1; }
 static CYTHON_INLINE int fastserve_unread(int fd) { (void)fd; return -1; }
 static CYTHON_INLINE double fastserve_silence(int fd) { (void)fd; return -1; }
+static CYTHON_INLINE void fastserve_limit_unsent(int fd) { (void)fd; }
 static CYTHON_INLINE int fastserve_hung_up(int fd) { (void)fd; return 0; }
 static CYTHON_INLINE int fastserve_ipv4(int fd, int peer, unsigned char *host, int *port) {
     (void)fd; (void)peer; (void)host; (void)port;
@@ -157,6 +158,14 @@ static CYTHON_INLINE double fastserve_silence(int fd) {
     (void)fd;
 #endif
     return -1;
+}
+static CYTHON_INLINE void fastserve_limit_unsent(int fd) {
+#ifdef TCP_NOTSENT_LOWAT
+    int limit = 65536;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, sizeof(limit)); /* fails on a UNIX socket */
+#else
+    (void)fd;
+#endif
 }
 #endif
 enum { FASTSERVE_END = 0, FASTSERVE_FULL = -1, FASTSERVE_CANNOT = -2, FASTSERVE_GONE = -3 };

@@ -23,6 +23,7 @@ class Worker:
     tasks: set[Any]
     active: int
     total_requests: int
+    topics: Any
     draining: bool
     def __init__(
         self,

@@ -35,6 +35,7 @@ def test_all_of_it() -> None:
         "state": {},
         "extensions": {
             "http.response.early_hint": {},
+            "fastserve.topics": {},
             "http.response.zerocopysend": {},
         },
     }

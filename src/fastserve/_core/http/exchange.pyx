@@ -25,7 +25,7 @@ from cpython.object cimport PyObject
 
 from ..counters cimport live_counts
 from ..errors import ClientDisconnected, only_disconnects
-from ..interfaces cimport DirectApplication, Exchange, Place, Stream
+from ..interfaces cimport DirectApplication, Exchange, Place, Stream, Subscribing
 from ..loop.awaitable cimport WAIT, Awaitable, CoroutineFunction, make_function
 from ..loop.coroutine import call, receive, send, start_in_loop
 from ..loop.task cimport PENDING, Task, start
@@ -282,6 +282,9 @@ cdef class HttpExchange(Exchange):
             return self.stream.early_hint(message["links"])
         if self.stage == EXPECT_BODY and kind in FILE_MESSAGES:
             return self.take_file(message, kind)
+        if self.stage == EXPECT_BODY and kind == "fastserve.topics.subscribe":
+            self.sent_body = True
+            return (<Subscribing?>message["subscription"]).begin(self.worker, self.stream, None)
         if self.stage == EXPECT_TRAILERS and kind == "http.response.trailers":
             return self.take_trailers(message)
         raise RuntimeError(f"Expected ASGI message '{EXPECTED[self.stage]}', but got '{kind}'.")

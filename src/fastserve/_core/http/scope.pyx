@@ -19,7 +19,7 @@ from .request cimport Field, Request
 cdef dict ASGI = {"version": "3.0", "spec_version": "2.5"}
 # From 2.4 on frameworks expect an error from send() once the client is gone, and do not ask receive() about it.
 cdef dict SILENT_ASGI = {"version": "3.0", "spec_version": "2.3"}
-cdef dict EXTENSIONS = {"http.response.early_hint": {}}
+cdef dict EXTENSIONS = {"http.response.early_hint": {}, "fastserve.topics": {}}
 cdef dict EXTENSIONS_WITH_PATHSEND = EXTENSIONS
 if hasattr(os, "pread"):
     EXTENSIONS["http.response.zerocopysend"] = {}
@@ -239,7 +239,7 @@ cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict sta
         "server": peers.server,
         "subprotocols": subprotocols,
         "state": None,
-        "extensions": {"websocket.http.response": {}},
+        "extensions": {"websocket.http.response": {}, "fastserve.topics": {}},
     }
     return fill(scope, head, peers, settings, state)
 

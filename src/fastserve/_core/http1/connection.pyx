@@ -344,7 +344,7 @@ cdef class Http1Connection(Incoming):
         return 0
 
     cdef int drained(self) except -1:
-        return self.response.exchange.writable() if self.response.exchange is not None else 0
+        return self.response.drained()
 
     # What the response asks
 

@@ -3,7 +3,7 @@ cimport cython
 
 from ..http.request cimport Request
 from ..http.response cimport Response
-from ..interfaces cimport Handler
+from ..interfaces cimport Handler, Pending
 from ..loop.turn cimport Flushable
 from ..transport.sendfile cimport FileSender
 from ..transport.writer cimport Writer
@@ -39,6 +39,7 @@ cdef class Http1Response(Response):
     cdef bint chunked
     cdef HeldHead held  # sends its head without a body; None if no head ever waited
     cdef FileSender files  # None until a file is sent
+    cdef Pending pending  # of topics, None without any
 
     # What the connection asks
     cdef void begin(self, Request request) noexcept
@@ -50,7 +51,9 @@ cdef class Http1Response(Response):
     cdef int end(self) except -1
     cdef int leave(self) except -1
     cdef int lost(self) except -1
+    cdef int drained(self) except -1
 
+    cdef int release(self) except -1
     cdef int interim(self, bytes head) except -1
     cdef int announce(self, long long size, bint more) except -1
     cdef int frame(self, long long size, bint more) except -1

@@ -17,7 +17,7 @@ from ..http.request cimport Request
 from ..http.response cimport Response
 from ..http.response_head cimport CLOSE, KEEP_ALIVE as KEEP_ALIVE_FIELD, NO_CONNECTION
 from ..http.response_head cimport begins_stream, early_hints, end_head, plain_response, start_head
-from ..interfaces cimport Handler
+from ..interfaces cimport Handler, Pending, Shared
 from ..llhttp cimport HTTP_HEAD
 from ..loop.clock cimport HELD_HEAD, stop
 from ..loop.turn cimport Flushable
@@ -33,6 +33,9 @@ cdef enum:
     BODY
     DONE
     CLOSED
+
+cdef enum:
+    LARGE = 16384  # a message of this size is written without a copy
 
 
 cdef Http1Response make_http1_response(Worker worker, Writer writer, Incoming connection):
@@ -137,6 +140,8 @@ cdef class Http1Response(Response):
 
     cdef int end(self) except -1:
         """Write no more."""
+        if self.pending is not None:
+            self.release()
         self.orphan()
         self.writing = CLOSED
         self.keep_alive = False
@@ -154,6 +159,12 @@ cdef class Http1Response(Response):
             self.files.close()
         self.connection = self.held = self.files = None
         return self.detach()
+
+    cdef int drained(self) except -1:
+        """The client takes more."""
+        if self.pending is not None:
+            self.pending.flush()
+        return self.exchange.writable() if self.exchange is not None else 0
 
     # What the exchange asks
 
@@ -235,6 +246,8 @@ cdef class Http1Response(Response):
         """Prepare for a piece of body of this size: the head goes first, if it has not been sent."""
         if self.writer.broken:
             raise ClientDisconnected("the client is gone")
+        if self.pending is not None:
+            self.pending.pour(not more)
         if self.writing == HEAD:
             return self.frame(size, more)
         return self.count(size, more) if self.extent.remaining >= 0 else 0  # a stream has no length to count
@@ -290,6 +303,8 @@ cdef class Http1Response(Response):
     cdef int finish(self) except -1:
         """End the response: the application has sent the last of it."""
         self.writing = DONE
+        if self.pending is not None:
+            self.release()
         self.is_head = False
         self.detach()
         return 0 if self.connection is None else self.connection.answered()
@@ -297,3 +312,39 @@ cdef class Http1Response(Response):
     cdef int accept(self, subprotocol, headers) except -1:
         cdef Incoming connection = self.connection  # which the accepted WebSocket replaces
         return connection.accept(subprotocol, headers)
+
+    # Topics
+
+    cdef Pending attach(self, Pending pending):
+        if self.pending is not None:
+            return self.pending
+        if self.extent.facts.content_length >= 0:
+            raise RuntimeError("A response with Content-Length cannot be subscribed to topics.")
+        self.announce(0, True)
+        if self.writer.buffer is not None:
+            self.writer.commit()
+        self.pending = pending
+        self.writer.limit_unsent()
+        return pending
+
+    cdef int release(self) except -1:
+        pending, self.pending = self.pending, None
+        return (<Pending>pending).ended()
+
+    cdef int put_shared(self, Shared message) except -1:
+        cdef bytes data
+        if self.extent.no_body:
+            return 0
+        data = message.stream_event(self.chunked)
+        if len(data) >= LARGE:
+            return self.writer.commit_with(data)
+        return self.writer.output().append_bytes(data)
+
+    cdef int commit_shared(self) except -1:
+        return 0 if self.writer.buffer is None else self.writer.commit_now()
+
+    cdef int cut(self) except -1:
+        if self.pending is not None:
+            self.release()
+        self.writer.abort()
+        return 0

@@ -35,11 +35,14 @@ cdef class Turn:
     cdef object end  # bound method end_of_turn, made once
     cdef Queue runs  # Runnables in order of arrival
     cdef Queue writes  # Flushables in order of their first held byte
+    cdef Queue shared  # Flushables with messages for many, None before the first
     cdef Flushable last  # flushed after all others (the access log), or None
     cdef bint inside  # the core is on the stack and calls leave() before it returns to the loop
     cdef bint running  # run_all() is on the stack, perhaps with another call by the loop above it
     cdef bint flushing  # flush_all() is
     cdef bint scheduled  # end_of_turn is in the loop's queue
+    cdef bint fanning  # fan_out is in the loop's queue
+    cdef bint gave_way  # it was, and went behind the end of the turn
     cdef bint hurried  # what is queued holds much memory: run it before more is read
     cdef bint batching  # several connections are busy: applications wait until more are read
     cdef bint crowded  # a batch ran in this turn before its end
@@ -56,6 +59,7 @@ cdef class Turn:
     cdef int hold(self, Flushable output) except -1
     cdef int hold_step(self, Flushable output) except -1
     cdef int hold_last(self) except -1
+    cdef int hold_shared(self, Flushable output) except -1
     cdef void enter(self) noexcept
     cdef void leave(self) noexcept
     cdef void write_alone(self) noexcept

@@ -18,6 +18,8 @@ shares    A client that sends without pause could keep the loop for seconds: its
           of reads the connection is not read until the loop has gone round.
 holding   Outside of batches a response is written as soon as it is complete, since nothing would join it. Which other
           bytes must not be held is for slow_steps to say.
+fan-out   Messages for many clients are written after the responses, in slices of FAN_OUT_SECONDS: a thousand system calls
+          take as long as a few hundred requests, and neither these nor the loop's timers wait for all of them.
 """
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -30,10 +32,12 @@ cdef enum:
     BATCH = 32
     SAMPLE = 16
     ALONE = 4
+    FAN_OUT_STEP = 16  # outputs between two readings of the clock
 
 cdef double HELD_SECONDS = 0.002
 cdef double RUN_SECONDS = 0.005
 cdef double TURN_SECONDS = 0.05
+cdef double FAN_OUT_SECONDS = 0.002
 SHARE_SECONDS = 0.001
 
 
@@ -138,6 +142,44 @@ cdef class Turn:
         if not self.inside and self.writes.count == 0:
             self.schedule()
         return 0
+
+    cdef int hold_shared(self, Flushable output) except -1:
+        """Flush `output` after the responses of this turn, or in a later one where there are very many."""
+        if output.queued:
+            return 0
+        if self.shared is None:
+            self.shared = Queue()
+        output.queued = True
+        self.shared.push(output)
+        if not self.fanning:
+            self.fanning = True
+            self.call_soon(self.fan_out)
+        return 0
+
+    def fan_out(self):
+        """Write what hold_shared() was given, for as long as one turn allows."""
+        cdef Py_ssize_t done = 0
+        cdef double until
+        cdef Flushable output
+        if self.scheduled and not self.gave_way:
+            self.gave_way = True
+            self.call_soon(self.fan_out)
+            return
+        self.gave_way = False
+        until = monotonic() + FAN_OUT_SECONDS
+        self.enter()
+        while done < self.shared.count:
+            output = <Flushable>self.shared.items[done]
+            output.queued = False
+            output.flush()
+            done += 1
+            if done % FAN_OUT_STEP == 0 and monotonic() > until:
+                break
+        self.shared.drop_first(done)
+        self.fanning = self.shared.count > 0
+        if self.fanning:
+            self.call_soon(self.fan_out)
+        self.leave()
 
     cdef void enter(self) noexcept:
         """The loop has called the core: leave() handles what is submitted and held from here on."""

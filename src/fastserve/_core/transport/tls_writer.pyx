@@ -12,7 +12,7 @@ from collections import deque
 
 from ..loop.clock cimport WRITE, Clock, stop
 from ..loop.turn cimport Turn
-from ..system cimport fastserve_hung_up, fastserve_silence, fastserve_unacknowledged
+from ..system cimport fastserve_hung_up, fastserve_limit_unsent, fastserve_silence, fastserve_unacknowledged
 from .writer cimport Writer
 
 cdef enum:
@@ -122,6 +122,10 @@ cdef class TlsWriter(Writer):
             self.look_later()
         else:
             self.abort()
+
+    cdef void limit_unsent(self) noexcept:
+        if self.socket >= 0:
+            fastserve_limit_unsent(self.socket)
 
     cdef int unacknowledged(self) noexcept:
         return -1 if self.socket < 0 else fastserve_unacknowledged(self.socket)

@@ -36,6 +36,7 @@ cdef class Writer(Flushable):
     cdef bint finished(self) noexcept  # after end() or close(): nothing of what is written waits for the client
     cdef int unacknowledged(self) noexcept  # bytes that the client's kernel has not got, -1: unknown
     cdef double silence(self) noexcept  # seconds since the client's last byte if only the kernel gets it, else -1
+    cdef void limit_unsent(self) noexcept  # have the kernel keep little that it has not sent yet
     cdef void abort(self) noexcept
     # Hand the transport over, with all that is committed. Return whether it has asked for a pause in writing.
     cdef bint release(self) except -1

@@ -9,7 +9,7 @@ from ..loop.clock cimport WRITE, Clock, stop
 from ..loop.turn cimport Flushable, Turn
 from ..memory.buffer cimport Buffer, give, take
 from ..system cimport FASTSERVE_DIRECT_WRITES, fastserve_end_writing, fastserve_send, fastserve_send2
-from ..system cimport fastserve_send_slices, fastserve_unacknowledged, fastserve_unread
+from ..system cimport fastserve_limit_unsent, fastserve_send_slices, fastserve_unacknowledged, fastserve_unread
 
 cdef enum:
     # More held bytes are written before the turn ends: the memory of a turn is bounded.
@@ -195,6 +195,10 @@ cdef class Writer(Flushable):
 
     cdef double silence(self) noexcept:
         return -1
+
+    cdef void limit_unsent(self) noexcept:
+        if self.fd >= 0:
+            fastserve_limit_unsent(self.fd)
 
     cdef void abort(self) noexcept:
         self.broken = True

@@ -26,7 +26,7 @@ from ..http.exchange cimport (
     is_kind,
     wake,
 )
-from ..interfaces cimport Channel, Stream
+from ..interfaces cimport Channel, Stream, Subscribing
 from ..loop.awaitable cimport Awaitable
 from ..loop.clock cimport monotonic
 from ..loop.turn cimport SHARE_SECONDS, note_sender
@@ -165,6 +165,8 @@ cdef class WebSocketExchange(HttpExchange):
             return self.take_send(message)
         if kind == "websocket.close":
             return self.take_close(message)
+        if kind == "fastserve.topics.subscribe":
+            return (<Subscribing?>message["subscription"]).begin(self.worker, None, self.channel)
         raise RuntimeError(f"Expected ASGI message 'websocket.send' or 'websocket.close', but got '{kind}'.")
 
     cdef int take_close(self, dict message) except -1:

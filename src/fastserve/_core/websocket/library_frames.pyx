@@ -5,6 +5,7 @@ frames.
 """
 from cpython.bytes cimport PyBytes_AS_STRING
 
+from ..interfaces cimport Shared
 from ..loop.clock cimport monotonic, stop
 from ..loop.turn cimport SHARE_SECONDS
 from ..transport.writer cimport Writer
@@ -156,10 +157,14 @@ cdef class FramedWebSocket(WebSocket):
         return len(data) > 0
 
     cdef int send_text(self, str text) except -1:
+        if self.pending is not None:
+            self.pending.pour(False)
         self.framing.send_text(text)
         return self.put_output()
 
     cdef int send_bytes(self, bytes data) except -1:
+        if self.pending is not None:
+            self.pending.pour(False)
         self.framing.send_bytes(data)
         return self.put_output()
 
@@ -171,5 +176,16 @@ cdef class FramedWebSocket(WebSocket):
     cdef int put_close_frame(self, int code, str reason) except -1:
         if self.broken():
             return 0
+        if self.pending is not None:
+            self.pending.pour(True)
         self.framing.close(code, reason)
         return self.put_output()
+
+    cdef int put_shared(self, Shared message) except -1:
+        cdef bytes data
+        if type(message.data) is str:
+            self.framing.send_text(message.data)
+        else:
+            self.framing.send_bytes(message.data)
+        data = self.framing.output()
+        return self.writer.output().append_bytes(data)

@@ -1,5 +1,5 @@
 """The state machine of a WebSocket."""
-from ..interfaces cimport Channel
+from ..interfaces cimport Channel, Pending
 from ..transport.lingering cimport Lingering
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
@@ -21,6 +21,7 @@ cdef class WebSocket(Channel):
     cdef WebSocketExchange exchange  # None once it has been told that the WebSocket is closed
     cdef FrameReader reader  # None if a library makes the frames
     cdef Deflater deflater  # None without permessage-deflate
+    cdef Pending pending  # of its topics, None without any
     cdef int state
     cdef bint behind  # the application has not taken the earlier messages: what arrives is kept
     cdef bytes tail  # kept, from tail_at on
@@ -56,6 +57,7 @@ cdef class WebSocket(Channel):
     cdef int shut(self, bint linger) except -1
     cdef int ping(self) except -1
     cdef bytes ping_payload(self)
+    cdef int detach(self) except -1
     cdef int put_large(self, int opcode, bytes data) except -1
     cdef int put_control(self, int opcode, bytes payload) except -1
     cdef int put_close_frame(self, int code, str reason) except -1

@@ -19,7 +19,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
 from ..counters cimport live_counts
-from ..interfaces cimport Channel
+from ..interfaces cimport Channel, Pending, Shared
 from ..loop.clock cimport WS_CLOSE, WS_HOLD, WS_PING, WS_PONG, stop
 from ..system cimport fastserve_receive
 from ..transport.lingering cimport close_or_linger
@@ -58,6 +58,7 @@ cdef enum:
     ABNORMAL_CLOSURE = 1006
     INTERNAL_ERROR = 1011
     SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
 
 cdef int INFO = logging.INFO
 
@@ -329,6 +330,7 @@ cdef class WebSocket(Channel):
             self.lingering.lost()
             self.lingering = None
         self.eof_seen = True
+        self.detach()
         self.worker.report("connection closed", None, INFO)
         if not self.behind:
             return self.client_ended()
@@ -354,6 +356,7 @@ cdef class WebSocket(Channel):
         return self.go_on()
 
     cdef int leave(self, int code, str reason) except -1:
+        self.detach()
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             (<WebSocketExchange>exchange).closed(code, reason)
@@ -416,17 +419,23 @@ cdef class WebSocket(Channel):
         if self.owed_pong is not None and self.state == OPEN and not self.writer.paused:
             payload, self.owed_pong = self.owed_pong, None
             self.put_control(OP_PONG, payload)
+        if self.pending is not None:
+            self.pending.flush()
         return self.exchange.writable() if self.exchange is not None else 0
 
     cdef int send_text(self, str text) except -1:
         cdef Py_ssize_t size
         cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
+        if self.pending is not None:
+            self.pending.pour(False)
         if size >= LARGE and self.deflater is None:
             return self.put_large(OP_TEXT, text.encode())
         put_message(self.writer.output(), OP_TEXT, data, size, self.deflater)
         return self.writer.commit()
 
     cdef int send_bytes(self, bytes data) except -1:
+        if self.pending is not None:
+            self.pending.pour(False)
         if PyBytes_GET_SIZE(data) >= LARGE and self.deflater is None:
             return self.put_large(OP_BINARY, data)
         put_message(self.writer.output(), OP_BINARY, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), self.deflater)
@@ -445,9 +454,42 @@ cdef class WebSocket(Channel):
     cdef int put_close_frame(self, int code, str reason) except -1:
         if self.broken():
             return 0
+        if self.pending is not None:
+            self.pending.pour(True)
+            self.commit_shared()
         try:
             put_close(self.writer.output(), code, reason.encode())
         except ValueError:
             self.writer.discard(self.writer.committed)
             raise
         return self.writer.commit()
+
+    # Topics
+
+    cdef Pending attach(self, Pending pending):
+        if self.pending is None:
+            self.pending = pending
+            self.writer.limit_unsent()
+        return self.pending
+
+    cdef int detach(self) except -1:
+        pending, self.pending = self.pending, None
+        return 0 if pending is None else (<Pending>pending).ended()
+
+    cdef int put_shared(self, Shared message) except -1:
+        cdef int bits = 0
+        cdef bytes frame
+        if self.deflater is not None and self.deflater.worthwhile(message.size):
+            # The client's inflater goes on from this frame, which was made in a fresh context, and so ours begins again.
+            self.deflater.release()
+            bits = self.deflater.bits
+        frame = message.frame(bits)
+        if PyBytes_GET_SIZE(frame) >= LARGE:
+            return self.writer.commit_with(frame)
+        return self.writer.output().append_bytes(frame)
+
+    cdef int commit_shared(self) except -1:
+        return 0 if self.writer.buffer is None else self.writer.commit_now()
+
+    cdef int cut(self) except -1:
+        return self.close_with(TRY_AGAIN_LATER, "slow consumer")

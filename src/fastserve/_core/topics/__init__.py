@@ -1,0 +1,1 @@
+"""Topics: messages for all connections that are subscribed to a name."""
