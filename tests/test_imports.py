@@ -28,7 +28,7 @@ PLAIN_PYTHON = {"grammar", "http2/tables", "loop/coroutine"}
 SEAM = {"connection", "counters", "ending", "errors", "grammar", "settings", "worker"}
 SEAM |= {"http.access_log", "http.exchange", "http.inflight", "http.proxies", "http.response_head"}
 SEAM |= {"loop.clock", "topics.hub", "topics.message", "wsgi.call", "wsgi.environ", "wsgi.wakeup"}
-THIRD_PARTY = {"PyInstaller", "click", "dotenv", "gunicorn", "h11", "uvloop", "watchfiles", "websockets"}
+THIRD_PARTY = {"PyInstaller", "click", "dotenv", "gunicorn", "h11", "starlette", "uvloop", "watchfiles", "websockets"}
 THIRD_PARTY |= {"tomli", "wsproto", "yaml"}
 # Imported at once by who asks for it alone, in the files whose path starts so.
 EAGER = {
@@ -36,6 +36,7 @@ EAGER = {
     "click": "cli.py",
     "gunicorn": "workers/",
     "h11": "protocols/http/",
+    "starlette": "topics/starlette.py",
     "watchfiles": "supervisors/watchfilesreload.py",
     "websockets": "protocols/websockets/websockets_sansio_impl.py",
     "wsproto": "protocols/websockets/wsproto_impl.py",

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from fastserve import serving
 from fastserve.config import STARTUP_FAILURE, Config, ConfigError
 from fastserve.lifespan.off import LifespanOff
 from fastserve.lifespan.on import LifespanOn
@@ -206,7 +207,13 @@ class Server:
         self._life.phase = Phase.STARTING
         self.lifespan = self.config.lifespan_class(self.config)
         self._log_process("Started server process [%d]")
-        with self._life.within(asyncio.get_running_loop()), self._hangup_reloads(), self._user_signals_taken():
+        loop = asyncio.get_running_loop()
+        with (
+            self._life.within(loop),
+            serving.noted(loop, self.config),
+            self._hangup_reloads(),
+            self._user_signals_taken(),
+        ):
             try:
                 await self.startup(sockets=sockets)
                 if self.started and not self.should_exit:
@@ -250,7 +257,9 @@ class Server:
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application's lifespan, then listen. Raises SystemExit(3) if either fails."""
+        await self._start_topics()
         await self._unless_forced(self.lifespan.startup())
+        await self._start_topics()  # the application may have imported them only now
         if self.lifespan.should_exit:
             sys.exit(STARTUP_FAILURE)
         if self._forced:
@@ -282,6 +291,25 @@ class Server:
             self.link.serving(loop)
         if self.notifier is not None:
             self.notifier.ready()
+
+    async def _start_topics(self) -> None:
+        """Start what carries topics, if the application uses them. Raises SystemExit(3) if that fails."""
+        if self.config.topics is None and "fastserve.topics" not in sys.modules:
+            return
+        from fastserve.importer import ImportFromStringError
+        from fastserve.topics import node
+
+        try:
+            await node.serve(asyncio.get_running_loop())
+        except (ImportFromStringError, OSError) as exc:
+            logger.error("topics: %s", exc)
+            sys.exit(STARTUP_FAILURE)
+
+    async def _stop_topics(self) -> None:
+        if "fastserve.topics.node" in sys.modules:
+            from fastserve.topics import node
+
+            await node.stop(asyncio.get_running_loop())
 
     def _plain_of_given(self) -> frozenset[int]:
         """Which of the sockets that serve() got are without TLS: by default what the configuration has bound so."""
@@ -431,6 +459,7 @@ class Server:
         if self.link is not None:
             self.link.drained()
         await self._end_lifespan()
+        await self._stop_topics()
         self._close_state()
 
     async def _take_waiting_connections(self) -> None:

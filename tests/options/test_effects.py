@@ -443,7 +443,7 @@ def test_every_option_has_a_test() -> None:
     tests = Path(__file__).parent.parent
     files = [
         file
-        for folder in (".", "options", "net", "logs", "loops", "lifespan", "process", "supervisors", "tls")
+        for folder in (".", "options", "net", "logs", "loops", "lifespan", "process", "supervisors", "tls", "topics")
         for file in (tests / folder).glob("test_*.py")
     ]
     names = {name for file in files for name in re.findall(r"^ *def test_(\w+)", file.read_text("utf-8"), re.MULTILINE)}

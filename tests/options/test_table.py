@@ -121,6 +121,10 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "uds_permissions": [(None, None)],
     "workers_lifetime_jitter": [(0, 0)],
     "disconnect": [("silent", "silent"), ("raise", "raise")],
+    "topics": [(None, None), ("", None), ("module:Class", "module:Class")],
+    "topics_queue": [(1, 1), ("1000", 1000)],
+    "topics_queue_size": [(1, 1), ("64K", 65536)],
+    "topics_max_size": [(1, 1), ("1M", 1 << 20)],
     "h11_max_incomplete_event_size": [(1, 1), (None, None)],
 }
 
@@ -201,6 +205,10 @@ REFUSED: dict[str, list[Any]] = {
     "uds_permissions": ["8", -1, "1777", "", "rw", True],
     "workers_lifetime_jitter": [-1, None],
     "disconnect": ["loud", None],
+    "topics": [5],
+    "topics_queue": [0, None, "x"],
+    "topics_queue_size": [0, None, "x"],
+    "topics_max_size": [0, None, "x"],
 }
 
 

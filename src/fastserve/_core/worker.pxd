@@ -28,7 +28,6 @@ cdef class Worker:
     cdef readonly long active  # exchanges whose application has not returned
     cdef readonly long total_requests
     cdef long long untaken  # bytes of bodies over HTTP/2 that no application has taken
-    cdef public object topics  # the Hub of its connections, None before the first subscription
     cdef readonly bint draining
     cdef readonly bint stopping  # connections close as soon as they are idle
 

@@ -23,7 +23,6 @@ class Worker:
     tasks: set[Any]
     active: int
     total_requests: int
-    topics: Any
     draining: bool
     def __init__(
         self,

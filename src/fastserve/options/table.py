@@ -64,7 +64,8 @@ WS = ("auto", "none", "websockets", "websockets-sansio", "wsproto")
 
 APP, BINDING, TLS, PROCESSES, PROTOCOL = "Application", "Binding", "TLS", "Processes", "HTTP"
 WEBSOCKET, PROXIES, LIMITS, TIMEOUTS, LOGGING = "WebSocket", "Proxies", "Limits", "Timeouts", "Logging"
-GROUPS = (APP, BINDING, TLS, PROCESSES, PROTOCOL, WEBSOCKET, PROXIES, LIMITS, TIMEOUTS, LOGGING)
+TOPICS = "Topics"
+GROUPS = (APP, BINDING, TLS, PROCESSES, PROTOCOL, WEBSOCKET, TOPICS, PROXIES, LIMITS, TIMEOUTS, LOGGING)
 
 
 class OptionError(ValueError):
@@ -280,6 +281,15 @@ class Options:
     disconnect: str = option("silent", PROTOCOL, Choice(DISCONNECT),
         "What send() does once the client of an HTTP request is gone: silent is nothing, raise is an OSError"
         " (ASGI 2.4).")
+    topics: str | None = option(None, TOPICS, OptionalText(),
+        "What carries messages of topics between processes: module:Class.  [default: the process alone]")
+    topics_queue: int = option(256, TOPICS, Integer(1),
+        "Maximum number of messages that wait for a client that does not read; after that its subscription's policy"
+        " applies.")
+    topics_queue_size: int = option(1048576, TOPICS, Size(),
+        "The same in bytes, or with K, M, G.")
+    topics_max_size: int = option(1048576, TOPICS, Size(),
+        "Maximum size of a message in bytes, or with K, M, G; a larger one is an error of the publisher.")
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ class Room:
     """An application whose connections subscribe to what their path names, with the options that it is given."""
 
     def __init__(self, **options: Any) -> None:
+        self.hub: Any = None
         self.options = options
         self.subscriptions: list[Subscription] = []
         self.said: list[Any] = []
@@ -32,7 +33,7 @@ class Room:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         assert scope["extensions"]["fastserve.topics"] == {}
-        subscription = Subscription(tuple(scope["path"][1:].split(",")), **self.options)
+        subscription = Subscription(self.hub, tuple(scope["path"][1:].split(",")), **self.options)
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.accept"})
@@ -49,7 +50,9 @@ class Room:
 
 
 def joined(wire: FakeWorker, **hub: Any) -> Hub:
-    made = wire.worker.topics = Hub(**hub)
+    made = Hub(**hub)
+    app: Any = wire.worker.app
+    app.hub = made
     return made
 
 
@@ -284,7 +287,7 @@ class TestEventStreams:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
             with pytest.raises(RuntimeError, match="Content-Length"):
-                await send({"type": "fastserve.topics.subscribe", "subscription": Subscription(("room",))})
+                await send({"type": "fastserve.topics.subscribe", "subscription": Subscription(Hub(), ("room",))})
             await send({"type": "http.response.body", "body": b"hello"})
 
         wire = work(app)

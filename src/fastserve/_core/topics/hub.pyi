@@ -40,6 +40,7 @@ class Subscription(Subscribing):
     began: bool
     def __init__(
         self,
+        hub: Hub,
         names: tuple[str, ...],
         *,
         slow: str = ...,

@@ -191,7 +191,7 @@ cdef class Member:
 
 
 cdef class Subscription(Subscribing):
-    """What a connection subscribes with, once: `names` are topics.
+    """What a connection of the hub's loop subscribes with, once: `names` are topics.
 
     `slow` is close, oldest or latest. `gap` is the Message that stands for messages which its client does not get.
     `end_noted` is called when it ends. With `recovers`, messages wait until recovered() is called for their topic. An event
@@ -199,11 +199,12 @@ cdef class Subscription(Subscribing):
     """
 
     def __init__(
-        self, tuple names not None, *, str slow="close", Message gap=None, bint in_json=False, bint recovers=False,
+        self, Hub hub not None, tuple names not None, *, str slow="close", Message gap=None, bint in_json=False, bint recovers=False,
         end_noted=None, double keepalive=0,
     ):
         if slow not in POLICIES:
             raise ValueError(f"slow: expected {', '.join(POLICIES)}, not {slow!r}")
+        self.hub = hub
         self.names = names
         self.slow = POLICIES[slow]
         self.gap = gap
@@ -218,7 +219,6 @@ cdef class Subscription(Subscribing):
         cdef Topic topic
         if self.began:
             raise RuntimeError("a subscription is for one connection")
-        self.hub = <Hub?>(<Worker?>worker).topics
         subscriber = Subscriber.__new__(Subscriber)
         subscriber = channel.attach(subscriber) if channel is not None else stream.attach(subscriber)
         if subscriber.hub is None:

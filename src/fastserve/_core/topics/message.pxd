@@ -11,7 +11,7 @@ cdef class Message(Shared):
     cdef list deflated  # by the bits of the window, from 9 on
     cdef bytes chunk
     cdef bytes bare
-    cdef Message labelled
+    cdef Message as_json
 
     cdef Message in_json(self)  # with topic, id and data in its text
     cdef bytes payload(self)

@@ -67,6 +67,14 @@ cdef class Message(Shared):
         """The data as a string."""
         return self.data if type(self.data) is str else self.data.decode("utf-8", "replace")
 
+    def labelled(self):
+        """Return a message whose text is this one in JSON: {"topic", "id", "data"}."""
+        return self.in_json()
+
+    def event_bytes(self):
+        """Return it as an event of a stream."""
+        return self.stream_event(False)
+
     def encodings(self):
         """Return the names of the encodings that have been made. For tests."""
         made = [name for name, data in (("plain", self.plain), ("chunk", self.chunk), ("bare", self.bare)) if data]
@@ -100,10 +108,10 @@ cdef class Message(Shared):
         return self.chunk
 
     cdef Message in_json(self):
-        if self.labelled is None:
+        if self.as_json is None:
             text = json.dumps({"topic": self.topic, "id": self.id, "data": self.text}, ensure_ascii=False)
-            self.labelled = make_message(self.topic, text, self.id, self.event)
-        return self.labelled
+            self.as_json = make_message(self.topic, text, self.id, self.event)
+        return self.as_json
 
     cdef bytes payload(self):
         return self.data.encode() if type(self.data) is str else self.data

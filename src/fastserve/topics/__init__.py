@@ -1,0 +1,32 @@
+"""Topics: publish a message, and every WebSocket and event stream that is subscribed to its topic gets it.
+
+subscribe() and stream() are for connections, listen() is for consumers in Python; publish() is called from anywhere.
+"""
+
+from __future__ import annotations
+
+from fastserve._core.topics.message import Message
+from fastserve.topics.engine import Engine, EngineDown, Keep, Receiver, Recovery
+from fastserve.topics.listening import GAP, listen
+from fastserve.topics.publisher import publisher
+from fastserve.topics.publishing import count, history, publish, publish_stored
+from fastserve.topics.subscription import Subscription, stream, subscribe
+
+__all__ = [
+    "GAP",
+    "Engine",
+    "EngineDown",
+    "Keep",
+    "Message",
+    "Receiver",
+    "Recovery",
+    "Subscription",
+    "count",
+    "history",
+    "listen",
+    "publish",
+    "publish_stored",
+    "publisher",
+    "stream",
+    "subscribe",
+]

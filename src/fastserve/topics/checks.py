@@ -1,0 +1,55 @@
+"""What applications may give: names of topics, positions, the size of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastserve._core.topics.message import Message
+from fastserve.topics.engine import Keep
+
+LONGEST_NAME = 255  # bytes
+MOST_KEPT = 100_000  # messages of a topic
+TTL = 300.0  # seconds
+
+
+def names_of(topics: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the names of topics, each once. Raises TypeError, ValueError."""
+    names = (topics,) if isinstance(topics, str) else tuple(dict.fromkeys(topics))
+    if not names:
+        raise ValueError("expected at least one topic")
+    for name in names:
+        check_name(name)
+    return names
+
+
+def check_name(name: Any) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"a topic is a string, not {type(name).__name__}")
+    size = len(name.encode())  # ValueError for what is not Unicode
+    if not 1 <= size <= LONGEST_NAME:
+        raise ValueError(f"the name of a topic has 1 to {LONGEST_NAME} bytes, not {size}")
+    if not name.isprintable() and any(ord(each) < 32 or ord(each) == 127 for each in name):
+        raise ValueError(f"the name of a topic has no control characters: {name!r}")
+
+
+def keep_of(history: int, ttl: float | None) -> Keep | None:
+    """Return what is to be kept, None for nothing. Raises ValueError."""
+    if not 0 <= history <= MOST_KEPT:
+        raise ValueError(f"history: expected 0 to {MOST_KEPT} messages, not {history!r}")
+    if history == 0:
+        if ttl is not None:
+            raise ValueError("ttl without history")
+        return None
+    seconds = TTL if ttl is None else ttl
+    if not 0 < seconds <= 1e9:
+        raise ValueError(f"ttl: expected a positive number of seconds, not {ttl!r}")
+    return Keep(history, float(seconds))
+
+
+def messages_of(topics: str | Iterable[str], data: Any, event: str | None, max_size: int) -> list[Message]:
+    """Return the messages to publish. Raises TypeError, ValueError."""
+    messages = [Message(name, data, None, event) for name in names_of(topics)]
+    if messages[0].size > max_size:
+        raise ValueError(f"a message has at most {max_size} bytes, not {messages[0].size}")
+    return messages

@@ -1,0 +1,194 @@
+"""The topics of one event loop: its subscribers, and the engine that connects them with those elsewhere.
+
+A node is made with the first use of topics in a loop, or by the server as it starts if the application has imported
+fastserve.topics. What a server's options say of topics is found by its loop (fastserve.serving); a loop that no server
+of ours runs in has the memory of its process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+from fastserve import serving
+from fastserve._core.topics.hub import Hub
+from fastserve._core.topics.message import Message
+from fastserve.topics.engine import Engine, EngineDown, Keep
+from fastserve.topics.engines import engine_for
+from fastserve.topics.memory import PROCESS, MemoryEngine
+
+SUBSCRIBE_SECONDS = 5.0  # that a subscription waits for the engine; it goes on without it
+MAX_SIZE = 1 << 20
+T = TypeVar("T")
+
+logger = logging.getLogger("fastserve.error")
+nodes: dict[int, Node] = {}  # by the id of their loop
+lock = threading.Lock()
+
+
+class Node:
+    """The topics of a loop; its methods are called in that loop's thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        config = serving.SERVING.get(loop)
+        self.loop = loop
+        self.name = os.urandom(8).hex()
+        self.max_size = MAX_SIZE if config is None else config.topics_max_size
+        if config is None:
+            self.hub = Hub(self._changed)
+        else:
+            self.hub = Hub(self._changed, config.topics_queue, config.topics_queue_size)
+        self.engine: Engine = engine_for(config)
+        self.published = 0
+        self.by_send: dict[Any, int] = {}  # numbers of subscribers by the send() they were subscribed with
+        self.unready: dict[str, asyncio.Future[None]] = {}  # topics that the engine does not carry yet
+        self._starting: asyncio.Future[None] | None = None
+        if isinstance(self.engine, MemoryEngine):
+            self.engine.start_in(self, loop)
+            self._starting = loop.create_future()
+            self._starting.set_result(None)
+
+    async def started(self) -> None:
+        """Return once the engine has started; the first call starts it."""
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self.engine.start(self))
+        await asyncio.shield(self._starting)
+
+    def start_soon(self) -> None:
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self.engine.start(self))
+
+    async def stop(self) -> None:
+        """Stop the engine, and forget the node."""
+        with lock:
+            nodes.pop(id(self.loop), None)
+        if self._starting is not None:
+            if not self._starting.done():
+                self._starting.cancel()
+                await asyncio.wait([self._starting])
+            await self.engine.stop()
+
+    # From the hub
+
+    def _changed(self, topic: str, there: bool) -> None:
+        if not there:
+            self.unready.pop(topic, None)
+            self.engine.unsubscribe(topic)
+            return
+        waited = self.engine.subscribe(topic)
+        if waited is not None:
+            ready = asyncio.ensure_future(waited)
+            self.unready[topic] = ready
+            ready.add_done_callback(lambda _: self._ready(topic, ready))
+
+    def _ready(self, topic: str, ready: asyncio.Future[None]) -> None:
+        if self.unready.get(topic) is ready:
+            del self.unready[topic]
+        if not ready.cancelled():
+            ready.exception()  # an engine that is away subscribes to it when it is back
+
+    async def carried(self, topics: Iterable[str]) -> None:
+        """Return once the engine carries these topics, or after SUBSCRIBE_SECONDS."""
+        waited = [self.unready[topic] for topic in topics if topic in self.unready]
+        if waited:
+            await asyncio.wait(waited, timeout=SUBSCRIBE_SECONDS)
+
+    # From the engine
+
+    def receive(self, message: Message, exclude: str | None) -> None:
+        """Deliver a message to the subscribers of this loop."""
+        number = 0
+        if exclude is not None:
+            name, _, text = exclude.partition(":")
+            number = int(text) if name == self.name else 0
+        self.hub.deliver(message, number)
+
+    def gap(self, topic: str) -> None:
+        """Tell the subscribers of a topic that messages are lost."""
+        self.hub.gap(topic)
+
+    def count(self, topic: str) -> int:
+        return self.hub.count(topic)
+
+    def names(self) -> Iterable[str]:
+        return list(self.hub.topics)
+
+    # From the application
+
+    def publish(self, message: Message, keep: Keep | None, exclude: str | None) -> Awaitable[str | None] | None:
+        self.published += 1
+        self.start_soon()
+        return self.engine.publish(message, keep, exclude)
+
+
+def node_of(loop: asyncio.AbstractEventLoop) -> Node:
+    """Return the node of a loop, in its thread."""
+    node = nodes.get(id(loop))
+    if node is None or node.loop is not loop:
+        with lock:
+            for key in [key for key, each in nodes.items() if each.loop.is_closed()]:
+                del nodes[key]
+            node = nodes[id(loop)] = Node(loop)
+    return node
+
+
+def here() -> Node:
+    """Return the node of the running loop. Raises RuntimeError outside of one."""
+    return node_of(asyncio.get_running_loop())
+
+
+def any_node() -> Node | None:
+    """Return a node of this process, rather that of a server than another."""
+    found = None
+    for node in list(nodes.values()):
+        if not node.loop.is_closed():
+            found = node
+            if node.loop in serving.SERVING:
+                break
+    return found
+
+
+def publish(message: Message, keep: Keep | None, exclude: str | None) -> None:
+    """Publish from any thread, without waiting."""
+    loop = asyncio._get_running_loop()
+    if loop is not None and (id(loop) in nodes or loop in serving.SERVING or not nodes):
+        node_of(loop).publish(message, keep, exclude)
+        return
+    node = any_node()
+    if node is None or isinstance(node.engine, MemoryEngine):
+        PROCESS.publish(message, keep, exclude)
+        return
+    try:
+        node.loop.call_soon_threadsafe(node.publish, message, keep, exclude)
+    except RuntimeError:
+        raise EngineDown("the server has stopped") from None
+
+
+async def ask(work: Callable[[Node], Awaitable[T]]) -> T:
+    """Await `work(node)` in the loop of a node: that of the running loop, else one of this process."""
+    loop = asyncio.get_running_loop()
+    node = node_of(loop) if id(loop) in nodes or loop in serving.SERVING else any_node() or node_of(loop)
+
+    async def started() -> T:
+        await node.started()
+        return await work(node)
+
+    if node.loop is loop:
+        return await started()
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(started(), node.loop))
+
+
+async def serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Have the node of a server's loop ready before the server is."""
+    await node_of(loop).started()
+
+
+async def stop(loop: asyncio.AbstractEventLoop) -> None:
+    """Stop the node of a server's loop, if there is one."""
+    node = nodes.get(id(loop))
+    if node is not None and node.loop is loop:
+        await node.stop()

@@ -1,0 +1,105 @@
+"""Publishing from coroutines, threads and other programs, and what can be asked of topics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from fastserve._core.topics.message import Message
+from fastserve.topics import node as nodes
+from fastserve.topics.checks import check_name, keep_of, messages_of
+from fastserve.topics.engine import EngineDown, Recovery
+from fastserve.topics.node import MAX_SIZE, Node
+from fastserve.topics.subscription import Subscription
+
+
+def publish(
+    topics: str | Iterable[str],
+    data: str | bytes,
+    *,
+    event: str | None = None,
+    history: int = 0,
+    ttl: float | None = None,
+    exclude: Any = None,
+) -> None:
+    """Send `data`, text or bytes, to all that are subscribed to `topics`: a name or several. It never waits.
+
+    It may be called in coroutines and in any thread. `event` is the type of the server-sent event. With `history` that
+    many messages of the topic are kept, until `ttl` seconds (by default 300) after the last. `exclude` is a WebSocket,
+    `send` or Subscription that does not get it: the publisher's own. Raises TypeError and ValueError.
+    """
+    keep = keep_of(history, ttl)
+    for message in messages_of(topics, data, event, limit()):
+        nodes.publish(message, keep, excluded(exclude))
+
+
+async def publish_stored(
+    topic: str,
+    data: str | bytes,
+    *,
+    history: int,
+    ttl: float | None = None,
+    event: str | None = None,
+    exclude: Any = None,
+) -> str:
+    """Do as publish(), and return the message's position once the engine has stored it. Raises EngineDown."""
+    check_name(topic)
+    keep = keep_of(history, ttl)
+    if keep is None:
+        raise ValueError("publish_stored() needs a history of at least 1 message")
+    [message] = messages_of(topic, data, event, limit())
+    token = excluded(exclude)
+
+    async def store(node: Node) -> str | None:
+        waited = node.publish(message, keep, token)
+        return None if waited is None else await waited
+
+    position = await nodes.ask(store)
+    if position is None:
+        raise EngineDown("the engine has not stored the message")
+    return position
+
+
+async def count(topic: str) -> int:
+    """Return how many subscribers a topic has, on all workers and hosts. Raises EngineDown."""
+    check_name(topic)
+
+    async def ask(node: Node) -> dict[str, int]:
+        return await node.engine.counts([topic])
+
+    return (await nodes.ask(ask))[topic]
+
+
+async def history(topic: str, since: str | None = None) -> list[Message]:
+    """Return the messages that are kept of a topic, oldest first: those after the position `since`, if one is given.
+
+    If it is not in the history any more, they are all that are kept. Raises EngineDown.
+    """
+    check_name(topic)
+
+    async def ask(node: Node) -> Recovery:
+        return await node.engine.history(topic, since)
+
+    return (await nodes.ask(ask)).messages
+
+
+def limit() -> int:
+    loop = asyncio._get_running_loop()
+    node = nodes.nodes.get(id(loop)) if loop is not None else nodes.any_node()
+    return MAX_SIZE if node is None else node.max_size
+
+
+def excluded(target: Any) -> str | None:
+    """Return what stands for a subscriber in the message that it does not get."""
+    if target is None:
+        return None
+    if isinstance(target, Subscription):
+        return target.token
+    scope = getattr(target, "scope", None)
+    key = target if scope is None else id(scope)
+    for node in list(nodes.nodes.values()):
+        number = node.by_send.get(key)
+        if number is not None:
+            return f"{node.name}:{number}"
+    return None

@@ -1,0 +1,365 @@
+"""Topics of one process: the interface for applications, over real sockets and with real frameworks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import support
+from support import PATIENCE
+from topics.clients import Chat, Stream, post
+from topics.rooms import app
+from ws import Script
+
+from fastserve import topics
+from fastserve.topics.memory import PROCESS
+
+
+class Uvicorn(support.Running):
+    """The same application under uvicorn, in a thread."""
+
+    def __init__(self) -> None:
+        import uvicorn
+
+        class Server(uvicorn.Server):
+            ready = threading.Event()
+
+            async def startup(self, sockets: Any = None) -> None:
+                await super().startup(sockets)
+                self.ready.set()
+
+        config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
+        super().__init__(Server(config))  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=["auto", "websockets", "wsproto", "uvicorn"])
+def rooms(request: pytest.FixtureRequest, serve: support.Serve) -> Iterator[support.Running]:
+    """The rooms, served with each implementation of WebSockets, and by a server that knows nothing of topics."""
+    if request.param != "uvicorn":
+        yield serve(app, ws=request.param)
+        return
+    running = Uvicorn().start()
+    yield running
+    running.stop()
+
+
+def about(running: Any, room: str, query: str = "") -> Any:
+    return json.loads(running.fetch(f"/about/{room}{query}")[2])
+
+
+class TestWebSockets:
+    def test_everybody_in_the_room(self, rooms: support.Running) -> None:
+        chats = [Chat(rooms, "/ws/room") for _ in range(3)]
+        other = Chat(rooms, "/ws/elsewhere")
+        for chat in chats:
+            assert chat.hear_json()["recovered"] is True
+        chats[0].say("hello")
+        assert [chat.hear() for chat in chats] == ["hello"] * 3
+        chats[0].say("not me")
+        assert [chat.hear() for chat in chats[1:]] == ["not me"] * 2
+        chats[1].say("again")
+        assert [chat.hear() for chat in chats] == ["again"] * 3
+        assert about(rooms, "room")["count"] == 3
+        other.hear_json()
+        other.say("here")
+        assert other.hear() == "here"
+
+    def test_from_a_thread(self, rooms: support.Running) -> None:
+        chat = Chat(rooms, "/ws/room?quiet=1")
+        while about(rooms, "room")["count"] == 0:
+            pass
+        assert b"200 OK" in post(rooms, "/publish/room?text=hi", "")
+        assert chat.hear() == "hi"
+
+    def test_several_topics_in_json(self, rooms: support.Running) -> None:
+        chat = Chat(rooms, "/ws/a,b?format=json")
+        chat.hear_json()
+        post(rooms, "/publish/a?text=1", "")
+        post(rooms, "/publish/b?text=2&history=5", "")
+        assert chat.hear_json() == {"topic": "a", "id": None, "data": "1"}
+        assert chat.hear_json()["topic"] == "b"
+
+    def test_the_end_of_a_connection(self, rooms: support.Running) -> None:
+        chats = [Chat(rooms, "/ws/room") for _ in range(2)]
+        for chat in chats:
+            chat.hear()
+        chats[0].leave()
+        while about(rooms, "room")["count"] == 2:
+            pass
+        chats[1].say("x")
+        assert chats[1].hear() == "x"
+
+    def test_recovery(self, rooms: support.Running) -> None:
+        writer = Chat(rooms, "/ws/room?history=10")
+        writer.hear_json()
+        reader = Chat(rooms, "/ws/room")
+        assert reader.hear_json() == {"recovered": True, "position": None, "pid": reader_pid()}
+        for number in range(3):
+            writer.say(str(number))
+        assert reader.hear_all(3) == ["0", "1", "2"]
+        positions = [position for position, _ in about(rooms, "room")["history"]]
+        assert [position.partition(":")[2] for position in positions] == ["1", "2", "3"]
+        reader.leave()
+        again = Chat(rooms, f"/ws/room?since={positions[0]}&quiet=1&gap=GAP")
+        assert again.hear_all(2) == ["1", "2"]
+        writer.say("3")
+        assert again.hear() == "3"
+        assert [data for _, data in about(rooms, "room", f"?since={positions[1]}")["history"]] == ["2", "3"]
+
+    @pytest.mark.parametrize("since", ["other:1", "garbage", "1:2:3", ":", "%00", "x:99999999999999999999"])
+    def test_a_position_that_is_not_there(self, serve: support.Serve, since: str) -> None:
+        rooms = serve(app)
+        writer = Chat(rooms, "/ws/room?history=2")
+        for number in range(3):
+            writer.say(str(number))
+        writer.hear_json()
+        assert writer.hear_all(3) == ["0", "1", "2"]
+        reader = Chat(rooms, f"/ws/room?gap=GAP&since={since}")
+        assert reader.hear_all(3) == ["GAP", "1", "2"]
+        assert reader.hear_json()["recovered"] is False
+
+    def test_a_position_that_was_trimmed(self, serve: support.Serve) -> None:
+        rooms = serve(app)
+        writer = Chat(rooms, "/ws/room?history=2&quiet=1")
+        for number in range(4):
+            writer.say(str(number))
+        assert writer.hear_all(4) == ["0", "1", "2", "3"]
+        epoch = about(rooms, "room")["history"][0][0].partition(":")[0]
+        assert Chat(rooms, f"/ws/room?gap=GAP&quiet=1&since={epoch}:1").hear_all(3) == ["GAP", "2", "3"]
+        assert Chat(rooms, f"/ws/room?gap=GAP&quiet=1&since={epoch}:2").hear_all(2) == ["2", "3"]
+
+
+def reader_pid() -> int:
+    import os
+
+    return os.getpid()
+
+
+class TestEventStreams:
+    def test_events(self, rooms: support.Running) -> None:
+        streams = [Stream(rooms, "/events/room") for _ in range(2)]
+        while about(rooms, "room")["count"] < 2:
+            pass
+        assert "content-type: text/event-stream" in streams[0].head
+        post(rooms, "/publish/room?text=a%0Ab&event=post", "")
+        for each in streams:
+            assert each.event() == {"event": "post", "data": "b"}
+
+    def test_last_event_id(self, rooms: support.Running) -> None:
+        for number in range(3):
+            post(rooms, f"/publish/room?text={number}&history=10", "")
+        first = about(rooms, "room")["history"][0][0]
+        stream = Stream(rooms, "/events/room", f"Last-Event-ID: {first}")
+        assert [stream.event()["data"] for _ in range(2)] == ["1", "2"]
+        post(rooms, "/publish/room?text=3&history=10", "")
+        assert stream.event()["id"].endswith(":4")
+
+    def test_it_is_kept_alive(self, rooms: support.Running) -> None:
+        stream = Stream(rooms, "/events/room?keepalive=0.02")
+        assert [stream.next_block() for _ in range(3)] == [":"] * 3
+
+    def test_a_middleware_that_does_not_know_the_message(self, serve: support.Serve) -> None:
+        """Starlette's BaseHTTPMiddleware lets bodies pass alone."""
+        from starlette.middleware.base import BaseHTTPMiddleware
+
+        async def dispatch(request: Any, call_next: Any) -> Any:
+            return await call_next(request)
+
+        rooms = serve(BaseHTTPMiddleware(app, dispatch))
+        stream = Stream(rooms, "/events/room")
+        while about(rooms, "room")["count"] == 0:
+            pass
+        post(rooms, "/publish/room?text=x", "")
+        assert stream.event() == {"data": "x"}
+
+    def test_the_task_sleeps(self, serve: support.Serve) -> None:
+        """Messages take no step of the application."""
+        sent: list[Any] = []
+
+        async def raw(scope: Any, receive: Any, send: Any) -> None:
+            async def noted(message: Any) -> None:
+                sent.append(message["type"])
+                await send(message)
+
+            if scope["path"] == "/":
+                await topics.stream(scope, receive, noted, "room")
+            else:
+                topics.publish("room", "x")
+                await send({"type": "http.response.start", "status": 204, "headers": []})
+                await send({"type": "http.response.body"})
+
+        running = serve(raw)
+        stream = Stream(running, "/")
+        for _ in range(5):
+            running.fetch("/publish")
+        assert [stream.event() for _ in range(5)] == [{"data": "x"}] * 5
+        assert sent == ["http.response.start", "http.response.body", "fastserve.topics.subscribe"]
+
+
+def test_raw_send(serve: support.Serve) -> None:
+    async def body(receive: Any, send: Any) -> None:
+        subscription = await topics.subscribe(send, "room")
+        topics.publish("room", "one")
+        topics.publish("room", "not me", exclude=send)
+        topics.publish("room", "nor me", exclude=subscription)
+        topics.publish(["room", "other"], b"two")
+        await receive()
+        subscription.cancel()
+        topics.publish("room", "three")
+        assert not subscription.active
+
+    script = Script(body)
+    running = serve(script)
+    chat = Chat(running, "/")
+    assert chat.hear_all(2) == ["one", "two"]
+    chat.say("go on")
+    assert chat.closed() == 1011  # the application returned
+    assert script.error is None
+
+
+class TestListen:
+    def run(self, work: Callable[[], Any]) -> Any:
+        return asyncio.run(asyncio.wait_for(work(), PATIENCE))
+
+    def test_messages_and_gaps(self) -> None:
+        async def work() -> list[Any]:
+            async with topics.listen(["a", "b"], queue=3) as messages:
+                for number in range(5):
+                    topics.publish("a" if number % 2 else "b", str(number))
+                return [await anext_of(messages) for _ in range(3)]
+
+        first, *rest = self.run(work)
+        assert first is topics.GAP
+        assert [(each.topic, each.data) for each in rest] == [("a", "3"), ("b", "4")]
+
+    def test_since(self) -> None:
+        async def work() -> list[Any]:
+            first = await topics.publish_stored("a", "1", history=10)
+            await topics.publish_stored("a", b"2", history=10)
+            async with topics.listen("a", since=first) as messages:
+                topics.publish("a", "3", history=10)
+                found = [await anext_of(messages) for _ in range(2)]
+            async with topics.listen("a", since="x:1") as messages:
+                assert await anext_of(messages) is topics.GAP
+            return found
+
+        assert [each.data for each in self.run(work)] == [b"2", "3"]
+
+    def test_it_ends_with_the_block(self) -> None:
+        async def work() -> None:
+            async with topics.listen("a"):
+                assert await topics.count("a") == 1
+            assert await topics.count("a") == 0
+
+        self.run(work)
+
+    def test_threads_keep_their_order(self) -> None:
+        """Eight threads publish; of each every message comes, in order."""
+
+        def publish(name: int) -> None:
+            for number in range(50):
+                topics.publish("a", f"{name} {number}")
+
+        async def work() -> list[str]:
+            async with topics.listen("a") as messages:
+                threads = [threading.Thread(target=publish, args=[name]) for name in range(8)]
+                for thread in threads:
+                    thread.start()
+                return [(await anext_of(messages)).data for _ in range(400)]
+
+        found = self.run(work)
+        for name in range(8):
+            assert [each for each in found if each.startswith(f"{name} ")] == [f"{name} {each}" for each in range(50)]
+
+    def test_a_history_is_over_after_its_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def work() -> None:
+            async with topics.listen("a"):
+                first = await topics.publish_stored("over", "1", history=10, ttl=5)
+                assert len(await topics.history("over")) == 1
+                PROCESS.histories.topics["over"].expires = 0
+                assert await topics.history("over") == []
+                then = await topics.publish_stored("over", "2", history=10)
+                assert then.partition(":")[0] != first.partition(":")[0]
+
+        self.run(work)
+
+
+async def anext_of(messages: Any) -> Any:
+    return await messages.__anext__()
+
+
+class TestClients:
+    """Starlette's TestClient: no server at all."""
+
+    def test_chat(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of httpx
+            from starlette.testclient import TestClient
+
+        client = TestClient(app)
+        with client.websocket_connect("/ws/room") as one, client.websocket_connect("/ws/room") as two:
+            one.receive_json()
+            two.receive_json()
+            one.send_text("hi")
+            assert (one.receive_text(), two.receive_text()) == ("hi", "hi")
+            assert client.post("/publish/room?text=thread").status_code == 200
+            assert (one.receive_text(), two.receive_text()) == ("thread", "thread")
+
+
+class TestPublisher:
+    def test_messages(self, serve: support.Serve) -> None:
+        rooms = serve(app)
+        chat = Chat(rooms, "/ws/room?quiet=1")
+        while about(rooms, "room")["count"] == 0:
+            pass
+        allowed = "Authorization: Bearer secret"
+        assert b" 204 " in post(rooms, "/out/?topic=room&topic=other", "grün", allowed)
+        binary = "Content-Type: application/octet-stream"
+        assert b" 204 " in post(rooms, "/out/?topic=room&history=3&ttl=5&event=x", "raw", allowed, binary)
+        assert chat.hear_all(2) == ["grün", "raw"]
+        for status, query, fields in (
+            (401, "?topic=room", ()),
+            (401, "?topic=room", ("Authorization: Bearer wrong",)),
+            (400, "", (allowed,)),
+            (400, "?topic=room&history=x", (allowed,)),
+            (400, "?topic=%00", (allowed,)),
+        ):
+            assert b" %d " % status in post(rooms, f"/out/{query}", "x", *fields).split(b"\r\n")[0]
+        assert rooms.fetch("/out/?topic=room", headers={"Authorization": "Bearer secret"})[0] == 405
+        assert b" 413 " in post(rooms, "/out/?topic=room", "x" * (1 << 20) + "x", allowed)
+
+
+def any_value(value: Any) -> Any:
+    return value
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: topics.publish("", "x"), ValueError),
+        (lambda: topics.publish("a" * 256, "x"), ValueError),
+        (lambda: topics.publish("a\n", "x"), ValueError),
+        (lambda: topics.publish(any_value(1), "x"), TypeError),
+        (lambda: topics.publish([], "x"), ValueError),
+        (lambda: topics.publish("a", any_value(1)), TypeError),
+        (lambda: topics.publish("a", "x" * (2**20 + 1)), ValueError),
+        (lambda: topics.publish("a", "x", history=-1), ValueError),
+        (lambda: topics.publish("a", "x", ttl=5), ValueError),
+        (lambda: topics.publish("a", "x", history=1, ttl=0), ValueError),
+        (lambda: topics.publish("a", "x", event="a\nb"), ValueError),
+        (lambda: topics.publisher(token=""), ValueError),
+        (lambda: topics.listen("a", queue=0), ValueError),
+        (lambda: asyncio.run(topics.subscribe(print, "a", slow="x")), ValueError),
+        (lambda: asyncio.run(topics.subscribe(print, "a", format="x")), ValueError),
+        (lambda: asyncio.run(topics.subscribe(print, ["a", "b"], since="x:1")), ValueError),
+        (lambda: asyncio.run(topics.subscribe(1, "a")), TypeError),
+    ],
+)
+def test_wrong_arguments(call: Callable[[], Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        call()
