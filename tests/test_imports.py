@@ -28,7 +28,18 @@ PLAIN_PYTHON = {"grammar", "http2/tables", "loop/coroutine"}
 SEAM = {"connection", "counters", "ending", "errors", "grammar", "settings", "worker"}
 SEAM |= {"http.access_log", "http.exchange", "http.inflight", "http.proxies", "http.response_head"}
 SEAM |= {"loop.clock", "topics.hub", "topics.message", "wsgi.call", "wsgi.environ", "wsgi.wakeup"}
-THIRD_PARTY = {"PyInstaller", "click", "dotenv", "gunicorn", "h11", "starlette", "uvloop", "watchfiles", "websockets"}
+THIRD_PARTY = {
+    "PyInstaller",
+    "click",
+    "dotenv",
+    "gunicorn",
+    "h11",
+    "hiredis",
+    "starlette",
+    "uvloop",
+    "watchfiles",
+    "websockets",
+}
 THIRD_PARTY |= {"tomli", "wsproto", "yaml"}
 # Imported at once by who asks for it alone, in the files whose path starts so.
 EAGER = {

@@ -301,7 +301,7 @@ class Server:
 
         try:
             await node.serve(asyncio.get_running_loop())
-        except (ImportFromStringError, OSError) as exc:
+        except (ImportFromStringError, OSError, ValueError) as exc:
             logger.error("topics: %s", exc)
             sys.exit(STARTUP_FAILURE)
 

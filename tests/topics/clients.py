@@ -11,12 +11,15 @@ from core.frames import CLOSE, text
 from protocol.wire import Wire
 from ws import Socket, upgrade
 
+opened: list[Wire] = []  # closed after each test
+
 
 class Chat:
     """A WebSocket in a room."""
 
     def __init__(self, running: Any, path: str, *fields: str) -> None:
         self.socket = Socket(running.connect())
+        opened.append(self.socket)
         self.socket.send(upgrade(path, *fields))  # of any server, whose response is not looked at closely
         assert self.socket.file.readline().startswith(b"HTTP/1.1 101")
         while self.socket.file.readline() != b"\r\n":
@@ -55,6 +58,7 @@ class Stream:
 
     def __init__(self, running: Any, path: str, *fields: str) -> None:
         self.wire = Wire(running.connect())
+        opened.append(self.wire)
         lines = [f"GET {path} HTTP/1.1", "Host: x", *fields]
         self.wire.send(("\r\n".join(lines) + "\r\n\r\n").encode())
         head = self._until(b"\r\n\r\n")

@@ -7,8 +7,9 @@ alone.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from fastserve._core.topics.message import Message
 
@@ -30,6 +31,9 @@ class Recovery(NamedTuple):
     messages: list[Message]  # each with its position as id
     complete: bool  # nothing is missing since the position that was asked for
     position: str | None  # of the newest message, None without a history
+
+
+Stored: TypeAlias = "asyncio.Future[str | None]"
 
 
 class Receiver(Protocol):
@@ -59,11 +63,11 @@ class Engine:
     async def stop(self) -> None:
         """Let go of everything, after what has been published."""
 
-    def publish(self, message: Message, keep: Keep | None, exclude: str | None) -> Awaitable[str | None] | None:
+    def publish(self, message: Message, keep: Keep | None, exclude: str | None) -> Stored | None:
         """Carry a message to all receivers, the own one included; never block.
 
-        What is returned gives the message's position once the engine has it, None without a history, or raises
-        EngineDown. A publisher that does not wait for it loses the message without an error, so the engine logs that.
+        The future that is returned gives the message's position once the engine has it, None without a history, or
+        EngineDown; it is logged if nobody waits for it. None says that there is nothing to wait for.
         """
         raise NotImplementedError
 

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import socket
+from pathlib import Path
+
 from fastserve.importer import import_from_string
 from fastserve.options.table import Options
 from fastserve.topics.engine import Engine
 from fastserve.topics.memory import MemoryEngine
 
+HAS_SOCKETS = hasattr(socket, "AF_UNIX")
+
+logger = logging.getLogger("fastserve.error")
+
 
 def engine_for(options: Options | None) -> Engine:
-    """Return the engine, not started yet. Raises ImportFromStringError for a class that is not there."""
-    if options is None or options.topics is None:
+    """Return the engine of a server, not started yet. Raises ImportFromStringError for a class that is not there."""
+    if options is None:
         return MemoryEngine()
-    return engine_at(options.topics, options)
+    if options.topics is not None:
+        return engine_at(options.topics, options.topics_max_size, options)
+    if not (options.multiprocess or options.use_workers):
+        return MemoryEngine()
+    if not HAS_SOCKETS:
+        logger.warning("Topics stay within each worker: this platform needs --topics to carry them between processes.")
+        return MemoryEngine()
+    from fastserve.topics import directory
+    from fastserve.topics.mesh import MeshEngine
+
+    return MeshEngine(directory.private(os.getppid()), options.topics_max_size)
 
 
-def engine_at(url: str, options: Options) -> Engine:
+def engine_at(url: str, max_size: int, options: Options | None = None, publishes: bool = False) -> Engine:
+    """Return the engine of a URL: unix:DIR or module:Class, which is called with the options."""
+    if url.startswith("unix:"):
+        from fastserve.topics.mesh import MeshEngine
+
+        return MeshEngine(Path(url.removeprefix("unix:")), max_size, publishes)
     engine: Engine = import_from_string(url)(options)
     return engine

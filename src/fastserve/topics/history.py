@@ -62,6 +62,14 @@ class Histories:
             return None
         return history
 
+    def take_over(self, topic: str, history: History) -> None:
+        """Have a history that another process kept, before what there may be of its topic."""
+        own = self.topics.get(topic)
+        if own is None:
+            self.topics[topic] = history
+        else:
+            own.messages.extendleft(reversed(history.messages))
+
     def recover(self, topic: str, since: str | None, only_position: bool) -> Recovery:
         """Return what Engine.history() does."""
         history = self._of(topic, time.monotonic())
@@ -74,9 +82,12 @@ class Histories:
             return Recovery(messages, True, history.position)
         epoch, offset = parsed(since)
         missing = history.offset - offset
-        if epoch != history.epoch or missing < 0 or missing > len(messages):
-            return Recovery(messages, False, history.position)
-        return Recovery(messages[len(messages) - missing :], True, history.position)
+        if epoch == history.epoch and 0 <= missing <= len(messages):
+            return Recovery(messages[len(messages) - missing :], True, history.position)
+        for index in range(len(messages) - 1, -1, -1):  # of an epoch that it has taken over
+            if messages[index].id == since:
+                return Recovery(messages[index + 1 :], True, history.position)
+        return Recovery(messages, False, history.position)
 
 
 def parsed(position: str) -> tuple[str, int]:

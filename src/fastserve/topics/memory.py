@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable
 
 from fastserve._core.topics.message import Message
-from fastserve.topics.engine import Engine, Keep, Receiver, Recovery
+from fastserve.topics.engine import Engine, Keep, Receiver, Recovery, Stored
 from fastserve.topics.history import Histories
 
 
@@ -63,7 +62,7 @@ class MemoryEngine(Engine):
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self.loop.call_soon_threadsafe(self.receiver.receive, message, exclude)
 
-    def publish(self, message: Message, keep: Keep | None, exclude: str | None) -> Awaitable[str | None] | None:
+    def publish(self, message: Message, keep: Keep | None, exclude: str | None) -> Stored | None:
         position = PROCESS.publish(message, keep, exclude)
         return None if keep is None else done(self.loop, position)
 
@@ -82,7 +81,7 @@ class MemoryEngine(Engine):
             return {topic: sum(each.receiver.count(topic) for each in PROCESS.engines) for topic in topics}
 
 
-def done(loop: asyncio.AbstractEventLoop, position: str | None) -> Awaitable[str | None]:
-    future: asyncio.Future[str | None] = loop.create_future()
+def done(loop: asyncio.AbstractEventLoop, position: str | None) -> Stored:
+    future: Stored = loop.create_future()
     future.set_result(position)
     return future

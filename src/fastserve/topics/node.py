@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from fastserve import serving
 from fastserve._core.topics.hub import Hub
 from fastserve._core.topics.message import Message
-from fastserve.topics.engine import Engine, EngineDown, Keep
+from fastserve.topics.engine import Engine, EngineDown, Keep, Stored
 from fastserve.topics.engines import engine_for
 from fastserve.topics.memory import PROCESS, MemoryEngine
 
@@ -57,10 +57,6 @@ class Node:
         if self._starting is None:
             self._starting = asyncio.ensure_future(self.engine.start(self))
         await asyncio.shield(self._starting)
-
-    def start_soon(self) -> None:
-        if self._starting is None:
-            self._starting = asyncio.ensure_future(self.engine.start(self))
 
     async def stop(self) -> None:
         """Stop the engine, and forget the node."""
@@ -119,10 +115,30 @@ class Node:
 
     # From the application
 
-    def publish(self, message: Message, keep: Keep | None, exclude: str | None) -> Awaitable[str | None] | None:
+    def publish(self, message: Message, keep: Keep | None, exclude: str | None) -> Stored | None:
+        """Publish, and return what Engine.publish() does."""
         self.published += 1
-        self.start_soon()
-        return self.engine.publish(message, keep, exclude)
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self.engine.start(self))
+        if self._starting.done():
+            return self.engine.publish(message, keep, exclude)
+        return asyncio.ensure_future(self._publish_later(message, keep, exclude))
+
+    async def _publish_later(self, message: Message, keep: Keep | None, exclude: str | None) -> str | None:
+        await self.started()
+        waited = self.engine.publish(message, keep, exclude)
+        return None if waited is None else await waited
+
+    def send(self, message: Message, keep: Keep | None, exclude: str | None) -> None:
+        """Publish, and log it if the message is lost."""
+        waited = self.publish(message, keep, exclude)
+        if waited is not None:
+            waited.add_done_callback(log_loss)
+
+
+def log_loss(stored: Stored) -> None:
+    if not stored.cancelled() and stored.exception() is not None:
+        logger.error("topics: a message is lost: %s", stored.exception())
 
 
 def node_of(loop: asyncio.AbstractEventLoop) -> Node:
@@ -156,14 +172,14 @@ def publish(message: Message, keep: Keep | None, exclude: str | None) -> None:
     """Publish from any thread, without waiting."""
     loop = asyncio._get_running_loop()
     if loop is not None and (id(loop) in nodes or loop in serving.SERVING or not nodes):
-        node_of(loop).publish(message, keep, exclude)
+        node_of(loop).send(message, keep, exclude)
         return
     node = any_node()
     if node is None or isinstance(node.engine, MemoryEngine):
         PROCESS.publish(message, keep, exclude)
         return
     try:
-        node.loop.call_soon_threadsafe(node.publish, message, keep, exclude)
+        node.loop.call_soon_threadsafe(node.send, message, keep, exclude)
     except RuntimeError:
         raise EngineDown("the server has stopped") from None
 

@@ -1,0 +1,402 @@
+"""The engine between the processes of a host: several nodes in one loop here, and real workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support
+from support import PATIENCE
+from topics.clients import Chat, Stream, post
+from topics.test_memory import about
+
+from fastserve._core.topics.message import Message
+from fastserve.topics import directory
+from fastserve.topics.engine import EngineDown, Keep
+from fastserve.topics.mesh import HEAD, HELLO, MeshEngine
+from fastserve.topics.wire import pack
+
+TESTS = Path(__file__).parent.parent
+
+
+class Node:
+    """A receiver that notes what it is told."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        self.name = os.urandom(8).hex()
+        self.engine = MeshEngine(path, 1 << 20, **options)
+        self.topics: dict[str, int] = {}
+        self.got: list[str] = []
+        self.gaps: list[str] = []
+        self.changed = asyncio.Event()
+
+    def receive(self, message: Message, exclude: str | None) -> None:
+        if message.topic in self.topics:
+            self.got.append(f"{message.data!s}{exclude or ''}")
+            self.changed.set()
+
+    def gap(self, topic: str) -> None:
+        self.gaps.append(topic)
+        self.changed.set()
+
+    def count(self, topic: str) -> int:
+        return self.topics.get(topic, 0)
+
+    def names(self) -> list[str]:
+        return list(self.topics)
+
+    def subscribe(self, topic: str) -> None:
+        self.topics[topic] = 1
+        self.engine.subscribe(topic)
+
+    async def hears(self, *expected: str) -> None:
+        while len(self.got) < len(expected):
+            self.changed.clear()
+            await asyncio.wait_for(self.changed.wait(), PATIENCE)
+        assert self.got == list(expected)
+        self.got.clear()
+
+    async def keeps(self, topic: str, text: str) -> str:
+        stored = self.engine.publish(Message(topic, text), Keep(10, 60), None)
+        assert stored is not None
+        position = await stored
+        assert position is not None
+        return position
+
+
+@asynccontextmanager
+async def nodes(path: Path, count: int, **options: Any) -> AsyncIterator[list[Node]]:
+    made = [Node(path, **options) for _ in range(count)]
+    try:
+        for node in made:
+            await node.engine.start(node)
+        yield made
+    finally:
+        for node in made:
+            await node.engine.stop()
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(work(), PATIENCE))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  # other tasks of this loop make it true
+        await asyncio.sleep(0)
+
+
+class TestMessages:
+    def test_reach_the_nodes_that_have_subscribers(self, folder: Path) -> None:
+        async def work() -> None:
+            async with nodes(folder, 3) as (one, two, three):
+                two.subscribe("room")
+                three.subscribe("other")
+                await until(lambda: all(len(node.engine.peers) == 2 for node in (one, two, three)))
+                await until(lambda: "room" in (one.engine.peers[two.name].topics or ()))
+                await until(lambda: "other" in (one.engine.peers[three.name].topics or ()))
+                for number in range(3):
+                    one.engine.publish(Message("room", str(number)), None, None)
+                one.engine.publish(Message("room", b"x"), None, "someone")
+                await two.hears("0", "1", "2", "b'x'someone")
+                assert await one.engine.counts(["room", "other", "none"]) == {"room": 1, "other": 1, "none": 0}
+                two.engine.unsubscribe("room")
+                await until(lambda: "room" not in (one.engine.peers[two.name].topics or ()))
+                assert three.got == []
+
+        run(work)
+
+    def test_a_node_that_comes_later_hears_everything_once_it_is_ready(self, folder: Path) -> None:
+        async def work() -> None:
+            async with nodes(folder, 1) as [one]:
+                late = Node(folder)
+                late.topics["room"] = 1
+                await late.engine.start(late)
+                one.engine.publish(Message("room", "x"), None, None)
+                await late.hears("x")
+                await late.engine.stop()
+                await until(lambda: not one.engine.peers)
+
+        run(work)
+
+    def test_one_that_does_not_read_is_told_its_gap(self, folder: Path) -> None:
+        async def work() -> None:
+            async with nodes(folder, 2) as (one, two):
+                two.subscribe("room")
+                await until(lambda: "room" in (one.engine.peers[two.name].topics or ()))
+                [reading] = two.engine.accepted
+                reading.transport.pause_reading()
+                link = one.engine.peers[two.name].link
+                assert link is not None
+                while not link.full:
+                    one.engine.publish(Message("room", "x" * 1_000_000), None, None)
+                one.engine.publish(Message("room", "lost"), None, None)
+                assert not link.transport.is_closing()
+                reading.transport.resume_reading()
+                await until(lambda: two.gaps == ["room"])
+                assert "lost" not in two.got
+                two.got.clear()
+                one.engine.publish(Message("room", "again"), None, None)
+                await two.hears("again")
+
+        run(work)
+
+    @pytest.mark.parametrize(
+        "data",
+        [b"\0" * 5, HEAD.pack(2**31, HELLO), HEAD.pack(1, 200) + b"x", HEAD.pack(4, HELLO) + pack("//"), b"x" * 100],
+    )
+    def test_what_is_no_frame_ends_its_connection_alone(self, folder: Path, data: bytes) -> None:
+        async def work() -> None:
+            async with nodes(folder, 2) as (one, two):
+                one.subscribe("room")
+                reader, writer = await asyncio.open_unix_connection(folder / f"{one.name}.sock")
+                writer.write(data)
+                assert await reader.read() == b""
+                writer.close()
+                await until(lambda: "room" in (two.engine.peers[one.name].topics or ()))
+                two.engine.publish(Message("room", "x"), None, None)
+                await one.hears("x")
+
+        run(work)
+
+
+class TestHistories:
+    def test_one_node_has_each(self, folder: Path) -> None:
+        async def work() -> None:
+            async with nodes(folder, 3) as made:
+                for node in made:
+                    node.subscribe("room")
+                await until(lambda: all(len(peer.topics or ()) for node in made for peer in node.engine.peers.values()))
+                positions = [await node.keeps("room", str(at)) for at, node in enumerate(made)]
+                assert [each.partition(":")[2] for each in positions] == ["1", "2", "3"]
+                assert len({each.partition(":")[0] for each in positions}) == 1
+                assert sum("room" in node.engine.histories.topics for node in made) == 1
+                for node in made:
+                    await node.hears("0", "1", "2")
+                    found = await node.engine.history("room", positions[0])
+                    assert ([each.data for each in found.messages], found.complete) == (["1", "2"], True)
+                    assert found.position == positions[2]
+                    assert (await node.engine.history("room", None, True)).position == positions[2]
+                    assert not (await node.engine.history("room", "x:1")).complete
+
+        run(work)
+
+    def test_they_outlive_every_node(self, folder: Path) -> None:
+        """Each node in turn is replaced by a new one, as workers are: no history has a gap."""
+
+        async def work() -> None:
+            names = [f"room-{number}" for number in range(20)]
+            async with nodes(folder, 2) as made:
+                first = {name: await made[0].keeps(name, "0") for name in names}
+                for round_ in range(4):
+                    made.append(Node(folder))
+                    await made[-1].engine.start(made[-1])
+                    await made[0].engine.stop()
+                    del made[0]
+                    for name in names:
+                        await made[round_ % 2].keeps(name, str(round_ + 1))
+                    for name in names:
+                        found = await made[-1].engine.history(name, first[name])
+                        assert found.complete
+                        assert [each.data for each in found.messages] == [str(at + 1) for at in range(round_ + 1)]
+
+        run(work)
+
+    def test_that_of_a_killed_node_begins_again(self, folder: Path) -> None:
+        async def work() -> None:
+            async with nodes(folder, 2) as (one, two):
+                await until(lambda: all(peer.owns for node in (one, two) for peer in node.engine.peers.values()))
+                names = [f"room-{number}" for number in range(20)]
+                position = {name: await one.keeps(name, "0") for name in names}
+                lost = list(two.engine.histories.topics)
+                kept = list(one.engine.histories.topics)
+                assert lost
+                assert kept
+                two.engine.owns = False
+                two.engine.histories.topics.clear()
+                for connection in [*two.engine.accepted]:
+                    connection.transport.abort()
+                await until(lambda: not one.engine.peers)
+                assert (await one.keeps(lost[0], "1")).endswith(":1")
+                assert not (await one.engine.history(lost[0], position[lost[0]])).complete
+                assert (await one.engine.history(kept[0], position[kept[0]])).complete
+
+        run(work)
+
+    def test_a_question_to_a_node_that_dies(self, folder: Path) -> None:
+        async def work() -> None:
+            async with nodes(folder, 2) as (one, two):
+                await until(lambda: all(peer.owns for peer in one.engine.peers.values()))
+                for connection in two.engine.accepted:
+                    connection.transport.pause_reading()
+                names = [f"room-{number}" for number in range(40)]
+                theirs = next(name for name in names if one.engine._owner(name) is not None)
+                asked = asyncio.ensure_future(one.engine.history(theirs, None))
+                stored = one.engine.publish(Message(theirs, "x"), Keep(1, 1), None)
+                await asyncio.sleep(0)
+                for connection in [*two.engine.accepted]:
+                    connection.transport.abort()
+                with pytest.raises(EngineDown):
+                    await asked
+                assert stored is not None
+                with pytest.raises(EngineDown):
+                    await stored
+
+        run(work)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+class TestDirectory:
+    def test_it_is_private_and_removed(self, folder: Path) -> None:
+        async def work() -> None:
+            async with nodes(folder, 2):
+                assert mode_of(folder) == 0o700
+                assert len(directory.sockets(folder)) == 2
+
+        run(work)
+        assert not folder.exists()
+
+    def test_sockets_of_killed_processes_are_removed(self, folder: Path) -> None:
+        import socket
+
+        folder.mkdir(mode=0o700)
+
+        async def work() -> None:
+            with socket.socket(socket.AF_UNIX) as dead:
+                dead.bind(str(folder / "dead.sock"))
+            async with nodes(folder, 1) as [node]:
+                assert [each.stem for each in directory.sockets(folder)] == [node.name]
+
+        run(work)
+
+    @pytest.mark.parametrize("what", ["mode", "link", "file"])
+    def test_that_others_could_have_made_is_refused(self, folder: Path, what: str) -> None:
+        if what == "mode":
+            folder.mkdir()
+            folder.chmod(0o777)
+        elif what == "link":
+            folder.symlink_to("/tmp", target_is_directory=True)
+        else:
+            folder.touch()
+
+        async def work() -> None:
+            node = Node(folder)
+            with pytest.raises(OSError, match="d: "):
+                await node.engine.start(node)
+
+        run(work)
+
+
+class Workers:
+    """The rooms with real workers."""
+
+    def __init__(self, command: support.StartCommand, *args: str, **options: Any) -> None:
+        self.command = command(
+            "topics.rooms:app", "--app-dir", str(TESTS), "--port", "0", "--lifespan", "off", *args, **options
+        )
+
+    def chats(self, workers: int, query: str = "") -> dict[int, Chat]:
+        """Connect until there is a client of each worker."""
+        found: dict[int, Chat] = {}
+        while len(found) < workers:
+            chat = Chat(self.command, f"/ws/room{query}")
+            found[chat.hear_json()["pid"]] = chat
+        return found
+
+
+@pytest.mark.slow
+class TestWorkers:
+    def test_everybody_hears_everything(self, command: support.StartCommand, tmp_path: Path) -> None:
+        workers = Workers(command, "--workers", "3", env={"XDG_RUNTIME_DIR": "/nowhere", "TMPDIR": "/tmp"})
+        chats = workers.chats(3, "?history=100")
+        stream = Stream(workers.command, "/events/room")
+        assert stream.next_block() == ":"
+        for number, chat in enumerate(chats.values()):
+            chat.say(str(number))
+            for each in chats.values():
+                assert each.hear() == str(number)
+        assert [stream.event()["data"] for _ in chats] == ["0", "1", "2"]
+        path = Path(f"/tmp/fastserve-{os.getuid()}-{workers.command.pid}")
+        assert len(directory.sockets(path)) == 3
+        assert workers.command.stop() == 0
+        assert not path.exists()
+
+    def test_replacing_workers_loses_nothing(self, command: support.StartCommand) -> None:
+        """SIGHUP while messages come: a client that returns with its position gets each of them once, in order."""
+        workers = Workers(command, "--workers", "2", "--timeout-graceful-shutdown", "5")
+        old = workers.chats(2, "?history=1000")
+        heard: list[str] = []
+        first = next(iter(old.values()))
+        for number in range(20):
+            first.say(str(number))
+        heard += first.hear_all(20)
+        workers.command.send_signal(signal.SIGHUP)
+        number = 20
+        new: dict[int, Chat] = {}
+        while len(new) < 2 and number < 5000:
+            post(workers.command, f"/publish/room?text={number}&history=1000", "")
+            number += 1
+            try:
+                chat = Chat(workers.command, "/ws/room")
+            except (AssertionError, OSError):
+                continue
+            pid = chat.hear_json()["pid"]
+            if pid not in old and pid not in new:
+                new[pid] = chat
+        assert len(new) == 2
+        found = Chat(workers.command, "/ws/room?gap=GAP&quiet=1&since=x:0").hear_all(number + 1)
+        assert found == ["GAP", *map(str, range(number))]
+
+    def test_a_hung_worker_does_not_hold_up_others(self, command: support.StartCommand) -> None:
+        workers = Workers(command, "--workers", "2", "--timeout-worker-healthcheck", "600")
+        chats = workers.chats(2)
+        [hung, well] = chats
+        os.kill(hung, signal.SIGSTOP)
+        try:
+            for number in range(10):
+                chats[well].say(str(number))
+            assert chats[well].hear_all(10) == [str(number) for number in range(10)]
+        finally:
+            os.kill(hung, signal.SIGCONT)
+        assert chats[hung].hear_all(10) == [str(number) for number in range(10)]
+
+    def test_a_killed_worker_is_forgotten(self, command: support.StartCommand) -> None:
+        workers = Workers(command, "--workers", "2")
+        chats = workers.chats(2)
+        [killed, well] = chats
+        os.kill(killed, signal.SIGKILL)
+        workers.command.wait_line("Child process .*died|Replacing worker|Started server process", count=3)
+        others = workers.chats(2)
+        assert killed not in others
+        chats[well].say("x")
+        assert chats[well].hear() == "x"
+        assert all(chat.hear() == "x" for chat in others.values())
+
+    def test_two_servers_and_a_directory(self, command: support.StartCommand, folder: Path) -> None:
+        servers = [Workers(command, "--topics", f"unix:{folder}").command for _ in range(2)]
+        chats = [Chat(server, "/ws/room") for server in servers]
+        for chat in chats:
+            chat.hear_json()
+        chats[0].say("x")
+        assert [chat.hear() for chat in chats] == ["x", "x"]
+        assert {about(server, "room")["count"] for server in map(Fetching, servers)} == {2}
+
+
+class Fetching:
+    """A Command that can be asked as support.Running is."""
+
+    def __init__(self, command: support.Command) -> None:
+        self.command = command
+
+    def fetch(self, path: str) -> Any:
+        raw = self.command.get(path)
+        return None, None, raw.partition(b"\r\n\r\n")[2]
