@@ -11,7 +11,13 @@ from core.frames import CLOSE, text
 from protocol.wire import Wire
 from ws import Socket, upgrade
 
-opened: list[Wire] = []  # closed after each test
+opened: list[Wire] = []  # by a test
+
+
+def close_all() -> None:
+    """Close what a test has opened."""
+    while opened:
+        opened.pop().close()
 
 
 class Chat:

@@ -5,15 +5,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import support
 from topics import clients
 
 
-@pytest.fixture(autouse=True)
-def closed_clients() -> Iterator[None]:
-    """Close what a test has opened."""
-    yield
-    while clients.opened:
-        clients.opened.pop().close()
+@pytest.fixture
+def serve(serve: support.Serve) -> Iterator[support.Serve]:
+    """Close the clients before the servers stop, which wait for their close frames."""
+    yield serve
+    clients.close_all()
+
+
+@pytest.fixture
+def command(command: support.StartCommand) -> Iterator[support.StartCommand]:
+    yield command
+    clients.close_all()
 
 
 @pytest.fixture

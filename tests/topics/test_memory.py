@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import support
 from support import PATIENCE
-from topics.clients import Chat, Stream, post
+from topics.clients import Chat, Stream, close_all, post
 from topics.rooms import app
 from ws import Script
 
@@ -45,6 +45,7 @@ def rooms(request: pytest.FixtureRequest, serve: support.Serve) -> Iterator[supp
         return
     running = Uvicorn().start()
     yield running
+    close_all()
     running.stop()
 
 

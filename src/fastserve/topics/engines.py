@@ -22,7 +22,7 @@ def engine_for(options: Options | None) -> Engine:
     if options is None:
         return MemoryEngine()
     if options.topics is not None:
-        return engine_at(options.topics, options.topics_max_size, options)
+        return engine_at(options.topics, options.topics_max_size, options.topics_prefix, options)
     if not (options.multiprocess or options.use_workers):
         return MemoryEngine()
     if not HAS_SOCKETS:
@@ -34,8 +34,16 @@ def engine_for(options: Options | None) -> Engine:
     return MeshEngine(directory.private(os.getppid()), options.topics_max_size)
 
 
-def engine_at(url: str, max_size: int, options: Options | None = None, publishes: bool = False) -> Engine:
-    """Return the engine of a URL: unix:DIR or module:Class, which is called with the options."""
+def engine_at(url: str, max_size: int, prefix: str, options: Options | None = None, publishes: bool = False) -> Engine:
+    """Return the engine of a URL: unix:DIR, redis://..., or module:Class, which is called with the options.
+
+    Raises ImportFromStringError, ValueError, and EngineDown without the package that it needs.
+    """
+    if url.startswith(("redis:", "rediss:", "redis+unix:")):
+        from fastserve.topics.redis import RedisEngine
+        from fastserve.topics.resp import address_of
+
+        return RedisEngine(address_of(url), prefix, max_size, publishes)
     if url.startswith("unix:"):
         from fastserve.topics.mesh import MeshEngine
 

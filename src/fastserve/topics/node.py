@@ -33,7 +33,7 @@ lock = threading.Lock()
 class Node:
     """The topics of a loop; its methods are called in that loop's thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine | None = None) -> None:
         config = serving.SERVING.get(loop)
         self.loop = loop
         self.name = os.urandom(8).hex()
@@ -42,7 +42,7 @@ class Node:
             self.hub = Hub(self._changed)
         else:
             self.hub = Hub(self._changed, config.topics_queue, config.topics_queue_size)
-        self.engine: Engine = engine_for(config)
+        self.engine: Engine = engine_for(config) if engine is None else engine
         self.published = 0
         self.by_send: dict[Any, int] = {}  # numbers of subscribers by the send() they were subscribed with
         self.unready: dict[str, asyncio.Future[None]] = {}  # topics that the engine does not carry yet

@@ -1,0 +1,455 @@
+"""The engine over a real Redis: what it carries and keeps, and every way in which Redis goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support
+from support import PATIENCE
+from topics.clients import Chat, Stream, post
+from topics.rooms import app
+from topics.test_memory import about
+
+from fastserve._core.topics.message import Message
+from fastserve.topics import redis as engine_module
+from fastserve.topics.engine import EngineDown, Keep
+from fastserve.topics.redis import RedisEngine
+from fastserve.topics.resp import address_of
+
+if shutil.which("redis-server") is None:
+    raise RuntimeError("these tests need redis-server (Debian: apt-get install redis-server)")
+
+
+class Server:
+    """A Redis of a test's own, on a UNIX socket."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.path = folder / "redis.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url = f"redis+unix://{self.path}"
+
+    def start(self) -> None:
+        options = {"port": "0", "unixsocket": str(self.path), "save": "", "dir": str(self.path.parent)}
+        argv = ["redis-server", *(word for name, value in options.items() for word in (f"--{name}", value))]
+        self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+        while True:
+            try:
+                if self.cli("PING") == "PONG":
+                    return
+            except OSError:
+                assert self.process.poll() is None
+
+    def cli(self, *words: str) -> str:
+        """Send a command, and return a reply of one line, or the last line of another."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(PATIENCE)
+            sock.connect(str(self.path))
+            sock.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w.encode()) for w in words))
+            return sock.recv(65536).decode().strip().lstrip("+:").splitlines()[-1]
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+            self.path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[Server]:
+    made = Server(folder)
+    made.start()
+    yield made
+    made.kill()
+
+
+class Node:
+    """A receiver that notes what it is told."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.name = os.urandom(8).hex()
+        self.engine = RedisEngine(address_of(url), "test:", 1 << 20, **options)
+        self.topics: dict[str, int] = {}
+        self.got: list[Any] = []
+        self.changed = asyncio.Event()
+
+    def receive(self, message: Message, exclude: str | None) -> None:
+        assert message.topic in self.topics
+        self.got.append(message.data if exclude is None else (message.data, exclude))
+        self.changed.set()
+
+    def gap(self, topic: str) -> None:
+        self.got.append(f"gap {topic}")
+        self.changed.set()
+
+    def count(self, topic: str) -> int:
+        return self.topics.get(topic, 0)
+
+    def names(self) -> list[str]:
+        return list(self.topics)
+
+    async def subscribe(self, topic: str) -> None:
+        self.topics[topic] = 1
+        await self.engine.subscribe(topic)
+
+    async def hears(self, *expected: Any) -> None:
+        while len(self.got) < len(expected):
+            self.changed.clear()
+            await asyncio.wait_for(self.changed.wait(), PATIENCE)
+        assert self.got == list(expected)
+        self.got.clear()
+
+    async def keeps(self, topic: str, text: str, size: int = 10) -> str:
+        stored = self.engine.publish(Message(topic, text), Keep(size, 60), None)
+        assert stored is not None
+        position = await stored
+        assert position is not None
+        return position
+
+    async def publishes(self, topic: str, data: str | bytes, exclude: str | None = None) -> None:
+        stored = self.engine.publish(Message(topic, data), None, exclude)
+        assert stored is not None
+        assert await stored is None
+
+    async def loses(self) -> None:
+        while self.engine.up:  # noqa: ASYNC110  # its connections make it so
+            await asyncio.sleep(0.001)
+
+    async def returns(self) -> None:
+        await asyncio.wait_for(self.engine._is_up.wait(), PATIENCE)
+
+
+@asynccontextmanager
+async def nodes(server: Server, count: int, **options: Any) -> AsyncIterator[list[Node]]:
+    made = [Node(server.url, **options) for _ in range(count)]
+    try:
+        for node in made:
+            await node.engine.start(node)
+        yield made
+    finally:
+        for node in made:
+            await node.engine.stop()
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(work(), PATIENCE))
+
+
+class TestMessages:
+    def test_reach_all_that_subscribed(self, server: Server) -> None:
+        async def work() -> None:
+            async with nodes(server, 2) as (one, two):
+                await one.subscribe("room")
+                await two.subscribe("room")
+                await two.subscribe("grün")
+                await one.publishes("room", "text")
+                await two.publishes("room", b"\xff\0")
+                await two.publishes("room", "\0text", "someone")
+                await one.publishes("grün", "ü")
+                await one.hears("text", b"\xff\0", ("\0text", "someone"))
+                await two.hears("text", b"\xff\0", ("\0text", "someone"), "ü")
+                assert await one.engine.counts(["room", "grün", "none"]) == {"room": 2, "grün": 1, "none": 0}
+                two.engine.unsubscribe("room")
+                del two.topics["room"]
+                await one.publishes("room", "x")
+                await one.publishes("grün", "last")
+                await two.hears("last")
+
+        run(work)
+
+    def test_from_other_programs(self, server: Server) -> None:
+        async def work() -> None:
+            async with nodes(server, 1) as [node]:
+                await node.subscribe("room")
+                for payload in ("hi", "\0", "\0 x", "\0a:1 \0\0\0\0", "end"):
+                    assert server.cli("PUBLISH", "test:room", payload) == "1"
+                await node.hears("hi", "end")
+
+        run(work)
+
+    def test_that_are_too_large_are_dropped(self, server: Server) -> None:
+        async def work() -> None:
+            async with nodes(server, 1) as [node]:
+                node.engine.max_size = 10
+                await node.subscribe("room")
+                await node.publishes("room", "x" * 5000)
+                await node.publishes("room", "end")
+                await node.hears("end")
+                assert node.engine.oversized == 1
+
+        run(work)
+
+    def test_a_node_that_only_publishes(self, server: Server) -> None:
+        async def work() -> None:
+            async with nodes(server, 1) as [node]:
+                await node.subscribe("room")
+                async with nodes(server, 1, publishes=True) as [other]:
+                    await other.publishes("room", "x")
+                    assert (await other.keeps("room", "y")).endswith(":1")
+                    with pytest.raises(EngineDown):
+                        await other.engine.counts(["room"])
+                await node.hears("x", "y")
+
+        run(work)
+
+
+class TestHistories:
+    def test_positions(self, server: Server) -> None:
+        async def work() -> None:
+            async with nodes(server, 2) as (one, two):
+                assert await one.engine.history("room", None) == ([], True, None)
+                assert await one.engine.history("room", "x:1") == ([], False, None)
+                positions = [await one.keeps("room", str(number), 3) for number in range(5)]
+                found = await two.engine.history("room", None)
+                assert ([each.data for each in found.messages], found.complete) == (["2", "3", "4"], True)
+                assert found.position == positions[4]
+                assert [each.id for each in found.messages] == positions[2:]
+                for since, expected in ((1, ["2", "3", "4"]), (3, ["4"]), (4, [])):
+                    found = await two.engine.history("room", positions[since])
+                    assert ([each.data for each in found.messages], found.complete) == (expected, True)
+                epoch = positions[0].partition(":")[0]
+                for lost in (positions[0], "other:4", "garbage", "", f"{epoch}:9"):
+                    found = await two.engine.history("room", lost)
+                    assert ([each.data for each in found.messages], found.complete) == (["2", "3", "4"], False), lost
+                assert await two.engine.history("room", None, True) == ([], True, positions[4])
+
+        run(work)
+
+    def test_an_offset_that_jumps_is_filled_from_the_history(self, server: Server) -> None:
+        async def work() -> None:
+            async with nodes(server, 2) as (one, two):
+                await two.subscribe("room")
+                await one.keeps("room", "1")
+                await two.hears("1")
+                fine = two.engine._take
+                two.engine._take = lambda topic, payload: None  # type: ignore[method-assign]  # loses some
+                await one.keeps("room", "2")
+                await one.keeps("room", "3")
+                await two.engine.history("room", None)
+                two.engine._take = fine  # type: ignore[method-assign]
+                await one.keeps("room", "4")
+                await two.hears("2", "3", "4")
+                payload = (
+                    b"\0"
+                    + (two.engine._positions["room"]).encode()
+                    + b" "
+                    + engine_module.fields_of(Message("room", "4"), None)
+                )
+                two.engine._take("room", payload)
+                await one.keeps("room", "5")
+                await two.hears("5")
+
+        run(work)
+
+    def test_it_expires(self, server: Server) -> None:
+        async def work() -> None:
+            async with nodes(server, 1) as [node]:
+                first = await node.keeps("room", "1")
+                assert int(server.cli("PTTL", "test:log:room")) > 50_000
+                server.cli("DEL", "test:meta:room")
+                second = await node.keeps("room", "2")
+                assert (second.partition(":")[2], second == first) == ("1", False)
+                assert [each.data for each in (await node.engine.history("room", None)).messages] == ["2"]
+
+        run(work)
+
+
+class TestAway:
+    """What is told, what waits, and what is read again."""
+
+    def test_restarted_empty(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("INFO", logger="fastserve")
+
+        async def work() -> None:
+            async with nodes(server, 1) as [node]:
+                await node.subscribe("kept")
+                await node.subscribe("plain")
+                old = await node.keeps("kept", "1")
+                await node.hears("1")
+                server.kill()
+                await node.loses()
+                with pytest.raises(EngineDown):
+                    await node.engine.history("kept", None)
+                waiting = asyncio.ensure_future(node.publishes("plain", "meanwhile"))
+                await asyncio.sleep(0)
+                server.start()
+                await node.returns()
+                await waiting
+                await node.hears("gap kept", "gap plain", "meanwhile")
+                new = await node.keeps("kept", "2")
+                assert new.partition(":")[0] != old.partition(":")[0]
+                assert not (await node.engine.history("kept", old)).complete
+                await node.hears("2")
+                assert node.engine.reconnects == 1
+
+        run(work)
+        lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("topics: Redis")]
+        assert len(lines) == 2, lines
+        assert lines[0].startswith("topics: Redis is away, connecting again: ")
+        assert lines[1] == "topics: Redis is back."
+
+    def test_connections_that_are_killed(self, server: Server) -> None:
+        """Redis does so to a client whose output buffer is full: what was missed is read from the history."""
+
+        async def work() -> None:
+            async with nodes(server, 2) as (one, two):
+                await two.subscribe("kept")
+                await one.keeps("kept", "1")
+                await two.hears("1")
+                two.engine._catch_up, fine = stopped(two.engine._catch_up)  # type: ignore[method-assign]
+                server.cli("CLIENT", "KILL", "TYPE", "pubsub")
+                for number in range(2, 5):
+                    await one.returns()
+                    await one.keeps("kept", str(number))
+                fine.set()
+                await two.returns()
+                await one.returns()
+                await one.keeps("kept", "5")
+                await two.hears("2", "3", "4", "5")
+
+        run(work)
+
+    def test_frozen(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A connection over which nothing comes is closed by the ping's time."""
+        monkeypatch.setattr(engine_module, "PING_SECONDS", 0.2)
+        monkeypatch.setattr("fastserve.topics.resp.CONNECT_SECONDS", 0.2)
+
+        async def work() -> None:
+            async with nodes(server, 1) as [node]:
+                await node.subscribe("room")
+                assert server.process is not None
+                server.process.send_signal(signal.SIGSTOP)
+                await node.loses()
+                server.process.send_signal(signal.SIGCONT)
+                await node.returns()
+                await node.publishes("room", "x")
+                await node.hears("gap room", "x")
+
+        run(work)
+
+    def test_what_waits_is_bounded(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(engine_module, "WAITING_MESSAGES", 3)
+
+        async def work() -> None:
+            async with nodes(server, 1) as [node]:
+                server.kill()
+                await node.loses()
+                waiting = [asyncio.ensure_future(node.keeps("room", str(number))) for number in range(5)]
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                assert done <= {*waiting[3:]}
+                monkeypatch.setattr(engine_module, "WAITING_SECONDS", 0.0)
+                node.engine._drop_old()
+                for each in waiting:
+                    with pytest.raises(EngineDown, match="away"):
+                        await each
+
+        run(work)
+
+    def test_it_is_not_there_at_the_start(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(engine_module, "READY_SECONDS", 0.05)
+        server.kill()
+
+        async def work() -> None:
+            async with nodes(server, 1) as [node]:
+                subscribing = asyncio.ensure_future(node.subscribe("room"))
+                await asyncio.sleep(0)
+                server.start()
+                await node.returns()
+                await subscribing
+                node.got.clear()
+                await node.publishes("room", "x")
+                await node.hears("x")
+
+        run(work)
+
+
+def stopped(function: Any) -> tuple[Any, asyncio.Event]:
+    """A coroutine function that waits for an event first."""
+    event = asyncio.Event()
+
+    async def wait(*args: Any) -> Any:
+        await event.wait()
+        return await function(*args)
+
+    return wait, event
+
+
+class TestServers:
+    """Two servers of ours, which know of each other by Redis alone."""
+
+    def test_rooms(self, server: Server, serve: support.Serve) -> None:
+        servers = [serve(app, topics=server.url, topics_prefix="rooms:") for _ in range(2)]
+        chats = [Chat(each, "/ws/room?history=10") for each in servers]
+        for chat in chats:
+            chat.hear_json()
+        stream = Stream(servers[1], "/events/room")
+        while about(servers[1], "room")["count"] < 3:
+            pass
+        chats[0].say("hello")
+        assert [chat.hear() for chat in chats] == ["hello", "hello"]
+        first = stream.event()
+        assert first["data"] == "hello"
+        chats[0].say("not me")
+        assert chats[1].hear() == "not me"
+        chats[1].say("end")
+        assert chats[0].hear() == "end"
+        again = Stream(servers[0], "/events/room", f"Last-Event-ID: {first['id']}")
+        assert [again.event()["data"] for _ in range(2)] == ["not me", "end"]
+        assert server.cli("PUBLISH", "rooms:room", "from elsewhere") == "2"
+        assert chats[0].hear() == "from elsewhere"
+
+    def test_a_restart_is_survived(self, server: Server, serve: support.Serve) -> None:
+        rooms = serve(app, topics=server.url)
+        chat = Chat(rooms, "/ws/room?quiet=1&gap=GAP")
+        while about(rooms, "room").get("count") != 1:
+            pass
+        server.kill()
+        server.start()
+        assert chat.hear() == "GAP"
+        chat.say("x")
+        assert chat.hear() == "x"
+        assert b" 200 " in post(rooms, "/store/room?text=y", "")
+        assert chat.hear() == "y"
+
+
+@pytest.mark.parametrize("url", ["redis://", "http://x", "redis://host/name", "redis://host:x"])
+def test_urls_that_are_wrong(url: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # by urllib as well
+        address_of(url)
+
+
+def test_urls() -> None:
+    found = address_of("redis://us%40er:pass@host/3")
+    assert found == ("host", 6379, None, 3, "us@er", "pass", None)
+    assert address_of("redis+unix:///run/redis.sock?db=2") == ("", 0, "/run/redis.sock", 2, None, None, None)
+    tls = address_of("rediss://:p@host:1").tls
+    assert tls is not None
+    assert tls.check_hostname
+
+
+def test_topics_prefix(server: Server, serve: support.Serve) -> None:
+    rooms = serve(app, topics=server.url, topics_prefix="own:")
+    Chat(rooms, "/ws/room").hear_json()
+    assert server.cli("PUBLISH", "own:room", "x") == "1"
+
+
+def test_without_the_package(
+    serve: support.Serve, log: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "hiredis", None)
+    with pytest.raises(RuntimeError):
+        serve(app, topics="redis://127.0.0.1")
+    assert "ERROR topics: --topics redis://... needs the package hiredis: install it, or fastserve[redis]." in log()
