@@ -6,6 +6,7 @@ subscribe() and stream() are for connections, listen() is for consumers in Pytho
 from __future__ import annotations
 
 from fastserve._core.topics.message import Message
+from fastserve.topics.connecting import connect
 from fastserve.topics.engine import Engine, EngineDown, Keep, Receiver, Recovery
 from fastserve.topics.listening import GAP, listen
 from fastserve.topics.publisher import publisher
@@ -21,6 +22,7 @@ __all__ = [
     "Receiver",
     "Recovery",
     "Subscription",
+    "connect",
     "count",
     "history",
     "listen",

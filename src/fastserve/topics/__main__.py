@@ -1,0 +1,44 @@
+"""The command: python -m fastserve.topics publish TOPIC MESSAGE."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+
+from fastserve.importer import ImportFromStringError
+from fastserve.topics import EngineDown, connect, publish, publish_stored
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Publish as the arguments say; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m fastserve.topics", description="Publish to the topics of servers.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("publish", help="publish a message")
+    command.add_argument("topic")
+    command.add_argument("message", help="text, or - for what standard input has")
+    command.add_argument("--topics", default=os.environ.get("FASTSERVE_TOPICS"), help="the --topics of the servers")
+    command.add_argument("--topics-prefix", default=os.environ.get("FASTSERVE_TOPICS_PREFIX", "fastserve:"))
+    command.add_argument("--event", help="type of the server-sent event")
+    command.add_argument("--history", type=int, default=0, help="messages of the topic to keep")
+    command.add_argument("--ttl", type=float, help="seconds to keep them")
+    given = parser.parse_args(argv)
+    if not given.topics:
+        parser.error("--topics is missing: the one of the servers, unix:DIR or redis://...")
+    text = sys.stdin.read() if given.message == "-" else given.message
+    try:
+        with connect(given.topics, prefix=given.topics_prefix):
+            if given.history:
+                stored = publish_stored(given.topic, text, event=given.event, history=given.history, ttl=given.ttl)
+                print(asyncio.run(stored))  # its position
+            else:
+                publish(given.topic, text, event=given.event, ttl=given.ttl)
+    except (EngineDown, ImportFromStringError, OSError, ValueError) as exc:
+        print(f"Error: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
