@@ -199,7 +199,7 @@ class TestEventStreams:
         for _ in range(5):
             running.fetch("/publish")
         assert [stream.event() for _ in range(5)] == [{"data": "x"}] * 5
-        assert sent == ["http.response.start", "http.response.body", "fastserve.topics.subscribe"]
+        assert sent == ["http.response.start", "fastserve.topics.subscribe", "http.response.body"]
 
 
 def test_raw_send(serve: support.Serve) -> None:

@@ -38,6 +38,7 @@ from fastserve.topics.wire import LONG, Reader, pack, pack_message
 
 READY_SECONDS = 1.0
 HANDOVER_SECONDS = 1.0  # for the new owner of a history to take it
+ACK_SECONDS = 0.5
 ASK_SECONDS = 5.0
 PATIENCE = 8 << 20  # bytes
 FIELDS = 1 << 17  # bytes of a frame besides a message
@@ -67,6 +68,7 @@ class Peer:
         self.topics: set[str] | None = None  # that it has subscribers of, None until it has told
         self.told = asyncio.Event()
         self.owns = False
+        self.late = False  # it has not answered in time, and nothing has come of it since
         self.dropped: set[str] = set()  # topics of the messages that it has not got
 
 
@@ -235,7 +237,7 @@ class MeshEngine(Engine):
     def greeting(self) -> bytes:
         """Return what a peer is told first."""
         parts = [frame(HELLO, pack(self.receiver.name))]
-        parts += [frame(INTEREST, pack(topic)) for topic in self.receiver.names()]
+        parts += [frame(INTEREST, LONG.pack(0), pack(topic)) for topic in self.receiver.names()]
         parts.append(frame(TOLD))
         if self.owns:
             parts.append(frame(OWNER))
@@ -328,6 +330,7 @@ class MeshEngine(Engine):
         taker = TAKERS.get(kind)
         if taker is None:
             raise ValueError(f"it is of kind {kind}")
+        connection.peer.late = False
         taker(self, connection.peer, reader)
 
     def _greet(self, connection: Accepted, name: str) -> None:
@@ -343,8 +346,11 @@ class MeshEngine(Engine):
             self._later(self._connect(name, self.path / f"{name}.sock"))
 
     def _take_interest(self, peer: Peer, reader: Reader) -> None:
+        number = reader.number()
         if peer.topics is not None:
             peer.topics.add(reader.text())
+        if number:
+            self._send(peer, frame(ANSWER, LONG.pack(number)))
 
     def _take_lost(self, peer: Peer, reader: Reader) -> None:
         if peer.topics is not None:
@@ -369,6 +375,7 @@ class MeshEngine(Engine):
     def _ask(self, peer: Peer, kind: int, *parts: bytes) -> asyncio.Future[bytes]:
         number = next(self._numbers) & 0xFFFFFFFF
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda each: each.cancelled() or each.exception())  # somebody may not ask for it
         self._asked[number] = (peer.name, future)
         self._send(peer, frame(kind, LONG.pack(number), *parts))
         return future
@@ -404,8 +411,18 @@ class MeshEngine(Engine):
             self._send(peer, data)
         self.receiver.receive(message, exclude)
 
-    def subscribe(self, topic: str) -> None:
-        self._tell(frame(INTEREST, pack(topic)))
+    def subscribe(self, topic: str) -> asyncio.Future[None] | None:
+        told = [peer for peer in self.peers.values() if peer.link is not None and hasattr(peer.link, "transport")]
+        asked = [(peer, self._ask(peer, INTEREST, pack(topic))) for peer in told]
+        waited = [(peer, each) for peer, each in asked if not peer.late]
+        return asyncio.ensure_future(self._known(waited)) if waited else None
+
+    async def _known(self, asked: list[tuple[Peer, asyncio.Future[bytes]]]) -> None:
+        """Return once these peers know a topic; one that takes longer than ACK_SECONDS is not waited for again."""
+        await asyncio.wait([each for _, each in asked], timeout=ACK_SECONDS)
+        for peer, each in asked:
+            if not each.done():
+                peer.late = True
 
     def unsubscribe(self, topic: str) -> None:
         self._tell(frame(LOST, pack(topic)))
@@ -535,9 +552,7 @@ class MeshEngine(Engine):
                 break
             messages.insert(0, pack_message(message))
         fields = pack(topic, history.epoch, str(history.offset)) + TIME.pack(left)
-        asked = self._ask(owner, HANDOVER, fields, *messages)
-        asked.add_done_callback(lambda each: each.cancelled() or each.exception())  # it is lost with its owner then
-        return asked
+        return self._ask(owner, HANDOVER, fields, *messages)
 
     def _take_handover(self, peer: Peer, reader: Reader) -> None:
         number, topic = reader.number(), reader.text()

@@ -64,22 +64,28 @@ class Subscription:
             with contextlib.suppress(RuntimeError):  # its loop has ended, and so has it
                 self._node.loop.call_soon_threadsafe(self._inner.cancel)
 
-    async def begin(self, send: Send, key: Any, scope_type: str | None, announced: bool | None) -> None:
-        """Subscribe what `send` sends to. `announced`: whether the scope has the extension, None if it is not known."""
-        if announced is not False and not is_closed(send):
-            core = CoreSubscription(self._node.hub, self.topics, recovers=True, end_noted=self._ended, **self._options)
-            try:
-                await send({"type": MESSAGE, "subscription": core})
-            except (RuntimeError, TypeError, ValueError, KeyError, AssertionError):
-                if announced or core.began:
-                    raise
+    async def by_core(self, send: Send) -> bool:
+        """Subscribe what `send` sends to by the core. Return whether it did; raises what it refuses."""
+        if is_closed(send):
+            return False
+        core = CoreSubscription(self._node.hub, self.topics, recovers=True, end_noted=self._ended, **self._options)
+        try:
+            await send({"type": MESSAGE, "subscription": core})
+        except (RuntimeError, TypeError, KeyError, AssertionError):
             if core.began:
-                self._inner = core
-        if self._inner is None:
-            tell_of_memory()
-            by_send = SendSubscription(self._node, self.topics, send, scope_type, self._ended, self._options)
-            self._inner = by_send
-        if key is not None and self._inner.active:
+                raise
+        if core.began:
+            self._inner = core
+        return core.began
+
+    def by_send(self, send: Send, is_http: bool) -> None:
+        """Subscribe it by a task that sends the messages as the application would."""
+        tell_of_memory()
+        self._inner = SendSubscription(self._node, self.topics, send, is_http, self._ended, self._options)
+
+    def known_by(self, key: Any) -> None:
+        """Let publish(exclude=key) know it."""
+        if self._inner is not None and self._inner.active:
             self._key = key
             self._node.by_send[key] = self._inner.number
 
@@ -137,14 +143,14 @@ class SendSubscription:
         node: Node,
         names: tuple[str, ...],
         send: Send,
-        scope_type: str | None,
+        is_http: bool,
         end_noted: Callable[[], None],
         options: dict[str, Any],
     ) -> None:
         self.node = node
         self.names = names
         self.send = send
-        self.is_http = scope_type == "http"
+        self.is_http = is_http
         self.end_noted = end_noted
         self.slow = options.get("slow", "close")
         self.gap: Message | None = options.get("gap")
@@ -280,13 +286,13 @@ def options_of(
 
 
 def positions_of(names: tuple[str, ...], since: str | Mapping[str, str] | None) -> dict[str, str | None]:
-    if since is None:
+    if not since:
         return {}
     if isinstance(since, str):
         if len(names) > 1:
             raise ValueError("since: with several topics, expected a mapping of topics to positions")
         return {names[0]: since}
-    return dict(since)
+    return {name: position or None for name, position in since.items()}
 
 
 async def subscribe(
@@ -318,9 +324,10 @@ async def subscribe(
     node = here()
     await node.started()
     subscription = Subscription(node, names, options)
-    await subscription.begin(send, send if scope is None else id(scope), "websocket", announced)
-    if scope is not None and isinstance(subscription._inner, SendSubscription):
+    if announced is False or not await subscription.by_core(send):
+        subscription.by_send(send, False)
         watch_receive(target, subscription)
+    subscription.known_by(send if scope is None else id(scope))
     await subscription.recover(positions)
     return subscription
 
@@ -370,18 +377,24 @@ async def stream(
     node = here()
     await node.started()
     await send({"type": "http.response.start", "status": status, "headers": [*fields, *headers]})
-    await send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
     subscription = Subscription(node, names, options)
     announced = EXTENSION in (scope.get("extensions") or {})
-    await subscription.begin(send, send, "http", announced)
+    opened = not announced or not await subscription.by_core(send)
     try:
+        if opened:  # a middleware may hold the head until there is some body
+            await send(COMMENT)
+            if not announced or not await subscription.by_core(send):
+                subscription.by_send(send, True)
         await subscription.recover(positions)
+        if not opened:
+            await send(COMMENT)
         while (await receive())["type"] != "http.disconnect":
             pass
     finally:
         subscription.cancel()
 
 
+COMMENT = {"type": "http.response.body", "body": b":\n\n", "more_body": True}
 STREAM_HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
