@@ -54,6 +54,9 @@ cdef class Member:
     """A topic of a subscription."""
     cdef Topic topic
     cdef Subscription subscription
+    cdef Subscriber subscriber  # its subscription's; what a delivery needs is here, in one place of memory
+    cdef bint in_json  # the same
+    cdef int slow
     cdef Py_ssize_t index  # among the topic's members
     cdef list held  # messages that wait until older ones are here, or None
 

@@ -22,6 +22,10 @@ cdef enum:
     PIECE = 16384  # bytes of small messages that are put together for one write
     MOST_TOPICS = 256  # of a connection
     FIRST_CAPACITY = 4
+    AHEAD = 8  # members whose memory is fetched before they are dealt with
+
+cdef extern from "memory/prefetch.h":
+    void fastserve_prefetch(const void* object) nogil
 
 cdef dict POLICIES = {"close": CLOSE, "oldest": OLDEST, "latest": LATEST}
 cdef Comment COMMENT = Comment()
@@ -157,8 +161,10 @@ cdef class Topic:
             for at in range(count):
                 if self.members[at] == NULL:
                     continue
+                if at + AHEAD < count:
+                    fastserve_prefetch(self.members[at + AHEAD])
                 member = <Member>self.members[at]
-                if exclude == 0 or member.subscription.subscriber.number != exclude:
+                if exclude == 0 or member.subscriber.number != exclude:
                     member.take(message)
             if self.listeners:
                 for listener in self.listeners:
@@ -183,11 +189,10 @@ cdef class Topic:
 
 cdef class Member:
     cdef int take(self, Message message) except -1:
-        cdef Subscription subscription = self.subscription
         if self.held is not None:
             self.held.append(message)
             return 0
-        return subscription.subscriber.push(self, message.in_json() if subscription.in_json else message)
+        return self.subscriber.push(self, message.in_json() if self.in_json else message)
 
 
 cdef class Subscription(Subscribing):
@@ -243,6 +248,9 @@ cdef class Subscription(Subscribing):
             member = Member.__new__(Member)
             member.topic = topic
             member.subscription = self
+            member.subscriber = subscriber
+            member.in_json = self.in_json
+            member.slow = self.slow
             if self.recovers:
                 member.held = []
             topic.join(member)
@@ -345,7 +353,7 @@ cdef class Subscriber(Pending):
             if self.count and (self.count >= hub.queue or self.size + message.size > hub.queue_size):
                 if self.make_room(member, message) or self.has_ended():
                     return 0
-        if member.subscription.slow == LATEST and self.count and self.must_wait():
+        if member.slow == LATEST and self.count and self.must_wait():
             self.forget(member)
         self.append(member, message)
         return self.turn.hold_shared(self)
