@@ -30,6 +30,7 @@ SEAM |= {"http.access_log", "http.exchange", "http.inflight", "http.proxies", "h
 SEAM |= {"loop.clock", "topics.hub", "topics.message", "wsgi.call", "wsgi.environ", "wsgi.wakeup"}
 THIRD_PARTY = {
     "PyInstaller",
+    "channels",
     "click",
     "dotenv",
     "gunicorn",
@@ -47,6 +48,7 @@ EAGER = {
     "click": "cli.py",
     "gunicorn": "workers/",
     "h11": "protocols/http/",
+    "channels": "topics/channels.py",
     "starlette": "topics/starlette.py",
     "watchfiles": "supervisors/watchfilesreload.py",
     "websockets": "protocols/websockets/websockets_sansio_impl.py",
