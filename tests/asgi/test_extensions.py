@@ -27,7 +27,7 @@ def test_item_9_what_is_offered(client: Connect, sendfile: bool) -> None:
         await respond(send, " ".join(scope["extensions"]).encode())
 
     connected = client(app, sendfile=sendfile)
-    files = b"http.response.zerocopysend" + b" http.response.pathsend" * sendfile
+    files = b"fastserve.topics http.response.zerocopysend" + b" http.response.pathsend" * sendfile
     always = b"http.response.early_hint " + files
     assert connected.ask(get()).body == always + b" of.the.application"
     asked = connected.ask(get("/", "TE: gzip;q=0.5, Trailers")).body
@@ -40,6 +40,20 @@ def test_items_65_and_70_not_offered(client: Connect, log: Log, kind: str) -> No
     app, errors = raised_by(START, {"type": kind, "path": "/", "headers": []})
     assert client(app).ask(get()).status == 500
     assert errors[0].text == f"Expected ASGI message 'http.response.body', but got '{kind}'."
+    log()
+
+
+SUBSCRIBE = {"type": "fastserve.topics.subscribe", "subscription": None}
+
+
+@pytest.mark.parametrize(
+    ("messages", "kind"),
+    [((SUBSCRIBE,), RuntimeError), ((START, SUBSCRIBE), TypeError), ((START, {**SUBSCRIBE, "x": 1}), TypeError)],
+)
+def test_item_71_refused(client: Connect, log: Log, messages: tuple[Any, ...], kind: type[Exception]) -> None:
+    app, errors = raised_by(*messages)
+    assert client(app).ask(get()).status == 500
+    assert errors[0].kind is kind
     log()
 
 

@@ -77,7 +77,7 @@ def test_item_61_scope(serve: Serve) -> None:
         client.send(close())
         assert client.frames() == [closing(1000)]
     assert app.scope["scheme"] == "wss"
-    assert app.scope["extensions"].keys() == {"websocket.http.response", "tls"}
+    assert app.scope["extensions"].keys() == {"websocket.http.response", "fastserve.topics", "tls"}
     assert app.scope["extensions"]["tls"]["tls_version"] in (0x0303, 0x0304)
 
 

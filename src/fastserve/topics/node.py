@@ -34,7 +34,7 @@ class Node:
     """The topics of a loop; its methods are called in that loop's thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine | None = None) -> None:
-        config = serving.SERVING.get(loop)
+        config = serving.options_of(loop)
         self.loop = loop
         self.name = os.urandom(8).hex()
         self.max_size = MAX_SIZE if config is None else config.topics_max_size
@@ -204,7 +204,9 @@ async def serve(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def stop(loop: asyncio.AbstractEventLoop) -> None:
-    """Stop the node of a server's loop, if there is one."""
+    """Stop the node of a server's loop, if there is one and no other server runs there."""
     node = nodes.get(id(loop))
+    if len(serving.SERVING.get(loop, ())) > 1:
+        return
     if node is not None and node.loop is loop:
         await node.stop()
