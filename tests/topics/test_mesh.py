@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import stat
+import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +17,7 @@ from typing import Any
 import pytest
 import support
 from support import PATIENCE
-from topics.clients import Chat, Stream, post
+from topics.clients import Chat, Stream, close_all, post
 from topics.test_memory import about
 
 from fastserve._core.topics.message import Message
@@ -265,9 +268,16 @@ class TestDirectory:
         run(work)
         assert not folder.exists()
 
-    def test_sockets_of_killed_processes_are_removed(self, folder: Path) -> None:
-        import socket
+    def test_a_path_that_is_too_long_for_sockets(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        name = f"fastserve-{os.getuid()}-7"
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder.parent))
+        assert directory.private(7) == folder.parent / name
+        long = folder.parent / ("x" * 90)
+        long.mkdir()
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
+        assert directory.private(7) == Path(tempfile.gettempdir(), name)
 
+    def test_sockets_of_killed_processes_are_removed(self, folder: Path) -> None:
         folder.mkdir(mode=0o700)
 
         async def work() -> None:
@@ -389,6 +399,36 @@ class TestWorkers:
         chats[0].say("x")
         assert [chat.hear() for chat in chats] == ["x", "x"]
         assert {about(server, "room")["count"] for server in map(Fetching, servers)} == {2}
+
+
+@pytest.mark.slow
+def test_gunicorn_workers() -> None:
+    """The arbiter knows nothing of it: its workers find one another by its pid."""
+    argv = [sys.executable, "-m", "gunicorn", "topics.rooms:app", "--chdir", str(TESTS), "--workers", "2"]
+    argv += ["--bind", "127.0.0.1:0", "--worker-class", "fastserve.workers.FastserveWorker", "--no-control-socket"]
+    server = support.Command(argv)
+    try:
+        port = int(server.wait_line(r"Listening at: http://127\.0\.0\.1:(\d+)")[1])
+        at = Listening(port)
+        chats: dict[int, Chat] = {}
+        while len(chats) < 2:
+            chat = Chat(at, "/ws/room?history=10")
+            chats.setdefault(chat.hear_json()["pid"], chat)
+        for words in ("one", "two"):
+            for chat in chats.values():
+                chat.say(words)
+                assert [each.hear() for each in chats.values()] == [words] * 2
+    finally:
+        close_all()
+        server.close()
+
+
+class Listening:
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
 
 
 class Fetching:

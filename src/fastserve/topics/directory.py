@@ -8,13 +8,16 @@ import stat
 import tempfile
 from pathlib import Path
 
+LONGEST = 80  # bytes of a path, so that those of sockets in it have at most 103 (sun_path on macOS)
+
 
 def private(parent: int) -> Path:
     """Return the directory of the processes that `parent` has started; nobody else may use it."""
-    base = os.environ.get("XDG_RUNTIME_DIR") or ""
-    if not os.path.isdir(base):  # noqa: PTH112
-        base = tempfile.gettempdir()
-    return Path(base, f"fastserve-{os.getuid()}-{parent}")
+    name = f"fastserve-{os.getuid()}-{parent}"
+    for base in (os.environ.get("XDG_RUNTIME_DIR") or "", tempfile.gettempdir()):
+        if os.path.isdir(base) and len(os.fsencode(os.path.join(base, name))) <= LONGEST:  # noqa: PTH112, PTH118
+            return Path(base, name)
+    return Path("/tmp", name)  # prepare() refuses what others could have made
 
 
 def prepare(path: Path) -> None:
