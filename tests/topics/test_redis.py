@@ -26,6 +26,7 @@ from fastserve.topics import redis as engine_module
 from fastserve.topics.engine import EngineDown, Keep
 from fastserve.topics.redis import RedisEngine
 from fastserve.topics.resp import address_of
+from fastserve.topics.wire import fields_of
 
 if shutil.which("redis-server") is None:
     raise RuntimeError("these tests need redis-server (Debian: apt-get install redis-server)")
@@ -243,10 +244,7 @@ class TestHistories:
                 await one.keeps("room", "4")
                 await two.hears("2", "3", "4")
                 payload = (
-                    b"\0"
-                    + (two.engine._positions["room"]).encode()
-                    + b" "
-                    + engine_module.fields_of(Message("room", "4"), None)
+                    b"\0" + (two.engine._positions["room"]).encode() + b" " + fields_of(Message("room", "4"), None)
                 )
                 two.engine._take("room", payload)
                 await one.keeps("room", "5")

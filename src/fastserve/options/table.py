@@ -283,10 +283,10 @@ class Options:
         " (ASGI 2.4).")
     topics: str | None = option(None, TOPICS, OptionalText(),
         "What carries messages of topics between processes: unix:DIR, a directory for those of this host,"
-        " redis://host:port, rediss://, redis+unix:///path, or module:Class.  [default: a private directory of the"
-        " workers]")
+        " redis://host:port, rediss://, redis+unix:///path, nats://host:port, or module:Class."
+        "  [default: a private directory of the workers]")
     topics_prefix: str = option("fastserve:", TOPICS, Text(),
-        "What the names of topics begin with in Redis.")
+        "What the names of topics begin with in Redis and NATS.")
     topics_queue: int = option(256, TOPICS, Integer(1),
         "Maximum number of messages that wait for a client that does not read; after that its subscription's policy"
         " applies.")

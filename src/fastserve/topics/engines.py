@@ -35,7 +35,7 @@ def engine_for(options: Options | None) -> Engine:
 
 
 def engine_at(url: str, max_size: int, prefix: str, options: Options | None = None, publishes: bool = False) -> Engine:
-    """Return the engine of a URL: unix:DIR, redis://..., or module:Class, which is called with the options.
+    """Return the engine of a URL: unix:DIR, redis://..., nats://..., or module:Class, which is called with the options.
 
     Raises ImportFromStringError, ValueError, and EngineDown without the package that it needs.
     """
@@ -48,5 +48,9 @@ def engine_at(url: str, max_size: int, prefix: str, options: Options | None = No
         from fastserve.topics.mesh import MeshEngine
 
         return MeshEngine(Path(url.removeprefix("unix:")), max_size, publishes)
+    if url.startswith(("nats:", "tls:")):
+        from fastserve.topics.nats import NatsEngine
+
+        return NatsEngine(url, prefix, max_size)
     engine: Engine = import_from_string(url)(options)
     return engine

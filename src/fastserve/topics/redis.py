@@ -29,7 +29,7 @@ from fastserve._core.topics.message import Message
 from fastserve.topics.engine import Engine, EngineDown, Keep, Receiver, Recovery, Stored
 from fastserve.topics.history import parsed
 from fastserve.topics.resp import PING_SECONDS, Address, Redis, connect, reader
-from fastserve.topics.wire import Reader, pack
+from fastserve.topics.wire import fields_of, message_of, payload_of, unpacked
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two attempts to connect
 READY_SECONDS = 1.0  # that a start waits for the server
@@ -37,7 +37,6 @@ WAITING_MESSAGES, WAITING_SIZE, WAITING_SECONDS = 10_000, 8 << 20, 10.0  # that 
 COUNT_SECONDS = 1.0
 FLUSH_SECONDS = 2.0
 CHUNK = 1000  # channels of a SUBSCRIBE
-TEXT, BINARY = b"t", b"b"
 
 SCRIPT = b"""
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
@@ -207,7 +206,7 @@ class RedisEngine(Engine):
     def publish(self, message: Message, keep: Keep | None, exclude: str | None) -> Stored | None:
         channel = self.prefix + message.topic.encode()
         if keep is None:
-            return self._command("PUBLISH", channel, self._payload(message, exclude))
+            return self._command("PUBLISH", channel, payload_of(message, exclude))
         return self._command(
             "EVAL",
             SCRIPT,
@@ -223,12 +222,6 @@ class RedisEngine(Engine):
 
     def _key(self, kind: bytes, topic: str) -> bytes:
         return self.prefix + kind + b":" + topic.encode()
-
-    def _payload(self, message: Message, exclude: str | None) -> bytes:
-        data = message.data
-        if isinstance(data, str) and exclude is None and message.event is None and not data.startswith("\0"):
-            return data.encode()
-        return b"\0 " + fields_of(message, exclude)
 
     def _command(self, *words: Any) -> Stored:
         """Send a command once the server is there; return the future of its position."""
@@ -472,32 +465,6 @@ def settle(asked: asyncio.Future[Any], future: Stored) -> None:
     else:
         reply = asked.result()
         future.set_result(reply.decode() if isinstance(reply, bytes) else None)
-
-
-def fields_of(message: Message, exclude: str | None) -> bytes:
-    data = message.data
-    kind, encoded = (BINARY, data) if isinstance(data, bytes) else (TEXT, data.encode())
-    return pack(exclude, message.event) + kind + encoded
-
-
-def message_of(topic: str, payload: bytes) -> tuple[Message, str | None]:
-    """Return the message in a payload, and whom it is not for. Raises ValueError."""
-    if payload[:1] != b"\0":
-        try:
-            return Message(topic, payload.decode()), None
-        except UnicodeDecodeError:
-            return Message(topic, payload), None
-    head, space, fields = payload[1:].partition(b" ")
-    if not space:
-        raise ValueError("an envelope without a position")
-    return unpacked(topic, head.decode() or None, fields)
-
-
-def unpacked(topic: str, position: str | None, fields: bytes) -> tuple[Message, str | None]:
-    parts = Reader(fields)
-    exclude, event = parts.optional(), parts.optional()
-    kind, data = parts.take(1), parts.rest()
-    return Message(topic, data if kind == BINARY else data.decode(), position, event), exclude
 
 
 def stored_message(topic: str, epoch: str, row: Iterable[Any]) -> Message:

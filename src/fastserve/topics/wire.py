@@ -9,6 +9,7 @@ from fastserve._core.topics.message import Message
 NONE = 0xFFFF  # in place of a length
 LENGTH = struct.Struct(">H")
 LONG = struct.Struct(">I")
+TEXT, BINARY = b"t", b"b"
 
 
 def pack(*fields: str | None) -> bytes:
@@ -73,3 +74,40 @@ def pack_message(message: Message) -> bytes:
     encoded = data if isinstance(data, bytes) else data.encode()
     head = pack(message.topic, message.id, message.event)
     return head + LONG.pack(len(encoded) | (binary << 31)) + encoded
+
+
+# Payloads of engines that others may publish to
+
+
+def payload_of(message: Message, exclude: str | None) -> bytes:
+    """Return the text of a message where that says everything, else an envelope: NUL, position, a space, fields."""
+    data = message.data
+    if isinstance(data, str) and exclude is None and message.event is None and not data.startswith("\0"):
+        return data.encode()
+    return b"\0 " + fields_of(message, exclude)
+
+
+def fields_of(message: Message, exclude: str | None) -> bytes:
+    data = message.data
+    kind, encoded = (BINARY, data) if isinstance(data, bytes) else (TEXT, data.encode())
+    return pack(exclude, message.event) + kind + encoded
+
+
+def message_of(topic: str, payload: bytes) -> tuple[Message, str | None]:
+    """Return the message in a payload, and whom it is not for. Raises ValueError."""
+    if payload[:1] != b"\0":
+        try:
+            return Message(topic, payload.decode()), None
+        except UnicodeDecodeError:
+            return Message(topic, payload), None
+    head, space, fields = payload[1:].partition(b" ")
+    if not space:
+        raise ValueError("an envelope without a position")
+    return unpacked(topic, head.decode() or None, fields)
+
+
+def unpacked(topic: str, position: str | None, fields: bytes) -> tuple[Message, str | None]:
+    parts = Reader(fields)
+    exclude, event = parts.optional(), parts.optional()
+    kind, data = parts.take(1), parts.rest()
+    return Message(topic, data if kind == BINARY else data.decode(), position, event), exclude

@@ -1,0 +1,121 @@
+"""The engine over a real NATS server."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import support
+from topics.clients import Chat, Stream, post
+from topics.rooms import app
+from topics.test_memory import about
+
+from fastserve.topics.nats import subject_of
+
+if shutil.which("nats-server") is None:
+    raise RuntimeError("these tests need nats-server (Debian: apt-get install nats-server)")
+
+
+class Server:
+    """A NATS server of a test's own, on a port of its choice."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.port = -1
+        self.process: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        argv = ["nats-server", "-a", "127.0.0.1", "-p", str(self.port)]
+        self.process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if "Listening for client connections on" in line:
+                self.port = int(line.rpartition(":")[2])
+            if "Server is ready" in line:
+                return
+        raise AssertionError("it did not start")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+    def publish(self, subject: str, data: str) -> None:
+        """Publish as another program would."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=support.PATIENCE) as sock:
+            payload = data.encode()
+            command = b'CONNECT {"verbose":false}\r\nPUB %b %d\r\n%b\r\nPING\r\n'
+            sock.sendall(command % (subject.encode(), len(payload), payload))
+            heard = b""
+            while b"PONG" not in heard:
+                heard += sock.recv(4096)
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[Server]:
+    made = Server(folder)
+    made.start()
+    yield made
+    made.kill()
+
+
+def test_rooms(server: Server, serve: support.Serve) -> None:
+    servers = [serve(app, topics=server.url) for _ in range(2)]
+    chats = [Chat(each, "/ws/room") for each in servers]
+    for chat in chats:
+        assert chat.hear_json()["position"] is None
+    stream = Stream(servers[1], "/events/room")
+    assert stream.next_block() == ":"
+    chats[0].say("hello")
+    assert [chat.hear() for chat in chats] == ["hello", "hello"]
+    assert stream.event() == {"data": "hello"}
+    chats[0].say("not me")
+    assert chats[1].hear() == "not me"
+    server.publish("fastserve:room", "from elsewhere")
+    assert [chat.hear() for chat in chats] == ["from elsewhere"] * 2
+    post(servers[0], "/publish/room?text=x&event=own", "")
+    assert [chat.hear() for chat in chats] == ["x", "x"]
+    assert [stream.event() for _ in range(3)][2] == {"event": "own", "data": "x"}
+    assert about(servers[0], "room")["count"] == 3
+    chats[0].leave()
+    while about(servers[0], "room")["count"] == 3:
+        pass
+
+
+def test_a_restart_is_survived(server: Server, serve: support.Serve) -> None:
+    rooms = serve(app, topics=server.url)
+    chat = Chat(rooms, "/ws/room?gap=GAP")
+    chat.hear_json()
+    server.kill()
+    server.start()
+    assert chat.hear() == "GAP"
+    chat.say("x")
+    assert chat.hear() == "x"
+
+
+def test_there_are_no_histories(server: Server, serve: support.Serve, caplog: pytest.LogCaptureFixture) -> None:
+    rooms = serve(app, topics=server.url)
+    chat = Chat(rooms, "/ws/room?gap=GAP&since=a:1")
+    assert chat.hear() == "GAP"
+    assert chat.hear_json()["recovered"] is False
+    assert b" 503 " in post(rooms, "/store/room?text=y", "")
+    assert chat.hear() == "y"
+    assert [each.getMessage() for each in caplog.records if "no histories" in each.getMessage()]
+
+
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [("fastserve:room-7", "fastserve:room-7"), ("a.b", "a.b"), ("a b*>", "a%20b%2A%3E"), (".a..b.", "%2Ea.%2Eb%2E")],
+)
+def test_subjects(name: str, subject: str) -> None:
+    assert subject_of(name) == subject
