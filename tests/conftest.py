@@ -42,9 +42,15 @@ def no_collections() -> Iterator[None]:
 
 
 @pytest.fixture
-def serve(caplog: pytest.LogCaptureFixture) -> Iterator[support.Serve]:
+def servers() -> list[support.Running]:
+    """What `serve` has started."""
+    return []
+
+
+@pytest.fixture
+def serve(caplog: pytest.LogCaptureFixture, servers: list[support.Running]) -> Iterator[support.Serve]:
     """Start servers in threads: serve(app, **config) -> Running. They stop at the end and must leave nothing behind."""
-    running: list[support.Running] = []
+    running = servers
 
     def start(app: Any, **config: Any) -> support.Running:
         running.append(support.serve(app, **config))

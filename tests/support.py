@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import faulthandler
 import gc
 import http.client
@@ -46,6 +48,7 @@ class EventServer(fastserve.Server):
         self.ready = threading.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
         await super().startup(sockets=sockets)
         self.ready.set()
 
@@ -76,6 +79,15 @@ class Running:
             self._thread.join(STOP_SECONDS)
             raise RuntimeError("the server did not start") from self.error
         return self
+
+    def go_round(self) -> None:
+        """Return when the loop has ended what it is doing: a client may have its response before a step has ended."""
+        if self._thread.is_alive() and self.server.started:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                done = threading.Event()
+                self.server.loop.call_soon_threadsafe(done.set)
+                while not done.wait(0.01) and self._thread.is_alive():
+                    pass
 
     @property
     def address(self) -> Any:

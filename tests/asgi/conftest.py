@@ -28,11 +28,15 @@ def serve(serve: support.Serve, http: str) -> support.Serve:
 
 
 @pytest.fixture
-def log(serve: support.Serve, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+def log(
+    serve: support.Serve, servers: list[support.Running], caplog: pytest.LogCaptureFixture
+) -> Iterator[Callable[[], list[str]]]:
     """Return a function that gives the server's warnings and errors so far, as "LEVEL message"."""
     caplog.set_level(logging.WARNING, logger="fastserve")
 
     def lines() -> list[str]:
+        for server in servers:
+            server.go_round()
         return [f"{record.levelname} {record.getMessage().strip()}" for record in caplog.records]
 
     yield lines

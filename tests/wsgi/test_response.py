@@ -405,12 +405,14 @@ class TestErrors:
         assert connected.at_end()
         assert log() == ["ERROR Exception in ASGI application KeyError: 'late'"]
 
-    def test_in_close(self, client: Connect, log: Log) -> None:
+    def test_in_close(self, start: Start, log: Log) -> None:
         class Broken(Pieces):
             def close(self) -> None:
                 raise RuntimeError("cannot close")
 
-        assert client(returning(Broken(b"all of it"))).ask(get()).body == b"all of it"
+        running = start(returning(Broken(b"all of it")))
+        assert Client(running.connect()).ask(get()).body == b"all of it"
+        running.stop()
         assert log() == ["ERROR Exception in ASGI application RuntimeError: cannot close"]
 
 
