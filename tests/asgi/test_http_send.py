@@ -299,7 +299,7 @@ class TestEnd:
         assert log()[:1] == ["ERROR Exception in ASGI application"]
 
     def test_item_34_background_work_after_the_last_send(self, client: Connect) -> None:
-        gate, done = Gate(), threading.Event()
+        gate, done, third = Gate(), threading.Event(), threading.Event()
         finished: list[str] = []
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -308,10 +308,13 @@ class TestEnd:
                 await gate.wait()
             finished.append(scope["path"])
             done.set()
+            if scope["path"] == "/3":
+                third.set()
 
         connected = client(app)
         for number in range(1, 4):
             assert connected.ask(get(f"/{number}")).body == b"/%d" % number
+        assert third.wait(60)
         assert finished == ["/2", "/3"]
         done.clear()
         gate.open()
