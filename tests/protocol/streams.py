@@ -47,7 +47,7 @@ FRAGMENTED: Streams = {
     ),
     "a close between": (frame(TEXT, b"a") + close(3000), [], 3000),
     "no message to continue": (frame(FIN, b"a"), [], FAULT),
-    "nor behind one": (fragments(TEXT, b"a", b"b") + frame(0, b"c"), ["ab"], FAULT),
+    "nor after one": (fragments(TEXT, b"a", b"b") + frame(0, b"c"), ["ab"], FAULT),
     "a text within": (frame(TEXT, b"a") + text("b"), [], FAULT),
     "a binary within": (frame(TEXT, b"a") + binary(b"b"), [], FAULT),
     "a start within": (frame(BINARY, b"a") + frame(BINARY, b"b"), [], FAULT),

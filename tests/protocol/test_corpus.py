@@ -93,7 +93,7 @@ def test_whole(case: Case) -> None:
 def test_split_at_every_byte(case: Case) -> None:
     whole = serve(case.data)
     for packets in every_split(case.data):
-        assert serve(*packets) == whole, f"cut behind {len(packets[0])} bytes: {packets[0][-40:]!r}"
+        assert serve(*packets) == whole, f"cut after {len(packets[0])} bytes: {packets[0][-40:]!r}"
 
 
 @every_case
@@ -109,7 +109,7 @@ def test_behind_a_good_request(case: Case) -> None:
     whole = joined(good, alone)
     assert serve(data) == whole
     for packets in every_split(data, 20):
-        assert serve(*packets) == whole, f"cut behind {len(packets[0])} bytes: {packets[0][-40:]!r}"
+        assert serve(*packets) == whole, f"cut after {len(packets[0])} bytes: {packets[0][-40:]!r}"
 
 
 @cases_with_an_end
@@ -119,7 +119,7 @@ def test_before_a_good_request(case: Case) -> None:
     data = case.data + GOOD
     assert serve(data) == whole
     for packets in every_split(data, 20):
-        assert serve(*packets) == whole, f"cut behind {len(packets[0])} bytes: {packets[0][-40:]!r}"
+        assert serve(*packets) == whole, f"cut after {len(packets[0])} bytes: {packets[0][-40:]!r}"
 
 
 class Sockets:

@@ -27,7 +27,7 @@ READS = 32  # at most in one event, as long as each of them is full
 
 # What the two say of a head, where it is not the same.
 DIFFERENCES = {
-    "coding: tab behind chunked, which llhttp does not take for it": ("400", "head"),
+    "coding: tab after chunked, which llhttp does not take for it": ("400", "head"),
     "request_line: preface of HTTP/2, but for its end": ("505", "501"),
 }
 
@@ -75,7 +75,7 @@ def test_both_say_what_is_wrong_with_host(fields: bytes, reason: str) -> None:
 # Cases of which it makes something else, and why.
 CLOSES = "h11 ends the connection after every request of HTTP/1.0"
 OTHERWISE = {
-    "coding: tab behind chunked, which llhttp does not take for it": "white space around a value is none of it",
+    "coding: tab after chunked, which llhttp does not take for it": "white space around a value is not part of it",
     "connection: HTTP/1.0 with keep-alive": CLOSES,
     "connection: HTTP/1.0 with Keep-Alive": CLOSES,
     "connection: keep-alive of HTTP/1.0 in the first of two lists": CLOSES,
@@ -124,7 +124,7 @@ def test_corpus(case: Case) -> None:
     whole = served(case.data)
     check(case, whole)
     for packets in every_split(case.data, 20):
-        assert served(*packets) == whole, f"cut behind {len(packets[0])} bytes: {packets[0][-40:]!r}"
+        assert served(*packets) == whole, f"cut after {len(packets[0])} bytes: {packets[0][-40:]!r}"
     if len(case.data) < 2000:
         assert served(*(case.data[at : at + 1] for at in range(len(case.data)))) == whole
 

@@ -94,7 +94,7 @@ def check(split: Split, implementation: str, streams: Streams, name: str) -> Non
     assert (whole.got[-1]["code"], whole.ended) == (code, True)
     assert split.serve(split.handshake + stream) == whole, "with the handshake"
     for packets in every_split(stream, PLACES[implementation] if len(stream) < SMALL else 20):
-        assert split.serve(split.handshake, *packets) == whole, f"cut behind {len(packets[0])} bytes"
+        assert split.serve(split.handshake, *packets) == whole, f"cut after {len(packets[0])} bytes"
     if len(stream) < SMALL:
         packets = tuple(stream[at : at + 1] for at in range(len(stream)))
         assert split.serve(split.handshake, *packets) == whole, "byte by byte"
@@ -117,4 +117,4 @@ def test_the_handshake(plain: tuple[str, Split]) -> None:
     whole = split.serve(split.handshake, data, close(1000))
     stream = split.handshake + data + close(1000)
     for packets in every_split(stream):
-        assert split.serve(*packets) == whole, f"cut behind {len(packets[0])} bytes"
+        assert split.serve(*packets) == whole, f"cut after {len(packets[0])} bytes"
