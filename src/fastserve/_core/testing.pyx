@@ -10,10 +10,10 @@ from .http.request cimport Field, Request
 from .http.response_head cimport CLOSE, NO_CONNECTION, HeadFacts, end_head, start_head
 from .http.scope cimport Peers, http_scope
 from .http1.parser cimport BODY, DONE, FAULT, HEAD, Parser
-from .http2 cimport hpack
 from .http2.fields cimport MALFORMED, FieldSink, RequestFields, TrailerFields, classify, make_request_fields
-from .http2 cimport response_head as h2_head
+from .http2.hpack cimport Decoder, Encoder, Sent
 from .http2.huffman cimport decoded_room, huffman_decode, huffman_encode, huffman_size
+from .http2.response_head cimport check_head, check_trailers, put_interim, put_response, put_trailers
 from .loop cimport clock as clocks
 from .loop.clock cimport DATE_SIZE, Clock, Usage, measure
 from .memory.buffer cimport Buffer, give, take
@@ -249,7 +249,7 @@ cdef class FieldList(FieldSink):
         return 0
 
 
-cdef class HpackDecoder(hpack.Decoder):
+cdef class HpackDecoder(Decoder):
     def fields(self, bytes block):
         """Return the fields of a block as a list of (name, value); ValueError with the reason if there is an error."""
         cdef FieldList sink = FieldList.__new__(FieldList)
@@ -319,7 +319,7 @@ cdef class HpackRequest:
         }[name]
 
 
-cdef class HpackEncoder(hpack.Encoder):
+cdef class HpackEncoder(Encoder):
     def block(self, fields):
         """Return a block with these fields."""
         cdef Buffer out = take()
@@ -354,11 +354,11 @@ cdef class HpackEncoder(hpack.Encoder):
         cdef HeadFacts facts
         cdef Buffer out
         cdef list fields = []
-        h2_head.check_head(&facts, status, headers, fields)
+        check_head(&facts, status, headers, fields)
         out = take()
-        h2_head.put_response(
-            out, self, &facts, fields, settings, clock, facts.content_length if length is None else length
-        )
+        if length is None:
+            length = facts.content_length
+        put_response(out, self, &facts, fields, settings, clock, length)
         return taken(out)
 
     def interim(self, status, headers):
@@ -366,16 +366,16 @@ cdef class HpackEncoder(hpack.Encoder):
         cdef HeadFacts facts
         cdef Buffer out
         cdef list fields = []
-        h2_head.check_head(&facts, status, headers, fields)
+        check_head(&facts, status, headers, fields)
         out = take()
-        h2_head.put_interim(out, self, facts.status, fields)
+        put_interim(out, self, facts.status, fields)
         return taken(out)
 
     def trailers(self, list fields):
         """Return the block of a trailer section."""
-        cdef list checked = h2_head.check_trailers(fields)
+        cdef list checked = check_trailers(fields)
         cdef Buffer out = take()
-        h2_head.put_trailers(out, self, checked)
+        put_trailers(out, self, checked)
         return taken(out)
 
     def resize(self, Py_ssize_t size):
@@ -384,7 +384,7 @@ cdef class HpackEncoder(hpack.Encoder):
 
     def table(self):
         """Return the dynamic table, the newest entry first."""
-        cdef hpack.Sent* entry
+        cdef Sent* entry
         cdef uint32_t age
         found = []
         for age in range(self.count):
@@ -401,7 +401,7 @@ def checked_head(status, headers, list before=None):
     """Return what check_head() gives: the fields, and the facts as a dict."""
     cdef HeadFacts facts
     cdef list fields = [] if before is None else before
-    h2_head.check_head(&facts, status, headers, fields)
+    check_head(&facts, status, headers, fields)
     return fields, {
         "status": facts.status,
         "content_length": facts.content_length,

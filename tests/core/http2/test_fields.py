@@ -332,6 +332,8 @@ class TestContent:
         found = request([*GET, (b"priority", b"u=1"), (b"priority", b"i")])
         assert found.priority == b"u=1, i"
         assert found.headers == [HOST, (b"priority", b"u=1"), (b"priority", b"i")]
+        found = request([*GET, *[(b"priority", b"u=1")] * 1000])
+        assert found.priority is not None and len(found.priority) <= 256
 
 
 class TestConnect:

@@ -22,6 +22,7 @@ cdef enum:
     NO_LIMIT = 0x7FFFFFFF
     FIRST_CAPACITY = 16
     KEPT_CAPACITY = 64  # more is freed after the request
+    PRIORITY_ROOM = 256  # bytes of Priority fields together; further ones say nothing
 
 cdef frozenset refused_trailers = REFUSED_TRAILERS
 cdef bytes host_name = known(lookup(b"host", 4))
@@ -266,7 +267,10 @@ cdef class RequestFields(FieldSink):
                 self.refuse(417)
             self.expect_continue |= has_member(text, size, b"100-continue", 12)
         elif kind == PRIORITY_FIELD:
-            self.priority = value if self.priority is None else self.priority + b", " + value
+            if self.priority is None:
+                self.priority = value
+            elif PyBytes_GET_SIZE(self.priority) + size < PRIORITY_ROOM:
+                self.priority += b", " + value
         self.fields_left -= 1
         return 0
 

@@ -13,7 +13,7 @@ cdef enum:
 cdef struct Entry:
     # Of the decoder's table, or of the static one.
     PyObject* field  # (name, value)
-    Py_ssize_t size
+    uint32_t size
     uint8_t kind
     uint8_t name_kind
 
@@ -22,7 +22,7 @@ cdef struct Sent:
     # An entry of the encoder's table.
     PyObject* name
     PyObject* value
-    Py_ssize_t size
+    uint32_t size
     uint32_t hash  # of both
     uint32_t name_hash
     uint32_t older  # the number of the next entry in the same bucket

@@ -226,7 +226,7 @@ cdef class Decoder:
         entry = &self.entries[self.newest]
         Py_INCREF(field)
         entry.field = <PyObject*>field
-        entry.size = size
+        entry.size = <uint32_t>size
         entry.kind = <uint8_t>kind
         entry.name_kind = <uint8_t>name_kind
         self.size += size
@@ -504,7 +504,7 @@ cdef class Encoder:
         Py_INCREF(value)
         entry.name = <PyObject*>name
         entry.value = <PyObject*>value
-        entry.size = size
+        entry.size = <uint32_t>size
         entry.hash = hash
         entry.name_hash = name_hash
         entry.older = bucket[0]
@@ -561,7 +561,7 @@ cdef int fill() except -1:
         static_fields.append(field)
         entry = &static_entries[index]
         entry.field = <PyObject*>field
-        entry.size = len(name) + len(value) + OVERHEAD
+        entry.size = <uint32_t>(len(name) + len(value) + OVERHEAD)
         entry.name_kind = <uint8_t>kind
         entry.kind = <uint8_t>kind_of_field(kind, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
         index += 1
