@@ -24,6 +24,7 @@ cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1
 cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, long long content_length,
                   bint chunked, int connection) except -1
 cdef int put_trailers(Buffer out, list fields) except -1
+cdef bint is_streamed(const char* value, Py_ssize_t size) noexcept
 cdef bint begins_stream(const char* head, Py_ssize_t size) noexcept
 cdef bint is_streamed(const char* value, Py_ssize_t size) noexcept
 cdef bytes early_hints(links)
