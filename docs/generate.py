@@ -188,6 +188,7 @@ AREAS = {  # a heading for each part of the source, the first whose prefix fits
     "Addresses, files and TLS": ("net/",),
     "Workers and reloading": ("supervisors/",),
     "Requests and WebSockets": ("_core/", "protocols/"),
+    "Topics": ("topics/",),
     "Under gunicorn": ("workers/",),
 }
 MEANINGS = {  # what to make of a line, by its beginning

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuzz import connection_target, hpack_target, parser_target, wsframe_target
+from fuzz import connection_target, hpack_target, http2_target, parser_target, wsframe_target
 from fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
@@ -10,6 +10,7 @@ TARGETS: dict[str, Target] = {
     for each in (
         parser_target.TARGET,
         connection_target.TARGET,
+        http2_target.TARGET,
         wsframe_target.TARGET,
         hpack_target.TARGET,
     )

@@ -424,6 +424,12 @@ class TestClientsThatLeave:
         assert client.replies[1].body == b"still here"
         assert client.closed
 
+    def test_half_closed_with_a_window_that_is_closed(self, work: Work) -> None:
+        client = Http2Client(work(hello(bytes(100)), timeout_write=0), (INITIAL_WINDOW_SIZE, 10))
+        client.send(headers(1), headers(3))
+        client.take(client.peer.eof())
+        assert (client.replies[1].reset, client.replies[3].reset, client.closed) == (CANCEL, CANCEL, True)
+
     def test_half_closed_and_idle(self, work: Work) -> None:
         client = Http2Client(work(hello()))
         client.ask(1)

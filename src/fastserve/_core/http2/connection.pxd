@@ -96,6 +96,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int name_last(self) except -1
     cdef int close(self) except -1
     cdef int leave_behind(self, HttpExchange exchange) except -1
+    cdef int end_blocked(self) except -1
     cdef int close_streams(self) except -1
     cdef int resume_reading(self) except -1
 

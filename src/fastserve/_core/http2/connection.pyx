@@ -844,12 +844,22 @@ cdef class Http2Connection(StreamCarrier):
         for stream in list(self.streams.values()):
             if stream.exchange is not None:
                 stream.exchange.disconnected()
+        self.end_blocked()
         if self.streams:
             return True
         if self.writer.committed or self.writer.paused:
             self.close()
             return True
         return False
+
+    cdef int end_blocked(self) except -1:
+        """The client has sent its last byte: what waits for a window will never leave."""
+        cdef Http2Stream stream
+        if self.eof_seen and not self.writer.paused:
+            for stream in list(self.streams.values()):
+                if stream.unsent:
+                    self.overdue(stream)
+        return 0
 
     cdef int lost(self) except -1:
         stop(self)
@@ -898,6 +908,7 @@ cdef class Http2Connection(StreamCarrier):
         for stream in list(self.streams.values()):
             if stream.exchange is not None and not stream.must_wait():
                 stream.exchange.writable()
+        self.end_blocked()
         return self.settle()
 
     cdef int rest(self) except -1:

@@ -204,6 +204,7 @@ cdef class Http2Stream(SendingStream):
 
     cdef int answer(self, int status, bytes extra) except -1:
         """Send a response of the server's own."""
+        cdef Http2Stream kept = self
         cdef list headers = [(b"content-type", b"text/plain; charset=utf-8")]
         cdef bytes body = reason_phrase(status).encode()
         if self.connection is None or self.broken():
@@ -289,6 +290,7 @@ cdef class Http2Stream(SendingStream):
 
     cdef void send_head(self) noexcept:
         """Send the head without the body that it was held for, unless it has gone."""
+        cdef Http2Stream kept = self
         if self.writing != HEAD or self.broken():
             return
         try:
@@ -298,6 +300,7 @@ cdef class Http2Stream(SendingStream):
             self.connection.writer.abort()
 
     cdef int body(self, bytes data, bint more) except -1:
+        cdef Http2Stream kept = self  # by nobody else once it is closed, as in the methods below
         self.announce(len(data), more, not more)
         if not self.ends_sent and not self.extent.no_body:
             self.send(data, not more)
@@ -335,6 +338,8 @@ cdef class Http2Stream(SendingStream):
         self.flow.send(self, data, last)
         if self.unsent and (self.send_wait is None or self.send_wait.deadline.next == NULL):
             self.wait(WRITE)
+        if self.unsent and self.client_has_ended() and not self.connection.writer.paused:
+            return self.connection.overdue(self)  # no window will ever open
         return 0
 
     cdef int moved(self) except -1:
@@ -357,15 +362,18 @@ cdef class Http2Stream(SendingStream):
         return size if self.extent.no_body else -1
 
     cdef int put_raw(self, bytes data) except -1:
+        cdef Http2Stream kept = self
         return 0 if self.broken() else self.send(data, False)
 
     cdef int end_file(self, long long size, bint more) except -1:
+        cdef Http2Stream kept = self
         if not more and not self.ends_sent:
             self.send(b"", True)
         return 0 if more else self.finish()
 
     cdef int trailers(self, list fields) except -1:
         cdef list checked = None
+        cdef Http2Stream kept = self
         if self.broken():
             raise ClientDisconnected("the client is gone")
         self.count(0, False)
@@ -377,7 +385,9 @@ cdef class Http2Stream(SendingStream):
 
     cdef int finish(self) except -1:
         """The application has sent the last of its response."""
-        cdef Http2Stream kept = self  # by nobody else once it is closed
+        cdef Http2Stream kept = self
+        if self.writing == CLOSED:
+            return 0
         self.writing = DONE
         self.detach()
         if self.unsent == 0 and self.connection is not None:
