@@ -1,0 +1,205 @@
+"""Known attacks on HTTP/2, by what they do: how the connection ends, what they may take, and that others are served."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes.http2 import (
+    CONTINUATION,
+    END_HEADERS,
+    END_STREAM,
+    ENHANCE_YOUR_CALM,
+    GET,
+    GOAWAY,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    PREFACE,
+    data,
+    frame,
+    headers,
+    parse,
+    ping,
+    priority,
+    raw_block,
+    rst_stream,
+    settings,
+    window_update,
+)
+from load import PATIENCE, LoadedServer, until
+from overload import checks
+from overload.crowd import answer_seconds
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+MOST = 4 << 20  # bytes that an attack may take
+BOMB = b"\x40\x03x-a\x7f\x81\x1e" + b"b" * 3968
+
+
+def to(path: str, method: str = "GET") -> list[tuple[str, str]]:
+    return [(":method", method), (":scheme", "http"), (":path", path), (":authority", "a")]
+
+
+def rapid_resets() -> Iterator[bytes]:
+    for stream in range(1, 40_000, 2):
+        yield headers(stream, to("/waiting")) + rst_stream(stream)
+
+
+def made_resets() -> Iterator[bytes]:
+    for stream in range(1, 40_000, 2):
+        yield headers(stream, to("/waiting")) + window_update(stream, 0)
+
+
+def continuations(size: int) -> Iterator[bytes]:
+    yield frame(HEADERS, END_STREAM, 1, raw_block(GET))
+    for _ in range(100_000):
+        yield frame(CONTINUATION, 0, 1, bytes(size))
+
+
+def empty_data() -> Iterator[bytes]:
+    yield headers(1, to("/waiting", "POST"), end=False)
+    yield from (data(1) for _ in range(100_000))
+
+
+def repeated(one: bytes, count: int) -> Iterator[bytes]:
+    return (one for _ in range(count))
+
+
+ATTACKS = {
+    "rapid resets (CVE-2023-44487)": (rapid_resets, ENHANCE_YOUR_CALM),
+    "resets that we are made to send (CVE-2025-8671)": (made_resets, ENHANCE_YOUR_CALM),
+    "CONTINUATION of a byte (CVE-2024-27316)": (lambda: continuations(1), ENHANCE_YOUR_CALM),
+    "empty CONTINUATION": (lambda: continuations(0), ENHANCE_YOUR_CALM),
+    "SETTINGS (CVE-2019-9515)": (lambda: repeated(settings(), 20_000), ENHANCE_YOUR_CALM),
+    "PING (CVE-2019-9512)": (lambda: repeated(ping(), 200_000), ENHANCE_YOUR_CALM),
+    "empty DATA (CVE-2019-9518)": (empty_data, ENHANCE_YOUR_CALM),
+    "PRIORITY (CVE-2019-9513)": (lambda: repeated(priority(1), 100_000), ENHANCE_YOUR_CALM),
+    "unknown frames": (lambda: repeated(frame(99, 0, 0), 100_000), ENHANCE_YOUR_CALM),
+    "WINDOW_UPDATE": (lambda: repeated(window_update(0, 1), 100_000), ENHANCE_YOUR_CALM),
+}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LoadedServer]:
+    with LoadedServer(tmp_path / "log", *checks.PATIENT) as started:
+        yield started
+
+
+class Attacker(threading.Thread):
+    """Sends what it is given until the server has had enough; `code` is what it is told then."""
+
+    def __init__(self, server: LoadedServer, pieces: Iterator[bytes], reads: bool) -> None:
+        super().__init__()
+        self.sock = server.connect()
+        self.pieces = pieces
+        self.reads = reads
+        self.heard = b""
+        self.code: int | None = None
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):
+            self.sock.sendall(PREFACE + settings())
+            batch = b""
+            for piece in self.pieces:
+                batch += piece
+                if len(batch) > 4096:
+                    self.sock.sendall(batch)
+                    batch = b""
+                    if self.reads and self.read():
+                        break
+            self.sock.sendall(batch)
+        self.sock.settimeout(PATIENCE)
+        with contextlib.suppress(OSError):
+            while piece := self.sock.recv(65536):
+                self.heard += piece
+        self.sock.close()
+        for each in parse(self.heard)[0]:
+            if each.type == GOAWAY:
+                self.code = struct.unpack(">II", each.payload[:8])[1]
+
+    def read(self) -> bool:
+        """Read what there is; whether that was the end."""
+        self.sock.settimeout(0)
+        try:
+            while True:
+                piece = self.sock.recv(65536)
+                self.heard += piece
+                if not piece:
+                    return True
+        except BlockingIOError:
+            return False
+        finally:
+            self.sock.settimeout(PATIENCE)
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attack(server: LoadedServer, name: str, reads: bool) -> None:
+    pieces, code = ATTACKS[name]
+    before = checks.quiet_memory(server)
+    attacker = Attacker(server, pieces(), reads)
+    attacker.start()
+    while attacker.is_alive():
+        assert answer_seconds(server) < 5
+    attacker.join()
+    assert attacker.code == code
+    assert server.quiet_state()["memory"] - before < MOST
+
+
+def test_a_bomb_of_fields(server: LoadedServer) -> None:
+    """CVE-2016-6581: 64 MiB of fields in each of 100 blocks."""
+    before = checks.quiet_memory(server)
+    with server.connect() as sock:
+        sock.sendall(PREFACE + settings())
+        for stream in range(1, 200, 2):
+            sock.sendall(frame(HEADERS, END_HEADERS | END_STREAM, stream, raw_block(GET) + BOMB + b"\xbe" * 12_000))
+        heard, statuses = b"", 0
+        while statuses < 100:
+            heard += sock.recv(65536)
+            statuses = sum(each.type == HEADERS for each in parse(heard)[0])
+        assert answer_seconds(server) < 5
+        assert server.state()["memory"] - before < MOST
+
+
+def test_responses_that_nobody_takes(server: LoadedServer) -> None:
+    """CVE-2019-9517: with windows of 0, few of 128 large responses are made at a time."""
+    before = checks.quiet_memory(server)
+    with server.connect() as sock:
+        sock.sendall(PREFACE + settings((INITIAL_WINDOW_SIZE, 0)))
+        for stream in range(1, 257, 2):
+            sock.sendall(headers(stream, to("/large")))
+        until(lambda: server.state()["live"]["exchange"] > 100, "the requests are there")
+        assert server.state()["memory"] - before < MOST + (1 << 20)
+        assert answer_seconds(server) < 5
+
+
+def test_uploads_that_nobody_takes(server: LoadedServer) -> None:
+    """On each stream at most what its first window allows is kept."""
+    before = checks.quiet_memory(server)
+    with server.connect() as sock:
+        sock.sendall(PREFACE + settings())
+        for stream in range(1, 257, 2):
+            sock.sendall(headers(stream, to("/stuck", "POST"), end=False))
+            sock.sendall(b"".join(data(stream, bytes(16383)) for _ in range(4)))
+        until(lambda: server.state()["live"]["task"] > 127, "the applications run")
+        assert server.state()["memory"] - before < 128 * 80 * 1024
+        assert answer_seconds(server) < 5
+
+
+def test_a_connection_that_is_lost_in_the_middle(server: LoadedServer) -> None:
+    for _ in range(20):
+        with server.connect() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.sendall(PREFACE + settings((INITIAL_WINDOW_SIZE, 1 << 20)) + window_update(0, 1 << 24))
+            sock.sendall(b"".join(headers(stream, to("/large")) for stream in range(1, 101, 2)))
+            sock.sendall(headers(101, to("/echo", "POST"), end=False) + data(101, bytes(10_000)))
+            sock.recv(1000)
+    until(lambda: server.state()["live"]["connection"] == 1, "all are gone")
+    state = server.quiet_state()
+    assert (state["live"]["exchange"], state["live"]["task"]) == (1, 1)
