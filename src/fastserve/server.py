@@ -309,7 +309,7 @@ class Server:
         if "fastserve.topics.node" in sys.modules:
             from fastserve.topics import node
 
-            await node.stop(asyncio.get_running_loop())
+            await self._unless_forced(node.stop(asyncio.get_running_loop()))
 
     def _plain_of_given(self) -> frozenset[int]:
         """Which of the sockets that serve() got are without TLS: by default what the configuration has bound so."""

@@ -19,6 +19,7 @@ from topics.test_memory import about
 from topics.test_redis import Server
 from websockets.asyncio.client import connect
 
+from fastserve import topics
 from fastserve.topics import node
 
 
@@ -64,7 +65,11 @@ def test_clients_that_never_read(serve: support.Serve) -> None:
         assert hub.queued_size <= 5 * 110_000
     while hub.closed < 2 or about(running, "room")["count"] > 48:
         pass
-    assert hub.dropped > 0
+    found = topics.metrics()
+    assert (found["topics"], found["closed"], found["published"]) == (1, 2, 100)
+    assert found["delivered"] > 4500
+    assert found["dropped"] > 0
+    assert found["gaps"] > 0
     heard = hear_to_the_end(opened[1], f"99 {text}")  # oldest
     assert heard[-1] == f"99 {text}"
     assert "GAP" in heard

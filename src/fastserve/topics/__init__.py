@@ -10,7 +10,7 @@ from fastserve.topics.connecting import connect
 from fastserve.topics.engine import Engine, EngineDown, Keep, Receiver, Recovery
 from fastserve.topics.listening import GAP, listen
 from fastserve.topics.publisher import publisher
-from fastserve.topics.publishing import count, history, publish, publish_stored
+from fastserve.topics.publishing import count, history, metrics, publish, publish_stored
 from fastserve.topics.subscription import Subscription, stream, subscribe
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "count",
     "history",
     "listen",
+    "metrics",
     "publish",
     "publish_stored",
     "publisher",

@@ -15,7 +15,7 @@ class Process:
     """What the memory engines of a process share."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a listener may publish
         self.histories = Histories()
         self.engines: list[MemoryEngine] = []
 

@@ -84,6 +84,25 @@ async def history(topic: str, since: str | None = None) -> list[Message]:
     return (await nodes.ask(ask)).messages
 
 
+def metrics() -> dict[str, int]:
+    """Return counts of this process, for what shows or exports them.
+
+    topics, subscriptions and queued_bytes are of now; published, delivered (to connections of the core), dropped (for
+    clients that do not read), closed (such clients) and gaps since the start.
+    """
+    hubs = [node.hub for node in list(nodes.nodes.values())]
+    return {
+        "topics": sum(len(hub.topics) for hub in hubs),
+        "subscriptions": sum(hub.subscriptions for hub in hubs),
+        "queued_bytes": sum(hub.queued_size for hub in hubs),
+        "published": sum(node.published for node in list(nodes.nodes.values())),
+        "delivered": sum(hub.delivered for hub in hubs),
+        "dropped": sum(hub.dropped for hub in hubs),
+        "closed": sum(hub.closed for hub in hubs),
+        "gaps": sum(hub.gaps for hub in hubs),
+    }
+
+
 def limit() -> int:
     loop = asyncio._get_running_loop()
     node = nodes.nodes.get(id(loop)) if loop is not None else nodes.any_node()
