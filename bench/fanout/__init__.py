@@ -1,0 +1,1 @@
+"""What a delivery of one message to many clients costs."""
