@@ -68,7 +68,6 @@ cdef class Http2Stream(SendingStream):
 
 
 @cython.final
-@cython.freelist(64)
 cdef class Start(Runnable):
     """Starts the application of a stream, unless that is reset first."""
     cdef Http2Stream stream
