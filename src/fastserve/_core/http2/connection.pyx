@@ -906,8 +906,7 @@ cdef class Http2Connection(StreamCarrier):
             return 0
         self.flow.pump()
         for stream in list(self.streams.values()):
-            if stream.exchange is not None and not stream.must_wait():
-                stream.exchange.writable()
+            stream.drained()
         self.end_blocked()
         return self.settle()
 

@@ -2,7 +2,7 @@
 cimport cython
 from libc.stdint cimport uint32_t
 
-from ..interfaces cimport Handler
+from ..interfaces cimport Handler, Pending
 from ..loop.clock cimport Timed
 from ..loop.turn cimport Flushable, Runnable
 from ..transport.writer cimport Writer
@@ -45,6 +45,7 @@ cdef class Http2Stream(SendingStream):
     cdef HeldHead held  # these are None where nothing ever had to wait
     cdef BodyWait body_wait
     cdef SendWait send_wait
+    cdef Pending pending  # of topics, None without any
 
     cdef int start(self) except -1
     cdef bint is_closed(self) noexcept
@@ -65,6 +66,8 @@ cdef class Http2Stream(SendingStream):
     cdef int send(self, bytes data, bint last) except -1
     cdef int finish(self) except -1
     cdef bint begins_stream(self) noexcept
+    cdef int drained(self) except -1
+    cdef int release(self) except -1
 
 
 @cython.final

@@ -14,12 +14,12 @@ from ..errors import ClientDisconnected
 from ..http.exchange cimport HttpExchange
 from ..http.response cimport Response
 from ..http.response_head cimport HeadFacts, as_bytes, is_streamed, reason_phrase
-from ..interfaces cimport Handler
+from ..interfaces cimport Handler, Pending, Shared
 from ..loop.clock cimport HELD_HEAD, REQUEST_BODY, WRITE, Timed, stop
 from ..loop.turn cimport Flushable, Runnable
 from ..memory.buffer cimport Buffer
 from .flow cimport DEFAULT_URGENCY, FIRST_WINDOW, SendingStream
-from .frames cimport END_STREAM, FRAME_HEAD, HEADERS, INTERNAL_ERROR, put_head as put_frame_head
+from .frames cimport CANCEL, END_STREAM, FRAME_HEAD, HEADERS, INTERNAL_ERROR, put_head as put_frame_head
 from .response_head cimport check_head, check_trailers, put_interim, put_response
 
 cdef enum:
@@ -169,6 +169,8 @@ cdef class Http2Stream(SendingStream):
 
     cdef int close(self) except -1:
         """Nothing more comes or goes."""
+        if self.pending is not None:
+            self.release()
         self.orphan()
         self.writing = CLOSED
         self.fields = None
@@ -310,6 +312,8 @@ cdef class Http2Stream(SendingStream):
         """A piece of body of this size follows: its head goes first, if it has not gone yet."""
         if self.broken():
             raise ClientDisconnected("the client is gone")
+        if self.pending is not None:
+            self.pending.pour(not more)
         return self.put_head(size, more, ends) if self.writing == HEAD else self.count(size, more)
 
     cdef int put_head(self, long long size, bint more, bint ends) except -1:
@@ -351,6 +355,12 @@ cdef class Http2Stream(SendingStream):
             stop(self.send_wait)
         if self.writing == DONE:
             return 0 if self.connection is None else self.connection.sent(self)
+        return self.drained()
+
+    cdef int drained(self) except -1:
+        """The client may take more."""
+        if self.pending is not None:
+            self.pending.flush()
         if self.exchange is not None and not self.must_wait():
             return self.exchange.writable()
         return 0
@@ -376,6 +386,8 @@ cdef class Http2Stream(SendingStream):
         cdef Http2Stream kept = self
         if self.broken():
             raise ClientDisconnected("the client is gone")
+        if self.pending is not None:
+            self.pending.pour(True)
         self.count(0, False)
         if not self.ends_sent:
             if self.te_trailers and fields:
@@ -389,7 +401,35 @@ cdef class Http2Stream(SendingStream):
         if self.writing == CLOSED:
             return 0
         self.writing = DONE
+        if self.pending is not None:
+            self.release()
         self.detach()
         if self.unsent == 0 and self.connection is not None:
             return self.connection.sent(self)
         return 0
+
+    # Topics
+
+    cdef Pending attach(self, Pending pending):
+        if self.pending is not None:
+            return self.pending
+        if self.extent.facts.content_length >= 0:
+            raise RuntimeError("A response with Content-Length cannot be subscribed to topics.")
+        self.announce(0, True, False)
+        self.pending = pending
+        self.connection.writer.limit_unsent()
+        return pending
+
+    cdef int release(self) except -1:
+        pending, self.pending = self.pending, None
+        return (<Pending>pending).ended()
+
+    cdef int put_shared(self, Shared message) except -1:
+        cdef Http2Stream kept = self
+        return 0 if self.ends_sent or self.broken() else self.send(message.stream_event(False), False)
+
+    cdef int commit_shared(self) except -1:
+        return 0  # put_shared() has: those of all streams of a connection leave together
+
+    cdef int cut(self) except -1:
+        return 0 if self.connection is None else self.connection.reset(self, CANCEL)
