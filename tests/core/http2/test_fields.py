@@ -299,6 +299,10 @@ class TestRequestPseudoHeaders:
         decoder, one = HpackDecoder(), HpackRequest()
         for name in (b"a", b"a", b"b", b"a", b"c"):
             assert decoder.request(block_of(replaced(b":authority", name)), into=one).headers == [(b"host", name)]
+        for name, status in ((b"a", 0), (b"a b", 400), (b"c", 0)):
+            decoder.fields(literal(1, name))
+            for _ in range(2):  # the same object
+                assert decoder.request(block_of(without(b":authority")) + indexed(62), into=one).over_limit == status
 
 
 class TestContent:

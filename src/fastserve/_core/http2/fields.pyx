@@ -210,6 +210,11 @@ cdef class RequestFields(FieldSink):
         if self.size_left < 0 or self.fields_left < 0:
             self.refuse(431)
             return 0
+        if 0 < self.count < self.capacity:
+            Py_INCREF(field)
+            self.kept[self.count] = <PyObject*>field
+            self.count += 1
+            return 0
         return self.keep(field)
 
     cdef int keep(self, tuple field) except -1:
@@ -289,6 +294,7 @@ cdef class RequestFields(FieldSink):
             if self.authority_field is not field:
                 self.authority_field = field
                 self.host_field = (host_name, value)
+                self.host_is_valid = valid_host(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
         elif kind == PSEUDO_PATH:
             twice = self.path is not None
             self.path = value
@@ -358,8 +364,9 @@ cdef class RequestFields(FieldSink):
             ):
                 self.refuse(400)
             self.host = self.host_field
-            named = authority
-        if not valid_host(PyBytes_AS_STRING(named), PyBytes_GET_SIZE(named)):
+            if not self.host_is_valid:
+                self.refuse(400)
+        elif not valid_host(PyBytes_AS_STRING(named), PyBytes_GET_SIZE(named)):
             self.refuse(400)
         return 0
 
