@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,9 @@ from bench.load.rows import BROWSER_HEADERS
 class Exchange:
     """One kind of exchange. Each of `reads` arrives in a loop turn of its own; `answers` is how many come back.
 
-    `fresh` gives each exchange a connection of its own, which the server closes; `access_log` writes the plain log;
-    `wsgi` is of the application, which is then called in the loop's thread.
+    With `http2` the reads are HTTP/2 frames, whose streams count from 1. `fresh` gives each exchange a connection of
+    its own, which the server closes; `access_log` writes the plain log; `wsgi` is of the application, which is then
+    called in the loop's thread.
     """
 
     name: str
@@ -25,12 +27,46 @@ class Exchange:
     fresh: bool = False
     access_log: bool = False
     wsgi: bool = False
+    http2: bool = False
+
+    def reads_of(self, number: int) -> tuple[bytes, ...]:
+        """Return the reads of the exchange of this number on a connection: over HTTP/2 each has streams of its own."""
+        if not self.http2:
+            return self.reads
+        reads = [moved(read, 2 * self.answers * number) for read in self.reads]
+        return (_OPENING + reads[0], *reads[1:]) if number == 0 else tuple(reads)
 
 
 def head(method: str = "GET", headers: tuple[tuple[str, str], ...] = ()) -> bytes:
     """The bytes of a request head."""
     lines = [f"{method} / HTTP/1.1", "Host: 127.0.0.1:8000", *(f"{name}: {value}" for name, value in headers)]
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _frame(kind: int, flags: int, payload: bytes) -> bytes:
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, 1) + payload
+
+
+def moved(frames: bytes, by: int) -> bytes:
+    """Return HTTP/2 frames with the numbers of their streams, of which none is 0, raised by so much."""
+    at, out = 0, bytearray(frames)
+    while at < len(frames):
+        (stream,) = struct.unpack_from(">I", frames, at + 5)
+        struct.pack_into(">I", out, at + 5, stream + by)
+        at += 9 + int.from_bytes(frames[at : at + 3], "big")
+    return bytes(out)
+
+
+def head2(method: str = "GET", headers: tuple[tuple[str, str], ...] = (), ends: bool = True) -> bytes:
+    """A HEADERS frame on stream 1 with fields that are not indexed."""
+    fields = [(":method", method), (":scheme", "http"), (":path", "/"), (":authority", "127.0.0.1:8000")]
+    fields += [(name.lower(), value) for name, value in headers if name.lower() not in ("connection", "host")]
+    block = b"".join(b"\0" + _string(name.encode()) + _string(value.encode()) for name, value in fields)
+    return _frame(1, 5 if ends else 4, block)
+
+
+def _string(text: bytes) -> bytes:
+    return (bytes([len(text)]) if len(text) < 127 else bytes([127, len(text) - 127])) + text
 
 
 def _pieces(body: bytes, size: int) -> tuple[bytes, ...]:
@@ -42,6 +78,10 @@ def _sized(length: int) -> bytes:
 
 
 GET = head()
+# The preface, and windows that nothing fills.
+_OPENING = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\x7f\xff\xff\xff\0\0\x04\x08\0\0\0\0\0\x7f\xff\0\0"
+)
 BROWSER = head(headers=BROWSER_HEADERS)
 _KIB = b"x" * 1024
 _BODY = b"x" * 65536
@@ -62,5 +102,11 @@ EXCHANGES: tuple[Exchange, ...] = (
     Exchange("post-chunked", apps.echo, (_CHUNKED + b"400\r\n" + _KIB + b"\r\n" + b"0\r\n\r\n",)),
     Exchange("stream", apps.stream, (GET,)),
     Exchange("wsgi", apps.wsgi_hello, (GET,), wsgi=True),
+    Exchange("http2-hello", apps.hello, (head2(),), http2=True),
+    Exchange("http2-16", apps.hello, (b"".join(moved(head2(), 2 * at) for at in range(16)),), answers=16, http2=True),
+    Exchange("http2-browser", apps.hello, (head2(headers=BROWSER_HEADERS),), http2=True),
+    Exchange("http2-response-headers", apps.response_headers, (head2(),), http2=True),
+    Exchange("http2-post-1k", apps.echo, (head2("POST", ends=False) + _frame(0, 1, _KIB),), http2=True),
+    Exchange("http2-stream", apps.stream, (head2(),), http2=True),
 )
 BY_NAME: dict[str, Exchange] = {exchange.name: exchange for exchange in EXCHANGES}

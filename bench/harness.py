@@ -32,6 +32,7 @@ from fastserve.wsgi.files import FileWrapper
 
 _QUIET_TURNS = 100
 _MOST_TURNS = 100_000
+_LEARNED = 6  # exchanges of an HTTP/2 connection, until its header tables have what comes again and again
 
 
 class Transport(asyncio.Transport):
@@ -98,6 +99,19 @@ class Transport(asyncio.Transport):
         return True
 
 
+def responses(answer: bytes, http2: bool) -> int:
+    """Return how many responses with status 200 there are, each of which is complete."""
+    if not http2:
+        return answer.count(b"HTTP/1.1 200 OK\r\n")
+    heads = ends = at = 0
+    while at < len(answer):
+        kind, flags = answer[at + 3], answer[at + 4]
+        heads += kind == 1 and answer[at + 9] == 0x88
+        ends += kind in (0, 1) and flags & 1
+        at += 9 + int.from_bytes(answer[at : at + 3], "big")
+    return heads if heads == ends else -1
+
+
 class InLoop:
     """Calls WSGI applications in the loop's own thread: a count must not depend on switches of threads."""
 
@@ -129,7 +143,8 @@ class Harness:
         self.worker = Worker(
             self.loop,
             exchange.app,
-            core_settings(Options("app")),
+            # The date would be of another size, once a second, in HTTP/2.
+            core_settings(Options("app", date_header=not exchange.http2)),
             state={},
             log=logging.getLogger("fastserve.error").log,
             access=self._access_log() if exchange.access_log else None,
@@ -139,7 +154,9 @@ class Harness:
         self.pending = 0
         self.rounds = 0
         self.turns = 0
-        self.answer_size = self._learn()
+        self.reads = exchange.reads
+        self.number = 0  # of the exchange that is next, on each of the connections
+        self.answer_sizes = self._learn()
         if not exchange.fresh:
             self.transports = [Transport(self) for _ in range(connections)]
 
@@ -182,19 +199,25 @@ class Harness:
         logger.handlers = [handler]
         return AccessLog(logger, AccessFormatter, ACCESS_FORMAT)
 
-    def _learn(self) -> int:
-        """Return the size of the right response, learnt from one exchange with enough time."""
+    def _learn(self) -> list[int]:
+        """Return the sizes of the right responses, learnt from exchanges on one connection with enough time."""
         transport = Transport(self)
-        transport.kept = []
-        for read in self.exchange.reads:
-            self.loop.call_soon(transport.protocol.data_received, read)
-            self._idle()
+        sizes = []
+        for number in range(_LEARNED if self.exchange.http2 else 1):
+            transport.kept = []
+            for read in self.exchange.reads_of(number):
+                self.loop.call_soon(transport.protocol.data_received, read)
+                self._idle()
+            if not self.exchange.http2:
+                transport.close()  # its end may be a part of the answer
+                self._idle()
+            answer = b"".join(transport.kept)
+            if responses(answer, self.exchange.http2) != self.exchange.answers:
+                raise RuntimeError(f"{self.exchange.name}: wrong answer {answer[:200]!r}")
+            sizes.append(len(answer))
         transport.close()
         self._idle()
-        answer = b"".join(transport.kept)
-        if answer.count(b"HTTP/1.1 200 OK\r\n") != self.exchange.answers:
-            raise RuntimeError(f"{self.exchange.name}: wrong response {answer[:200]!r}")
-        return len(answer)
+        return sizes
 
     def _idle(self) -> None:
         for _ in range(_QUIET_TURNS):
@@ -207,15 +230,20 @@ class Harness:
         self.pending = self.connections
         if self.exchange.fresh:
             self.transports = [Transport(self) for _ in range(self.connections)]
+        size = self.answer_sizes[-1]
+        if self.exchange.http2:
+            size = self.answer_sizes[min(self.number, len(self.answer_sizes) - 1)]
+            self.reads = self.exchange.reads_of(self.number)
+            self.number += 1
         for transport in self.transports:
-            transport.missing = self.answer_size
+            transport.missing = size
         self._feed(0)
 
     def _feed(self, step: int) -> None:
-        data = self.exchange.reads[step]
+        data = self.reads[step]
         for transport in self.transports:
             transport.protocol.data_received(data)
-        if step + 1 < len(self.exchange.reads):
+        if step + 1 < len(self.reads):
             self.loop.call_soon(self._feed, step + 1)
         else:
             self._look()
