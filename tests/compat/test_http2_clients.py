@@ -17,7 +17,7 @@ from support import Command
 from support import command as start_command
 from tls.pki import Pki
 
-from .apps.http2_app import EVENTS
+from .apps.http2_app import EVENTS, STREAMS
 from .conftest import TESTS, TIMEOUT
 
 Run = Callable[..., str]
@@ -198,3 +198,29 @@ class TestGrpc:
         with pytest.raises(grpc.RpcError) as caught:
             channel.unary_unary("/echo.Echo/Fail")(b"x", timeout=TIMEOUT)
         assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "as asked")
+
+
+@pytest.mark.parametrize("ws", ["auto", "websockets", "wsproto"])
+def test_chromium(pki: Pki, ws: str, tmp_path: Path) -> None:
+    """A page with more streams of events than a browser opens connections, and with a WebSocket, which has its own."""
+    options = ("--ssl-certfile", pki.certificate, "--ssl-keyfile", pki.key, "--ws", ws)
+    server = start_command("compat.apps.http2_app:app", "--app-dir", str(TESTS), "--port", "0", *options)
+    server.wait_line(r"running on https")
+    argv = [program("chromium"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    argv += [
+        "--ignore-certificate-errors",
+        "--no-proxy-server",
+        f"--user-data-dir={tmp_path}",
+        "--remote-debugging-port=0",
+    ]
+    browser = subprocess.Popen(
+        [*argv, f"https://localhost:{server.port}/page"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        server.wait_line(r'"GET /found\?event,hello,GET%20/fetched%202 HTTP/2" 200')
+        server.wait_line(r'"WebSocket /socket" \[accepted\]')
+        assert sum('"GET /live?' in line and 'HTTP/2" 200' in line for line in server.lines) == STREAMS
+    finally:
+        browser.kill()
+        browser.wait()
+        server.close()

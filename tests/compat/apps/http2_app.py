@@ -6,9 +6,27 @@ import asyncio
 from typing import Any
 
 EVENTS = 3
+STREAMS = 20  # more than a browser opens connections to a server
+
+PAGE = (
+    b"""<!doctype html><script>
+const heard = kind => new Promise(resolve => { kind.onmessage = message => resolve(message.data); });
+(async () => {
+    const events = Array.from({length: %d}, (_, at) => heard(new EventSource('/live?' + at)));
+    const socket = new WebSocket('wss://' + location.host + '/socket');
+    const reply = heard(socket);
+    socket.onopen = () => socket.send('hello');
+    const found = [...await Promise.all(events), await reply, await (await fetch('/fetched')).text()];
+    await fetch('/found?' + [...new Set(found)].join());
+})();
+</script>"""
+    % STREAMS
+)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        await socket(receive, send)
     if scope["type"] != "http":
         return
     headers = dict(scope["headers"])
@@ -18,15 +36,36 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await echo(receive, send)
     elif scope["path"] == "/events":
         await events(send)
+    elif scope["path"] == "/live":
+        await live(receive, send)
+    elif scope["path"] == "/page":
+        await respond(send, PAGE, b"text/html")
     elif scope["path"].startswith("/size/"):
         await respond(send, bytes(int(scope["path"][6:])))
     else:
         await respond(send, f"{scope['method']} {scope['path']} {scope['http_version']}".encode())
 
 
-async def respond(send: Any, body: bytes) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+async def respond(send: Any, body: bytes, kind: bytes = b"text/plain") -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def socket(receive: Any, send: Any) -> None:
+    """Send back each message of a WebSocket."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] != "websocket.disconnect":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
+async def live(receive: Any, send: Any) -> None:
+    """Send one event, and no end."""
+    fields = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    await send({"type": "http.response.body", "body": b"data: event\n\n", "more_body": True})
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def echo(receive: Any, send: Any) -> None:
