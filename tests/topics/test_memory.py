@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import support
+from starlette.websockets import WebSocket
 from support import PATIENCE
 from topics.clients import Chat, Stream, close_all, post
 from topics.rooms import app
@@ -221,6 +222,37 @@ def test_raw_send(serve: support.Serve) -> None:
     chat.say("go on")
     assert chat.closed() == 1011  # the application returned
     assert script.error is None
+
+
+def test_one_of_two_subscriptions_ends(serve: support.Serve) -> None:
+    """publish(exclude=) still knows the connection by the other."""
+
+    async def body(receive: Any, send: Any) -> None:
+        first = await topics.subscribe(send, "a")
+        await topics.subscribe(send, "b")
+        first.cancel()
+        topics.publish(["a", "b"], "not me", exclude=send)
+        topics.publish("b", "me")
+        await receive()
+
+    chat = Chat(serve(Script(body)), "/")
+    assert chat.hear() == "me"
+
+
+def test_before_it_is_accepted(serve: support.Serve, log: Callable[[], list[str]]) -> None:
+    errors: list[str] = []
+
+    async def eager(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        try:
+            await topics.subscribe(WebSocket(scope, receive, send), "room")
+        except RuntimeError as exc:
+            errors.append(str(exc))
+        await send({"type": "websocket.close"})
+
+    with pytest.raises(AssertionError):
+        Chat(serve(eager), "/")
+    assert "websocket.accept" in errors[0]
 
 
 class TestListen:

@@ -359,7 +359,10 @@ class TestWorkers:
                 chat = Chat(workers.command, "/ws/room")
             except (AssertionError, OSError):
                 continue
-            pid = chat.hear_json()["pid"]
+            state = chat.hear_json()
+            while not isinstance(state, dict):  # a message was published before the application told its state
+                state = chat.hear_json()
+            pid = state["pid"]
             if pid not in old and pid not in new:
                 new[pid] = chat
         assert len(new) == 2

@@ -43,6 +43,7 @@ class listen:  # noqa: N801  # it is called as a function
         self._since = positions_of(self.topics, since)
         self._waiting: deque[Message | Gap] = deque()
         self._held: dict[str, list[Message | None]] = {name: [] for name in self.topics}
+        self._newest: dict[str, str | None] = {}  # positions of the last messages that histories have given
         self._wake = asyncio.Event()
         self._node: Node
         self._listeners: dict[str, Callable[[Message | None, int], Any]] = {}
@@ -85,8 +86,10 @@ class listen:  # noqa: N801  # it is called as a function
         def take(message: Message | None, exclude: int) -> None:
             if name in self._held:
                 self._held[name].append(message)
-            else:
-                self._put(GAP if message is None else message)
+            elif message is None:
+                self._put(GAP)
+            elif is_after(message.id, self._newest.get(name)):
+                self._put(message)
 
         return take
 
@@ -98,6 +101,7 @@ class listen:  # noqa: N801  # it is called as a function
                 found = await self._node.engine.history(name, since)
             except EngineDown:
                 found = Recovery([], False, None)
+        self._newest[name] = found.position
         if not found.complete:
             self._put(GAP)
         for message in found.messages:

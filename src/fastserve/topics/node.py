@@ -44,7 +44,7 @@ class Node:
             self.hub = Hub(self._changed, config.topics_queue, config.topics_queue_size)
         self.engine: Engine = engine_for(config) if engine is None else engine
         self.published = 0
-        self.by_send: dict[Any, int] = {}  # numbers of subscribers by the send() they were subscribed with
+        self.by_send: dict[Any, list[int]] = {}  # a subscriber's number and subscriptions, by its send() or scope
         self.unready: dict[str, asyncio.Future[None]] = {}  # topics that the engine does not carry yet
         self._starting: asyncio.Future[None] | None = None
         if isinstance(self.engine, MemoryEngine):

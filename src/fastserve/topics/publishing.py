@@ -118,7 +118,7 @@ def excluded(target: Any) -> str | None:
     scope = getattr(target, "scope", None)
     key = target if scope is None else id(scope)
     for node in list(nodes.nodes.values()):
-        number = node.by_send.get(key)
-        if number is not None:
-            return f"{node.name}:{number}"
+        known = node.by_send.get(key)
+        if known is not None:
+            return f"{node.name}:{known[0]}"
     return None

@@ -91,6 +91,7 @@ class RedisEngine(Engine):
         self._waiting_size = 0
         self._wanted: dict[str, asyncio.Future[None] | None] = {}  # topics, each with who waits for its subscription
         self._positions: dict[str, str] = {}  # of the newest messages of topics with a history
+        self._baselines: dict[str, str] = {}  # where others began: a subscription's history is ahead of its messages
         self._held: dict[str, list[tuple[Message, str | None]]] = {}  # while a topic reads what it has missed
         self._counting: dict[str, tuple[dict[str, int], list[int]]] = {}
         self._counted = asyncio.Event()  # an answer has come
@@ -268,6 +269,7 @@ class RedisEngine(Engine):
         if waited is not None:
             waited.cancel()
         self._positions.pop(topic, None)
+        self._baselines.pop(topic, None)
         if self._channels is not None:
             self._channels.tell("UNSUBSCRIBE", self.prefix + topic.encode())
 
@@ -344,6 +346,8 @@ class RedisEngine(Engine):
 
     async def _catch_up(self, topic: str) -> None:
         """Deliver what has come of a topic while the server was away, as far as there is a history."""
+        if topic not in self._positions and topic in self._baselines:
+            self._positions[topic] = self._baselines[topic]
         if topic not in self._positions:
             self.receiver.gap(topic)
             return
@@ -373,7 +377,7 @@ class RedisEngine(Engine):
             raise EngineDown(f"Redis is away: {self._reason}")
         found = await self._history(topic, since, only_position)
         if topic in self._wanted and found.position is not None and topic not in self._held:
-            self._positions.setdefault(topic, found.position)
+            self._baselines.setdefault(topic, found.position)
         return found
 
     async def _history(self, topic: str, since: str | None, only_position: bool = False) -> Recovery:

@@ -31,16 +31,17 @@ told_of_memory: list[bool] = []  # not empty once it has been logged
 class Subscription:
     """What topics.subscribe() returns: it ends with its connection, or by cancel()."""
 
+    __slots__ = ("_inner", "_key", "_node", "position", "recovered", "topics")
+
     recovered: bool  # whether nothing is missing since the position that was asked for; True if none was
     position: str | None  # of the newest message at the start, None without a history or with several topics
 
-    def __init__(self, node: Node, names: tuple[str, ...], options: dict[str, Any]) -> None:
+    def __init__(self, node: Node, names: tuple[str, ...]) -> None:
         self.topics = names
         self.recovered = True
         self.position = None
         self._node = node
         self._key: Any = None  # what publish(exclude=) may know it by
-        self._options = options
         self._inner: CoreSubscription | SendSubscription | None = None
 
     @property
@@ -64,34 +65,39 @@ class Subscription:
             with contextlib.suppress(RuntimeError):  # its loop has ended, and so has it
                 self._node.loop.call_soon_threadsafe(self._inner.cancel)
 
-    async def by_core(self, send: Send) -> bool:
-        """Subscribe what `send` sends to by the core. Return whether it did; raises what it refuses."""
+    async def by_core(self, send: Send, options: dict[str, Any], strict: bool = False) -> bool:
+        """Subscribe what `send` sends to by the core. Return whether it did; raises what it refuses, if `strict`."""
         if is_closed(send):
             return False
-        core = CoreSubscription(self._node.hub, self.topics, recovers=True, end_noted=self._ended, **self._options)
+        core = CoreSubscription(self._node.hub, self.topics, recovers=True, end_noted=self._ended, **options)
         try:
             await send({"type": MESSAGE, "subscription": core})
         except (RuntimeError, TypeError, KeyError, AssertionError):
-            if core.began:
+            if strict or core.began:
                 raise
         if core.began:
             self._inner = core
         return core.began
 
-    def by_send(self, send: Send, is_http: bool) -> None:
+    def by_send(self, send: Send, is_http: bool, key: Any, options: dict[str, Any]) -> None:
         """Subscribe it by a task that sends the messages as the application would."""
         tell_of_memory()
-        self._inner = SendSubscription(self._node, self.topics, send, is_http, self._ended, self._options)
+        known = self._node.by_send.get(key)
+        number = self._node.hub.new_number() if known is None else known[0]
+        self._inner = SendSubscription(self._node, self.topics, send, is_http, number, self._ended, options)
 
     def known_by(self, key: Any) -> None:
         """Let publish(exclude=key) know it."""
         if self._inner is not None and self._inner.active:
             self._key = key
-            self._node.by_send[key] = self._inner.number
+            self._node.by_send.setdefault(key, [self._inner.number, 0])[1] += 1
 
     def _ended(self) -> None:
         if self._key is not None:
-            self._node.by_send.pop(self._key, None)
+            known = self._node.by_send[self._key]
+            known[1] -= 1
+            if not known[1]:
+                del self._node.by_send[self._key]
             self._key = None
 
     async def recover(self, since: Mapping[str, str | None]) -> None:
@@ -109,8 +115,12 @@ class Subscription:
             if len(self.topics) == 1:
                 self.position = found.position
             if self._inner is not None:
-                newest = found.position
-                self._inner.recovered(name, messages, found.complete, lambda each: is_after(each.id, newest))  # noqa: B023
+                after = after_position(found.position) if messages or position else None
+                self._inner.recovered(name, messages, found.complete, after)
+
+
+def after_position(newest: str | None) -> Callable[[Message], bool] | None:
+    return None if newest is None else lambda message: is_after(message.id, newest)
 
 
 def is_closed(send: Any) -> bool:
@@ -144,6 +154,7 @@ class SendSubscription:
         names: tuple[str, ...],
         send: Send,
         is_http: bool,
+        number: int,
         end_noted: Callable[[], None],
         options: dict[str, Any],
     ) -> None:
@@ -156,11 +167,12 @@ class SendSubscription:
         self.gap: Message | None = options.get("gap")
         self.in_json = options.get("in_json", False)
         self.keepalive: float = options.get("keepalive", 0)
-        self.number = node.hub.new_number()
+        self.number = number
         self.active = True
         self.waiting: deque[Message] = deque()
         self.size = 0
         self.held: dict[str, list[Message | None]] = {name: [] for name in names}
+        self.after: dict[str, Callable[[Message], bool]] = {}  # whether a message was not in the history
         self.listeners = {name: self._listener(name) for name in names}
         self.wake = asyncio.Event()
         for name, listener in self.listeners.items():
@@ -175,7 +187,7 @@ class SendSubscription:
                 self.held[name].append(message)
             elif message is None:
                 self.tell_gap()
-            else:
+            elif name not in self.after or self.after[name](message):
                 self.push(message)
 
         return listen
@@ -184,6 +196,8 @@ class SendSubscription:
         self, name: str, messages: list[Message], complete: bool, after: Callable[[Message], bool] | None = None
     ) -> None:
         held = self.held.pop(name, [])
+        if after is not None:
+            self.after[name] = after
         if not complete:
             self.tell_gap()
         for message in messages:
@@ -323,11 +337,12 @@ async def subscribe(
     announced = None if scope is None else EXTENSION in (scope.get("extensions") or {})
     node = here()
     await node.started()
-    subscription = Subscription(node, names, options)
-    if announced is False or not await subscription.by_core(send):
-        subscription.by_send(send, False)
+    subscription = Subscription(node, names)
+    key = send if scope is None else id(scope)
+    if announced is False or not await subscription.by_core(send, options, announced is True):
+        subscription.by_send(send, False, key, options)
         watch_receive(target, subscription)
-    subscription.known_by(send if scope is None else id(scope))
+    subscription.known_by(key)
     await subscription.recover(positions)
     return subscription
 
@@ -377,14 +392,14 @@ async def stream(
     node = here()
     await node.started()
     await send({"type": "http.response.start", "status": status, "headers": [*fields, *headers]})
-    subscription = Subscription(node, names, options)
+    subscription = Subscription(node, names)
     announced = EXTENSION in (scope.get("extensions") or {})
-    opened = not announced or not await subscription.by_core(send)
+    opened = not announced or not await subscription.by_core(send, options)
     try:
         if opened:  # a middleware may hold the head until there is some body
             await send(COMMENT)
-            if not announced or not await subscription.by_core(send):
-                subscription.by_send(send, True)
+            if not announced or not await subscription.by_core(send, options):
+                subscription.by_send(send, True, None, options)
         await subscription.recover(positions)
         if not opened:
             await send(COMMENT)

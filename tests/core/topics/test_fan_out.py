@@ -448,6 +448,19 @@ class TestRecovery:
         tell(wire, hub, "5")
         assert texts(peer) == ["5"]
 
+    def test_a_history_that_is_ahead_of_what_comes(self, sockets: Work) -> None:
+        """What an engine delivers late was in the history already: it comes once."""
+        room = Room(recovers=True)
+        wire = sockets(room)
+        hub = joined(wire)
+        peer = member(wire)
+        old = [Message("room", str(number), f"e:{number}") for number in (1, 2, 3)]
+        wire.call(room.subscriptions[0].recovered, "room", old, True, lambda message: message.id > "e:3")
+        together(wire, *(partial(hub.deliver, Message("room", str(each), f"e:{each}")) for each in (2, 3)))
+        tell(wire, hub, "without a position")
+        together(wire, *(partial(hub.deliver, Message("room", str(each), f"e:{each}")) for each in (3, 4, 5)))
+        assert texts(peer) == ["1", "2", "3", "without a position", "4", "5"]
+
     def test_a_gap_is_told(self, sockets: Work) -> None:
         room = Room(recovers=True, gap=Message("room", "GAP"))
         wire = sockets(room)

@@ -59,8 +59,10 @@ cdef class Member:
     cdef int slow
     cdef Py_ssize_t index  # among the topic's members
     cdef list held  # messages that wait until older ones are here, or None
+    cdef object after  # whether a message is not among those older ones, until the first that is not; or None
 
     cdef int take(self, Message message) except -1
+    cdef bint is_new(self, Message message) except -1
 
 
 cdef class Subscription(Subscribing):

@@ -192,7 +192,19 @@ cdef class Member:
         if self.held is not None:
             self.held.append(message)
             return 0
+        if self.after is not None and not self.is_new(message):
+            return 0
         return self.subscriber.push(self, message.in_json() if self.in_json else message)
+
+
+    cdef bint is_new(self, Message message) except -1:
+        """Whether the history, which may be ahead of what is delivered, has not given this message already."""
+        if message.id is None:
+            return True
+        if not self.after(message):
+            return False
+        self.after = None
+        return True
 
 
 cdef class Subscription(Subscribing):
@@ -273,7 +285,7 @@ cdef class Subscription(Subscribing):
     def recovered(self, str name not None, list messages not None, bint complete, after=None):
         """Deliver what a topic had before, and what came meanwhile. Without `complete` there is a gap before it.
 
-        `after` is called with the id of each message that came meanwhile: whether it is one to deliver.
+        `after` says whether a message with an id, of those that came meanwhile or come later, is not among `messages`.
         """
         cdef Member member
         for member in self.members or ():
@@ -285,12 +297,13 @@ cdef class Subscription(Subscribing):
             for message in messages:
                 if self.subscriber is not None:
                     member.take(message)
+            member.after = after
             for message in held:
                 if self.subscriber is None:
                     break
                 if message is None:
                     self.tell_gap(member)
-                elif after is None or after(message):
+                else:
                     member.take(message)
             return
 
