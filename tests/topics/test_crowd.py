@@ -95,7 +95,7 @@ def test_sequences_of_clients_that_come_and_go(rooms: Callable[..., Any]) -> Non
 
     async def publish(name: int) -> None:
         port = servers[name % 2].port
-        async with connect(f"ws://127.0.0.1:{port}/ws/room?history=1000") as ws:
+        async with connect(f"ws://127.0.0.1:{port}/ws/room?history=1000", max_queue=None) as ws:
             await ws.recv()
             for number in range(total):
                 await ws.send(f"{name} {number}")

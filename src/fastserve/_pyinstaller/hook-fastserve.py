@@ -19,6 +19,7 @@ COMPILED = [
     "http",
     "inspect",
     "io",
+    "json",
     "logging",
     "os",
     "re",
