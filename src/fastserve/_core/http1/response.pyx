@@ -246,11 +246,11 @@ cdef class Http1Response(Response):
         """Prepare for a piece of body of this size: the head goes first, if it has not been sent."""
         if self.writer.broken:
             raise ClientDisconnected("the client is gone")
-        if self.pending is not None:
-            self.pending.pour(not more)
         if self.writing == HEAD:
             return self.frame(size, more)
-        return self.count(size, more) if self.extent.remaining >= 0 else 0  # a stream has no length to count
+        if self.extent.remaining >= 0:
+            return self.count(size, more)
+        return 0 if self.pending is None else self.pending.pour(not more)  # a stream has no length to count
 
     cdef int frame(self, long long size, bint more) except -1:
         """Decide how the body is delimited and whether the connection lasts, and complete the head."""
