@@ -202,6 +202,7 @@ class TestAiohttp:
         assert asyncio.run(asyncio.wait_for(main(), TIMEOUT)) == 402
 
 
+@pytest.mark.parametrize("client", ["http1"], indirect=True)  # it upgrades, which HTTP/2 has no word for
 class TestHttpxWs:
     def test_echo(self, url: str, client: httpx.Client) -> None:
         session: httpx_ws.WebSocketSession
