@@ -81,7 +81,11 @@ class TestScope:
             "headers": [(b"host", b"a"), (b"x-a", b"b"), (b"x-a", b"c")],
             "client": ("10.0.0.1", 1234),
             "server": ("10.0.0.2", 80),
-            "extensions": {"http.response.early_hint": {}, "http.response.zerocopysend": {}},
+            "extensions": {
+                "fastserve.topics": {},
+                "http.response.early_hint": {},
+                "http.response.zerocopysend": {},
+            },
         }
 
     def test_root_path(self, work: Work) -> None:

@@ -147,10 +147,10 @@ cdef class Writer(Flushable):
                 self.ending = False
                 if self.fd < 0 or self.paused:
                     self.transport.write_eof()
+                elif fastserve_end_writing(self.fd) < 0:  # close() alone ends nothing if a child has the descriptor
+                    self.abort()
                 elif self.is_last and fastserve_unread(self.fd) == 0:
                     self.transport.close()
-                elif fastserve_end_writing(self.fd) < 0:
-                    self.abort()
         return 0
 
     cdef int hand_over(self, object data) except -1:
