@@ -178,7 +178,7 @@ def test_shell_uses_the_seam(path: Path) -> None:
     for module, at_import in shell_imports(path):
         parts = module.split(".")
         if parts[0] != "fastserve":
-            known = parts[0] in sys.stdlib_module_names or parts[0] in THIRD_PARTY
+            known = parts[0] in {*sys.stdlib_module_names, "tomllib"} or parts[0] in THIRD_PARTY  # from 3.11 on
             assert known, f"{path.name} imports {module}"
             if at_import and parts[0] in THIRD_PARTY:
                 assert within.startswith(EAGER.get(parts[0], "/")), f"{path.name} imports {module} eagerly"

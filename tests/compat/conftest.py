@@ -79,6 +79,11 @@ class LogMark:
     def new(self) -> str:
         return "\n".join(self._server.lines[self._from :])
 
+    def wait(self, pattern: str) -> None:
+        """Wait until a line has this that was not there at the mark."""
+        before = sum(1 for line in self._server.lines[: self._from] if re.search(pattern, line))
+        self._server.wait_line(pattern, count=before + 1)
+
     def count(self, pattern: str) -> int:
         return len(re.findall(pattern, self.new()))
 

@@ -107,7 +107,7 @@ class Client:
             if varies and name in ("etag", "content-length"):
                 value = "VARIES"
             value = value.replace(here, "127.0.0.1:PORT").replace(boundary, "BOUNDARY")
-            return name, re.sub(r"(session|sessionid|messages|csrftoken|expires)=[^;]*", r"\1=VALUE", value)
+            return name, re.sub(r"(?i)(session|sessionid|messages|csrftoken|expires)=[^;]*", r"\1=VALUE", value)
 
         headers = sorted(mask(name, value) for name, value in answer.headers if name not in OWN | MOMENT)
         return Answer(answer.status, headers, body)

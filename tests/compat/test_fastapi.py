@@ -149,7 +149,7 @@ class TestErrors:
     ) -> None:
         response = httpx.get(server.url + path, timeout=TIMEOUT)
         assert (response.status_code, response.text) == (500, "Internal Server Error")
-        server.wait_line(f"RuntimeError: {words}")
+        log.wait(f"RuntimeError: {words}")
         assert log.count("Exception in ASGI application") == 1
         assert httpx.get(f"{server.url}/", timeout=TIMEOUT).status_code == 200
 

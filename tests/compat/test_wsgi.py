@@ -119,7 +119,7 @@ class TestFlask:
         assert client.get("/nowhere").status_code == 404
         assert client.post("/").status_code == 405
         assert client.get("/boom").status_code == 500
-        server.wait_line("RuntimeError: the view broke")
+        log.wait("RuntimeError: the view broke")
         assert log.count("RuntimeError: the view broke") == 1
 
     def test_more_requests_than_threads(self, client: httpx.Client) -> None:

@@ -129,6 +129,12 @@ class Node:
         while self.engine.up:  # noqa: ASYNC110  # its connections make it so
             await asyncio.sleep(0.001)
 
+    async def reconnects(self, before: int) -> None:
+        """Wait until it has connected again, after `before` times."""
+        while self.engine.reconnects == before:  # noqa: ASYNC110  # its connections make it so
+            await asyncio.sleep(0.001)
+        await self.returns()
+
     async def returns(self) -> None:
         await asyncio.wait_for(self.engine._is_up.wait(), PATIENCE)
 
@@ -308,9 +314,10 @@ class TestAway:
                 await one.keeps("kept", "1")
                 await two.hears("1")
                 two.engine._catch_up, fine = stopped(two.engine._catch_up)  # type: ignore[method-assign]
+                before = one.engine.reconnects
                 server.cli("CLIENT", "KILL", "TYPE", "pubsub")
+                await one.reconnects(before)
                 for number in range(2, 5):
-                    await one.returns()
                     await one.keeps("kept", str(number))
                 fine.set()
                 await two.returns()
