@@ -20,6 +20,10 @@ class ClientDisconnected(OSError):
     """
 
 
+# Exceptions of that meaning: Starlette's two, and Quart's, which it raises `from None`.
+OF_FRAMEWORKS = ("ClientDisconnect", "WebSocketDisconnect", "ClientDisconnectedError")
+
+
 def only_disconnects(exception):
     """Return whether an exception says only that the client is gone.
 
@@ -30,6 +34,6 @@ def only_disconnects(exception):
     nested = getattr(exception, "exceptions", None)
     if isinstance(nested, tuple) and nested:
         return all([only_disconnects(one) for one in nested])
-    if type(exception).__name__ in ("ClientDisconnect", "WebSocketDisconnect"):  # a framework's own of that meaning
+    if type(exception).__name__ in OF_FRAMEWORKS:
         return True
     return exception.__cause__ is not None and only_disconnects(exception.__cause__)
