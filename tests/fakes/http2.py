@@ -103,7 +103,7 @@ def headers(stream: int, fields: Fields = GET, end: bool = True, flags: int = 0)
 
 
 def headers_in_pieces(stream: int, fields: Fields, sizes: Iterable[int], end: bool = True) -> bytes:
-    """HEADERS with so many bytes, and CONTINUATION frames of the other sizes; the last takes the rest."""
+    """HEADERS with the first size of bytes, and CONTINUATION frames of the others; the last takes the rest."""
     block, frames, kind, flags = raw_block(fields), b"", HEADERS, END_STREAM if end else 0
     for size in sizes:
         frames += frame(kind, flags, stream, block[:size])

@@ -183,7 +183,7 @@ cdef class RequestFields(FieldSink):
         PyMem_Free(self.kept)
 
     cdef void begin(self, Py_ssize_t max_size, int max_fields) noexcept:
-        """A request begins, of at most so many bytes and fields."""
+        """Begin a request of at most `max_size` bytes and `max_fields` fields; 0: no limit."""
         self.drop()
         self.size_left = max_size if max_size else NO_LIMIT
         self.fields_left = max_fields if max_fields else NO_LIMIT
@@ -405,7 +405,7 @@ cdef class RequestFields(FieldSink):
 
 cdef class TrailerFields(FieldSink):
     cdef void begin(self, Py_ssize_t max_size, int max_fields) noexcept:
-        """A trailer section begins, of at most so many bytes and fields."""
+        """Begin a trailer section of at most `max_size` bytes and `max_fields` fields; 0: no limit."""
         self.size_left = max_size if max_size else NO_LIMIT
         self.fields_left = max_fields if max_fields else NO_LIMIT
         self.malformed = NULL

@@ -1,6 +1,6 @@
 """What a client may cost before it is taken for an attacker: its connection then ends with ENHANCE_YOUR_CALM.
 
-resets    Streams that end before their response is complete, whoever resets them: each has cost an application, or a part
+resets    Streams that end before their response is complete, reset by either side: each has cost an application, or a part
           of one (CVE-2023-44487, CVE-2019-9514, CVE-2025-8671).
 cheap     Frames that cost the client nothing: SETTINGS, PING, PRIORITY, PRIORITY_UPDATE, unknown ones, empty DATA, DATA that
           its windows cut very small, WINDOW_UPDATE in excess of what is sent, frames on closed streams (CVE-2019-9511 to

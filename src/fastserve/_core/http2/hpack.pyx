@@ -248,7 +248,7 @@ cdef class Decoder:
         return 0
 
     cdef void evict(self, Py_ssize_t size) noexcept:
-        """Drop the oldest entries until the rest have at most so many bytes."""
+        """Drop the oldest entries until the rest have at most `size` bytes."""
         cdef Entry* oldest
         while self.size > size:
             oldest = &self.entries[(self.newest - self.count + 1) & (self.capacity - 1)]
@@ -540,7 +540,7 @@ cdef class Encoder:
         return 0
 
     cdef void evict(self, Py_ssize_t size) noexcept:
-        """Drop the oldest entries until the rest have at most so many bytes."""
+        """Drop the oldest entries until the rest have at most `size` bytes."""
         cdef Sent* oldest
         while self.size > size:
             oldest = &self.entries[(self.inserted - self.count + 1) & (self.capacity - 1)]
