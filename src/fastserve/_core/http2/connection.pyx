@@ -706,7 +706,7 @@ cdef class Http2Connection(StreamCarrier):
             stream.untaken = 0
         self.flow.promised -= stream.promised
         stream.promised = 0
-        stream.close()
+        kept.close()
         self.leave_behind(exchange)
         return 0
 

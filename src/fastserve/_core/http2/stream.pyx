@@ -218,7 +218,7 @@ cdef class Http2Stream(SendingStream):
         self.put_head(len(body), False, False)
         if not self.extent.no_body:
             self.send(body, True)
-        return self.finish()
+        return kept.finish()
 
     cdef int break_off(self) except -1:
         return 0 if self.connection is None else self.connection.reset(self, INTERNAL_ERROR)
@@ -296,7 +296,7 @@ cdef class Http2Stream(SendingStream):
         if self.writing != HEAD or self.broken():
             return
         try:
-            self.put_head(0, True, False)
+            kept.put_head(0, True, False)
         except Exception as exception:
             self.worker.report("Exception in connection", exception)
             self.connection.writer.abort()
@@ -306,7 +306,7 @@ cdef class Http2Stream(SendingStream):
         self.announce(len(data), more, not more)
         if not self.ends_sent and not self.extent.no_body:
             self.send(data, not more)
-        return 0 if more else self.finish()
+        return 0 if more else kept.finish()
 
     cdef int announce(self, long long size, bint more, bint ends) except -1:
         """A piece of body of this size follows: its head goes first, if it has not gone yet."""
@@ -373,13 +373,13 @@ cdef class Http2Stream(SendingStream):
 
     cdef int put_raw(self, bytes data) except -1:
         cdef Http2Stream kept = self
-        return 0 if self.broken() else self.send(data, False)
+        return 0 if self.broken() else kept.send(data, False)
 
     cdef int end_file(self, long long size, bint more) except -1:
         cdef Http2Stream kept = self
         if not more and not self.ends_sent:
             self.send(b"", True)
-        return 0 if more else self.finish()
+        return 0 if more else kept.finish()
 
     cdef int trailers(self, list fields) except -1:
         cdef list checked = None
@@ -393,7 +393,7 @@ cdef class Http2Stream(SendingStream):
             if self.te_trailers and fields:
                 checked = check_trailers(fields)
             self.flow.end(self, checked)
-        return self.finish()
+        return kept.finish()
 
     cdef int finish(self) except -1:
         """The application has sent the last of its response."""
@@ -405,7 +405,7 @@ cdef class Http2Stream(SendingStream):
             self.release()
         self.detach()
         if self.unsent == 0 and self.connection is not None:
-            return self.connection.sent(self)
+            return kept.connection.sent(kept)
         return 0
 
     # Topics
@@ -426,7 +426,7 @@ cdef class Http2Stream(SendingStream):
 
     cdef int put_shared(self, Shared message) except -1:
         cdef Http2Stream kept = self
-        return 0 if self.ends_sent or self.broken() else self.send(message.stream_event(False), False)
+        return 0 if self.ends_sent or self.broken() else kept.send(message.stream_event(False), False)
 
     cdef int commit_shared(self) except -1:
         return 0  # put_shared() has: those of all streams of a connection leave together
