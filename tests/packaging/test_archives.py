@@ -167,7 +167,7 @@ def test_wheel_has_types_and_no_sources(wheel: Path) -> None:
     assert {name.replace("/", ".") for name in compiled} == set(MODULES)
     assert metadata["License-Expression"] == "MIT"
     required = {value for value in metadata.get_all("Requires-Dist", []) if "extra ==" not in value}
-    assert {value.partition(">")[0] for value in required} == {"click", "uvloop"}
+    assert {value.partition(">")[0] for value in required} == {"click", "tomli", "uvloop"}
     assert "fastserve = fastserve.__main__:command" in scripts
     assert "hook-dirs = fastserve._pyinstaller:get_hook_dirs" in scripts
 
