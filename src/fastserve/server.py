@@ -28,6 +28,7 @@ from fastserve.net.accepting import Acceptor
 from fastserve.net.listeners import Listeners
 from fastserve.net.sockets import stop_listening
 from fastserve.net.tls import TlsHandshake
+from fastserve.options.core import AT_ONCE
 from fastserve.process import signals, task_stacks
 from fastserve.process.signals import HANDLED_SIGNALS
 from fastserve.server_life import Cause, Life, Phase
@@ -172,7 +173,7 @@ class Server:
     @property
     def goodbye_seconds(self) -> float:
         """How long a retiring server waits for a last request of idle clients."""
-        return min(self.config.timeout_keep_alive, LONGEST_GOODBYE)
+        return min(self.config.timeout_keep_alive or AT_ONCE, LONGEST_GOODBYE)
 
     @property
     def drain_seconds(self) -> float | None:
@@ -422,7 +423,7 @@ class Server:
             logger.debug("Retiring: each response is the last of its connection.")
         else:
             logger.info("Serving on for %s s. (CTRL+C to stop now)", seconds)
-        self.server_state.announce_drain()
+        self.server_state.announce_drain(self.goodbye_seconds)
         clock = asyncio.get_running_loop().time
         end = clock() + seconds
         counter = 0
@@ -490,7 +491,7 @@ class Server:
 
     async def _close_idle_connections(self) -> None:
         """Close idle connections, and give them a moment to go before anything is logged."""
-        self.server_state.drain()
+        self.server_state.drain(self._retiring)
         await self._until(lambda: not self.server_state.connections, SETTLE_SECONDS)
 
     async def _finish_requests(self, patience: float | None, why: str) -> None:

@@ -25,6 +25,8 @@ class ServerState:
         self.lingering: dict[Lingering, None] = {}  # of protocol classes, oldest first
         self.stopping = False  # connections close as soon as they are done
         self.draining = False  # for protocol classes: a response begun now is the last of its connection
+        self.replaced = False  # if stopping: by another process, which serves the same clients
+        self.goodbye_seconds = 0.0  # how long idle connections stay while draining
         self.left: set[Any] = set()  # for protocol classes: exchanges whose client left before the end of the response
         self._counted = 0
 
@@ -49,17 +51,26 @@ class ServerState:
         dated = not date or any(name == b"date" for name, _ in own)
         self.default_headers = own.copy() if dated else [(b"date", http_date()), *own]
 
-    def announce_drain(self) -> None:
-        """Make every response from now on the last of its connection; idle connections stay for one more request."""
-        self.draining = True
-        if self.worker is not None:
-            self.worker.announce_drain()
+    def announce_drain(self, seconds: float) -> None:
+        """Make every response from now on the last of its connection; idle connections stay for one more request.
 
-    def drain(self) -> None:
-        """Close idle connections now, and the others after their current response."""
-        self.draining = self.stopping = True
+        A connection whose response under way cannot tell its client any more stays for one, for up to `seconds`.
+        """
+        self.draining = True
+        self.goodbye_seconds = seconds
         if self.worker is not None:
-            self.worker.drain()
+            self.worker.announce_drain(seconds)
+
+    def drain(self, replaced: bool = False) -> None:
+        """Close idle connections now, and the others after their current response.
+
+        Where another process has taken over (`replaced`), those whose last response did not tell the client that it was
+        the last stay for one more request, as announce_drain() says.
+        """
+        self.draining = self.stopping = True
+        self.replaced = replaced
+        if self.worker is not None:
+            self.worker.drain(replaced)
 
     def end_streams(self) -> list[Any]:
         """Break off responses of undeclared length, and wake applications that wait for their client to leave.

@@ -41,9 +41,20 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "lifespan.shutdown.complete"})
         return
     word, _, argument = scope["path"][1:].partition("/")
+    if word == "stream":
+        await stream(send)
+        return
     if word in DEEDS:
         await DEEDS[word](argument)
     await answer(send, str(os.getpid()).encode())
+
+
+async def stream(send: Send) -> None:
+    """Begin a response of no declared length, and end it once somebody opens the pipe that $GATE names for writing."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+    await gate("")
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
 
 
 async def block(argument: str) -> None:

@@ -258,7 +258,7 @@ def test_limit_concurrency(serve: support.Serve, tape: Callable[[], Tape]) -> No
 
 def test_a_server_that_is_about_to_stop_takes_none(serve: support.Serve, tape: Callable[[], Tape]) -> None:
     server = serve(both, ws=Tape)
-    server.server.server_state.announce_drain()
+    server.server.server_state.announce_drain(5)
     with Wire(server.connect()) as wire:
         assert wire.ask(upgrade()).status == 503
     assert Tape.made == []

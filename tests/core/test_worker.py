@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.responses import read_one
+from core.responses import read_head, read_one
 from fakes.settings import make_settings
 from fakes.worker import FakeWorker, get, hello
 
@@ -67,6 +67,74 @@ def test_announced_drain_lets_an_idle_connection_ask_once_more(work: Work) -> No
     assert not idle.transport.closed and not silent.transport.closed
     response = read_one(idle.feed(get()))
     assert (response.status, response.get(b"connection")) == (200, b"close")
+
+
+def ended(peer: Any) -> bool:
+    """Return whether the server has closed its side of a connection."""
+    return peer.transport.closed or "write_eof" in peer.transport.calls
+
+
+class TestStreamUnderWay:
+    """The head has left before a drain, and so could not tell the client that the connection ends."""
+
+    @pytest.fixture
+    def end(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    @pytest.fixture
+    def wire(self, work: Work, end: asyncio.Event) -> FakeWorker:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+            await end.wait()
+            await send({"type": "http.response.body", "body": b"ended"})
+
+        return work(app, timeout_keep_alive=75)
+
+    def finish(self, wire: FakeWorker, peer: Any, end: asyncio.Event) -> None:
+        wire.call(end.set)
+        assert peer.take().endswith(b"ended\r\n0\r\n\r\n")
+
+    @pytest.mark.parametrize("replaced", [False, True])
+    def test_announced(self, wire: FakeWorker, end: asyncio.Event, replaced: bool) -> None:
+        asking, silent = wire.connect(), wire.connect()
+        for peer in (asking, silent):
+            assert read_head(peer.feed(get()))[0].get(b"connection") is None
+        wire.call(wire.worker.announce_drain, 5)
+        for peer in (asking, silent):
+            self.finish(wire, peer, end)
+            assert not peer.transport.closed
+        last = read_one(asking.feed(get()))
+        assert (last.status, last.get(b"connection")) == (200, b"close")
+        assert ended(asking)
+        wire.call(wire.worker.drain, replaced)
+        assert silent.transport.closed is not replaced
+        wire.advance(5.1)
+        assert silent.transport.closed
+
+    @pytest.mark.parametrize("replaced", [False, True])
+    def test_draining(self, wire: FakeWorker, end: asyncio.Event, replaced: bool) -> None:
+        asking, silent = wire.connect(), wire.connect()
+        for peer in (asking, silent):
+            peer.feed(get())
+        wire.call(wire.worker.announce_drain, 5)
+        wire.call(wire.worker.drain, replaced)
+        for peer in (asking, silent):
+            assert not peer.transport.closed
+            self.finish(wire, peer, end)
+            assert ended(peer) is not replaced
+        if replaced:
+            assert read_one(asking.feed(get())).get(b"connection") == b"close"
+            wire.advance(5.1)
+        assert ended(asking)
+        assert ended(silent)
+
+    def test_body_that_is_not_read_to_its_end(self, wire: FakeWorker, end: asyncio.Event) -> None:
+        peer = wire.connect()
+        peer.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12")
+        wire.call(wire.worker.announce_drain, 5)
+        self.finish(wire, peer, end)
+        assert ended(peer)
 
 
 @pytest.mark.parametrize("change", [{"settings": None}, {"state": None}, {"access": logging.getLogger()}])

@@ -182,6 +182,33 @@ def test_clients_of_an_old_worker(start: Start, gate: Path) -> None:
     assert ask(server) == pid
 
 
+@pytest.mark.parametrize("hurried", [False, True])
+@pytest.mark.parametrize("http", ["auto", "h11"])
+def test_client_of_a_stream(start: Start, gate: Path, http: str, hurried: bool) -> None:
+    """The head said nothing of a close: the connection serves one more request, also if the worker drains already."""
+    server = start("app", "--port", "0", "--workers-lifetime", "1000", "--http", http, env={"GATE": str(gate)})
+    (old,) = ready(server, 1)
+    with server.connect() as client:
+        client.sendall(b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")
+        server.wait_line(f"waiting in {old}")
+        server.send_signal(signal.SIGHUP)
+        server.wait_line(r"Retiring: ")
+        if hurried:
+            os.kill(old, signal.SIGTERM)
+            server.wait_line("Waiting for connections to close")
+        os.close(os.open(gate, os.O_WRONLY))
+        body = b""
+        while not body.endswith(b"\r\n0\r\n\r\n"):
+            body += (piece := client.recv(4096))
+            assert piece
+        assert b"connection: close" not in body
+        client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        last = support.read_all(client)
+        assert b"connection: close" in last
+        assert last.endswith(str(old).encode())
+    server.wait_line(rf"Finished server process \[{old}\]")
+
+
 def test_reuse_port(start: Start) -> None:
     """Each worker has a socket of its own; a replacement inherits it, so that nothing in its queue is lost."""
     if sys.platform != "linux":

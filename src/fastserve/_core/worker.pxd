@@ -30,5 +30,6 @@ cdef class Worker:
     cdef long long untaken  # bytes of bodies over HTTP/2 that no application has taken
     cdef readonly bint draining
     cdef readonly bint stopping  # connections close as soon as they are idle
+    cdef readonly bint replaced  # if stopping: by another process, which serves the same clients
 
     cdef int look_at_loop(self) except -1  # see whether it makes the tasks; with each connection, for it may change

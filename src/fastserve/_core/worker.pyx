@@ -5,6 +5,7 @@ import logging
 import traceback
 
 from .interfaces cimport Exchange
+from .loop.clock cimport GOODBYE
 from .loop.task cimport Task
 from .loop.turn cimport Flushable
 
@@ -74,13 +75,20 @@ cdef class Worker:
                 traceback.print_exception(type(exception), exception, exception.__traceback__)
             traceback.print_exc()
 
-    def announce_drain(self):
-        """Make every response from now on the last of its connection. Idle connections stay for one more request."""
-        self.draining = True
+    def announce_drain(self, double seconds=0):
+        """Make every response from now on the last of its connection. Idle connections stay for one more request.
 
-    def drain(self):
-        """Close idle connections now, and every other one after its response under way."""
+        So do those whose response under way has not told the client so, for up to `seconds` after it."""
+        self.draining = True
+        self.clock.seconds[GOODBYE] = seconds
+
+    def drain(self, bint replaced=False):
+        """Close idle connections now, and every other one after its response under way.
+
+        Where another process has taken over (`replaced`), those whose last response did not tell the client that it was
+        the last stay for one more request, as announce_drain() says."""
         self.draining = self.stopping = True
+        self.replaced = replaced
         for connection in list(self.connections):
             shutdown = getattr(connection, "shutdown", None)  # uvicorn's contract
             if shutdown is None:

@@ -262,7 +262,7 @@ class Options:
     reuse_port: bool = option(False, BINDING, Flag(),
         "Give each worker its own listening sockets (SO_REUSEPORT).")
     pid_file: str | os.PathLike[str] | None = option(None, PROCESSES, Text(),
-        "Write the process id to this file while the server runs.")
+        "Write the process id to this file while the server listens.")
     workers_lifetime: float | None = option(None, PROCESSES, Seconds(positive=True),
         "Seconds after which a worker is replaced.  [default: never]")
     workers_lifetime_jitter: float = option(0, PROCESSES, Seconds(),

@@ -27,7 +27,7 @@ from ..http.response cimport fields_of_refusal, refused
 from ..http.scope cimport Peers, http_scope, peers_of
 from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler
-from ..loop.clock cimport KEEP_ALIVE, REQUEST_BODY, REQUEST_HEAD, stop
+from ..loop.clock cimport GOODBYE, KEEP_ALIVE, REQUEST_BODY, REQUEST_HEAD, stop
 from ..loop.turn cimport Runnable
 from ..transport.lingering cimport close_or_linger
 from ..transport.writer cimport Writer
@@ -185,7 +185,7 @@ cdef class Http1Connection(Incoming):
         if self.eof_seen:
             return self.close()
         if not self.parser.in_head:
-            self.worker.clock.start(self, KEEP_ALIVE)
+            self.worker.clock.start(self, GOODBYE if self.worker.draining else KEEP_ALIVE)
         elif self.reading != HEAD:
             self.reading = HEAD
             self.worker.clock.start(self, REQUEST_HEAD)
@@ -317,6 +317,8 @@ cdef class Http1Connection(Incoming):
             return self.lingering.hurry()
         if self.reading == BODY:
             return self.close()
+        if self.worker.replaced and self.deadline.next != NULL and self.deadline.kind == GOODBYE:
+            return 0
         stop(self)
         return self.break_off()
 
@@ -363,10 +365,11 @@ cdef class Http1Connection(Incoming):
         return self.resume_reading()
 
     cdef int answered(self) except -1:
-        if not self.response.keep_alive or self.reading == CLOSED or self.worker.draining:
+        cdef Worker worker = self.worker
+        if not self.response.keep_alive or self.reading == CLOSED or worker.stopping and not worker.replaced:
             return self.close()
         if self.reading == BODY:
-            if self.eof_seen:
+            if self.eof_seen or worker.draining:
                 return self.close()
             self.resume_reading()
             self.worker.clock.start(self, REQUEST_BODY)

@@ -16,6 +16,7 @@ cdef enum:
     LINGER_LOOK  # until the next check whether a client has everything
     REQUEST_REST  # for the rest of a request over HTTP/2 that has its response
     GOING_AWAY  # for an HTTP/2 client to stop opening streams
+    GOODBYE  # for a last request, on a connection whose client could not be told that the server stops
     WAITS  # how many kinds there are
 
 

@@ -87,6 +87,7 @@ class H11Protocol(asyncio.Protocol):
         self.head: response.Head | None = None  # of the response, while it is held
         self.keep_alive = True
         self.draining = False
+        self.parting = False  # idle for a last request of a client that could not be told of the drain
         self.eof_seen = False
         self.lingering: Lingering | None = None
         self.is_head = False
@@ -228,7 +229,9 @@ class H11Protocol(asyncio.Protocol):
         if self.eof_seen:
             self.close()
         elif not self.input and not self.empty:
-            self.deadline.start(self.config.timeout_keep_alive or AT_ONCE, self.close_silently)
+            self.parting = self.server_state.draining
+            seconds = self.server_state.goodbye_seconds if self.parting else self.config.timeout_keep_alive
+            self.deadline.start(seconds or AT_ONCE, self.close_silently)
         elif self.reading == "init":
             self.reading = "head"
             self.deadline.start(self.config.timeout_request_head, self.head_expired)
@@ -440,7 +443,10 @@ class H11Protocol(asyncio.Protocol):
         if self.lingering is not None:
             self.lingering.hurry()
         elif self.exchange is None:
-            self.close() if self.reading == "body" else self.close_silently()
+            if self.reading == "body":
+                self.close()
+            elif not (self.parting and self.server_state.replaced):
+                self.close_silently()
 
     def end_streams(self) -> list[asyncio.Task[None]]:
         """Break off a response that has begun and declares no end; wake an application waiting for the client to go.
@@ -566,10 +572,11 @@ class H11Protocol(asyncio.Protocol):
         """Go on to the next request, or close: the application has sent the last of its response."""
         self.writing = "done"
         self.detach()
-        if not self.keep_alive or self.draining or self.conn.our_state is not h11.DONE:
+        ends = self.draining and not self.server_state.replaced
+        if not self.keep_alive or ends or self.conn.our_state is not h11.DONE:
             self.close()
         elif self.reading == "body":
-            if self.eof_seen:
+            if self.eof_seen or self.server_state.draining:
                 return self.close()
             self.flow.resume_reading()
             self.deadline.start(self.config.timeout_request_body, self.close_silently)
