@@ -29,6 +29,7 @@ from fastserve.supervisors.signal_queue import NAMES
 
 DOCS = Path(__file__).parent
 SOURCE = DOCS.parent / "src" / "fastserve"
+SEPARATORS = {None: "spaces, without spaces in them", ":": "colons (semicolons on Windows)"}
 REGION = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 
@@ -109,7 +110,7 @@ def environment() -> str:
         (
             code(each.environment),
             f"[{code(each.name)}](options.md#{each.name[2:]})",
-            "values separated by " + {None: "spaces", ":": "colons (semicolons on Windows)"}[each.kind.separator]
+            f"values separated by {SEPARATORS[each.kind.separator]}"
             if each.kind.repeatable
             else "`1` or `0`"
             if isinstance(each.kind, Switch)
@@ -229,7 +230,8 @@ MEANINGS = {  # what to make of a line, by its beginning
     " as a plain request.",
     "Waiting for connections to close": "Requests are under way.",
     "Waiting for background tasks": "Responses are complete, but applications still run.",
-    "… running on": "The sockets are bound. Tools wait for this line.",
+    "… running on": "The sockets are bound. Tools wait for this line. With workers, the first `Application startup"
+    " complete.` says that one serves.",
     "WEB_CONCURRENCY=": "Workers import the application by themselves, so they need `module:attribute`.",
     "You must pass the application as an import string": "Workers and the reloader import the application by"
     " themselves: give `module:attribute`, not an object.",

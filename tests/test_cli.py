@@ -128,7 +128,8 @@ def test_bad_value(given: dict[str, Any], args: list[str], complaint: str) -> No
 def test_bad_value_in_the_environment(given: dict[str, Any]) -> None:
     result = invoke("a:b", env={"FASTSERVE_PORT": "http"})
     assert (result.exit_code, given) == (2, {})
-    assert "'http': expected a whole number." in result.output
+    hint = "Invalid value for '--port' (environment variable FASTSERVE_PORT): 'http': expected a whole number."
+    assert hint in result.output
 
 
 def test_missing_application(given: dict[str, Any]) -> None:

@@ -42,6 +42,18 @@ class ParamType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gen
             self.fail(f"{exc}.", param, ctx)
 
 
+class Parameter(click.Option):
+    """An option whose errors name the environment variable that the value came from."""
+
+    def get_error_hint(self, ctx: click.Context | None, **more: Any) -> str:
+        hint = super().get_error_hint(ctx, **more)
+        source = None if ctx is None else ctx.get_parameter_source(self.name or "")
+        if source is not ParameterSource.ENVIRONMENT:
+            return hint
+        names = [self.envvar] if isinstance(self.envvar, str) else list(self.envvar or ())
+        return f"{hint} (environment variable {next((name for name in names if os.environ.get(name)), names[0])})"
+
+
 class StartupFailure(click.ClickException):
     """The command cannot start, and logging is not set up: one line, exit code 3."""
 
@@ -117,7 +129,7 @@ def parameter(option: Option) -> click.Option:
     else:
         attributes |= {"type": ParamType(option.kind), "metavar": option.kind.metavar}
         attributes |= {"multiple": True} if option.kind.repeatable else {"default": default}
-    return click.Option([name, option.param], **attributes)
+    return Parameter([name, option.param], **attributes)
 
 
 def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

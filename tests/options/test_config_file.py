@@ -159,7 +159,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("no-access-log = true", 2, "{file}: unknown key 'no-access-log': did you mean 'access-log' (access-log = false)?"),
     ("colour = 1", 2, "{file}: unknown key 'colour': did you mean 'use-colors'?"),
     ("xyz = 1", 2, "{file}: unknown key 'xyz': see fastserve --help for the options"),
-    ("[server]\nport = 1", 2, "{file}: unknown key 'server': did you mean 'server-header'?"),
+    ("[server]\nport = 1", 2, "{file}: unknown table 'server': options are keys, and in no table of their own"),
     ("callback_notify = 'x'", 2, "{file}: unknown key 'callback_notify': it is for programs, which give it to Config"),
     ("log-level = 'info'\nlog_level = 'info'", 2, "{file}: 'log-level' and 'log_level' are one key: leave one out"),
     ("port = 'http'", 2, "{file}: port: 'http': expected a whole number"),

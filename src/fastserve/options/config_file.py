@@ -87,6 +87,8 @@ def options_of(name: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]
     seen: dict[str, str] = {}
     for key, value in table.items():
         param = key.replace("-", "_")
+        if param not in KEYS and isinstance(value, dict):
+            raise OptionError(f"{name}: unknown table '{key}': options are keys, and in no table of their own")
         if param not in KEYS:
             raise OptionError(f"{name}: unknown key '{key}'{suggestion(key)}")
         if param in seen:
