@@ -713,6 +713,27 @@ class TestTheEnd:
         assert client.goaways == [(0x7FFFFFFF, NO_ERROR), (1, NO_ERROR)]
         assert client.closed
 
+    @pytest.mark.parametrize("busy", [False, True])
+    def test_drain_of_an_idle_connection(self, work: Work, busy: bool) -> None:
+        """A stop waits less for it than a second: some clients answer no PING after GOAWAY, and close nothing."""
+        client = Http2Client(work(echo))
+        client.send(headers(1, POST, end=False))
+        if not busy:
+            client.send(data(1, b"a", end=True))
+        client.wire.call(client.wire.worker.drain)
+        client.wire.advance(0.25)
+        client.hear()
+        assert client.goaways == [(0x7FFFFFFF, NO_ERROR), (1, NO_ERROR)][: 1 if busy else 2]
+        assert client.closed is not busy
+        if busy:
+            client.send(data(1, b"a", end=True))
+            client.wire.advance(0.15)
+            client.send(ping())
+            client.wire.advance(0.1)
+            client.hear()
+            assert client.goaways[1:] == [(1, NO_ERROR)]
+            assert client.closed
+
     def test_announced_drain(self, work: Work) -> None:
         """The next request is told that it is one of the last."""
         client = Http2Client(work(hello()))

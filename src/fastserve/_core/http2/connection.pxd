@@ -48,6 +48,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef bint replied  # frames have been put that are not committed
     cdef Py_ssize_t unread  # bytes of such frames that the client has not read
     cdef bint resting  # for this turn of the loop
+    cdef bint hurried  # it is idle and the server stops, so the client's PING is not waited for as long
     cdef Lingering lingering  # closed, but for what the client still sends; else None
     cdef dict streams  # by id, those that are not closed
     cdef object waiting  # a deque of Starts that the backlog holds back, or None

@@ -3,7 +3,8 @@
 phase     OPENING  nothing has come: our own first frames leave with the first that we answer
           OPEN     streams are served
           LEAVING  the client has been told to open no more streams (GOAWAY with the highest id); those that it opened
-                   before it heard of that are still served, until it answers the PING that followed, or a second has passed
+                   before it heard of that are still served, until it answers the PING that followed, or a second has
+                   passed; where the server stops and no stream is open, STOP_SECONDS
           LEFT     it has been told which stream was the last: those up to it are completed, later ones ignored
           CLOSED   nothing is parsed any more
 
@@ -103,6 +104,7 @@ cdef enum:
     UNTAKEN = 1 << 26  # bytes of all connections that no application has taken, beyond which no window grows
 
 cdef unsigned char[8] DRAIN_PING = b"leaving."
+cdef double STOP_SECONDS = 0.2  # as long as connections linger then: some clients never answer a PING after GOAWAY
 cdef int WARNING = logging.WARNING, DEBUG = logging.DEBUG
 
 
@@ -765,7 +767,12 @@ cdef class Http2Connection(StreamCarrier):
     cdef int await_next(self) except -1:
         """Set the deadline for what is missing, if it is another one than before."""
         cdef int kind = NOTHING
+        cdef double latest
         if self.phase == LEAVING and self.awaited == GOING_AWAY:
+            if self.worker.stopping and not self.streams and not self.hurried:
+                self.hurried = True
+                latest = min(self.deadline.when, self.worker.clock.now() + STOP_SECONDS)
+                self.worker.clock.start_before(self, GOING_AWAY, latest)
             return 0
         if not self.streams and (self.phase == LEFT or self.phase != LEAVING and (self.client_leaves or self.eof_seen)):
             return self.close()
