@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.frames import text
+from core.frames import FIN, PING, PONG, frame, text
 from fakes.worker import TIME, FakeWorker, Peer, get, respond, warm
-from ws import upgrade
+from ws import read_frames, upgrade
 
 from fastserve._core.loop.slow_steps import SlowSteps
 
@@ -574,6 +574,41 @@ def test_messages_of_a_websocket_do_not_wait_either(work: Work) -> None:
         peer.take()
         peer.feed(text("question"))
     assert seen == [False] + [True] * 4
+    peer.lose()
+
+
+def test_pongs_to_many_pings_leave_together(work: Work) -> None:
+    """Also while nothing of applications is held: a system call each would keep the loop for half a second."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            if scope["path"] == "/late":
+                TIME.spin(0.03)
+            await in_two_pieces(send)
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            await send({"type": "websocket.send", "text": "a"})
+            await send({"type": "websocket.send", "text": "b"})
+
+    wire = work(app)
+    others = [wire.connect() for _ in range(4)]
+    warm(wire, others)
+    peer = wire.connect()
+    peer.feed(upgrade("/socket"))
+    for other, path in zip(others, ("/", "/late", "/", "/late"), strict=True):
+        other.put(get(path))
+    wire.settle()
+    peer.take()
+    peer.put(text("question"))
+    wire.settle()
+    assert len(peer.transport.writes) == 2
+    peer.take()
+    peer.put(frame(FIN | PING, b"") * 1000)
+    wire.settle()
+    assert len(peer.transport.writes) == 1
+    assert [opcode for opcode, _ in read_frames(peer.take())] == [PONG] * 1000
     peer.lose()
 
 

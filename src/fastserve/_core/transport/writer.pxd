@@ -21,6 +21,8 @@ cdef class Writer(Flushable):
 
     cdef Buffer output(self)  # where to put bytes; commit() lets them leave
     cdef int commit(self) except -1  # they leave at the end of the turn
+    # They leave at the end of the turn, whatever is done with those of applications: one read can ask for thousands.
+    cdef int commit_reply(self) except -1
     cdef int commit_now(self) except -1  # they leave now, or as soon as the client takes them
     cdef int commit_ahead(self, bytes data) except -1  # `data` leaves, before what was put after the last commit()
     cdef int commit_with(self, bytes data) except -1  # they leave now, followed by `data`, which is not copied

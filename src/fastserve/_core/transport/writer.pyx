@@ -41,6 +41,12 @@ cdef class Writer(Flushable):
             return self.write_out()
         return self.turn.hold(self)
 
+    cdef int commit_reply(self) except -1:
+        self.committed = self.buffer.size
+        if self.committed > HELD_BYTES:
+            return self.write_out()
+        return self.turn.hold_step(self)
+
     cdef int commit_now(self) except -1:
         self.committed = self.buffer.size
         return self.write_out()

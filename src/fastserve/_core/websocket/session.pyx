@@ -449,7 +449,7 @@ cdef class WebSocket(Channel):
         if self.broken():
             return 0
         put_frame(self.writer.output(), opcode, False, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
-        return self.writer.commit()
+        return self.writer.commit_reply()
 
     cdef int put_close_frame(self, int code, str reason) except -1:
         if self.broken():
