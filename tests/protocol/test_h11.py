@@ -18,6 +18,8 @@ from protocol.wire import GOOD, Wire
 from fastserve import Config
 from fastserve._core.errors import ProtocolError
 from fastserve._core.testing import parse
+from fastserve.protocols.http import h11_impl
+from fastserve.protocols.http.chunks import Chunked
 from fastserve.protocols.http.h11_impl import H11Protocol
 from fastserve.protocols.http.rules import check_head, empty_lines
 from fastserve.server_state import ServerState
@@ -193,6 +195,54 @@ def test_chunks_of_one_byte_take_linear_time() -> None:
         return time.process_time() - began
 
     assert min(seconds(80_000) for _ in range(2)) < 8 * min(seconds(20_000) for _ in range(3))
+
+
+@pytest.mark.parametrize("line", [b"1\r\n", b"1;a\r\n"])
+def test_small_chunks_give_others_a_turn(monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
+    """However many come in one read, few are decoded at a time; all arrive, also where the client ends its side."""
+    monkeypatch.setattr(h11_impl, "SHARE_SECONDS", 0)
+    taken: list[int] = []
+
+    def decode(self: Chunked, raw: bytearray) -> bytes:
+        size, data = len(raw), original(self, raw)
+        taken.append(size - len(raw))
+        return data
+
+    original = Chunked.decode
+    monkeypatch.setattr(Chunked, "decode", decode)
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    data = (line + b"x\r\n") * 10_000 + b"0\r\n\r\n"
+    recorder = Recorder()
+    net = H11Net(recorder)
+    client = net.connect()
+    with running(net.loop):
+        client.connection.data_received(head + data)
+        for turns in range(4):
+            assert len(taken) == turns
+            assert client.connection.flow.read_paused
+            for _ in range(len(net.loop.ready)):
+                net.loop.ready.popleft().run()
+    assert max(taken) < 6000
+    client.eof()
+    assert [call.body for call in recorder.calls] == [b"x" * 10_000]
+    assert served(head + data, GOOD).calls[0].body == b"x" * 10_000
+    net.close()
+
+
+def test_small_chunks_are_decoded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those after one that a read has cut."""
+    steps: list[str] = []
+
+    def step(self: Chunked, raw: bytearray, pieces: list[bytes]) -> bool:
+        steps.append(self.part)
+        return original(self, raw, pieces)
+
+    original = Chunked.step
+    monkeypatch.setattr(Chunked, "step", step)
+    data = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 80_000
+    reads = [data[at : at + 65536] for at in range(0, len(data), 65536)]
+    assert served(*reads, b"0\r\n\r\n").calls[0].body == b"x" * 80_000
+    assert len(steps) < 10 * len(reads)
 
 
 def padded(size: int) -> bytes:

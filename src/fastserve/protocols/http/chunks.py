@@ -15,12 +15,15 @@ QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)((?:;%b(?:=(?:%b|%b))?)*)\r\n" % (TOKEN_BYTES, TOKEN_BYTES, QUOTED))
 SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 LARGEST = (1 << 64) - 1
+PIECE = 4096  # bytes of small chunks decoded at a time
+STEPS = 64  # the same, of parts that are decoded one by one
 
 
 class Chunked:
     """Decodes one body. At most `limit` bytes of extensions and trailers are read and dropped.
 
-    `ended` is set when the body is complete, `fault` when it is malformed; then nothing more is decoded.
+    `ended` is set when the body is complete, `fault` when it is malformed; then nothing more is decoded. `more` says
+    that the last call has left something that can be decoded, lest many small chunks block the loop.
     """
 
     def __init__(self, limit: int) -> None:
@@ -28,32 +31,37 @@ class Chunked:
         self.dropped = 0
         self.part = "size"  # then "data", "end" and "size" again, or at last "trailers"
         self.left = 0  # bytes of the chunk that are still to come
+        self.more = False
         self.ended = False
         self.fault: ProtocolError | None = None
 
     def decode(self, raw: bytearray) -> bytes:
-        """Remove from `raw` all that can be decoded, and return the body in it."""
-        pieces = self.whole_chunks(raw) if self.part == "size" else []
+        """Remove from `raw` what can be decoded, at least one part, and return the body in it."""
+        pieces: list[bytes] = []
+        self.more = False
         try:
-            while not self.ended and self.fault is None and self.step(raw, pieces):
-                pass
+            for _ in range(STEPS):
+                if self.part == "size" and self.take_whole_chunks(raw, pieces):
+                    break
+                if not self.step(raw, pieces) or self.ended:
+                    return b"".join(pieces)
+            self.more = True
         except ProtocolError as exc:
             self.fault = exc
         return b"".join(pieces)
 
-    def whole_chunks(self, raw: bytearray) -> list[bytes]:
-        """Remove complete chunks without extensions from `raw`: fast, lest many small ones block the loop."""
-        pieces: list[bytes] = []
-        data, at = bytes(raw), 0
-        while (match := SIZE_LINE.match(data, at)) is not None:
+    def take_whole_chunks(self, raw: bytearray, pieces: list[bytes]) -> bool:
+        """Remove complete chunks without extensions from `raw`, which is fast. Return whether they were enough."""
+        at = 0
+        while at < PIECE and (match := SIZE_LINE.match(raw, at)) is not None:
             start = match.end()
             end = start + int(match[1], 16)
-            if end == start or data[end : end + 2] != b"\r\n":
+            if end == start or raw[end : end + 2] != b"\r\n":
                 break
-            pieces.append(data[start:end])
+            pieces.append(bytes(raw[start:end]))
             at = end + 2
         del raw[:at]
-        return pieces
+        return at >= PIECE
 
     def step(self, raw: bytearray, pieces: list[bytes]) -> bool:
         """Decode one part. Return False if it has not arrived yet. Raises ProtocolError."""

@@ -18,6 +18,7 @@ import contextlib
 import contextvars
 import logging
 import re
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 DISCARD = 1 << 20  # bytes of an unwanted body that are read in order to keep the connection
 HELD_HEAD_SECONDS = 0.25  # that a head waits for the first piece of body unless it is a stream's
+SHARE_SECONDS = 0.001  # of one client's body, before others have their turn
 FIELD_NAME = re.compile(rb"^[^\s:]+:", re.MULTILINE)
 
 
@@ -75,6 +77,7 @@ class H11Protocol(asyncio.Protocol):
         self.room = config.h11_max_incomplete_event_size or config.limit_request_line + config.limit_request_head
         self.conn = h11.Connection(h11.SERVER, config.limit_request_line + config.limit_request_head)
         self.input = bytearray()  # what is not parsed yet; h11 gets it head by head
+        self.behind = False  # some of it waits for a turn of the loop
         self.empty = 0  # bytes of empty lines before the next head
         self.chunks: Chunked | None = None  # of the body under way
         self.deadline = Deadline(self.loop)
@@ -114,7 +117,9 @@ class H11Protocol(asyncio.Protocol):
                 self.lingering.heard()
             return
         self.input += data
-        if self.reading == "done":
+        if self.behind:
+            self.flow.pause_reading()
+        elif self.reading == "done":
             self.read_ahead()
         else:
             self.handle_events()
@@ -124,6 +129,9 @@ class H11Protocol(asyncio.Protocol):
             self.flow.pause_reading()
 
     def eof_received(self) -> bool:
+        while self.behind:
+            self.behind = False
+            self.handle_events()
         self.eof_seen = True
         if self.exchange is None:
             return False
@@ -167,7 +175,8 @@ class H11Protocol(asyncio.Protocol):
     # The request
 
     def handle_events(self) -> None:
-        """Handle the input so far."""
+        """Handle the input so far, for as long as a client may keep others waiting."""
+        until = time.monotonic() + SHARE_SECONDS
         while self.reading in ("init", "head", "body"):
             try:
                 if not (self.read_body() if self.reading == "body" else self.read_head()):
@@ -176,9 +185,26 @@ class H11Protocol(asyncio.Protocol):
                 return self.refuse(exc.status, exc.reason)
             except h11.RemoteProtocolError as exc:
                 return self.refuse(431 if exc.error_status_hint == 431 else 400, str(exc))
+            if self.reading == "body" and self.input and time.monotonic() > until:
+                return self.give_way()
         if self.reading == "done":
             self.read_ahead()
         return None
+
+    def give_way(self) -> None:
+        """Go on after a turn of the loop."""
+        self.behind = True
+        self.flow.pause_reading()
+        self.loop.call_soon(self.go_on)
+
+    def go_on(self) -> None:
+        if not self.behind:
+            return
+        self.behind = False
+        self.handle_events()
+        waiting = len(self.input) if self.exchange is None else max(len(self.input), self.exchange.buffered)
+        if not self.behind and waiting <= HIGH_WATER_LIMIT:
+            self.flow.resume_reading()
 
     def read_head(self) -> bool:
         """Begin the exchange of the next head. Return False if the head is incomplete. Raises ProtocolError."""
@@ -201,7 +227,7 @@ class H11Protocol(asyncio.Protocol):
         return True
 
     def read_body(self) -> bool:
-        """Deliver the body so far. Return False if its end has not arrived. Raises ProtocolError."""
+        """Deliver some of the body. Return False once it has to wait for more. Raises ProtocolError."""
         if self.chunks is not None:
             data, ended = self.chunks.decode(self.input), self.chunks.ended
         else:
@@ -218,7 +244,7 @@ class H11Protocol(asyncio.Protocol):
         if self.chunks is not None and self.chunks.fault is not None:
             raise self.chunks.fault
         if not ended:
-            return False
+            return self.chunks is not None and self.chunks.more
         if self.chunks is not None:
             self.conn.receive_data(b"0\r\n\r\n")  # h11 sees none of the chunks
         self.conn.next_event()
