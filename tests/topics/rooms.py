@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from typing import Any
@@ -19,11 +20,13 @@ from fastserve.topics.starlette import EventStream
 async def chat(socket: WebSocket) -> None:
     """Subscribes as the query says, tells so, and publishes what its client says."""
     room = socket.path_params["room"]
-    query = dict(socket.query_params)
+    query: dict[str, Any] = dict(socket.query_params)
     kept: dict[str, Any] = {"history": int(query.pop("history", 0))}
     if kept["history"]:
         kept["ttl"] = 60
     quiet = query.pop("quiet", None)
+    if "info" in query:
+        query["info"] = json.loads(query["info"])
     await socket.accept()
     subscription = await topics.subscribe(socket, room.split(","), **query)
     if not quiet:
@@ -33,8 +36,30 @@ async def chat(socket: WebSocket) -> None:
         topics.publish(room.split(",")[0], text, exclude=socket if text.startswith("not me") else None, **kept)
 
 
+async def watch(socket: WebSocket) -> None:
+    """Tells who joins and leaves."""
+    await socket.accept()
+
+    async def tell() -> None:
+        async with topics.listen(socket.path_params["room"], presence=True) as messages:
+            await socket.send_text("watching")
+            async for each in messages:
+                if isinstance(each, topics.Join | topics.Leave):
+                    await socket.send_json([type(each).__name__, each.member, each.info])
+
+    telling = asyncio.ensure_future(tell())
+    await socket.receive()  # the client has left
+    telling.cancel()
+
+
+async def members(request: Request) -> Response:
+    return JSONResponse(await topics.members(request.path_params["room"]))
+
+
 def events(request: Request) -> EventStream:
-    return EventStream(request.path_params["room"], keepalive=float(request.query_params.get("keepalive", 15)))
+    query = request.query_params
+    member = query.get("member")
+    return EventStream(request.path_params["room"], keepalive=float(query.get("keepalive", 15)), member=member)
 
 
 def publish(request: Request) -> Response:
@@ -66,6 +91,8 @@ async def about(request: Request) -> Response:
 app = Starlette(
     routes=[
         WebSocketRoute("/ws/{room}", chat),
+        WebSocketRoute("/watch/{room}", watch),
+        Route("/members/{room}", members),
         Route("/events/{room}", events),
         Route("/publish/{room}", publish, methods=["POST"]),
         Route("/store/{room}", store, methods=["POST"]),

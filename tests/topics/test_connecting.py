@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import support
 from topics.clients import Chat
+from topics.redis_server import Server
 from topics.rooms import app
 from topics.test_memory import about
-from topics.test_redis import Server
 
 from fastserve import topics
 from fastserve.topics.__main__ import main

@@ -6,43 +6,20 @@ import asyncio
 import random
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import support
 import trustme
-from topics.clients import Chat, close_all, opened
+from topics.clients import Chat, opened
 from topics.rooms import app
 from topics.test_memory import about
-from topics.test_redis import Server
 from websockets.asyncio.client import connect
 
 from fastserve import topics
 from fastserve.topics import node
-
-
-@pytest.fixture(params=["memory", "unix", "redis"])
-def rooms(request: pytest.FixtureRequest, folder: Path, serve: support.Serve) -> Iterator[Callable[..., Any]]:
-    """Start servers whose topics are connected: rooms(**options) -> two of them, or with memory the same one twice."""
-    if request.param == "memory":
-
-        def same(**options: Any) -> list[support.Running]:
-            return [serve(app, **options)] * 2
-
-        yield same
-        return
-    url = f"unix:{folder}"
-    server = None
-    if request.param == "redis":
-        server = Server(folder)
-        server.start()
-        url = server.url
-    yield lambda **options: [serve(app, topics=url, **options) for _ in range(2)]
-    close_all()
-    if server is not None:
-        server.kill()  # the servers stop without it
 
 
 def test_clients_that_never_read(serve: support.Serve) -> None:
@@ -87,9 +64,9 @@ def hear_to_the_end(connection: Any, last: str) -> list[str]:
     return heard
 
 
-def test_sequences_of_clients_that_come_and_go(rooms: Callable[..., Any]) -> None:
+def test_sequences_of_clients_that_come_and_go(connected: Callable[..., Any]) -> None:
     """3 publishers number their messages; 30 clients leave and return with their positions: none misses one."""
-    servers = rooms()
+    servers = connected()
     total = 60
     dice = random.Random(5)
 

@@ -3,70 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import signal
-import socket
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import support
 from support import PATIENCE
+from topics import nodes
 from topics.clients import Chat, Stream, post
+from topics.nodes import run
+from topics.redis_server import Server
 from topics.rooms import app
 from topics.test_memory import about
 
 from fastserve._core.topics.message import Message
 from fastserve.topics import redis as engine_module
-from fastserve.topics.engine import EngineDown, Keep
+from fastserve.topics.engine import EngineDown
 from fastserve.topics.redis import RedisEngine
 from fastserve.topics.resp import address_of
 from fastserve.topics.wire import fields_of
-
-if shutil.which("redis-server") is None:
-    raise RuntimeError("these tests need redis-server (Debian: apt-get install redis-server)")
-
-
-class Server:
-    """A Redis of a test's own, on a UNIX socket."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self.path = folder / "redis.sock"
-        self.process: subprocess.Popen[bytes] | None = None
-        self.url = f"redis+unix://{self.path}"
-
-    def start(self) -> None:
-        options = {"port": "0", "unixsocket": str(self.path), "save": "", "dir": str(self.path.parent)}
-        argv = ["redis-server", *(word for name, value in options.items() for word in (f"--{name}", value))]
-        self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
-        while True:
-            try:
-                if self.cli("PING") == "PONG":
-                    return
-            except OSError:
-                assert self.process.poll() is None
-
-    def cli(self, *words: str) -> str:
-        """Send a command, and return a reply of one line, or the last line of another."""
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(PATIENCE)
-            sock.connect(str(self.path))
-            sock.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w.encode()) for w in words))
-            return sock.recv(65536).decode().strip().lstrip("+:").splitlines()[-1]
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-            self.path.unlink(missing_ok=True)
 
 
 @pytest.fixture
@@ -77,48 +36,13 @@ def server(folder: Path) -> Iterator[Server]:
     made.kill()
 
 
-class Node:
-    """A receiver that notes what it is told."""
+class Node(nodes.Node):
+    """A node over Redis."""
+
+    engine: RedisEngine
 
     def __init__(self, url: str, **options: Any) -> None:
-        self.name = os.urandom(8).hex()
-        self.engine = RedisEngine(address_of(url), "test:", 1 << 20, **options)
-        self.topics: dict[str, int] = {}
-        self.got: list[Any] = []
-        self.changed = asyncio.Event()
-
-    def receive(self, message: Message, exclude: str | None) -> None:
-        assert message.topic in self.topics
-        self.got.append(message.data if exclude is None else (message.data, exclude))
-        self.changed.set()
-
-    def gap(self, topic: str) -> None:
-        self.got.append(f"gap {topic}")
-        self.changed.set()
-
-    def count(self, topic: str) -> int:
-        return self.topics.get(topic, 0)
-
-    def names(self) -> list[str]:
-        return list(self.topics)
-
-    async def subscribe(self, topic: str) -> None:
-        self.topics[topic] = 1
-        await self.engine.subscribe(topic)
-
-    async def hears(self, *expected: Any) -> None:
-        while len(self.got) < len(expected):
-            self.changed.clear()
-            await asyncio.wait_for(self.changed.wait(), PATIENCE)
-        assert self.got == list(expected)
-        self.got.clear()
-
-    async def keeps(self, topic: str, text: str, size: int = 10) -> str:
-        stored = self.engine.publish(Message(topic, text), Keep(size, 60), None)
-        assert stored is not None
-        position = await stored
-        assert position is not None
-        return position
+        super().__init__(RedisEngine(address_of(url), "test:", 1 << 20, **options))
 
     async def publishes(self, topic: str, data: str | bytes, exclude: str | None = None) -> None:
         stored = self.engine.publish(Message(topic, data), None, exclude)
@@ -139,29 +63,17 @@ class Node:
         await asyncio.wait_for(self.engine._is_up.wait(), PATIENCE)
 
 
-@asynccontextmanager
-async def nodes(server: Server, count: int, **options: Any) -> AsyncIterator[list[Node]]:
-    made = [Node(server.url, **options) for _ in range(count)]
-    try:
-        for node in made:
-            await node.engine.start(node)
-        yield made
-    finally:
-        for node in made:
-            await node.engine.stop()
-
-
-def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(work(), PATIENCE))
+def started(server: Server, count: int, **options: Any) -> AbstractAsyncContextManager[list[Node]]:
+    return nodes.started([Node(server.url, **options) for _ in range(count)])
 
 
 class TestMessages:
     def test_reach_all_that_subscribed(self, server: Server) -> None:
         async def work() -> None:
-            async with nodes(server, 2) as (one, two):
-                await one.subscribe("room")
-                await two.subscribe("room")
-                await two.subscribe("grün")
+            async with started(server, 2) as (one, two):
+                await one.subscribes("room")
+                await two.subscribes("room")
+                await two.subscribes("grün")
                 await one.publishes("room", "text")
                 await two.publishes("room", b"\xff\0")
                 await two.publishes("room", "\0text", "someone")
@@ -179,8 +91,8 @@ class TestMessages:
 
     def test_from_other_programs(self, server: Server) -> None:
         async def work() -> None:
-            async with nodes(server, 1) as [node]:
-                await node.subscribe("room")
+            async with started(server, 1) as [node]:
+                await node.subscribes("room")
                 for payload in ("hi", "\0", "\0 x", "\0a:1 \0\0\0\0", "end"):
                     assert server.cli("PUBLISH", "test:room", payload) == "1"
                 await node.hears("hi", "end")
@@ -189,9 +101,9 @@ class TestMessages:
 
     def test_that_are_too_large_are_dropped(self, server: Server) -> None:
         async def work() -> None:
-            async with nodes(server, 1) as [node]:
+            async with started(server, 1) as [node]:
                 node.engine.max_size = 10
-                await node.subscribe("room")
+                await node.subscribes("room")
                 await node.publishes("room", "x" * 5000)
                 await node.publishes("room", "end")
                 await node.hears("end")
@@ -201,9 +113,9 @@ class TestMessages:
 
     def test_a_node_that_only_publishes(self, server: Server) -> None:
         async def work() -> None:
-            async with nodes(server, 1) as [node]:
-                await node.subscribe("room")
-                async with nodes(server, 1, publishes=True) as [other]:
+            async with started(server, 1) as [node]:
+                await node.subscribes("room")
+                async with started(server, 1, publishes=True) as [other]:
                     await other.publishes("room", "x")
                     assert (await other.keeps("room", "y")).endswith(":1")
                     with pytest.raises(EngineDown):
@@ -216,7 +128,7 @@ class TestMessages:
 class TestHistories:
     def test_positions(self, server: Server) -> None:
         async def work() -> None:
-            async with nodes(server, 2) as (one, two):
+            async with started(server, 2) as (one, two):
                 assert await one.engine.history("room", None) == ([], True, None)
                 assert await one.engine.history("room", "x:1") == ([], False, None)
                 positions = [await one.keeps("room", str(number), 3) for number in range(5)]
@@ -237,8 +149,8 @@ class TestHistories:
 
     def test_an_offset_that_jumps_is_filled_from_the_history(self, server: Server) -> None:
         async def work() -> None:
-            async with nodes(server, 2) as (one, two):
-                await two.subscribe("room")
+            async with started(server, 2) as (one, two):
+                await two.subscribes("room")
                 await one.keeps("room", "1")
                 await two.hears("1")
                 fine = two.engine._take
@@ -260,7 +172,7 @@ class TestHistories:
 
     def test_it_expires(self, server: Server) -> None:
         async def work() -> None:
-            async with nodes(server, 1) as [node]:
+            async with started(server, 1) as [node]:
                 first = await node.keeps("room", "1")
                 assert int(server.cli("PTTL", "test:log:room")) > 50_000
                 server.cli("DEL", "test:meta:room")
@@ -278,9 +190,9 @@ class TestAway:
         caplog.set_level("INFO", logger="fastserve")
 
         async def work() -> None:
-            async with nodes(server, 1) as [node]:
-                await node.subscribe("kept")
-                await node.subscribe("plain")
+            async with started(server, 1) as [node]:
+                await node.subscribes("kept")
+                await node.subscribes("plain")
                 old = await node.keeps("kept", "1")
                 await node.hears("1")
                 server.kill()
@@ -309,8 +221,8 @@ class TestAway:
         """Redis does so to a client whose output buffer is full: what was missed is read from the history."""
 
         async def work() -> None:
-            async with nodes(server, 2) as (one, two):
-                await two.subscribe("kept")
+            async with started(server, 2) as (one, two):
+                await two.subscribes("kept")
                 await one.keeps("kept", "1")
                 await two.hears("1")
                 two.engine._catch_up, fine = stopped(two.engine._catch_up)  # type: ignore[method-assign]
@@ -333,8 +245,8 @@ class TestAway:
         monkeypatch.setattr("fastserve.topics.resp.CONNECT_SECONDS", 0.2)
 
         async def work() -> None:
-            async with nodes(server, 1) as [node]:
-                await node.subscribe("room")
+            async with started(server, 1) as [node]:
+                await node.subscribes("room")
                 assert server.process is not None
                 server.process.send_signal(signal.SIGSTOP)
                 await node.loses()
@@ -349,7 +261,7 @@ class TestAway:
         monkeypatch.setattr(engine_module, "WAITING_MESSAGES", 3)
 
         async def work() -> None:
-            async with nodes(server, 1) as [node]:
+            async with started(server, 1) as [node]:
                 server.kill()
                 await node.loses()
                 waiting = [asyncio.ensure_future(node.keeps("room", str(number))) for number in range(5)]
@@ -368,8 +280,8 @@ class TestAway:
         server.kill()
 
         async def work() -> None:
-            async with nodes(server, 1) as [node]:
-                subscribing = asyncio.ensure_future(node.subscribe("room"))
+            async with started(server, 1) as [node]:
+                subscribing = asyncio.ensure_future(node.subscribes("room"))
                 await asyncio.sleep(0)
                 server.start()
                 await node.returns()

@@ -23,14 +23,14 @@ def names_of(topics: str | Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def check_name(name: Any) -> None:
+def check_name(name: Any, what: str = "a topic") -> None:
     if not isinstance(name, str):
-        raise TypeError(f"a topic is a string, not {type(name).__name__}")
+        raise TypeError(f"{what} is a string, not {type(name).__name__}")
     size = len(name.encode())  # ValueError for what is not Unicode
     if not 1 <= size <= LONGEST_NAME:
-        raise ValueError(f"the name of a topic has 1 to {LONGEST_NAME} bytes, not {size}")
+        raise ValueError(f"the name of {what} has 1 to {LONGEST_NAME} bytes, not {size}")
     if not name.isprintable() and any(ord(each) < 32 or ord(each) == 127 for each in name):
-        raise ValueError(f"the name of a topic has no control characters: {name!r}")
+        raise ValueError(f"the name of {what} has no control characters: {name!r}")
 
 
 def keep_of(history: int, ttl: float | None) -> Keep | None:

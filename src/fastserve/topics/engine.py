@@ -1,8 +1,8 @@
 """What carries messages from where they are published to the event loops that have subscribers.
 
-An engine is a class with the five verbs of `Engine`: publish, subscribe, unsubscribe, history, counts. `--topics
-module:Class` names one. It belongs to one event loop, whose `Receiver` it is given, and is used in that loop's thread
-alone.
+An engine is a class with the five verbs of `Engine`: publish, subscribe, unsubscribe, history, counts; and, where it
+knows who is in a topic, join, leave and members. `--topics module:Class` names one. It belongs to one event loop, whose
+`Receiver` it is given, and is used in that loop's thread alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from fastserve._core.topics.message import Message
 
 class EngineDown(ConnectionError):
     """The engine did not take a message, or did not answer."""
+
+
+class Unsupported(RuntimeError):
+    """The engine cannot do what an application asks for."""
 
 
 class Keep(NamedTuple):
@@ -53,9 +57,20 @@ class Receiver(Protocol):
     def names(self) -> Iterable[str]:
         """Return the topics that have subscribers here."""
 
+    def joined(self, topic: str, member: str, info: str) -> None:
+        """A member has joined a topic, on whichever loop."""
+
+    def left(self, topic: str, member: str, info: str) -> None:
+        """A member has left a topic, on all loops."""
+
+    def watched(self) -> Iterable[str]:
+        """Return the topics of which joined() and left() are of use here."""
+
 
 class Engine:
     """The base of engines; this one carries nothing."""
+
+    presence = False  # whether it has the three verbs that say who is in a topic
 
     async def start(self, receiver: Receiver) -> None:
         """Begin to carry messages to this receiver. Raises EngineDown where that can never succeed."""
@@ -88,4 +103,21 @@ class Engine:
 
     async def counts(self, topics: list[str]) -> dict[str, int]:
         """Return how many subscribers topics have in all. Raises EngineDown."""
+        raise NotImplementedError
+
+    # Optional
+
+    def join(self, topic: str, member: str, info: str) -> None:
+        """Note that the receiver has connections of a member, who is known by `info`, a JSON text; never block.
+
+        It is called again where the info changes. receiver.joined() is called, on all loops, if no loop had the member.
+        """
+        raise NotImplementedError
+
+    def leave(self, topic: str, member: str) -> None:
+        """Undo join(); receiver.left() is called, on all loops, if no loop has the member any more."""
+        raise NotImplementedError
+
+    async def members(self, topic: str) -> dict[str, str]:
+        """Return who is in a topic, each with its info. Raises EngineDown."""
         raise NotImplementedError

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from fastserve._core.topics.message import Message
 from fastserve.topics.engine import Engine, Keep, Receiver, Recovery, Stored
 from fastserve.topics.history import Histories
+from fastserve.topics.presence import Roster
 
 
 class Process:
@@ -17,6 +20,7 @@ class Process:
     def __init__(self) -> None:
         self.lock = threading.RLock()  # a listener may publish
         self.histories = Histories()
+        self.roster = Roster()
         self.engines: list[MemoryEngine] = []
 
     def publish(self, message: Message, keep: Keep | None, exclude: str | None) -> str | None:
@@ -28,12 +32,26 @@ class Process:
                 engine.hand_over(message, exclude)
         return message.id
 
+    def keep_engines(self, leaving: MemoryEngine | None = None) -> None:
+        """Forget the engine that leaves, and those whose loop has ended without it, with their members."""
+        ended = [each for each in self.engines if each is leaving or each.loop.is_closed()]
+        self.engines = [each for each in self.engines if each not in ended]
+        for each in ended:
+            for found in self.roster.lose(each.receiver.name):
+                self.tell_left(*found)
+
+    def tell_left(self, topic: str, member: str, info: str) -> None:
+        for engine in self.engines:
+            engine.call(engine.receiver.left, topic, member, info)
+
 
 PROCESS = Process()
 
 
 class MemoryEngine(Engine):
     """Carries messages to the loops of this process."""
+
+    presence = True
 
     def __init__(self) -> None:
         self.receiver: Receiver
@@ -46,21 +64,25 @@ class MemoryEngine(Engine):
         self.receiver = receiver
         self.loop = loop
         with PROCESS.lock:
-            PROCESS.engines = [each for each in PROCESS.engines if not each.loop.is_closed()]
+            PROCESS.keep_engines()
             PROCESS.engines.append(self)
 
     async def stop(self) -> None:
         with PROCESS.lock:
-            PROCESS.engines = [each for each in PROCESS.engines if each is not self and not each.loop.is_closed()]
+            PROCESS.keep_engines(self)
             if not PROCESS.engines:
                 PROCESS.histories.topics.clear()
 
     def hand_over(self, message: Message, exclude: str | None) -> None:
+        self.call(self.receiver.receive, message, exclude)
+
+    def call(self, function: Callable[..., object], *args: Any) -> None:
+        """Call a function of the receiver in its thread."""
         if asyncio._get_running_loop() is self.loop:
-            self.receiver.receive(message, exclude)
+            function(*args)
         else:
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                self.loop.call_soon_threadsafe(self.receiver.receive, message, exclude)
+                self.loop.call_soon_threadsafe(function, *args)
 
     def publish(self, message: Message, keep: Keep | None, exclude: str | None) -> Stored | None:
         position = PROCESS.publish(message, keep, exclude)
@@ -79,6 +101,23 @@ class MemoryEngine(Engine):
     async def counts(self, topics: list[str]) -> dict[str, int]:
         with PROCESS.lock:
             return {topic: sum(each.receiver.count(topic) for each in PROCESS.engines) for topic in topics}
+
+    def join(self, topic: str, member: str, info: str) -> None:
+        with PROCESS.lock:
+            if PROCESS.roster.join(topic, member, self.receiver.name, info):
+                for engine in PROCESS.engines:
+                    engine.call(engine.receiver.joined, topic, member, info)
+
+    def leave(self, topic: str, member: str) -> None:
+        with PROCESS.lock:
+            info = PROCESS.roster.leave(topic, member, self.receiver.name)
+            if info is not None:
+                PROCESS.tell_left(topic, member, info)
+
+    async def members(self, topic: str) -> dict[str, str]:
+        with PROCESS.lock:
+            PROCESS.keep_engines()
+            return PROCESS.roster.members(topic)
 
 
 def done(loop: asyncio.AbstractEventLoop, position: str | None) -> Stored:

@@ -11,6 +11,8 @@ owners    The messages that are kept of a topic are with one node, the one that 
           is given the histories of its topics by those that had them, and holds back what is stored until all have done
           so; one that leaves gives its histories away first. The histories of one that dies are lost: their topics get
           a new epoch.
+members   A node tells all others who is in its topics, first all of them, then each change. Those of a node that is
+          lost leave after a while, in which they may come back to another.
 slow      For a node that does not read, up to PATIENCE bytes wait. Messages that come then are dropped, and it is told
           their topics when it reads again.
 """
@@ -31,9 +33,10 @@ from pathlib import Path
 from typing import Any
 
 from fastserve._core.topics.message import Message
-from fastserve.topics import directory
+from fastserve.topics import directory, presence
 from fastserve.topics.engine import Engine, EngineDown, Keep, Receiver, Recovery, Stored
 from fastserve.topics.history import Histories, History
+from fastserve.topics.presence import Roster
 from fastserve.topics.wire import LONG, Reader, pack, pack_message
 
 READY_SECONDS = 1.0
@@ -43,9 +46,24 @@ ASK_SECONDS = 5.0
 PATIENCE = 8 << 20  # bytes
 FIELDS = 1 << 17  # bytes of a frame besides a message
 
-HELLO, INTEREST, TOLD, LOST, MESSAGE, GAP, STORE, ASK_HISTORY, ASK_COUNTS, ANSWER, OWNER, HANDED, HANDOVER, LEAVING = (
-    range(14)
-)
+(
+    HELLO,
+    INTEREST,
+    TOLD,
+    LOST,
+    MESSAGE,
+    GAP,
+    STORE,
+    ASK_HISTORY,
+    ASK_COUNTS,
+    ANSWER,
+    OWNER,
+    HANDED,
+    HANDOVER,
+    LEAVING,
+    JOIN,
+    LEAVE,
+) = range(16)
 
 HEAD = struct.Struct(">IB")
 TIME = struct.Struct(">d")
@@ -161,6 +179,8 @@ def same_user(sock: socket.socket | None) -> bool:
 class MeshEngine(Engine):
     """Carries messages between the nodes of a directory. One that only `publishes` owns no histories."""
 
+    presence = True
+
     def __init__(self, path: Path, max_size: int, publishes: bool = False) -> None:
         self.path = path
         self.largest = max_size + FIELDS
@@ -169,6 +189,7 @@ class MeshEngine(Engine):
         self.peers: dict[str, Peer] = {}
         self.accepted: set[Accepted] = set()
         self.histories = Histories()
+        self.roster = Roster()
         self.owns = False
         self.handing: set[str] = set()  # peers that may still have histories of ours
         self.settled = asyncio.Event()  # there are none
@@ -238,6 +259,7 @@ class MeshEngine(Engine):
         """Return what a peer is told first."""
         parts = [frame(HELLO, pack(self.receiver.name))]
         parts += [frame(INTEREST, LONG.pack(0), pack(topic)) for topic in self.receiver.names()]
+        parts += [frame(JOIN, pack(*each)) for each in self.roster.of(self.receiver.name)]
         parts.append(frame(TOLD))
         if self.owns:
             parts.append(frame(OWNER))
@@ -303,6 +325,8 @@ class MeshEngine(Engine):
                 each.transport.abort()
         peer.told.set()
         self._handed_by(peer.name)
+        if not self.leaving:
+            presence.later(asyncio.get_running_loop(), presence.LEAVE_SECONDS, self._lose_members, peer.name)
         for number, (name, future) in list(self._asked.items()):
             if name == peer.name and not future.done():
                 future.set_exception(EngineDown("the worker that has the topic's history is gone"))
@@ -446,6 +470,40 @@ class MeshEngine(Engine):
         while reader.at < len(reader.data):
             counts.append(LONG.pack(self.receiver.count(reader.text())))
         self._send(peer, frame(ANSWER, LONG.pack(number), *counts))
+
+    # Members
+
+    def join(self, topic: str, member: str, info: str) -> None:
+        self._tell(frame(JOIN, pack(topic, member, info)))
+        self._note_join(self.receiver.name, topic, member, info)
+
+    def leave(self, topic: str, member: str) -> None:
+        self._tell(frame(LEAVE, pack(topic, member)))
+        self._note_leave(self.receiver.name, topic, member)
+
+    async def members(self, topic: str) -> dict[str, str]:
+        return self.roster.members(topic)
+
+    def _take_join(self, peer: Peer, reader: Reader) -> None:
+        self._note_join(peer.name, reader.text(), reader.text(), reader.text())
+
+    def _take_leave(self, peer: Peer, reader: Reader) -> None:
+        self._note_leave(peer.name, reader.text(), reader.text())
+
+    def _note_join(self, node: str, topic: str, member: str, info: str) -> None:
+        if self.roster.join(topic, member, node, info):
+            self.receiver.joined(topic, member, info)
+
+    def _note_leave(self, node: str, topic: str, member: str) -> None:
+        info = self.roster.leave(topic, member, node)
+        if info is not None:
+            self.receiver.left(topic, member, info)
+
+    def _lose_members(self, node: str) -> None:
+        if self.leaving:
+            return
+        for found in self.roster.lose(node):
+            self.receiver.left(*found)
 
     # Histories
 
@@ -619,4 +677,6 @@ TAKERS: dict[int, Callable[[MeshEngine, Peer, Reader], None]] = {
     HANDED: MeshEngine._take_handed,
     HANDOVER: MeshEngine._take_handover,
     LEAVING: MeshEngine._take_leaving,
+    JOIN: MeshEngine._take_join,
+    LEAVE: MeshEngine._take_leave,
 }

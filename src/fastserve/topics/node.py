@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 from fastserve import serving
 from fastserve._core.topics.hub import Hub
 from fastserve._core.topics.message import Message
-from fastserve.topics.engine import Engine, EngineDown, Keep, Stored
+from fastserve.topics.engine import Engine, EngineDown, Keep, Stored, Unsupported
 from fastserve.topics.engines import engine_for
 from fastserve.topics.memory import PROCESS, MemoryEngine
+from fastserve.topics.presence import Join, Leave, Presence
 
 SUBSCRIBE_SECONDS = 5.0  # that a subscription waits for the engine; it goes on without it
 MAX_SIZE = 1 << 20
@@ -43,6 +44,7 @@ class Node:
         else:
             self.hub = Hub(self._changed, config.topics_queue, config.topics_queue_size)
         self.engine: Engine = engine_for(config) if engine is None else engine
+        self.presence = Presence(loop, self.engine)
         self.published = 0
         self.by_send: dict[Any, list[int]] = {}  # a subscriber's number and subscriptions, by its send() or scope
         self.unready: dict[str, asyncio.Future[None]] = {}  # topics that the engine does not carry yet
@@ -62,6 +64,7 @@ class Node:
         """Stop the engine, and forget the node."""
         with lock:
             nodes.pop(id(self.loop), None)
+        self.presence.stop()
         if self._starting is not None:
             if not self._starting.done():
                 self._starting.cancel()
@@ -113,7 +116,23 @@ class Node:
     def names(self) -> Iterable[str]:
         return list(self.hub.topics)
 
+    def joined(self, topic: str, member: str, info: str) -> None:
+        self.presence.tell(Join, topic, member, info)
+
+    def left(self, topic: str, member: str, info: str) -> None:
+        self.presence.tell(Leave, topic, member, info)
+
+    def watched(self) -> Iterable[str]:
+        return self.presence.watched()
+
     # From the application
+
+    def check_presence(self) -> None:
+        """Raise Unsupported where the engine does not know who is in a topic."""
+        if not self.engine.presence:
+            raise Unsupported(
+                f"{type(self.engine).__name__} does not know members: member= and presence= need another engine"
+            )
 
     def publish(self, message: Message, keep: Keep | None, exclude: str | None) -> Stored | None:
         """Publish, and return what Engine.publish() does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -69,6 +70,20 @@ async def count(topic: str) -> int:
         return await node.engine.counts([topic])
 
     return (await nodes.ask(ask))[topic]
+
+
+async def members(topic: str) -> dict[str, dict[str, Any]]:
+    """Return who is in a topic, on all workers and hosts: each member with its info.
+
+    Raises EngineDown, and Unsupported where the engine does not know members.
+    """
+    check_name(topic)
+
+    async def ask(node: Node) -> dict[str, str]:
+        node.check_presence()
+        return await node.engine.members(topic)
+
+    return {member: json.loads(info) for member, info in (await nodes.ask(ask)).items()}
 
 
 async def history(topic: str, since: str | None = None) -> list[Message]:

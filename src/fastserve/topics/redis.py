@@ -8,6 +8,10 @@ connections  One is for pub/sub, one for all else. When one is lost both are clo
              Before anything is published then, all topics are subscribed again, what was missed is read from the
              histories of those that have one, and all others are told a gap. What is published meanwhile waits, up to
              a bound.
+members      A hash a topic has, for each member, the nodes that have connections of it, with the time and its info. A
+             node renews what it has every RENEW_SECONDS; what is MEMBER_SECONDS old is gone. Joins and leaves go by
+             the topic's channel, in a payload that begins with NUL and 1; a node that is asked to tell them compares
+             what it knows with the hash as often as it renews.
 positions    An offset that jumps has what is missing read from the history before what is newer is delivered; an offset
              that has been is dropped.
 """
@@ -26,6 +30,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastserve._core.topics.message import Message
+from fastserve.topics import presence
 from fastserve.topics.engine import Engine, EngineDown, Keep, Receiver, Recovery, Stored
 from fastserve.topics.history import parsed
 from fastserve.topics.resp import PING_SECONDS, Address, Redis, connect, reader
@@ -54,6 +59,78 @@ redis.call('PUBLISH', ARGV[4], '\\0' .. position .. ' ' .. ARGV[5])
 return position
 """
 
+RENEW_SECONDS = 10.0
+MEMBER_SECONDS = 30.0
+MEMBERS_CHUNK = 500  # of a script
+
+NOW = b"""
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function tell(what, member, info)
+    redis.call('PUBLISH', ARGV[1], '\\0\\1' .. cjson.encode({what, member, info}))
+end
+"""
+# ARGV: channel, milliseconds that they stay, of which some are over, node, and members each with its info
+JOIN_SCRIPT = (
+    NOW
+    + b"""
+for at = 5, #ARGV, 2 do
+    local known = redis.call('HGET', KEYS[1], ARGV[at])
+    local nodes = known and cjson.decode(known) or {}
+    nodes[ARGV[4]] = {now - ARGV[3], ARGV[at + 1]}
+    redis.call('HSET', KEYS[1], ARGV[at], cjson.encode(nodes))
+    if not known then tell('join', ARGV[at], ARGV[at + 1]) end
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+)
+LEAVE_SCRIPT = (
+    NOW
+    + b"""
+local known = redis.call('HGET', KEYS[1], ARGV[3])
+if not known then return end
+local nodes = cjson.decode(known)
+local own = nodes[ARGV[2]]
+if not own then return end
+nodes[ARGV[2]] = nil
+if next(nodes) then
+    redis.call('HSET', KEYS[1], ARGV[3], cjson.encode(nodes))
+else
+    redis.call('HDEL', KEYS[1], ARGV[3])
+    tell('leave', ARGV[3], own[2])
+end
+"""
+)
+MEMBERS_SCRIPT = (
+    NOW
+    + b"""
+local found = {0} -- no text: a member may have the name of a kind of push
+local all = redis.call('HGETALL', KEYS[1])
+for at = 1, #all, 2 do
+    local newest, changed, last = nil, false, nil
+    local nodes = cjson.decode(all[at + 1])
+    for node, entry in pairs(nodes) do
+        if not newest or entry[1] > newest[1] then newest = entry end
+    end
+    for node, entry in pairs(nodes) do
+        if entry[1] <= now - ARGV[2] then
+            nodes[node] = nil
+            changed = true
+        end
+    end
+    if next(nodes) then
+        if changed then redis.call('HSET', KEYS[1], all[at], cjson.encode(nodes)) end
+        found[#found + 1] = all[at]
+        found[#found + 1] = newest[2]
+    else
+        redis.call('HDEL', KEYS[1], all[at])
+        tell('leave', all[at], newest[2])
+    end
+end
+return found
+"""
+)
+
 logger = logging.getLogger("fastserve.error")
 
 
@@ -69,6 +146,8 @@ class Waiting:
 
 class RedisEngine(Engine):
     """Carries messages by the Redis at an address."""
+
+    presence = True
 
     def __init__(self, address: Address, prefix: str, max_size: int, publishes: bool = False) -> None:
         reader()  # raises EngineDown
@@ -93,6 +172,11 @@ class RedisEngine(Engine):
         self._positions: dict[str, str] = {}  # of the newest messages of topics with a history
         self._baselines: dict[str, str] = {}  # where others began: a subscription's history is ahead of its messages
         self._held: dict[str, list[tuple[Message, str | None]]] = {}  # while a topic reads what it has missed
+        self._members: dict[str, dict[str, str]] = {}  # those of this node, by topic
+        self._present: dict[
+            str, dict[str, str]
+        ] = {}  # those of any that the receiver knows, for topics that it watches
+        self._renewing: presence.Timer | None = None
         self._counting: dict[str, tuple[dict[str, int], list[int]]] = {}
         self._counted = asyncio.Event()  # an answer has come
         self._work: set[asyncio.Future[Any]] = set()
@@ -103,6 +187,8 @@ class RedisEngine(Engine):
     async def start(self, receiver: Receiver) -> None:
         self.receiver = receiver
         self._task = asyncio.ensure_future(self._run())
+        if not self.publishes:
+            self._renewing = presence.later(asyncio.get_running_loop(), RENEW_SECONDS, self._renew)
         try:
             await asyncio.wait_for(self._is_up.wait(), READY_SECONDS)
         except asyncio.TimeoutError:
@@ -111,6 +197,10 @@ class RedisEngine(Engine):
 
     async def stop(self) -> None:
         self._stopping = True
+        if self._renewing is not None:
+            self._renewing.cancel()
+        for topic in self._members:  # who comes back to another server within that time has not left
+            self._tell_members(topic, MEMBER_SECONDS - presence.LEAVE_SECONDS)
         deadline = time.monotonic() + FLUSH_SECONDS
         while self._commands is not None and self._commands.asked and self.up and time.monotonic() < deadline:
             await asyncio.wait([*self._commands.asked], timeout=deadline - time.monotonic())
@@ -178,6 +268,8 @@ class RedisEngine(Engine):
             if not first:
                 for topic in topics:
                     await self._catch_up(topic)
+        for topic in self._members:
+            self._tell_members(topic)
         self.up = True
         if not first:
             self.reconnects += 1
@@ -301,6 +393,9 @@ class RedisEngine(Engine):
         if len(payload) > self.max_size + 4096:
             self.oversized += 1
             return
+        if payload.startswith(b"\0\1"):
+            self._take_presence(topic, payload)
+            return
         try:
             message, exclude = message_of(topic, payload)
         except ValueError as exc:
@@ -410,6 +505,86 @@ class RedisEngine(Engine):
             rows = await connection.ask("XRANGE", self._key(b"log", topic), "-", "+")
             messages = [stored_message(topic, newest_epoch, row) for row in rows]
         return Recovery(messages, complete, f"{newest_epoch}:{newest}")
+
+    # Members
+
+    def join(self, topic: str, member: str, info: str) -> None:
+        self._members.setdefault(topic, {})[member] = info
+        self._tell_members(topic, only=member)
+
+    def leave(self, topic: str, member: str) -> None:
+        members = self._members[topic]
+        del members[member]
+        if not members:
+            del self._members[topic]
+        if self._commands is not None:  # else it leaves by not being renewed
+            words = (self._channel(topic), self.receiver.name, member)
+            quiet(self._commands.ask("EVAL", LEAVE_SCRIPT, 1, self._key(b"members", topic), *words))
+
+    async def members(self, topic: str) -> dict[str, str]:
+        if not self.up or self._commands is None:
+            raise EngineDown(f"Redis is away: {self._reason}")
+        words = (self._key(b"members", topic), self._channel(topic), round(MEMBER_SECONDS * 1000))
+        found = [each.decode() for each in (await self._commands.ask("EVAL", MEMBERS_SCRIPT, 1, *words))[1:]]
+        members = dict(zip(found[::2], found[1::2], strict=True))
+        if topic in self.receiver.watched():
+            self._compare(topic, members)
+        return members
+
+    def _channel(self, topic: str) -> bytes:
+        return self.prefix + topic.encode()
+
+    def _tell_members(self, topic: str, over: float = 0.0, only: str | None = None) -> None:
+        """Write who is here; of the time that they stay some is over."""
+        if self._commands is None:
+            return  # it does so when the server is back
+        members = self._members[topic]
+        names = [only] if only is not None else list(members)
+        first = (self._channel(topic), round(MEMBER_SECONDS * 1000), round(over * 1000), self.receiver.name)
+        for at in range(0, len(names), MEMBERS_CHUNK):
+            words = [word for name in names[at : at + MEMBERS_CHUNK] for word in (name, members[name])]
+            quiet(self._commands.ask("EVAL", JOIN_SCRIPT, 1, self._key(b"members", topic), *first, *words))
+
+    def _renew(self) -> None:
+        self._renewing = presence.later(asyncio.get_running_loop(), RENEW_SECONDS, self._renew)
+        for topic in self._members:
+            self._tell_members(topic)
+        watched = set(self.receiver.watched())
+        for topic in self._present.keys() - watched:
+            del self._present[topic]
+        for topic in watched:
+            self._later(self._look_at_members(topic))
+
+    async def _look_at_members(self, topic: str) -> None:
+        with contextlib.suppress(OSError):
+            await self.members(topic)
+
+    def _compare(self, topic: str, members: dict[str, str]) -> None:
+        """Tell the receiver what it does not know of a topic's members."""
+        before = self._present.get(topic)
+        self._present[topic] = members
+        if before is None:
+            return
+        for member in before.keys() - members.keys():
+            self.receiver.left(topic, member, before[member])
+        for member in members.keys() - before.keys():
+            self.receiver.joined(topic, member, members[member])
+
+    def _take_presence(self, topic: str, payload: bytes) -> None:
+        try:
+            what, member, info = json.loads(payload[2:])
+            json.loads(info)
+        except (ValueError, TypeError) as exc:
+            logger.warning("topics: a message of %r that is not valid: %s", topic, exc)
+            return
+        if topic not in self.receiver.watched():
+            return
+        known = self._present.setdefault(topic, {})
+        if what == "join" and member not in known:
+            known[member] = info
+            self.receiver.joined(topic, member, info)
+        elif what == "leave" and known.pop(member, None) is not None:
+            self.receiver.left(topic, member, info)
 
     # Counting
 

@@ -28,6 +28,8 @@ class EventStream(Response):
         gap: str | bytes | None = None,
         format: str = "data",  # noqa: A002
         keepalive: float | None = 15.0,
+        member: str | None = None,
+        info: Mapping[str, Any] | None = None,
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
         background: Any = None,
@@ -39,6 +41,8 @@ class EventStream(Response):
             "gap": gap,
             "format": format,
             "keepalive": keepalive,
+            "member": member,
+            "info": info,
         }
         self.status_code = status_code
         self.background = background

@@ -10,10 +10,11 @@ from typing import Any
 
 from fastserve._core.topics.hub import Subscription as CoreSubscription
 from fastserve._core.topics.message import Message
-from fastserve.topics.checks import names_of
+from fastserve.topics.checks import check_name, names_of
 from fastserve.topics.engine import EngineDown, Recovery
 from fastserve.topics.history import is_after
 from fastserve.topics.node import Node, here, logger
+from fastserve.topics.presence import text_of
 
 EXTENSION = "fastserve.topics"
 MESSAGE = "fastserve.topics.subscribe"
@@ -31,7 +32,7 @@ told_of_memory: list[bool] = []  # not empty once it has been logged
 class Subscription:
     """What topics.subscribe() returns: it ends with its connection, or by cancel()."""
 
-    __slots__ = ("_inner", "_key", "_node", "position", "recovered", "topics")
+    __slots__ = ("_inner", "_key", "_member", "_node", "position", "recovered", "topics")
 
     recovered: bool  # whether nothing is missing since the position that was asked for; True if none was
     position: str | None  # of the newest message at the start, None without a history or with several topics
@@ -42,6 +43,7 @@ class Subscription:
         self.position = None
         self._node = node
         self._key: Any = None  # what publish(exclude=) may know it by
+        self._member: str | None = None  # whose connection it is
         self._inner: CoreSubscription | SendSubscription | None = None
 
     @property
@@ -92,7 +94,18 @@ class Subscription:
             self._key = key
             self._node.by_send.setdefault(key, [self._inner.number, 0])[1] += 1
 
+    def join(self, member: str | None, info: str) -> None:
+        """Count its connection as one of a member."""
+        if member is not None and self.active:
+            self._member = member
+            for name in self.topics:
+                self._node.presence.enter(name, member, info)
+
     def _ended(self) -> None:
+        if self._member is not None:
+            member, self._member = self._member, None
+            for name in self.topics:
+                self._node.presence.exit(name, member)
         if self._key is not None:
             known = self._node.by_send[self._key]
             known[1] -= 1
@@ -299,6 +312,18 @@ def options_of(
     }
 
 
+def member_of(node: Node, member: str | None, info: Mapping[str, Any] | None) -> str:
+    """Return what a member is known by, in JSON. Raises TypeError, ValueError, Unsupported."""
+    if member is None:
+        if info is not None:
+            raise ValueError("info without member")
+        return ""
+    check_name(member, "a member")
+    text = text_of(info)
+    node.check_presence()
+    return text
+
+
 def positions_of(names: tuple[str, ...], since: str | Mapping[str, str] | None) -> dict[str, str | None]:
     if not since:
         return {}
@@ -317,6 +342,8 @@ async def subscribe(
     slow: str = "close",
     gap: str | bytes | None = None,
     format: str = "data",  # noqa: A002  # the name that its callers read
+    member: str | None = None,
+    info: Mapping[str, Any] | None = None,
 ) -> Subscription:
     """Have a connection get every message that is published to `topics`, a name or several, until it closes.
 
@@ -324,8 +351,10 @@ async def subscribe(
     application. `since` is a position from which on the topic's history is sent first (for several topics a mapping).
     What cannot be sent is told by the message `gap`. `slow` says what happens to a client that does not read once 256
     messages or 1 MiB wait for it: "close" closes it with 1013, "oldest" drops its oldest messages, "latest" keeps the
-    newest alone. `format` "json" sends each message as {"topic", "id", "data"}. Raises ValueError, and what send()
-    raises.
+    newest alone. `format` "json" sends each message as {"topic", "id", "data"}. With `member`, an id of the
+    application's choice, the connection is one of that member of the topics, whom others know by `info`, what JSON has:
+    it joins with its first connection, and leaves 5 seconds after its last. Raises TypeError and ValueError, what
+    send() raises, and Unsupported for `member` where the engine does not know members.
     """
     names = names_of(topics)
     options = options_of(names, slow, gap, format, None)
@@ -336,6 +365,7 @@ async def subscribe(
         raise TypeError(f"expected a WebSocket or an ASGI send(), not {type(target).__name__}")
     announced = None if scope is None else EXTENSION in (scope.get("extensions") or {})
     node = here()
+    known_by = member_of(node, member, info)
     await node.started()
     subscription = Subscription(node, names)
     key = send if scope is None else id(scope)
@@ -343,6 +373,7 @@ async def subscribe(
         subscription.by_send(send, False, key, options)
         watch_receive(target, subscription)
     subscription.known_by(key)
+    subscription.join(member, known_by)
     await subscription.recover(positions)
     return subscription
 
@@ -373,6 +404,8 @@ async def stream(
     gap: str | bytes | None = None,
     format: str = "data",  # noqa: A002
     keepalive: float | None = 15.0,
+    member: str | None = None,
+    info: Mapping[str, Any] | None = None,
     status: int = 200,
     headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
@@ -390,6 +423,7 @@ async def stream(
     given = {name.lower() for name, _ in headers}
     fields = [(name, value) for name, value in STREAM_HEADERS if name not in given]
     node = here()
+    known_by = member_of(node, member, info)
     await node.started()
     await send({"type": "http.response.start", "status": status, "headers": [*fields, *headers]})
     subscription = Subscription(node, names)
@@ -400,6 +434,7 @@ async def stream(
             await send(COMMENT)
             if not announced or not await subscription.by_core(send, options):
                 subscription.by_send(send, True, None, options)
+        subscription.join(member, known_by)
         await subscription.recover(positions)
         if not opened:
             await send(COMMENT)
