@@ -66,6 +66,7 @@ MEMBERS_CHUNK = 500  # of a script
 NOW = b"""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local exact = string.format('%.0f', time[1] * 1000000 + time[2]) -- of which JSON would not have all digits
 local function tell(what, member, info)
     redis.call('PUBLISH', ARGV[1], '\\0\\1' .. cjson.encode({what, member, info}))
 end
@@ -77,7 +78,9 @@ JOIN_SCRIPT = (
 for at = 5, #ARGV, 2 do
     local known = redis.call('HGET', KEYS[1], ARGV[at])
     local nodes = known and cjson.decode(known) or {}
-    nodes[ARGV[4]] = {now - ARGV[3], ARGV[at + 1]}
+    local own = nodes[ARGV[4]]
+    local since = own and own[2] == ARGV[at + 1] and own[3] or exact
+    nodes[ARGV[4]] = {now - ARGV[3], ARGV[at + 1], since}
     redis.call('HSET', KEYS[1], ARGV[at], cjson.encode(nodes))
     if not known then tell('join', ARGV[at], ARGV[at + 1]) end
 end
@@ -107,10 +110,10 @@ MEMBERS_SCRIPT = (
 local found = {0} -- no text: a member may have the name of a kind of push
 local all = redis.call('HGETALL', KEYS[1])
 for at = 1, #all, 2 do
-    local newest, changed, last = nil, false, nil
+    local newest, changed = nil, false
     local nodes = cjson.decode(all[at + 1])
     for node, entry in pairs(nodes) do
-        if not newest or entry[1] > newest[1] then newest = entry end
+        if not newest or tonumber(entry[3]) > tonumber(newest[3]) then newest = entry end
     end
     for node, entry in pairs(nodes) do
         if entry[1] <= now - ARGV[2] then
@@ -173,9 +176,9 @@ class RedisEngine(Engine):
         self._baselines: dict[str, str] = {}  # where others began: a subscription's history is ahead of its messages
         self._held: dict[str, list[tuple[Message, str | None]]] = {}  # while a topic reads what it has missed
         self._members: dict[str, dict[str, str]] = {}  # those of this node, by topic
-        self._present: dict[
-            str, dict[str, str]
-        ] = {}  # those of any that the receiver knows, for topics that it watches
+        self._present: dict[str, dict[str, str]] = {}  # those of any that the receiver knows, of what it watches
+        self._compared: set[str] = set()  # topics of which all are there
+        self._looking: dict[str, list[set[str]]] = {}  # who has come or gone since the hash was asked for
         self._renewing: presence.Timer | None = None
         self._counting: dict[str, tuple[dict[str, int], list[int]]] = {}
         self._counted = asyncio.Event()  # an answer has come
@@ -525,10 +528,18 @@ class RedisEngine(Engine):
         if not self.up or self._commands is None:
             raise EngineDown(f"Redis is away: {self._reason}")
         words = (self._key(b"members", topic), self._channel(topic), round(MEMBER_SECONDS * 1000))
-        found = [each.decode() for each in (await self._commands.ask("EVAL", MEMBERS_SCRIPT, 1, *words))[1:]]
+        changed: set[str] = set()
+        looking = self._looking.setdefault(topic, [])
+        looking.append(changed)
+        try:
+            found = [each.decode() for each in (await self._commands.ask("EVAL", MEMBERS_SCRIPT, 1, *words))[1:]]
+        finally:
+            looking[:] = [each for each in looking if each is not changed]
+            if not looking:
+                self._looking.pop(topic, None)
         members = dict(zip(found[::2], found[1::2], strict=True))
         if topic in self.receiver.watched():
-            self._compare(topic, members)
+            self._compare(topic, members, changed)
         return members
 
     def _channel(self, topic: str) -> bytes:
@@ -552,6 +563,7 @@ class RedisEngine(Engine):
         watched = set(self.receiver.watched())
         for topic in self._present.keys() - watched:
             del self._present[topic]
+        self._compared &= watched
         for topic in watched:
             self._later(self._look_at_members(topic))
 
@@ -559,16 +571,19 @@ class RedisEngine(Engine):
         with contextlib.suppress(OSError):
             await self.members(topic)
 
-    def _compare(self, topic: str, members: dict[str, str]) -> None:
-        """Tell the receiver what it does not know of a topic's members."""
-        before = self._present.get(topic)
-        self._present[topic] = members
-        if before is None:
-            return
-        for member in before.keys() - members.keys():
-            self.receiver.left(topic, member, before[member])
-        for member in members.keys() - before.keys():
-            self.receiver.joined(topic, member, members[member])
+    def _compare(self, topic: str, members: dict[str, str], changed: set[str]) -> None:
+        """Tell the receiver what it does not know of a topic's members, but for those who have changed meanwhile."""
+        known = self._present.setdefault(topic, {})
+        told = topic in self._compared
+        self._compared.add(topic)
+        for member in known.keys() - members.keys() - changed:
+            info = known.pop(member)
+            if told:
+                self.receiver.left(topic, member, info)
+        for member in members.keys() - known.keys() - changed:
+            known[member] = members[member]
+            if told:
+                self.receiver.joined(topic, member, members[member])
 
     def _take_presence(self, topic: str, payload: bytes) -> None:
         try:
@@ -579,11 +594,13 @@ class RedisEngine(Engine):
             return
         if topic not in self.receiver.watched():
             return
+        for changed in self._looking.get(topic, ()):
+            changed.add(member)
         known = self._present.setdefault(topic, {})
         if what == "join" and member not in known:
             known[member] = info
             self.receiver.joined(topic, member, info)
-        elif what == "leave" and known.pop(member, None) is not None:
+        elif what == "leave" and (known.pop(member, None) is not None or topic not in self._compared):
             self.receiver.left(topic, member, info)
 
     # Counting
