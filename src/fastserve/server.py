@@ -299,10 +299,11 @@ class Server:
             return
         from fastserve.importer import ImportFromStringError
         from fastserve.topics import node
+        from fastserve.topics.engine import Unsupported
 
         try:
             await node.serve(asyncio.get_running_loop())
-        except (ImportFromStringError, OSError, ValueError) as exc:
+        except (ImportFromStringError, Unsupported, OSError, ValueError) as exc:
             logger.error("topics: %s", exc)
             sys.exit(STARTUP_FAILURE)
 

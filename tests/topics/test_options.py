@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from topics.clients import Chat, post
 from topics.own_engine import Own
 from topics.rooms import app
 
+from fastserve import topics
 from fastserve.topics import node
 
 
@@ -34,6 +37,37 @@ def test_topics_that_is_not_there() -> None:
         support.serve(app, topics="topics.own_engine:Nothing")
     assert isinstance(caught.value.__cause__, SystemExit)
     assert caught.value.__cause__.code == 3
+
+
+def test_what_is_required(serve: support.Serve, log: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server starts with an engine that has it, and ends with a line where it has not."""
+    monkeypatch.setattr(node, "required", set())
+    topics.require("history", "presence")
+    serve(app)
+    topics.require("hosts")
+    with pytest.raises(RuntimeError) as caught:
+        serve(app)
+    assert isinstance(caught.value.__cause__, SystemExit)
+    assert caught.value.__cause__.code == 3
+    assert "ERROR topics: MemoryEngine has no hosts" in log()
+    with pytest.raises(RuntimeError):
+        serve(app, topics="topics.own_engine:Own")
+    assert "ERROR topics: Own has no hosts and no presence" in log()
+    with pytest.raises(topics.Unsupported):
+        asyncio.run(topics.count("room"))
+    with pytest.raises(ValueError, match="expected history, presence, processes, hosts, not 'x'"):
+        topics.require("x")
+
+
+def test_what_is_required_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "required", set())
+
+    async def late() -> None:
+        await topics.count("room")
+        topics.require("hosts")
+
+    with pytest.raises(topics.Unsupported, match="MemoryEngine has no hosts"):
+        asyncio.run(late())
 
 
 def hub(running: support.Running) -> Any:

@@ -9,6 +9,7 @@ from fastserve._core.topics.message import Message
 from fastserve.topics.connecting import connect
 from fastserve.topics.engine import Engine, EngineDown, Keep, Receiver, Recovery, Unsupported
 from fastserve.topics.listening import GAP, listen
+from fastserve.topics.node import require
 from fastserve.topics.presence import Join, Leave
 from fastserve.topics.publisher import publisher
 from fastserve.topics.publishing import count, history, members, metrics, publish, publish_stored
@@ -35,6 +36,7 @@ __all__ = [
     "publish",
     "publish_stored",
     "publisher",
+    "require",
     "stream",
     "subscribe",
 ]

@@ -37,6 +37,9 @@ class Recovery(NamedTuple):
     position: str | None  # of the newest message, None without a history
 
 
+# What require() can ask for: messages are kept, members are known, messages reach other processes, and other hosts.
+FEATURES = ("history", "presence", "processes", "hosts")
+
 Stored: TypeAlias = "asyncio.Future[str | None]"
 
 
@@ -70,7 +73,8 @@ class Receiver(Protocol):
 class Engine:
     """The base of engines; this one carries nothing."""
 
-    presence = False  # whether it has the three verbs that say who is in a topic
+    # Of FEATURES what it has. With "presence" it has the three verbs that say who is in a topic.
+    features: frozenset[str] = frozenset({"history"})
 
     async def start(self, receiver: Receiver) -> None:
         """Begin to carry messages to this receiver. Raises EngineDown where that can never succeed."""

@@ -51,7 +51,7 @@ PROCESS = Process()
 class MemoryEngine(Engine):
     """Carries messages to the loops of this process."""
 
-    presence = True
+    features = frozenset({"history", "presence"})
 
     def __init__(self) -> None:
         self.receiver: Receiver

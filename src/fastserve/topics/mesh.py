@@ -179,7 +179,7 @@ def same_user(sock: socket.socket | None) -> bool:
 class MeshEngine(Engine):
     """Carries messages between the nodes of a directory. One that only `publishes` owns no histories."""
 
-    presence = True
+    features = frozenset({"history", "presence", "processes"})
 
     def __init__(self, path: Path, max_size: int, publishes: bool = False) -> None:
         self.path = path

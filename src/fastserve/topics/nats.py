@@ -37,6 +37,8 @@ def subject_of(name: str) -> str:
 class NatsEngine(Engine):
     """Carries messages by the NATS server at a URL."""
 
+    features = frozenset({"processes", "hosts"})
+
     def __init__(self, url: str, prefix: str, max_size: int) -> None:
         try:
             from nats.aio.client import Client

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from fastserve import serving
 from fastserve._core.topics.hub import Hub
 from fastserve._core.topics.message import Message
-from fastserve.topics.engine import Engine, EngineDown, Keep, Stored, Unsupported
+from fastserve.topics.engine import FEATURES, Engine, EngineDown, Keep, Stored, Unsupported
 from fastserve.topics.engines import engine_for
 from fastserve.topics.memory import PROCESS, MemoryEngine
 from fastserve.topics.presence import Join, Leave, Presence
@@ -29,6 +29,7 @@ T = TypeVar("T")
 logger = logging.getLogger("fastserve.error")
 nodes: dict[int, Node] = {}  # by the id of their loop
 lock = threading.Lock()
+required: set[str] = set()  # features that an engine has to have
 
 
 class Node:
@@ -55,7 +56,8 @@ class Node:
             self._starting.set_result(None)
 
     async def started(self) -> None:
-        """Return once the engine has started; the first call starts it."""
+        """Return once the engine has started; the first call starts it. Raises Unsupported."""
+        self.check()
         if self._starting is None:
             self._starting = asyncio.ensure_future(self.engine.start(self))
         await asyncio.shield(self._starting)
@@ -127,9 +129,15 @@ class Node:
 
     # From the application
 
+    def check(self) -> None:
+        """Raise Unsupported where the engine has not what is required."""
+        missing = required - self.engine.features
+        if missing:
+            raise Unsupported(f"{type(self.engine).__name__} has no {' and no '.join(sorted(missing))}")
+
     def check_presence(self) -> None:
         """Raise Unsupported where the engine does not know who is in a topic."""
-        if not self.engine.presence:
+        if "presence" not in self.engine.features:
             raise Unsupported(
                 f"{type(self.engine).__name__} does not know members: member= and presence= need another engine"
             )
@@ -174,6 +182,21 @@ def node_of(loop: asyncio.AbstractEventLoop) -> Node:
 def here() -> Node:
     """Return the node of the running loop. Raises RuntimeError outside of one."""
     return node_of(asyncio.get_running_loop())
+
+
+def require(*features: str) -> None:
+    """Have servers start only with an engine that has all of these features, which the application cannot do without.
+
+    They are "history", "presence", "processes" (messages reach the other workers) and "hosts". It is called as the
+    application is imported, or in its lifespan. Raises ValueError, and Unsupported where topics are in use already.
+    """
+    for feature in features:
+        if feature not in FEATURES:
+            raise ValueError(f"expected {', '.join(FEATURES)}, not {feature!r}")
+    required.update(features)
+    loop = asyncio._get_running_loop()
+    if loop is not None and id(loop) in nodes:
+        node_of(loop).check()
 
 
 def any_node() -> Node | None:

@@ -150,7 +150,7 @@ class Waiting:
 class RedisEngine(Engine):
     """Carries messages by the Redis at an address."""
 
-    presence = True
+    features = frozenset({"history", "presence", "processes", "hosts"})
 
     def __init__(self, address: Address, prefix: str, max_size: int, publishes: bool = False) -> None:
         reader()  # raises EngineDown
