@@ -28,8 +28,8 @@ PLAIN_PYTHON = {"grammar", "http2/tables", "loop/coroutine"}
 SEAM = {"connection", "counters", "ending", "errors", "grammar", "settings", "worker"}
 SEAM |= {"http.access_log", "http.exchange", "http.inflight", "http.proxies", "http.response_head"}
 SEAM |= {"loop.clock", "topics.hub", "topics.message", "wsgi.call", "wsgi.environ", "wsgi.wakeup"}
-THIRD_PARTY = {"PyInstaller", "channels", "click", "dotenv", "gunicorn", "h11", "hiredis", "nats", "starlette"}
-THIRD_PARTY |= {"tomli", "uvloop", "watchfiles", "websockets", "wsproto", "yaml"}
+THIRD_PARTY = {"PyInstaller", "channels", "click", "dotenv", "gunicorn", "h11", "hiredis", "nats", "socketio"}
+THIRD_PARTY |= {"starlette", "tomli", "uvloop", "watchfiles", "websockets", "wsproto", "yaml"}
 # Imported at once by who asks for it alone, in the files whose path starts so.
 EAGER = {
     "PyInstaller": "_pyinstaller/",
@@ -37,6 +37,7 @@ EAGER = {
     "click": "cli.py",
     "gunicorn": "workers/",
     "h11": "protocols/http/",
+    "socketio": "topics/socketio.py",
     "starlette": "topics/starlette.py",
     "watchfiles": "supervisors/watchfilesreload.py",
     "websockets": "protocols/websockets/websockets_sansio_impl.py",
