@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from bench.load import chart, commits, machine, rows, servers, table, wrk, wsload
+from bench.load import chart, commits, h2load, machine, rows, servers, table, wrk, wsload
 from bench.load.measure import Bench, Sample, many_files
 from bench.load.process import ROOT, Failed
 from bench.load.results import Results, load
@@ -105,6 +105,14 @@ def _list() -> int:
     for row in rows.ROWS:
         print(f"{row.name:18} {row.title}")
     print("\nservers: " + ", ".join(server.name for server in servers.SERVERS))
+    print("\nnot possible:")
+    for server in servers.SERVERS:
+        reasons: dict[str, list[str]] = {}
+        for row in rows.ROWS:
+            if reason := server.reason_against(row):
+                reasons.setdefault(reason, []).append(row.name)
+        for reason, names in reasons.items():
+            print(f"{server.name:18} {reason}: {', '.join(names)}")
     return 0
 
 
@@ -125,8 +133,10 @@ def _stop(sentence: str) -> NoReturn:
 def _measure(options: argparse.Namespace) -> int:
     chosen_rows = [rows.BY_NAME[name] for name in options.rows or rows.BY_NAME]
     loaded = [row for row in chosen_rows if row.kind == "cpu"]
-    if any(row.echo is None for row in loaded) and wrk.find() is None:
+    if any(row.echo is None and not row.streams for row in loaded) and wrk.find() is None:
         _stop(wrk.MISSING)
+    if any(row.streams for row in loaded) and h2load.find() is None:
+        _stop(h2load.MISSING)
     if any(row.echo for row in loaded) and wsload.compiler() is None:
         _stop(wsload.MISSING)
     with tempfile.TemporaryDirectory(prefix="fastserve-bench-") as name:
@@ -141,7 +151,13 @@ def _measure(options: argparse.Namespace) -> int:
         missing = servers.missing(chosen, chosen_rows)
         if missing:
             _stop(f"not installed: {', '.join(missing)}. Install the peers with: pip install -e '.[bench]'")
-        results = Results(chosen_rows, [server.name for server in chosen], reference, _about(options, chosen))
+        impossible = {
+            row.name: reasons
+            for row in chosen_rows
+            if (reasons := {server.name: text for server in chosen if (text := server.reason_against(row))})
+        }
+        names = [server.name for server in chosen]
+        results = Results(chosen_rows, names, reference, _about(options, chosen), impossible)
         servers.compile_bytecode(chosen)
         with many_files():
             _run(options, chosen, results, folder)

@@ -124,6 +124,14 @@ async def big(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": MEGABYTE})
 
 
+async def fresh(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with one piece of 1 MiB that is made for this response."""
+    if scope["type"] != "http":
+        return await _lifespan(receive, send)
+    await send({"type": "http.response.start", "status": 200, "headers": _MEGABYTE_HEAD})
+    await send({"type": "http.response.body", "body": bytes(bytearray(MEGABYTE))})
+
+
 _WSGI_HEAD = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(HELLO)))]
 
 

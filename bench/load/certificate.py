@@ -46,6 +46,9 @@ def certificate() -> Certificate:
 
 
 @functools.cache
-def client_context() -> ssl.SSLContext:
-    """What a client needs to be sure of that certificate."""
-    return ssl.create_default_context(cafile=certificate().authority)
+def client_context(http2: bool = False) -> ssl.SSLContext:
+    """What a client needs to be sure of that certificate; with `http2` it asks for that."""
+    context = ssl.create_default_context(cafile=certificate().authority)
+    if http2:
+        context.set_alpn_protocols(["h2"])
+    return context

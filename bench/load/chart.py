@@ -78,7 +78,7 @@ def _figures(results: Results, row: Row) -> list[tuple[str, Figure]]:
 
 
 def _group(results: Results, row: Row, longest: float, y: int, parts: list[str]) -> int:
-    figures = _figures(results, row)
+    figures = _lines(results, row)
     parts.append(_text(_MARGIN, y + 13, "row text", row.title))
     y += _TITLE
     mark, bottom = _NAMES + _BARS / longest, y + len(figures) * _STEP - _STEP + _BAR
@@ -91,11 +91,19 @@ def _group(results: Results, row: Row, longest: float, y: int, parts: list[str])
     return y + _GAP
 
 
-def _bar(results: Results, row: Row, longest: float, server: str, figure: Figure, y: int, parts: list[str]) -> None:
+def _lines(results: Results, row: Row) -> list[tuple[str, Figure | None]]:
+    """Return what has a line: the figures, and the servers of which it is known why there is none."""
+    found = [(server, results.figure(row, server)) for server in results.servers]
+    return [(server, figure) for server, figure in found if figure or results.reason_against(row, server)]
+
+
+def _bar(
+    results: Results, row: Row, longest: float, server: str, figure: Figure | None, y: int, parts: list[str]
+) -> None:
     own = server.startswith("fastserve")
     parts.append(_text(_NAMES - 8, y + 10, "text bold" if own else "quiet", server, anchor="end"))
-    if figure.value is None or figure.ratio is None:
-        parts.append(_text(_NAMES + 4, y + 10, "quiet", "no figure"))
+    if figure is None or figure.value is None or figure.ratio is None:
+        parts.append(_text(_NAMES + 4, y + 10, "quiet", results.reason_against(row, server) or "no figure"))
         return
     length = min(figure.ratio, longest) / longest * _BARS
     kind = "own" if own else "ref" if server == results.reference else "peer"
@@ -112,7 +120,7 @@ def _bar(results: Results, row: Row, longest: float, server: str, figure: Figure
 
 
 def _unit(row: Row) -> str:
-    return {"cpu": "µs", "idle": "KB", "start": "ms"}[row.kind]
+    return {"cpu": "µs", "idle": "KB", "unread": "KB", "start": "ms"}[row.kind]
 
 
 def _text(x: float, y: float, kind: str, text: str, anchor: str = "start") -> str:

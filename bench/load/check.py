@@ -21,6 +21,8 @@ def check(row: Row, port: int) -> None:
     """Returns when the response is right. Wrong when it is not, OSError when there is none."""
     if row.echo:
         return _echoes(row.echo, port)
+    if row.streams and not row.over_http1:
+        return _http2(row, port)
     try:
         _single(row, port)
         if row.pipeline > 1:
@@ -32,7 +34,14 @@ def check(row: Row, port: int) -> None:
 def connect(row: Row, port: int) -> socket.socket:
     """A connection to the row's server, secured where the row is over TLS."""
     connection = socket.create_connection((HOST, port), _SECONDS)
-    return client_context().wrap_socket(connection, server_hostname=HOST) if row.tls else connection
+    if not row.tls:
+        return connection
+    http2 = row.streams > 0 and not row.over_http1
+    secured = client_context(http2).wrap_socket(connection, server_hostname=HOST)
+    if http2 and secured.selected_alpn_protocol() != "h2":
+        secured.close()
+        raise Wrong(f"ALPN chose {secured.selected_alpn_protocol()} and not h2")
+    return secured
 
 
 def request_bytes(row: Row, *, close: bool = False) -> bytes:
@@ -53,12 +62,23 @@ def _single(row: Row, port: int) -> None:
         answer = http.client.HTTPResponse(connection, method=row.request.method)
         answer.begin()
         body = answer.read()
-    if answer.status != 200:
-        raise Wrong(f"status {answer.status}: {body[:60]!r}")
+    _compare(row, answer.status, len(answer.getheaders()), body)
+
+
+def _http2(row: Row, port: int) -> None:
+    from bench.load.http2 import Client
+
+    with connect(row, port) as connection:
+        _compare(row, *Client(connection, "https" if row.tls else "http").exchange(row.request))
+
+
+def _compare(row: Row, status: int, headers: int, body: bytes) -> None:
+    if status != 200:
+        raise Wrong(f"status {status}: {body[:60]!r}")
     if body != row.answer.body:
         raise Wrong(f"body {_excerpt(body)} where {_excerpt(row.answer.body)} is right")
-    if len(answer.getheaders()) < row.answer.headers:
-        raise Wrong(f"{len(answer.getheaders())} response headers where there should be {row.answer.headers}")
+    if headers < row.answer.headers:
+        raise Wrong(f"{headers} response headers where there should be {row.answer.headers}")
 
 
 def _echoes(echo: Echo, port: int) -> None:

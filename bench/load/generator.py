@@ -42,6 +42,12 @@ class Load:
 
 def run(command: Sequence[str | Path], seconds: float, core: int | None) -> Load:
     """Runs the generator on a core. Failed when it fails, hangs or prints no figures."""
+    output, code = printed(command, seconds, core)
+    return _parse(Path(command[0]).name, output, code)
+
+
+def printed(command: Sequence[str | Path], seconds: float, core: int | None) -> tuple[str, int]:
+    """Runs a program on a core, which takes about that long; returns all that it prints, and its exit code."""
     name = Path(command[0]).name
     process = spawn([str(part) for part in command], core, subprocess.PIPE, {})
     try:
@@ -50,7 +56,7 @@ def run(command: Sequence[str | Path], seconds: float, core: int | None) -> Load
         raise Failed(f"{name} did not stop {_GRACE:.0f} s after its time") from None
     finally:
         stop(process)
-    return _parse(name, output.decode(errors="replace"), process.returncode)
+    return output.decode(errors="replace"), process.returncode
 
 
 def _parse(name: str, output: str, code: int) -> Load:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import http.client
 import resource
+import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.load import frames, machine, wrk, wsload
+from bench.load import frames, h2load, machine, wrk, wsload
 from bench.load.check import Wrong, check, connect, request_bytes
 from bench.load.generator import Load
 from bench.load.process import Failed, Running
@@ -19,6 +20,7 @@ from bench.load.rows import Row
 from bench.load.servers import Server
 
 _STARTS = 5
+_SETTLED = 0.5  # seconds after which a server that still makes responses has taken more memory
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,15 @@ class Bench:
 
     def sample(self, row: Row, server: Server) -> Sample:
         """Measures one row of one server; whatever fails is the sample's `fault`, never an exception."""
+        row = server.asked(row)
         try:
             if row.kind == "start":
                 return self._start(row, server)
             with self._running(row, server) as running:
                 running.wait_listening()
                 _check(row, running)
+                if row.kind == "unread":
+                    return self._unread(row, running)
                 return self._idle(row, running) if row.kind == "idle" else self._load(row, running)
         except Wrong as error:
             return Sample(None, fault=f"wrong answer: {error}")
@@ -108,6 +113,8 @@ class Bench:
     def _generator(self, row: Row, port: int) -> Callable[[float], Load]:
         if row.echo:
             return wsload.prepare(row, row.echo, port, self.load_core, self.folder).run
+        if row.streams:
+            return h2load.Generator(row, port, self.load_core, self.folder).run
         return lambda seconds: wrk.run(row, port, seconds, self.load_core, self.folder)
 
     def _idle(self, row: Row, running: Running) -> Sample:
@@ -118,6 +125,26 @@ class Bench:
             _open(row, running.port, row.connections, connections)
             after = machine.resident(running.pids())
         return Sample((after - before) / row.connections / 1024, requests=row.connections, resident=after / 2**20)
+
+    def _unread(self, row: Row, running: Running) -> Sample:
+        """What is kept of responses on one connection of which the client takes nothing: as many as it may ask for."""
+        from bench.load.http2 import Client
+
+        before = machine.resident(running.pids())
+        with connect(row, running.port) as connection:
+            client = Client(connection, window=0)
+            client.settle()
+            count = min(row.streams, client.streams)
+            for _ in range(count):
+                client.send(row.request)
+            # All that can be made has been once nothing more comes, and the memory stays what it is.
+            seen, after = -1, before
+            while after > seen:
+                seen = after
+                time.sleep(_SETTLED)
+                after = machine.resident(running.pids())
+            client.ping()
+        return Sample((after - before) / 1024, requests=count, resident=after / 2**20)
 
     def _start(self, row: Row, server: Server) -> Sample:
         times, sizes = [], []
@@ -139,6 +166,9 @@ def _open(row: Row, port: int, count: int, connections: contextlib.ExitStack) ->
     packet, frame = request_bytes(row), None
     for _ in range(count):
         connection = connections.enter_context(connect(row, port))
+        if row.streams:
+            _one_http2(row, connection)
+            continue
         if row.echo:
             client = frames.Client(connection, row.echo)
             frame = frame or frames.client_frames(row.echo, client.agreed)[0]
@@ -148,6 +178,12 @@ def _open(row: Row, port: int, count: int, connections: contextlib.ExitStack) ->
         answer = http.client.HTTPResponse(connection)
         answer.begin()
         answer.read()
+
+
+def _one_http2(row: Row, connection: socket.socket) -> None:
+    from bench.load.http2 import Client
+
+    Client(connection).exchange(row.request)
 
 
 def _missing_lines(log: Path, offset: int, requests: int) -> str:

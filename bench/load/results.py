@@ -36,12 +36,16 @@ class Figure:
 
 @dataclass
 class Results:
-    """The samples by row and server in the order of the run; `about` says when, where and with what they were made."""
+    """The samples by row and server in the order of the run; `about` says when, where and with what they were made.
+
+    `impossible` says, by row and server, why there are none.
+    """
 
     rows: list[Row]
     servers: list[str]
     reference: str
     about: dict[str, Any] = field(default_factory=dict)
+    impossible: dict[str, dict[str, str]] = field(default_factory=dict)
     samples: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)
 
     def add(self, row: Row, server: str, sample: Sample) -> None:
@@ -77,10 +81,22 @@ class Results:
             complaints=complaints,
         )
 
+    def reason_against(self, row: Row, server: str) -> str:
+        """Return why a server cannot serve a row; empty where that is not known."""
+        return self.impossible.get(row.name, {}).get(server, "")
+
+    def share(self, row: Row, server: str, of: str) -> float | None:
+        """Return a server's figure as a share of another's; None when one of them is not known."""
+        own, other = self.figure(row, server), self.figure(row, of)
+        if own is None or other is None or own.value is None or not other.value:
+            return None
+        return own.value / other.value
+
     def is_least(self, row: Row, server: str) -> bool | None:
-        """Whether the server's figure is below those of all others but the floor; None when that cannot be said."""
+        """Whether the server's figure is below those of all peers; None when that cannot be said."""
         own = self.figure(row, server)
-        others = [self.figure(row, name) for name in self.servers if name not in (server, "floor")]
+        names = [name for name in self.servers if name != "floor" and not name.startswith("fastserve")]
+        others = [self.figure(row, name) for name in names]
         values = [other.value for other in others if other is not None and other.value is not None]
         return own.value < min(values) if own is not None and own.value is not None and values else None
 
@@ -108,6 +124,7 @@ class Results:
             [server for server in self.servers if server in servers],
             self.reference,
             self.about,
+            self.impossible,
             self.samples,
         )
 
@@ -122,7 +139,10 @@ class Results:
                 "title": row.title,
                 "unit": row.unit,
                 "connections": row.connections,
+                "streams": row.streams,
                 "goal": row.goal,
+                "goals": dict(row.goals),
+                "most": row.most,
                 "least": row.least,
             }
             for row in self.rows
@@ -136,6 +156,7 @@ class Results:
             "reference": self.reference,
             "servers": self.servers,
             "rows": rows,
+            "impossible": self.impossible,
             "figures": figures,
             "samples": samples,
         }
@@ -156,6 +177,7 @@ def load(path: Path) -> Results:
             for row, of_row in document["samples"].items()
         }
         rows = [row_table.BY_NAME[row["name"]] for row in document["rows"]]
-        return Results(rows, document["servers"], document["reference"], document["about"], samples)
+        impossible = document.get("impossible", {})
+        return Results(rows, document["servers"], document["reference"], document["about"], impossible, samples)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a file of results: {error!r}") from error

@@ -1,22 +1,22 @@
 """The rows: what is asked, of which application, over how many connections, and what the response must be.
 
-A row with `kind` "cpu" is put under load, by wrk or, with `echo`, by wsload; "idle" and "start" are measured without
-load (see measure.py).
+A row with `kind` "cpu" is put under load: by wrk, with `echo` by wsload, with `streams` by h2load. The other kinds are
+measured without load (see measure.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from bench.load import apps
 
-Kind = Literal["cpu", "idle", "start"]
+Kind = Literal["cpu", "idle", "unread", "start"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as wrk sends it, `host` left to wrk; `body` is a number of bytes."""
+    """One request as the load generator sends it, `host` left to that; `body` is a number of bytes."""
 
     method: str = "GET"
     path: str = "/"
@@ -57,7 +57,8 @@ class Floor:
 class Row:
     """One workload. `goal` is the figure fastserve must reach as a share of uvicorn's in the same run.
 
-    With `least` it must be below all the others' instead.
+    `goals` are more of such shares, by server, and `most` is the figure itself. With `least` it must be below all the
+    others'.
     """
 
     name: str
@@ -68,9 +69,13 @@ class Row:
     echo: Echo | None = None
     connections: int = 64
     pipeline: int = 1
+    streams: int = 0  # HTTP/2, with this many requests at a time on a connection; 0 for HTTP/1.1
+    over_http1: bool = False  # a row of HTTP/2 as it is asked of a server for comparison
     access_log: bool = False
     floor: Floor | None = None
     goal: float | None = None
+    goals: tuple[tuple[str, float], ...] = ()
+    most: float | None = None
     least: bool = False
     kind: Kind = "cpu"
     wsgi: bool = False  # of the application; servers without a WSGI interface are left out
@@ -83,8 +88,19 @@ class Row:
 
     @property
     def unit(self) -> str:
-        units: dict[Kind, str] = {"cpu": f"us/{self.noun}", "idle": "KB/connection", "start": "ms"}
+        units: dict[Kind, str] = {"cpu": f"us/{self.noun}", "idle": "KB/connection", "unread": "KB", "start": "ms"}
         return units[self.kind]
+
+    @property
+    def load(self) -> str:
+        """How many connections there are, and streams on each."""
+        if self.streams > 1:
+            return f"{self.connections} x {self.streams} streams"
+        return f"{self.connections} connection{'s' * (self.connections != 1)}"
+
+    def on_http1(self) -> Row:
+        """Return the same requests, as many at a time, over HTTP/1.1, each of them on a connection of its own."""
+        return replace(self, connections=self.connections * self.streams, streams=1, over_http1=True)
 
 
 def _fixed(body: bytes, *, headers: bytes = b"") -> bytes:
@@ -144,6 +160,19 @@ _ECHO_1K, _FLOOR_1K = _echoed(_KIB)
 _ECHO_64K, _FLOOR_64K = _echoed(64 * _KIB)
 _COUNT_10M = b"%d" % (10 * _MIB)
 _EXTRA = b"".join(b"%s: %s\r\n" % header for header in apps.EXTRA_HEADERS)
+
+OVER_HTTP1 = "fastserve-http1"  # the server that is asked for rows of HTTP/2 over HTTP/1.1
+
+
+def _h2(name: str, title: str, app: str, connections: int, streams: int, answer: Answer = _TEXT, **others: Any) -> Row:
+    app = app if ":" in app else f"{_APPS}:{app}"
+    row = Row(name, f"HTTP/2: {title}", app, answer, connections=connections, streams=streams, least=True)
+    return replace(row, **others)
+
+
+def _upload(share: float) -> dict[str, Any]:
+    return {"answer": Answer(_COUNT_10M), "request": _post(10 * _MIB), "goals": ((OVER_HTTP1, share),)}
+
 
 ROWS: tuple[Row, ...] = (
     Row("hello", "Hello, World (plain ASGI)", f"{_APPS}:hello", _TEXT, floor=_FLOOR, goal=8.0 / 26.0),
@@ -282,6 +311,64 @@ ROWS: tuple[Row, ...] = (
         connections=5000,
         least=True,
         kind="idle",
+    ),
+    _h2("h2-hello", "hello, 8 x 16 streams", "hello", 8, 16, goals=(("granian", 0.31),)),
+    _h2("h2-64x1", "hello, 64 connections", "hello", 64, 1, goals=(("granian", 0.45),)),
+    _h2("h2-1x100", "hello, 1 x 100 streams", "hello", 1, 100, goals=(("granian", 0.29),)),
+    _h2(
+        "h2-browser",
+        "hello, a browser's headers, 8 x 16 streams",
+        "hello",
+        8,
+        16,
+        request=Request(headers=BROWSER_HEADERS),
+        goals=(("granian", 0.27),),
+    ),
+    _h2(
+        "h2-post-1k",
+        "POST 1 KiB, echoed, 8 x 16 streams",
+        "echo",
+        8,
+        16,
+        _ECHO_1K,
+        request=_post(_KIB),
+        goals=(("granian", 0.19), ("h2corn", 0.28)),
+    ),
+    _h2("h2-post-10m", "POST 10 MiB, counted, 4 x 2 streams", "count", 4, 2, **_upload(1.15)),
+    _h2("h2-post-10m-1x1", "POST 10 MiB, counted, 1 connection", "count", 1, 1, **_upload(1.25)),
+    _h2("h2-post-10m-tls", "POST 10 MiB, counted, over TLS, 4 x 2 streams", "count", 4, 2, tls=True, **_upload(1.15)),
+    _h2(
+        "h2-stream",
+        "streamed response, 100 x 1 KiB, 8 x 4 streams",
+        "stream",
+        8,
+        4,
+        Answer(apps.PIECE * apps.PIECES),
+        goals=(("granian", 0.17), ("h2corn", 0.5)),
+    ),
+    _h2("h2-big", "1 MiB response, 4 x 4 streams", "big", 4, 4, Answer(apps.MEGABYTE), goals=(("granian", 0.7),)),
+    _h2("h2-fastapi", "FastAPI, JSON, 8 x 16 streams", _FASTAPI, 8, 16, _JSON, goals=((OVER_HTTP1, 1.0),)),
+    _h2("h2-tls", "hello, over TLS, 8 x 16 streams", "hello", 8, 16, tls=True, goals=(("granian", 0.35),)),
+    _h2("h2-tls-64x1", "hello, over TLS, 64 connections", "hello", 64, 1, tls=True, goals=(("granian", 0.7),)),
+    _h2(
+        "h2-idle",
+        "memory of an idle connection, after a browser's request",
+        "hello",
+        2000,
+        1,
+        request=Request(headers=BROWSER_HEADERS),
+        most=8,
+        kind="idle",
+    ),
+    _h2(
+        "h2-unread",
+        "memory for 300 responses of 1 MiB that a client does not take",
+        "fresh",
+        1,
+        300,
+        Answer(apps.MEGABYTE),
+        most=4096,
+        kind="unread",
     ),
     Row("start", "Start to first answer", f"{_APPS}:hello", _TEXT, connections=1, goal=80 / 130, kind="start"),
 )

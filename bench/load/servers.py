@@ -6,13 +6,13 @@ import compileall
 import contextlib
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
 
 from bench.load.certificate import certificate
-from bench.load.rows import Row
+from bench.load.rows import OVER_HTTP1, Row
 
 _HOST = "127.0.0.1"
 
@@ -22,8 +22,9 @@ class Server:
     """How to start one server for a row; `package` is its distribution, whose absence stops the run with a sentence.
 
     `environment` is added to the child's: the comparison of two commits puts each one's build on PYTHONPATH.
-    `deflate` is false for one that never compresses WebSocket messages, `wsgi` for one that serves no WSGI application:
-    they have no figure in such rows.
+    `deflate` is false for one that never compresses WebSocket messages, `wsgi` for one that serves no WSGI application.
+    `cannot` has other rows that it does not serve, each with the reason. With `over_http1` it serves the rows of HTTP/2
+    alone, over HTTP/1.1.
     """
 
     name: str
@@ -32,6 +33,8 @@ class Server:
     environment: dict[str, str] = field(default_factory=dict)
     deflate: bool = True
     wsgi: bool = True
+    cannot: Mapping[str, str] = field(default_factory=dict)
+    over_http1: bool = False
 
     def command(self, row: Row) -> list[str]:
         return [sys.executable, "-m", *self.arguments(row)]
@@ -39,9 +42,21 @@ class Server:
     def serves(self, row: Row) -> bool:
         if self.name == "floor":
             return row.floor is not None
-        if row.wsgi and not self.wsgi:
+        if self.over_http1 and (not row.streams or row.kind != "cpu"):
             return False
-        return self.deflate or row.echo is None or not row.echo.deflate
+        return not self.reason_against(row)
+
+    def reason_against(self, row: Row) -> str:
+        """Return why a peer cannot serve a row; empty for one that can, and where there is nothing to say."""
+        if row.wsgi and not self.wsgi:
+            return "serves no WSGI applications"
+        if row.echo is not None and row.echo.deflate and not self.deflate:
+            return "compresses no WebSocket messages"
+        return self.cannot.get(row.name, "")
+
+    def asked(self, row: Row) -> Row:
+        """Return the row as it is asked of this server."""
+        return row.on_http1() if self.over_http1 else row
 
 
 def _wsgi(row: Row) -> list[str]:
@@ -59,7 +74,8 @@ def _fastserve(row: Row) -> list[str]:
 
 def _uvicorn(row: Row) -> list[str]:
     log = "--access-log" if row.access_log else "--no-access-log"
-    server = ["uvicorn", row.app, "--host", _HOST, "--port", "0", "--loop", "uvloop", "--http", "httptools", log]
+    http = ["zttp", "--http2"] if row.streams else ["httptools"]
+    server = ["uvicorn", row.app, "--host", _HOST, "--port", "0", "--loop", "uvloop", "--http", *http, log]
     return [*server, *_wsgi(row), *_tls(row)]
 
 
@@ -113,25 +129,30 @@ def _floor(row: Row) -> list[str]:
     return ["bench.load.floor", row.name, *(certificate()[:2] if row.tls else ())]
 
 
+# What h2load says of them: requests that are errored.
+_UVICORN_CANNOT = {"h2-1x100": "takes it for a flood, and closes the connection after some 4,000 requests"}
+_PEREGRINE_CANNOT = {"h2-1x100": "resets some of the streams where 100 are open on a connection"}
+
 FASTSERVE = Server("fastserve", "fastserve", _fastserve)
 SERVERS: tuple[Server, ...] = (
     FASTSERVE,
-    Server("uvicorn", "uvicorn", _uvicorn),
-    Server("uvicorn-fast", "uvicorn", _uvicorn_fast),
+    Server("uvicorn", "uvicorn", _uvicorn, cannot=_UVICORN_CANNOT),
+    Server("uvicorn-fast", "uvicorn", _uvicorn_fast, cannot=_UVICORN_CANNOT),
     Server("fastserve-zuvloop", "fastserve", _on_zuvloop(_fastserve)),
-    Server("uvicorn-zuvloop", "uvicorn", _on_zuvloop(_uvicorn)),
+    Server("uvicorn-zuvloop", "uvicorn", _on_zuvloop(_uvicorn), cannot=_UVICORN_CANNOT),
     Server("granian", "granian", _granian, deflate=False),
     Server("h2corn", "h2corn", _h2corn, wsgi=False),
-    Server("peregrine", "peregrine", _peregrine),
+    Server("peregrine", "peregrine", _peregrine, cannot=_PEREGRINE_CANNOT),
     Server("hypercorn", "hypercorn", _hypercorn),
+    Server(OVER_HTTP1, "fastserve", _fastserve, over_http1=True),
     Server("floor", "uvloop", _floor),
 )
 BY_NAME: dict[str, Server] = {server.name: server for server in SERVERS}
-DEFAULT = ("fastserve", "uvicorn", "granian", "h2corn", "peregrine", "hypercorn", "floor")
+DEFAULT = ("fastserve", "uvicorn", "granian", "h2corn", "peregrine", "hypercorn", OVER_HTTP1, "floor")
 REFERENCE = "uvicorn"
 
 # What the rows' applications and the servers' command lines need beside the servers themselves.
-_COMPANIONS = ("uvloop", "zuvloop", "httptools", "starlette", "fastapi", "pydantic", "a2wsgi", "flask")
+_COMPANIONS = ("uvloop", "zuvloop", "httptools", "zttp", "starlette", "fastapi", "pydantic", "a2wsgi", "flask")
 
 
 def missing(servers: list[Server], rows: list[Row]) -> list[str]:
@@ -141,6 +162,12 @@ def missing(servers: list[Server], rows: list[Row]) -> list[str]:
     needed |= {name for name in ("starlette", "fastapi", "flask") if any(name in row.app for row in rows)}
     needed |= {"zuvloop"} if any(server.name.endswith("-zuvloop") for server in servers) else set()
     needed |= {"a2wsgi"} if any(row.wsgi for row in rows) and "uvicorn" in needed else set()
+    needed |= {"h2"} if any(row.streams for row in rows) else set()
+    needed |= (
+        {"zttp"}
+        if any(row.streams for row in rows) and any(server.package == "uvicorn" for server in servers)
+        else set()
+    )
     needed |= {"trustme"} if any(row.tls for row in rows) else set()
     return sorted(name for name in needed if util.find_spec(name) is None)
 

@@ -19,7 +19,7 @@ def blocks(results: Results) -> str:
 def _block(results: Results, row: Row) -> str:
     lines = [
         f"{row.name}: {row.title}"
-        + ("" if "connection" in row.title or row.connections == 1 else f" ({row.connections} connections)")
+        + ("" if row.streams or "connection" in row.title or row.connections == 1 else f" ({row.load})")
     ]
     head = f"{row.unit:>14} {'low-high':>15} {'ratio':>6}"
     if row.kind == "cpu":
@@ -30,6 +30,8 @@ def _block(results: Results, row: Row) -> str:
         if figure is not None:
             lines.append(f"  {server:18}" + _line(row, figure))
             lines.extend(f"  {'':18}  ! {complaint}" for complaint in figure.complaints)
+        elif reason := results.reason_against(row, server):
+            lines.append(f"  {server:18}  {reason}")
     return "\n".join(lines)
 
 
@@ -57,10 +59,10 @@ def ratios(results: Results) -> str:
     for row in results.rows:
         cells = [_ratio(results.figure(row, server)) for server in results.servers]
         line = f"{row.name:24}" + "".join(f"{cell:>{width}}" for cell in cells)
-        if goals and row.least:
-            line += f"{'least':>8} " + _outcome(results.is_least(row, "fastserve"))
-        elif goals and row.goal is not None:
+        if goals and row.goal is not None:
             line += f"{row.goal:8.2f} " + _verdict(row, results.figure(row, "fastserve"))
+        elif goals:
+            line += "  " + "; ".join(_goals(results, row))
         lines.append(line.rstrip())
     return "\n".join(lines)
 
@@ -71,6 +73,21 @@ def _ratio(figure: Figure | None) -> str:
     if figure.value is None:
         return "failed"
     return ("?" if figure.ratio is None else f"{figure.ratio:.2f}") + ("!" if figure.complaints else "")
+
+
+def _goals(results: Results, row: Row) -> list[str]:
+    """Return what there is to reach, as far as it was measured, and whether it was."""
+    texts = []
+    own = results.figure(row, "fastserve")
+    for server, goal in row.goals:
+        share = results.share(row, "fastserve", server)
+        if share is not None:
+            texts.append(f"{share:.2f} of {server}'s, goal {goal:.2f} " + _outcome(round(share, 2) <= goal))
+    if row.most is not None and own is not None and own.value is not None:
+        texts.append(f"at most {row.most:,g} {row.unit} " + _outcome(own.value <= row.most))
+    if row.least:
+        texts.append("least " + _outcome(results.is_least(row, "fastserve")))
+    return texts
 
 
 def _verdict(row: Row, figure: Figure | None) -> str:
@@ -94,7 +111,7 @@ def markdown(results: Results) -> str:
         for server in results.servers:
             figure = results.figure(row, server)
             if figure is None or figure.value is None:
-                cells.append("")
+                cells.append(results.reason_against(row, server))
                 continue
             share = "" if figure.ratio is None or server == results.reference else f" ({figure.ratio:.2f})"
             cells.append(f"{number(figure.value)}{share}")
