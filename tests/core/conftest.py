@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fakes.other_http import compile_version
+from fakes.websocket_streams import StreamPeer
 from fakes.worker import TIME, FakeWorker, assert_nothing_lives
 from ws import FRAMINGS, framing_class
 
@@ -41,12 +42,19 @@ def other_version(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return compile_version(tmp_path_factory.mktemp("other_http"))
 
 
-@pytest.fixture(params=sorted(FRAMINGS))
+@pytest.fixture(params=[*sorted(FRAMINGS), "http2"])
 def sockets(request: pytest.FixtureRequest, work: Callable[..., FakeWorker]) -> Callable[..., FakeWorker]:
-    """Make workers of one implementation: sockets(app, **settings) -> FakeWorker."""
-    framing = framing_class(request.param)
+    """Make workers of one implementation: sockets(app, **settings) -> FakeWorker.
+
+    The clients of one of them come by HTTP/2.
+    """
+    http2 = request.param == "http2"
+    framing = None if http2 else framing_class(request.param)
 
     def make(app: Any, **settings: Any) -> FakeWorker:
-        return work(app, **{"framing": framing, "ws_per_message_deflate": False, **settings})
+        wire = work(app, **{"framing": framing, "ws_per_message_deflate": False, **settings})
+        if http2:
+            wire.make_peer = StreamPeer
+        return wire
 
     return make

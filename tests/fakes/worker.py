@@ -170,6 +170,10 @@ class Peer:
         self.wire.loop.call_soon(self.transport._lost)
         self.wire.settle()
 
+    def react(self) -> bool:
+        """Do what its client does by itself; return whether that was anything."""
+        return False
+
     def take(self) -> bytes:
         """Return what was written since the last call."""
         data = b"".join(self.transport.writes)
@@ -199,6 +203,7 @@ class FakeWorker:
         self.loop.set_exception_handler(lambda loop, context: self.unhandled.append(context))
         self.peers: list[Peer] = []
         self.versions = () if versions is None else (versions,)
+        self.make_peer: Callable[[FakeWorker, dict[str, Any]], Peer] = Peer
         self.speech: Any = None  # what writes requests and reads responses, for tests with several versions of HTTP
         self.worker = Worker(
             self.loop,
@@ -223,7 +228,7 @@ class FakeWorker:
         return [message for level, message in self.logged if level > 10]
 
     def connect(self, **extra: Any) -> Peer:
-        self.peers.append(Peer(self, extra))
+        self.peers.append(self.make_peer(self, extra))
         return self.peers[-1]
 
     def turn(self, count: int = 1) -> None:
@@ -235,6 +240,8 @@ class FakeWorker:
     def settle(self) -> None:
         """Run until nothing is left that can go on by itself."""
         self.turn(12)
+        while [peer for peer in self.peers if peer.react()]:
+            self.turn(12)
 
     def advance(self, seconds: float) -> None:
         """Let that much time pass for the deadlines."""

@@ -300,6 +300,7 @@ cdef class HpackRequest:
 
     def __cinit__(self):
         self.fields = make_request_fields()
+        self.fields.takes_protocol = True
 
     def __getattr__(self, str name):
         if name == "malformed":

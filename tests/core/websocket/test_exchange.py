@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from core.frames import BINARY, TEXT, binary, frame, text
+from fakes.websocket_streams import StreamPeer
 from fakes.worker import FakeWorker
 from protocol.wire import Response
 from ws import ACCEPT, Script, close, closing, read_frames, split_response, upgrade
@@ -47,7 +48,21 @@ def sending(*messages: dict[str, Any]) -> Any:
     return app
 
 
+@pytest.fixture(params=["1.1", "2"])
+def work(request: pytest.FixtureRequest, work: Work) -> Work:
+    """The same for clients that come by each version of HTTP."""
+
+    def make(app: Any, **options: Any) -> FakeWorker:
+        wire = work(app, **options)
+        if request.param == "2":
+            wire.make_peer = StreamPeer
+        return wire
+
+    return make
+
+
 class TestAccept:
+    @pytest.mark.parametrize("work", ["1.1"], indirect=True)
     def test_head(self, work: Work) -> None:
         _, found = answer(work, accepting(), default_headers=[(b"x-own", b"1")])
         assert (found.status, found.reason) == (101, b"Switching Protocols")
@@ -133,6 +148,7 @@ class TestDeny:
         assert found.get(b"server") == b"fastserve"
         assert wire.messages == ['10.0.0.1:1234 - "WebSocket /" 403']
 
+    @pytest.mark.parametrize("work", ["1.1"], indirect=True)
     def test_response(self, work: Work) -> None:
         body: dict[str, Any] = {"type": "websocket.http.response.body"}
         start = {"type": "websocket.http.response.start", "status": 401, "headers": [(b"www-authenticate", b"Basic")]}

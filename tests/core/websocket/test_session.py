@@ -10,6 +10,7 @@ import pytest
 from core.frames import BINARY, CLOSE, FIN, PING, PONG, TEXT, binary, fragments, frame, text
 from fakes.worker import FakeWorker, Peer
 from ws import (
+    FRAMINGS,
     Script,
     close,
     closing,
@@ -221,6 +222,7 @@ class TestClose:
         assert app.got == [GONE]
         assert peer.transport.closed
 
+    @pytest.mark.parametrize("sockets", sorted(FRAMINGS), indirect=True)  # the transport of HTTP/2 goes on
     def test_a_fault_is_told_to_both(self, sockets: Work) -> None:
         app = Script()
         peer = opened(sockets(app))

@@ -12,6 +12,7 @@ import pytest
 from core.frames import BINARY, CLOSE, FIN, PING, PONG, TEXT, binary, frame, text
 from fakes.worker import FakeWorker, Peer
 from ws import (
+    FRAMINGS,
     Script,
     close,
     closing,
@@ -50,6 +51,7 @@ class TestQueue:
     def reads(peer: Peer) -> bool:
         return peer.transport.reading
 
+    @pytest.mark.parametrize("sockets", sorted(FRAMINGS), indirect=True)  # over HTTP/2 as its windows allow
     def test_no_more_are_parsed_and_then_none_read(self, sockets: Work) -> None:
         app, gate, peer = self.stalled(sockets, ws_max_queue=2)
         peer.feed(text("1") + text("2") + text("3") + frame(FIN | PING, b"p"))
@@ -121,6 +123,7 @@ class TestQueue:
     MESSAGES: tuple[str | bytes, ...] = ("0", "1", "2", bytes(200), bytes(70_000), "")
     BEFORE = b"".join(text(each) if isinstance(each, str) else binary(each) for each in MESSAGES)
 
+    @pytest.mark.parametrize("sockets", sorted(FRAMINGS), indirect=True)  # no window of HTTP/2 holds so much before it
     def test_a_close_frame_that_there_is_no_room_for_is_answered(self, sockets: Work) -> None:
         """After a second at most, whatever the application does; it still gets what came before."""
         app, gate, peer = self.stalled(sockets, ws_max_queue=2)
@@ -144,6 +147,7 @@ class TestQueue:
         peer.wire.call(gate.set)
         assert app.got == [*map(received, self.MESSAGES), received(bytes(300)), disconnect(code or 1005)]
 
+    @pytest.mark.parametrize("sockets", sorted(FRAMINGS), indirect=True)
     def test_send_raises_after_that(self, sockets: Work) -> None:
         gate = asyncio.Event()
 

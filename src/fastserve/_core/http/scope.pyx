@@ -225,10 +225,19 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
 
 cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict state, list subprotocols):
     """Build the scope of the handshake whose head was just parsed (ASGI WebSocket 2.5)."""
-    cdef dict scope = {
+    return fill(empty_websocket_scope(peers, subprotocols), head, peers, settings, state)
+
+
+cdef dict websocket_scope_of(Peers peers, Settings settings, dict state, bytes target, list headers, list subprotocols):
+    """Build the same of a request whose head is not HTTP/1's; its target is a path with a query."""
+    return fill_from(empty_websocket_scope(peers, subprotocols), peers, settings, state, target, headers)
+
+
+cdef dict empty_websocket_scope(Peers peers, list subprotocols):
+    return {
         "type": "websocket",
         "asgi": ASGI.copy(),
-        "http_version": "1.1",
+        "http_version": peers.template["http_version"],
         "scheme": "wss" if peers.scheme == "https" else "ws",
         "path": None,
         "raw_path": None,
@@ -241,22 +250,26 @@ cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict sta
         "state": None,
         "extensions": {"websocket.http.response": {}, "fastserve.topics": {}},
     }
-    return fill(scope, head, peers, settings, state)
 
 
 cdef dict scope_of(Peers peers, Settings settings, dict state, str method, bytes target, list headers, bint te_trailers):
     """Build the scope of a request whose head is not HTTP/1's; its target is a path with a query, or "*"."""
     cdef dict scope = peers.template.copy(), extensions = peers.extensions.copy()
-    cdef const char* path = target
-    cdef Py_ssize_t size = len(target)
-    cdef const char* query = <const char*>memchr(path, c"?", size)
-    cdef Py_ssize_t path_size = size if query == NULL else query - path
     if te_trailers:
         extensions["http.response.trailers"] = {}
     scope["client"] = peers.client
     scope["asgi"] = (ASGI if settings.raise_disconnect else SILENT_ASGI).copy()
     scope["extensions"] = extensions
     scope["method"] = method
+    return fill_from(scope, peers, settings, state, target, headers)
+
+
+cdef dict fill_from(dict scope, Peers peers, Settings settings, dict state, bytes target, list headers):
+    """Fill in what every kind of scope has, its extensions being there already, without a head of HTTP/1."""
+    cdef const char* path = target
+    cdef Py_ssize_t size = len(target)
+    cdef const char* query = <const char*>memchr(path, c"?", size)
+    cdef Py_ssize_t path_size = size if query == NULL else query - path
     put_path(scope, path, path_size, memchr(path, c"%", path_size) != NULL, settings)
     if path_size + 1 < size:
         scope["query_string"] = target[path_size + 1:]
@@ -265,7 +278,7 @@ cdef dict scope_of(Peers peers, Settings settings, dict state, str method, bytes
     scope["headers"] = headers
     scope["state"] = state.copy()
     if peers.tls is not None:
-        extensions["tls"] = peers.tls.copy()
+        scope["extensions"]["tls"] = peers.tls.copy()
     if peers.proxies is not None:
         peers.proxies.forward_list(scope, headers)
     return scope

@@ -65,6 +65,8 @@ cdef class Http2Connection(StreamCarrier):
     cdef int take_trailers(self, Http2Stream stream) except -1
     cdef int open_stream(self) except -1
     cdef int begin(self, Http2Stream stream) except -1
+    cdef int begin_websocket(self, Http2Stream stream) except -1
+    cdef int start(self, Http2Stream stream, HttpExchange exchange) except -1
     cdef int status_of_refusal(self, Http2Stream stream, str method) except -1
     cdef int take_data(self, bytes data) except -1
     cdef int begin_data(self) except -1
@@ -88,6 +90,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int forget(self, Http2Stream stream) except -1
     cdef int close_stream(self, Http2Stream stream, int how) except -1
     cdef int give_back(self, long long size) except -1
+    cdef int took(self, Http2Stream stream, Py_ssize_t left) except -1
     cdef int top_up(self, Http2Stream stream) except -1
     cdef int start_waiting(self) except -1
     cdef Buffer reply(self, Py_ssize_t size)

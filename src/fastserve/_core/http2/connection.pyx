@@ -25,13 +25,15 @@ from ..http.access_log cimport address_text
 from ..http.exchange cimport HttpExchange, make_exchange
 from ..http.methods cimport known_method
 from ..http.response cimport fields_of_refusal, is_overloaded
-from ..http.scope cimport Peers, peers_of, scope_of
+from ..http.scope cimport Peers, peers_of, scope_of, websocket_scope_of
 from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler, Place
 from ..loop.clock cimport GOING_AWAY, KEEP_ALIVE, REQUEST_HEAD, REQUEST_REST, stop
 from ..memory.buffer cimport Buffer
 from ..transport.lingering cimport begin_lingering
 from ..transport.writer cimport Writer
+from ..websocket.exchange cimport make_websocket_exchange
+from ..websocket.handshake cimport Handshake, read_extended_connect, serves_extended_connect
 from ..worker cimport Worker
 from .fields cimport TrailerFields, make_request_fields
 from .flow cimport FIRST_WINDOW, LARGEST_WINDOW, make_flow
@@ -40,6 +42,7 @@ from .frames cimport (
     CANCEL,
     COMPRESSION_ERROR,
     DATA,
+    ENABLE_CONNECT_PROTOCOL,
     ENABLE_PUSH,
     END_STREAM,
     ENHANCE_YOUR_CALM,
@@ -78,6 +81,7 @@ from .frames cimport (
 from .guard cimport is_padding, note_completed, note_request, spend_cheap, spend_reset, spend_update
 from .hpack cimport Decoder, Encoder
 from .stream cimport Http2Stream, Start, StreamCarrier, make_http2_stream
+from .websocket_writer cimport make_websocket_writer
 
 cdef enum:
     OPENING
@@ -122,6 +126,7 @@ cdef class Http2(Version):
         connection.parser = FrameParser.__new__(FrameParser)
         connection.decoder = Decoder.__new__(Decoder)
         connection.fields = make_request_fields()
+        connection.fields.takes_protocol = serves_extended_connect(worker)
         connection.flow = make_flow(writer, Encoder.__new__(Encoder), worker.settings.limit_http2_streams)
         connection.streams = {}
         connection.awaited = REQUEST_HEAD
@@ -171,10 +176,13 @@ cdef class Http2Connection(StreamCarrier):
         """Send the first frames: what the client has to know of us."""
         cdef Buffer out = self.writer.output()
         cdef Py_ssize_t head = self.worker.settings.limit_request_head
-        put_head(out, 18, SETTINGS, 0, 0)
+        cdef bint takes_protocol = self.fields.takes_protocol
+        put_head(out, 24 if takes_protocol else 18, SETTINGS, 0, 0)
         put_setting(out, MAX_CONCURRENT_STREAMS, <uint32_t>self.worker.settings.limit_http2_streams)
         put_setting(out, MAX_HEADER_LIST_SIZE, <uint32_t>min(head, 0x7FFFFFFF))
         put_setting(out, NO_RFC7540_PRIORITIES, 1)
+        if takes_protocol:
+            put_setting(out, ENABLE_CONNECT_PROTOCOL, 1)
         put_number(out, WINDOW_UPDATE, 0, <uint32_t>(self.flow.credit - FIRST_WINDOW))
         self.replied = True
         self.phase = OPEN
@@ -294,7 +302,6 @@ cdef class Http2Connection(StreamCarrier):
         cdef Worker worker = self.worker
         cdef RequestFields fields = self.fields
         cdef HttpExchange exchange
-        cdef Start start
         cdef str method = known_method(fields.method)
         cdef int status
         if self.peers is None:
@@ -310,6 +317,8 @@ cdef class Http2Connection(StreamCarrier):
         status = self.status_of_refusal(stream, method)
         if status:
             return stream.answer(status, fields_of_refusal(status))
+        if fields.protocol is not None:
+            return self.begin_websocket(stream)
         scope = scope_of(
             self.peers, worker.settings, worker.state, method, fields.path, fields.headers, fields.te_trailers
         )
@@ -319,17 +328,43 @@ cdef class Http2Connection(StreamCarrier):
         exchange = make_exchange(worker, stream, scope)
         exchange.expect_continue = stream.expect_continue
         exchange.body_ended = stream.ended
+        return self.start(stream, exchange)
+
+    cdef int start(self, Http2Stream stream, HttpExchange exchange) except -1:
+        cdef Start start = Start.__new__(Start)
         stream.exchange = exchange
-        start = Start.__new__(Start)
         start.stream = stream
-        return worker.turn.submit(start)
+        return self.worker.turn.submit(start)
+
+    cdef int begin_websocket(self, Http2Stream stream) except -1:
+        """Make the exchange of a WebSocket's handshake (RFC 8441 section 5), or refuse it."""
+        cdef Worker worker = self.worker
+        cdef RequestFields fields = self.fields
+        cdef Handshake handshake = read_extended_connect(fields.headers, worker)
+        if handshake.status == 0 and stream.ended:
+            handshake.refuse(400, b"")
+        if handshake.status:
+            scope = scope_of(self.peers, worker.settings, worker.state, "CONNECT", fields.path, fields.headers, False)
+            stream.log(scope, handshake.status)
+            return stream.answer(handshake.status, handshake.fields)
+        stream.is_websocket = True
+        scope = websocket_scope_of(
+            self.peers, worker.settings, worker.state, fields.path, fields.headers, handshake.subprotocols.copy()
+        )
+        if worker.settings.limit_concurrency and is_overloaded(worker):
+            stream.log(scope, 503)
+            return stream.answer(503, fields_of_refusal(503))
+        stream.websocket = make_websocket_writer(stream, self.flow, handshake, worker)
+        return self.start(stream, make_websocket_exchange(worker, stream, scope))
 
     cdef int status_of_refusal(self, Http2Stream stream, str method) except -1:
         """Return the status for a request that cannot be served, or 0."""
         cdef RequestFields fields = self.fields
         cdef Py_ssize_t limit = self.worker.settings.limit_request_body
         cdef int status = fields.over_limit
-        if status == 0 and method is None or fields.method == b"CONNECT":
+        if status == 0 and method is None:
+            status = 501
+        if fields.method == b"CONNECT" and (fields.protocol is None or fields.protocol.lower() != b"websocket"):
             status = 501
         if status == 0 and PyBytes_GET_SIZE(fields.path) > self.worker.settings.limit_request_line:
             status = 414
@@ -358,7 +393,7 @@ cdef class Http2Connection(StreamCarrier):
         if stream is not None and parser.size:
             stream.received += parser.size
             limit = self.worker.settings.limit_request_body
-            if stream.exchange is None:
+            if not stream.takes_data():
                 self.give_back(parser.size)
                 if stream.is_sent() and self.discard(stream):
                     return 0
@@ -368,7 +403,7 @@ cdef class Http2Connection(StreamCarrier):
                     data if parser.size == PyBytes_GET_SIZE(data)
                     else PyBytes_FromStringAndSize(<const char*>parser.data, parser.size)
                 )
-                if limit and stream.received > limit:
+                if limit and stream.received > limit and stream.websocket is None:
                     return self.refuse(stream, 413)
             if 0 <= stream.content_length < stream.received:
                 return self.malformed(stream, b"body longer than Content-Length")
@@ -450,13 +485,21 @@ cdef class Http2Connection(StreamCarrier):
         return self.settle()
 
     cdef int took_body(self, Http2Stream stream, Py_ssize_t left) except -1:
+        self.took(stream, left)
+        return self.settle()
+
+    cdef int took_frames(self, Http2Stream stream) except -1:
+        # Small messages that come often get along with a first window.
+        stream.target = TOPPED if stream.expects_much() else FIRST_WINDOW
+        self.took(stream, 0)
+        return self.settle()
+
+    cdef int took(self, Http2Stream stream, Py_ssize_t left) except -1:
         cdef long long size = stream.untaken - left
         stream.untaken = left
         self.worker.untaken -= size
         self.give_back(size)
-        if not stream.ended:
-            self.top_up(stream)
-        return self.settle()
+        return 0 if stream.ended else self.top_up(stream)
 
     cdef int give_back(self, long long size) except -1:
         """Let the client send as many bytes more on the connection."""
@@ -697,7 +740,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int forget(self, Http2Stream stream) except -1:
         """A stream is closed."""
         cdef Http2Stream kept = stream  # by nobody else, perhaps
-        cdef HttpExchange exchange = stream.exchange
+        cdef HttpExchange exchange = stream.application()
         self.streams.pop(stream.id, None)
         if self.receiver is stream:
             self.receiver = None
@@ -732,7 +775,7 @@ cdef class Http2Connection(StreamCarrier):
         for stream in (<dict>streams).values():
             self.worker.untaken -= stream.untaken
             stream.untaken = 0
-            exchange = stream.exchange
+            exchange = stream.application()
             stream.close()
             self.leave_behind(exchange)
         return 0
@@ -849,8 +892,7 @@ cdef class Http2Connection(StreamCarrier):
         if self.phase == CLOSED:
             return False
         for stream in list(self.streams.values()):
-            if stream.exchange is not None:
-                stream.exchange.disconnected()
+            stream.client_ended()
         self.end_blocked()
         if self.streams:
             return True
@@ -883,8 +925,7 @@ cdef class Http2Connection(StreamCarrier):
         if self.lingering is not None:
             return self.lingering.hurry()
         for stream in list(self.streams.values()):
-            if stream.exchange is not None:
-                stream.exchange.stopping()
+            stream.drain()
         self.go_away()
         return self.settle()
 

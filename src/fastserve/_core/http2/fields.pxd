@@ -52,6 +52,7 @@ cdef class RequestFields(FieldSink):
     cdef tuple authority_field  # the last :authority, and what it became, which is often the same again
     cdef tuple host_field
     cdef bint host_is_valid
+    cdef bint takes_protocol  # :protocol is not one that is unknown: the client has been told of it (RFC 8441)
     # The outcome, complete after finish().
     cdef list headers  # as the scope has them: Host first (or :authority in its place), one Cookie
     cdef bytes method  # these are None where absent

@@ -379,6 +379,8 @@ cdef class RequestFields(FieldSink):
                 self.malformed = b"CONNECT with :scheme or :path"
             elif self.authority is None:
                 self.malformed = b"CONNECT without :authority"
+        elif self.protocol is not None and not self.takes_protocol:
+            self.malformed = reasons[UNKNOWN_PSEUDO]
         elif self.scheme is None:
             self.malformed = b"no :scheme"
         elif self.path is None:

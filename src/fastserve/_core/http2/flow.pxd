@@ -63,6 +63,7 @@ cdef class Flow:
     cdef long long whole  # the window of the connection
 
     cdef int send(self, SendingStream stream, bytes data, bint last) except -1
+    cdef int send_copy(self, SendingStream stream, const char* data, Py_ssize_t size, bint last) except -1
     cdef int end(self, SendingStream stream, list trailers) except -1
     cdef int close_fields(self, Py_ssize_t mark, uint32_t stream, int flags) except -1
     cdef int pump(self) except -1
@@ -71,7 +72,9 @@ cdef class Flow:
     cdef int prioritise(self, SendingStream stream, bytes value) except -1
     cdef void forget(self, SendingStream stream) noexcept
     cdef int wait(self, SendingStream stream, bytes data) except -1
+    cdef bint fits(self, SendingStream stream, Py_ssize_t size) noexcept
     cdef int put_end(self, SendingStream stream) except -1
+    cdef int put_frames(self, SendingStream stream, const char* data, Py_ssize_t size, bint last) except -1
     cdef int put_data(self, SendingStream stream, const char* data, Py_ssize_t size, bint last) except -1
     cdef int send_some(self, SendingStream stream, bint alone) except -1
     cdef int left(self, SendingStream stream, Py_ssize_t size) except -1

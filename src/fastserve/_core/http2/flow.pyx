@@ -90,25 +90,39 @@ cdef class Flow:
 
     cdef int send(self, SendingStream stream, bytes data, bint last) except -1:
         """Send a piece of body, as soon as it may; `last`: END_STREAM goes with it."""
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(data), at = 0, part
-        if stream.unsent == 0 and not self.writer.paused and size <= min(stream.window, self.window):
-            if size == 0:
-                return self.put_data(stream, NULL, 0, True) if last else 0
-            if size < COPIED:
-                while at < size:
-                    part = min(size - at, self.largest)
-                    at += part
-                    self.put_data(stream, PyBytes_AS_STRING(data) + at - part, part, last and at == size)
-                return 0
-        elif size == 0:
-            if last:
-                if stream.unsent == 0:
-                    return self.put_data(stream, NULL, 0, True)
-                stream.ends = True
-            return 0
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        if size == 0:
+            return self.send_copy(stream, NULL, 0, last)
+        if size < COPIED and self.fits(stream, size):
+            return self.put_frames(stream, PyBytes_AS_STRING(data), size, last)
         stream.ends = last
         self.wait(stream, data)
         return self.pump()
+
+    cdef int send_copy(self, SendingStream stream, const char* data, Py_ssize_t size, bint last) except -1:
+        """Send bytes that are not kept by anybody."""
+        if size == 0:
+            if last and stream.unsent == 0:
+                return self.put_data(stream, NULL, 0, True)
+            stream.ends |= last
+            return 0
+        if self.fits(stream, size):
+            return self.put_frames(stream, data, size, last)
+        stream.ends = last
+        self.wait(stream, data[:size])
+        return self.pump()
+
+    cdef inline bint fits(self, SendingStream stream, Py_ssize_t size) noexcept:
+        """Whether so much may leave at once."""
+        return stream.unsent == 0 and not self.writer.paused and size <= min(stream.window, self.window)
+
+    cdef inline int put_frames(self, SendingStream stream, const char* data, Py_ssize_t size, bint last) except -1:
+        cdef Py_ssize_t at = 0, part
+        while at < size:
+            part = min(size - at, self.largest)
+            at += part
+            self.put_data(stream, data + at - part, part, last and at == size)
+        return 0
 
     cdef int end(self, SendingStream stream, list trailers) except -1:
         """END_STREAM follows what waits, with these trailers if they are not None."""
@@ -228,7 +242,7 @@ cdef class Flow:
         cdef Py_ssize_t size = <Py_ssize_t>min(<long long>rest, min(stream.window, self.window)), frames, part, index
         cdef char heads[FASTSERVE_MOST_SLICES * FRAME_HEAD]
         cdef bint last
-        if size < SMALL and size < stream.unsent and not spend_cheap(&self.guard, self.clock.now()):
+        if size < SMALL and size < rest and not spend_cheap(&self.guard, self.clock.now()):
             self.excessive = True
         if alone and size >= COPIED and self.writer.fd >= 0:
             size = min(size, FASTSERVE_MOST_SLICES * self.largest)

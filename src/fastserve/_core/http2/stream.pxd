@@ -2,11 +2,13 @@
 cimport cython
 from libc.stdint cimport uint32_t
 
+from ..http.exchange cimport HttpExchange
 from ..interfaces cimport Handler, Pending
 from ..loop.clock cimport Timed
 from ..loop.turn cimport Flushable, Runnable
 from ..transport.writer cimport Writer
-from .flow cimport Flow, SendingStream
+from .flow cimport Flow
+from .websocket_writer cimport Bearer, WebSocketWriter
 
 
 cdef class StreamCarrier(Handler):
@@ -17,6 +19,7 @@ cdef class StreamCarrier(Handler):
 
     cdef int want_body(self, Http2Stream stream) except -1  # as a stream's
     cdef int took_body(self, Http2Stream stream, Py_ssize_t left) except -1
+    cdef int took_frames(self, Http2Stream stream) except -1  # all that has come for a WebSocket is taken
     cdef bint holds_back(self, Http2Stream stream) except -1  # its application is started later
     cdef int sent(self, Http2Stream stream) except -1  # all of its response, END_STREAM included
     cdef int reset(self, Http2Stream stream, int error) except -1
@@ -24,12 +27,11 @@ cdef class StreamCarrier(Handler):
 
 
 @cython.final
-cdef class Http2Stream(SendingStream):
+cdef class Http2Stream(Bearer):
     cdef StreamCarrier connection  # None once the stream is closed
     cdef Flow flow  # the connection's
     cdef int writing
     # The request.
-    cdef bint ended  # all of it has come
     cdef bint te_trailers  # the client takes trailers
     cdef bint expect_continue
     cdef long long content_length  # -1 where that is not known
@@ -46,11 +48,17 @@ cdef class Http2Stream(SendingStream):
     cdef BodyWait body_wait
     cdef SendWait send_wait
     cdef Pending pending  # of topics, None without any
+    cdef WebSocketWriter websocket  # None for any other request
 
     cdef int start(self) except -1
     cdef bint is_closed(self) noexcept
     cdef bint is_endless(self) noexcept
     cdef bint is_complete(self) noexcept
+    cdef bint takes_data(self) noexcept
+    cdef bint expects_much(self) noexcept
+    cdef HttpExchange application(self)
+    cdef int drain(self) except -1
+    cdef int client_ended(self) except -1
     cdef int receive(self, bytes data) except -1
     cdef int end_request(self) except -1
     cdef void wait_for_body(self) noexcept
@@ -64,7 +72,7 @@ cdef class Http2Stream(SendingStream):
     cdef bint may_be_discarded(self) noexcept
     cdef void begin_discarding(self) noexcept
     cdef int send(self, bytes data, bint last) except -1
-    cdef int finish(self) except -1
+    cdef int watch_unsent(self) except -1
     cdef bint begins_stream(self) noexcept
     cdef int drained(self) except -1
     cdef int release(self) except -1

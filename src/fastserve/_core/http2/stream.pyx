@@ -3,7 +3,7 @@
 writing   INIT    nothing of the response has been given
           HEAD    the application has given its head, which is held: it may still be replaced by a 500. Nothing of it is
                   encoded yet, for the encoder's state is that of what has been written
-          BODY    the head is written
+          BODY    the head is written; or that which accepts a WebSocket, and what it sends follows
           DONE    the application has given all of it; some of that may wait for the client
           CLOSED  the stream is closed: complete on both sides, reset by one, or its connection lost
 
@@ -18,9 +18,12 @@ from ..interfaces cimport Handler, Pending, Shared
 from ..loop.clock cimport HELD_HEAD, REQUEST_BODY, WRITE, Timed, stop
 from ..loop.turn cimport Flushable, Runnable
 from ..memory.buffer cimport Buffer
-from .flow cimport DEFAULT_URGENCY, FIRST_WINDOW, SendingStream
+from ..websocket.exchange cimport WebSocketExchange
+from ..websocket.session cimport WebSocket
+from .flow cimport DEFAULT_URGENCY, FIRST_WINDOW
 from .frames cimport CANCEL, END_STREAM, FRAME_HEAD, HEADERS, INTERNAL_ERROR, put_head as put_frame_head
 from .response_head cimport check_head, check_trailers, put_interim, put_response
+from .websocket_writer cimport Bearer, WebSocketWriter
 
 cdef enum:
     INIT
@@ -51,6 +54,9 @@ cdef class StreamCarrier(Handler):
         return 0
 
     cdef int took_body(self, Http2Stream stream, Py_ssize_t left) except -1:
+        return 0
+
+    cdef int took_frames(self, Http2Stream stream) except -1:
         return 0
 
     cdef bint holds_back(self, Http2Stream stream) except -1:
@@ -108,7 +114,7 @@ cdef void give_up(Http2Stream stream) noexcept:
         stream.worker.report("Exception in connection", exception)
 
 
-cdef class Http2Stream(SendingStream):
+cdef class Http2Stream(Bearer):
     # What the connection asks
 
     cdef int start(self) except -1:
@@ -128,11 +134,41 @@ cdef class Http2Stream(SendingStream):
         """Whether it has begun and does not say where it ends."""
         return self.writing == BODY and self.extent.remaining < 0 and not self.extent.no_body
 
+    cdef bint takes_data(self) noexcept:
+        """Whether somebody wants what the client sends."""
+        return self.exchange is not None or self.websocket is not None and self.writing == BODY
+
+    cdef bint expects_much(self) noexcept:
+        """Whether its WebSocket is in the middle of a message that a first window does not hold."""
+        return (<WebSocket>self.websocket.channel).expects_much(FIRST_WINDOW)
+
+    cdef HttpExchange application(self):
+        """The exchange that its application has, which a WebSocket has taken off the stream."""
+        if self.exchange is None and self.websocket is not None:
+            return self.websocket.exchange
+        return self.exchange
+
+    cdef int drain(self) except -1:
+        """The server stops."""
+        if self.exchange is not None:
+            return self.exchange.stopping()
+        return 0 if self.websocket is None else self.websocket.drain()
+
+    cdef int client_ended(self) except -1:
+        """The client has sent the last byte of the connection."""
+        if self.exchange is not None:
+            return self.exchange.disconnected()
+        if self.websocket is not None and not self.ended:
+            return self.end_request()
+        return 0
+
     cdef int receive(self, bytes data) except -1:
-        """A piece of the body has come."""
+        """A piece of the body, or of what a WebSocket sends, has come."""
+        self.untaken += len(data)
+        if self.websocket is not None:
+            return self.websocket.feed(data)
         if self.body_wait is not None:
             stop(self.body_wait)
-        self.untaken += len(data)
         return self.exchange.put_body(data)
 
     cdef bint is_sent(self) noexcept:
@@ -157,7 +193,10 @@ cdef class Http2Stream(SendingStream):
         self.ended = True
         if self.body_wait is not None:
             stop(self.body_wait)
-        return 0 if self.exchange is None else self.exchange.end_body()
+        if self.websocket is None:
+            return 0 if self.exchange is None else self.exchange.end_body()
+        # Of a WebSocket, half of it is the end of the whole (RFC 8441 section 5).
+        return self.websocket.eof() if self.exchange is None else self.exchange.disconnected()
 
     cdef void wait_for_body(self) noexcept:
         """The application waits for its body, which is to go on in time."""
@@ -188,6 +227,9 @@ cdef class Http2Stream(SendingStream):
         self.held = None
         self.body_wait = None
         self.send_wait = None
+        if self.websocket is not None:
+            websocket, self.websocket = self.websocket, None
+            (<WebSocketWriter>websocket).leave()
         return self.detach()
 
     # What the base class asks
@@ -199,7 +241,9 @@ cdef class Http2Stream(SendingStream):
         return self.writing > HEAD
 
     cdef bint client_has_ended(self) noexcept:
-        return self.connection is not None and self.connection.eof_seen
+        return self.connection is not None and (
+            self.connection.eof_seen or self.websocket is not None and self.ended
+        )
 
     cdef bint request_is_cut(self) noexcept:
         return self.client_has_ended() and not self.ended
@@ -340,11 +384,48 @@ cdef class Http2Stream(SendingStream):
 
     cdef int send(self, bytes data, bint last) except -1:
         self.flow.send(self, data, last)
+        return self.watch_unsent()
+
+    cdef int watch_unsent(self) except -1:
+        """Have the client take in time what waits for it."""
         if self.unsent and (self.send_wait is None or self.send_wait.deadline.next == NULL):
             self.wait(WRITE)
         if self.unsent and self.client_has_ended() and not self.connection.writer.paused:
             return self.connection.overdue(self)  # no window will ever open
         return 0
+
+    # WebSockets
+
+    cdef int accept(self, subprotocol, headers) except -1:
+        cdef Http2Stream kept = self
+        cdef WebSocketExchange exchange
+        cdef list fields = []
+        if self.broken():
+            raise ClientDisconnected("the client is gone")
+        check_head(&self.extent.facts, 200, self.websocket.handshake.fields_of_acceptance(subprotocol, headers), fields)
+        self.extent.facts.content_length = -1  # RFC 9110 section 9.3.6
+        self.fields = fields
+        self.writing = HEAD
+        exchange, self.exchange = self.exchange, None
+        self.put_head(0, True, False)
+        return kept.websocket.open(exchange)
+
+    cdef int send_frames(self, const char* data, Py_ssize_t size, bint last) except -1:
+        self.flow.send_copy(self, data, size, last)
+        return self.watch_unsent()
+
+    cdef int send_large(self, bytes data) except -1:
+        return self.send(data, False)
+
+    cdef int took_frames(self) except -1:
+        return 0 if self.connection is None else self.connection.took_frames(self)
+
+    cdef void limit_unsent(self) noexcept:
+        if self.connection is not None:
+            self.connection.writer.limit_unsent()
+
+    cdef int fail(self, bint ours) except -1:
+        return 0 if self.connection is None else self.connection.reset(self, INTERNAL_ERROR if ours else CANCEL)
 
     cdef int moved(self) except -1:
         """Some of what waited has left."""
@@ -359,6 +440,8 @@ cdef class Http2Stream(SendingStream):
 
     cdef int drained(self) except -1:
         """The client may take more."""
+        if self.websocket is not None and self.exchange is None:
+            return self.websocket.drained()
         if self.pending is not None:
             self.pending.flush()
         if self.exchange is not None and not self.must_wait():

@@ -23,7 +23,7 @@ cdef Lingering close_or_linger(Handler handler, Worker worker, Writer writer, bi
 
     Return what lingers, to be kept by the handler, or None. See begin_lingering().
     """
-    if not linger:
+    if not (linger and writer.needs_lingering()):
         writer.close()
         return None
     handler.rested()  # what the client sends is read from here on, and discarded

@@ -34,6 +34,8 @@ cdef class Writer(Flushable):
     cdef void discard(self, Py_ssize_t mark) noexcept  # take back what was put after `mark` of the buffer
     cdef void end(self) noexcept  # close the writing side after what is committed, go on reading
     cdef bint reads_on(self) noexcept  # what the client sends after end() is still read
+    cdef bint must_wait(self) noexcept  # bytes that were written wait for the client
+    cdef bint needs_lingering(self) noexcept  # a close while the client still sends may lose what is written
     cdef void close(self) noexcept  # after what is committed
     cdef bint finished(self) noexcept  # after end() or close(): nothing of what is written waits for the client
     cdef int unacknowledged(self) noexcept  # bytes that the client's kernel has not got, -1: unknown

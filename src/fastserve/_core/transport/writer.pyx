@@ -187,6 +187,12 @@ cdef class Writer(Flushable):
     cdef bint reads_on(self) noexcept:
         return True
 
+    cdef bint must_wait(self) noexcept:
+        return self.paused
+
+    cdef bint needs_lingering(self) noexcept:
+        return True
+
     cdef void close(self) noexcept:
         self.closing = True
         if self.queued:

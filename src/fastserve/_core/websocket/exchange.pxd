@@ -16,6 +16,7 @@ cdef class WebSocketExchange(HttpExchange):
     cdef object held  # a deque of held-back calls of send(), None before the first
     cdef int code  # of the disconnect
     cdef str reason
+    cdef bint over  # the application has ended
 
     cdef int opened(self, Channel channel) except -1  # the handshake is complete
     cdef int put(self, object data, bint is_text) except -1  # a message has come

@@ -64,6 +64,7 @@ cdef class WebSocketExchange(HttpExchange):
         return self.channel.must_wait() if self.channel is not None else HttpExchange.must_wait(self)
 
     cdef dict next_message(self):
+        cdef Channel channel
         if not self.connect_taken:
             self.connect_taken = True
             return {"type": "websocket.connect"}
@@ -72,8 +73,9 @@ cdef class WebSocketExchange(HttpExchange):
         if self.dealing:
             self.dealing = False
             self.taking_since = 0
-            if self.channel is not None:
-                self.channel.wanted()
+            channel = self.channel  # which may have nobody else
+            if channel is not None:
+                channel.wanted()
         if self.gone:
             return {"type": "websocket.disconnect", "code": self.code, "reason": self.reason}
         return None
@@ -102,6 +104,7 @@ cdef class WebSocketExchange(HttpExchange):
 
     cdef dict next_unread(self):
         cdef dict message = self.first
+        cdef Channel channel = self.channel
         self.dealing = True
         self.unread -= 1
         if self.unread:
@@ -111,8 +114,8 @@ cdef class WebSocketExchange(HttpExchange):
         else:
             self.unread_size = 0
             self.first = None
-        if self.channel is not None:
-            self.channel.taken()
+        if channel is not None:
+            channel.taken()
         return message
 
     cdef int take(self, message) except -1:
@@ -170,6 +173,7 @@ cdef class WebSocketExchange(HttpExchange):
         raise RuntimeError(f"Expected ASGI message 'websocket.send' or 'websocket.close', but got '{kind}'.")
 
     cdef int take_close(self, dict message) except -1:
+        cdef Channel channel = self.channel
         code, reason = message.get("code", NORMAL_CLOSURE), message.get("reason")
         if not isinstance(code, int):
             raise TypeError(f"the close code must be an integer, not {code!r}")
@@ -179,7 +183,7 @@ cdef class WebSocketExchange(HttpExchange):
             raise TypeError(f"the close reason must be a string, not {reason!r}")
         if reason and len(reason.encode()) > MAX_REASON:
             raise ValueError(f"the close reason must have at most {MAX_REASON} bytes, not {len(reason.encode())}")
-        return self.channel.close_with(code, reason or "")
+        return channel.close_with(code, reason or "")
 
     cdef int take_send(self, dict message) except -1:
         text, data = message.get("text"), message.get("bytes")
@@ -297,8 +301,12 @@ cdef class WebSocketExchange(HttpExchange):
 
     # The end of the application
 
+    cdef bint is_complete(self) noexcept:
+        return self.over or self.stage == COMPLETE
+
     cdef int end(self, bint failed) except -1:
         cdef Channel channel = self.channel
+        self.over = True
         if channel is not None:
             channel.wanted()  # the client's own close, or its fault, comes first
             return channel.close_with(INTERNAL_ERROR, "")

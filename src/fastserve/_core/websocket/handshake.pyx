@@ -1,4 +1,7 @@
-"""The opening handshake of a WebSocket (RFC 6455 section 4.2): what the request asks for, and the 101 response."""
+"""The opening handshake of a WebSocket: what the request asks for, and the response that accepts it.
+
+Over HTTP/1.1 that is an upgrade and a 101 (RFC 6455 section 4.2), over HTTP/2 an extended CONNECT and a 200 (RFC 8441).
+"""
 import logging
 from base64 import b64encode
 from binascii import Error as Base64Error, a2b_base64
@@ -56,11 +59,31 @@ cdef Handshake read_handshake(Request request, Worker worker):
     if not found:
         worker.report("Unsupported upgrade request.", None, WARNING)
         return None
-    self = Handshake.__new__(Handshake)
+    self = make_handshake(worker)
+    self.read(request)
+    return self
+
+
+cdef Handshake read_extended_connect(list headers, Worker worker):
+    """Return the handshake of an extended CONNECT for a WebSocket, with these fields."""
+    cdef Handshake self = make_handshake(worker)
+    self.read_fields(headers)
+    return self
+
+
+cdef bint serves_extended_connect(Worker worker) noexcept:
+    """Return whether WebSockets are served over HTTP/2, as far as this worker is concerned.
+
+    Only the core's own are. A client that is not told of them opens an HTTP/1.1 connection for each of its WebSockets.
+    """
+    return worker.settings.websocket and worker.ws_framing is None and worker.ws_protocol is None
+
+
+cdef Handshake make_handshake(Worker worker):
+    cdef Handshake self = Handshake.__new__(Handshake)
     self.worker = worker
     self.subprotocols = []
     self.extensions = []
-    self.read(request)
     return self
 
 
@@ -134,6 +157,25 @@ cdef class Handshake:
             self.head = with_small_names(request)
         return self.negotiate()
 
+    cdef int read_fields(self, list headers) except -1:
+        cdef bytes name, value, version = None
+        cdef bint found = False
+        for name, value in headers:
+            if name == b"content-length":
+                return self.refuse(400, b"")  # what follows is not the request's content
+            if name == b"sec-websocket-version":
+                if found:
+                    return self.refuse(400, b"")
+                found = True
+                version = value
+            elif name == b"sec-websocket-extensions":
+                self.extensions.append(value)
+            elif name == b"sec-websocket-protocol" and not self.offer(value):
+                return self.refuse(400, b"")
+        if version != b"13":
+            return self.refuse(400, b"sec-websocket-version: 13\r\n")  # 426 needs an Upgrade, which HTTP/2 has not
+        return self.negotiate()
+
     cdef bint offer(self, bytes value) except -1:
         """Note the subprotocols of a field, ignoring empty elements (RFC 9110, 5.6.1.2). Return false if none remains."""
         cdef Py_ssize_t before = len(self.subprotocols)
@@ -173,30 +215,47 @@ cdef class Handshake:
         """Respond with 101 (Switching Protocols). Raises TypeError or ValueError, with nothing written."""
         if writer.broken:
             raise ClientDisconnected("the client is gone")
-        if subprotocol is not None and not isinstance(subprotocol, str):
-            raise TypeError(f"the subprotocol must be a string, not {subprotocol!r}")
-        if subprotocol and subprotocol not in self.subprotocols:
-            raise ValueError(f"the client does not offer subprotocol {subprotocol!r}, only {self.subprotocols}")
+        headers = self.check(subprotocol, headers)
         try:
-            self.put_head(writer, subprotocol, list(headers))
+            self.put_head(writer, subprotocol, <list>headers)
         except BaseException:
             writer.discard(writer.committed)
             raise
         writer.commit()
+        return self.open(exchange, transport, writer)
+
+    cdef Channel open(self, WebSocketExchange exchange, transport, Writer writer):
+        """Return the WebSocket, once the handshake is accepted."""
         if self.framing is not None:
             return make_framed(self.worker, transport, writer, exchange, self.framing)
         return make_websocket(self.worker, transport, writer, exchange, <Parameters>self.parameters)
+
+    cdef list check(self, subprotocol, headers):
+        """Return the headers that the application accepts with, their names as bytes. Raises TypeError, ValueError."""
+        if subprotocol is not None and not isinstance(subprotocol, str):
+            raise TypeError(f"the subprotocol must be a string, not {subprotocol!r}")
+        if subprotocol and subprotocol not in self.subprotocols:
+            raise ValueError(f"the client does not offer subprotocol {subprotocol!r}, only {self.subprotocols}")
+        checked = [(as_bytes(name, "the name of a header"), value) for name, value in headers]
+        for name, value in checked:
+            as_bytes(value, "the value of a header")
+            if name.lower() in OWN_FIELDS:
+                raise ValueError(f"websocket.accept cannot have the header {name!r}: it is the server's own")
+        return checked
+
+    cdef list fields_of_acceptance(self, subprotocol, headers):
+        cdef list fields = self.check(subprotocol, headers)
+        if subprotocol:
+            fields.append((b"sec-websocket-protocol", subprotocol.encode("ascii")))
+        if self.accepted_extensions is not None:
+            fields.append((b"sec-websocket-extensions", self.accepted_extensions))
+        return fields
 
     cdef int put_head(self, Writer writer, subprotocol, list headers) except -1:
         from hashlib import sha1  # not at start-up, which would load OpenSSL
 
         cdef HeadFacts facts
         cdef Buffer out = writer.output()
-        headers = [(as_bytes(name, "the name of a header"), value) for name, value in headers]
-        for name, value in headers:
-            as_bytes(value, "the value of a header")
-            if name.lower() in OWN_FIELDS:
-                raise ValueError(f"websocket.accept cannot have the header {name!r}: it is the server's own")
         start_head(out, &facts, 101, headers)
         out.append_bytes(b"upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ")
         out.append_bytes(b64encode(sha1(self.key + GUID, usedforsecurity=False).digest()))

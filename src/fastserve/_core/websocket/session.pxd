@@ -41,6 +41,7 @@ cdef class WebSocket(Channel):
     cdef int parse(self, bytes data, Py_ssize_t at, bint fed) except -1
     cdef int read_on(self) except -1
     cdef bint in_frame(self) noexcept
+    cdef bint expects_much(self, Py_ssize_t size) noexcept
     cdef bint full(self) noexcept
     cdef int go_on(self) except -1
     cdef int resume_reading(self) except -1

@@ -203,6 +203,11 @@ cdef class WebSocket(Channel):
         """Return whether the client is in the middle of a frame."""
         return self.reader.in_frame
 
+    cdef bint expects_much(self, Py_ssize_t size) noexcept:
+        """Return whether the client is in the middle of a message of at least this size."""
+        cdef FrameReader reader = self.reader
+        return reader is not None and reader.kind != WS_NEED_MORE and reader.received + reader.left >= size
+
     cdef bint full(self) noexcept:
         """Return whether the exchange has as many messages as it may keep."""
         cdef WebSocketExchange exchange = self.exchange
@@ -246,7 +251,7 @@ cdef class WebSocket(Channel):
         """Send a pong; while the client does not read, only for the newest ping, later (RFC 6455 section 5.5.3)."""
         if self.state != OPEN:
             return 0
-        if self.writer.paused:
+        if self.writer.must_wait():
             self.owed_pong = payload
             return 0
         return self.put_control(OP_PONG, payload)
@@ -396,7 +401,7 @@ cdef class WebSocket(Channel):
 
     cdef int ping(self) except -1:
         cdef bint expects_pong = self.worker.settings.ws_ping_timeout > 0
-        if self.writer.paused:
+        if self.writer.must_wait():
             expects_pong = False  # a client that does not read already has a deadline
         else:
             self.pings += 1
@@ -410,13 +415,13 @@ cdef class WebSocket(Channel):
     # Frames to the client
 
     cdef bint must_wait(self) noexcept:
-        return self.writer.paused and not self.writer.broken
+        return self.writer.must_wait() and not self.writer.broken
 
     cdef bint broken(self) noexcept:
         return self.writer.broken or self.writer.closing
 
     cdef int drained(self) except -1:
-        if self.owed_pong is not None and self.state == OPEN and not self.writer.paused:
+        if self.owed_pong is not None and self.state == OPEN and not self.writer.must_wait():
             payload, self.owed_pong = self.owed_pong, None
             self.put_control(OP_PONG, payload)
         if self.pending is not None:
