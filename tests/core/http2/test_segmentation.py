@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,8 +29,6 @@ from fakes.http2 import (
 from fakes.worker import FakeWorker
 
 hypothesis = pytest.importorskip("hypothesis")
-import itertools
-
 from core.http2.test_frame_oracles import FAULTS, Client  # noqa: E402
 
 st = hypothesis.strategies
