@@ -5,16 +5,19 @@ A row is one address of leaving_app. All that a row expects holds on uvicorn as 
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import StreamingResponse
 from support import Command, read_all
 
 from .conftest import LogMark
@@ -115,7 +118,8 @@ STREAMS = [
     "/litestar/events",
     "/plain/stream",
 ]
-# By ASGI 2.4 and later they learn from their next send() alone that the client has left.
+# From ASGI 2.4 on Starlette does not call receive() for a stream: it learns from its next send() alone that its client
+# has left. See test_a_quiet_stream_of_starlette_ends_with_its_next_event.
 ONLY_SENDS = ("/starlette/stream", "/base/stream", "/fastapi/stream")
 
 
@@ -139,6 +143,52 @@ class TestStreams:
         if path == "/fastapi/stream":
             visit.wait("given back")
         assert log.count("Traceback|ERROR") == 0, log.new()
+
+    @leaving
+    @on("raise")
+    @pytest.mark.parametrize("path", ONLY_SENDS)
+    @pytest.mark.parametrize("kind", ["late", "told"])
+    def test_a_quiet_stream_of_starlette_ends_with_its_next_event(
+        self, server: Command, log: LogMark, path: str, kind: str, how: str
+    ) -> None:
+        """Where send() raises, Starlette leaves all else to it: a generator that waits is not cancelled."""
+        visit = Visit(server, path, kind)
+        if kind == "late":
+            visit.wait("entered")
+        else:
+            visit.read_until(b"first")
+        visit.leave(how)
+        visit.fire("go")
+        visit.wait("closed")
+        if path == "/fastapi/stream":
+            visit.wait("given back")
+        assert log.count("Traceback|ERROR") == 0, log.new()
+
+    @pytest.mark.parametrize(("spec_version", "listens"), [("2.3", True), ("2.5", False)])
+    def test_what_starlette_makes_of_the_version(self, spec_version: str, listens: bool) -> None:
+        """Why the rows of quiet streams differ: only up to ASGI 2.3 it waits for the client to leave."""
+
+        async def quiet() -> AsyncIterator[bytes]:
+            await asyncio.sleep(0)
+            yield b"first"
+            await asyncio.sleep(0)
+
+        async def run() -> list[str]:
+            calls = []
+
+            async def receive() -> dict[str, str]:
+                calls.append("receive")
+                await asyncio.Event().wait()
+                raise AssertionError
+
+            async def send(message: Any) -> None:
+                calls.append(message["type"])
+
+            scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": spec_version}}
+            await StreamingResponse(quiet())(scope, receive, send)
+            return calls
+
+        assert ("receive" in asyncio.run(run())) is listens
 
     @leaving
     @on(*COMMANDS)

@@ -1,7 +1,8 @@
 """One stream, one background task and the same failures, written with each of many frameworks, below /NAME/.
 
 Every address takes `name`, that of the request, and `kind`, what its stream does: "before" waits for ever before its
-first event, "quiet" after it, "busy" goes on sending. What happens is told to GET /wait/EVENT:ID.
+first event, "quiet" after it, "late" and "told" do so until the event "go", "busy" goes on sending. What happens is
+told to GET /wait/EVENT:ID.
 """
 
 from __future__ import annotations
@@ -41,9 +42,11 @@ START = {"type": "http.response.start", "status": 200, "headers": [(b"content-ty
 async def stream(identity: str, kind: str) -> AsyncIterator[str]:
     events.fire(f"entered:{identity}")
     try:
-        if kind != "before":
+        if kind not in ("before", "late"):
             yield "data: first\n\n"
-        while kind == "busy":
+        if kind in ("late", "told"):
+            await events.wait(f"go:{identity}")
+        while kind in ("late", "told", "busy"):
             yield "data: more\n\n"
             await asyncio.sleep(0.005)
         await asyncio.Event().wait()
