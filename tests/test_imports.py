@@ -53,6 +53,7 @@ CORE_SOURCES += sorted(
 )
 COMPILED = sorted(path.relative_to(CORE).with_suffix("").as_posix() for path in CORE.rglob("*.pyx"))
 SHELL_SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if CORE not in path.parents)
+DEMO_NEEDS = ("fastserve.demo", "fastserve.topics")
 DEMO_SOURCES = [path for path in SHELL_SOURCES if "demo" in path.relative_to(PACKAGE).parts[0]]
 
 
@@ -189,9 +190,9 @@ def test_shell_uses_the_seam(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DEMO_SOURCES, ids=name_of)
 def test_demo_needs_no_framework(path: Path) -> None:
-    """The demo is plain ASGI: the standard library and itself."""
+    """The demo is plain ASGI: the standard library, topics and itself."""
     for module, _ in shell_imports(path):
-        assert module.split(".")[0] in sys.stdlib_module_names or module.startswith("fastserve.demo"), module
+        assert module.split(".")[0] in sys.stdlib_module_names or module.startswith(DEMO_NEEDS), module
 
 
 def test_shell_has_no_circle() -> None:

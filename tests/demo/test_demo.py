@@ -7,6 +7,7 @@ import base64
 import hashlib
 import html
 import json
+import os
 import random
 import re
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 import support
+from topics.clients import Chat, close_all
 
 from fastserve import demo
 from fastserve.demo import multipart, pages, stream
@@ -309,7 +311,7 @@ class TestPage:
     def test_what_can_be_tried_comes_first_and_what_to_do_next_last(self) -> None:
         """On a phone the page is one column, and the tables are several screens of it."""
         page = pages.request_page(scope())
-        sections = ["stream", "upload", "websocket", "request", "own"]
+        sections = ["stream", "upload", "websocket", "room", "request", "own"]
         assert re.findall(r'<section id="(\w+)"', page) == sections
         assert re.findall(r'<a href="#(\w+)">\w+</a>', page) == sections
 
@@ -452,6 +454,79 @@ class TestEcho:
 
     def test_other_addresses_are_refused(self) -> None:
         assert self.talk("/") == [{"type": "websocket.close"}]
+
+
+class Window:
+    """A window in the room, with the frames that it hears."""
+
+    def __init__(self, running: Any, window: str, query: str = "") -> None:
+        self.chat = Chat(running, f"/room?window={window}{query}")
+        self.window = window
+
+    def hear(self) -> Any:
+        found = self.chat.hear_json()
+        return json.loads(found["data"]) if "topic" in found else found
+
+    def until(self, key: str, value: Any) -> Any:
+        """Wait for a frame that says so."""
+        while (found := self.hear()).get(key) != value:
+            pass
+        return found
+
+    def say(self, **message: Any) -> None:
+        self.chat.say(json.dumps(message))
+
+
+class TestRoom:
+    @pytest.fixture(autouse=True)
+    def closed(self) -> Iterator[None]:
+        yield
+        close_all()
+
+    def test_windows_see_one_another(self, serve: support.Serve) -> None:
+        running = serve(demo.app)
+        one = Window(running, "aaaaaaa1")
+        me = {"pid": os.getpid()}
+        assert one.until("pid", me["pid"])["members"] == {"aaaaaaa1": me}
+        two = Window(running, "aaaaaaa2")
+        assert two.until("pid", me["pid"])["members"] == {"aaaaaaa1": me, "aaaaaaa2": me}
+        assert one.until("joined", "aaaaaaa2")["info"] == me
+        one.say(key="k1", text="<b>" * 400)
+        for window in (one, two):
+            found = window.until("key", "k1")
+            assert found == {"from": "aaaaaaa1", "key": "k1", "text": ("<b>" * 400)[:500], **me}
+        two.say(key="k1", to="aaaaaaa1")
+        assert one.until("got", "k1") == {"got": "k1", "by": "aaaaaaa2"}
+        for nonsense in ("", "[]", "5", '{"key": 1}', '{"key": "k", "to": "*"}', '{"key": "k", "to": 5}'):
+            one.chat.say(nonsense)
+        one.say(key="k2", text="end")
+        assert two.until("key", "k2")["text"] == "end"
+        late = Window(running, "aaaaaaa3")
+        assert late.until("key", "k1")["from"] == "aaaaaaa1"  # what was said before
+        assert late.until("key", "k2")["text"] == "end"
+
+    def test_a_window_without_a_name(self, serve: support.Serve) -> None:
+        with pytest.raises(AssertionError):
+            Window(serve(demo.app), "x")
+
+    @pytest.mark.slow
+    def test_two_workers(self, command: support.StartCommand) -> None:
+        server = command("fastserve.demo:app", "--workers", "2", "--port", "0")
+        windows: dict[int, Window] = {}
+        number = 0
+        while len(windows) < 2:
+            window = Window(server, f"{number:08x}")
+            number += 1
+            while "members" not in (found := window.hear()):
+                pass
+            windows.setdefault(found["pid"], window)
+        one, two = windows.values()
+        one.until("joined", two.window)
+        two.say(key="k", text="across")
+        assert one.until("key", "k")["pid"] in windows
+        one.say(key="k", to=two.window)
+        assert two.until("got", "k")["by"] == one.window
+        close_all()
 
 
 class TestServed:

@@ -197,6 +197,136 @@
     }
   }
 
+  // Shared room
+
+  const ACKS = 50; // windows that say when they have got a message
+  const LINES = 200;
+  const roomForm = find("room-form");
+  const roomText = find("room-text");
+  const roomLog = find("room-log");
+  const windows = new Map(); // by their ids, each with its worker
+  const mine = new Map(); // messages of this window by their keys: when sent, who has got it, the line
+  const own = sessionStorage.getItem("window") ?? newId();
+  sessionStorage.setItem("window", own); // so that a window that loads the page again is the same
+  let room = null;
+  let since = "";
+  let ownWorker = 0;
+  let pause = 500;
+
+  function newId() {
+    return Array.from(crypto.getRandomValues(new Uint8Array(4)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  }
+
+  function roomAddress() {
+    const address = new URL("room", base);
+    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+    address.search = new URLSearchParams({ window: own, since });
+    return address;
+  }
+
+  function tellRoom(state, text) {
+    find("room-status").dataset.state = state;
+    find("room-status").textContent = text;
+    show(roomForm, state === "open");
+    show(find("room-retry"), state === "closed");
+  }
+
+  function enter() {
+    tellRoom("connecting", "Connecting");
+    room = new WebSocket(roomAddress());
+    room.onmessage = (event) => hear(JSON.parse(event.data));
+    room.onclose = () => {
+      windows.clear();
+      showWindows();
+      tellRoom("closed", "Not connected");
+      setTimeout(() => { if (room.readyState === WebSocket.CLOSED) enter(); }, pause);
+      pause = Math.min(pause * 2, 30000);
+    };
+  }
+
+  function hear(told) {
+    if (told.members) {
+      pause = 500;
+      ownWorker = told.pid;
+      for (const [id, info] of Object.entries(told.members)) windows.set(id, info.pid);
+      tellRoom("open", `Connected to worker ${told.pid}`);
+    } else if (told.joined) windows.set(told.joined, told.info.pid);
+    else if (told.left) windows.delete(told.left);
+    else if (told.topic === "demo-room") {
+      since = told.id ?? since;
+      said(JSON.parse(told.data));
+      return;
+    } else {
+      got(JSON.parse(told.data));
+      return;
+    }
+    showWindows();
+  }
+
+  function dot(id) {
+    const made = document.createElement("i");
+    made.className = "dot";
+    made.style.setProperty("background", `hsl(${(parseInt(id, 16) * 137.5) % 360} 60% 50%)`);
+    return made;
+  }
+
+  function nameOf(id) {
+    return id === own ? "this window" : `window ${id.slice(0, 4)}`;
+  }
+
+  function showWindows() {
+    const ids = [...windows.keys()].sort((one, other) => (other === own) - (one === own) || (one < other ? -1 : 1));
+    find("room-windows").replaceChildren(...ids.map((id) => {
+      const item = document.createElement("li");
+      item.className = id === own ? "own" : "";
+      item.append(dot(id), nameOf(id), Object.assign(document.createElement("small"), { textContent: windows.get(id) }));
+      item.title = `Connected to worker ${windows.get(id)}`;
+      return item;
+    }));
+    find("room-count").textContent = ids.length;
+    show(find("room-count"), ids.length > 0);
+  }
+
+  function said(message) {
+    const sentHere = mine.get(message.key);
+    const item = document.createElement("li");
+    const text = Object.assign(document.createElement("span"), { textContent: message.text });
+    const how = document.createElement("small");
+    item.append(dot(message.from), text, how);
+    item.title = nameOf(message.from);
+    roomLog.append(item);
+    while (roomLog.children.length > LINES) roomLog.firstChild.remove();
+    roomLog.scrollTop = roomLog.scrollHeight;
+    if (sentHere) {
+      sentHere.item = item;
+      got({ got: message.key, by: own });
+    } else {
+      how.textContent = message.pid === ownWorker ? nameOf(message.from) : `${nameOf(message.from)}, worker ${message.pid}`;
+      if (windows.has(message.from) && windows.size <= ACKS) room.send(JSON.stringify({ to: message.from, key: message.key }));
+    }
+  }
+
+  function got({ got: key, by }) {
+    const message = mine.get(key);
+    if (!message) return;
+    message.by.add(by);
+    message.last = performance.now() - message.sent;
+    if (!message.item) return; // others were faster than this window
+    message.item.classList.toggle("all", message.by.size >= message.of);
+    message.item.lastChild.textContent = `${message.by.size} of ${message.of} windows, ${message.last.toFixed(1)} ms`;
+  }
+
+  roomForm.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (room.readyState !== WebSocket.OPEN || !roomText.value) return;
+    const key = `${own}-${newId()}`;
+    mine.set(key, { sent: performance.now(), by: new Set(), of: windows.size, item: null, last: 0 });
+    room.send(JSON.stringify({ key, text: roomText.value }));
+    roomText.select();
+  });
+  find("room-retry").addEventListener("click", () => { if (room.readyState === WebSocket.CLOSED) enter(); });
+  enter();
+
   wsForm.addEventListener("submit", (event) => {
     event.preventDefault();
     if (socket.readyState !== WebSocket.OPEN) return;

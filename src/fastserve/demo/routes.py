@@ -9,6 +9,7 @@ from fastserve.demo import pages
 from fastserve.demo.asgi import ClientGone, Receive, Scope, Send
 from fastserve.demo.echo import echo, reject, without_upgrade
 from fastserve.demo.lifespan import count, lifespan
+from fastserve.demo.room import room
 from fastserve.demo.stream import stream
 from fastserve.demo.upload import upload
 
@@ -31,7 +32,9 @@ ROUTES = {
     "/stream": Route(stream),
     "/upload": Route(upload, methods=("POST", "PUT")),
     "/echo": Route(without_upgrade),
+    "/room": Route(without_upgrade),
 }
+WEBSOCKETS: dict[str, Handler] = {"/echo": echo, "/room": room}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,7 +42,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await lifespan(scope, receive, send)
     elif scope["type"] == "websocket":
-        await (echo if _path(scope) == "/echo" else reject)(scope, receive, send)
+        await WEBSOCKETS.get(_path(scope), reject)(scope, receive, send)
     elif scope["type"] == "http":
         await _http(scope, receive, send)
     else:
