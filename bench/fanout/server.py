@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.fanout.libraries import SOCKETIO, made
+
 SENDS = """
 #include <sys/socket.h>
 int fan_out(const int *fds, int count, const char *data, int size) {
@@ -31,11 +33,16 @@ class Application:
         self.text = text
         self.burst = burst
         self.sends: list[Any] = []
+        self.library = None if kind in ("topics", "stream", "loop") else made(kind)
+        if "socketio" in kind:
+            self.text = text[: len(text) - sum(map(len, SOCKETIO))]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         from fastserve import topics
 
-        if scope["type"] == "websocket":
+        if self.library is not None:
+            await self.library[0](scope, receive, send)
+        elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.accept"})
             if self.kind == "topics":
@@ -54,7 +61,9 @@ class Application:
         from fastserve import topics
 
         for _ in range(self.burst):
-            if self.kind == "loop":
+            if self.library is not None:
+                await self.library[1](self.text)
+            elif self.kind == "loop":
                 for send in self.sends:
                     await send({"type": "websocket.send", "text": self.text})
             else:
@@ -83,8 +92,17 @@ def serve(server: Any, kind: str, clients: int, text: str, burst: int, warm: int
             ports = [each.sockets[0].getsockname()[1] for each in (self.servers[0], control)]
             print(*ports, flush=True)
 
+    options: dict[str, Any] = {}
+    if server.__name__ == "fastserve" and "FANOUT_REDIS" in os.environ:
+        options["topics"] = f"redis+unix://{os.environ['FANOUT_REDIS']}"
     config = server.Config(
-        application, port=0, log_level="error", access_log=False, ws_per_message_deflate=False, lifespan="off"
+        application,
+        port=0,
+        log_level="error",
+        access_log=False,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        **options,
     )
     Controlled(config).run()
 

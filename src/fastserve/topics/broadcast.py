@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from fastserve.topics.listening import GAP, listen
+from fastserve._core.topics.message import Message
+from fastserve.topics.listening import listen
 from fastserve.topics.node import here
 from fastserve.topics.publishing import publish
 
@@ -77,28 +77,20 @@ class Subscriber:
     def __init__(self, channel: str, messages: listen) -> None:
         self.channel = channel
         self._messages = messages
-        self._ended = asyncio.Event()
 
     def end(self) -> None:
         """Have get() raise Unsubscribed, and iterations end."""
-        self._ended.set()
+        self._messages.end()
 
     async def get(self) -> Event:
         """Wait for the next Event. Raises Unsubscribed."""
-        while not self._ended.is_set():
-            waited = asyncio.ensure_future(self._messages.__anext__())
-            ended = asyncio.ensure_future(self._ended.wait())
+        while True:
             try:
-                await asyncio.wait([waited, ended], return_when=asyncio.FIRST_COMPLETED)
-                if not waited.done():
-                    break
-                message = waited.result()
-            finally:
-                waited.cancel()
-                ended.cancel()
-            if message is not GAP:
-                return Event(self.channel, message.data)  # type: ignore[union-attr]
-        raise Unsubscribed
+                message = await self._messages.__anext__()
+            except StopAsyncIteration:
+                raise Unsubscribed from None
+            if isinstance(message, Message):
+                return Event(self.channel, message.data)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         with contextlib.suppress(Unsubscribed):

@@ -55,6 +55,7 @@ class listen:  # noqa: N801  # it is called as a function
         self._held: dict[str, list[Message | None]] = {name: [] for name in self.topics}
         self._newest: dict[str, str | None] = {}  # positions of the last messages that histories have given
         self._wake = asyncio.Event()
+        self._ended = False
         self._node: Node
         self._listeners: dict[str, Callable[[Message | None, int], Any]] = {}
 
@@ -89,10 +90,17 @@ class listen:  # noqa: N801  # it is called as a function
         return self
 
     async def __anext__(self) -> Message | Gap | Join | Leave:
-        while not self._waiting:
+        while not self._waiting or self._ended:
+            if self._ended:
+                raise StopAsyncIteration
             self._wake.clear()
             await self._wake.wait()
         return self._waiting.popleft()
+
+    def end(self) -> None:
+        """Have the iteration end at once."""
+        self._ended = True
+        self._wake.set()
 
     def _leave(self) -> None:
         for name, listener in self._listeners.items():
