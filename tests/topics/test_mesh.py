@@ -358,14 +358,16 @@ class TestWorkers:
 
 @pytest.mark.slow
 def test_gunicorn_workers() -> None:
-    """The arbiter knows nothing of it: its workers find one another by its pid."""
-    argv = [sys.executable, "-m", "gunicorn", "topics.rooms:app", "--chdir", str(TESTS), "--workers", "2"]
+    """The arbiter knows nothing of it: its workers find one another by its pid, also those that it starts later."""
+    argv = [sys.executable, "-m", "gunicorn", "topics.rooms:app", "--chdir", str(TESTS), "--workers", "1"]
     argv += ["--bind", "127.0.0.1:0", "--worker-class", "fastserve.workers.FastserveWorker", "--no-control-socket"]
     server = support.Command(argv)
     try:
         port = int(server.wait_line(r"Listening at: http://127\.0\.0\.1:(\d+)")[1])
         at = Listening(port)
-        chats: dict[int, Chat] = {}
+        first = Chat(at, "/ws/room?history=10")
+        chats: dict[int, Chat] = {first.hear_json()["pid"]: first}
+        server.send_signal(signal.SIGTTIN)
         while len(chats) < 2:
             chat = Chat(at, "/ws/room?history=10")
             chats.setdefault(chat.hear_json()["pid"], chat)

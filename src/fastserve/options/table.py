@@ -356,6 +356,11 @@ class Options:
         watching = (self.workers_lifetime, self.workers_max_rss, self.timeout_worker_blocked)
         return not self.reload and (any(each is not None for each in watching) or (self.workers or 1) > 1)
 
+    @property
+    def may_have_siblings(self) -> bool:
+        """Whether other processes serve the same application, or may do so later."""
+        return self.multiprocess or self.use_workers
+
 
 def table() -> dict[str, Option]:
     found = {}

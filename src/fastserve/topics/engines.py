@@ -23,7 +23,7 @@ def engine_for(options: Options | None) -> Engine:
         return MemoryEngine()
     if options.topics is not None:
         return engine_at(options.topics, options.topics_max_size, options.topics_prefix, options)
-    if not (options.multiprocess or options.use_workers):
+    if not options.may_have_siblings:
         return MemoryEngine()
     if not HAS_SOCKETS:
         logger.warning("Topics stay within each worker: this platform needs --topics to carry them between processes.")

@@ -67,6 +67,11 @@ class WorkerConfig(Config):
         arbiters: int = self._worker.cfg.workers
         return arbiters > 1
 
+    @property
+    def may_have_siblings(self) -> bool:
+        """Always: the arbiter starts more at a signal."""
+        return True
+
     def load_app(self) -> Any:
         """Return the application that gunicorn has loaded."""
         return self._worker.wsgi
