@@ -18,6 +18,7 @@ from fakes.http2 import (
     INTERNAL_ERROR,
     MAX_FRAME_SIZE,
     NO_ERROR,
+    PADDED,
     PING,
     POST,
     PRIORITY_UPDATE,
@@ -588,6 +589,59 @@ class TestReceiving:
         size = 10 << 20
         client = Http2Client(work(length))
         assert upload(client, 1, size) == size
+
+    def received(self, work: Work, *reads: bytes) -> list[tuple[bytes, bool]]:
+        """What the application of stream 1 gets of its body, message by message."""
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            more = True
+            while more:
+                message = await receive()
+                assert message["type"] == "http.request"
+                more = message["more_body"]
+                messages[scope["path"]].append((message["body"], more))
+            await respond(send)
+
+        messages: dict[str, list[tuple[bytes, bool]]] = {"/1": [], "/3": []}
+        client = Http2Client(work(app))
+        client.send(headers(1, path("/1", "POST"), end=False), headers(3, path("/3", "POST"), end=False))
+        for read in reads:
+            client.send(read)
+        assert not client.closed
+        return messages["/1"]
+
+    def test_frames_of_one_read_are_one_message(self, work: Work) -> None:
+        frames = data(1, b"a" * 9000) + data(3, b"x" * 9000) + ping() + data(1, b"b" * 9000) + data(3, b"y")
+        assert self.received(work, frames + data(1, b"c", end=True)) == [(b"a" * 9000 + b"b" * 9000 + b"c", False)]
+
+    def test_a_read_that_ends_within_a_frame(self, work: Work) -> None:
+        frames = data(1, b"a" * 9000) + data(1, b"b" * 9000) + data(1, b"c" * 9000, end=True)
+        for cut in (9, 5000, 9009, 9012, 9018, 9020, 18_018, 18_027, 18_030, 27_026):
+            pieces = self.received(work, frames[:cut], frames[cut:])
+            assert b"".join(piece for piece, _ in pieces) == b"a" * 9000 + b"b" * 9000 + b"c" * 9000
+            assert [more for _, more in pieces] == [True] * (len(pieces) - 1) + [False]
+            assert len(pieces) <= 2
+
+    def test_padding_and_empty_frames_between(self, work: Work) -> None:
+        padded = frame(DATA, PADDED, 1, b"\x03" + b"pad" + bytes(3))
+        frames = data(1, b"a") + data(1, b"") + data(1, b"b") + padded + data(1, b"c") + data(1, b"d")
+        pieces = self.received(work, frames, data(1, b"e") + padded + data(1, b"", end=True))
+        assert b"".join(piece for piece, _ in pieces) == b"abpadcdepad"
+
+    def test_many_small_frames_in_one_read(self, work: Work) -> None:
+        frames = b"".join(data(1, b"%03d" % at) for at in range(300))
+        pieces = self.received(work, frames + data(1, b"", end=True))
+        assert pieces == [(b"".join(b"%03d" % at for at in range(300)), False)]
+
+    def test_a_stream_that_ends_between_frames_of_its_body(self, work: Work) -> None:
+        client = Http2Client(work(length))
+        for stream in range(1, 2001, 2):
+            client.send(headers(stream, POST, end=False))
+            client.send(data(stream, bytes(9000)) + rst_stream(stream) + data(stream, bytes(9000)))
+            client.wire.advance(4)
+            client.hear()
+        assert not client.closed
+        assert upload(client, 2001, 10 << 20) == 10 << 20  # the window of the connection is whole again
 
     def test_uploads_that_are_aborted_do_not_wear_the_connection_out(self, work: Work) -> None:
         client = Http2Client(work(length))

@@ -386,7 +386,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int take_data(self, bytes data) except -1:
         cdef FrameParser parser = self.parser
         cdef Http2Stream stream
-        cdef Py_ssize_t limit
+        cdef Py_ssize_t limit, following
         if parser.first and self.begin_data():
             return 0
         stream = self.receiver
@@ -399,10 +399,14 @@ cdef class Http2Connection(StreamCarrier):
                     return 0
             else:
                 self.worker.untaken += parser.size
-                stream.receive(
-                    data if parser.size == PyBytes_GET_SIZE(data)
-                    else PyBytes_FromStringAndSize(<const char*>parser.data, parser.size)
-                )
+                stream.untaken += parser.size
+                if parser.size == PyBytes_GET_SIZE(data):
+                    stream.receive(data)
+                else:
+                    following = 0 if stream.gathered is not None else parser.following(
+                        <const unsigned char*>PyBytes_AS_STRING(data) + PyBytes_GET_SIZE(data)
+                    )
+                    stream.gather(<const char*>parser.data, parser.size, following)
                 if limit and stream.received > limit and stream.websocket is None:
                     return self.refuse(stream, 413)
             if 0 <= stream.content_length < stream.received:

@@ -104,6 +104,7 @@ cdef class FrameParser:
     cdef int continuations
 
     cdef int next(self, const unsigned char** position, const unsigned char* end) except -1
+    cdef Py_ssize_t following(self, const unsigned char* end) noexcept  # bytes of the body after this piece of DATA
     cdef bint in_block(self) noexcept  # a header block has begun to come
     cdef bint match_preface(self, const unsigned char** position, const unsigned char* end) noexcept
     cdef bint read_head(self, const unsigned char** position, const unsigned char* end) noexcept

@@ -28,6 +28,7 @@ cdef enum:
 cdef enum:
     LARGEST_BLOCK = 65536  # bytes of a header block, compressed
     MOST_CONTINUATIONS = 8
+    FRAMES_AHEAD = 64  # that are looked at
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 cdef const char* preface = PREFACE
@@ -222,6 +223,30 @@ cdef class FrameParser:
             return NEED_MORE
         self.fresh = False
         return FRAME
+
+    cdef Py_ssize_t following(self, const unsigned char* end) noexcept:
+        """Return how much of the same body comes next in the same bytes, in plain DATA frames, others between them or not."""
+        cdef const unsigned char* at = self.data + self.size
+        cdef Py_ssize_t total = 0, length
+        cdef int count
+        if self.left or self.flags & (PADDED | END_STREAM):
+            return 0
+        for count in range(FRAMES_AHEAD):
+            if end - at < FRAME_HEAD:
+                break
+            length = <Py_ssize_t>at[0] << 16 | <Py_ssize_t>at[1] << 8 | at[2]
+            if length > LARGEST_FRAME:
+                break
+            if number_at(at + 5) & 0x7FFFFFFF == self.stream:
+                if at[3] != DATA or at[4] & PADDED:
+                    break
+                total += min(length, end - at - FRAME_HEAD)
+                if at[4] & END_STREAM:
+                    break
+            if length >= end - at - FRAME_HEAD:
+                break
+            at += FRAME_HEAD + length
+        return total
 
     cdef bint collect(self, const unsigned char** position, const unsigned char* end) except -1:
         """Have `data` be the payload of a frame that is wanted as a whole; false until all of it has come."""

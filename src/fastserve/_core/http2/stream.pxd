@@ -36,6 +36,8 @@ cdef class Http2Stream(Bearer):
     cdef bint expect_continue
     cdef long long content_length  # -1 where that is not known
     cdef long long received  # bytes of its body
+    cdef bytes gathered  # a part of it that is coming in several frames of one read, or None
+    cdef Py_ssize_t filled  # bytes of that
     cdef long long wanted  # of these, what came before the response was complete
     # What the client may send of it.
     cdef long long credit
@@ -60,6 +62,8 @@ cdef class Http2Stream(Bearer):
     cdef int drain(self) except -1
     cdef int client_ended(self) except -1
     cdef int receive(self, bytes data) except -1
+    cdef int gather(self, const char* data, Py_ssize_t size, Py_ssize_t following) except -1
+    cdef int receive_gathered(self) except -1
     cdef int end_request(self) except -1
     cdef void wait_for_body(self) noexcept
     cdef int close(self) except -1

@@ -10,6 +10,9 @@ writing   INIT    nothing of the response has been given
 `ended` is the other half: RFC 9113's "half-closed (remote)". A stream that the connection does not know any more is
 closed. What the application does is as over HTTP/1.1: see http1/response.pyx.
 """
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memcpy
+
 from ..errors import ClientDisconnected
 from ..http.exchange cimport HttpExchange
 from ..http.response cimport Response
@@ -164,12 +167,29 @@ cdef class Http2Stream(Bearer):
 
     cdef int receive(self, bytes data) except -1:
         """A piece of the body, or of what a WebSocket sends, has come."""
-        self.untaken += len(data)
         if self.websocket is not None:
             return self.websocket.feed(data)
         if self.body_wait is not None:
             stop(self.body_wait)
         return self.exchange.put_body(data)
+
+    cdef int gather(self, const char* data, Py_ssize_t size, Py_ssize_t following) except -1:
+        """A piece of the body has come, and so many bytes more have with it: they are received as one."""
+        if self.gathered is not None and size > PyBytes_GET_SIZE(self.gathered) - self.filled:
+            self.receive_gathered()
+        if self.gathered is None:
+            if following == 0:
+                return self.receive(PyBytes_FromStringAndSize(data, size))
+            self.gathered = PyBytes_FromStringAndSize(NULL, size + following)
+            self.filled = 0
+        memcpy(PyBytes_AS_STRING(self.gathered) + self.filled, data, size)
+        self.filled += size
+        return self.receive_gathered() if self.filled == PyBytes_GET_SIZE(self.gathered) else 0
+
+    cdef int receive_gathered(self) except -1:
+        cdef bytes data = self.gathered
+        self.gathered = None
+        return self.receive(data if self.filled == PyBytes_GET_SIZE(data) else data[:self.filled])
 
     cdef bint is_sent(self) noexcept:
         """Whether all of the response has left."""
@@ -191,6 +211,8 @@ cdef class Http2Stream(Bearer):
 
     cdef int end_request(self) except -1:
         self.ended = True
+        if self.gathered is not None:
+            self.receive_gathered()
         if self.body_wait is not None:
             stop(self.body_wait)
         if self.websocket is None:
@@ -212,7 +234,7 @@ cdef class Http2Stream(Bearer):
             self.release()
         self.orphan()
         self.writing = CLOSED
-        self.fields = None
+        self.fields = self.gathered = None
         self.flow.forget(self)
         if self.held is not None:
             stop(self.held)
