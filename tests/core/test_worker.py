@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,3 +156,39 @@ def test_what_it_shows(work: Work) -> None:
     worker = wire.worker
     assert (worker.app, worker.loop, worker.access, worker.draining) == (forever, wire.loop, None, False)
     assert (worker.state, worker.settings.limit_concurrency) == ({"a": 1}, 5)
+
+
+UPLOAD = """
+import resource
+import sys
+
+sys.path[:0] = {path!r}
+from fakes.worker import FakeWorker, hello
+
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        read, body = bytes(256_000), bytes(256_000)
+        del read, body
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+print(faults() and faults())
+worker = FakeWorker(hello)
+print(faults() and faults())
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or "asan" in os.environ.get("LD_PRELOAD", ""),
+    reason="other C libraries decide otherwise",
+)
+def test_memory_of_large_reads_is_kept() -> None:
+    """An upload does not have the kernel clear the memory of each read anew."""
+    path = [str(Path(__file__).parents[1])]
+    command = [sys.executable, "-c", UPLOAD.format(path=path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    before, after = map(int, result.stdout.split())
+    assert after < 50
+    assert after < before

@@ -29,3 +29,4 @@ cdef extern from "system.h":
     int fastserve_unread(int fd) nogil  # bytes received by the kernel and not read; -1: unknown
     double fastserve_silence(int fd) nogil  # seconds since data came from the peer; -1: unknown
     void fastserve_limit_unsent(int fd) nogil  # have the kernel take no more while 64 KiB are not sent
+    void fastserve_keep_freed() nogil  # have the C library keep what large reads take and free

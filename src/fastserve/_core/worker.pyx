@@ -8,6 +8,7 @@ from .interfaces cimport Exchange
 from .loop.clock cimport GOODBYE
 from .loop.task cimport Task
 from .loop.turn cimport Flushable
+from .system cimport fastserve_keep_freed
 
 
 cdef class Worker:
@@ -53,6 +54,7 @@ cdef class Worker:
         self.connections = set()
         self.lingerings.next = self.lingerings.previous = &self.lingerings
         self.tasks = set()
+        fastserve_keep_freed()
 
     def __dealloc__(self):
         # Nodes still in the list may be freed together with the worker, and must find themselves unlinked.
