@@ -429,6 +429,35 @@ class TestClientsThatLeave:
         assert client.replies[1].body == b"still here"
         assert client.closed
 
+    @pytest.mark.parametrize("when", ["before the head", "after it"])
+    def test_half_closed_by_who_asks_for_the_head_of_a_stream(self, work: Work, when: str) -> None:
+        """It may go on and on: the client has all that it gets, and no write would find it gone."""
+        raised: list[Exception] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await gate.wait()
+            await send(start(200, (b"content-type", b"text/event-stream")))
+            try:
+                for _ in range(1000):
+                    await send(body(b"event", more=True))
+                    await asyncio.sleep(0)
+            except OSError as error:
+                raised.append(error)
+
+        gate = asyncio.Event()
+        client = Http2Client(work(app, raise_disconnect=True))
+        client.peer.put(headers(1, path("/", "HEAD")))
+        client.wire.turn(5)
+        if when == "after it":
+            client.wire.loop.call_soon(gate.set)
+            client.wire.turn(5)
+        client.take(client.peer.eof())
+        gate.set()
+        client.hear()
+        assert (client.replies[1].status, client.replies[1].ended, client.replies[1].reset) == (200, True, None)
+        assert raised
+        assert client.closed
+
     def test_half_closed_with_a_window_that_is_closed(self, work: Work) -> None:
         client = Http2Client(work(hello(bytes(100)), timeout_write=0), (INITIAL_WINDOW_SIZE, 10))
         client.send(headers(1), headers(3))

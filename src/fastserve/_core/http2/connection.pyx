@@ -731,6 +731,9 @@ cdef class Http2Connection(StreamCarrier):
         return self.settle()
 
     cdef int overdue(self, Http2Stream stream) except -1:
+        if stream.ended and stream.ends_sent:
+            self.close_stream(stream, COMPLETED)  # whatever its application still sends
+            return self.settle()
         if not stream.is_sent():
             return self.reset(stream, CANCEL)
         put_number(self.reply(FRAME_HEAD + 4), RST_STREAM, stream.id, NO_ERROR)
@@ -896,7 +899,10 @@ cdef class Http2Connection(StreamCarrier):
         if self.phase == CLOSED:
             return False
         for stream in list(self.streams.values()):
-            stream.client_ended()
+            if stream.ended and stream.ends_sent:
+                self.close_stream(stream, COMPLETED)  # no write will ever show whether the client is still there
+            else:
+                stream.client_ended()
         self.end_blocked()
         if self.streams:
             return True

@@ -363,6 +363,7 @@ cdef class Http2Stream(Bearer):
             return
         try:
             kept.put_head(0, True, False)
+            kept.end_unseen()
         except Exception as exception:
             self.worker.report("Exception in connection", exception)
             self.connection.writer.abort()
@@ -372,7 +373,13 @@ cdef class Http2Stream(Bearer):
         self.announce(len(data), more, not more)
         if not self.ends_sent and not self.extent.no_body:
             self.send(data, not more)
-        return 0 if more else kept.finish()
+        return kept.end_unseen() if more else kept.finish()
+
+    cdef int end_unseen(self) except -1:
+        """No write will show whether a client that has ended its side is still there, where there is no body to write."""
+        if self.ends_sent and self.ended and self.client_has_ended():
+            return self.connection.overdue(self)
+        return 0
 
     cdef int announce(self, long long size, bint more, bint ends) except -1:
         """A piece of body of this size follows: its head goes first, if it has not gone yet."""
