@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 PROTOCOLS = ("llhttp", "h11")
+WIRES = (*PROTOCOLS, "http2")  # the last is that of over_http2.py
 
 # Where the names of tests begin like that, with the reason. Each must fail: what does not any more is no difference.
 H11_DIFFERS: dict[str, str] = {

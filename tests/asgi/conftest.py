@@ -2,12 +2,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import support
 from core.responses import Client
 from fakes.worker import TIME
+from over_http2 import OverHttp2, applies, is_over_http2
 from ws import FRAMINGS, Clients
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what does not apply to HTTP/2."""
+    left_out = [item for item in items if is_over_http2(item) and not applies(item.name)]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +33,14 @@ def http() -> str:
 
 
 @pytest.fixture
-def serve(serve: support.Serve, http: str) -> support.Serve:
-    return lambda app, **config: serve(app, **{"http": http, **config})
+def serve(serve: support.Serve, http: str) -> Callable[..., Any]:
+    def start(app: object, **config: Any) -> Any:
+        wire = config.pop("http", http)
+        if wire == "http2":
+            return OverHttp2(serve(app, **config))
+        return serve(app, http=wire, **config)
+
+    return start
 
 
 @pytest.fixture

@@ -38,6 +38,12 @@ APP = """
 PATHS = ["/", "/a?b=c", "/%1b[31m%0a", "/a%20b/%C3%A4", "/missing", "/?q=%20"]
 
 
+@pytest.fixture(params=["auto", "http2"])
+def http(request: pytest.FixtureRequest) -> str:
+    wire: str = request.param
+    return wire
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "access_app.py").write_text(textwrap.dedent(APP))
@@ -163,7 +169,7 @@ def test_a_scope_that_cannot_be_logged_is_answered_all_the_same(serve: support.S
         await send({"type": "http.response.start", "status": 200})
         await send({"type": "http.response.body", "body": b"here"})
 
-    answer = serve(app).request(b"GET /?a HTTP/1.0\r\n\r\n")
+    answer = serve(app).request(get("/?a", "Connection: close"))
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b"\r\n\r\nhere")
 
@@ -180,7 +186,7 @@ def test_a_filter_that_raises_does_not_cost_the_answer(serve: support.Serve) -> 
     logger = logging.getLogger("fastserve.access")
     logger.addFilter(refuse)
     try:
-        assert server.request(b"GET / HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nhere")
+        assert server.request(get("/", "Connection: close")).endswith(b"\r\n\r\nhere")
     finally:
         logger.removeFilter(refuse)
 

@@ -8,13 +8,13 @@ import pytest
 from asgi.messages import START, body, sends
 from core.responses import Client
 from fakes.worker import get
-from protocols import PROTOCOLS, protocol_of
+from protocols import WIRES, protocol_of
 
 Connect = Callable[..., Client]
 NONE = {"type": "http.response.body", "body": None}
 
 
-@pytest.fixture(params=PROTOCOLS)
+@pytest.fixture(params=WIRES)
 def http(request: pytest.FixtureRequest) -> str:
     return protocol_of(request)
 

@@ -14,7 +14,7 @@ import support
 from asgi.gates import Gate
 from core.responses import Client, read_one
 from fakes.worker import get, post, respond
-from protocols import PROTOCOLS, protocol_of
+from protocols import WIRES, protocol_of
 from ws import upgrade
 
 Log = Callable[[], list[str]]
@@ -23,7 +23,7 @@ RESET = struct.pack("ii", 1, 0)  # for SO_LINGER: close() resets the connection
 SECONDS = 5
 
 
-@pytest.fixture(params=PROTOCOLS)
+@pytest.fixture(params=WIRES)
 def http(request: pytest.FixtureRequest) -> str:
     return protocol_of(request)
 

@@ -46,6 +46,12 @@ BAD_MESSAGES: dict[str, tuple[list[Any], str]] = {
 }
 
 
+@pytest.fixture(params=["auto", "http2"])
+def http(request: pytest.FixtureRequest) -> str:
+    wire: str = request.param
+    return wire
+
+
 def plain(value: Any) -> bool:
     """Whether an event holds nothing but what ASGI allows."""
     if isinstance(value, dict):

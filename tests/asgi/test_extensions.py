@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,12 @@ from fakes.worker import get, respond
 
 Connect = Callable[..., Client]
 Log = Callable[[], list[str]]
+
+
+@pytest.fixture(params=["auto", "http2"])
+def http(request: pytest.FixtureRequest) -> str:
+    wire: str = request.param
+    return wire
 
 
 @pytest.mark.parametrize("sendfile", [False, True])
@@ -143,7 +149,7 @@ class TestTrailers:
     def test_item_69_real_client_goes_on(self, serve: support.Serve) -> None:
         """http.client reads a trailer section and keeps the connection."""
         running = serve(sends(start(trailers=True), body(b"x"), trailers((b"a", b"1"))))
-        connection = http.client.HTTPConnection(running.host, running.port, timeout=60)
+        connection = HTTPConnection(running.host, running.port, timeout=60)
         for _ in range(3):
             connection.request("GET", "/", headers={"TE": "trailers"})
             assert connection.getresponse().read() == b"x"

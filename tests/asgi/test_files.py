@@ -22,6 +22,12 @@ Log = Callable[[], list[str]]
 CONTENT = bytes(range(256)) * 2000  # more than a block of the fallback, and than a socket takes at once
 
 
+@pytest.fixture(params=["auto", "http2"])
+def http(request: pytest.FixtureRequest) -> str:
+    wire: str = request.param
+    return wire
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "content"

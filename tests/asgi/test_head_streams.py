@@ -13,13 +13,13 @@ import support
 from asgi.gates import Gate
 from core.responses import Client, read_one
 from fakes.worker import get
-from protocols import PROTOCOLS, protocol_of
+from protocols import WIRES, protocol_of
 
 Log = Callable[[], list[str]]
 START = {"type": "http.response.start", "status": 200}
 
 
-@pytest.fixture(params=PROTOCOLS)
+@pytest.fixture(params=WIRES)
 def http(request: pytest.FixtureRequest) -> str:
     return protocol_of(request)
 

@@ -14,7 +14,7 @@ import support
 from asgi.gates import Gate, push
 from core.responses import Client, read_one
 from fakes.worker import chunked, get, post, read_body, respond
-from protocols import PROTOCOLS, protocol_of
+from protocols import WIRES, protocol_of
 
 Connect = Callable[..., Client]
 Log = Callable[[], list[str]]
@@ -22,7 +22,7 @@ DISCONNECT = {"type": "http.disconnect"}
 RESET = struct.pack("ii", 1, 0)  # for SO_LINGER: close() resets the connection
 
 
-@pytest.fixture(params=PROTOCOLS)
+@pytest.fixture(params=WIRES)
 def http(request: pytest.FixtureRequest) -> str:
     return protocol_of(request)
 

@@ -14,12 +14,12 @@ import pytest
 import support
 from core.responses import Client, read_one
 from fakes.worker import get, respond
-from protocols import PROTOCOLS, protocol_of
+from protocols import WIRES, protocol_of
 
 Connect = Callable[..., Client]
 
 
-@pytest.fixture(params=PROTOCOLS)
+@pytest.fixture(params=WIRES)
 def http(request: pytest.FixtureRequest) -> str:
     return protocol_of(request)
 

@@ -17,7 +17,7 @@ import support
 from asgi.gates import Gate
 from core.responses import Client, read_one, read_responses
 from fakes.worker import get, hello, post, respond
-from protocols import PROTOCOLS, protocol_of
+from protocols import WIRES, protocol_of
 
 Connect = Callable[..., Client]
 Log = Callable[[], list[str]]
@@ -25,7 +25,7 @@ START = {"type": "http.response.start", "status": 200}
 RESET = struct.pack("ii", 1, 0)  # for SO_LINGER: close() resets the connection
 
 
-@pytest.fixture(params=PROTOCOLS)
+@pytest.fixture(params=WIRES)
 def http(request: pytest.FixtureRequest) -> str:
     return protocol_of(request)
 

@@ -26,6 +26,12 @@ needs_311 = pytest.mark.skipif(sys.version_info < (3, 11), reason="came with Pyt
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
 
+@pytest.fixture(params=["auto", "http2"])
+def http(request: pytest.FixtureRequest) -> str:
+    wire: str = request.param
+    return wire
+
+
 @pytest.fixture(params=["uvloop", "asyncio"])
 def run(request: pytest.FixtureRequest, client: Connect) -> Callable[..., Any]:
     """Return what `function()` returns inside an application, by way of JSON."""
