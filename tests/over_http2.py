@@ -62,18 +62,26 @@ DOES_NOT_APPLY: dict[str, str] = {
     "test_item_69_real_client_goes_on": "http.client speaks HTTP/1.1 alone",
     "test_files_are_closed": HTTP_1_0,
     "test_long_polls_see_a_disconnect": "there is no Connection: close",
+    "test_request_line": "SERVER_PROTOCOL is HTTP/2",
+    "test_on_a_unix_socket_the_server_is_the_host_asked_for[http2---": "without a host there is no request",
+    "test_a_list_of_large_pieces_is_not_joined": "frames are smaller than the pieces",
+    "test_http_1_0_gets_no_chunks": HTTP_1_0,
+    "test_in_the_application": CLOSES,
     "test_no_500_for_a_handshake": "a WebSocket over HTTP/2 has its own tests",
 }
+
+
+def leave_out_what_does_not_apply(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests of the table whose fixture `http` is "http2"."""
+    left_out = [item for item in items if is_over_http2(item) and item.name.startswith(tuple(DOES_NOT_APPLY))]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def is_over_http2(item: pytest.Item) -> bool:
     callspec = getattr(item, "callspec", None)
     return callspec is not None and callspec.params.get("http") == "http2"
-
-
-def applies(name: str) -> bool:
-    """Return whether a test is to be run over HTTP/2 as well, by its name with parameters."""
-    return not name.startswith(tuple(DOES_NOT_APPLY))
 
 
 class Exchange:
@@ -353,3 +361,8 @@ class OverHttp2:
             return response.status, response.headers, response.read()
         finally:
             connection.close()
+
+
+def by_wire(wire: str, running: support.Running) -> Any:
+    """Return a server whose connections are of the version of HTTP that the fixture `http` names."""
+    return OverHttp2(running) if wire == "http2" else running

@@ -8,16 +8,12 @@ import pytest
 import support
 from core.responses import Client
 from fakes.worker import TIME
-from over_http2 import OverHttp2, applies, is_over_http2
+from over_http2 import by_wire, leave_out_what_does_not_apply
 from ws import FRAMINGS, Clients
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what does not apply to HTTP/2."""
-    left_out = [item for item in items if is_over_http2(item) and not applies(item.name)]
-    if left_out:
-        items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=left_out)
+    leave_out_what_does_not_apply(config, items)
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +32,7 @@ def http() -> str:
 def serve(serve: support.Serve, http: str) -> Callable[..., Any]:
     def start(app: object, **config: Any) -> Any:
         wire = config.pop("http", http)
-        if wire == "http2":
-            return OverHttp2(serve(app, **config))
-        return serve(app, http=wire, **config)
+        return by_wire(wire, serve(app, http="auto" if wire == "http2" else wire, **config))
 
     return start
 

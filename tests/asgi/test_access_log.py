@@ -17,6 +17,7 @@ import pytest
 import support
 from core.responses import Client
 from fakes.worker import TIME, get, respond
+from over_http2 import Http2Socket
 from protocols import PROTOCOLS
 
 APP = """
@@ -35,6 +36,7 @@ APP = """
         def emit(self, record):
             print("ARGS", record.msg, record.args, flush=True)
 """
+VERSIONS = {"auto": "1.1", "http2": "2"}
 PATHS = ["/", "/a?b=c", "/%1b[31m%0a", "/a%20b/%C3%A4", "/missing", "/?q=%20"]
 
 
@@ -54,8 +56,15 @@ def start(command: support.StartCommand, folder: Path, *args: str) -> support.Co
     return command("access_app:app", "--port", "0", "--app-dir", str(folder), *args)
 
 
-def ask_all(process: support.Command, paths: list[str]) -> None:
-    connected = Client(process.connect())
+def connect(process: support.Command, http: str) -> Client:
+    sock: Any = process.connect()
+    if http == "http2":
+        sock = Http2Socket(sock)
+    return Client(sock)
+
+
+def ask_all(process: support.Command, paths: list[str], http: str = "auto") -> None:
+    connected = connect(process, http)
     for path in paths:
         connected.ask(get(path))
     connected.close()
@@ -66,9 +75,9 @@ def lines(process: support.Command) -> list[str]:
 
 
 @pytest.mark.parametrize("colours", [False, True])
-def test_lines(command: support.StartCommand, folder: Path, colours: bool) -> None:
+def test_lines(command: support.StartCommand, folder: Path, colours: bool, http: str) -> None:
     process = start(command, folder, "--use-colors" if colours else "--no-use-colors")
-    ask_all(process, PATHS)
+    ask_all(process, PATHS, http)
     process.stop()
     level = "\x1b[32mINFO\x1b[0m" if colours else "INFO"
     expected = []
@@ -76,7 +85,7 @@ def test_lines(command: support.StartCommand, folder: Path, colours: bool) -> No
         ("/", "200 OK"), ("/a?b=c", "200 OK"), ("/%1B%5B31m%0A", "200 OK"), ("/a%20b/%C3%A4", "200 OK"),
         ("/missing", "404 Not Found"), ("/?q=%20", "200 OK"),
     ]:  # fmt: skip
-        request, result = f"GET {path} HTTP/1.1", status
+        request, result = f"GET {path} HTTP/{VERSIONS[http]}", status
         if colours:
             request = f"\x1b[1m{request}\x1b[0m"
             result = f"\x1b[{32 if status.startswith('2') else 31}m{status}\x1b[0m"
@@ -105,24 +114,27 @@ def test_same_text_as_uvicorn(command: support.StartCommand, folder: Path) -> No
     assert lines(ours) == lines(theirs)
 
 
-def test_real_records_from_the_moment_of_a_change(command: support.StartCommand, folder: Path) -> None:
+def test_real_records_from_the_moment_of_a_change(command: support.StartCommand, folder: Path, http: str) -> None:
+    version = VERSIONS[http]
     process = start(command, folder, "--no-use-colors")
-    ask_all(process, ["/before", "/change", "/after?x"])
+    ask_all(process, ["/before", "/change", "/after?x"], http)
     process.stop()
     assert [line.split('"')[1] for line in lines(process) if line.startswith("INFO")] == [
-        "GET /before HTTP/1.1", "GET /change HTTP/1.1", "GET /after?x HTTP/1.1",
+        f"GET /before HTTP/{version}", f"GET /change HTTP/{version}", f"GET /after?x HTTP/{version}",
     ]  # fmt: skip
     records = [line for line in process.stdout if line.startswith("ARGS")]
     assert len(records) == 2
     assert re.fullmatch(
-        r"""ARGS %s - "%s %s HTTP/%s" %d \('127\.0\.0\.1:\d+', 'GET', '/after\?x', '1\.1', 200\)""", records[-1]
+        rf"""ARGS %s - "%s %s HTTP/%s" %d \('127\.0\.0\.1:\d+', 'GET', '/after\?x', '{version}', 200\)""", records[-1]
     )
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT"])
-def test_no_line_is_lost_when_the_process_stops(command: support.StartCommand, folder: Path, how: str) -> None:
+def test_no_line_is_lost_when_the_process_stops(
+    command: support.StartCommand, folder: Path, how: str, http: str
+) -> None:
     process = start(command, folder, "--no-use-colors")
-    clients = [Client(process.connect()) for _ in range(20)]
+    clients = [connect(process, http) for _ in range(20)]
     for turn in range(10):
         for number, client in enumerate(clients):
             client.send(get(f"/{turn}/{number}"))

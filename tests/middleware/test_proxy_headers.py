@@ -8,7 +8,9 @@ import re
 from typing import Any
 
 import pytest
+from fakes.http2 import GET, Http2Client
 from fakes.settings import make_settings
+from fakes.worker import FakeWorker, respond
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,6 +98,28 @@ def test_core_is_uvicorns(trusted: Any, client: Any, headers: Any) -> None:
         wanted = {"type": "http", "client": client, "scheme": "http", "headers": [(b"host", b"x"), *headers]}
         wanted = judged(seen(reference.ProxyHeadersMiddleware, trusted, wanted), client)
         assert {name: found[name] for name in wanted} == wanted
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(TRUSTED), clients, core_headers)
+def test_core_is_uvicorns_over_http2(trusted: Any, client: Any, headers: Any) -> None:
+    found: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        found.append(scope)
+        await respond(send)
+
+    wire = FakeWorker(app, proxies=Proxies(TrustedHosts(trusted), scheme_of))
+    try:
+        fields = [(name.decode(), value.decode("latin-1")) for name, value in headers]
+        connected = Http2Client(wire, peername=client)
+        for stream in (1, 3):
+            assert connected.ask(stream, [*GET, *fields]).status == 200
+        wanted = {"type": "http", "client": client, "scheme": "http", "headers": [(b"host", b"a"), *headers]}
+        wanted = judged(seen(reference.ProxyHeadersMiddleware, trusted, wanted), client)
+        assert [{name: scope[name] for name in wanted} for scope in found] == [wanted] * 2
+    finally:
+        wire.close()
 
 
 @pytest.mark.parametrize("wrong", ["\x9b31m", '1.2.3.4"', "x" * 5000, "fe80::1%\x85", "1.2.3.4 5", "a.example"])

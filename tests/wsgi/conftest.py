@@ -7,13 +7,24 @@ from typing import Any
 import pytest
 import support
 from core.responses import Client
+from over_http2 import by_wire, leave_out_what_does_not_apply
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    leave_out_what_does_not_apply(config, items)
+
+
+@pytest.fixture(params=["auto", "http2"])
+def http(request: pytest.FixtureRequest) -> str:
+    wire: str = request.param
+    return wire
 
 
 @pytest.fixture
-def start(serve: support.Serve, monkeypatch: pytest.MonkeyPatch) -> Callable[..., support.Running]:
+def start(serve: support.Serve, http: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Serve a WSGI application: start(app, **config) -> Running."""
     monkeypatch.setattr("fastserve.server.TICK", 0.01)
-    return lambda app, **config: serve(app, interface="wsgi", **config)
+    return lambda app, **config: by_wire(http, serve(app, interface="wsgi", **config))
 
 
 @pytest.fixture
