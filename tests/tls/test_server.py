@@ -21,6 +21,16 @@ import pytest
 import support
 from core.responses import Client, read_one
 from cryptography import x509
+from fakes.http2 import (
+    GOAWAY,
+    INADEQUATE_SECURITY,
+    PREFACE,
+    SETTINGS,
+    WINDOW_UPDATE,
+    headers,
+    parse,
+    settings,
+)
 from fakes.worker import get, respond
 from tls.pki import Pki, TlsRunning
 from trustme import KeyType
@@ -33,6 +43,8 @@ Serve = Callable[..., TlsRunning]
 Log = Callable[[], list[str]]
 Start = support.StartCommand
 
+ANY_CIPHER = "DEFAULT:@SECLEVEL=0"
+
 
 async def show(scope: Any, receive: Any, send: Any) -> None:
     """Respond with the scheme and the extension, and spoil both for anyone who gets the same objects."""
@@ -41,6 +53,17 @@ async def show(scope: Any, receive: Any, send: Any) -> None:
     tls.clear()
     scope["extensions"].clear()
     await respond(send, text.encode())
+
+
+def connect_by_tls_1_1(server: TlsRunning) -> ssl.SSLSocket:
+    """Connect as a client that is as old as that, and speaks HTTP/2 all the same."""
+    server.context.minimum_version = ssl.TLSVersion.TLSv1_1
+    server.context.maximum_version = ssl.TLSVersion.TLSv1_1
+    server.context.set_ciphers(ANY_CIPHER)
+    server.context.set_alpn_protocols(["h2", "http/1.1"])
+    sock = server.connect()
+    assert isinstance(sock, ssl.SSLSocket) and sock.version() == "TLSv1.1"
+    return sock
 
 
 def fetched(server: support.Command, context: ssl.SSLContext) -> Any:
@@ -165,6 +188,29 @@ class TestHandshake:
         sock = server.connect()
         assert isinstance(sock, ssl.SSLSocket)
         assert sock.selected_alpn_protocol() == chosen
+
+    @pytest.mark.filterwarnings("ignore:ssl:DeprecationWarning")
+    def test_http2_is_not_offered_by_tls_before_1_2(self, serve: Serve) -> None:
+        server = serve(show, ssl_version=ssl.PROTOCOL_TLSv1_1, ssl_ciphers=ANY_CIPHER)
+        sock = connect_by_tls_1_1(server)
+        assert sock.selected_alpn_protocol() == "http/1.1"
+
+    @pytest.mark.filterwarnings("ignore:ssl:DeprecationWarning")
+    def test_http2_over_tls_before_1_2_is_refused(self, serve: Serve) -> None:
+        """RFC 9113 section 9.2: where a context of the application's allows it."""
+
+        def factory(config: Any, default: Any) -> ssl.SSLContext:
+            context: ssl.SSLContext = default()
+            context.minimum_version = ssl.TLSVersion.TLSv1_1
+            context.set_ciphers(ANY_CIPHER)
+            return context
+
+        sock = connect_by_tls_1_1(serve(show, ssl_context_factory=factory))
+        assert sock.selected_alpn_protocol() == "h2"
+        sock.sendall(PREFACE + settings() + headers(1))
+        frames, _ = parse(support.read_all(sock))
+        assert [each.type for each in frames] == [SETTINGS, WINDOW_UPDATE, GOAWAY]
+        assert frames[-1].payload[:8] == bytes(7) + bytes([INADEQUATE_SECURITY])
 
     def test_stop_during_a_handshake(self, serve: Serve, log: Log) -> None:
         server = serve(show)

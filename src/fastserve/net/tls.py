@@ -26,6 +26,7 @@ StrPath = str | os.PathLike[str]
 
 ALPN_PROTOCOLS = ["http/1.1"]
 ALPN_PROTOCOLS_HTTP2 = ["h2", "http/1.1"]
+BEFORE_TLS_1_2 = (3, 4)  # ssl.PROTOCOL_TLSv1 and PROTOCOL_TLSv1_1: HTTP/2 asks for more (RFC 9113 section 9.2)
 SHUTDOWN_SECONDS = 30.0  # for the client to close as well, with protocol classes that have no such deadline
 HANDSHAKE_SECONDS = 10.0  # for a handshake, unless timeout_request_head is less
 FOREVER = 86400.0  # seconds; the core has its own deadlines for closing, which watch the client's progress
@@ -115,7 +116,8 @@ def create_ssl_context(
         except ssl.SSLError as exc:
             raise ConfigError(f"ssl_ciphers '{ciphers}' cannot be used: {reason_of(exc)}") from exc
     if alpn_protocols:
-        context.set_alpn_protocols(alpn_protocols)
+        too_old = ssl_version in BEFORE_TLS_1_2
+        context.set_alpn_protocols([name for name in alpn_protocols if name != "h2" or not too_old])
     return context
 
 

@@ -43,6 +43,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef bytes address  # of the client, as the access log shows it
     cdef int phase
     cdef int awaited  # the kind of the deadline that is set, or NOTHING
+    cdef bint insecure  # its TLS is too old (section 9.2)
     cdef bint settings_seen  # the client's first frame has come
     cdef bint client_leaves  # it has sent GOAWAY
     cdef bint replied  # frames have been put that are not committed

@@ -53,6 +53,7 @@ from .frames cimport (
     GOAWAY,
     HEADERS,
     HEADER_TABLE_SIZE,
+    INADEQUATE_SECURITY,
     INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS,
     MAX_FRAME_SIZE,
@@ -107,6 +108,7 @@ cdef enum:
     TOPPED = 1 << 20  # the window of a stream whose application takes what comes
     UNTAKEN = 1 << 26  # bytes of all connections that no application has taken, beyond which no window grows
 
+cdef tuple OLD_TLS = ("TLSv1", "TLSv1.1")
 cdef unsigned char[8] DRAIN_PING = b"leaving."
 cdef double STOP_SECONDS = 0.2  # as long as connections linger then: some clients never answer a PING after GOAWAY
 cdef int WARNING = logging.WARNING, DEBUG = logging.DEBUG
@@ -129,6 +131,8 @@ cdef class Http2(Version):
         connection.fields.takes_protocol = serves_extended_connect(worker)
         connection.flow = make_flow(writer, Encoder.__new__(Encoder), worker.settings.limit_http2_streams)
         connection.streams = {}
+        encrypted = transport.get_extra_info("ssl_object")
+        connection.insecure = encrypted is not None and encrypted.version() in OLD_TLS
         connection.awaited = REQUEST_HEAD
         worker.clock.start(connection, REQUEST_HEAD)
         return connection
@@ -156,6 +160,8 @@ cdef class Http2Connection(StreamCarrier):
             return 0
         if self.phase == OPENING:
             self.open()
+            if self.insecure:
+                return self.fail(INADEQUATE_SECURITY, b"TLS before 1.2")
         self.flow.guard.total += PyBytes_GET_SIZE(data)
         if PyBytes_GET_SIZE(data) >= READ_AHEAD:
             self.worker.turn.hurried = True
