@@ -1,3 +1,4 @@
+# setup.py: cold
 """Counts of live objects, kept so that tests can show that nothing leaks."""
 
 

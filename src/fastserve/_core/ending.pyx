@@ -1,3 +1,4 @@
+# setup.py: cold
 """The end of a process by a signal's default action, after Python's own end, or sooner if that does not come.
 
 Python runs exit handlers while it ends, and a signal's default action would cut them off: so the action is taken by a

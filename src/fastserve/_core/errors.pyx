@@ -1,3 +1,4 @@
+# setup.py: cold
 """The errors of the core."""
 
 

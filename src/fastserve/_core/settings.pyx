@@ -1,3 +1,4 @@
+# setup.py: cold
 """The frozen configuration that every connection of a worker reads."""
 import re
 from types import GetSetDescriptorType
@@ -85,4 +86,4 @@ cdef class Settings:
         raise AttributeError(f"settings cannot be changed: {name}")
 
 
-FIELDS = frozenset(name for name, each in vars(Settings).items() if isinstance(each, GetSetDescriptorType))
+FIELDS = frozenset([name for name, each in vars(Settings).items() if isinstance(each, GetSetDescriptorType)])

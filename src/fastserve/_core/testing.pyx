@@ -1,3 +1,4 @@
+# setup.py: cold
 """What tests and benchmarks use of the core's classes and functions that Python cannot call.
 
 No other module uses this one.

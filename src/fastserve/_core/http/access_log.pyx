@@ -23,8 +23,8 @@ cdef int INFO = 20
 cdef object StreamHandler = logging.StreamHandler
 cdef bytes UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~/"
 cdef bytes VISIBLE = bytes(range(0x21, 0x7F))
-cdef bytes unreserved_table = bytes(byte in UNRESERVED for byte in range(256))
-cdef bytes visible_table = bytes(byte in VISIBLE for byte in range(256))
+cdef bytes unreserved_table = bytes([byte in UNRESERVED for byte in range(256)])
+cdef bytes visible_table = bytes([byte in VISIBLE for byte in range(256)])
 
 
 cdef bytes address_text(client):

@@ -24,10 +24,10 @@ cdef enum:
 
 cdef short first_in_bucket[BUCKETS]
 cdef short next_in_bucket[128]
-cdef bytes lower_table = bytes(
+cdef bytes lower_table = bytes([
     ord(chr(byte).lower()) if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "!#$%&'*+-.^_`|~") else 0
     for byte in range(256)
-)
+])
 LOWER = <const unsigned char*><const char*>lower_table
 
 

@@ -1,3 +1,4 @@
+# setup.py: cold
 """A file, or a part of one, as a piece of a response: by sendfile(2), else read block by block in a thread."""
 import os
 

@@ -7,7 +7,9 @@ from .field_names cimport LOWER
 cdef frozenset forbidden_trailers = FORBIDDEN_TRAILERS
 cdef frozenset refused_trailers = REFUSED_TRAILERS
 
-cdef bytes name_bytes = bytes(chr(byte).isalnum() and byte < 128 or byte in b"-._~!$&'()*+;=" for byte in range(256))
+cdef bytes name_bytes = bytes([
+    chr(byte).isalnum() and byte < 128 or byte in b"-._~!$&'()*+;=" for byte in range(256)
+])
 cdef const char* name_table = name_bytes
 
 

@@ -1,3 +1,4 @@
+# setup.py: cold
 """Ranges of files, sent to a socket by sendfile(2), so that no byte passes through this process.
 
 Event loops forbid add_writer() on a descriptor that one of their transports uses, so a duplicate of it waits for room

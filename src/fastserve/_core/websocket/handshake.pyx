@@ -1,3 +1,4 @@
+# setup.py: cold
 """The opening handshake of a WebSocket: what the request asks for, and the response that accepts it.
 
 Over HTTP/1.1 that is an upgrade and a 101 (RFC 6455 section 4.2), over HTTP/2 an extended CONNECT and a 200 (RFC 8441).

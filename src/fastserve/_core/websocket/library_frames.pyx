@@ -1,3 +1,4 @@
+# setup.py: cold
 """A WebSocket whose frames a library written in Python makes and reads: see fastserve.protocols.
 
 The library responds to pings and close frames itself; the state machine does everything else, as with the core's

@@ -1,3 +1,4 @@
+# setup.py: cold
 """A gate: one thread waits there until another lets it through."""
 
 cdef extern from "Python.h":

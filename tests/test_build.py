@@ -1,0 +1,50 @@
+"""What setup.py makes of the modules, and what these are built without."""
+
+from __future__ import annotations
+
+import pickle
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastserve._core.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def build() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "setup.py"))
+
+
+def sources() -> list[Path]:
+    return sorted((ROOT / "src/fastserve/_core").rglob("*.pyx"))
+
+
+@pytest.mark.tree
+def test_modules_that_say_they_are_cold_are_optimized_less(build: dict[str, Any]) -> None:
+    cold = set()
+    for path in sources():
+        source = path.relative_to(ROOT).as_posix()
+        flags = build["extension"](source, "release").extra_compile_args
+        assert [flag for flag in flags if flag.startswith("-O")] in (["-O3"], ["-O3", "-O1"])
+        assert build["extension"](source, "trace").extra_compile_args == list(build["KINDS"]["trace"].compile)
+        if flags[-1] == "-O1":
+            cold.add(path.stem)
+    assert {"settings", "testing", "handshake"} <= cold
+    assert cold.isdisjoint({"connection", "exchange", "hpack", "parser", "response_head", "task", "turn"})
+
+
+@pytest.mark.tree
+def test_a_first_line_for_the_build_is_one_that_it_knows(build: dict[str, Any]) -> None:
+    for path in sources():
+        with path.open(encoding="utf-8") as file:
+            first = file.readline()
+        assert first == build["COLD"] or first.startswith('"""'), path
+
+
+def test_settings_of_the_core_cannot_be_pickled() -> None:
+    with pytest.raises(TypeError, match=r"cannot pickle .*Settings"):
+        pickle.dumps(Settings.__new__(Settings))
