@@ -78,7 +78,6 @@ cdef class Http2Stream(Bearer):
     cdef int send(self, bytes data, bint last) except -1
     cdef int watch_unsent(self) except -1
     cdef int end_unseen(self) except -1
-    cdef int finish(self) except -1
     cdef bint begins_stream(self) noexcept
     cdef int drained(self) except -1
     cdef int release(self) except -1
