@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -192,6 +193,49 @@ def test_systemd_socket(start_proxy: Callable[..., int], tmp_path: Path) -> None
 
     reply = httpx.get(f"http://127.0.0.1:{start_proxy(arguments)}/", timeout=PATIENCE)
     assert reply.json()["client"] == "127.0.0.1"
+
+
+def start_container(command: StartCommand, folder: Path, argv: list[str], **changed: str) -> Command:
+    """Run a container's command as a process here, with the tutorial's application and other addresses or times."""
+    (folder / "main.py").write_text(block("tutorial/production.md", "main.py"))
+    program, *arguments = " ".join(argv).replace("=", " ").split()
+    assert program == "fastserve"
+    for name, value in {"host": "127.0.0.1", **changed}.items():
+        arguments[arguments.index(f"--{name}") + 1] = value
+    server = command(*arguments, "--port", "0", cwd=folder)
+    assert isinstance(server, Command)
+    server.wait_line("running on")
+    return server
+
+
+def test_pod_is_probed_and_drained(command: StartCommand, tmp_path: Path) -> None:
+    """What a kubelet does: probes until the pod is to end, then SIGTERM, while requests still arrive."""
+    deployment, _ = yaml.safe_load_all(block("how-to/kubernetes.md", "app.yaml"))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (port,) = container["ports"]
+    assert port["containerPort"] == 8000  # the default, for the manifest has no --port
+    probes = [container[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")]
+    assert {probe["port"] for probe in probes} == {port["name"]}
+    server = start_container(command, tmp_path, container["args"], **{"shutdown-delay": "1000"})
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
+        assert [client.get(probe["path"]).status_code for probe in probes] == [200, 200, 200]
+        server.send_signal(signal.SIGTERM)
+        server.wait_line("Serving on for 1000 s")
+        late = client.get("/")
+        assert (late.status_code, late.headers["connection"]) == (200, "close")
+        assert client.get("/").status_code == 200  # on a new connection
+    assert server.stop() == -signal.SIGTERM
+
+
+def test_container_is_healthy_until_it_is_stopped(command: StartCommand, tmp_path: Path) -> None:
+    """The Dockerfile's two commands, as the processes that they are."""
+    check, argv = (json.loads(each) for each in re.findall(r"CMD (\[.*\])", block("how-to/docker.md", "Dockerfile")))
+    server = start_container(command, tmp_path, argv)
+    health = [sys.executable, *(each.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}") for each in check[1:])]
+    assert health[-1] != check[-1]
+    assert subprocess.run(health, check=False).returncode == 0
+    assert server.stop() == -signal.SIGTERM
+    assert subprocess.run(health, check=False, capture_output=True).returncode == 1
 
 
 def test_manifest_leaves_time_to_stop() -> None:
