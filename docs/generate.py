@@ -20,7 +20,7 @@ import click
 import fastserve
 import fastserve.compat
 from fastserve.cli import main
-from fastserve.logging import formatters
+from fastserve.logging import access_format, formatters
 from fastserve.middleware import asgi2, message_logger, proxy_headers, wsgi
 from fastserve.options.table import GROUPS, OPTIONS, TABLE, Option
 from fastserve.options.values import Choice, Flag, Switch
@@ -226,6 +226,7 @@ MEANINGS = {  # what to make of a line, by its beginning
     " line.",
     "The logging configuration names only": "A configuration written for uvicorn is used as it is.",
     "Serving on for": "`--shutdown-delay`.",
+    "Slow request": "`--log-slow`: once when it has passed, with the stack of the request's task, and once at the end.",
     "Unsupported upgrade request": "An upgrade to something other than WebSocket, or with `--ws none`. It is served"
     " as a plain request.",
     "Waiting for connections to close": "Requests are under way.",
@@ -332,6 +333,44 @@ def meaning(text: str) -> str:
     return next((cell(words) for start, words in MEANINGS.items() if text.startswith(start)), "")
 
 
+# The access log
+
+CODES = {  # what a code of the core gives, for the fields of JSON
+    "CLIENT_HOST": "IP address of the client", "CLIENT_PORT": "port of the client", "METHOD": "method",
+    "RAW_PATH": "path as sent", "QUERY_STRING": "query", "URL": "the whole URL", "SUMMARY": "method, path and status",
+    "PROTOCOL": "`HTTP/` and the version", "VERSION": "version of HTTP", "SCHEME": "scheme", "HOST": "Host",
+    "HOST_NAME": "Host, without the port", "STATUS": "status", "REFERER": "Referer", "USER_AGENT": "User-Agent",
+    "REQUEST_ID": "request id", "TRACE_ID": "trace id of `traceparent`", "PID": "process id of the worker",
+    "WAIT": "wait before the application", "DURATION": "duration", "BYTES_IN": "bytes of the request",
+    "BYTES_OUT": "bytes of the response", "ABORTED": "`true`: the client did not get all of it",
+    "ROUTE": "the framework's route", "MESSAGES_IN": "messages of a WebSocket's client",
+    "MESSAGES_OUT": "messages to it", "CLOSE_CODE": "close code", "TIME_ISO": "time of the line, UTC",
+}  # fmt: skip
+UNITS = {"DURATION": {0: "s", 9: "ns"}, "WAIT": {0: "s", 9: "ns"}}
+
+
+def access_log_atoms() -> str:
+    atoms = [(f"%({name})s", each.meaning, each.servers) for name, each in access_format.ATOMS.items()]
+    atoms += [(f"%({name})s", meaning, "") for name, meaning in access_format.PARAMETRIC.items()]
+    return table("Atom", "Value", "As in", rows=((code(name), cell(text), who) for name, text, who in atoms))
+
+
+def access_log_fields() -> str:
+    parts = []
+    for preset, fields in access_format.PRESETS.items():
+        rows = ((code(path), value_of(field)) for path, field in access_format.flat(fields))
+        parts.append(f"## {code(preset)}\n\n{table('Field', 'Value', rows=rows)}")
+    return "\n".join(parts)
+
+
+def value_of(field: access_format.Field) -> str:
+    if not field.code:
+        return code(field.kind)
+    unit = UNITS.get(field.code, {}).get(field.scale, "")
+    kind = "a string" if field.code.startswith("BYTES") and field.kind == "string" else ""
+    return ", ".join(filter(None, [CODES[field.code], unit and (f"`…{unit}`" if field.unit else unit), kind]))
+
+
 # Extensions of ASGI
 
 
@@ -435,6 +474,8 @@ def python_api() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "access-log-atoms": access_log_atoms,
+    "access-log-fields": access_log_fields,
     "environment": environment,
     "extensions": extensions,
     "log-lines": log_lines,

@@ -26,7 +26,15 @@ PLAIN_PYTHON = {"grammar", "http2/tables", "loop/coroutine"}
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
 SEAM = {"connection", "counters", "ending", "errors", "grammar", "settings", "worker"}
-SEAM |= {"http.access_log", "http.exchange", "http.inflight", "http.proxies", "http.response_head"}
+SEAM |= {
+    "http.access_format",
+    "http.access_log",
+    "http.account",
+    "http.exchange",
+    "http.inflight",
+    "http.proxies",
+    "http.response_head",
+}
 SEAM |= {"loop.clock", "topics.hub", "topics.message", "wsgi.call", "wsgi.environ", "wsgi.wakeup"}
 THIRD_PARTY = {"PyInstaller", "channels", "click", "dotenv", "gunicorn", "h11", "hiredis", "nats", "socketio"}
 THIRD_PARTY |= {"starlette", "tomli", "uvloop", "watchfiles", "websockets", "wsproto", "yaml"}

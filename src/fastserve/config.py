@@ -149,16 +149,21 @@ class Config(Options):
             self.forwarded_allow_ips = environment.forwarded_allow_ips()
 
     def configure_logging(self) -> None:
-        """Apply log_config, use_colors, log_level and access_log to the loggers. Raises ConfigError for a file."""
+        """Apply the options of logging to the loggers. Raises ConfigError for a file."""
         logging.addLevelName(TRACE_LOG_LEVEL, "TRACE")
         renamed = log_config.apply(self.log_config, self.use_colors)
         if self.log_level is not None:
             level = LOG_LEVELS[self.log_level] if isinstance(self.log_level, str) else self.log_level
             for name in ("fastserve.error", "fastserve.access", "fastserve.asgi"):
                 logging.getLogger(name).setLevel(level)
+        access = logging.getLogger("fastserve.access")
         if not self.access_log:
-            access = logging.getLogger("fastserve.access")
             access.handlers = []
+            access.propagate = False
+        elif self.access_log_file is not None:
+            from fastserve.logging.access_file import AccessFile
+
+            access.handlers = [AccessFile.opened(self.access_log_file)]
             access.propagate = False
         if renamed:
             logger.info("The logging configuration names only uvicorn's loggers: it is applied to fastserve's.")

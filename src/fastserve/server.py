@@ -20,6 +20,7 @@ from fastserve import serving
 from fastserve.config import STARTUP_FAILURE, Config, ConfigError
 from fastserve.lifespan.off import LifespanOff
 from fastserve.lifespan.on import LifespanOn
+from fastserve.logging import slow_requests
 from fastserve.logging.access_log import access_log
 from fastserve.logging.formatters import style
 from fastserve.logging.log_files import take_user_signal
@@ -344,6 +345,7 @@ class Server:
             state=self.lifespan.state,
             log=logger.log,
             access=access_log(config),
+            slow=None if config.log_slow is None else slow_requests.report,
             direct=config.wsgi.calls if config.wsgi is not None and config.loaded_app is config.wsgi else None,
             ws_framing=config.ws_framing,
             ws_protocol=self._make_ws_protocol if config.leaves_websockets else None,

@@ -58,7 +58,7 @@ def more(option: Option, folder: Path) -> tuple[str, Any]:
         return '["h:1", "unix:/x"]', ["h:1", "unix:/x"]
     if isinstance(kind, Patterns):
         return '["*.x", "*.y"]', ["*.x", "*.y"]
-    for text in ("/x", "7", "127.0.0.1:7", "on"):
+    for text in ("/x", "7", "127.0.0.1:7", "on", "json", "0.5"):
         try:
             value = kind.from_file(text)
         except (TypeError, ValueError):

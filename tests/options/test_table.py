@@ -126,6 +126,12 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "topics_queue": [(1, 1), ("1000", 1000)],
     "topics_queue_size": [(1, 1), ("64K", 65536)],
     "topics_max_size": [(1, 1), ("1M", 1 << 20)],
+    "access_log_format": [("default", "default"), ("json:ecs", "json:ecs"), ("%(h)s %%", "%(h)s %%")],
+    "access_log_file": [(None, None), ("", None)],  # a name opens the file: tests/logs/test_access_file.py
+    "access_log_skip": [(None, None), ("/a,/b*", ["/a", "/b*"]), (["/a", " /b , /c"], ["/a", "/b", "/c"])],
+    "access_log_sample": [(0, 0), ("0.5", 0.5), (1, 1)],
+    "log_slow": [(None, None), (0.5, 0.5), ("2", 2)],
+    "request_id_header": [(None, None), ("", None), ("X-Request-Id", "X-Request-Id")],
     "h11_max_incomplete_event_size": [(1, 1), (None, None)],
 }
 
@@ -211,6 +217,12 @@ REFUSED: dict[str, list[Any]] = {
     "topics_queue": [0, None, "x"],
     "topics_queue_size": [0, None, "x"],
     "topics_max_size": [0, None, "x"],
+    "access_log_format": ["x", "%(zz)s", "%(h)", "100 %", "%(h)10s", "%(h).3f", "%({x}y)s", None, 5],
+    "access_log_file": [5],
+    "access_log_skip": ["x", 5, [5]],
+    "access_log_sample": [-0.1, 1.1, "x", None, True],
+    "log_slow": [0, -1, "x"],
+    "request_id_header": ["a b", "x:y", 5],
 }
 
 

@@ -34,6 +34,7 @@ VALUES: dict[str, str] = {
     "--asgi-lifespan": "off", "--proxy-protocol": "v2",
     "--http-parser": "python", "--verify-mode": "CERT_REQUIRED", "--protocol": "uwsgi",
     "--http-protocols": "h1,h2,h3", "--forwarded-allow-ips": "*", "--root-path": "/x", "--ssl-protocol-min": "tls1.3",
+    "--access-logformat": "%(h)s", "--access-log-fmt": "%(addr)s",
     "--umask": "7", "--access-logfile": "-", "--access-log": "-", "--error-logfile": "file", "--error-log": "file",
     "--ssl-version": "17", "--limit-request-line": "100", "--url-path-prefix": "/x", "--ssl-client-verify": "1",
 }  # fmt: skip

@@ -17,6 +17,7 @@ cdef class Settings:
     cdef public bint ws_per_message_deflate
     cdef public object tls  # makes the extension `tls` of a connection from its SSLObject; None for no extension
     cdef public object proxies  # Proxies, or None if no proxy is trusted
+    cdef public bytes request_id_field  # the header with a request's id, in lower case; None for no ids
     # Seconds, 0 for none.
     cdef public double timeout_keep_alive
     cdef public double timeout_request_head
@@ -24,6 +25,7 @@ cdef class Settings:
     cdef public double timeout_write
     cdef public double ws_ping_interval
     cdef public double ws_ping_timeout
+    cdef public double log_slow  # that an exchange takes, beyond which it is reported
     # Bytes or counts, 0 for none.
     cdef public Py_ssize_t limit_request_line
     cdef public Py_ssize_t limit_request_head

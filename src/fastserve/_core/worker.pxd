@@ -19,6 +19,9 @@ cdef class Worker:
     cdef object context  # each exchange runs in a copy of this contextvars.Context
     cdef readonly object log  # Logger.log of the server's general logger
     cdef readonly object access  # AccessLog, or None
+    cdef object slow  # is called with the Account of a slow exchange, then and at its end; None for no such limit
+    cdef readonly bint accounts  # each exchange has an Account
+    cdef bint seeded  # the numbers that request ids are made of are this process's own
     cdef readonly object ws_framing  # makes the framing of a WebSocket if a library does that, else None
     cdef readonly object ws_protocol  # makes the protocol that serves WebSockets from the handshake on, or None
     cdef readonly set connections  # of the core, and protocols outside it that serve WebSockets

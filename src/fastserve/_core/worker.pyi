@@ -17,6 +17,7 @@ class Worker:
     state: dict[str, Any]
     log: Callable[..., None]
     access: AccessLog | None
+    accounts: bool
     ws_framing: Callable[[Settings, list[bytes]], Any] | None
     ws_protocol: Callable[[], BaseProtocol] | None
     connections: set[Any]
@@ -33,6 +34,7 @@ class Worker:
         state: dict[str, Any],
         log: Callable[..., None],
         access: AccessLog | None = ...,
+        slow: Callable[[Any], None] | None = ...,
         direct: DirectApplication | None = ...,
         ws_framing: Callable[[Settings, list[bytes]], Any] | None = ...,
         ws_protocol: Callable[[], BaseProtocol] | None = ...,

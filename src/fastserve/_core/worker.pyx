@@ -14,7 +14,8 @@ from .system cimport fastserve_keep_freed
 cdef class Worker:
     """The state that the connections of one event loop share. Close it after the last of them.
 
-    `app` is an ASGI 3 callable, `log` a bound Logger.log, `access` an AccessLog or None for no access log. `direct` is
+    `app` is an ASGI 3 callable, `log` a bound Logger.log, `access` an AccessLog or None for no access log; `slow`
+    is called with the Account of each exchange that takes longer than settings.log_slow. `direct` is
     a DirectApplication that is called in place of `app` while possible, or None. `ws_framing` is a class of
     fastserve.protocols, or None for the core's own WebSocket frames. `ws_protocol` makes an asyncio.Protocol that
     serves WebSockets from the first byte of their handshake, or is None for the core's own. Protocols that fulfil
@@ -30,6 +31,7 @@ cdef class Worker:
         dict state not None,
         log,
         Flushable access=None,
+        slow=None,
         direct=None,
         ws_framing=None,
         ws_protocol=None,
@@ -49,6 +51,12 @@ cdef class Worker:
         self.context = contextvars.copy_context()
         self.log = log
         self.access = access
+        self.slow = slow if settings.log_slow > 0 else None
+        self.accounts = (
+            self.slow is not None
+            or settings.request_id_field is not None
+            or access is not None and access.needs_accounts
+        )
         self.ws_framing = ws_framing
         self.ws_protocol = ws_protocol
         self.connections = set()

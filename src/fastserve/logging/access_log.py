@@ -15,11 +15,25 @@ if TYPE_CHECKING:
 def access_log(options: Options) -> AccessLog | None:
     """Return the core's writer of access lines, None where they are switched off.
 
-    It makes the lines itself while the logger `fastserve.access` has its default handler and formatter, and log records
-    once it has others.
+    It makes the lines itself while the logger `fastserve.access` has its default handler and formatter, or that of
+    `access_log_file`, and log records once it has others.
     """
     if not options.access_log:
         return None
     from fastserve._core.http.access_log import AccessLog
 
-    return AccessLog(logging.getLogger("fastserve.access"), AccessFormatter, ACCESS_FORMAT)
+    form = None
+    file_class: type[logging.Handler] | None = None
+    if options.access_log_format != "default":
+        from fastserve.logging.access_format import compiled
+
+        form = compiled(options.access_log_format)
+    if options.access_log_file is not None:
+        from fastserve.logging.access_file import AccessFile
+
+        file_class = AccessFile
+    return AccessLog(
+        logging.getLogger("fastserve.access"), AccessFormatter, ACCESS_FORMAT,
+        format=form, skip=tuple(options.access_log_skip or ()), sample=options.access_log_sample,
+        file_class=file_class,
+    )  # fmt: skip

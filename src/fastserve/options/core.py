@@ -34,6 +34,7 @@ def core_settings(options: Options, **changes: Any) -> Settings:
         "raise_disconnect": options.raises_disconnect,
         "tls": None,
         "proxies": None,
+        "request_id_field": options.request_id_header.lower().encode() if options.request_id_header else None,
     }
     return Settings(**values | changes)
 

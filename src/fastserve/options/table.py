@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from fastserve.logging.formatters import LOG_LEVELS, LOGGING_CONFIG
 from fastserve.net.address import Bind
 from fastserve.options.values import (
+    AccessLogFormat,
     Binds,
     Boolean,
     Callback,
@@ -22,6 +23,7 @@ from fastserve.options.values import (
     Directories,
     File,
     Flag,
+    HeaderName,
     Headers,
     Hosts,
     Integer,
@@ -32,10 +34,12 @@ from fastserve.options.values import (
     Mode,
     Number,
     OptionalText,
+    Paths,
     Patterns,
     Prefix,
     Protocol,
     Seconds,
+    Share,
     Size,
     Switch,
     Text,
@@ -294,6 +298,23 @@ class Options:
         "The same in bytes, or with K, M, G.")
     topics_max_size: int = option(1048576, TOPICS, Size(),
         "Maximum size of a message in bytes, or with K, M, G; a larger one is an error of the publisher.")
+    access_log_format: str = option("default", LOGGING, AccessLogFormat(),
+        "Format of the access log: default, combined, json, json:ecs, json:gcp, json:datadog, or a text with atoms like"
+        " %(h)s.")
+    access_log_file: str | os.PathLike[str] | None = option(None, LOGGING, OptionalText(),
+        "File of the access log, opened again on SIGUSR1.  [default: standard output]")
+    access_log_skip: Sequence[str] | str | None = option(None, LOGGING, Paths(),
+        "Paths whose requests have no line in the access log, separated by commas; a prefix ends with *. Requests that"
+        " fail, or are slow, have one all the same.")
+    access_log_sample: float = option(1, LOGGING, Share(),
+        "Share of the lines that the access log keeps, from 0 to 1. Requests that fail, or are slow, have theirs all"
+        " the same.")
+    log_slow: float | None = option(None, LOGGING, Seconds(positive=True),
+        "Seconds after which a request that is still under way is logged, with the stack of its task, and again at its"
+        " end.  [default: never]")
+    request_id_header: str | None = option(None, LOGGING, HeaderName(),
+        "Header with the id of a request: taken from trusted proxies, else made, and sent with the response."
+        "  [default: no ids]")
     # fmt: on
 
     def __post_init__(self) -> None:

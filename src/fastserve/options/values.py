@@ -396,6 +396,68 @@ class Hosts(Text):
         return list(value)
 
 
+class AccessLogFormat(Text):
+    """A format of the access log by name, or a text with atoms."""
+
+    metavar = "FORMAT"
+
+    def checked(self, value: Any) -> str:
+        text = super().checked(value)
+        if text != "default":
+            from fastserve.logging.access_format import check
+
+            check(text)
+        return text
+
+
+class Paths(Patterns):
+    """Paths of requests, or prefixes of them that end with *, separated by commas."""
+
+    metavar = "PATH"
+
+    def checked(self, value: Any) -> list[str]:
+        paths = [path.strip() for text in super().checked(value) for path in text.split(",") if path.strip()]
+        for path in paths:
+            if not path.startswith(("/", "*")):
+                raise ValueError(f"{path!r}: expected a path, which begins with /")
+        return paths
+
+    def parsed(self, text: str) -> str:
+        self.checked(text)
+        return text
+
+
+class Share(Kind):
+    """A number from 0 to 1."""
+
+    metavar = "SHARE"
+
+    def checked(self, value: Any) -> float:
+        number = value
+        if isinstance(value, str):
+            try:
+                number = float(value)
+            except ValueError:
+                number = None
+        if not isinstance(number, int | float) or isinstance(number, bool):
+            raise TypeError(f"{value!r}: expected a number from 0 to 1")
+        if not 0 <= number <= 1:
+            raise ValueError(f"{value!r}: expected a number from 0 to 1")
+        return number
+
+
+class HeaderName(OptionalText):
+    """The name of a header."""
+
+    metavar = "NAME"
+
+    def checked(self, value: Any) -> Any:
+        name = super().checked(value)
+        if name is not None:
+            Headers().pair(name, "")
+        return name
+
+
 class Callback(Kind):
     """A callable, from a program only."""
 

@@ -2,6 +2,8 @@
 from ..loop.turn cimport Flushable
 from ..memory.buffer cimport Buffer
 from ..worker cimport Worker
+from .access_format cimport AccessFormat
+from .account cimport Account
 
 
 cdef class AccessLog(Flushable):
@@ -10,6 +12,13 @@ cdef class AccessLog(Flushable):
     cdef Py_ssize_t attribute_count  # more than at the start: a method has been replaced
     cdef object formatter_class
     cdef str default_fmt
+    cdef object file_class  # of the handler of a file; None for no such
+    cdef readonly AccessFormat format  # None for the default one
+    cdef readonly bint late  # a line is written at the end of its exchange
+    cdef bint picky  # not every line is kept
+    cdef frozenset skipped  # paths
+    cdef tuple skipped_prefixes
+    cdef unsigned long long kept  # of 2 ** 64: the share of lines that is
     cdef object handler  # that the held lines are for
     cdef Py_ssize_t handler_attribute_count
     cdef Buffer lines  # held lines in UTF-8
@@ -19,7 +28,9 @@ cdef class AccessLog(Flushable):
     cdef bytes after_request
     cdef dict status_texts  # by status: the bytes after the request line, to the end of the line
 
-    cdef int record(self, dict scope, object client, bytes address, int status) except -1
+    cdef int record(self, dict scope, object client, bytes address, int status, Account account) except -1
+    cdef int end(self, Account account) except -1
+    cdef bint leaves_out(self, dict scope, Account account) except -1
     cdef object plain_handler(self)
     cdef int use(self, handler) except -1
     cdef int add_line(self, dict scope, bytes address, int status) except -1
@@ -28,6 +39,7 @@ cdef class AccessLog(Flushable):
 
 cdef bytes address_text(client)
 cdef int log_response(
-    Worker worker, dict scope, object client, bytes address, int status, bint websocket
+    Worker worker, dict scope, object client, bytes address, int status, bint websocket, Account account
 ) except -1
+cdef int log_end(Account account) except -1
 cdef int log_websocket(Worker worker, dict scope, outcome) except -1

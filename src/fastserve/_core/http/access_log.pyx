@@ -5,21 +5,30 @@ the handler and formatter that the server gave it, the same text is made here, a
 the handler's stream with one write; with several if a pipe shared with other processes could split a line. This is
 checked for every line: as soon as there is another handler, filter, level or formatter, real LogRecords with the
 five arguments that formatters expect are emitted instead.
+
+A line is written when the response begins, or, in a format that has durations or bytes, at the end of the exchange.
 """
 import logging
 
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 
+from ..loop.clock cimport monotonic
 from ..loop.turn cimport Flushable
 from ..memory.buffer cimport Buffer, take
 from ..worker cimport Worker
+from .access_format cimport AccessFormat
+from .account cimport Account, next_random, open_account, seed
 
 cdef enum:
     ATOMIC = 4096  # bytes that a pipe takes in one piece, even if others write to it (PIPE_BUF of Linux)
     WHOLE = 1024  # bytes written together with the application's output, which rarely fills the rest of ATOMIC
 
 cdef int INFO = 20
+# Of FNV-1a, and of MurmurHash3's finalizer.
+cdef unsigned long long FNV_BASIS = 0xCBF29CE484222325, FNV_PRIME = 0x100000001B3
+cdef unsigned long long FIRST_MIX = 0xFF51AFD7ED558CCD, SECOND_MIX = 0xC4CEB9FE1A85EC53
+cdef unsigned long long ALL = 0xFFFFFFFFFFFFFFFF
 cdef object StreamHandler = logging.StreamHandler
 cdef bytes UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~/"
 cdef bytes VISIBLE = bytes(range(0x21, 0x7F))
@@ -33,19 +42,68 @@ cdef bytes address_text(client):
 
 
 cdef int log_response(
-    Worker worker, dict scope, object client, bytes address, int status, bint websocket
+    Worker worker, dict scope, object client, bytes address, int status, bint websocket, Account account
 ) except -1:
     """Log a response in the access log, or in the general log if it is that to the handshake of a WebSocket."""
     cdef AccessLog access = worker.access
     if websocket:
         return log_websocket(worker, scope, status)
-    if access is not None:
+    if access is not None and not access.late:
         try:
-            access.record(scope, client, address, status)
+            access.record(scope, client, address, status, account)
         except Exception as exception:
             worker.report("Exception in the access log", exception)
         worker.turn.hold_last()
     return 0
+
+
+cdef int log_end(Account account) except -1:
+    """Log what the end of an exchange, whose account is closed, brings to the access log."""
+    cdef Worker worker = account.worker
+    cdef AccessLog access = worker.access
+    if access is not None and (access.late or account.withheld and account.slow):
+        try:
+            access.end(account)
+        except Exception as exception:
+            worker.report("Exception in the access log", exception)
+        worker.turn.hold_last()
+    return 0
+
+
+class Foreign:
+    """The log of one exchange of a protocol outside the core, whose client is `peer` and perhaps a `trusted` proxy."""
+
+    def __init__(self, Worker worker not None, dict scope not None, peer, bint trusted):
+        self.account = open_account(worker, scope, peer, address_text(peer), trusted)
+
+    def started(self, exchange):
+        """The application is called; `exchange` has its task."""
+        cdef Account account = self.account
+        account.started = monotonic()
+        account.exchange = exchange if account.worker.slow is not None else None
+
+    def head(self, int status, headers, bint logged):
+        """The response has this head; without `logged` no line is written for it now."""
+        cdef Account account = self.account
+        cdef AccessLog access = account.worker.access
+        account.status = status
+        account.first = monotonic()
+        account.headers = headers
+        if logged:
+            log_response(account.worker, account.scope, account.peer, account.address, status, False, account)
+            if access is not None and not access.late:
+                access.write_held()
+
+    def end(self, bint aborted, bint kept, long long body, long long sent, long long received):
+        """The exchange is over, with these numbers of bytes."""
+        cdef Account account = self.account
+        cdef AccessLog access = account.worker.access
+        account.body, account.sent, account.received = body, sent, received
+        account.kept = kept
+        account.close(aborted)
+        log_end(account)
+        if access is not None:
+            access.write_held()
 
 
 cdef int log_websocket(Worker worker, dict scope, outcome) except -1:
@@ -67,24 +125,47 @@ cdef class AccessLog(Flushable):
     """The access log of one worker, written to `logger`.
 
     Lines are made in the core while the logger has one plain StreamHandler whose formatter is of `formatter_class`
-    with the format `default_fmt`. Such a formatter has `use_colors`, `color_level_name()` and `get_status_code()`.
+    with the format `default_fmt`. Such a formatter has `use_colors`, `color_level_name()` and `get_status_code()`. A
+    handler of `file_class` does as well. `format` is another than the default one. Of the lines with a status below 400
+    whose request is not slow, those with a path of `skip` (a name, or a prefix and "*") are left out, and the share
+    `sample` of the others is kept: the same ones in all logs, if their requests have ids.
     """
 
-    def __init__(self, logger, formatter_class, default_fmt):
+    def __init__(
+        self, logger, formatter_class, default_fmt, AccessFormat format=None, skip=(), double sample=1, file_class=None
+    ):
         self.logger = logger
         self.attributes = logger.__dict__
         self.attribute_count = len(self.attributes)
         self.formatter_class = formatter_class
         self.default_fmt = default_fmt
         self.lines = Buffer()
+        self.file_class = file_class
+        self.format = format
+        self.late = format is not None and format.late
+        self.skipped = frozenset(path for path in skip if not path.endswith("*"))
+        self.skipped_prefixes = tuple(path.removesuffix("*") for path in skip if path.endswith("*"))
+        self.picky = bool(skip) or sample < 1
+        self.kept = <unsigned long long>(sample * 18446744073709551615.0) if sample < 1 else ALL
+        if sample < 1:
+            seed()
 
-    cdef int record(self, dict scope, object client, bytes address, int status) except -1:
+    @property
+    def needs_accounts(self):
+        """Whether lines need more than the response's head."""
+        return self.format is not None
+
+    cdef int record(self, dict scope, object client, bytes address, int status, Account account) except -1:
         """Log the response with `status` to the request of `scope`; `address` is the text of `client`."""
+        if self.picky and 0 < status < 400 and self.leaves_out(scope, account):
+            if account is not None:
+                account.withheld = True
+            return 0
         handler = self.plain_handler()
         if scope["client"] is not client:
             address = address_text(scope["client"])
         if handler is None:
-            self.emit_record(scope, address.decode(), status)
+            self.emit_record(scope, address.decode(), status, account)
             return 0
         if handler is not self.handler:
             self.use(handler)
@@ -92,10 +173,46 @@ cdef class AccessLog(Flushable):
             self.use(handler)
         held = self.lines.size
         try:
+            if self.format is not None:
+                return self.format.put(self.lines, account)
             return self.add_line(scope, address, status)
         except BaseException:
             self.lines.size = held  # drop an incomplete line
             raise
+
+    cdef bint leaves_out(self, dict scope, Account account) except -1:
+        """Return whether the line of a request that did not fail is left out."""
+        cdef unsigned long long number = FNV_BASIS
+        cdef bytes text
+        cdef unsigned char byte
+        if account is not None and account.slow:
+            return False
+        path = scope["path"]
+        if path in self.skipped or self.skipped_prefixes and path.startswith(self.skipped_prefixes):
+            return True
+        if self.kept == ALL:
+            return False
+        if account is None or account.request_id is None:
+            return next_random() >= self.kept
+        text = account.request_id.encode()
+        for byte in text:  # FNV-1a, and then a mixer, since only its low bits are good
+            number = (number ^ byte) * FNV_PRIME
+        number = (number ^ number >> 33) * FIRST_MIX
+        number = (number ^ number >> 33) * SECOND_MIX
+        return (number ^ number >> 33) >= self.kept
+
+    cdef int end(self, Account account) except -1:
+        return self.record(account.scope, account.peer, account.address, account.status, account)
+
+    def log(self, dict scope not None, peer, int status):
+        """Log a response of a protocol outside the core, whose exchange has no account."""
+        self.record(scope, peer, address_text(peer), status, None)
+        self.write_held()
+
+    @property
+    def is_plain(self):
+        """Whether every response has the default line."""
+        return self.format is None and not self.picky
 
     cdef object plain_handler(self):
         """Return the handler to write to directly, or None if LogRecords (or no lines at all) are wanted."""
@@ -110,7 +227,7 @@ cdef class AccessLog(Flushable):
         if manager is None or manager.disable >= INFO:
             return None
         handler = handlers[0]
-        if type(handler) is not StreamHandler:
+        if type(handler) is not StreamHandler and type(handler) is not self.file_class:
             return None
         its = handler.__dict__
         if its["filters"] or <int>its["level"] > INFO:
@@ -182,7 +299,7 @@ cdef class AccessLog(Flushable):
         self.lines.size = to - self.lines.data
         return 0
 
-    def emit_record(self, scope, address, status):
+    def emit_record(self, scope, address, status, Account account):
         cdef bytes query = scope["query_string"]
         if not self.logger.isEnabledFor(INFO):
             return
@@ -194,8 +311,14 @@ cdef class AccessLog(Flushable):
             self.quote(query, len(query), visible_table)
         full_path = self.lines.data[:self.lines.size].decode("ascii")
         self.lines.size = 0
+        extra = None
+        if account is not None:
+            extra = {} if account.request_id is None else {"request_id": account.request_id}
+            if self.late:
+                extra |= {"duration": account.seconds, "bytes": account.body, "aborted": account.aborted}
+        method = scope.get("method", "GET")
         self.logger.info(
-            '%s - "%s %s HTTP/%s" %d', address, scope["method"], full_path, scope["http_version"], status
+            '%s - "%s %s HTTP/%s" %d', address, method, full_path, scope["http_version"], status, extra=extra
         )
 
     cdef void flush(self) noexcept:

@@ -4,6 +4,7 @@ from ..loop.awaitable cimport Awaitable
 from ..loop.task cimport Task
 from ..loop.waiter cimport Waiter
 from ..worker cimport Worker
+from .account cimport Account
 from .file_body cimport Transfer
 from .inflight cimport Entry
 
@@ -29,8 +30,9 @@ cdef class HttpExchange(Exchange):
     cdef Worker worker
     cdef Stream stream  # None once the response is complete or the connection is gone
     cdef readonly dict scope
+    cdef Account account  # as the stream's
     cdef object context  # the contextvars.Context of the application
-    cdef object task  # if it goes on after its first step
+    cdef readonly object task  # if it goes on after its first step
     cdef DirectCall direct  # of an application that goes on without a task, or None
     cdef int stage  # which message send() accepts next
     cdef bint expect_continue  # the client waits for 100 (Continue)
@@ -106,4 +108,5 @@ cdef object receive_of(HttpExchange exchange)  # the methods, bound
 cdef object send_of(HttpExchange exchange)
 cdef int wake(list waiting) except -1
 cdef int init_exchange(HttpExchange exchange, Worker worker, Stream stream, dict scope) except -1
+cdef int attach_account(HttpExchange exchange, Account account) except -1
 cdef HttpExchange make_exchange(Worker worker, Stream stream, dict scope)

@@ -27,11 +27,13 @@ from ..counters cimport live_counts
 from ..errors import ClientDisconnected, only_disconnects
 from ..interfaces cimport DirectApplication, Exchange, Place, Stream, Subscribing
 from ..loop.awaitable cimport WAIT, Awaitable, CoroutineFunction, make_function
+from ..loop.clock cimport monotonic
 from ..loop.coroutine import call, receive, send, start_in_loop
 from ..loop.task cimport PENDING, Task, start
 from ..loop.turn cimport note_sender
 from ..loop.waiter cimport Waiter, make_waiter
 from ..worker cimport Worker
+from .account cimport Account
 from .file_body cimport Transfer
 from .inflight cimport enabled as somebody_asks, stop_tracking, track
 
@@ -64,6 +66,14 @@ cdef int init_exchange(HttpExchange exchange, Worker worker, Stream stream, dict
     return 0
 
 
+cdef int attach_account(HttpExchange exchange, Account account) except -1:
+    """Let an exchange keep the account of its stream."""
+    exchange.account = account
+    if exchange.worker.slow is not None:
+        account.exchange = exchange
+    return 0
+
+
 cdef inline int take_next(HttpExchange self, dict message) except -1:
     return self.take_start(message) if self.stage == EXPECT_START else self.take_body(message)
 
@@ -80,6 +90,8 @@ cdef class HttpExchange(Exchange):
         cdef Worker worker = self.worker
         cdef DirectApplication direct
         self.started = True
+        if self.account is not None:
+            self.account.started = monotonic()
         try:
             if worker.direct is not None and not worker.draining:
                 direct = <DirectApplication?>worker.direct

@@ -1,6 +1,7 @@
 """The part of a response that is the same in every version of HTTP."""
 from ..interfaces cimport Stream
 from ..worker cimport Worker
+from .account cimport Account
 from .exchange cimport HttpExchange
 from .request cimport Request
 from .response_head cimport HeadFacts
@@ -19,6 +20,7 @@ cdef class Response(Stream):
     cdef HttpExchange exchange  # the one under way; None between two, and once the response is complete
     cdef Peers peers  # None before the first request
     cdef bytes address  # of the client, as the access log shows it
+    cdef Account account  # of the exchange under way, if it has one; of a WebSocket the exchange keeps it
     cdef bint is_head  # the request's method is HEAD
     cdef bint is_websocket  # it is the handshake of a WebSocket, and a valid one
     cdef Extent extent
@@ -27,10 +29,18 @@ cdef class Response(Stream):
     cdef int count(self, long long size, bint more) except -1
     cdef int log(self, dict scope, int status) except -1
     cdef int log_head(self) except -1
+    cdef int open_account(self, dict scope) except -1
+    cdef object noted(self, object headers)  # the response's, as the account keeps them
+    cdef bytes id_line(self)
+    cdef int count_body(self, long long size) except -1
+    cdef int close_account(self, bint aborted) except -1
     cdef int orphan(self) except -1
     cdef int detach(self) except -1
 
     # What a version of HTTP implements
+    cdef long long bytes_given(self) noexcept  # to the connection, of this response and those before it
+    cdef long long bytes_received(self) noexcept  # of the request
+    cdef bint is_kept(self) noexcept  # the connection lasts longer than the response
     cdef bint head_is_given(self) noexcept  # by the application, but not sent yet
     cdef bint head_has_left(self) noexcept
     cdef bint client_has_ended(self) noexcept

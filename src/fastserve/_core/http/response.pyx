@@ -7,8 +7,11 @@ into bytes: see http1/response.pyx.
 import logging
 
 from ..interfaces cimport Stream
+from ..loop.clock cimport monotonic
 from ..worker cimport Worker
-from .access_log cimport log_response
+from .access_log cimport AccessLog, log_end, log_response
+from .access_format cimport response_field
+from .account cimport open_account
 from .exchange cimport HttpExchange
 from .request cimport Request
 from .response_head cimport has_no_body
@@ -80,16 +83,62 @@ cdef class Response(Stream):
     # The access log
 
     cdef int log(self, dict scope, int status) except -1:
-        return log_response(self.worker, scope, self.peers.client, self.address, status, self.is_websocket)
+        if self.account is not None:
+            self.account.status = status
+        return log_response(
+            self.worker, scope, self.peers.client, self.address, status, self.is_websocket, self.account
+        )
 
     cdef int log_head(self) except -1:
         """Log the application's response, whose head is being sent."""
         cdef int status = self.extent.facts.status
+        if self.account is not None:
+            self.account.status = status
+            self.account.first = monotonic()
         if status == 500 and self.client_has_ended():
             return 0  # a failure because the client has left is of no interest
         return log_response(
-            self.worker, self.exchange.scope, self.peers.client, self.address, status, self.is_websocket
+            self.worker, self.exchange.scope, self.peers.client, self.address, status, self.is_websocket, self.account
         )
+
+    # The account
+
+    cdef int open_account(self, dict scope) except -1:
+        """Open the account of the request of `scope`."""
+        cdef bint trusted = self.peers.proxies is not None
+        self.account = open_account(self.worker, scope, self.peers.client, self.address, trusted)
+        self.account.mark = self.bytes_given()
+        return 0
+
+    cdef object noted(self, object headers):
+        """Note what the account is asked for of the application's headers, which are returned as a list."""
+        cdef AccessLog access = self.worker.access
+        cdef bytes name = self.worker.settings.request_id_field
+        headers = list(headers)
+        if name is not None:
+            self.account.named = response_field(headers, name) is not None
+        if access is not None and access.format is not None and access.format.wants_headers:
+            self.account.headers = headers
+        return headers
+
+    cdef bytes id_line(self):
+        """Return the header line with the request's id, empty without one."""
+        if self.account.request_id is None:
+            return b""
+        return self.worker.settings.request_id_field + b": " + self.account.request_id.encode() + b"\r\n"
+
+    cdef int count_body(self, long long size) except -1:
+        if not self.extent.no_body:
+            self.account.body += size
+        return 0
+
+    cdef int close_account(self, bint aborted) except -1:
+        account, self.account = self.account, None
+        account.sent = self.bytes_given() - account.mark
+        account.received += self.bytes_received()
+        account.kept = self.is_kept()
+        account.close(aborted)
+        return log_end(account)
 
     # The end
 
@@ -127,6 +176,15 @@ cdef class Response(Stream):
         return self.answer(status, fields_of_refusal(status))
 
     # What a version of HTTP implements
+
+    cdef long long bytes_given(self) noexcept:
+        return 0
+
+    cdef long long bytes_received(self) noexcept:
+        return 0
+
+    cdef bint is_kept(self) noexcept:
+        return False
 
     cdef bint head_is_given(self) noexcept:
         return False

@@ -21,7 +21,7 @@ import logging
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from ..http.access_log cimport address_text
-from ..http.exchange cimport HttpExchange, make_exchange
+from ..http.exchange cimport HttpExchange, attach_account, make_exchange
 from ..http.request cimport Request
 from ..http.response cimport fields_of_refusal, refused
 from ..http.scope cimport Peers, http_scope, peers_of
@@ -92,9 +92,12 @@ cdef class Http1Connection(Incoming):
         cdef const char* first = data
         cdef const char* position = first + at
         cdef const char* end = first + len(data)
+        cdef const char* before
         cdef int found
         while True:
+            before = position
             found = self.parser.next(&position, end)
+            self.taken += position - before
             if found & FOUND_HEAD:
                 self.begin()
             if found & FOUND_BODY:
@@ -135,6 +138,8 @@ cdef class Http1Connection(Incoming):
             status, fields = self.handshake.status, self.handshake.fields
             response.is_handshake(not status)
         self.parser.release_head()
+        if worker.accounts:
+            response.open_account(scope)
         refusal = refused(worker, request, response.peers)
         if refusal:
             status, fields = refusal, fields_of_refusal(refusal)
@@ -149,6 +154,8 @@ cdef class Http1Connection(Incoming):
             exchange = make_websocket_exchange(worker, response, scope)
         exchange.expect_continue = response.expect_continue
         response.exchange = exchange
+        if response.account is not None:
+            attach_account(exchange, response.account)
         return worker.turn.submit(exchange)
 
     cdef int deliver(self, bytes data) except -1:
@@ -176,6 +183,7 @@ cdef class Http1Connection(Incoming):
             return exchange.end_body()
         if self.response.is_complete():  # the rest of a body that nobody wanted
             self.reading = INIT
+            self.taken = 0
         return 0
 
     cdef int wait_for_more(self) except -1:
@@ -375,6 +383,7 @@ cdef class Http1Connection(Incoming):
             self.worker.clock.start(self, REQUEST_BODY)
             return 0
         self.reading = INIT
+        self.taken = 0
         if self.tail is None:
             self.wait_for_more()
         else:
@@ -387,6 +396,9 @@ cdef class Http1Connection(Incoming):
     cdef int accept(self, subprotocol, headers) except -1:
         """Respond to the handshake, and leave the connection with all unparsed bytes to the WebSocket."""
         exchange = <WebSocketExchange>self.response.exchange
+        if exchange.account is not None:
+            exchange.account.received = self.taken
+            headers = exchange.with_id(headers)
         return self.leave_to(self.handshake.accept(exchange, self.transport, self.writer, subprotocol, headers))
 
     cdef bint is_served_elsewhere(self) noexcept:

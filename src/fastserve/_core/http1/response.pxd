@@ -13,6 +13,7 @@ from ..worker cimport Worker
 cdef class Incoming(Handler):
     """What a response asks of its connection, which reads."""
     cdef bint eof_seen  # the client has sent its last byte
+    cdef long long taken  # bytes of the request under way, as they came
 
     cdef bint expects_body(self) noexcept  # more of the request under way is to come
     cdef bint body_may_be_discarded(self) noexcept  # in order to keep the connection

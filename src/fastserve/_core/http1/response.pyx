@@ -16,7 +16,7 @@ from ..errors import ClientDisconnected
 from ..http.request cimport Request
 from ..http.response cimport Response
 from ..http.response_head cimport CLOSE, KEEP_ALIVE as KEEP_ALIVE_FIELD, NO_CONNECTION
-from ..http.response_head cimport begins_stream, early_hints, end_head, plain_response, start_head
+from ..http.response_head cimport begins_stream, early_hints, end_head, plain_response, reason_phrase, start_head
 from ..interfaces cimport Handler, Pending, Shared
 from ..llhttp cimport HTTP_HEAD
 from ..loop.clock cimport HELD_HEAD, stop
@@ -111,6 +111,15 @@ cdef class Http1Response(Response):
     cdef bint request_is_cut(self) noexcept:
         return self.client_has_ended() and self.connection.expects_body()
 
+    cdef long long bytes_given(self) noexcept:
+        return self.writer.given()
+
+    cdef long long bytes_received(self) noexcept:
+        return 0 if self.connection is None else self.connection.taken
+
+    cdef bint is_kept(self) noexcept:
+        return self.keep_alive
+
     cdef bint is_complete(self) noexcept:
         return self.writing == DONE
 
@@ -129,9 +138,17 @@ cdef class Http1Response(Response):
         """Send a response of the server's own, and close."""
         cdef Worker worker = self.worker
         cdef Buffer out
+        cdef bint unread = self.client_has_ended()
         self.writer.discard(self.writer.committed)
         out = self.writer.output()
+        if self.account is not None:
+            extra += self.id_line()
         out.append_bytes(plain_response(status, worker.settings, worker.clock, extra, not self.is_head))
+        if self.account is not None:
+            self.account.status = status
+            self.account.body = 0 if self.is_head else len(reason_phrase(status))
+            self.keep_alive = False
+            self.close_account(unread)
         self.writer.commit()
         return self.connection.close()
 
@@ -143,6 +160,9 @@ cdef class Http1Response(Response):
         if self.pending is not None:
             self.release()
         self.orphan()
+        if self.account is not None:
+            self.keep_alive = False
+            self.close_account(True)
         self.writing = CLOSED
         self.keep_alive = False
         return 0
@@ -150,7 +170,7 @@ cdef class Http1Response(Response):
     cdef int leave(self) except -1:
         """Note that the connection has another handler."""
         self.writing = CLOSED
-        self.exchange = self.connection = self.held = None
+        self.exchange = self.connection = self.held = self.account = None
         return 0
 
     cdef int lost(self) except -1:
@@ -198,6 +218,8 @@ cdef class Http1Response(Response):
         cdef bint taken = False
         if self.writer.broken:
             raise ClientDisconnected("the client is gone")
+        if self.account is not None:
+            headers = self.noted(headers)
         try:
             start_head(self.writer.output(), &self.extent.facts, status, headers)
             if self.extent.facts.status < 200:
@@ -237,6 +259,8 @@ cdef class Http1Response(Response):
 
     cdef int body(self, bytes data, bint more) except -1:
         self.announce(len(data), more)
+        if self.account is not None:
+            self.count_body(len(data))
         put_piece(self.extent.no_body, self.chunked, self.writer, data, more)
         if more and self.extent.no_body and self.connection.eof_seen:
             self.connection.eof()
@@ -268,6 +292,11 @@ cdef class Http1Response(Response):
         if not self.keep_alive or self.is_http10:
             connection = KEEP_ALIVE_FIELD if self.keep_alive else CLOSE
         self.chunked = unframed and not self.is_http10
+        if self.account is not None:
+            if more and begins_stream(out.data + self.writer.committed, out.size - self.writer.committed):
+                stop(self.account)  # which lasts as long as its client likes
+            if not self.account.named:
+                out.append_bytes(self.id_line())
         self.log_head()
         end_head(out, &self.extent.facts, worker.settings, worker.clock, length, self.chunked, connection)
         self.writing = BODY
@@ -277,6 +306,8 @@ cdef class Http1Response(Response):
 
     cdef int begin_file(self, long long size, bint more) except -1:
         self.announce(size, more)
+        if self.account is not None:
+            self.count_body(size)
         return open_chunk(self.chunked, self.writer, size)
 
     cdef long long send_file(self, int file, long long offset, long long size) except -2:
@@ -305,6 +336,8 @@ cdef class Http1Response(Response):
         self.writing = DONE
         if self.pending is not None:
             self.release()
+        if self.account is not None:
+            self.close_account(False)
         self.is_head = False
         self.detach()
         return 0 if self.connection is None else self.connection.answered()
@@ -336,6 +369,8 @@ cdef class Http1Response(Response):
         if self.extent.no_body:
             return 0
         data = message.stream_event(self.chunked)
+        if self.account is not None:
+            self.count_body(len(data))
         if len(data) >= LARGE:
             return self.writer.commit_with(data)
         return self.writer.output().append_bytes(data)

@@ -22,7 +22,7 @@ from cpython.dict cimport PyDict_GetItem
 from libc.string cimport memcmp, strlen
 
 from ..http.access_log cimport address_text
-from ..http.exchange cimport HttpExchange, make_exchange
+from ..http.exchange cimport HttpExchange, attach_account, make_exchange
 from ..http.methods cimport known_method
 from ..http.response cimport fields_of_refusal, is_overloaded
 from ..http.scope cimport Peers, peers_of, scope_of, websocket_scope_of
@@ -328,6 +328,9 @@ cdef class Http2Connection(StreamCarrier):
         scope = scope_of(
             self.peers, worker.settings, worker.state, method, fields.path, fields.headers, fields.te_trailers
         )
+        if worker.accounts:
+            stream.open_account(scope)
+            stream.account.received = self.parser.length + FRAME_HEAD
         if worker.settings.limit_concurrency and is_overloaded(worker):
             stream.log(scope, 503)
             return stream.answer(503, fields_of_refusal(503))
@@ -339,6 +342,8 @@ cdef class Http2Connection(StreamCarrier):
     cdef int start(self, Http2Stream stream, HttpExchange exchange) except -1:
         cdef Start start = Start.__new__(Start)
         stream.exchange = exchange
+        if stream.account is not None:
+            attach_account(exchange, stream.account)
         start.stream = stream
         return self.worker.turn.submit(start)
 

@@ -233,6 +233,8 @@ cdef class Http2Stream(Bearer):
         if self.pending is not None:
             self.release()
         self.orphan()
+        if self.account is not None:
+            self.close_account(True)
         self.writing = CLOSED
         self.fields = self.gathered = None
         self.flow.forget(self)
@@ -270,6 +272,15 @@ cdef class Http2Stream(Bearer):
     cdef bint request_is_cut(self) noexcept:
         return self.client_has_ended() and not self.ended
 
+    cdef long long bytes_given(self) noexcept:
+        return self.given
+
+    cdef long long bytes_received(self) noexcept:
+        return self.received
+
+    cdef bint is_kept(self) noexcept:
+        return self.connection is not None and not self.worker.draining
+
     cdef int answer(self, int status, bytes extra) except -1:
         """Send a response of the server's own."""
         cdef Http2Stream kept = self
@@ -280,6 +291,10 @@ cdef class Http2Stream(Bearer):
         headers += [tuple(line.split(b": ", 1)) for line in extra.splitlines()]
         self.fields = []
         check_head(&self.extent.facts, status, headers, self.fields)
+        if self.account is not None:
+            self.account.status = status
+            self.account.body = 0 if self.is_head else len(body)
+            self.account.named = False
         self.writing = HEAD
         self.put_head(len(body), False, False)
         if not self.extent.no_body:
@@ -330,6 +345,8 @@ cdef class Http2Stream(Bearer):
         cdef list fields = []
         if self.broken():
             raise ClientDisconnected("the client is gone")
+        if self.account is not None:
+            headers = self.noted(headers)
         check_head(&self.extent.facts, status, headers, fields)
         if self.extent.facts.status < 200:
             raise ValueError(f"the status of a final response is at least 200, not {status!r}")
@@ -371,6 +388,8 @@ cdef class Http2Stream(Bearer):
     cdef int body(self, bytes data, bint more) except -1:
         cdef Http2Stream kept = self  # by nobody else once it is closed, as in the methods below
         self.announce(len(data), more, not more)
+        if self.account is not None:
+            self.count_body(len(data))
         if not self.ends_sent and not self.extent.no_body:
             self.send(data, not more)
         return kept.end_unseen() if more else kept.finish()
@@ -396,6 +415,11 @@ cdef class Http2Stream(Bearer):
         cdef bint last = self.extent.no_body or ends and size == 0
         cdef Buffer out
         cdef Py_ssize_t mark
+        if self.account is not None:
+            if more and self.begins_stream():
+                stop(self.account)  # which lasts as long as its client likes
+            if self.account.request_id is not None and not self.account.named:
+                self.fields.append((self.worker.settings.request_id_field, self.account.request_id.encode()))
         if self.exchange is not None:
             self.log_head()
         out = writer.output()
@@ -407,11 +431,15 @@ cdef class Http2Stream(Bearer):
         self.writing = BODY
         self.fields = None
         self.ends_sent = last
+        if self.account is not None:
+            self.given += out.size - mark
         if self.held is not None:
             stop(self.held)
         return self.flow.close_fields(mark, self.id, END_STREAM if last else 0)
 
     cdef int send(self, bytes data, bint last) except -1:
+        if self.account is not None:
+            self.given += len(data) + FRAME_HEAD * max(1, (len(data) + self.flow.largest - 1) // self.flow.largest)
         self.flow.send(self, data, last)
         return self.watch_unsent()
 
@@ -478,7 +506,8 @@ cdef class Http2Stream(Bearer):
         return 0
 
     cdef int begin_file(self, long long size, bint more) except -1:
-        return self.announce(size, more, False)
+        self.announce(size, more, False)
+        return 0 if self.account is None else self.count_body(size)
 
     cdef long long send_file(self, int file, long long offset, long long size) except -2:
         return size if self.extent.no_body else -1
@@ -515,6 +544,8 @@ cdef class Http2Stream(Bearer):
         self.writing = DONE
         if self.pending is not None:
             self.release()
+        if self.account is not None:
+            self.close_account(self.client_has_ended() and self.exchange is None)
         self.detach()
         if self.unsent == 0 and self.connection is not None:
             return kept.connection.sent(kept)
@@ -538,7 +569,13 @@ cdef class Http2Stream(Bearer):
 
     cdef int put_shared(self, Shared message) except -1:
         cdef Http2Stream kept = self
-        return 0 if self.ends_sent or self.broken() else kept.send(message.stream_event(False), False)
+        cdef bytes data
+        if self.ends_sent or self.broken():
+            return 0
+        data = message.stream_event(False)
+        if self.account is not None:
+            self.count_body(len(data))
+        return kept.send(data, False)
 
     cdef int commit_shared(self) except -1:
         return 0  # put_shared() has: those of all streams of a connection leave together

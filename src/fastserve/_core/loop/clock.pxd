@@ -17,6 +17,7 @@ cdef enum:
     REQUEST_REST  # for the rest of a request over HTTP/2 that has its response
     GOING_AWAY  # for an HTTP/2 client to stop opening streams
     GOODBYE  # for a last request, on a connection whose client could not be told that the server stops
+    SLOW  # until an exchange is reported as slow
     WAITS  # how many kinds there are
 
 

@@ -89,6 +89,7 @@ cdef class Clock:
         self.seconds[LINGER_LOOK] = LOOK_SECONDS
         self.seconds[REQUEST_REST] = REQUEST_REST_SECONDS
         self.seconds[GOING_AWAY] = GOING_AWAY_SECONDS
+        self.seconds[SLOW] = settings.log_slow
         self.date_second = -1
         for kind in range(WAITS):
             self.queues[kind].next = self.queues[kind].previous = &self.queues[kind]

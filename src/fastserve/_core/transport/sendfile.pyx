@@ -58,6 +58,7 @@ cdef class FileSender:
             sent = fastserve_sendfile(writer.fd, file, offset + total, min(size - total, MOST))
             if sent > 0:
                 total += sent
+                writer.total += sent
             elif sent == FASTSERVE_FULL:
                 break
             elif sent == FASTSERVE_END:

@@ -11,6 +11,7 @@ cdef class Writer(Flushable):
     cdef int fd  # for system calls of our own; -1 where only the transport may write (TLS, other platforms)
     cdef Buffer buffer  # None while there is nothing to write
     cdef Py_ssize_t committed  # bytes at the front of `buffer` that may be written; a head is being made after them
+    cdef long long total  # bytes that have left `buffer` or passed by it, to the socket or the transport
     cdef Py_ssize_t stuck  # size of the transport's queue when its deadline was set
     cdef bint unlimited  # the transport's high-water mark is still its own
     cdef bint paused  # the transport has bytes that the kernel did not take
@@ -19,6 +20,7 @@ cdef class Writer(Flushable):
     cdef bint closing  # close the transport when everything is written
     cdef bint broken  # the client is gone, nothing can be written
 
+    cdef long long given(self) noexcept  # bytes so far, those that are being put together included
     cdef Buffer output(self)  # where to put bytes; commit() lets them leave
     cdef int commit(self) except -1  # they leave at the end of the turn
     # They leave at the end of the turn, whatever is done with those of applications: one read can ask for thousands.

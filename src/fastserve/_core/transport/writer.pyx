@@ -30,6 +30,9 @@ cdef class Writer(Flushable):
         if self.buffer is not None:
             give(self.buffer)
 
+    cdef long long given(self) noexcept:
+        return self.total + (0 if self.buffer is None else self.buffer.size)
+
     cdef Buffer output(self):
         if self.buffer is None:
             self.buffer = take()
@@ -82,6 +85,7 @@ cdef class Writer(Flushable):
                 return 0
         if sent < first:
             self.hand_over(self.buffer.data[sent:first])
+        self.total += size
         if sent < first + size:
             self.hand_over(data if sent <= first else memoryview(data)[sent - first:])
         self.drop_front(first)
@@ -116,10 +120,13 @@ cdef class Writer(Flushable):
                     self.hand_over(heads[sent:head_size] + data[at:at + part])
                 else:
                     self.hand_over(data[at + sent - head_size:at + part])
+                self.total += head_size + at + part
                 return at + part
             sent -= head_size + part
+            self.total += head_size
             at += part
             heads += head_size
+        self.total += size
         return size
 
     cdef void discard(self, Py_ssize_t mark) noexcept:
@@ -172,6 +179,7 @@ cdef class Writer(Flushable):
             return
         self.buffer.consume(size)
         self.committed -= size
+        self.total += size
         if self.buffer.size == 0:
             give(self.buffer)
             self.buffer = None

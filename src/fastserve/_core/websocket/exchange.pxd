@@ -18,6 +18,7 @@ cdef class WebSocketExchange(HttpExchange):
     cdef str reason
     cdef bint over  # the application has ended
 
+    cdef object with_id(self, object headers)  # those of the response to its handshake
     cdef int opened(self, Channel channel) except -1  # the handshake is complete
     cdef int put(self, object data, bint is_text) except -1  # a message has come
     cdef int closed(self, int code, str reason) except -1  # no more arrive, and none can be sent

@@ -14,7 +14,8 @@ broke.
 from collections import deque
 
 from ..errors import ClientDisconnected
-from ..http.access_log cimport log_websocket
+from ..http.access_log cimport log_end, log_websocket
+from ..http.access_format cimport response_field
 from ..http.exchange cimport (
     COMPLETE,
     EXPECT_BODY,
@@ -28,7 +29,7 @@ from ..http.exchange cimport (
 )
 from ..interfaces cimport Channel, Stream, Subscribing
 from ..loop.awaitable cimport Awaitable
-from ..loop.clock cimport monotonic
+from ..loop.clock cimport monotonic, stop
 from ..loop.turn cimport SHARE_SECONDS, note_sender
 from ..worker cimport Worker
 from .frames cimport MAX_REASON, valid_code
@@ -187,9 +188,11 @@ cdef class WebSocketExchange(HttpExchange):
 
     cdef int take_send(self, dict message) except -1:
         text, data = message.get("text"), message.get("bytes")
+        if data is None and text is None:
+            return 0
+        if self.account is not None:
+            self.account.messages_out += 1
         if data is None:
-            if text is None:
-                return 0
             if not isinstance(text, str):
                 raise TypeError(f"the text of websocket.send must be a string, not {type(text).__name__}")
             self.channel.send_text(<str>text)
@@ -248,7 +251,19 @@ cdef class WebSocketExchange(HttpExchange):
 
     # What the stream, and then the channel, calls
 
+    cdef object with_id(self, object headers):
+        cdef bytes name = self.worker.settings.request_id_field
+        headers = list(headers)
+        if name is None or response_field(headers, name) is not None:
+            return headers
+        return [*headers, (name, self.account.request_id.encode())]
+
     cdef int opened(self, Channel channel) except -1:
+        if self.account is not None:
+            stop(self.account)  # it is not slow, however long it stays open
+            self.account.first = monotonic()
+            self.account.websocket = True
+            self.account.status = 101
         self.channel = channel
         self.stream = None
         self.stage = UPGRADED
@@ -268,6 +283,8 @@ cdef class WebSocketExchange(HttpExchange):
             self.others.append(message)
         self.unread += 1
         self.unread_size += len(data)
+        if self.account is not None:
+            self.account.messages_in += 1
         return self.wake_receivers()
 
     cdef bint busy(self) noexcept:
@@ -288,6 +305,11 @@ cdef class WebSocketExchange(HttpExchange):
         self.stream = None
         self.code = code
         self.reason = reason
+        if self.account is not None:
+            self.account.close_code = code
+            self.account.close(code == ABNORMAL_CLOSURE)
+            log_end(self.account)
+            self.account = None
         return self.disconnected()
 
     cdef int stopping(self) except -1:

@@ -189,4 +189,6 @@ cdef class FramedWebSocket(WebSocket):
         else:
             self.framing.send_bytes(message.data)
         data = self.framing.output()
+        if self.exchange is not None and self.exchange.account is not None:
+            self.exchange.account.messages_out += 1
         return self.writer.output().append_bytes(data)

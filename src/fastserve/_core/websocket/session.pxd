@@ -55,6 +55,7 @@ cdef class WebSocket(Channel):
     cdef int fail(self, int code, str reason) except -1
     cdef int client_ended(self) except -1
     cdef int leave(self, int code, str reason) except -1
+    cdef void count(self, WebSocketExchange exchange) noexcept
     cdef int shut(self, bint linger) except -1
     cdef int ping(self) except -1
     cdef bytes ping_payload(self)

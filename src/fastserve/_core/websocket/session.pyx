@@ -130,6 +130,8 @@ cdef class WebSocket(Channel):
             if self.lingering is not None:
                 self.lingering.heard()
             return 0
+        if self.exchange is not None and self.exchange.account is not None:
+            self.exchange.account.received += len(data)
         if not self.behind:
             self.parse(data, 0, False)
             if self.deadline.kind == WS_PONG and self.deadline.next != NULL and self.in_frame():
@@ -196,6 +198,8 @@ cdef class WebSocket(Channel):
             size = fastserve_receive(self.writer.fd, target, size)
             if size <= 0:
                 break
+            if self.exchange is not None and self.exchange.account is not None:
+                self.exchange.account.received += size
             found = self.reader.filled(size)
         return found
 
@@ -364,8 +368,14 @@ cdef class WebSocket(Channel):
         self.detach()
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
+            self.count(<WebSocketExchange>exchange)
             (<WebSocketExchange>exchange).closed(code, reason)
         return 0
+
+    cdef void count(self, WebSocketExchange exchange) noexcept:
+        """Note what has been written, in the account of an exchange that ends."""
+        if exchange.account is not None:
+            exchange.account.sent = exchange.account.body = self.writer.given() - exchange.account.mark
 
     cdef int shut(self, bint linger) except -1:
         """End the connection after what is written; after a fault, its writing side first."""
@@ -489,6 +499,8 @@ cdef class WebSocket(Channel):
             self.deflater.release()
             bits = self.deflater.bits
         frame = message.frame(bits)
+        if self.exchange is not None and self.exchange.account is not None:
+            self.exchange.account.messages_out += 1
         if PyBytes_GET_SIZE(frame) >= LARGE:
             return self.writer.commit_with(frame)
         return self.writer.output().append_bytes(frame)

@@ -26,6 +26,7 @@ from urllib.parse import unquote
 import h11
 
 from fastserve._core.errors import ClientDisconnected, ProtocolError
+from fastserve._core.http.access_log import Foreign
 from fastserve._core.http.response_head import is_streaming
 from fastserve.middleware.proxy_headers import TrustedHosts
 from fastserve.options.core import AT_ONCE
@@ -99,6 +100,8 @@ class H11Protocol(asyncio.Protocol):
         self.body_size = 0  # of it so far
         self.remaining: int | None = None  # bytes of the response's Content-Length still to come
         self.no_body = False
+        self.account: Foreign | None = None  # of the request under way, where something asks for it
+        self.received = self.sent = self.sent_body = 0  # bytes of it, and of its response
 
     # The transport
 
@@ -151,6 +154,7 @@ class H11Protocol(asyncio.Protocol):
         if self.lingering is not None:
             self.lingering.lost()
         self.detach()
+        self.end_account(aborted=True)
         self.flow.resume_writing()
         self.transport.close()  # CPython 3.10 warns of a transport over TLS that only its client has closed
 
@@ -222,12 +226,14 @@ class H11Protocol(asyncio.Protocol):
         event = self.conn.next_event()
         assert isinstance(event, h11.Request)
         del self.input[:size]
+        self.received, self.sent, self.sent_body = self.empty + size, 0, 0
         self.empty = 0
         self.begin(event)
         return True
 
     def read_body(self) -> bool:
         """Deliver some of the body. Return False once it has to wait for more. Raises ProtocolError."""
+        before = len(self.input)
         if self.chunks is not None:
             data, ended = self.chunks.decode(self.input), self.chunks.ended
         else:
@@ -237,6 +243,7 @@ class H11Protocol(asyncio.Protocol):
             if data:
                 self.conn.receive_data(data)
                 self.conn.next_event()
+        self.received += before - len(self.input)
         if data:
             self.deliver(data)
         if self.reading != "body":
@@ -283,10 +290,12 @@ class H11Protocol(asyncio.Protocol):
             headers = rules.with_host(headers, named[1])
         scope = self.scope_of(event, version, headers)
         if named is not None and named[0] == b"https" and not self.may_be_https():
+            self.open_account(scope)
             self.log_access(scope, 421)
             return self.answer(421)
         if self.is_over_limit():
             self.logger.warning("Exceeded concurrency limit.")
+            self.open_account(scope)
             self.log_access(scope, 503)
             return self.answer(503, [(b"retry-after", b"1")])
         if self.config.ws_protocol_class is not None and rules.wants_websocket(version, headers):
@@ -299,7 +308,10 @@ class H11Protocol(asyncio.Protocol):
         if rules.wants_upgrade(version, headers):
             self.logger.warning("Unsupported upgrade request.")
         self.server_state.total_requests += 1
+        self.open_account(scope)
         self.exchange = HttpExchange(self, scope, self.expect_continue)
+        if self.account is not None:
+            self.account.started(self.exchange)
         self.exchange.task = task = self.start_task(self.exchange)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -413,7 +425,13 @@ class H11Protocol(asyncio.Protocol):
     def answer(self, status: int, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send a response of the server's own, and close."""
         defaults = self.server_state.default_headers
-        self.transport.write(response.plain_response(status, defaults, list(extra), not self.is_head))
+        output = response.plain_response(status, defaults, [*extra, *self.id_fields([])], not self.is_head)
+        self.transport.write(output)
+        if self.account is not None:
+            self.account.head(status, (), logged=False)
+            self.sent, self.sent_body = self.sent + len(output), 0 if self.is_head else len(response.phrase(status))
+            self.keep_alive = False
+            self.end_account(aborted=self.eof_seen)
         self.close()
 
     def detach(self) -> None:
@@ -454,6 +472,7 @@ class H11Protocol(asyncio.Protocol):
     def close_silently(self) -> None:
         self.orphan()
         self.detach()
+        self.end_account(aborted=True)
         self.reading = self.writing = "closed"
         self.deadline.stop()
         self.transport.close()
@@ -550,6 +569,8 @@ class H11Protocol(asyncio.Protocol):
             output += self.encode(h11.EndOfMessage())
         if output:
             self.transport.write(output)
+        self.sent += len(output)
+        self.sent_body += 0 if self.no_body else len(data)
         if not more:
             self.finish()
         elif self.no_body and self.eof_seen:
@@ -572,12 +593,15 @@ class H11Protocol(asyncio.Protocol):
         elif self.reading == "body" and not self.may_be_discarded():
             self.keep_alive = False  # the client must know now: after the response it may send the next request
         fields = response.with_defaults(head.fields, self.server_state.default_headers)
+        fields += self.id_fields(head.fields)
         if length is not None:
             fields.append((b"content-length", str(length).encode()))
         if not self.keep_alive:
             fields.append((b"connection", b"close"))
         if head.status != 500 or not self.eof_seen:  # a failure because the client has left is of no interest
-            self.log_access(self.exchange.scope, head.status)
+            self.log_access(self.exchange.scope, head.status, head.fields)
+        elif self.account is not None:
+            self.account.head(head.status, head.fields, logged=False)
         try:
             output = self.encode(
                 h11.Response(status_code=head.status, headers=fields, reason=response.phrase(head.status))
@@ -598,6 +622,7 @@ class H11Protocol(asyncio.Protocol):
         """Go on to the next request, or close: the application has sent the last of its response."""
         self.writing = "done"
         self.detach()
+        self.end_account(aborted=False)
         ends = self.draining and not self.server_state.replaced
         if not self.keep_alive or ends or self.conn.our_state is not h11.DONE:
             self.close()
@@ -625,8 +650,42 @@ class H11Protocol(asyncio.Protocol):
             return self.answer(status, [(b"retry-after", b"1")] if status == 503 else ())
         return self.close_silently()
 
-    def log_access(self, scope: Any, status: int) -> None:
+    # The log
+
+    def open_account(self, scope: Any) -> None:
+        """Begin what the log is told of a request, where it asks for more than the head of the response."""
+        worker = self.server_state.worker
+        if worker is not None and worker.accounts:
+            trusted = self.config.proxy_headers and TrustedHosts(self.config.forwarded_allow_ips or "").trusts(
+                self.client[0] if self.client else None
+            )
+            self.account = Foreign(worker, scope, self.client, trusted)
+
+    def end_account(self, aborted: bool) -> None:
+        account, self.account = self.account, None
+        if account is not None:
+            account.end(aborted, self.keep_alive and not aborted, self.sent_body, self.sent, self.received)
+
+    def id_fields(self, fields: response.Fields) -> response.Fields:
+        """Return the header with the request's id, unless the application's fields have it or there is none."""
+        name = self.config.request_id_header
+        if name is None or self.account is None or self.account.account.request_id is None:
+            return []
+        field = name.lower().encode()
+        return [] if any(each == field for each, _ in fields) else [(field, self.account.account.request_id.encode())]
+
+    def log_access(self, scope: Any, status: int, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        worker = self.server_state.worker
+        access = None if worker is None else worker.access
+        is_plain = access is None or access.is_plain
+        if self.account is not None:
+            self.account.head(status, fields, logged=not is_plain)
+        elif access is not None and not is_plain:
+            access.log(scope, self.client, status)
+        if not is_plain:
+            return
         if self.config.access_log and self.access_logger.hasHandlers():
+            request_id = None if self.account is None else self.account.account.request_id
             self.access_logger.info(
                 '%s - "%s %s HTTP/%s" %d',
                 utils.get_client_addr(scope),
@@ -634,4 +693,5 @@ class H11Protocol(asyncio.Protocol):
                 utils.get_path_with_query_string(scope),
                 scope["http_version"],
                 status,
+                extra=None if request_id is None else {"request_id": request_id},
             )

@@ -1,0 +1,48 @@
+"""What is known of one exchange beyond its response: its times, its bytes, its ids."""
+cimport cython
+
+from ..loop.clock cimport Timed
+from ..worker cimport Worker
+
+
+@cython.final
+cdef class Account(Timed):
+    cdef Worker worker
+    cdef readonly dict scope
+    cdef object peer  # the client of the connection, and `address` as the log shows it
+    cdef bytes address
+    cdef object exchange  # whose task is looked at if it is slow; None otherwise, and once the account is closed
+    cdef readonly str request_id  # None without any
+    # Seconds of monotonic(), 0 for what has not happened.
+    cdef double began  # the head was complete
+    cdef double started  # the application was called
+    cdef double first  # the response's head was given to the connection
+    cdef double ended
+    cdef readonly int status  # of the response, 0 for none
+    cdef object headers  # of the response, as the application gave them, if the format asks for some
+    cdef bint named  # the id is among them
+    # Bytes.
+    cdef long long body  # of the response's body
+    cdef long long sent  # given to the connection, with heads and framing
+    cdef long long received
+    cdef long long mark  # what had been given to the connection before
+    cdef bint quiet  # the client had left before its response: not logged where the line is written at its start
+    cdef bint withheld  # a line of it was left out
+    cdef readonly bint slow  # --log-slow has passed
+    cdef readonly bint aborted  # the client did not get all of the response
+    cdef bint kept  # the connection lasts
+    # A WebSocket.
+    cdef bint websocket
+    cdef long messages_in
+    cdef long messages_out
+    cdef int close_code
+
+    cdef void tell(self) noexcept  # the log that it is slow
+    cdef int close(self, bint aborted) except -1  # the exchange is over
+
+
+# `peer` is the client of the connection, and `address` how the log shows it; `trusted`: it is a proxy that is trusted.
+cdef Account open_account(Worker worker, dict scope, object peer, bytes address, bint trusted)
+cdef bytes field_of(object headers, bytes name)
+cdef unsigned long long next_random() noexcept
+cdef int seed() except -1

@@ -1,0 +1,148 @@
+"""What is known of one exchange beyond its response: its times, its bytes, its ids.
+
+An exchange has an account only where something asks for one: a format of the access log other than the default, the
+limit of slow requests, request ids. It is opened at the end of the request's head and closed once, at the end of the
+response or with the connection; a WebSocket takes that of its handshake over.
+"""
+import os
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeASCII
+from libc.stdint cimport uint64_t
+from libc.string cimport memcmp, memcpy
+
+from ..loop.clock cimport SLOW, Timed, monotonic, stop
+from ..worker cimport Worker
+
+cdef enum:
+    LONGEST_ID = 128
+
+cdef bytes ID_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:+/=@-"
+cdef bytes id_table = bytes(byte in ID_BYTES for byte in range(256))
+cdef bytes HEXADECIMAL = b"0123456789abcdef"
+cdef uint64_t state[4]  # of xoshiro256**, by D. Blackman and S. Vigna
+
+
+cdef int seed() except -1:
+    """Seed the numbers of this process: after a fork they would be the parent's."""
+    cdef bytes entropy = os.urandom(sizeof(state))
+    memcpy(state, PyBytes_AS_STRING(entropy), sizeof(state))
+    return 0
+
+
+cdef inline uint64_t rotated(uint64_t number, int by) noexcept:
+    return number << by | number >> (64 - by)
+
+
+cdef unsigned long long next_random() noexcept:
+    cdef uint64_t result = rotated(state[1] * 5, 7) * 9, shifted = state[1] << 17
+    state[2] ^= state[0]
+    state[3] ^= state[1]
+    state[1] ^= state[2]
+    state[0] ^= state[3]
+    state[2] ^= shifted
+    state[3] = rotated(state[3], 45)
+    return result
+
+
+cdef str made_id():
+    """Return 32 hexadecimal digits."""
+    cdef char text[32]
+    cdef uint64_t number
+    cdef int half, at
+    for half in range(2):
+        number = next_random()
+        for at in range(16):
+            text[16 * half + at] = PyBytes_AS_STRING(HEXADECIMAL)[number & 15]
+            number >>= 4
+    return PyUnicode_DecodeASCII(text, 32, NULL)
+
+
+cdef bytes field_of(object headers, bytes name):
+    """Return the value of the first field of this name, which is in lower case, or None."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
+    for pair in headers:
+        key = pair[0]
+        if key is name:
+            return pair[1]
+        if type(key) is bytes and PyBytes_GET_SIZE(<bytes>key) == size:
+            if memcmp(PyBytes_AS_STRING(<bytes>key), PyBytes_AS_STRING(name), size) == 0:
+                return pair[1]
+    return None
+
+
+cdef str id_given(object headers, bytes name):
+    """Return the id in a field of a trusted proxy's request, or None without a usable one."""
+    cdef bytes value = field_of(headers, name)
+    cdef Py_ssize_t at
+    if value is None or not 0 < PyBytes_GET_SIZE(value) <= LONGEST_ID:
+        return None
+    for at in range(PyBytes_GET_SIZE(value)):
+        if not PyBytes_AS_STRING(id_table)[<unsigned char>PyBytes_AS_STRING(value)[at]]:
+            return None
+    return PyUnicode_DecodeASCII(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), NULL)
+
+
+cdef Account open_account(Worker worker, dict scope, object peer, bytes address, bint trusted):
+    cdef Account account = Account.__new__(Account)
+    cdef bytes name = worker.settings.request_id_field
+    account.worker = worker
+    account.scope = scope
+    account.peer = peer
+    account.address = address
+    account.began = monotonic()
+    if name is not None:
+        if trusted:
+            account.request_id = id_given(scope["headers"], name)
+        if account.request_id is None:
+            if not worker.seeded:
+                seed()
+                worker.seeded = True
+            account.request_id = made_id()
+        scope["state"]["request_id"] = account.request_id
+    if worker.slow is not None:
+        worker.clock.start(account, SLOW)
+    return account
+
+
+cdef class Account(Timed):
+    @property
+    def client(self):
+        """The client as the log shows it: `host:port`, or nothing for a UNIX socket."""
+        client = self.scope.get("client")
+        return f"{client[0]}:{client[1]}" if client else ""
+
+    @property
+    def over(self):
+        """Whether the exchange has ended."""
+        return self.ended != 0
+
+    @property
+    def seconds(self):
+        """What the exchange has taken, or so far."""
+        return (self.ended or monotonic()) - self.began
+
+    @property
+    def task(self):
+        """That of the application, None if it has none."""
+        return None if self.exchange is None else self.exchange.task
+
+    cdef void expired(self, int kind) noexcept:
+        """The limit of slow requests has passed."""
+        self.slow = True
+        self.tell()
+
+    cdef void tell(self) noexcept:
+        try:
+            self.worker.slow(self)
+        except Exception as exception:
+            self.worker.report("Exception in the log", exception)
+
+    cdef int close(self, bint aborted) except -1:
+        stop(self)
+        self.ended = monotonic()
+        self.aborted = aborted
+        self.exchange = None
+        if self.slow:
+            self.tell()
+        return 0
