@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +83,56 @@ def test_log_slow(run: support.StartCommand) -> None:
     server.get("/")
     server.stop()
     assert "Slow request" not in server.output
+
+
+def test_log_format(run: support.StartCommand) -> None:
+    """Each line of the general log is an object, with a traceback and what the program adds in it."""
+    server = run("--log-format", "json")
+    server.get("/raise")
+    server.get("/extra")
+    server.stop()
+    values = [json.loads(line) for line in server.stderr]
+    assert {"INFO", "ERROR", "WARNING"} == {each["level"] for each in values}
+    (raised,) = (each for each in values if each["level"] == "ERROR")
+    assert raised["message"] == "Exception in ASGI application"
+    assert raised["exception"].endswith("ValueError: first\nsecond") and "Traceback" in raised["exception"]
+    (extra,) = (each for each in values if each["level"] == "WARNING")
+    assert (extra["message"], extra["user"], extra["logger"]) == ("watch out", "me", "fastserve.error")
+    assert extra["time"].endswith("Z") and isinstance(extra["process"], int)
+    assert lines(server) == ["/raise", "/extra"]
+
+
+def test_log_format_leaves_handlers_of_a_configuration(run: support.StartCommand, tmp_path: Path) -> None:
+    (tmp_path / "log.json").write_text(json.dumps({
+        "version": 1,
+        "formatters": {"own": {"format": "OWN %(message)s"}},
+        "handlers": {"own": {"class": "logging.StreamHandler", "formatter": "own"}},
+        "loggers": {"fastserve": {"handlers": ["own"], "level": "INFO"}},
+    }))  # fmt: skip
+    server = run("--log-format", "json", "--log-config", str(tmp_path / "log.json"))
+    server.wait_line("^OWN .*running on")
+
+
+@pytest.mark.parametrize("form", ["default", "json"])
+@pytest.mark.skipif(sys.platform == "win32", reason="systemd is for Linux")
+def test_priorities_for_the_journal(tmp_path: Path, form: str) -> None:
+    """Every line of standard error has one where that is the stream that systemd names, and only there."""
+    (tmp_path / "choices_app.py").write_text(APP)
+    script = (
+        "import os, logging, fastserve; place = os.fstat(2);"
+        " os.environ['JOURNAL_STREAM'] = f'{place.st_dev}:{place.st_ino + %d}';"
+        f" fastserve.Config('a:b', log_format='{form}', log_level='debug');"
+        " log = logging.getLogger('fastserve.error');"
+        " [getattr(log, each)('said') for each in ('debug', 'info', 'warning', 'error', 'critical')];"
+        " log.error('bad', exc_info=ValueError('x'))"
+    )
+    outputs = [
+        subprocess.run([sys.executable, "-c", script % other], capture_output=True, text=True, check=True).stderr
+        for other in (0, 1)
+    ]
+    marks = [line[:3] for line in outputs[0].splitlines()]
+    assert marks[:5] == ["<7>", "<6>", "<4>", "<3>", "<3>"]
+    assert set(marks[5:]) == {"<3>"}
+    assert (len(marks) == 6) is (form == "json")
+    assert "".join(line[3:] for line in outputs[0].splitlines(True))[:20] != "" and "<" not in outputs[1][:1]
+    assert os.linesep in outputs[1]

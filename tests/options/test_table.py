@@ -132,6 +132,7 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "access_log_sample": [(0, 0), ("0.5", 0.5), (1, 1)],
     "log_slow": [(None, None), (0.5, 0.5), ("2", 2)],
     "request_id_header": [(None, None), ("", None), ("X-Request-Id", "X-Request-Id")],
+    "log_format": [("default", "default"), ("JSON", "json")],
     "h11_max_incomplete_event_size": [(1, 1), (None, None)],
 }
 
@@ -223,6 +224,7 @@ REFUSED: dict[str, list[Any]] = {
     "access_log_sample": [-0.1, 1.1, "x", None, True],
     "log_slow": [0, -1, "x"],
     "request_id_header": ["a b", "x:y", 5],
+    "log_format": ["xml", None],
 }
 
 

@@ -45,6 +45,26 @@ def apply(config: LogConfig, use_colors: bool | None) -> bool:
     return apply_parser(config)
 
 
+def adapt(log_format: str) -> None:
+    """Let the server's own handlers of the general log write JSON, and say to systemd's journal how grave a line is."""
+    from fastserve.logging import journal
+    from fastserve.logging.formatters import DefaultFormatter
+
+    for handler in {id(each): each for name in ("fastserve", "fastserve.error") for each in handlers_of(name)}.values():
+        if type(handler.formatter) is not DefaultFormatter:
+            continue
+        if log_format == "json":
+            from fastserve.logging.json_lines import JsonFormatter
+
+            handler.setFormatter(JsonFormatter())
+        if isinstance(handler, logging.StreamHandler) and journal.is_journal(handler.stream):
+            handler.setFormatter(journal.Prioritized(handler.formatter))
+
+
+def handlers_of(name: str) -> list[logging.Handler]:
+    return logging.getLogger(name).handlers
+
+
 def apply_path(path: str) -> bool:
     from pathlib import Path
 

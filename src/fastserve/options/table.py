@@ -60,6 +60,7 @@ HTTP = ("auto", "llhttp", "httptools", "h11")
 CORE_HTTP = ("auto", "llhttp", "httptools")  # those that are the compiled core
 LIFESPAN = ("auto", "on", "off")
 DISCONNECT = ("silent", "raise")
+LOG_FORMATS = ("default", "json")
 INTERFACES = ("auto", "asgi3", "asgi2", "wsgi")
 SSL_VERSIONS = {17: "TLS_SERVER", 2: "TLS", 3: "TLSv1", 4: "TLSv1_1", 5: "TLSv1_2"}  # ssl.PROTOCOL_*
 SSL_CERT_REQS = {0: "NONE", 1: "OPTIONAL", 2: "REQUIRED"}  # ssl.CERT_*
@@ -315,6 +316,8 @@ class Options:
     request_id_header: str | None = option(None, LOGGING, HeaderName(),
         "Header with the id of a request: taken from trusted proxies, else made, and sent with the response."
         "  [default: no ids]")
+    log_format: str = option("default", LOGGING, Choice(LOG_FORMATS),
+        "Format of the general log: json has one line a record, tracebacks included.")
     # fmt: on
 
     def __post_init__(self) -> None:
