@@ -190,6 +190,7 @@ AREAS = {  # a heading for each part of the source, the first whose prefix fits
     "Workers and reloading": ("supervisors/",),
     "Requests and WebSockets": ("_core/", "protocols/"),
     "Topics": ("topics/",),
+    "Metrics": ("metrics/",),
     "Under gunicorn": ("workers/",),
 }
 MEANINGS = {  # what to make of a line, by its beginning

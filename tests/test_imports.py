@@ -18,14 +18,14 @@ CORE = PACKAGE / "_core"
 
 # A package of the core may use itself and those before it; the modules at its root are named here one by one.
 ORDER = (
-    "llhttp", "system", "counters", "errors", "ending", "grammar", "settings",
+    "llhttp", "system", "counters", "metrics", "errors", "ending", "grammar", "settings",
     "memory", "loop", "interfaces", "worker", "transport", "http", "websocket", "wsgi", "http1", "http2", "topics",
     "connection", "testing",
 )  # fmt: skip
 PLAIN_PYTHON = {"grammar", "http2/tables", "loop/coroutine"}
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
-SEAM = {"connection", "counters", "ending", "errors", "grammar", "settings", "worker"}
+SEAM = {"connection", "counters", "ending", "errors", "grammar", "metrics", "settings", "worker"}
 SEAM |= {
     "http.access_format",
     "http.access_log",

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from fastserve import serving
+from fastserve._core.metrics import SCALAR_CELLS, Metrics
 from fastserve.config import STARTUP_FAILURE, Config, ConfigError
 from fastserve.lifespan.off import LifespanOff
 from fastserve.lifespan.on import LifespanOn
@@ -25,6 +26,8 @@ from fastserve.logging.access_log import access_log
 from fastserve.logging.formatters import style
 from fastserve.logging.log_files import take_user_signal
 from fastserve.loops import running
+from fastserve.metrics.heartbeat import Heartbeat
+from fastserve.metrics.pages import of_process
 from fastserve.net.accepting import Acceptor
 from fastserve.net.listeners import Listeners
 from fastserve.net.sockets import stop_listening
@@ -36,6 +39,7 @@ from fastserve.server_life import Cause, Life, Phase
 from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
+    from fastserve.metrics.service import Service
     from fastserve.process.pid_file import PidFile
     from fastserve.process.service_manager import Notifier
     from fastserve.supervisors.link import Link
@@ -48,6 +52,9 @@ CANCEL_SECONDS = 1.0  # for cancelled requests to end before the application is 
 LONGEST_GOODBYE = 5.0  # seconds
 STREAM_SECONDS = 3.0  # that responses without an end may go on during a stop without a timeout
 SHOWN_TASKS = 10  # of those that are cancelled
+
+ACCEPTING, CERTIFICATE_END = SCALAR_CELLS["accepting"], SCALAR_CELLS["certificate_end"]
+WSGI_BUSY, WSGI_IDLE, WSGI_QUEUE = (SCALAR_CELLS[name] for name in ("wsgi_busy", "wsgi_idle", "wsgi_queue"))
 
 logger = logging.getLogger("fastserve.error")
 
@@ -79,6 +86,12 @@ class Server:
         self._listeners = Listeners()
         self._pid_file: PidFile | None = None
         self._acceptor: Acceptor | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._service: Service | None = None  # that shows the metrics, without a parent
+
+    @property
+    def _metrics(self) -> Metrics:
+        return of_process()
 
     @property
     def started(self) -> bool:
@@ -96,7 +109,14 @@ class Server:
 
     @should_exit.setter
     def should_exit(self, told: bool) -> None:
+        if told and not self.config.shutdown_green:
+            self._redden()
         self._life.tell(Phase.LINGERING, told)
+
+    def _redden(self) -> None:
+        """Have --health say that the server stops, unless another process has taken over."""
+        if not self._retiring:
+            self.server_state.red = True
 
     @property
     def force_exit(self) -> bool:
@@ -187,7 +207,7 @@ class Server:
 
     @property
     def _lingers(self) -> bool:
-        return bool(self.config.shutdown_delay or self._retiring)
+        return bool(self.config.shutdown_delay or self.config.shutdown_green or self._retiring)
 
     def retire(self) -> None:
         """Stop because another process has taken over; may be called from any thread."""
@@ -206,7 +226,7 @@ class Server:
             logger.warning("Not watching for changes: reload needs fastserve.run() or the command.")
         if not self.config.loaded:
             self.config.load()
-        self._life.phase = Phase.STARTING
+        self._enter(Phase.STARTING)
         self.lifespan = self.config.lifespan_class(self.config)
         self._log_process("Started server process [%d]")
         loop = asyncio.get_running_loop()
@@ -221,6 +241,7 @@ class Server:
                 if self.started and not self.should_exit:
                     await self.main_loop()
                 if self.started and self._lingers and (self._captured_signals or self._retiring):
+                    await self._stay_green()
                     await self._linger()
             except asyncio.CancelledError:
                 self._life.cause = Cause.CANCELLED
@@ -228,8 +249,9 @@ class Server:
             finally:
                 if self.started:
                     await self.shutdown(sockets=sockets)
-                    self._life.phase = Phase.STOPPED
+                    self._enter(Phase.STOPPED)
                     self._log_process("Finished server process [%d]")
+                self._stop_metrics()
 
     @contextlib.contextmanager
     def _hangup_reloads(self) -> Iterator[None]:
@@ -252,6 +274,61 @@ class Server:
 
         with signals.user_signals_handled(take):
             yield
+
+    def _enter(self, phase: Phase) -> None:
+        self._life.phase = phase
+        self._metrics.enter(phase)
+
+    def _start_metrics(self) -> None:
+        """Listen for what asks for metrics, unless a parent does, and begin the heartbeat. Raises OSError."""
+        self._metrics.begin(os.getpid(), int(time.time()))
+        if self.config.metrics_bind and not self.has_parent:
+            from fastserve.metrics.service import Service
+            from fastserve.metrics.source import OwnSource
+
+            self._service = Service.bound(self.config)
+            if self._service is not None:
+                self._service.start(OwnSource(lambda: self.started and not self.should_exit, self._listening))
+        self._note_certificate()
+        self._heartbeat = Heartbeat(self._metrics, self._note_readings)
+        self._heartbeat.start()
+
+    def _listening(self) -> list[socket.socket]:
+        return [sock for server in self.servers for sock in server.sockets]
+
+    def _note_certificate(self) -> None:
+        pem = getattr(self.config.ssl, "server_cert", None)
+        if pem is not None:
+            import ssl
+
+            from fastserve.net import certificates
+
+            valid = certificates.validity(ssl.PEM_cert_to_DER_cert(pem))
+            if valid is not None:
+                self._metrics.set(CERTIFICATE_END, max(int(valid[1]), 0))
+
+    def _note_readings(self) -> None:
+        """Put into the metrics what is read rather than counted."""
+        if self._acceptor is not None:
+            self._metrics.set(ACCEPTING, int(self._life.phase is Phase.SERVING and not self._acceptor.paused))
+        pool = None if self.config.wsgi is None else self.config.wsgi.threads
+        if pool is not None:
+            idle = pool.idle
+            self._metrics.set(WSGI_IDLE, idle)
+            self._metrics.set(WSGI_BUSY, max(len(pool) - idle, 0))
+            self._metrics.set(WSGI_QUEUE, len(pool.calls))
+        if "fastserve.topics.node" in sys.modules:
+            from fastserve.topics.publishing import note_metrics
+
+            note_metrics(self._metrics)
+
+    def _stop_metrics(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat = None
+        if self._service is not None:
+            self._service.stop()
+            self._service = None
 
     def _log_process(self, message: str) -> None:
         coloured = message.replace("%d", style("%d", fg="cyan"))
@@ -276,6 +353,7 @@ class Server:
                 from fastserve.process.pid_file import PidFile
 
                 self._pid_file = PidFile.written(self.config.pid_file)
+            self._start_metrics()
             self._acceptor = Acceptor(self._connection_factory(), self.config, self.servers)
             plain = self._listeners.plain if sockets is None else self._plain_of_given()
             for index, sock in enumerate(bound):
@@ -330,6 +408,7 @@ class Server:
             logger.error("Certificate not reloaded, keeping the current one: %s", exc)
         else:
             logger.info("Certificate reloaded.")
+            self._note_certificate()
         if self.notifier is not None:
             self.notifier.ready()
 
@@ -349,7 +428,10 @@ class Server:
             direct=config.wsgi.calls if config.wsgi is not None and config.loaded_app is config.wsgi else None,
             ws_framing=config.ws_framing,
             ws_protocol=self._make_ws_protocol if config.leaves_websockets else None,
+            metrics=self._metrics,
         )
+        if config.metrics_routes:
+            worker.metrics.count_by_route()
         self.server_state.attach(worker)
         if not config.uses_core:
             # A class on uvicorn's protocol contract; the core serves its WebSockets.
@@ -411,14 +493,31 @@ class Server:
 
     # The steps of a stop, in their order
 
+    async def _stay_green(self) -> None:
+        """Serve on with a healthy --health, for proxies that learn of the stop from others."""
+        seconds = 0 if self._retiring else self.config.shutdown_green
+        if not seconds or self._life.phase is Phase.LINGERING:
+            return
+        logger.info("Serving on for %s s before health is red. (CTRL+C to stop now)", seconds)
+        clock = asyncio.get_running_loop().time
+        end = clock() + seconds
+        counter = 0
+        while not self._impatient() and (left := end - clock()) > 0:
+            await self._notify(counter)
+            if self._acceptor is not None:
+                await self._acceptor.look()
+            counter += 1
+            await self._life.sleep(min(TICK, left), self._impatient)
+        self._redden()
+
     async def _linger(self) -> None:
         """Keep serving for a while, each response the last of its connection, so that few clients find theirs closed.
 
         A retiring server accepts no new connections, and stops lingering when it has none left.
         """
-        if self._life.phase is Phase.LINGERING:
+        if self._life.phase is Phase.LINGERING or not (self.config.shutdown_delay or self._retiring):
             return
-        self._life.phase = Phase.LINGERING
+        self._enter(Phase.LINGERING)
         seconds = self.config.shutdown_delay
         if self._retiring:
             seconds = self.goodbye_seconds
@@ -450,7 +549,8 @@ class Server:
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close listeners, drain connections, cancel what takes too long, then shut down the application's lifespan."""
-        self._life.phase = Phase.DRAINING
+        self._enter(Phase.DRAINING)
+        self._redden()
         logger.info("Shutting down")
         if self.notifier is not None:
             self.notifier.stopping()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastserve.metrics.pages import of_process
+
 if TYPE_CHECKING:
+    from fastserve._core.metrics import Metrics
     from fastserve._core.worker import Worker
     from fastserve.protocols.http.lingering import Lingering
 
@@ -27,14 +30,32 @@ class ServerState:
         self.draining = False  # for protocol classes: a response begun now is the last of its connection
         self.replaced = False  # if stopping: by another process, which serves the same clients
         self.goodbye_seconds = 0.0  # how long idle connections stay while draining
+        self._red = False  # told to stop: what --health says
         self.left: set[Any] = set()  # for protocol classes: exchanges whose client left before the end of the response
         self._counted = 0
 
     def attach(self, worker: Worker) -> None:
         """Expose the connections, tasks and count of a worker of the core."""
         self.worker = worker
+        worker.red = self._red
         self.connections = worker.connections
         self.tasks = worker.tasks
+
+    @property
+    def red(self) -> bool:
+        """Whether --health says that the server stops."""
+        return self._red
+
+    @red.setter
+    def red(self, red: bool) -> None:
+        self._red = red
+        if self.worker is not None:
+            self.worker.red = red
+
+    @property
+    def metrics(self) -> Metrics:
+        """The page of this process."""
+        return of_process() if self.worker is None else self.worker.metrics
 
     @property
     def total_requests(self) -> int:

@@ -72,6 +72,8 @@ def companions(option: Option) -> dict[str, str]:
     """Return what an option is given with, in TOML, so that nothing contradicts it."""
     if option.param.startswith("ssl_") and option.param != "ssl_certfile":
         return {"ssl_certfile": '"c.pem"'}
-    return {"uds_permissions": {"uds": '"/x"'}, "workers_lifetime_jitter": {"workers_lifetime": "9"}}.get(
-        option.param, {}
-    )
+    return {
+        "uds_permissions": {"uds": '"/x"'},
+        "shutdown_green": {"health": '"/healthz"'},
+        "workers_lifetime_jitter": {"workers_lifetime": "9"},
+    }.get(option.param, {})

@@ -438,12 +438,27 @@ def test_sendfile(start: Start, workers: str) -> None:
     assert body_of(server.get(f"/{file.name}")) == file.read_bytes()
 
 
+FOLDERS = "options net logs loops lifespan process supervisors tls topics metrics"
+
+
 def test_every_option_has_a_test() -> None:
     """Here, or in another file of tests from outside."""
     tests = Path(__file__).parent.parent
     files = [
         file
-        for folder in (".", "options", "net", "logs", "loops", "lifespan", "process", "supervisors", "tls", "topics")
+        for folder in (
+            ".",
+            "options",
+            "net",
+            "logs",
+            "loops",
+            "lifespan",
+            "process",
+            "supervisors",
+            "tls",
+            "topics",
+            "metrics",
+        )
         for file in (tests / folder).glob("test_*.py")
     ]
     names = {name for file in files for name in re.findall(r"^ *def test_(\w+)", file.read_text("utf-8"), re.MULTILINE)}

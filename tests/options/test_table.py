@@ -133,6 +133,11 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "log_slow": [(None, None), (0.5, 0.5), ("2", 2)],
     "request_id_header": [(None, None), ("", None), ("X-Request-Id", "X-Request-Id")],
     "log_format": [("default", "default"), ("JSON", "json")],
+    "metrics_bind": [(None, None), ("h:1", ["h:1"]), (["h:0", "unix:/x"],) * 2],
+    "metrics_routes": [(True, True)],
+    "metrics_per_worker": [(True, True)],
+    "health": [(None, None), ("", None), ("/healthz", "/healthz")],
+    "shutdown_green": [(0, 0)],
     "h11_max_incomplete_event_size": [(1, 1), (None, None)],
 }
 
@@ -225,6 +230,11 @@ REFUSED: dict[str, list[Any]] = {
     "log_slow": [0, -1, "x"],
     "request_id_header": ["a b", "x:y", 5],
     "log_format": ["xml", None],
+    "metrics_bind": ["", "host", "host:http", 5, [5]],
+    "metrics_routes": ["x"],
+    "metrics_per_worker": ["x"],
+    "health": ["healthz", "/a?b", "/a b", "/ä", 5],
+    "shutdown_green": [-1, None],
 }
 
 

@@ -15,9 +15,10 @@ from .http2.connection cimport HTTP2
 from .interfaces cimport Carrier, Handler
 from .loop.clock cimport REQUEST_HEAD, monotonic, stop
 from .loop.turn cimport SHARE_SECONDS, Turn
+from .metrics cimport BY_ERROR, CLOSED_BY_CLIENT, CONNECTIONS, NEW_CONNECTIONS, RECEIVED, fastserve_add
 from .system cimport FASTSERVE_DIRECT_WRITES
 from .transport.tls_writer cimport TlsWriter
-from .transport.writer cimport Writer
+from .transport.writer cimport Writer, set_use, set_why
 from .worker cimport Worker
 
 cdef enum:
@@ -49,6 +50,8 @@ cdef class Connection(Carrier):
             self.writer = Writer(transport, descriptor(transport), self.turn, self.worker.clock)
         else:
             self.writer = self.tls = TlsWriter(transport, descriptor(transport), self.turn, self.worker.clock)
+        fastserve_add(self.writer.cells + CONNECTIONS, 1)
+        set_use(self.writer, NEW_CONNECTIONS)
         self.handler = self.first_handler()
         self.worker.connections.add(self)
         self.worker.look_at_loop()
@@ -90,6 +93,7 @@ cdef class Connection(Carrier):
     def data_received(self, bytes data):
         cdef Connection kept = self  # zuvloop frees a protocol inside the call that replaces it
         cdef bint full = PyBytes_GET_SIZE(data) >= FULL_READ
+        fastserve_add(kept.turn.metrics.cells + RECEIVED, PyBytes_GET_SIZE(data))
         if full:
             kept.begin_full_read()
         kept.turn.enter()
@@ -143,6 +147,8 @@ cdef class Connection(Carrier):
             self.writer.lost()
             self.handler.lost()
         finally:
+            set_use(self.writer, 0)
+            fastserve_add(self.writer.cells + CLOSED_BY_CLIENT + self.writer.why, 1)
             self.turn.leave()
             self.transport = None
 
@@ -182,6 +188,7 @@ cdef class Connection(Carrier):
         self.worker.connections.discard(self)
         try:
             paused = self.writer.release()
+            set_use(self.writer, 0)
             protocol = make_protocol()
             self.transport.set_protocol(protocol)
             self.handler.lost()
@@ -205,6 +212,7 @@ cdef class Connection(Carrier):
     cdef int failed(self, exception) except -1:
         """Abort this connection after an internal error; all others go on."""
         self.worker.report("Exception in connection", exception)
+        set_why(self.writer, BY_ERROR)
         self.writer.abort()
         return 0
 

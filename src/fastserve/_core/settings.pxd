@@ -9,6 +9,7 @@ cdef class Settings:
     cdef public bint date  # whether responses carry Date
     cdef public str root_path  # prepended to the path of every scope
     cdef bytes raw_root_path  # the same in bytes
+    cdef public bytes health_path  # of which the server itself says how it is, or None
     cdef public bint reset_contextvars  # run each exchange in an empty context
     cdef public bint serves_http2
     cdef public bint sendfile  # HTTP scopes announce http.response.pathsend

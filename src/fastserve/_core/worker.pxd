@@ -1,6 +1,7 @@
 """What all connections of one event loop share."""
 from .loop.clock cimport Clock, Deadline
 from .loop.turn cimport Turn
+from .metrics cimport Metrics
 from .settings cimport Settings
 
 
@@ -31,6 +32,8 @@ cdef class Worker:
     cdef readonly long active  # exchanges whose application has not returned
     cdef readonly long total_requests
     cdef long long untaken  # bytes of bodies over HTTP/2 that no application has taken
+    cdef public bint red  # the server has been told to stop: its health says so
+    cdef readonly Metrics metrics  # the page of this process
     cdef readonly bint draining
     cdef readonly bint stopping  # connections close as soon as they are idle
     cdef readonly bint replaced  # if stopping: by another process, which serves the same clients

@@ -6,6 +6,7 @@ from .http.access_log import AccessLog
 from .interfaces import DirectApplication
 from .loop.clock import Clock
 from .loop.turn import Turn
+from .metrics import Metrics
 from .settings import Settings
 
 class Worker:
@@ -24,6 +25,8 @@ class Worker:
     tasks: set[Any]
     active: int
     total_requests: int
+    metrics: Metrics
+    red: bool
     draining: bool
     def __init__(
         self,
@@ -38,6 +41,7 @@ class Worker:
         direct: DirectApplication | None = ...,
         ws_framing: Callable[[Settings, list[bytes]], Any] | None = ...,
         ws_protocol: Callable[[], BaseProtocol] | None = ...,
+        metrics: Metrics | None = ...,
     ) -> None: ...
     def report(self, message: str, exception: BaseException | None = ..., level: int = ...) -> None: ...
     def announce_drain(self, seconds: float = ...) -> None: ...

@@ -8,6 +8,7 @@ from .interfaces cimport Exchange
 from .loop.clock cimport GOODBYE
 from .loop.task cimport Task
 from .loop.turn cimport Flushable
+from .metrics cimport Metrics
 from .system cimport fastserve_keep_freed
 
 
@@ -18,7 +19,8 @@ cdef class Worker:
     is called with the Account of each exchange that takes longer than settings.log_slow. `direct` is
     a DirectApplication that is called in place of `app` while possible, or None. `ws_framing` is a class of
     fastserve.protocols, or None for the core's own WebSocket frames. `ws_protocol` makes an asyncio.Protocol that
-    serves WebSockets from the first byte of their handshake, or is None for the core's own. Protocols that fulfil
+    serves WebSockets from the first byte of their handshake, or is None for the core's own. `metrics` is the page of the
+    process, None for one that nobody reads. Protocols that fulfil
     uvicorn's contract, with a method shutdown(), may put themselves into `connections` and their tasks into `tasks`.
     """
 
@@ -35,6 +37,7 @@ cdef class Worker:
         direct=None,
         ws_framing=None,
         ws_protocol=None,
+        Metrics metrics=None,
     ):
         self.loop = loop
         self.get_task_factory, self.get_debug = loop.get_task_factory, loop.get_debug
@@ -45,7 +48,8 @@ cdef class Worker:
         self.direct = direct
         self.settings = settings
         self.clock = Clock(loop, settings)
-        self.turn = Turn(loop)
+        self.turn = Turn(loop, metrics)
+        self.metrics = self.turn.metrics
         self.turn.last = access
         self.state = state
         self.context = contextvars.copy_context()

@@ -14,7 +14,9 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fastserve._core.metrics import SCALAR_CELLS
 from fastserve.logging.log_config import ConfigError
+from fastserve.metrics.pages import of_process
 from fastserve.net import certificates
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ ALPN_PROTOCOLS_HTTP2 = ["h2", "http/1.1"]
 BEFORE_TLS_1_2 = (3, 4)  # ssl.PROTOCOL_TLSv1 and PROTOCOL_TLSv1_1: HTTP/2 asks for more (RFC 9113 section 9.2)
 SHUTDOWN_SECONDS = 30.0  # for the client to close as well, with protocol classes that have no such deadline
 HANDSHAKE_SECONDS = 10.0  # for a handshake, unless timeout_request_head is less
+TLS_OK, TLS_FAILED = SCALAR_CELLS["tls_ok"], SCALAR_CELLS["tls_failed"]
 FOREVER = 86400.0  # seconds; the core has its own deadlines for closing, which watch the client's progress
 
 logger = logging.getLogger("fastserve.error")
@@ -49,8 +52,11 @@ class TlsHandshake(ssl.SSLObject):
             raise
         except ssl.SSLError as exc:
             self.end()
+            of_process().add(TLS_FAILED)
             logger.debug("TLS handshake failed: %s", reason_of(exc))
             raise
+        if not self.over:
+            of_process().add(TLS_OK)
         self.end()
 
     def end(self) -> None:
@@ -59,6 +65,7 @@ class TlsHandshake(ssl.SSLObject):
 
     def __del__(self) -> None:
         if not self.over:
+            of_process().add(TLS_FAILED)
             logger.debug("TLS handshake failed: the client left or took too long")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from fastserve.options.table import CORE_HTTP, TABLE, OptionError, Options
 
+NEEDED = {"workers_lifetime_jitter": "workers_lifetime", "shutdown_green": "health"}
 OLD_DEFAULTS = {"ssl_ciphers": "TLSv1"}  # of older uvicorns; programs with options of their own pass them on
 
 
@@ -37,13 +38,18 @@ def conflicts(options: Options) -> Iterator[str]:
                 yield f"reuse_port and {what}: only a host and port can have many sockets; leave out --reuse-port"
     if options.uds_permissions is not None and all(place.path is None for place in places):
         yield "uds_permissions without a UNIX socket: add --uds or --bind unix:PATH, or leave it out"
-    if options.workers_lifetime_jitter and options.workers_lifetime is None:
-        yield "workers_lifetime_jitter without workers_lifetime: add --workers-lifetime, or leave it out"
+    yield from missing(options)
     yield from conflicts_of_http2(options)
     if options.reload:
         yield from conflicts_of_reload(options)
     if not (options.ssl_certfile or options.ssl_context_factory):
         yield from conflicts_of_tls(options)
+
+
+def missing(options: Options) -> Iterator[str]:
+    for name, needed in NEEDED.items():
+        if getattr(options, name) and getattr(options, needed) is None:
+            yield f"{name} without {needed}: add {TABLE[needed].name}, or leave it out"
 
 
 def conflicts_of_http2(options: Options) -> Iterator[str]:

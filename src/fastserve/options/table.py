@@ -38,6 +38,7 @@ from fastserve.options.values import (
     Patterns,
     Prefix,
     Protocol,
+    RequestPath,
     Seconds,
     Share,
     Size,
@@ -69,8 +70,8 @@ WS = ("auto", "none", "websockets", "websockets-sansio", "wsproto")
 
 APP, BINDING, TLS, PROCESSES, PROTOCOL = "Application", "Binding", "TLS", "Processes", "HTTP"
 WEBSOCKET, PROXIES, LIMITS, TIMEOUTS, LOGGING = "WebSocket", "Proxies", "Limits", "Timeouts", "Logging"
-TOPICS = "Topics"
-GROUPS = (APP, BINDING, TLS, PROCESSES, PROTOCOL, WEBSOCKET, TOPICS, PROXIES, LIMITS, TIMEOUTS, LOGGING)
+TOPICS, METRICS = "Topics", "Metrics and health"
+GROUPS = (APP, BINDING, TLS, PROCESSES, PROTOCOL, WEBSOCKET, TOPICS, PROXIES, LIMITS, TIMEOUTS, LOGGING, METRICS)
 
 
 class OptionError(ValueError):
@@ -318,6 +319,17 @@ class Options:
         "  [default: no ids]")
     log_format: str = option("default", LOGGING, Choice(LOG_FORMATS),
         "Format of the general log: json has one line a record, tracebacks included.")
+    metrics_bind: list[str] | str | None = option(None, METRICS, Binds(),
+        "Serve /metrics, /livez and /readyz at host:port, [v6]:port or unix:path, apart from the application; can be"
+        " given many times.")
+    metrics_routes: bool = option(False, METRICS, Flag(),
+        "Count requests by the framework's route as well.")
+    metrics_per_worker: bool = option(False, METRICS, Flag(),
+        "Show every metric for each worker.")
+    health: str | None = option(None, METRICS, RequestPath(),
+        "Path at which the server itself responds: 200, or 503 from the moment that it is told to stop.")
+    shutdown_green: float = option(0, METRICS, Seconds(),
+        "Seconds to go on serving with a healthy --health when told to stop, before anything else.")
     # fmt: on
 
     def __post_init__(self) -> None:

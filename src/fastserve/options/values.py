@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Any
 
 HIGHEST = 2**62 - 1  # of limits in the core
+REQUEST_PATH = re.compile(r"/[!\"$->@-~]*\Z")  # visible ASCII but for # and ?
 LONGEST = 10**9 - 1  # seconds that the core can wait, 31 years
 
 
@@ -65,6 +67,16 @@ class OptionalText(Text):
 
     def checked(self, value: Any) -> Any:
         return super().checked(value) or None
+
+
+class RequestPath(OptionalText):
+    """The path of a request as it is sent, without a query; an empty one means None."""
+
+    def checked(self, value: Any) -> Any:
+        path = super().checked(value)
+        if path and not REQUEST_PATH.match(path):
+            raise ValueError(f"{path!r}: expected a path, as in /healthz")
+        return path
 
 
 class Integer(Kind):

@@ -22,6 +22,8 @@ from fastserve._subprocess import get_subprocess
 from fastserve.config import STARTUP_FAILURE, Config
 from fastserve.logging.formatters import style
 from fastserve.logging.log_files import take_user_signal
+from fastserve.metrics.source import ParentSource
+from fastserve.metrics.watched import Watched
 from fastserve.process.signals import HANDLED_SIGNALS, Own, user_signals_handled
 from fastserve.supervisors.messages import READY
 from fastserve.supervisors.process import Process, fate
@@ -30,6 +32,7 @@ from fastserve.supervisors.slot import Slot
 if TYPE_CHECKING:
     import socket
 
+    from fastserve.metrics.service import Service
     from fastserve.process.service_manager import Notifier
 
 PATIENCE_SECONDS = 5.0  # for the process to end without timeout_graceful_shutdown; then again when forced
@@ -56,6 +59,8 @@ class BaseReload:
         self.should_exit = threading.Event()
         self.pid = os.getpid()
         self.notifier: Notifier | None = None
+        self.metrics: Service | None = None  # serves what the process counts
+        self.watched = Watched()
         self.close_listeners: Callable[[], object] | None = None  # called once no process is listening
         self.process: Process
         self.told: list[int] = []  # signals that requested a stop
@@ -81,14 +86,27 @@ class BaseReload:
 
     def run(self) -> None:
         """Run the process and restart it on changes until told to stop; return when it has ended."""
+        if self.metrics is not None:
+            self.metrics.start(ParentSource(self.watched, self.states, self.is_ready, lambda: self.sockets))
         before = self.startup()
         try:
             with user_signals_handled(lambda sig, frame: self.user_signals.append(sig)):
                 self.restart_at_changes()
         finally:
             self.shutdown()
+            if self.metrics is not None:
+                self.metrics.stop()
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def is_ready(self) -> bool:
+        """Return whether the process serves, and there is no stop."""
+        return not self.should_exit.is_set() and self.process.ready
+
+    def states(self) -> dict[int, str]:
+        """Return what the process does, by its pid."""
+        pid = self.process.pid
+        return {} if pid is None else {pid: "ready" if self.process.ready else "starting"}
 
     def restart_at_changes(self) -> None:
         """Restart the process on each change, and on SIGHUP, until told to stop."""
@@ -144,7 +162,7 @@ class BaseReload:
 
     def start(self) -> None:
         self.ended_before = self.waits_for_changes = self.hung_up = False
-        self.process = Process(self.config, self.sockets, target=self.target)
+        self.process = Process(self.config, self.sockets, target=self.target, watched=self.watched)
         self.process.start()
 
     def look(self) -> None:
@@ -200,7 +218,11 @@ class BaseReload:
     def stop(self) -> None:
         """Stop the process after the requests under way; return when it has ended."""
         patience = self.config.timeout_graceful_shutdown
-        patience = self.config.shutdown_delay + (PATIENCE_SECONDS if patience is None else patience + 1.0)
+        patience = (
+            self.config.shutdown_delay
+            + self.config.shutdown_green
+            + (PATIENCE_SECONDS if patience is None else patience + 1.0)
+        )
         self.process.tell_to_stop()
         told = len(self.told)
         for until, insist in ((patience, self.force), (PATIENCE_SECONDS, self.process.kill)):

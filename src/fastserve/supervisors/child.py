@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any
 
+from fastserve.metrics import pages
 from fastserve.process.signals import Own, begin_end
 from fastserve.supervisors.link import Link
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import socket
 
     from fastserve.config import Config
+    from fastserve.metrics.pages import Page
 
 multiprocessing.allow_connection_pickling()
 spawn = multiprocessing.get_context("spawn")
@@ -37,13 +39,14 @@ def process(
     dump: Connection | None = None,
     replaces: bool = False,
     plain: frozenset[int] | None = None,
+    page: Page | None = None,
 ) -> SpawnProcess:
     """Return a process, not started yet, that calls `target(sockets=sockets)`, by default Server.run.
 
     `connection` is its end of a pipe to the parent; it writes its hang report to `dump`. `plain` are the indices of
-    sockets without TLS.
+    sockets without TLS, and `page` is where it counts.
     """
-    arguments = (config, target, sockets, connection, dump, replaces, standard_input(), plain)
+    arguments = (config, target, sockets, connection, dump, replaces, standard_input(), plain, page)
     return spawn.Process(target=main, args=arguments)
 
 
@@ -90,8 +93,11 @@ def main(
     replaces: bool,
     stdin: int | None,
     plain: frozenset[int] | None = None,
+    page: Page | None = None,
 ) -> None:
     """Serve in this process, just started by the parent."""
+    if page is not None:
+        pages.adopt(page)  # before the application is imported, which may have metrics of its own
     with contextlib.suppress(KeyboardInterrupt):  # the parent logs it
         handle_signals()
         if stdin is not None:

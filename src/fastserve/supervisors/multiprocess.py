@@ -21,6 +21,8 @@ from fastserve._subprocess import get_subprocess
 from fastserve.config import STARTUP_FAILURE, Config
 from fastserve.logging.formatters import style
 from fastserve.logging.log_files import take_user_signal
+from fastserve.metrics.source import ParentSource
+from fastserve.metrics.watched import Watched
 from fastserve.net.sockets import bind_again
 from fastserve.server import Server
 from fastserve.supervisors.messages import READY, WORN
@@ -31,6 +33,7 @@ from fastserve.supervisors.slot import Replacement, Slot
 if TYPE_CHECKING:
     import socket
 
+    from fastserve.metrics.service import Service
     from fastserve.process.service_manager import Notifier
 
 TICK = 0.5  # longest time in seconds between two checks of the workers
@@ -68,12 +71,15 @@ class Multiprocess:
         self.replacements: list[Replacement] = []  # pending
         self.replacing: Replacement | None = None  # in progress
         self.restarting = False  # because of SIGHUP
+        self.restart_failed = False  # the last one
         self.serving = False  # a worker has reported that it is ready
         self.should_exit = threading.Event()
         self.startup_failed = False
         self.notifier: Notifier | None = None
+        self.metrics: Service | None = None  # serves what the workers count
         self.close_listeners: Callable[[], object] | None = None  # called once no worker is listening
         self.listens = True
+        self.watched = Watched()  # what its processes count, and what becomes of them
         self.signals = Signals()
         self.told: dict[int, int] = {}  # how often each signal requested a stop
         self.looked_at = time.monotonic()
@@ -97,6 +103,8 @@ class Multiprocess:
     def run(self) -> None:
         """Run the workers until told to stop; return when the last one has ended."""
         self.log_process("Started parent process [%d]")
+        if self.metrics is not None:
+            self.metrics.start(ParentSource(self.watched, self.states, self.is_ready, lambda: self.all_sockets))
         with self.signals.captured():
             try:
                 self.init_processes()
@@ -111,7 +119,27 @@ class Multiprocess:
         for slot in self.slots:
             slot.close()
         self.signals.close()
+        if self.metrics is not None:
+            self.metrics.stop()
         self.log_process("Stopping parent process [%d]")
+
+    def is_ready(self) -> bool:
+        """Return whether a worker serves, and there is no stop."""
+        return not self.should_exit.is_set() and any(process.ready for process in self.processes)
+
+    def states(self) -> dict[int, str]:
+        """Return what each process does, by its pid."""
+        leaving = {process.pid for process in self.leaving}
+        return {
+            process.pid: "stopping" if process.pid in leaving else "ready" if process.ready else "starting"
+            for process in self.everyone
+            if process.pid is not None
+        }
+
+    @property
+    def all_sockets(self) -> list[socket.socket]:
+        """The sockets that the workers listen on, those of the slots among them."""
+        return list({id(sock): sock for slot in self.slots for sock in slot.sockets}.values())
 
     def log_process(self, message: str) -> None:
         coloured = message.replace("%d", style("%d", fg="cyan", bold=True))
@@ -129,7 +157,7 @@ class Multiprocess:
         if self.config.reuse_port and self.slots:
             receiver = next((slot for slot in self.slots if slot.received), None)
             own = [bind_again(sock) for sock in self.sockets] if receiver is None else receiver.release()
-        slot = Slot(own or self.sockets, own)
+        slot = Slot(own or self.sockets, own, len(self.slots))
         slot.initial = not self.serving  # a failure does not stop workers that serve
         self.slots.append(slot)
         slot.current = self.new_process(slot)
@@ -139,7 +167,7 @@ class Multiprocess:
         count = len(self.sockets)
         plain = {index for index in range(len(slot.sockets)) if index % count in self.plain_sockets}
         try:
-            process = Process(self.config, slot.sockets, plain=frozenset(plain))
+            process = Process(self.config, slot.sockets, plain=frozenset(plain), watched=self.watched, place=slot.place)
             process.start()
         except ValueError as exc:
             logger.error("%s", exc)
@@ -165,6 +193,7 @@ class Multiprocess:
         if self.notifier is not None:
             self.notifier.stopping()
         for process in self.everyone:
+            process.why = process.why or "stop"
             process.terminate()
         self.leaving = self.everyone
         for slot in self.slots:
@@ -272,6 +301,7 @@ class Multiprocess:
             self.warn_of_block(process)
             return False
         if process.process.is_alive():
+            process.why = process.silent_why(self.config.timeout_worker_healthcheck)
             silence = process.silence(self.config.timeout_worker_healthcheck) or "has not answered in time"
             logger.error("Child process [%d] %s. Killing it. It was at:\n%s", process.pid, silence, process.where())
             process.kill()
@@ -305,6 +335,7 @@ class Multiprocess:
     def worn(self, slot: Slot, process: Process, reason: str, again_soon: bool) -> None:
         """Schedule the replacement of a worker that asks for it; after a back-off unless `again_soon`."""
         logger.info("Replacing worker [%d]: %s", process.pid, reason)
+        process.why = limit_of(reason)
         delay = 0.0 if again_soon else slot.failed(process)
         self.replacements.append(Replacement(slot, process, reason, due=time.monotonic() + delay))
 
@@ -332,6 +363,7 @@ class Multiprocess:
             old, slot.current, slot.successor, self.replacing = slot.current, process, None, None
             assert old is not None
             logger.info("Child process [%d] takes over from child process [%d]", process.pid, old.pid)
+            old.why = old.why or "replaced"
             old.retire()
             self.leaving.append(old)
             return
@@ -344,6 +376,7 @@ class Multiprocess:
             why = f"ended before it was ready ({fate(process.exitcode)})"
         else:
             why = "was not ready in time"
+            process.why = "startup"
             process.kill()
         process.join()
         slot.successor = None
@@ -355,6 +388,8 @@ class Multiprocess:
         kept = f"New child process [{process.pid}] {why}; keeping worker [{replacement.process.pid}]"
         if replacement.restart:
             logger.error("%s and aborting the restart.", kept)
+            self.watched.reloaded("failed")
+            self.restart_failed = True
             self.replacements = [each for each in self.replacements if not each.restart]
             return
         delay = max(replacement.slot.failed(process), 1.0)
@@ -366,7 +401,7 @@ class Multiprocess:
         """Begin to replace every worker, one at a time, so that they load the current code."""
         if self.notifier is not None:
             self.notifier.reloading()
-        self.restarting = True
+        self.restarting, self.restart_failed = True, False
         self.replacements = [each for each in self.replacements if not each.restart]
         for slot in self.slots:
             slot.due = slot.failures = 0
@@ -377,6 +412,8 @@ class Multiprocess:
 
     def end_restart(self) -> None:
         self.restarting = False
+        if not self.restart_failed:
+            self.watched.reloaded("ok")
         if self.notifier is not None:
             self.notifier.ready(self.summary())
 
@@ -445,6 +482,8 @@ class Multiprocess:
         self.processes_num -= 1
         slot = self.slots.pop()
         going = [each for each in (slot.current, slot.successor) if each is not None]
+        for process in going:
+            process.why = "replaced"
         self.leaving += going
         if self.replacing is not None and self.replacing.slot is slot:
             self.replacing = None
@@ -466,3 +505,11 @@ class Multiprocess:
     def tell_summary(self) -> None:
         if self.notifier is not None:
             self.notifier.status(self.summary())
+
+
+def limit_of(reason: str) -> str:
+    """Return which limit a worker asks to be replaced for, as its end is counted."""
+    for text, limit in (("request limit", "requests"), ("lifetime", "lifetime"), ("memory", "rss")):
+        if text in reason:
+            return limit
+    return "replaced"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import socket
 
     from fastserve.config import Config
+    from fastserve.metrics.watched import Watched
 
 STARTING = 12  # how many times longer a starting worker may be silent: imports can hold the interpreter
 
@@ -37,12 +38,24 @@ class Process:
         sockets: list[socket.socket],
         target: child.Target | None = None,
         plain: frozenset[int] | None = None,
+        watched: Watched | None = None,
+        place: int = 0,
     ) -> None:
+        self.watched = watched  # counts what becomes of it
+        self.live = None if watched is None else watched.pages.begin(place)
+        self.why: str | None = None  # it ends, where that is known
         self.config = config
         self.parent_conn, self.child_conn = Pipe()
         self.dump_reader, self.dump_writer = Pipe(duplex=False)
         self.process = child.process(
-            config, target, sockets, self.child_conn, self.dump_writer, replaces=target is None, plain=plain
+            config,
+            target,
+            sockets,
+            self.child_conn,
+            self.dump_writer,
+            target is None,
+            plain,
+            None if self.live is None else self.live.page,
         )
         self.events: deque[tuple[Any, ...]] = deque()  # messages other than answers
         self.ready = False
@@ -65,6 +78,8 @@ class Process:
         except BaseException:
             self.close()
             raise
+        if self.watched is not None and self.live is not None:
+            self.watched.started(self.live, self.process.pid)
         self.child_conn.close()
         self.dump_writer.close()
 
@@ -100,11 +115,15 @@ class Process:
     def join(self) -> None:
         """Wait until it has ended."""
         self.process.join()
+        if self.watched is not None and self.live is not None and self.live in self.watched.pages.live:
+            self.watched.ended(self.process.exitcode, self.ready, self.why)
         self.close()
 
     def close(self) -> None:
         for connection in (self.parent_conn, self.child_conn, self.dump_reader, self.dump_writer):
             connection.close()
+        if self.watched is not None and self.live is not None:
+            self.watched.pages.end(self.live)
 
     # Messages
 
@@ -186,6 +205,11 @@ class Process:
         if longest_block is not None and self.loop_silence is not None and self.loop_silence > longest_block:
             return f"has an event loop that has been blocked for {self.loop_silence:.1f} s"
         return None
+
+    def silent_why(self, timeout: float) -> str:
+        """Return what a worker is counted under that has been silent for too long."""
+        silence = self.silence(timeout) or ""
+        return "loop" if "event loop" in silence else "silent"
 
     def new_block(self, timeout: float) -> float | None:
         """Return the seconds that its event loop is blocked, once per block longer than `timeout`; else None."""

@@ -19,7 +19,8 @@ LONGEST_DELAY = 30.0
 class Slot:
     """A place for one worker: the process that serves in it, and the one that will take over."""
 
-    def __init__(self, sockets: list[socket.socket], own: list[socket.socket]) -> None:
+    def __init__(self, sockets: list[socket.socket], own: list[socket.socket], place: int = 0) -> None:
+        self.place = place  # among all, from 0
         self.sockets = sockets  # that its worker listens on
         self.own = own  # those of them that are closed with the slot
         self.current: Process | None = None

@@ -16,6 +16,7 @@ from fastserve.process.service_manager import Notifier
 
 if TYPE_CHECKING:
     from fastserve.config import Config
+    from fastserve.metrics.service import Service
 
 UNGUARDED = (
     "A child process imports the program, which calls run() again: with workers or reload, put the call under"
@@ -34,6 +35,7 @@ def supervise(config: Config) -> None:
         try:
             listeners = Listeners.bind(config)
             stack.callback(listeners.close)
+            metrics = bound_metrics(config)
             if config.pid_file is not None:
                 stack.callback(PidFile.written(config.pid_file).remove)
             listeners.listen(config.backlog)  # clients that connect once it is logged wait for the first worker
@@ -42,17 +44,26 @@ def supervise(config: Config) -> None:
             sys.exit(STARTUP_FAILURE)
         listeners.log_running(config)
         if config.reload:
-            reload(config, listeners, stack.close)
+            reload(config, listeners, stack.close, metrics)
         else:
-            work(config, listeners, stack.close)
+            work(config, listeners, stack.close, metrics)
 
 
-def work(config: Config, listeners: Listeners, close: Callable[[], None]) -> None:
+def bound_metrics(config: Config) -> Service | None:
+    if not config.metrics_bind:
+        return None
+    from fastserve.metrics.service import Service
+
+    return Service.bound(config)
+
+
+def work(config: Config, listeners: Listeners, close: Callable[[], None], metrics: Service | None) -> None:
     from fastserve.supervisors.multiprocess import Multiprocess
 
     parent = Multiprocess(config, listeners.sockets)
     parent.plain_sockets = listeners.plain
     parent.close_listeners = close
+    parent.metrics = metrics
     parent.notifier = Notifier.from_environment()
     with contextlib.suppress(KeyboardInterrupt):
         parent.run()
@@ -60,7 +71,7 @@ def work(config: Config, listeners: Listeners, close: Callable[[], None]) -> Non
         sys.exit(STARTUP_FAILURE)
 
 
-def reload(config: Config, listeners: Listeners, close: Callable[[], None]) -> None:
+def reload(config: Config, listeners: Listeners, close: Callable[[], None], metrics: Service | None) -> None:
     from fastserve.server import Server
     from fastserve.supervisors import ChangeReload
 
@@ -68,6 +79,7 @@ def reload(config: Config, listeners: Listeners, close: Callable[[], None]) -> N
     server.plain_sockets = listeners.plain
     parent = ChangeReload(config, server.run, listeners.sockets)
     parent.close_listeners = close
+    parent.metrics = metrics
     parent.notifier = Notifier.from_environment()
     with contextlib.suppress(KeyboardInterrupt):
         parent.run()

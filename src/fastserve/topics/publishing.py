@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from fastserve._core.metrics import SCALAR_CELLS, Metrics
 from fastserve._core.topics.message import Message
 from fastserve.topics import node as nodes
 from fastserve.topics.checks import check_name, keep_of, messages_of
@@ -116,6 +117,15 @@ def metrics() -> dict[str, int]:
         "closed": sum(hub.closed for hub in hubs),
         "gaps": sum(hub.gaps for hub in hubs),
     }
+
+
+def note_metrics(page: Metrics) -> None:
+    """Put the counts into the page of this process."""
+    found = metrics()
+    page.set(SCALAR_CELLS["subscriptions"], found["subscriptions"])
+    for name in ("delivered", "dropped", "closed", "gaps"):
+        cell = SCALAR_CELLS[f"topics_{name}"]
+        page.set(cell, max(found[name], page.get(cell)))  # the counts of a loop end with it
 
 
 def limit() -> int:

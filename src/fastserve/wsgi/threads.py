@@ -68,6 +68,11 @@ class Threads:
     def __len__(self) -> int:
         return len(self._threads)
 
+    @property
+    def idle(self) -> int:
+        """How many threads wait for a call."""
+        return len(self._idle)
+
     def submit(self, call: Call, loop: asyncio.AbstractEventLoop, alone: bool = False) -> None:
         """Let a thread call `call`, which must not raise. Call this in `loop`.
 

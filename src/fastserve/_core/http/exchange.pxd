@@ -56,6 +56,7 @@ cdef class HttpExchange(Exchange):
     cdef int drops  # messages dropped in this turn of the loop
     cdef Place place  # that it has until its application ends, or None
     cdef Entry entry  # in the list for the signal handler, while there is one
+    cdef double head_at  # when the head of its request was complete
     cdef str method  # shown there
     cdef bytes path
 

@@ -22,6 +22,7 @@ from asyncio import CancelledError
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
 
 from ..counters cimport live_counts
 from ..errors import ClientDisconnected, only_disconnects
@@ -32,6 +33,8 @@ from ..loop.coroutine import call, receive, send, start_in_loop
 from ..loop.task cimport PENDING, Task, start
 from ..loop.turn cimport note_sender
 from ..loop.waiter cimport Waiter, make_waiter
+from ..metrics cimport ACTIVE, FAILED_AFTER, FAILED_BEFORE, FAILED_MISSING, WAIT as WAITED
+from ..metrics cimport fastserve_add, fastserve_observe
 from ..worker cimport Worker
 from .account cimport Account
 from .file_body cimport Transfer
@@ -58,6 +61,7 @@ cdef int init_exchange(HttpExchange exchange, Worker worker, Stream stream, dict
     exchange.raises = worker.settings.raise_disconnect
     exchange.context = PyContext_New() if worker.settings.reset_contextvars else PyContext_Copy(worker.context)
     worker.active += 1
+    fastserve_add(worker.metrics.cells + ACTIVE, 1)
     worker.total_requests += 1
     if somebody_asks:
         exchange.method = scope.get("method", "WEBSOCKET")
@@ -92,6 +96,7 @@ cdef class HttpExchange(Exchange):
         self.started = True
         if self.account is not None:
             self.account.started = monotonic()
+        fastserve_observe(worker.metrics.cells + WAITED, worker.turn.steps.step_began - self.head_at)
         try:
             if worker.direct is not None and not worker.draining:
                 direct = <DirectApplication?>worker.direct
@@ -445,6 +450,7 @@ cdef class HttpExchange(Exchange):
         """Its request was taken back before the application was called."""
         self.started = True
         self.worker.active -= 1
+        fastserve_add(self.worker.metrics.cells + ACTIVE, <uint64_t>-1)
         stop_tracking(&self.entry)
         return 0
 
@@ -452,6 +458,7 @@ cdef class HttpExchange(Exchange):
         cdef Worker worker = self.worker
         cdef bint cancelled = self.task is not None and was_cancelled(self.task)
         worker.active -= 1
+        fastserve_add(worker.metrics.cells + ACTIVE, <uint64_t>-1)
         stop_tracking(&self.entry)
         if self.place is not None:
             self.place.leave()
@@ -463,6 +470,9 @@ cdef class HttpExchange(Exchange):
         try:
             if exception is not None:
                 if not self.is_quiet(exception, cancelled):
+                    fastserve_add(
+                        worker.metrics.cells + (FAILED_BEFORE if self.stage == EXPECT_START else FAILED_AFTER), 1
+                    )
                     worker.report("Exception in ASGI application\n", exception)
             elif result is not None:
                 worker.report(f"ASGI callable should return None, but returned '{result}'.")
@@ -476,6 +486,7 @@ cdef class HttpExchange(Exchange):
             return 0
         if not failed and not self.gone and not self.stream.broken():
             what = "starting" if self.stage == EXPECT_START else "completing"
+            fastserve_add(self.worker.metrics.cells + FAILED_MISSING, 1)
             self.worker.report(f"ASGI callable returned without {what} response.")
         self.stage = COMPLETE
         return self.stream.abandon()

@@ -16,6 +16,8 @@ cdef enum:
     X_FORWARDED_FOR
     X_FORWARDED_PROTO
     PROXY_CONNECTION
+    X_REQUEST_START
+    X_QUEUE_START
     UNKNOWN = -1
 
 cdef const unsigned char* LOWER  # 256 bytes: a token character in lower case, 0 for any other byte

@@ -4,7 +4,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 cdef tuple NAMES = (
     b"host", b"content-length", b"transfer-encoding", b"expect", b"connection", b"upgrade", b"te",
     b"sec-websocket-extensions", b"sec-websocket-key", b"sec-websocket-protocol", b"sec-websocket-version",
-    b"x-forwarded-for", b"x-forwarded-proto", b"proxy-connection",
+    b"x-forwarded-for", b"x-forwarded-proto", b"proxy-connection", b"x-request-start",
+    b"x-queue-start",
     b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"access-control-request-headers",
     b"access-control-request-method", b"authorization", b"cache-control", b"cdn-loop", b"content-encoding",
     b"content-disposition", b"content-language", b"content-type", b"cookie", b"date", b"dnt", b"early-data",

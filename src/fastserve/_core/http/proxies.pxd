@@ -1,4 +1,5 @@
 """What trusted proxies say about a request's client and scheme."""
+from ..metrics cimport Metrics
 from .request cimport Request
 
 
@@ -13,6 +14,11 @@ cdef class Proxies:
     cdef int forward_list(self, dict scope, list headers) except -1
     cdef int apply(self, dict scope, bytes protocol, bytes forwarded) except -1
     cdef tuple client_of(self, bytes forwarded)
+    cdef int note_wait(self, Request head, Metrics metrics) except -1
+    cdef int note_wait_of(self, list headers, Metrics metrics) except -1
 
 
 cpdef str plain_host(str host)
+
+
+cpdef double waited_since(bytes value, double now) except? -1

@@ -2,14 +2,18 @@
 
 `hosts` decides who is trusted and what the headers mean. This module finds the headers and caches those decisions.
 """
+from time import time
+
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
-from .field_names cimport X_FORWARDED_FOR, X_FORWARDED_PROTO
+from ..metrics cimport PROXY_WAIT, Metrics, fastserve_observe
+from .field_names cimport X_FORWARDED_FOR, X_FORWARDED_PROTO, X_QUEUE_START, X_REQUEST_START
 from .request cimport Field, Request
 
 cdef enum:
     REMEMBERED = 4096  # cached values of X-Forwarded-For, and cached peers
     LONGEST = 200  # bytes of a value that is cached
+    MOST_WAITED = 600  # seconds since a proxy had the request: what says more is wrong
 
 
 cpdef str plain_host(str host):
@@ -91,3 +95,40 @@ cdef class Proxies:
                     self.clients.clear()
                 self.clients[forwarded] = client
         return client
+
+    cdef int note_wait(self, Request head, Metrics metrics) except -1:
+        """Count how long the request was on its way from a proxy that says when it had it."""
+        cdef Py_ssize_t index
+        cdef Field* field
+        for index in range(head.count):
+            field = &head.fields[index]
+            if field.known == X_REQUEST_START or field.known == X_QUEUE_START:
+                return count_wait(head.head[field.value.start:field.value.start + field.value.size], metrics)
+        return 0
+
+    cdef int note_wait_of(self, list headers, Metrics metrics) except -1:
+        """Do the same with (name, value) pairs."""
+        cdef bytes name, value
+        for name, value in headers:
+            if name == b"x-request-start" or name == b"x-queue-start":
+                return count_wait(value, metrics)
+        return 0
+
+
+cdef int count_wait(bytes value, Metrics metrics) except -1:
+    cdef double waited = waited_since(value, time())
+    if waited >= 0:
+        fastserve_observe(metrics.cells + PROXY_WAIT, waited)
+    return 0
+
+
+cpdef double waited_since(bytes value, double now) except? -1:
+    """Return the seconds from a proxy's `t=...`, in seconds, milliseconds or microseconds, until now; -1 if it is wrong."""
+    cdef double when
+    try:
+        when = float(value[2:] if value[:2] == b"t=" else value)
+    except ValueError:
+        return -1
+    while when > 1e11:
+        when /= 1000
+    return now - when if 0 <= now - when <= MOST_WAITED else -1

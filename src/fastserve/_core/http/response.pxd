@@ -24,7 +24,13 @@ cdef class Response(Stream):
     cdef bint is_head  # the request's method is HEAD
     cdef bint is_websocket  # it is the handshake of a WebSocket, and a valid one
     cdef Extent extent
+    cdef double began  # when the head was complete of a request that is not counted yet, else 0
+    cdef int key  # what it is counted by, but for the status
 
+    cdef void begin_counting(self, int key) noexcept
+    cdef void count_as(self, int status, bint held) noexcept
+    cdef void count_abandoned(self, int status) noexcept
+    cdef int tell_health(self) except -1
     cdef long long decide_length(self, long long size, bint more) except -2
     cdef int count(self, long long size, bint more) except -1
     cdef int log(self, dict scope, int status) except -1
@@ -47,6 +53,10 @@ cdef class Response(Stream):
     cdef bint request_is_cut(self) noexcept  # the client ended its side before the end of the body
     cdef int answer(self, int status, bytes extra) except -1  # respond with one of the server's own
     cdef int break_off(self) except -1  # at any point of the response
+
+
+cdef enum:
+    CLIENT_LEFT = 499  # in the metrics, the status of a request whose client has left before its response was complete
 
 
 cdef bint is_overloaded(Worker worker) except -1

@@ -18,6 +18,7 @@ from .response_head cimport has_no_body
 from .scope cimport Peers
 
 cdef int WARNING = logging.WARNING
+cdef list PLAIN_TEXT = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
 cdef bytes RETRY_AFTER = b"retry-after: 1\r\n"
 
 
@@ -53,6 +54,33 @@ cdef int check_length(long long remaining, long long size, bint more) except -1:
 
 
 cdef class Response(Stream):
+    # The metrics
+
+    cdef void begin_counting(self, int key) noexcept:
+        """Note the end of a request's head, and what the request is counted by."""
+        self.key = key
+        self.began = monotonic()
+
+    cdef void count_as(self, int status, bint held) noexcept:
+        """Count the request, unless it is counted already: its response ends here, with this status.
+
+        `held`: the turn holds the last of it, and has read the clock for that.
+        """
+        cdef Worker worker = self.worker
+        cdef double seconds
+        if self.began == 0:
+            return
+        seconds = (worker.turn.newest_held if held else monotonic()) - self.began
+        self.began = 0
+        worker.metrics.count(self.key, status, seconds)
+        if worker.metrics.by_route and self.exchange is not None:
+            worker.metrics.count_route(self.key, status, seconds, self.exchange.scope)
+
+    cdef int tell_health(self) except -1:
+        """Respond to a request for the server's own health."""
+        self.respond(503 if self.worker.red else 200, PLAIN_TEXT)
+        return self.body(b"draining" if self.worker.red else b"ok", False)
+
     # The body
 
     cdef long long decide_length(self, long long size, bint more) except -2:
@@ -95,6 +123,8 @@ cdef class Response(Stream):
         if self.account is not None:
             self.account.status = status
             self.account.first = monotonic()
+        if self.exchange is None:
+            return 0  # the server's health
         if status == 500 and self.client_has_ended():
             return 0  # a failure because the client has left is of no interest
         return log_response(
@@ -168,12 +198,21 @@ cdef class Response(Stream):
             status = 400  # the client never sent all of its request (RFC 9112 section 8)
         elif exchange is not None and exchange.gone and self.worker.draining:
             status = 503
+        self.count_abandoned(status)
         self.detach()
         if self.broken() or self.head_has_left():
             return self.break_off()
         if exchange is not None and not self.client_has_ended():
             self.log(exchange.scope, status)
         return self.answer(status, fields_of_refusal(status))
+
+    cdef void count_abandoned(self, int status) noexcept:
+        """Count the request whose application does not complete its response; `status` if none was sent."""
+        if self.broken() or self.client_has_ended() and not self.request_is_cut():
+            status = CLIENT_LEFT
+        elif self.head_has_left():
+            status = self.extent.facts.status
+        self.count_as(status, False)
 
     # What a version of HTTP implements
 

@@ -9,6 +9,7 @@ cdef class Peers:
     cdef readonly object client  # (host, port), or None
     cdef readonly object server  # (host, port), (path, None), or None
     cdef readonly str scheme  # "http" or "https"
+    cdef bint encrypted  # it is "https"
     cdef dict template  # of a scope; shared
     cdef dict extensions  # of every request over HTTP/1.1
     cdef dict tls  # the extension of that name; None on plain connections

@@ -62,6 +62,7 @@ cdef class Peers:
     def __init__(self, client, server, scheme):
         self.client = client
         self.scheme = scheme
+        self.encrypted = scheme == "https"
         self.extensions = EXTENSIONS
         self.template = template_of("1.1", scheme, server)
         self.server = self.template["server"]  # one object for all connections

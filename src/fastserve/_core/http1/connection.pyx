@@ -18,19 +18,25 @@ because a client that is gone altogether looks the same until something is writt
 """
 import logging
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memcmp
 
 from ..http.access_log cimport address_text
 from ..http.exchange cimport HttpExchange, attach_account, make_exchange
+from ..http.methods cimport counted_as
 from ..http.request cimport Request
 from ..http.response cimport fields_of_refusal, refused
 from ..http.scope cimport Peers, http_scope, peers_of
 from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler
+from ..llhttp cimport HTTP_GET, HTTP_HEAD
 from ..loop.clock cimport GOODBYE, KEEP_ALIVE, REQUEST_BODY, REQUEST_HEAD, stop
 from ..loop.turn cimport Runnable
+from ..metrics cimport ACTIVE_CONNECTIONS, BY_BODY, BY_DRAIN, BY_ERROR, BY_HEAD, BY_KEEP_ALIVE, CLOSING_CONNECTIONS
+from ..metrics cimport IDLE_CONNECTIONS, WS_REFUSED, fastserve_add, key_of
+from ..metrics import reason_of
 from ..transport.lingering cimport close_or_linger
-from ..transport.writer cimport Writer
+from ..transport.writer cimport Writer, set_use, set_why
 from ..websocket.exchange cimport WebSocketExchange, make_websocket_exchange
 from ..websocket.handshake cimport Handshake, read_handshake
 from ..worker cimport Worker
@@ -129,14 +135,26 @@ cdef class Http1Connection(Incoming):
             response.address = address_text(response.peers.client)
         self.reading = BODY if request.has_body() else DONE
         self.content_length = request.content_length
+        set_use(self.writer, ACTIVE_CONNECTIONS)
         response.begin(request)
+        response.begin_counting(key_of(counted_as[request.method], request.minor, response.peers.encrypted))
         self.handshake = read_handshake(request, worker) if request.upgrade else None
+        if worker.settings.health_path is not None and asks_for_health(request, worker.settings.health_path):
+            self.handshake = None
+            self.parser.release_head()
+            return response.tell_health()
         if self.handshake is None:
             scope = http_scope(request, response.peers, worker.settings, worker.state)
         else:
             scope = self.handshake.scope(request, response.peers)
             status, fields = self.handshake.status, self.handshake.fields
             response.is_handshake(not status)
+            if status:
+                fastserve_add(worker.metrics.cells + WS_REFUSED, 1)
+        if response.peers.proxies is not None:
+            response.peers.proxies.note_wait(request, worker.metrics)
+            if scope["scheme"] == "https":
+                response.key |= 1
         self.parser.release_head()
         if worker.accounts:
             response.open_account(scope)
@@ -144,6 +162,7 @@ cdef class Http1Connection(Incoming):
         if refusal:
             status, fields = refusal, fields_of_refusal(refusal)
         if status:
+            worker.metrics.refuse(status, reason_of(status, "" if refusal else "drain"))
             response.log(scope, status)
             return response.answer(status, fields)
         if self.is_served_elsewhere():
@@ -153,6 +172,7 @@ cdef class Http1Connection(Incoming):
         else:
             exchange = make_websocket_exchange(worker, response, scope)
         exchange.expect_continue = response.expect_continue
+        exchange.head_at = response.began
         response.exchange = exchange
         if response.account is not None:
             attach_account(exchange, response.account)
@@ -266,6 +286,8 @@ cdef class Http1Connection(Incoming):
         stop(self)
         self.reading = CLOSED
         self.tail = None
+        set_why(self.writer, BY_ERROR)
+        self.worker.metrics.refuse(status, reason_of(status, self.parser.reason.decode()))
         self.worker.report("Invalid HTTP request received.", None, WARNING)
         self.report_client(self.parser.reason.decode())
         if self.response.exchange is None or self.response.exchange.started:
@@ -301,6 +323,9 @@ cdef class Http1Connection(Incoming):
         cdef bint more = self.reading != DONE and not self.response.is_http10
         if self.response.is_closed():
             return 0
+        set_use(self.writer, CLOSING_CONNECTIONS)
+        if self.worker.draining:
+            set_why(self.writer, BY_DRAIN)
         self.writer.is_last = self.reading == DONE and self.response.is_last and self.tail is None
         self.reading = CLOSED
         self.response.end()
@@ -310,7 +335,13 @@ cdef class Http1Connection(Incoming):
         return 0
 
     cdef void expired(self, int kind) noexcept:
+        if kind == REQUEST_BODY:
+            if self.response.exchange is None or self.response.exchange.waits():
+                set_why(self.writer, BY_BODY)
+        else:
+            set_why(self.writer, BY_KEEP_ALIVE if kind == KEEP_ALIVE else BY_HEAD)
         if kind == REQUEST_HEAD and self.reading == HEAD:
+            self.worker.metrics.refuse(408, "timeout")
             self.report_client("request head not complete in time")
             self.response.answer(408, b"")
         elif kind != REQUEST_BODY or self.response.exchange is None or self.response.exchange.waits():
@@ -323,6 +354,7 @@ cdef class Http1Connection(Incoming):
             return self.response.exchange.stopping()
         if self.lingering is not None:
             return self.lingering.hurry()
+        set_why(self.writer, BY_DRAIN)
         if self.reading == BODY:
             return self.close()
         if self.worker.replaced and self.deadline.next != NULL and self.deadline.kind == GOODBYE:
@@ -333,6 +365,7 @@ cdef class Http1Connection(Incoming):
     cdef int break_off(self) except -1:
         """Close after what is written, at any point of a response."""
         self.reading = CLOSED
+        set_use(self.writer, CLOSING_CONNECTIONS)
         self.response.end()
         self.writer.close()
         return self.response.detach()
@@ -346,6 +379,8 @@ cdef class Http1Connection(Incoming):
             if exchange.body_taken and exchange.waits():
                 exchange.disconnected()
             return 0
+        set_why(self.writer, BY_DRAIN)
+        self.response.count_as(self.response.extent.facts.status, False)
         self.break_off()
         if exchange.task is not None:
             tasks.append(exchange.task)
@@ -382,6 +417,7 @@ cdef class Http1Connection(Incoming):
             self.resume_reading()
             self.worker.clock.start(self, REQUEST_BODY)
             return 0
+        set_use(self.writer, IDLE_CONNECTIONS)
         self.reading = INIT
         self.taken = 0
         if self.tail is None:
@@ -399,7 +435,9 @@ cdef class Http1Connection(Incoming):
         if exchange.account is not None:
             exchange.account.received = self.taken
             headers = exchange.with_id(headers)
-        return self.leave_to(self.handshake.accept(exchange, self.transport, self.writer, subprotocol, headers))
+        channel = self.handshake.accept(exchange, self.transport, self.writer, subprotocol, headers)
+        self.response.count_as(101, False)
+        return self.leave_to(channel)
 
     cdef bint is_served_elsewhere(self) noexcept:
         """Return whether a protocol outside the core serves the request under way, from its first byte."""
@@ -427,3 +465,11 @@ cdef class Http1Connection(Incoming):
         self.response.leave()
         self.resume_reading()
         return rest
+
+
+cdef bint asks_for_health(Request request, bytes path) noexcept:
+    return (
+        request.path.size == PyBytes_GET_SIZE(path)
+        and (request.method == HTTP_GET or request.method == HTTP_HEAD)
+        and memcmp(request.head + request.path.start, PyBytes_AS_STRING(path), request.path.size) == 0
+    )

@@ -14,7 +14,7 @@ The connection reads, and knows about the client and its request: see http1/conn
 """
 from ..errors import ClientDisconnected
 from ..http.request cimport Request
-from ..http.response cimport Response
+from ..http.response cimport CLIENT_LEFT, Response
 from ..http.response_head cimport CLOSE, KEEP_ALIVE as KEEP_ALIVE_FIELD, NO_CONNECTION
 from ..http.response_head cimport begins_stream, early_hints, end_head, plain_response, reason_phrase, start_head
 from ..interfaces cimport Handler, Pending, Shared
@@ -22,8 +22,9 @@ from ..llhttp cimport HTTP_HEAD
 from ..loop.clock cimport HELD_HEAD, stop
 from ..loop.turn cimport Flushable
 from ..memory.buffer cimport Buffer
+from ..metrics cimport BY_ERROR
 from ..transport.sendfile cimport FileSender
-from ..transport.writer cimport Writer
+from ..transport.writer cimport Writer, set_why
 from ..worker cimport Worker
 from .body_framing cimport LAST_CHUNK, close_chunk, end_with_trailers, open_chunk, put_piece
 
@@ -139,6 +140,7 @@ cdef class Http1Response(Response):
         cdef Worker worker = self.worker
         cdef Buffer out
         cdef bint unread = self.client_has_ended()
+        self.count_as(status, False)
         self.writer.discard(self.writer.committed)
         out = self.writer.output()
         if self.account is not None:
@@ -153,10 +155,13 @@ cdef class Http1Response(Response):
         return self.connection.close()
 
     cdef int break_off(self) except -1:
+        if not self.client_has_ended():
+            set_why(self.writer, BY_ERROR)
         return 0 if self.connection is None else self.connection.break_off()
 
     cdef int end(self) except -1:
         """Write no more."""
+        self.count_as(CLIENT_LEFT, False)
         if self.pending is not None:
             self.release()
         self.orphan()
@@ -334,6 +339,7 @@ cdef class Http1Response(Response):
     cdef int finish(self) except -1:
         """End the response: the application has sent the last of it."""
         self.writing = DONE
+        self.count_as(self.extent.facts.status, self.writer.queued)
         if self.pending is not None:
             self.release()
         if self.account is not None:

@@ -31,7 +31,10 @@ from ..interfaces cimport Carrier, Handler, Place
 from ..loop.clock cimport GOING_AWAY, KEEP_ALIVE, REQUEST_HEAD, REQUEST_REST, stop
 from ..memory.buffer cimport Buffer
 from ..transport.lingering cimport begin_lingering
-from ..transport.writer cimport Writer
+from ..metrics cimport ACTIVE_CONNECTIONS, BY_DRAIN, BY_ERROR, BY_HEAD, BY_KEEP_ALIVE, CLOSING_CONNECTIONS
+from ..metrics cimport IDLE_CONNECTIONS, WS_REFUSED, fastserve_add, key_of, method_number
+from ..metrics import reason_of
+from ..transport.writer cimport Writer, set_use, set_why
 from ..websocket.exchange cimport make_websocket_exchange
 from ..websocket.handshake cimport Handshake, read_extended_connect, serves_extended_connect
 from ..worker cimport Worker
@@ -287,6 +290,7 @@ cdef class Http2Connection(StreamCarrier):
         if fault == NULL and ended and self.fields.content_length > 0:
             fault = b"Content-Length without a body"
         if fault != NULL:
+            self.worker.metrics.refuse(400, reason_of(400, fault.decode()))
             self.report_client(fault)
             return self.refuse_stream(PROTOCOL_ERROR)
         if len(self.streams) + (0 if self.leftovers is None else self.leftovers.count) >= (
@@ -301,6 +305,7 @@ cdef class Http2Connection(StreamCarrier):
         if self.fields.priority is not None:
             self.flow.prioritise(stream, self.fields.priority)
         self.streams[parser.stream] = stream
+        set_use(self.writer, ACTIVE_CONNECTIONS)
         return self.begin(stream)
 
     cdef int begin(self, Http2Stream stream) except -1:
@@ -318,8 +323,13 @@ cdef class Http2Connection(StreamCarrier):
         stream.peers = self.peers
         stream.address = self.address
         stream.is_head = fields.method == b"HEAD"
+        stream.begin_counting(key_of(0 if method is None else method_number(method), 2, self.peers.encrypted))
         if worker.draining and self.phase == OPEN:
             self.go_away()
+        if worker.settings.health_path is not None and fields.path == worker.settings.health_path and (
+            stream.is_head or method == "GET"
+        ):
+            return stream.tell_health()
         status = self.status_of_refusal(stream, method)
         if status:
             return stream.answer(status, fields_of_refusal(status))
@@ -331,7 +341,12 @@ cdef class Http2Connection(StreamCarrier):
         if worker.accounts:
             stream.open_account(scope)
             stream.account.received = self.parser.length + FRAME_HEAD
+        if self.peers.proxies is not None:
+            self.peers.proxies.note_wait_of(fields.headers, worker.metrics)
+            if scope["scheme"] == "https":
+                stream.key |= 1
         if worker.settings.limit_concurrency and is_overloaded(worker):
+            worker.metrics.refuse(503, "limit")
             stream.log(scope, 503)
             return stream.answer(503, fields_of_refusal(503))
         exchange = make_exchange(worker, stream, scope)
@@ -341,6 +356,7 @@ cdef class Http2Connection(StreamCarrier):
 
     cdef int start(self, Http2Stream stream, HttpExchange exchange) except -1:
         cdef Start start = Start.__new__(Start)
+        exchange.head_at = stream.began
         stream.exchange = exchange
         if stream.account is not None:
             attach_account(exchange, stream.account)
@@ -382,6 +398,7 @@ cdef class Http2Connection(StreamCarrier):
         if status == 0 and limit and fields.content_length > limit:
             status = 413
         if status:
+            self.worker.metrics.refuse(status, reason_of(status, ""))
             self.worker.report("Invalid HTTP request received.", None, WARNING)
             self.report_client(b"request over a limit")
         return status
@@ -668,6 +685,7 @@ cdef class Http2Connection(StreamCarrier):
         return self.spend_reset()
 
     cdef int malformed(self, Http2Stream stream, const char* reason) except -1:
+        self.worker.metrics.refuse(400, reason_of(400, reason.decode()))
         self.report_client(reason)
         return self.reset(stream, PROTOCOL_ERROR)
 
@@ -682,6 +700,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int refuse(self, Http2Stream stream, int status) except -1:
         """Answer a request that turns out to be refused with `status`, or break its response off."""
         cdef HttpExchange exchange = stream.exchange
+        self.worker.metrics.refuse(status, reason_of(status, ""))
         self.worker.report("Invalid HTTP request received.", None, WARNING)
         if exchange is None or stream.head_has_left():
             return self.reset(stream, CANCEL)
@@ -706,6 +725,7 @@ cdef class Http2Connection(StreamCarrier):
         """The client broke the protocol, or wants too much: say so, and close."""
         if self.phase == CLOSED:
             return 0
+        set_why(self.writer, BY_ERROR)
         self.worker.report("Invalid HTTP request received.", None, WARNING)
         self.report_client(reason)
         put_goaway(self.reply(FRAME_HEAD + 8 + strlen(reason)), self.served_id, error, reason)
@@ -837,6 +857,8 @@ cdef class Http2Connection(StreamCarrier):
             return 0
         if not self.streams and (self.phase == LEFT or self.phase != LEAVING and (self.client_leaves or self.eof_seen)):
             return self.close()
+        if not self.streams and self.writer.use == ACTIVE_CONNECTIONS:
+            set_use(self.writer, IDLE_CONNECTIONS)
         if not self.settings_seen or self.parser.in_block():
             kind = REQUEST_HEAD
         elif not self.streams and self.phase == OPEN:
@@ -851,6 +873,8 @@ cdef class Http2Connection(StreamCarrier):
     cdef void expired(self, int kind) noexcept:
         self.awaited = NOTHING
         try:
+            if kind != GOING_AWAY:
+                set_why(self.writer, BY_KEEP_ALIVE if kind == KEEP_ALIVE else BY_HEAD)
             if kind == KEEP_ALIVE:
                 self.go_away()
             elif kind == GOING_AWAY:
@@ -894,6 +918,7 @@ cdef class Http2Connection(StreamCarrier):
         if self.phase == CLOSED:
             return 0
         self.phase = CLOSED
+        set_use(self.writer, CLOSING_CONNECTIONS)
         self.close_streams()
         stop(self)
         self.settle()
@@ -947,6 +972,7 @@ cdef class Http2Connection(StreamCarrier):
             return self.lingering.hurry()
         for stream in list(self.streams.values()):
             stream.drain()
+        set_why(self.writer, BY_DRAIN)
         self.go_away()
         return self.settle()
 
@@ -965,6 +991,7 @@ cdef class Http2Connection(StreamCarrier):
             if exchange.task is not None:
                 tasks.append(exchange.task)
             put_number(self.reply(FRAME_HEAD + 4), RST_STREAM, stream.id, CANCEL)
+            stream.count_as(stream.extent.facts.status, False)
             self.close_stream(stream, RESET_BY_US)
         return self.settle()
 

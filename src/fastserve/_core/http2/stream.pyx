@@ -15,7 +15,7 @@ from libc.string cimport memcpy
 
 from ..errors import ClientDisconnected
 from ..http.exchange cimport HttpExchange
-from ..http.response cimport Response
+from ..http.response cimport CLIENT_LEFT, Response
 from ..http.response_head cimport HeadFacts, as_bytes, is_streamed, reason_phrase
 from ..interfaces cimport Handler, Pending, Shared
 from ..loop.clock cimport HELD_HEAD, REQUEST_BODY, WRITE, Timed, stop
@@ -230,6 +230,7 @@ cdef class Http2Stream(Bearer):
 
     cdef int close(self) except -1:
         """Nothing more comes or goes."""
+        self.count_as(CLIENT_LEFT, False)
         if self.pending is not None:
             self.release()
         self.orphan()
@@ -286,6 +287,7 @@ cdef class Http2Stream(Bearer):
         cdef Http2Stream kept = self
         cdef list headers = [(b"content-type", b"text/plain; charset=utf-8")]
         cdef bytes body = reason_phrase(status).encode()
+        self.count_as(status, False)
         if self.connection is None or self.broken():
             return 0
         headers += [tuple(line.split(b": ", 1)) for line in extra.splitlines()]
@@ -542,6 +544,7 @@ cdef class Http2Stream(Bearer):
         if self.writing == CLOSED:
             return 0
         self.writing = DONE
+        self.count_as(self.extent.facts.status, self.connection is not None and self.connection.writer.queued)
         if self.pending is not None:
             self.release()
         if self.account is not None:

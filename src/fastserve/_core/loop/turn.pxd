@@ -1,6 +1,7 @@
 """One turn of the event loop in three batches: reads, applications, writes."""
 from cpython.object cimport PyObject
 
+from ..metrics cimport Metrics
 from .clock cimport Timed
 from .slow_steps cimport SlowSteps
 
@@ -54,6 +55,7 @@ cdef class Turn:
     cdef double first_held  # when the oldest held byte was sent
     cdef double newest_held  # when the newest was
     cdef SlowSteps steps  # what must not be held
+    cdef readonly Metrics metrics  # of the process, or of this turn alone
 
     cdef int submit(self, Runnable exchange) except -1
     cdef int hold(self, Flushable output) except -1

@@ -23,9 +23,11 @@ fan-out   Messages for many clients are written after the responses, in slices o
 """
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
 
+from ..metrics cimport LOG_BLOCKED, Metrics, fastserve_add
 from .clock cimport monotonic
 
 cdef enum:
@@ -42,6 +44,7 @@ cdef double HELD_SECONDS = 0.002
 cdef double RUN_SECONDS = 0.005
 cdef double TURN_SECONDS = 0.05
 cdef double FAN_OUT_SECONDS = 0.002
+cdef double BLOCKED_SECONDS = 0.001  # that writing the log takes only where what it goes to is full
 SHARE_SECONDS = 0.001
 
 
@@ -87,7 +90,8 @@ cdef class Queue:
 cdef class Turn:
     """The run queue and the write queue of one event loop."""
 
-    def __cinit__(self, loop):
+    def __cinit__(self, loop, Metrics metrics=None):
+        self.metrics = Metrics() if metrics is None else metrics
         self.call_soon = loop.call_soon
         self.runs = Queue()
         self.writes = Queue()
@@ -297,9 +301,14 @@ cdef class Turn:
         self.flush_last()
 
     cdef void flush_last(self) noexcept:
+        cdef double began
         if self.last is not None and self.last.queued:
             self.last.queued = False
+            began = monotonic()
             self.last.flush()
+            began = monotonic() - began
+            if began > BLOCKED_SECONDS:
+                fastserve_add(self.metrics.cells + LOG_BLOCKED, <uint64_t>(began * 1e9))
 
     cdef void schedule(self) noexcept:
         if not self.scheduled:

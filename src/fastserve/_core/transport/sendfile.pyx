@@ -8,6 +8,7 @@ import os
 import stat
 
 from ..loop.clock cimport WRITE, stop
+from ..metrics cimport SENT, fastserve_add
 from ..system cimport (
     FASTSERVE_CANNOT,
     FASTSERVE_END,
@@ -47,6 +48,7 @@ cdef class FileSender:
             if sent < 0:
                 writer.abort()
                 return 0
+            fastserve_add(writer.cells + SENT, sent)
             if sent < writer.committed:
                 writer.drop_front(sent)
                 writer.write_out()
@@ -59,6 +61,7 @@ cdef class FileSender:
             if sent > 0:
                 total += sent
                 writer.total += sent
+                fastserve_add(writer.cells + SENT, sent)
             elif sent == FASTSERVE_FULL:
                 break
             elif sent == FASTSERVE_END:

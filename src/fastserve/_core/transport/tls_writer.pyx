@@ -12,6 +12,7 @@ from collections import deque
 
 from ..loop.clock cimport WRITE, Clock, stop
 from ..loop.turn cimport Turn
+from ..metrics cimport SENT, fastserve_add
 from ..system cimport fastserve_hung_up, fastserve_limit_unsent, fastserve_silence, fastserve_unacknowledged
 from .writer cimport Writer
 
@@ -34,6 +35,7 @@ cdef class TlsWriter(Writer):
     cdef int write_out(self) except -1:
         cdef Py_ssize_t size = self.committed
         if size and not self.paused and not self.broken:
+            fastserve_add(self.cells + SENT, size)
             self.hand_over(self.buffer.data[:size])
             self.drop_front(size)
         if self.closing and (self.broken or not self.paused):
@@ -95,6 +97,7 @@ cdef class TlsWriter(Writer):
         while self.waiting:
             self.transport.write(self.waiting.popleft())
         if self.committed and not self.broken:
+            fastserve_add(self.cells + SENT, self.committed)
             self.transport.write(self.buffer.data[:self.committed])
             self.drop_front(self.committed)
         self.broken = True

@@ -1,7 +1,10 @@
 """The write path of one connection."""
+from libc.stdint cimport uint64_t
+
 from ..loop.clock cimport Clock
 from ..loop.turn cimport Flushable, Turn
 from ..memory.buffer cimport Buffer
+from ..metrics cimport BY_CLIENT, fastserve_add
 
 
 cdef class Writer(Flushable):
@@ -19,6 +22,10 @@ cdef class Writer(Flushable):
     cdef bint is_last  # and close the transport instead, unless there is unread input: the client sends no more
     cdef bint closing  # close the transport when everything is written
     cdef bint broken  # the client is gone, nothing can be written
+    # For the metrics of its connection.
+    cdef uint64_t* cells
+    cdef unsigned char use  # what the connection is used for: the number of a gauge, 0 for none
+    cdef unsigned char why  # it is closed
 
     cdef long long given(self) noexcept  # bytes so far, those that are being put together included
     cdef Buffer output(self)  # where to put bytes; commit() lets them leave
@@ -52,3 +59,19 @@ cdef class Writer(Flushable):
     cdef int write_out(self) except -1
     cdef int hand_over(self, object data) except -1
     cdef void drop_front(self, Py_ssize_t size) noexcept
+
+
+cdef inline void set_use(Writer writer, int use) noexcept:
+    """Count the connection among those of another use; 0: it is there no more."""
+    if writer.use != use:
+        if writer.use:
+            fastserve_add(writer.cells + writer.use, <uint64_t>-1)
+        writer.use = <unsigned char>use
+        if use:
+            fastserve_add(writer.cells + use, 1)
+
+
+cdef inline void set_why(Writer writer, int why) noexcept:
+    """Note why the connection is going to be closed, unless that is known."""
+    if writer.why == BY_CLIENT:
+        writer.why = <unsigned char>why

@@ -8,6 +8,7 @@ resume_writing() tell exactly when its queue is not empty.
 from ..loop.clock cimport WRITE, Clock, stop
 from ..loop.turn cimport Flushable, Turn
 from ..memory.buffer cimport Buffer, give, take
+from ..metrics cimport BY_WRITE, SENT, fastserve_add
 from ..system cimport FASTSERVE_DIRECT_WRITES, fastserve_end_writing, fastserve_send, fastserve_send2
 from ..system cimport fastserve_limit_unsent, fastserve_send_slices, fastserve_unacknowledged, fastserve_unread
 
@@ -23,6 +24,7 @@ cdef class Writer(Flushable):
         self.transport = transport
         self.fd = fd if FASTSERVE_DIRECT_WRITES else -1
         self.turn = turn
+        self.cells = turn.metrics.cells
         self.clock = clock
         self.unlimited = True
 
@@ -83,6 +85,7 @@ cdef class Writer(Flushable):
             if sent < 0:
                 self.abort()
                 return 0
+        fastserve_add(self.cells + SENT, first + size)
         if sent < first:
             self.hand_over(self.buffer.data[sent:first])
         self.total += size
@@ -106,6 +109,7 @@ cdef class Writer(Flushable):
         if sent < 0:
             self.abort()
             return -1
+        fastserve_add(self.cells + SENT, first)
         if sent < first:
             self.hand_over(self.buffer.data[sent:first])
             self.drop_front(first)
@@ -121,7 +125,9 @@ cdef class Writer(Flushable):
                 else:
                     self.hand_over(data[at + sent - head_size:at + part])
                 self.total += head_size + at + part
+                fastserve_add(self.cells + SENT, head_size + part)
                 return at + part
+            fastserve_add(self.cells + SENT, head_size + part)
             sent -= head_size + part
             self.total += head_size
             at += part
@@ -150,6 +156,7 @@ cdef class Writer(Flushable):
             if sent < 0:
                 self.abort()
                 return 0
+            fastserve_add(self.cells + SENT, size)
             if sent < size:
                 self.hand_over(self.buffer.data[sent:size])
             self.drop_front(size)
@@ -267,4 +274,5 @@ cdef class Writer(Flushable):
             self.stuck = left
             self.clock.start(self, WRITE)
         else:
+            set_why(self, BY_WRITE)
             self.abort()

@@ -31,6 +31,7 @@ from ..interfaces cimport Channel, Stream, Subscribing
 from ..loop.awaitable cimport Awaitable
 from ..loop.clock cimport monotonic, stop
 from ..loop.turn cimport SHARE_SECONDS, note_sender
+from ..metrics cimport FAILED_MISSING, WS_ACCEPTED, WS_DENIED, fastserve_add
 from ..worker cimport Worker
 from .frames cimport MAX_REASON, valid_code
 
@@ -137,6 +138,7 @@ cdef class WebSocketExchange(HttpExchange):
             self.stream.accept(message.get("subprotocol"), message.get("headers", ()))
         elif kind == "websocket.close":
             self.stage = COMPLETE
+            fastserve_add(self.worker.metrics.cells + WS_DENIED, 1)
             self.stream.respond(403, PLAIN_TEXT)
             self.stream.body(b"Forbidden", False)
         elif kind == "websocket.http.response.start":
@@ -145,6 +147,7 @@ cdef class WebSocketExchange(HttpExchange):
                 raise ValueError(f"cannot deny a handshake with {status}: a final status is required")
             self.stream.respond(status, message.get("headers", ()))
             self.stage = EXPECT_BODY
+            fastserve_add(self.worker.metrics.cells + WS_DENIED, 1)
             if not self.sends_itself():
                 self.stream.hold_head()
         else:
@@ -267,6 +270,7 @@ cdef class WebSocketExchange(HttpExchange):
         self.channel = channel
         self.stream = None
         self.stage = UPGRADED
+        fastserve_add(self.worker.metrics.cells + WS_ACCEPTED, 1)
         return log_websocket(self.worker, self.scope, "[accepted]")
 
     cdef int put(self, object data, bint is_text) except -1:
@@ -336,6 +340,7 @@ cdef class WebSocketExchange(HttpExchange):
             return 0
         if not failed and not self.gone and not self.stream.broken():
             what = "handshake" if self.stage == EXPECT_START else "response"
+            fastserve_add(self.worker.metrics.cells + FAILED_MISSING, 1)
             self.worker.report(f"ASGI callable returned without completing {what}.")
         self.stage = COMPLETE
         return self.stream.abandon()

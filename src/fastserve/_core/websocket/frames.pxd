@@ -61,6 +61,7 @@ cdef class FrameReader:
 
     # What next() found. The message is dropped at the next call if nobody has taken it.
     cdef object message
+    cdef Py_ssize_t delivered  # its size in bytes
     cdef bytes payload
     cdef int code
     cdef str reason

@@ -248,6 +248,7 @@ cdef class FrameReader:
         target = <char*>PyUnicode_DATA(message)
         if unmask(target, source, size, self.mask):
             return self.deliver_text(target, size)
+        self.delivered = size
         return self.deliver(message)
 
     cdef int take_piece(self, const char* source, Py_ssize_t size) except -1:
@@ -330,10 +331,13 @@ cdef class FrameReader:
             text = PyUnicode_DecodeUTF8(data, size, NULL)
         except UnicodeDecodeError:
             return self.fault(INVALID_DATA, "text is not UTF-8")
+        self.delivered = size
         return self.deliver(text)
 
     cdef int deliver(self, object message) except -1:
         cdef int found = self.kind
+        if found == WS_BINARY:
+            self.delivered = PyBytes_GET_SIZE(message)
         self.message = message
         self.drop()
         return found

@@ -137,6 +137,7 @@ cdef class FramedWebSocket(WebSocket):
         if kind == "text" or kind == "bytes":
             if self.exchange is not None:
                 self.exchange.put(event[1], kind == "text")
+                self.count_received(len(event[1].encode("utf-8", "replace") if kind == "text" else event[1]))
         elif kind == "pong":
             self.found_pong(event[1])
         elif kind == "close":
@@ -160,12 +161,14 @@ cdef class FramedWebSocket(WebSocket):
     cdef int send_text(self, str text) except -1:
         if self.pending is not None:
             self.pending.pour(False)
+        self.count_sent(len(text.encode("utf-8", "surrogatepass")))
         self.framing.send_text(text)
         return self.put_output()
 
     cdef int send_bytes(self, bytes data) except -1:
         if self.pending is not None:
             self.pending.pour(False)
+        self.count_sent(len(data))
         self.framing.send_bytes(data)
         return self.put_output()
 
@@ -184,6 +187,7 @@ cdef class FramedWebSocket(WebSocket):
 
     cdef int put_shared(self, Shared message) except -1:
         cdef bytes data
+        self.count_sent(message.size)
         if type(message.data) is str:
             self.framing.send_text(message.data)
         else:

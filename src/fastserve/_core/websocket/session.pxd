@@ -60,6 +60,8 @@ cdef class WebSocket(Channel):
     cdef int ping(self) except -1
     cdef bytes ping_payload(self)
     cdef int detach(self) except -1
+    cdef void count_received(self, Py_ssize_t size) noexcept
+    cdef void count_sent(self, Py_ssize_t size) noexcept
     cdef int put_large(self, int opcode, bytes data) except -1
     cdef int put_control(self, int opcode, bytes payload) except -1
     cdef int put_close_frame(self, int code, str reason) except -1

@@ -21,9 +21,11 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from ..counters cimport live_counts
 from ..interfaces cimport Channel, Pending, Shared
 from ..loop.clock cimport WS_CLOSE, WS_HOLD, WS_PING, WS_PONG, stop
+from ..metrics cimport BY_DRAIN, BY_ERROR, BY_PING, CLOSING_CONNECTIONS, RECEIVED, WEBSOCKET_CONNECTIONS
+from ..metrics cimport WS_RECEIVED, WS_RECEIVED_BYTES, WS_SENT, WS_SENT_BYTES, fastserve_add
 from ..system cimport fastserve_receive
 from ..transport.lingering cimport close_or_linger
-from ..transport.writer cimport Writer
+from ..transport.writer cimport Writer, set_use, set_why
 from ..worker cimport Worker
 from .deflate cimport Parameters, deflater_for, inflater_for
 from .exchange cimport WebSocketExchange
@@ -119,6 +121,7 @@ cdef class WebSocket(Channel):
         self.writer = writer
         self.exchange = exchange
         exchange.opened(self)
+        set_use(writer, WEBSOCKET_CONNECTIONS)
         worker.report("connection open", None, INFO)
         worker.clock.start(self, WS_PING)
         return self.drain() if worker.draining else 0
@@ -167,6 +170,7 @@ cdef class WebSocket(Channel):
                 fed = True
                 if self.exchange is not None:
                     self.exchange.put(reader.message, found == WS_TEXT)
+                    self.count_received(reader.delivered)
                     if self.exchange.unread_size >= UNREAD_SIZE:
                         self.worker.turn.hurried = True
                 reader.message = None
@@ -200,6 +204,7 @@ cdef class WebSocket(Channel):
                 break
             if self.exchange is not None and self.exchange.account is not None:
                 self.exchange.account.received += size
+            fastserve_add(self.writer.cells + RECEIVED, size)
             found = self.reader.filled(size)
         return found
 
@@ -310,6 +315,7 @@ cdef class WebSocket(Channel):
 
     cdef int fail(self, int code, str reason) except -1:
         """Close for a fault (RFC 6455 section 7.1.7), and discard what the client is still sending."""
+        set_why(self.writer, BY_ERROR)
         if self.state == OPEN:
             self.put_close_frame(code, reason)
             self.leave(code, reason)
@@ -347,6 +353,7 @@ cdef class WebSocket(Channel):
         return self.exchange.writable() if self.exchange is not None else 0
 
     cdef int drain(self) except -1:
+        set_why(self.writer, BY_DRAIN)
         return self.close_with(SERVICE_RESTART, "")
 
     cdef int close_with(self, int code, str reason) except -1:
@@ -369,6 +376,7 @@ cdef class WebSocket(Channel):
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             self.count(<WebSocketExchange>exchange)
+            self.worker.metrics.closed(code)
             (<WebSocketExchange>exchange).closed(code, reason)
         return 0
 
@@ -382,6 +390,7 @@ cdef class WebSocket(Channel):
         if self.state == CLOSED:
             return 0
         self.state = CLOSED
+        set_use(self.writer, CLOSING_CONNECTIONS)
         self.tail = None
         self.behind = False
         stop(self)
@@ -402,6 +411,7 @@ cdef class WebSocket(Channel):
             elif self.held_code and self.state == OPEN:
                 self.end_held()
             elif kind == WS_PONG:
+                set_why(self.writer, BY_PING)
                 self.fail(INTERNAL_ERROR, "keepalive ping timeout")
             else:
                 self.writer.abort()
@@ -424,6 +434,14 @@ cdef class WebSocket(Channel):
 
     # Frames to the client
 
+    cdef void count_received(self, Py_ssize_t size) noexcept:
+        fastserve_add(self.writer.cells + WS_RECEIVED, 1)
+        fastserve_add(self.writer.cells + WS_RECEIVED_BYTES, size)
+
+    cdef void count_sent(self, Py_ssize_t size) noexcept:
+        fastserve_add(self.writer.cells + WS_SENT, 1)
+        fastserve_add(self.writer.cells + WS_SENT_BYTES, size)
+
     cdef bint must_wait(self) noexcept:
         return self.writer.must_wait() and not self.writer.broken
 
@@ -441,6 +459,7 @@ cdef class WebSocket(Channel):
     cdef int send_text(self, str text) except -1:
         cdef Py_ssize_t size
         cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
+        self.count_sent(size)
         if self.pending is not None:
             self.pending.pour(False)
         if size >= LARGE and self.deflater is None:
@@ -449,6 +468,7 @@ cdef class WebSocket(Channel):
         return self.writer.commit()
 
     cdef int send_bytes(self, bytes data) except -1:
+        self.count_sent(PyBytes_GET_SIZE(data))
         if self.pending is not None:
             self.pending.pour(False)
         if PyBytes_GET_SIZE(data) >= LARGE and self.deflater is None:
@@ -494,6 +514,7 @@ cdef class WebSocket(Channel):
     cdef int put_shared(self, Shared message) except -1:
         cdef int bits = 0
         cdef bytes frame
+        self.count_sent(message.size)
         if self.deflater is not None and self.deflater.worthwhile(message.size):
             # The client's inflater goes on from this frame, which was made in a fresh context, and so ours begins again.
             self.deflater.release()

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from fastserve._core.errors import ClientDisconnected, only_disconnects
 from fastserve._types import ASGI3Application, Message, Scope
 from fastserve.options.table import Options
+from fastserve.protocols.http.counting import Counting
 from fastserve.protocols.http.flow_control import FlowControl
 from fastserve.server_state import ServerState
 
@@ -53,7 +54,9 @@ class Stream(Protocol):
 class HttpExchange:
     """The exchange of one request. `stream` is the connection; None once the response is complete or lost."""
 
-    def __init__(self, stream: Stream, scope: Scope, expect_continue: bool) -> None:
+    def __init__(self, stream: Stream, scope: Scope, expect_continue: bool, counting: Counting) -> None:
+        self.counting = counting
+        self.began = counting.began
         self.stream: Stream | None = stream
         self.loop = stream.loop
         self.task: asyncio.Task[None] | None = None
@@ -78,10 +81,18 @@ class HttpExchange:
     async def run(self, app: ASGI3Application) -> None:
         """Call the application, and handle its end. Never raises."""
         self.started = True
+        self.counting.called(self.began)
+        try:
+            await self.call(app)
+        finally:
+            self.counting.returned()
+
+    async def call(self, app: ASGI3Application) -> None:
         try:
             result: Any = await app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
         except BaseException as exc:
             if not self.is_quiet(exc):
+                self.counting.failed("before" if self.stage == "start" else "after")
                 logger.error("Exception in ASGI application\n", exc_info=exc)
             self.end()
         else:
@@ -89,6 +100,7 @@ class HttpExchange:
                 logger.error("ASGI callable should return None, but returned '%s'.", result)
             if self.stage != "complete" and not self.unreachable and not self.gone:
                 what = "starting" if self.stage == "start" else "completing"
+                self.counting.failed("missing")
                 logger.error("ASGI callable returned without %s response.", what)
             self.end()
 

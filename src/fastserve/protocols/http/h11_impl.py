@@ -33,6 +33,7 @@ from fastserve.options.core import AT_ONCE
 from fastserve.protocols import utils
 from fastserve.protocols.http import response, rules, upgrade
 from fastserve.protocols.http.chunks import Chunked
+from fastserve.protocols.http.counting import CLIENT_LEFT, Counting
 from fastserve.protocols.http.deadline import Deadline
 from fastserve.protocols.http.exchange import HttpExchange
 from fastserve.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from fastserve.server_state import ServerState
 
 DISCARD = 1 << 20  # bytes of an unwanted body that are read in order to keep the connection
+HEALTH_FIELDS = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
 HELD_HEAD_SECONDS = 0.25  # that a head waits for the first piece of body unless it is a stream's
 SHARE_SECONDS = 0.001  # of one client's body, before others have their turn
 FIELD_NAME = re.compile(rb"^[^\s:]+:", re.MULTILINE)
@@ -73,6 +75,8 @@ class H11Protocol(asyncio.Protocol):
         self.connections: set[Any] = server_state.connections
         self.tasks: set[asyncio.Task[None]] = server_state.tasks
         self.app_state = app_state
+        self.counting = Counting(server_state.metrics)
+        self.health_path = None if config.health is None else config.health.encode()
         self.context = contextvars.copy_context()  # each exchange runs in a copy of it
         # By default the sum of the limits of a head.
         self.room = config.h11_max_incomplete_event_size or config.limit_request_line + config.limit_request_head
@@ -102,6 +106,7 @@ class H11Protocol(asyncio.Protocol):
         self.no_body = False
         self.account: Foreign | None = None  # of the request under way, where something asks for it
         self.received = self.sent = self.sent_body = 0  # bytes of it, and of its response
+        self.status = 0  # of the response that has begun
 
     # The transport
 
@@ -112,9 +117,11 @@ class H11Protocol(asyncio.Protocol):
         self.client = utils.get_remote_addr(transport)
         self.scheme = "https" if utils.is_ssl(transport) else "http"
         self.connections.add(self)
+        self.counting.opened()
         self.deadline.start(self.config.timeout_request_head, self.close_silently)
 
     def data_received(self, data: bytes) -> None:
+        self.counting.received(len(data))
         if self.reading == "closed":
             if self.lingering is not None:
                 self.lingering.heard()
@@ -146,6 +153,8 @@ class H11Protocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connections.discard(self)
+        self.count_as(CLIENT_LEFT)
+        self.counting.lost()
         self.orphan()
         self.reading = self.writing = "closed"
         self.deadline.stop()
@@ -174,6 +183,7 @@ class H11Protocol(asyncio.Protocol):
             self.stuck = left
             self.write_deadline.start(self.config.timeout_write, self.write_expired)
         else:
+            self.counting.closing("write")
             self.transport.abort()
 
     # The request
@@ -264,7 +274,7 @@ class H11Protocol(asyncio.Protocol):
         elif not self.input and not self.empty:
             self.parting = self.server_state.draining
             seconds = self.server_state.goodbye_seconds if self.parting else self.config.timeout_keep_alive
-            self.deadline.start(seconds or AT_ONCE, self.close_silently)
+            self.deadline.start(seconds or AT_ONCE, self.keep_alive_expired)
         elif self.reading == "init":
             self.reading = "head"
             self.deadline.start(self.config.timeout_request_head, self.head_expired)
@@ -283,17 +293,22 @@ class H11Protocol(asyncio.Protocol):
         version = b"1.0" if event.http_version == b"1.0" else b"1.1"  # also for 1.2 to 1.9 (RFC 9110 section 2.5)
         waits = version == b"1.1" and rules.has_member(headers, b"expect", b"100-continue")
         self.expect_continue = self.body_length != 0 and waits
+        self.counting.begin(event.method.decode(), version.decode(), self.scheme == "https")
         # h11 ends the connection after every request of HTTP/1.0.
         self.keep_alive = version == b"1.1" and not rules.wants_close(headers)
         named = rules.authority_of(event.target)
         if named is not None:
             headers = rules.with_host(headers, named[1])
+        if event.method in (b"GET", b"HEAD") and rules.split_target(event.target)[0] == self.health_path:
+            return self.tell_health()
         scope = self.scope_of(event, version, headers)
         if named is not None and named[0] == b"https" and not self.may_be_https():
             self.open_account(scope)
+            self.counting.refused(421, "host")
             self.log_access(scope, 421)
             return self.answer(421)
         if self.is_over_limit():
+            self.counting.refused(503, "limit")
             self.logger.warning("Exceeded concurrency limit.")
             self.open_account(scope)
             self.log_access(scope, 503)
@@ -304,12 +319,13 @@ class H11Protocol(asyncio.Protocol):
             if self.server_state.draining:
                 return self.answer(503, [(b"retry-after", b"1")])
             self.reading = self.writing = "closed"
+            self.counting.handed_over()
             return upgrade.hand_over(self, event, headers)
         if rules.wants_upgrade(version, headers):
             self.logger.warning("Unsupported upgrade request.")
         self.server_state.total_requests += 1
         self.open_account(scope)
-        self.exchange = HttpExchange(self, scope, self.expect_continue)
+        self.exchange = HttpExchange(self, scope, self.expect_continue, self.counting)
         if self.account is not None:
             self.account.started(self.exchange)
         self.exchange.task = task = self.start_task(self.exchange)
@@ -382,6 +398,7 @@ class H11Protocol(asyncio.Protocol):
 
     def next_request(self) -> None:
         self.conn.start_next_cycle()
+        self.counting.used("idle")
         self.reading = "init"
 
     # The ends of a connection
@@ -393,6 +410,8 @@ class H11Protocol(asyncio.Protocol):
         if not in_body:
             self.is_head = False
         self.reading = "closed"
+        self.counting.closing("error")
+        self.counting.refused(status, reason)
         self.logger.warning("Invalid HTTP request received.")
         self.debug_client(reason)
         if self.exchange is None or self.exchange.started:
@@ -424,15 +443,31 @@ class H11Protocol(asyncio.Protocol):
 
     def answer(self, status: int, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send a response of the server's own, and close."""
+        self.count_as(status)
         defaults = self.server_state.default_headers
         output = response.plain_response(status, defaults, [*extra, *self.id_fields([])], not self.is_head)
-        self.transport.write(output)
+        self.write(output)
         if self.account is not None:
             self.account.head(status, (), logged=False)
             self.sent, self.sent_body = self.sent + len(output), 0 if self.is_head else len(response.phrase(status))
             self.keep_alive = False
             self.end_account(aborted=self.eof_seen)
         self.close()
+
+    def write(self, data: bytes) -> None:
+        self.counting.sent(len(data))
+        self.transport.write(data)
+
+    def count_as(self, status: int) -> None:
+        """Count the request under way, whose response ends here with this status."""
+        scope = None if self.exchange is None else self.exchange.scope
+        self.counting.end(status, scope if isinstance(scope, dict) else None)
+
+    def tell_health(self) -> None:
+        """Respond to a request for the server's own health."""
+        red = self.server_state.red
+        self.head = response.response_head(503 if red else 200, HEALTH_FIELDS)
+        self.body(b"draining" if red else b"ok", False)
 
     def detach(self) -> None:
         """Let the exchange under way go on without the connection."""
@@ -460,6 +495,10 @@ class H11Protocol(asyncio.Protocol):
         """
         if self.writing == "closed":
             return
+        if self.draining or self.server_state.draining:
+            self.counting.closing("drain")
+        self.count_as(CLIENT_LEFT)
+        self.counting.used("closing")
         idle, more = self.reading == "init", self.reading != "done"
         self.reading = self.writing = "closed"
         self.deadline.stop()
@@ -469,7 +508,13 @@ class H11Protocol(asyncio.Protocol):
         self.flow.resume_reading()
         self.lingering = Lingering(self.transport, self.loop, self.server_state, more)
 
+    def keep_alive_expired(self) -> None:
+        self.counting.closing("keep_alive")
+        self.close_silently()
+
     def close_silently(self) -> None:
+        self.count_as(CLIENT_LEFT)
+        self.counting.used("closing")
         self.orphan()
         self.detach()
         self.end_account(aborted=True)
@@ -479,12 +524,15 @@ class H11Protocol(asyncio.Protocol):
 
     def head_expired(self) -> None:
         self.is_head = False
+        self.counting.closing("head")
+        self.counting.refused(408, "timeout")
         self.debug_client("request head not complete in time")
         self.answer(408)
 
     def shutdown(self) -> None:
         """Close, after the response under way."""
         self.draining = True
+        self.counting.closing("drain")
         if self.lingering is not None:
             self.lingering.hurry()
         elif self.exchange is None:
@@ -516,9 +564,7 @@ class H11Protocol(asyncio.Protocol):
         """Send 100 (Continue) unless the final response has begun (RFC 9110 section 10.1.1)."""
         self.expect_continue = False
         if self.writing == "start":
-            self.transport.write(
-                self.encode(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
-            )
+            self.write(self.encode(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")))
 
     def want_body(self, waits: Callable[[], bool]) -> None:
         if not self.eof_seen:
@@ -568,7 +614,7 @@ class H11Protocol(asyncio.Protocol):
         if not more and self.conn.our_state is h11.SEND_BODY:
             output += self.encode(h11.EndOfMessage())
         if output:
-            self.transport.write(output)
+            self.write(output)
         self.sent += len(output)
         self.sent_body += 0 if self.no_body else len(data)
         if not more:
@@ -578,7 +624,6 @@ class H11Protocol(asyncio.Protocol):
 
     def framed(self, head: response.Head, size: int, more: bool) -> bytes:
         """Decide how the body is delimited (RFC 9112 section 6) and return the encoded head."""
-        assert self.exchange is not None
         length = 0 if head.status == 205 else head.content_length
         self.no_body = self.is_head or response.has_no_body(head.status)
         if not self.no_body and length is not None:
@@ -598,9 +643,10 @@ class H11Protocol(asyncio.Protocol):
             fields.append((b"content-length", str(length).encode()))
         if not self.keep_alive:
             fields.append((b"connection", b"close"))
-        if head.status != 500 or not self.eof_seen:  # a failure because the client has left is of no interest
+        self.status = head.status
+        if self.exchange is not None and (head.status != 500 or not self.eof_seen):
             self.log_access(self.exchange.scope, head.status, head.fields)
-        elif self.account is not None:
+        elif self.account is not None:  # a failure because the client has left is of no interest
             self.account.head(head.status, head.fields, logged=False)
         try:
             output = self.encode(
@@ -621,6 +667,7 @@ class H11Protocol(asyncio.Protocol):
     def finish(self) -> None:
         """Go on to the next request, or close: the application has sent the last of its response."""
         self.writing = "done"
+        self.count_as(self.status)
         self.detach()
         self.end_account(aborted=False)
         ends = self.draining and not self.server_state.replaced
@@ -641,6 +688,12 @@ class H11Protocol(asyncio.Protocol):
         """End a response that the application will not complete: a 500 if nothing was written, else break off."""
         scope = self.exchange.scope if self.exchange is not None else None
         status = 503 if self.exchange is not None and self.exchange.gone and self.server_state.draining else 500
+        if (self.eof_seen and self.reading != "body") or self.transport.is_closing():
+            self.count_as(CLIENT_LEFT)
+        else:
+            cut = self.eof_seen and self.writing == "start"
+            self.count_as(self.status if self.writing == "body" else 400 if cut else status)
+            self.counting.closing("error")
         self.detach()
         if self.writing == "start" and not self.transport.is_closing():
             if self.eof_seen and self.reading == "body":

@@ -1,0 +1,195 @@
+"""A small HTTP server in a thread, for what operators ask: it responds while every worker is busy or hangs.
+
+It serves GET and HEAD, one request a connection, CLIENTS at a time; others wait in the kernel's queue. A request may
+have REQUEST_BYTES and take REQUEST_SECONDS. On a loopback address a browser's pages of other sites must not read it by
+a name that they have pointed there: a Host that is neither an IP address nor localhost gets 421.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import NamedTuple
+
+CLIENTS = 8
+REQUEST_BYTES = 8192
+REQUEST_SECONDS = 5.0
+
+logger = logging.getLogger("fastserve.error")
+
+
+class Request(NamedTuple):
+    """What a client asks for; names of headers are in lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+
+
+class Response(NamedTuple):
+    status: int
+    body: str | bytes = ""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Endpoint = Callable[[Request], Response]
+
+
+class Listener:
+    """Serves endpoints, by their path, on bound sockets: start(), then stop(), which closes the sockets."""
+
+    def __init__(self, sockets: list[socket.socket], endpoints: Mapping[str, Endpoint]) -> None:
+        self.sockets = sockets
+        self.endpoints = endpoints
+        self._places = threading.Semaphore(CLIENTS)
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Listen, each socket in a thread of its own. Raises OSError."""
+        for sock in self.sockets:
+            sock.listen(64)
+            threading.Thread(target=self._accept, args=(sock,), name="fastserve metrics", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        for sock in self.sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)  # which ends accept()
+            sock.close()
+
+    def _accept(self, sock: socket.socket) -> None:
+        strict = is_loopback(sock)
+        while not self._stopped.is_set():
+            self._places.acquire()
+            try:
+                client, _ = sock.accept()
+            except OSError as exc:
+                self._places.release()
+                if self._stopped.is_set():
+                    return
+                logger.debug("The metrics listener cannot accept: %s", exc)
+                self._stopped.wait(0.1)
+                continue
+            try:
+                threading.Thread(
+                    target=self._serve, args=(client, strict), name="fastserve metrics", daemon=True
+                ).start()
+            except RuntimeError:  # no thread can be started
+                client.close()
+                self._places.release()
+
+    def _serve(self, client: socket.socket, strict: bool) -> None:
+        try:
+            with client:
+                until = time.monotonic() + REQUEST_SECONDS
+                head = read_head(client, until)
+                if head:
+                    response, with_body = self.respond(head, strict)
+                    client.settimeout(max(until - time.monotonic(), 0.1))
+                    client.sendall(encoded(response, with_body))
+                    finish(client, until)
+        except OSError:
+            pass  # the client has gone, or is too slow
+        finally:
+            self._places.release()
+
+    def respond(self, head: bytes, strict: bool) -> tuple[Response, bool]:
+        """Return the response to the head of a request, and whether its body is sent."""
+        request = parsed(head)
+        if request is None:
+            return Response(431 if len(head) > REQUEST_BYTES else 400, "Bad request\n"), True
+        with_body = request.method != "HEAD"
+        if strict and not is_own_name(request.headers.get("host", "")):
+            return Response(421, "Use an IP address or localhost.\n"), with_body
+        endpoint = self.endpoints.get(request.path)
+        if endpoint is None:
+            return Response(404, "Not found\n"), with_body
+        if request.method not in ("GET", "HEAD"):
+            return Response(405, "Only GET\n", headers=(("Allow", "GET, HEAD"),)), True
+        try:
+            return endpoint(request), with_body
+        except Exception:
+            logger.exception("Exception in the metrics listener, at %s", request.path)
+            return Response(500, "Internal server error\n"), with_body
+
+
+def read_head(client: socket.socket, until: float) -> bytes:
+    """Return what comes up to the empty line, or somewhat more than REQUEST_BYTES; nothing where the client is late."""
+    head = b""
+    while b"\r\n\r\n" not in head and b"\n\n" not in head and len(head) <= REQUEST_BYTES:
+        left = until - time.monotonic()
+        if left <= 0:
+            return b""
+        client.settimeout(left)
+        piece = client.recv(REQUEST_BYTES)
+        if not piece:
+            return b""
+        head += piece
+    return head
+
+
+def parsed(head: bytes) -> Request | None:
+    """Return the request of a complete head, None for a malformed one."""
+    if len(head) > REQUEST_BYTES:
+        return None
+    line, *lines = head.decode("latin-1").replace("\r\n", "\n").partition("\n\n")[0].split("\n")
+    parts = line.split(" ")
+    if len(parts) != 3 or not parts[2].startswith("HTTP/1.") or not parts[1].startswith("/"):
+        return None
+    headers = {}
+    for each in lines:
+        name, colon, value = each.partition(":")
+        if not colon or not name or name != name.strip():
+            return None
+        headers[name.lower()] = value.strip()
+    path, _, query = parts[1].partition("?")
+    return Request(parts[0], path, query, headers)
+
+
+def encoded(response: Response, with_body: bool) -> bytes:
+    body = response.body.encode() if isinstance(response.body, str) else response.body
+    lines = [
+        f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}",
+        f"Content-Type: {response.content_type}",
+        f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
+        "X-Content-Type-Options: nosniff",
+        *(f"{name}: {value}" for name, value in response.headers),
+        "Connection: close",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body if with_body else b"")
+
+
+def finish(client: socket.socket, until: float) -> None:
+    """End the connection so that a client that still sends gets its response, not a reset."""
+    client.shutdown(socket.SHUT_WR)
+    while time.monotonic() < until:
+        client.settimeout(max(min(until - time.monotonic(), 1.0), 0.01))
+        if not client.recv(REQUEST_BYTES):
+            return
+
+
+def is_loopback(sock: socket.socket) -> bool:
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def is_own_name(host: str) -> bool:
+    """Return whether a Host names an IP address or localhost."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    if name.lower() == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

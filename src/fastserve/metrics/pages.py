@@ -1,0 +1,292 @@
+"""The pages of metrics: that of this process, those of the workers, and the sum of all.
+
+A worker writes a page that its parent has made before it and can read at any time, also when the worker hangs or has
+been killed. Once a process is joined its page is added to the sum of those of its place, and its gauges are dropped. So
+no counter ever falls, and memory and the time of a scrape depend on the workers that live, however many there were.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import threading
+import time
+from array import array
+from typing import TYPE_CHECKING, Any
+
+from fastserve._core.metrics import LAYOUT_VERSION, SCALAR_CELLS, SHAPE, Metrics
+
+if TYPE_CHECKING:
+    import mmap
+
+SIZE = SHAPE["cells"] * 8
+MORE_CELLS = 10_000  # own cells after the page, for many series; memory that nothing is written to costs nothing
+WHOLE = SIZE + MORE_CELLS * SHAPE["own_size"] * 8
+SCALARS, SERIES = SHAPE["scalars"], SHAPE["series"]
+ROUTES, ROUTE_SIZE, ROUTE_NAME = SHAPE["routes"], SHAPE["route_size"], SHAPE["route_name"]
+OWN, OWN_SIZE, OWN_NAME = SHAPE["own"], SHAPE["own_size"], SHAPE["own_name"]
+GAUGES = SCALAR_CELLS["loop_busy"] - SCALARS  # the first scalars, which mean nothing once the process has ended
+CERTIFICATE_END = SCALAR_CELLS["certificate_end"] - SCALARS
+MORE = "+"  # the kind of an own cell that goes on with the name of the one before it
+COUNTERS = "chs"  # the kinds of own cells that are summed for ever: of counters, histograms and summaries
+
+_lock = threading.Lock()
+_own: list[Metrics] = []  # that of this process, once it is made
+
+
+def of_process() -> Metrics:
+    """Return the page of this process; without a parent that has made one it is in private memory."""
+    if not _own:
+        with _lock:
+            if not _own:
+                import mmap
+
+                _take(mmap.mmap(-1, WHOLE))
+    return _own[0]
+
+
+def adopt(page: Page) -> None:
+    """Make a page that the parent reads that of this process, before anything is counted."""
+    with _lock:
+        _take(page.map())
+
+
+def _take(memory: Any) -> None:
+    made = Metrics(memory)
+    made.begin(os.getpid(), int(time.time()))
+    _own[:] = [made]
+
+
+class Page:
+    """The memory of a page that two processes share. It is handed to a child process as an argument of its start."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.fd = -1
+        self._mapped: mmap.mmap | None = None
+        if sys.platform == "win32":
+            self.name = f"fastserve-{os.getpid()}-{os.urandom(8).hex()}"
+            self._mapped = self.map()
+            return
+        if hasattr(os, "memfd_create"):
+            self.fd = os.memfd_create("fastserve metrics", os.MFD_CLOEXEC)
+        else:
+            import tempfile
+
+            self.fd, path = tempfile.mkstemp(prefix="fastserve-")
+            os.unlink(path)  # noqa: PTH108
+        os.ftruncate(self.fd, WHOLE)
+
+    def __getstate__(self) -> dict[str, Any]:
+        from multiprocessing.reduction import DupFd
+
+        return {"name": self.name, "fd": None if self.fd < 0 else DupFd(self.fd)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.name = state["name"]
+        self.fd = -1 if state["fd"] is None else state["fd"].detach()
+        self._mapped = None
+
+    def map(self) -> mmap.mmap:
+        """Return the memory, and let go of what leads to it."""
+        import mmap
+
+        if sys.platform == "win32":
+            return mmap.mmap(-1, WHOLE, tagname=self.name)
+        made = mmap.mmap(self.fd, WHOLE)
+        self.close()
+        return made
+
+    def read(self) -> bytes:
+        """Return the page, and the own cells after it."""
+        if self._mapped is not None:
+            return self._mapped[:WHOLE]
+        page = os.pread(self.fd, SIZE, 0)
+        more = int.from_bytes(page[-8:], sys.byteorder)
+        return page + os.pread(self.fd, more * OWN_SIZE * 8, SIZE) if more else page
+
+    def close(self) -> None:
+        if self._mapped is not None:
+            self._mapped.close()
+        elif self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class Totals:
+    """The sum of pages: scalars by number, series by key, routes and own cells by name."""
+
+    def __init__(self) -> None:
+        self.scalars = [0] * (SERIES - SCALARS)
+        self.series: dict[int, list[int]] = {}
+        self.routes: dict[str, list[int]] = {}
+        self.own: dict[str, float] = {}  # names begin with their kind
+        self.texts: dict[str, str] = {}
+
+    def scalar(self, name: str, offset: int = 0) -> int:
+        return self.scalars[SCALAR_CELLS[name] - SCALARS + offset]
+
+    def histogram(self, name: str) -> list[int]:
+        first = SCALAR_CELLS[name] - SCALARS
+        return self.scalars[first : first + SHAPE["histogram"]]
+
+    @property
+    def requests(self) -> int:
+        return sum(sum(values[:-1]) for values in self.series.values())
+
+    def add(self, page: bytes, lives: bool = True) -> None:
+        """Add a page; of a process that has ended only what counts for ever."""
+        cells = array("Q")
+        cells.frombytes(page[:SIZE])
+        if not cells or cells[SHAPE["layout"]] != LAYOUT_VERSION:
+            return  # its process has not begun to write
+        first = 0 if lives else GAUGES
+        scalars = cells[SCALARS:SERIES]
+        ends = [end for end in (self.scalars[CERTIFICATE_END], scalars[CERTIFICATE_END] if lives else 0) if end]
+        self.scalars[first:] = map(int.__add__, self.scalars[first:], scalars[first:])
+        self.scalars[CERTIFICATE_END] = min(ends, default=0)
+        for at in filled(cells, SERIES, SHAPE["series_size"], SHAPE["series_count"]):
+            sum_into(self.series, cells[at] - 1, cells[at + 1 : at + SHAPE["series_size"]])
+        for at in filled(cells, ROUTES, ROUTE_SIZE, SHAPE["route_count"]):
+            name = text_at(page, at, ROUTE_NAME)
+            sum_into(self.routes, name, cells[at + ROUTE_NAME : at + ROUTE_SIZE])
+        self.add_own(page, cells, lives)
+
+    def add_own(self, page: bytes, cells: array[int], lives: bool) -> None:
+        values = memoryview(page).cast("d")
+        found: list[tuple[str, float]] = []
+        end = SHAPE["cells"]
+        after = range(end, end + cells[SHAPE["more"]] * OWN_SIZE, OWN_SIZE)
+        for at in (*filled(cells, OWN, OWN_SIZE, SHAPE["own_count"]), *after):
+            name = text_at(page, at, OWN_NAME)
+            if name.startswith(MORE) and found:
+                found[-1] = (found[-1][0] + name[1:], found[-1][1])
+            else:
+                found.append((name, values[at + OWN_NAME]))
+        for name, value in found:
+            if lives or name[0] in COUNTERS:
+                merge(self.own, name, value)
+        size = cells[SHAPE["texts"]]
+        if size:
+            start = (SHAPE["texts"] + 1) * 8
+            for line in page[start : start + size].decode("utf-8", "replace").splitlines():
+                metric, _, text = line.partition(" ")
+                self.texts.setdefault(metric, text)
+
+    def include(self, other: Totals) -> None:
+        """Add the sum of other pages."""
+        end = min((end for each in (self, other) if (end := each.scalars[CERTIFICATE_END])), default=0)
+        self.scalars = list(map(int.__add__, self.scalars, other.scalars))
+        self.scalars[CERTIFICATE_END] = end
+        for key, values in other.series.items():
+            sum_into(self.series, key, values)
+        for route, values in other.routes.items():
+            sum_into(self.routes, route, values)
+        for name, value in other.own.items():
+            merge(self.own, name, value)
+        for metric, text in other.texts.items():
+            self.texts.setdefault(metric, text)
+
+
+def filled(cells: array[int], start: int, size: int, count: int) -> list[int]:
+    """Return where entries of a part of the page are that have a name: the first ones, and perhaps the last."""
+    found = []
+    for at in range(start, start + size * count, size):
+        if cells[at] == 0:
+            break
+        found.append(at)
+    last = start + size * (count - 1)
+    if cells[last] and (not found or found[-1] != last):
+        found.append(last)
+    return found
+
+
+def text_at(page: bytes, cell: int, count: int) -> str:
+    return page[cell * 8 : (cell + count) * 8].rstrip(b"\0").decode("utf-8", "replace")
+
+
+def sum_into(sums: dict[Any, list[int]], key: Any, values: Any) -> None:
+    before = sums.get(key)
+    sums[key] = list(values) if before is None else list(map(int.__add__, before, values))
+
+
+def merge(own: dict[str, float], name: str, value: float) -> None:
+    """Merge a value of the application's own: by the sum, or for two kinds of gauges by the greatest or the least."""
+    if name not in own:
+        own[name] = value
+    elif name[0] == ">":
+        own[name] = max(own[name], value)
+    elif name[0] == "<":
+        own[name] = min(own[name], value)
+    else:
+        own[name] = math.fsum((own[name], value))
+
+
+class Live:
+    """A process whose page is read: its place among the workers, and its pid once it has one."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+        self.page = Page()
+        self.pid: int | None = None
+        self.shown_cpu = 0.0  # seconds of CPU time that were shown of it
+
+
+class Pages:
+    """The pages of the processes of a parent. The parent's main thread begins and ends them, any thread reads them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.live: list[Live] = []
+        self.dead: dict[int, Totals] = {}  # by place
+        self.dead_cpu: dict[int, float] = {}
+
+    def begin(self, place: int) -> Live:
+        """Return the page for a process that is about to start in a place."""
+        made = Live(place)
+        with self.lock:
+            self.live.append(made)
+        return made
+
+    def end(self, live: Live) -> None:
+        """Add the page of a process that has been joined to the sum of its place. A second call does nothing."""
+        with self.lock:
+            if live not in self.live:
+                return
+            self.live.remove(live)
+            page = live.page.read()
+            self.dead.setdefault(live.place, Totals()).add(page, lives=False)
+            own = Totals()
+            own.add(page)
+            seconds = max(live.shown_cpu, own.scalar("process_busy") / 1e9)
+            self.dead_cpu[live.place] = self.dead_cpu.get(live.place, 0.0) + seconds
+            live.page.close()
+
+    def by_place(self) -> dict[int, Totals]:
+        """Return the sums of each place, of the processes that live and of those that have ended."""
+        with self.lock:
+            sums: dict[int, Totals] = {}
+            for place, dead in self.dead.items():
+                sums.setdefault(place, Totals()).include(dead)
+            for live in self.live:
+                sums.setdefault(live.place, Totals()).add(live.page.read())
+            return dict(sorted(sums.items()))
+
+    def each(self) -> list[tuple[Live, Totals]]:
+        """Return the processes that live, each with what its page says."""
+        with self.lock:
+            found = []
+            for live in self.live:
+                totals = Totals()
+                totals.add(live.page.read())
+                found.append((live, totals))
+            return found
+
+
+def in_all(sums: dict[int, Totals]) -> Totals:
+    """Return the sum over all places."""
+    total = Totals()
+    for each in sums.values():
+        total.include(each)
+    return total

@@ -1,0 +1,87 @@
+"""`--metrics-bind`: the listener of a server, with its sockets and what it responds with."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from fastserve.metrics import exposition
+from fastserve.metrics.listener import Endpoint, Listener, Request, Response, is_loopback
+from fastserve.metrics.source import Source, readings
+from fastserve.net import sockets
+from fastserve.net.address import Bind
+from fastserve.net.listeners import Listeners, addresses
+
+if TYPE_CHECKING:
+    from fastserve.options.table import Options
+
+logger = logging.getLogger("fastserve.error")
+
+
+class Service:
+    """The metrics listener of a server; made by bound(), which raises OSError, then start() and stop()."""
+
+    def __init__(self, options: Options, listeners: Listeners) -> None:
+        self.options = options
+        self.listeners = listeners
+        self.listener: Listener | None = None
+
+    @classmethod
+    def bound(cls, options: Options) -> Service | None:
+        """Bind what the option names, None without it. Raises OSError saying what failed."""
+        if not options.metrics_bind:
+            return None
+        made = Listeners()
+        with made.closed_on_error():
+            for text in options.metrics_bind:
+                bind = Bind.parse(text)
+                if bind.is_tcp:
+                    made.groups.append((bind, sockets.bind_addresses(addresses(bind), bind.port)))
+                else:
+                    made.add(bind, options)
+        return cls(options, made)
+
+    def start(self, source: Source) -> None:
+        """Serve what a source has. Raises OSError."""
+        self.listener = Listener(self.listeners.sockets, endpoints(source, self.options))
+        self.listener.start()
+        for sock in self.listeners.sockets:
+            name = sock.getsockname()
+            if isinstance(name, tuple):
+                host = f"[{name[0]}]" if ":" in name[0] else name[0]
+                logger.info("Metrics on http://%s:%d/metrics", host, name[1])
+                if not is_loopback(sock):
+                    logger.warning("Metrics are served to every host that can reach %s:%d.", host, name[1])
+            else:
+                logger.info("Metrics on unix socket %s", name)
+
+    def stop(self) -> None:
+        if self.listener is not None:
+            self.listener.stop()
+        self.listeners.close()
+
+
+def endpoints(source: Source, options: Options) -> dict[str, Endpoint]:
+    """Return what responds at each path."""
+    loop = options.loop if isinstance(options.loop, str) else "custom"
+    chosen = {"metrics_routes"} if options.metrics_routes else set()
+
+    def metrics(request: Request) -> Response:
+        openmetrics = exposition.wants_openmetrics(request.headers.get("accept", ""))
+        places = source.places()
+        text = exposition.render(
+            places,
+            readings(source, places, loop),
+            openmetrics=openmetrics,
+            options=chosen,
+            per_worker=options.metrics_per_worker,
+        )
+        return Response(200, text, exposition.OPENMETRICS_TYPE if openmetrics else exposition.TEXT_TYPE)
+
+    def livez(request: Request) -> Response:
+        return Response(200, "ok\n")
+
+    def readyz(request: Request) -> Response:
+        return Response(200, "ok\n") if source.ready() else Response(503, "not ready\n")
+
+    return {"/metrics": metrics, "/livez": livez, "/readyz": readyz}

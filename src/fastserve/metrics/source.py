@@ -1,0 +1,185 @@
+"""Where `/metrics` gets its values from: the pages, what the parent knows of its workers, and what the system says."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from fastserve import _version
+from fastserve.metrics import processes, queues
+from fastserve.metrics.pages import Totals, of_process
+from fastserve.metrics.watched import ENDS, RELOADS, Watched
+
+STATES = ("starting", "ready", "stopping")
+
+
+class WorkerReading(NamedTuple):
+    """What is known of a process that serves."""
+
+    place: int
+    pid: int
+    state: str
+    totals: Totals
+
+
+class Source(Protocol):
+    """What serves: a process by itself, or a parent with its workers."""
+
+    def places(self) -> dict[int, Totals]:
+        """Return the sums of each place."""
+
+    def workers(self) -> list[WorkerReading]:
+        """Return the processes that serve."""
+
+    def sockets(self) -> Sequence[socket.socket]:
+        """Return the sockets that the application's clients connect to."""
+
+    def ready(self) -> bool:
+        """Return whether requests are served, and the server has not been told to stop."""
+
+    @property
+    def watched(self) -> Watched | None:
+        """What has become of workers, None where there are none."""
+
+    def cpu_of_place(self, place: int) -> float:
+        """Return the CPU time of the processes of a place that have ended."""
+
+
+class OwnSource:
+    """A process that serves by itself."""
+
+    watched = None
+
+    def __init__(self, ready: Callable[[], bool], sockets: Callable[[], Sequence[socket.socket]]) -> None:
+        self.ready = ready
+        self.sockets = sockets
+
+    def places(self) -> dict[int, Totals]:
+        totals = Totals()
+        totals.add(of_process().read())
+        return {0: totals}
+
+    def workers(self) -> list[WorkerReading]:
+        state = "ready" if self.ready() else "stopping"
+        return [WorkerReading(0, os.getpid(), state, self.places()[0])]
+
+    def cpu_of_place(self, place: int) -> float:
+        return 0.0
+
+
+class ParentSource:
+    """A parent; `states` gives the state of each process by its pid."""
+
+    def __init__(
+        self,
+        watched: Watched,
+        states: Callable[[], dict[int, str]],
+        ready: Callable[[], bool],
+        sockets: Callable[[], Sequence[socket.socket]],
+    ) -> None:
+        self.watched = watched
+        self.states = states
+        self.ready = ready
+        self.sockets = sockets
+
+    def places(self) -> dict[int, Totals]:
+        return self.watched.pages.by_place()
+
+    def workers(self) -> list[WorkerReading]:
+        states = self.states()
+        found = []
+        for live, totals in self.watched.pages.each():
+            if live.pid is not None:
+                found.append(WorkerReading(live.place, live.pid, states.get(live.pid, "stopping"), totals))
+        return found
+
+    def cpu_of_place(self, place: int) -> float:
+        return self.watched.pages.dead_cpu.get(place, 0.0)
+
+
+Found = list[tuple[tuple[tuple[str, str], ...], float]]
+
+
+def readings(source: Source, places: dict[int, Totals], loop: str) -> dict[str, Found]:
+    """Return the samples of all rows of the table that have a source other than pages."""
+    found: dict[str, Found] = {}
+    of_workers(source, places, found)
+    of_watched(source, found)
+    of_queues(source, found)
+    of_this_process(found)
+    labels = (("version", _version.VERSION), ("python_version", platform.python_version()), ("loop", loop))
+    found["build_info"] = [(labels, 1)]
+    return found
+
+
+def of_workers(source: Source, places: dict[int, Totals], found: dict[str, Found]) -> None:
+    workers = source.workers()
+    found["workers"] = [((("state", each),), sum(worker.state == each for worker in workers)) for each in STATES]
+    by_place: dict[str, dict[int, float]] = {
+        name: {} for name in ("rss", "cpu", "lag", "open_fds", "max_fds", "accepting")
+    }
+    seconds = {place: source.cpu_of_place(place) for place in places}
+    for worker in workers:
+        reading = processes.reading_of(worker.pid)
+        cpu = max(reading.cpu or 0.0, worker.totals.scalar("process_busy") / 1e9)
+        seconds[worker.place] = seconds.get(worker.place, 0.0) + shown(source, worker.pid, cpu)
+        by_place["accepting"].setdefault(worker.place, 0)
+        by_place["accepting"][worker.place] += worker.totals.scalar("accepting")
+        by_place["lag"][worker.place] = worker.totals.scalar("last_lag") / 1e9
+        for name, value in (("rss", reading.rss), ("open_fds", reading.open_fds), ("max_fds", reading.max_fds)):
+            if value is not None:
+                by_place[name][worker.place] = by_place[name].get(worker.place, 0) + value
+    by_place["cpu"] = seconds
+    by_place["requests"] = {place: sums.requests for place, sums in places.items()}
+    for name, values in by_place.items():
+        found[f"worker_{name}"] = [((("worker", str(place)),), value) for place, value in sorted(values.items())]
+
+
+def shown(source: Source, pid: int, seconds: float) -> float:
+    """Note the CPU time that is shown of a process: what is shown of its place must not fall when it ends."""
+    if source.watched is not None:
+        for live in list(source.watched.pages.live):
+            if live.pid == pid:
+                live.shown_cpu = seconds = max(live.shown_cpu, seconds)
+    return seconds
+
+
+def of_watched(source: Source, found: dict[str, Found]) -> None:
+    watched = source.watched
+    if watched is None:
+        return
+    found["worker_starts"] = [((), watched.starts)]
+    found["worker_ends"] = [((("reason", each),), watched.ends[each]) for each in ENDS]
+    found["reloads"] = [((("result", each),), watched.reloads[each]) for each in RELOADS]
+
+
+def of_queues(source: Source, found: dict[str, Found]) -> None:
+    sums: dict[str, tuple[int, int]] = {}
+    for sock in source.sockets():
+        try:
+            name, queue = queues.listener_name(sock), queues.queue_of(sock)
+        except OSError:
+            continue  # it has just been closed
+        if queue is not None:
+            before = sums.get(name, (0, 0))
+            sums[name] = (before[0] + queue[0], before[1] + queue[1])
+    found["listen_queue"] = [((("listener", name),), queue[0]) for name, queue in sums.items()]
+    found["listen_queue_limit"] = [((("listener", name),), queue[1]) for name, queue in sums.items()]
+    overflows = queues.overflows()
+    found["listen_overflows"] = [] if overflows is None else [((), overflows)]
+
+
+def of_this_process(found: dict[str, Found]) -> None:
+    own = processes.reading_of(os.getpid())
+    for name, value in (
+        ("cpu", own.cpu),
+        ("rss", own.rss),
+        ("vsize", own.vsize),
+        ("open_fds", own.open_fds),
+        ("max_fds", own.max_fds),
+        ("start", own.start),
+    ):
+        found[f"process_{name}"] = [] if value is None else [((), value)]
