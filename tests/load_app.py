@@ -187,7 +187,35 @@ PATHS: dict[str, Callable[[Receive, Send], Awaitable[None]]] = {
 }
 
 
+async def socket_echo(receive: Receive, send: Send) -> None:
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
+
+
+async def socket_endless(receive: Receive, send: Send) -> None:
+    """The same as endless() in messages."""
+    while True:
+        sends["waiting"] += 1
+        try:
+            await send({"type": "websocket.send", "bytes": PIECE})
+        finally:
+            sends["waiting"] -= 1
+        sends["done"] += 1
+
+
+SOCKETS: dict[str, Callable[[Receive, Send], Awaitable[None]]] = {
+    "/echo": socket_echo,
+    "/endless": socket_endless,
+    "/stuck": stuck,
+}
+
+
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await SOCKETS[scope["path"]](receive, send)
+        return
     assert scope["type"] == "http"
     if not server:
         server.append(tuple(scope["server"]))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import support
+from bridge import Bridge
 from core.frames import CLOSE, FIN, frame
 from fakes.worker import FakeWorker, Peer
 from protocol.wire import Response, Wire, response
@@ -22,6 +23,7 @@ FRAMINGS = {
     "websockets": "fastserve.protocols.websockets.websockets_sansio_impl:WebSocketsFraming",
     "wsproto": "fastserve.protocols.websockets.wsproto_impl:WsprotoFraming",
 }
+OVER_HTTP1 = [*sorted(FRAMINGS), "h11"]  # of the fixture `clients`
 Frame = tuple[int, bytes]
 CONNECT = {"type": "websocket.connect"}
 ACCEPTS = {"type": "websocket.accept"}
@@ -129,9 +131,11 @@ class Socket(Wire):
 class Clients:
     """Serves applications with one implementation, and connects to the last: clients(app, **config) -> Socket."""
 
-    def __init__(self, serve: support.Serve, implementation: str) -> None:
+    def __init__(self, serve: support.Serve, implementation: str, *, bridged: bool = False) -> None:
         framing_class(implementation)
         self.serve = serve
+        self.bridged = bridged
+        self.bridges: list[Bridge] = []
         self.implementation = implementation
         self.running: support.Running
         self.sockets: list[Socket] = []
@@ -139,13 +143,18 @@ class Clients:
     def __call__(self, app: Any = None, **config: Any) -> Socket:
         if app is not None:
             self.running = self.serve(app, **{"ws": self.implementation, **config})
-        self.sockets.append(Socket(self.running.connect()))
+            if self.bridged:
+                self.bridges.append(Bridge(self.running.port).start())
+        sock = self.bridges[-1].connect() if self.bridged else self.running.connect()
+        self.sockets.append(Socket(sock))
         return self.sockets[-1]
 
     def close(self) -> None:
         """Leave without a word."""
         while self.sockets:
             self.sockets.pop().close()
+        while self.bridges:
+            self.bridges.pop().stop()
 
     def stop(self) -> None:
         """Leave, and wait until the server has stopped: then the applications have seen all there was."""

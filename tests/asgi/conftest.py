@@ -9,7 +9,7 @@ import support
 from core.responses import Client
 from fakes.worker import TIME
 from over_http2 import by_wire, leave_out_what_does_not_apply
-from ws import FRAMINGS, Clients
+from ws import OVER_HTTP1, Clients
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -65,13 +65,16 @@ def client(serve: support.Serve) -> Callable[..., Client]:
     return connect
 
 
-@pytest.fixture(params=[*sorted(FRAMINGS), "h11"])
+@pytest.fixture(params=[*OVER_HTTP1, "http2"])
 def clients(request: pytest.FixtureRequest, serve: support.Serve) -> Iterator[Clients]:
     """Serve applications with each of the implementations of WebSocket, and connect to them.
 
-    That named "h11" is the core's, with HTTP by the implementation over h11.
+    That named "h11" is the core's, with HTTP by the implementation over h11; the clients of that named "http2" come
+    through a bridge, which makes streams of HTTP/2 of their connections.
     """
-    if request.param == "h11":
+    if request.param == "http2":
+        clients = Clients(serve, "auto", bridged=True)
+    elif request.param == "h11":
         clients = Clients(lambda app, **config: serve(app, **{**config, "http": "h11"}), "auto")
     else:
         clients = Clients(serve, request.param)

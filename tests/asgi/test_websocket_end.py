@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from asgi.gates import Gate
 from core.frames import FIN, PING, PONG, TEXT, frame, text
-from ws import ACCEPTS, Clients, Raises, Script, close, closing, disconnect, sent, upgrade
+from ws import ACCEPTS, OVER_HTTP1, Clients, Raises, Script, close, closing, disconnect, sent, upgrade
 
 from fastserve._core.errors import ClientDisconnected
 
@@ -297,6 +297,7 @@ class TestAround:
             await send(ACCEPTS)
             await receive()
 
+    @pytest.mark.parametrize("clients", OVER_HTTP1, indirect=True)
     @pytest.mark.parametrize("default", [True, False])
     def test_default_headers(self, clients: Clients, default: bool) -> None:
         clients(self.app, headers=DEFAULTS if default else [], server_header=default, date_header=default)
@@ -309,6 +310,7 @@ class TestAround:
         found = clients().ask(upgrade(version="12"))
         assert (found.status, found.all(b"x-own")) == (426, [b"1", b"2"] if default else [])
 
+    @pytest.mark.parametrize("clients", OVER_HTTP1, indirect=True)
     def test_the_concurrency_limit(self, clients: Clients, log: Log) -> None:
         client = clients(self.app, limit_concurrency=2)
         client.open()
@@ -324,6 +326,7 @@ class TestAround:
         clients().ask(upgrade("/close"))
         assert clients.running.server.server_state.total_requests == 2
 
+    @pytest.mark.parametrize("clients", OVER_HTTP1, indirect=True)
     def test_log_lines(self, clients: Clients, caplog: pytest.LogCaptureFixture) -> None:
         """In the general log, at the info level; the access log has none."""
         caplog.set_level(logging.INFO)

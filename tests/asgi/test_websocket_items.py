@@ -10,7 +10,21 @@ from asgi.gates import Gate
 from core.frames import BINARY, CLOSE, FIN, PING, PONG, TEXT, binary, fragments, frame, text
 from fakes.worker import FakeWorker
 from protocol.wire import Response
-from ws import ACCEPT, ACCEPTS, CONNECT, Clients, Raises, Script, close, disconnect, echo, received, sent, upgrade
+from ws import (
+    ACCEPT,
+    ACCEPTS,
+    CONNECT,
+    OVER_HTTP1,
+    Clients,
+    Raises,
+    Script,
+    close,
+    disconnect,
+    echo,
+    received,
+    sent,
+    upgrade,
+)
 
 from fastserve._core.errors import ClientDisconnected
 
@@ -18,6 +32,7 @@ Log = Callable[[], list[str]]
 
 
 class TestScope:
+    @pytest.mark.parametrize("clients", OVER_HTTP1, indirect=True)
     def test_item_41_scope(self, clients: Clients) -> None:
         app = Script()
         client = clients(app, root_path="/r")
@@ -127,6 +142,7 @@ class TestHandshake:
         clients.stop()
         assert app.got == [received("a"), disconnect(1000)]  # Script has had websocket.connect before
 
+    @pytest.mark.parametrize("clients", OVER_HTTP1, indirect=True)
     def test_item_43_accept(self, clients: Clients) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             await receive()
@@ -153,6 +169,7 @@ class TestHandshake:
         client = clients(Raises(first={**ACCEPTS, "subprotocol": "c"}))
         assert client.ask(upgrade("/", "Sec-WebSocket-Protocol: a, b")).status == 500
 
+    @pytest.mark.parametrize("clients", OVER_HTTP1, indirect=True)
     def test_item_44_close_denies(self, clients: Clients, log: Log) -> None:
         got: list[Any] = []
 
@@ -220,11 +237,13 @@ class TestDenialResponse:
         assert found.get(b"content-length") == b"12"
         assert found.all(b"x-why") == [b"a", b"b"]
 
+    @pytest.mark.parametrize("clients", OVER_HTTP1, indirect=True)
     def test_item_44_in_pieces(self, clients: Clients) -> None:
         pieces = [{"type": "body", "body": piece, "more_body": True} for piece in (b"a", b"", None, b"b")]
         found = denied(clients, {"type": "start", "status": 404}, *pieces, {"type": "body"})
         assert (found.status, found.body, found.get(b"transfer-encoding")) == (404, b"ab", b"chunked")
 
+    @pytest.mark.parametrize("clients", OVER_HTTP1, indirect=True)
     @pytest.mark.parametrize("behind", ["websocket.accept", "websocket.close", "websocket.http.response.start"])
     def test_item_44_nothing_else_may_follow(self, clients: Clients, behind: str) -> None:
         app = Raises({"type": behind, "status": 200}, first={"type": "websocket.http.response.start", "status": 404})
@@ -300,6 +319,7 @@ class TestMessages:
 class TestProtocol:
     """All of RFC 6455 is in tests/protocol/test_rfc6455.py."""
 
+    @pytest.mark.parametrize("clients", OVER_HTTP1, indirect=True)
     def test_item_52_bad_handshakes(self, clients: Clients) -> None:
         clients(echo).open()
         for request, status, field in (

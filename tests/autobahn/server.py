@@ -19,6 +19,10 @@ class CannotStart(Exception):
     """The server did not come up; the text has its last line."""
 
 
+def url_of(port: int) -> str:
+    return f"ws://127.0.0.1:{port}/echo"
+
+
 @dataclass
 class Server:
     """Where it listens, and what it has come to."""
@@ -29,7 +33,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/echo"
+        return url_of(self.port)
 
     def complaint(self) -> str | None:
         """What is wrong with it: that it has ended, None while it runs."""

@@ -5,17 +5,25 @@ from __future__ import annotations
 import json
 import queue
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h2.config
+import h2.connection
+import h2.events
 import httpx
 import pytest
 from support import Command
 from support import command as start_command
 from tls.pki import Pki
+from wsproto.connection import Connection as WebSocket
+from wsproto.connection import ConnectionType
+from wsproto.events import CloseConnection, Message, Ping
+from wsproto.extensions import PerMessageDeflate
 
 from .apps.http2_app import EVENTS, STREAMS
 from .conftest import TESTS, TIMEOUT
@@ -162,6 +170,98 @@ class TestHttpx:
         assert client.get("/").text == "GET / 2"
 
 
+class Stream:
+    """A WebSocket over the package h2, with the frames of wsproto."""
+
+    def __init__(self, server: Command, tls: bool, ca: str, deflate: bool) -> None:
+        self.sock: socket.socket = server.connect()
+        if tls:
+            context = ssl.create_default_context(cafile=ca)
+            context.set_alpn_protocols(["h2"])
+            self.sock = context.wrap_socket(self.sock, server_hostname="localhost")
+        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+        self.h2.initiate_connection()
+        self.flush()
+        while self.h2.remote_settings.enable_connect_protocol != 1:
+            self.hear()
+        self.id = self.h2.get_next_available_stream_id()
+        self.deflate = PerMessageDeflate()
+        scheme = "https" if tls else "http"
+        fields = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", scheme), (":path", "/socket")]
+        fields += [(":authority", "localhost"), ("sec-websocket-version", "13")]
+        if deflate:
+            fields.append(("sec-websocket-extensions", f"permessage-deflate; {self.deflate.offer()}"))
+        self.h2.send_headers(self.id, fields)
+        self.flush()
+        self.head: dict[str, str] = {}
+        self.received, self.ended = b"", False
+        while not self.head:
+            self.hear()
+        extensions: list[Any] = []
+        if deflate:
+            self.deflate.finalize(self.head["sec-websocket-extensions"])
+            extensions.append(self.deflate)
+        self.frames = WebSocket(ConnectionType.CLIENT, extensions)
+
+    def flush(self) -> None:
+        self.sock.sendall(self.h2.data_to_send())
+
+    def hear(self) -> None:
+        raw = self.sock.recv(65536)
+        assert raw, "the server has closed"
+        for event in self.h2.receive_data(raw):
+            if isinstance(event, h2.events.ResponseReceived):
+                self.head = dict(event.headers or [])  # type: ignore[arg-type]
+            elif isinstance(event, h2.events.DataReceived):
+                self.received += event.data or b""
+                self.h2.acknowledge_received_data(event.flow_controlled_length or 0, self.id)
+            elif isinstance(event, h2.events.StreamEnded):
+                self.ended = True
+        self.flush()
+
+    def send(self, event: Any) -> None:
+        data = self.frames.send(event)
+        while data:
+            size = min(self.h2.local_flow_control_window(self.id), self.h2.max_outbound_frame_size, len(data))
+            if size:
+                self.h2.send_data(self.id, data[:size])
+                self.flush()
+            else:
+                self.hear()
+            data = data[size:]
+
+    def events(self) -> Iterator[Any]:
+        while True:
+            received, self.received = self.received, b""
+            if received:
+                self.frames.receive_data(received)
+            yield from self.frames.events()
+            self.hear()
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+def test_websocket_over_h2(server: Command, tls: bool, pki: Pki, deflate: bool) -> None:
+    stream = Stream(server, tls, pki.ca, deflate)
+    with stream.sock:
+        assert stream.head[":status"] == "200"
+        events = stream.events()
+        for text in ("hello", "", "grün" * 100_000):
+            stream.send(Message(text))
+            found = ""
+            while True:
+                event = next(events)
+                found += event.data
+                if event.message_finished:
+                    break
+            assert found == f"{text} 2"
+        stream.send(Ping(b"there?"))
+        assert next(events).payload == b"there?"
+        stream.send(CloseConnection(3001, "enough"))
+        assert next(events).code == 3001
+        while not stream.ended:
+            stream.hear()
+
+
 class TestGrpc:
     """grpcio, whose status is in the trailers."""
 
@@ -200,9 +300,12 @@ class TestGrpc:
         assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "as asked")
 
 
-@pytest.mark.parametrize("ws", ["auto", "websockets", "wsproto"])
-def test_chromium(pki: Pki, ws: str, tmp_path: Path) -> None:
-    """A page with more streams of events than a browser opens connections, and with a WebSocket, which has its own."""
+@pytest.mark.parametrize(("ws", "version"), [("auto", "2"), ("websockets", "1.1"), ("wsproto", "1.1")])
+def test_chromium(pki: Pki, ws: str, version: str, tmp_path: Path) -> None:
+    """A page with more streams of events than a browser opens connections, and with a WebSocket.
+
+    That is on the same connection where the server takes WebSockets over HTTP/2, else it has its own.
+    """
     options = ("--ssl-certfile", pki.certificate, "--ssl-keyfile", pki.key, "--ws", ws)
     server = start_command("compat.apps.http2_app:app", "--app-dir", str(TESTS), "--port", "0", *options)
     server.wait_line(r"running on https")
@@ -217,7 +320,8 @@ def test_chromium(pki: Pki, ws: str, tmp_path: Path) -> None:
         [*argv, f"https://localhost:{server.port}/page"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        server.wait_line(r'"GET /found\?event,hello,GET%20/fetched%202 HTTP/2" 200')
+        found = rf"event,hello%20{version},{300_001 + len(version)},3001%20true,GET%20/fetched%202"
+        server.wait_line(rf'"GET /found\?{found} HTTP/2" 200')
         server.wait_line(r'"WebSocket /socket" \[accepted\]')
         assert sum('"GET /live?' in line and 'HTTP/2" 200' in line for line in server.lines) == STREAMS
     finally:

@@ -6,11 +6,13 @@ import asyncio
 import json
 import random
 import socket
+from collections.abc import Iterator
 
 import aiohttp
 import httpx
 import httpx_ws
 import pytest
+from bridge import Bridge
 from support import Command
 from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
@@ -24,19 +26,25 @@ from .conftest import TIMEOUT, LogMark, Start
 SIZES = (0, 1, 125, 126, 127, 65_535, 65_536, 1_000_000)
 
 
-@pytest.fixture(scope="module", params=["auto", "websockets", "wsproto"])
+@pytest.fixture(scope="module", params=["auto", "websockets", "wsproto", "http2"])
 def implementation(request: pytest.FixtureRequest) -> str:
+    """That named "http2" is the core's, to which a bridge makes streams of HTTP/2 of the clients' connections."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def server(implementation: str, start: Start) -> Command:
-    return start("websocket_app:app", "--ws", implementation)
+    return start("websocket_app:app", "--ws", "auto" if implementation == "http2" else implementation)
 
 
-@pytest.fixture
-def url(server: Command) -> str:
-    return server.url.replace("http", "ws", 1)
+@pytest.fixture(scope="module")
+def url(implementation: str, server: Command) -> Iterator[str]:
+    if implementation != "http2":
+        yield server.url.replace("http", "ws", 1)
+        return
+    bridge = Bridge(server.port).start()
+    yield f"ws://127.0.0.1:{bridge.port}"
+    bridge.stop()
 
 
 def texts() -> list[str]:
@@ -83,7 +91,7 @@ class TestWebsockets:
             assert echo() == "one zwölf three"
             assert all(pong.wait(TIMEOUT) for pong in pongs)
 
-    def test_handshake(self, url: str) -> None:
+    def test_handshake(self, url: str, implementation: str) -> None:
         offered, origin = [Subprotocol("chat"), Subprotocol("soap")], Origin("https://example.org")
         with connect(f"{url}/about?q=%20", subprotocols=offered, origin=origin, proxy=None) as client:
             told = json.loads(client.recv(TIMEOUT))
@@ -96,7 +104,7 @@ class TestWebsockets:
             "path": "/about",
             "query_string": "q=%20",
             "subprotocols": ["chat", "soap"],
-            "http_version": "1.1",
+            "http_version": "2" if implementation == "http2" else "1.1",
             "origin": "https://example.org",
             "client": "127.0.0.1",
         }

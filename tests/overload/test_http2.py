@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from core.frames import binary, text
 from fakes.http2 import (
     CONTINUATION,
+    DATA,
     END_HEADERS,
     END_STREAM,
     ENHANCE_YOUR_CALM,
@@ -21,6 +23,7 @@ from fakes.http2 import (
     HEADERS,
     INITIAL_WINDOW_SIZE,
     PREFACE,
+    WINDOW_UPDATE,
     data,
     frame,
     headers,
@@ -34,11 +37,12 @@ from fakes.http2 import (
 )
 from load import PATIENCE, LoadedServer, until
 from overload import checks
-from overload.crowd import answer_seconds
+from overload.crowd import answer_seconds, settled
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 MOST = 4 << 20  # bytes that an attack may take
+LARGEST = 2**31 - 1  # of a window
 BOMB = b"\x40\x03x-a\x7f\x81\x1e" + b"b" * 3968
 
 
@@ -190,6 +194,90 @@ def test_uploads_that_nobody_takes(server: LoadedServer) -> None:
         until(lambda: server.state()["live"]["task"] > 127, "the applications run")
         assert server.state()["memory"] - before < 128 * 80 * 1024
         assert answer_seconds(server) < 5
+
+
+def websocket(stream: int, path: str) -> bytes:
+    return headers(
+        stream, [*to(path, "CONNECT"), (":protocol", "websocket"), ("sec-websocket-version", "13")], end=False
+    )
+
+
+class Flood(threading.Thread):
+    """Sends very many small messages on one stream, each in a frame of its own, and counts what comes back; on another
+    stream it sends one from time to time."""
+
+    def __init__(self, server: LoadedServer, count: int) -> None:
+        super().__init__()
+        self.sock = server.connect()
+        self.count = count
+        self.credit = 65535
+        self.rest = b""
+        self.echoed = {1: 0, 3: 0}
+
+    def run(self) -> None:
+        message = data(1, text("x"))
+        with self.sock:
+            self.sock.sendall(PREFACE + settings((INITIAL_WINDOW_SIZE, LARGEST)) + window_update(0, LARGEST - 65535))
+            self.sock.sendall(websocket(1, "/echo") + websocket(3, "/echo"))
+            left = self.count
+            while left:
+                size = min(self.credit // 7, left, 5000)
+                self.sock.sendall(message * size + data(3, text("y")))
+                self.credit -= 7 * size
+                left -= size
+                self.read()
+            while self.echoed[1] < 3 * self.count:
+                self.read()
+
+    def read(self) -> None:
+        frames, self.rest = parse(self.rest + self.sock.recv(1 << 20))
+        for each in frames:
+            if each.type == WINDOW_UPDATE and each.stream == 1:
+                self.credit += each.number
+            elif each.type == DATA:
+                self.echoed[each.stream] += len(each.payload)
+
+
+def test_a_flood_of_messages(server: LoadedServer) -> None:
+    """They are echoed, and so are those of another WebSocket on the connection; meanwhile somebody else is served."""
+    before = checks.quiet_memory(server)
+    flood = Flood(server, 200_000)
+    flood.start()
+    while flood.is_alive():
+        assert answer_seconds(server) < 5
+    flood.join()
+    assert flood.echoed[1] == 3 * flood.count
+    assert flood.echoed[3] > 0
+    assert server.quiet_state()["memory"] - before < MOST
+
+
+@pytest.mark.parametrize("window", [0, 65535, LARGEST])
+def test_websockets_that_are_not_read(server: LoadedServer, window: int) -> None:
+    """Each application waits in send(), and few of 128 are started."""
+    before = checks.quiet_memory(server)
+    with server.connect() as sock:
+        sock.sendall(PREFACE + settings((INITIAL_WINDOW_SIZE, window)) + window_update(0, LARGEST - 65535))
+        for stream in range(1, 257, 2):
+            sock.sendall(websocket(stream, "/endless"))
+        until(lambda: server.state()["live"]["exchange"] > 128, "the handshakes are there")
+        settled(server, lambda: server.state()["sends"]["done"], "nothing more is sent")
+        assert 0 < server.state()["sends"]["waiting"] <= 128
+        assert server.state()["memory"] - before < MOST + (1 << 20)
+        assert answer_seconds(server) < 5
+    until(lambda: server.state()["live"]["websocket"] == 0, "all are gone")
+
+
+def test_messages_that_nobody_takes(server: LoadedServer) -> None:
+    """On each stream what its first window allows is kept, and as much before that."""
+    before = checks.quiet_memory(server)
+    with server.connect() as sock:
+        sock.sendall(PREFACE + settings())
+        for stream in range(1, 257, 2):
+            sock.sendall(websocket(stream, "/stuck"))
+            sock.sendall(b"".join(data(stream, binary(bytes(10_000))) for _ in range(6)))
+        until(lambda: server.state()["live"]["websocket"] == 128, "they are open")
+        assert answer_seconds(server) < 5
+        assert server.state()["memory"] - before < 128 * 2 * 80 * 1024
 
 
 def test_a_connection_that_is_lost_in_the_middle(server: LoadedServer) -> None:

@@ -16,7 +16,13 @@ const heard = kind => new Promise(resolve => { kind.onmessage = message => resol
     const socket = new WebSocket('wss://' + location.host + '/socket');
     const reply = heard(socket);
     socket.onopen = () => socket.send('hello');
-    const found = [...await Promise.all(events), await reply, await (await fetch('/fetched')).text()];
+    const other = new WebSocket('wss://' + location.host + '/socket');
+    const large = heard(other);
+    other.onopen = () => other.send('x'.repeat(300000));
+    const size = (await large).length;
+    const end = new Promise(resolve => { other.onclose = event => resolve(event.code + ' ' + event.wasClean); });
+    other.close(3001);
+    const found = [...await Promise.all(events), await reply, size, await end, await (await fetch('/fetched')).text()];
     await fetch('/found?' + [...new Set(found)].join());
 })();
 </script>"""
@@ -26,7 +32,7 @@ const heard = kind => new Promise(resolve => { kind.onmessage = message => resol
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "websocket":
-        await socket(receive, send)
+        await socket(scope, receive, send)
     if scope["type"] != "http":
         return
     headers = dict(scope["headers"])
@@ -51,12 +57,12 @@ async def respond(send: Any, body: bytes, kind: bytes = b"text/plain") -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def socket(receive: Any, send: Any) -> None:
-    """Send back each message of a WebSocket."""
+async def socket(scope: Any, receive: Any, send: Any) -> None:
+    """Send back each message of a WebSocket, with the version of HTTP that it came by."""
     await receive()
     await send({"type": "websocket.accept"})
     while (message := await receive())["type"] != "websocket.disconnect":
-        await send({"type": "websocket.send", "text": message["text"]})
+        await send({"type": "websocket.send", "text": f"{message['text']} {scope['http_version']}"})
 
 
 async def live(receive: Any, send: Any) -> None:
