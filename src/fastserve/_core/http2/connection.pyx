@@ -430,6 +430,8 @@ cdef class Http2Connection(StreamCarrier):
                 stream.untaken += parser.size
                 if parser.size == PyBytes_GET_SIZE(data):
                     stream.receive(data)
+                elif stream.websocket is not None:
+                    stream.receive(PyBytes_FromStringAndSize(<const char*>parser.data, parser.size))
                 else:
                     following = 0 if stream.gathered is not None else parser.following(
                         <const unsigned char*>PyBytes_AS_STRING(data) + PyBytes_GET_SIZE(data)
