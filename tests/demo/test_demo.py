@@ -19,7 +19,9 @@ from typing import Any
 
 import pytest
 import support
+from bridge import Bridge
 from topics.clients import Chat, close_all
+from websockets.sync.client import connect
 
 from fastserve import demo
 from fastserve.demo import multipart, pages, stream
@@ -548,6 +550,15 @@ class TestServed:
             client.stdin.close()
             client.stdout.read()
         assert client.returncode == 0
+
+    def test_echo_over_http2(self, running: support.Running) -> None:
+        """As for the page of a browser that has come by HTTP/2."""
+        bridge = Bridge(running.port).start()
+        with connect(f"ws://127.0.0.1:{bridge.port}/echo", proxy=None) as client:
+            for message in ("hello there", b"\0" * 100_000):
+                client.send(message)
+                assert client.recv(support.PATIENCE) == message
+        bridge.stop()
 
     def test_own_application(self, running: support.Running, serve: support.Serve) -> None:
         """The application that the page shows is one."""

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import hpack
+from core.frames import FIN, binary, text
+from core.frames import PING as PING_FRAME
+from core.frames import frame as frame_of
 from fakes.http2 import (
     CONTINUATION,
     DATA,
@@ -41,8 +44,38 @@ from fuzz.applications import Application
 from fuzz.connection_target import EVENTS, Script, assert_nothing_lives, length, read
 from fuzz.net import FuzzedClient, FuzzedNet
 from fuzz.target import Target, cut
+from ws import close
 
+WEBSOCKET = [
+    (":method", "CONNECT"),
+    (":protocol", "websocket"),
+    (":scheme", "http"),
+    (":path", "/"),
+    (":authority", "a"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-extensions", "permessage-deflate"),
+]
 TYPES = {DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION}
+
+
+class WithWebSockets(Application):
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await super().__call__(scope, receive, send)
+            return
+        choice = self.choices[len(self.calls) % len(self.choices)]
+        await receive()
+        if choice % 8 == 0:
+            await send({"type": "websocket.close"})
+            return
+        await send({"type": "websocket.accept"})
+        if choice % 8 < 3:
+            for size in range(choice):
+                await send({"type": "websocket.send", "bytes": bytes(size * size)})
+        if choice % 8 == 1:
+            await send({"type": "websocket.close", "code": 3000})
+        while choice % 8 != 3 and (message := await receive())["type"] == "websocket.receive":
+            await send({**message, "type": "websocket.send"})
 
 
 def check_output(output: bytes) -> None:
@@ -99,7 +132,7 @@ def finish(net: FuzzedNet, client: FuzzedClient) -> None:
 
 
 def serve(script: Script, packets: list[bytes]) -> None:
-    with FuzzedNet(Application(script.choices), script.settings, script.direct) as net:
+    with FuzzedNet(WithWebSockets(script.choices), script.settings, script.direct) as net:
         client = net.join()
         client.feed(*packets)
         finish(net, client)
@@ -107,7 +140,7 @@ def serve(script: Script, packets: list[bytes]) -> None:
 
 def play(script: Script) -> None:
     left = PREFACE + script.stream
-    with FuzzedNet(Application(script.choices), script.settings, script.direct) as net:
+    with FuzzedNet(WithWebSockets(script.choices), script.settings, script.direct) as net:
         client = net.join()
         for step in script.steps:
             if step < EVENTS:
@@ -155,6 +188,14 @@ def talks() -> Iterator[bytes]:
     yield settings() + headers(1) + headers(1) + settings(ack=True)
     yield settings() + headers(1, GET[1:]) + headers(3, [*GET, ("X", "y")]) + headers(5, [*GET, ("x" * 300, "y")])
     yield headers(1)
+    opening = headers(1, WEBSOCKET, end=False)
+    yield settings() + opening + data(1, text("one") + binary(b"two")) + data(1, close()) + data(1, end=True)
+    yield settings((4, 3)) + opening + data(1, text("one")) + window_update(1, 40) + rst_stream(1)
+    yield settings() + opening + headers(3) + b"".join(data(1, text(str(at))) for at in range(50)) + data(1, end=True)
+    yield settings((4, 100000)) + opening + data(1, frame_of(FIN | PING_FRAME, b"p") * 30) + data(1, b"\x82\xff", pad=5)
+    yield (settings((4, 0)) + opening + headers(5, WEBSOCKET, end=False) + data(1, text("x"), end=True))
+    yield settings() + headers(1, WEBSOCKET) + headers(3, [*WEBSOCKET[:5], ("sec-websocket-version", "8")], end=False)
+    yield settings() + opening + data(1, binary(bytes(15000))) * 3 + goaway() + ping(b"leaving.", ack=True)
 
 
 def seeds() -> Iterator[bytes]:
@@ -179,6 +220,9 @@ STARTS = (
     window_update(1, 1),
     priority(1),
     frame(CONTINUATION, 4, 1),
+    headers(1, WEBSOCKET, end=False),
+    data(1, text("x")),
+    data(1, close()),
 )
 WORDS = tuple(word for start in STARTS for word in (start, start[:9]))
 

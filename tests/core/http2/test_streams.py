@@ -817,6 +817,20 @@ class TestTheEnd:
             assert client.goaways[1:] == [(1, NO_ERROR)]
             assert client.closed
 
+    def test_drain_while_the_transport_closes(self, work: Work) -> None:
+        """The client has ended its side, with nothing under way."""
+        wire = work(hello())
+        client = Http2Client(wire)
+        client.ask(1)
+
+        def both() -> None:
+            assert not client.peer.connection.eof_received()
+            client.peer.transport.close()
+            wire.worker.drain()
+
+        wire.call(both)
+        assert client.hear() == []
+
     def test_announced_drain(self, work: Work) -> None:
         """The next request is told that it is one of the last."""
         client = Http2Client(work(hello()))

@@ -947,6 +947,8 @@ cdef class Http2Connection(StreamCarrier):
         if self.writer.committed or self.writer.paused:
             self.close()
             return True
+        self.phase = CLOSED  # as the transport is from here on
+        stop(self)
         return False
 
     cdef int end_blocked(self) except -1:
