@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import hpack
 import pytest
 from core.frames import binary, text
 from fakes.http2 import (
@@ -23,6 +24,7 @@ from fakes.http2 import (
     HEADERS,
     INITIAL_WINDOW_SIZE,
     PREFACE,
+    RST_STREAM,
     WINDOW_UPDATE,
     data,
     frame,
@@ -39,10 +41,14 @@ from load import PATIENCE, LoadedServer, until
 from overload import checks
 from overload.crowd import answer_seconds, settled
 
+from bench.load.rows import BROWSER_HEADERS
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 MOST = 4 << 20  # bytes that an attack may take
 LARGEST = 2**31 - 1  # of a window
+STREAMS = 128  # that a connection may have at a time
+IDLE = 500
 BOMB = b"\x40\x03x-a\x7f\x81\x1e" + b"b" * 3968
 
 
@@ -172,15 +178,44 @@ def test_a_bomb_of_fields(server: LoadedServer) -> None:
 
 
 def test_responses_that_nobody_takes(server: LoadedServer) -> None:
-    """CVE-2019-9517: with windows of 0, few of 128 large responses are made at a time."""
+    """CVE-2019-9517: with windows of 0, few of 300 large responses are made, or refused."""
     before = checks.quiet_memory(server)
     with server.connect() as sock:
         sock.sendall(PREFACE + settings((INITIAL_WINDOW_SIZE, 0)))
-        for stream in range(1, 257, 2):
+        for stream in range(1, 601, 2):
             sock.sendall(headers(stream, to("/large")))
+        heard, refused = b"", 0
+        while refused < 300 - STREAMS:
+            heard += sock.recv(65536)
+            refused = sum(each.type == RST_STREAM for each in parse(heard)[0])
         until(lambda: server.state()["live"]["exchange"] > 100, "the requests are there")
-        assert server.state()["memory"] - before < MOST + (1 << 20)
+        assert server.state()["memory"] - before < MOST
         assert answer_seconds(server) < 5
+
+
+def test_idle_connections(server: LoadedServer) -> None:
+    """Each has had a browser's request, whose fields are in the tables of both sides."""
+    fields = [(name.lower(), value) for name, value in BROWSER_HEADERS if name != "Connection"]
+    block = hpack.Encoder().encode([*to("/"), *fields])
+    with contextlib.ExitStack() as connections:
+
+        def open_some(count: int) -> None:
+            for _ in range(count):
+                sock = connections.enter_context(server.connect())
+                sock.sendall(PREFACE + settings() + frame(HEADERS, END_HEADERS | END_STREAM, 1, block))
+                heard = b""
+                while not has_ended(heard):
+                    heard += sock.recv(65536)
+
+        open_some(IDLE // 5)  # what the first take is not all theirs
+        before = server.state()["memory"]
+        open_some(IDLE)
+        state = checks.check_memory(server, IDLE, before, 9 * checks.KIB, "idle connections", print)
+        assert state["live"]["buffer"] <= 1, "an idle connection holds a buffer"
+
+
+def has_ended(heard: bytes) -> bool:
+    return any(each.type == DATA and each.flags & END_STREAM for each in parse(heard)[0])
 
 
 def test_uploads_that_nobody_takes(server: LoadedServer) -> None:
