@@ -40,6 +40,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await grpc(scope, receive, send)
     elif scope["path"] == "/echo":
         await echo(receive, send)
+    elif scope["path"] == "/whole":
+        await whole(receive, send)
     elif scope["path"] == "/events":
         await events(send)
     elif scope["path"] == "/live":
@@ -84,6 +86,18 @@ async def echo(receive: Any, send: Any) -> None:
             return
         more = message["more_body"]
         await send({"type": "http.response.body", "body": message["body"], "more_body": more})
+
+
+async def whole(receive: Any, send: Any) -> None:
+    """Send the body back once all of it has come."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body += message["body"]
+        more = message["more_body"]
+    await respond(send, body)
 
 
 async def events(send: Any) -> None:
