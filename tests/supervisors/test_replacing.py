@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import support
-from supervisors.clients import Http2Load, Load, ask, ready
+from load import until
+from supervisors.clients import Http2Load, Load, ask, processor_seconds, ready
 
 Start = support.StartCommand
 
@@ -52,6 +56,32 @@ def test_sighup_over_http2(start: Start) -> None:
     assert load.failures == []
     assert sorted(before for _, before in pairs) == sorted(old)
     assert set(load.answers) & {after for after, _ in pairs}
+    assert server.stop() == 0
+
+
+@pytest.mark.programs
+def test_sighup_under_h2load(start: Start) -> None:
+    """It opens no second connection, and counts what it has not begun as failed: of what it has, nothing does."""
+    program = shutil.which("h2load")
+    if program is None:
+        pytest.skip("h2load is not installed")
+    server = start("app", "--port", "0", "--workers", "2", *QUIET)
+    old = ready(server, 2)
+    argv = [program, "-n", "5000000", "-c", "8", "-m", "8", server.url]
+    used = sum(map(processor_seconds, old))
+    load = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        until(lambda: sum(map(processor_seconds, old)) > used + 0.3, "no load")
+        server.send_signal(signal.SIGHUP)
+        replaced(server, 2)
+        out, _ = load.communicate(timeout=support.PATIENCE)
+    finally:
+        load.kill()
+        load.wait()
+    match = re.search(r"(\d+) started, (\d+) done, (\d+) succeeded, .* 0 timeout", out)
+    assert match, out
+    assert int(match[1]) == int(match[2]) == int(match[3]) > 0
+    assert f"status codes: {match[1]} 2xx, 0 3xx, 0 4xx, 0 5xx" in out
     assert server.stop() == 0
 
 
