@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -683,6 +684,27 @@ class TestReceiving:
                 client.wire.advance(4)
                 client.hear()
         assert not client.closed
+        assert upload(client, stream, 10 << 20) == 10 << 20
+
+    def test_uploads_that_are_aborted_while_they_are_read(self, work: Work) -> None:
+        """With all that the windows allow under way, and some of it taken."""
+        client = Http2Client(work(length), (INITIAL_WINDOW_SIZE, 1 << 20))
+        draw = random.Random(9113)
+        stream = 1
+        for at in range(500):
+            client.send(headers(stream, [*POST, ("content-length", str(1 << 20))], end=False))
+            sizes = [draw.randrange(16385) for _ in range(draw.randrange(1, 6))]
+            pads = [draw.choice([None, 0, 200]) if size < 16000 else None for size in sizes]
+            client.send(*(data(stream, bytes(size), pad=pad) for size, pad in zip(sizes, pads, strict=True)))
+            whole = data(stream, bytes(16384))
+            place = draw.randrange(len(whole))
+            client.send(whole[:place], whole[place:] + rst_stream(stream))
+            stream += 2
+            if at % 100 == 99:
+                client.wire.advance(4)
+                client.hear()
+        assert not client.closed
+        assert client.wire.worker.active == 0
         assert upload(client, stream, 10 << 20) == 10 << 20
 
     def test_uploads_that_nobody_reads_do_not_stop_another(self, work: Work) -> None:
