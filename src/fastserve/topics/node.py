@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from fastserve import serving
-from fastserve._core.topics.hub import Hub
+from fastserve._core.topics.hub import Hub, Subscriber
 from fastserve._core.topics.message import Message
 from fastserve.topics.engine import FEATURES, Engine, EngineDown, Keep, Stored, Unsupported
 from fastserve.topics.engines import engine_for
@@ -32,6 +32,14 @@ lock = threading.Lock()
 required: set[str] = set()  # features that an engine has to have
 
 
+class Known:
+    """A connection that is not of the core, or known by more than one key."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.subscriptions = 0
+
+
 class Node:
     """The topics of a loop; its methods are called in that loop's thread."""
 
@@ -41,13 +49,13 @@ class Node:
         self.name = os.urandom(8).hex()
         self.max_size = MAX_SIZE if config is None else config.topics_max_size
         if config is None:
-            self.hub = Hub(self._changed)
+            self.hub = Hub(self._changed, gone=self._gone)
         else:
-            self.hub = Hub(self._changed, config.topics_queue, config.topics_queue_size)
+            self.hub = Hub(self._changed, config.topics_queue, config.topics_queue_size, self._gone)
         self.engine: Engine = engine_for(config) if engine is None else engine
         self.presence = Presence(loop, self.engine)
         self.published = 0
-        self.by_send: dict[Any, list[int]] = {}  # a subscriber's number and subscriptions, by its send() or scope
+        self.by_send: dict[Any, Subscriber | Known] = {}  # connections by what publish(exclude=) is given
         self.unready: dict[str, asyncio.Future[None]] = {}  # topics that the engine does not carry yet
         self._starting: asyncio.Future[None] | None = None
         if isinstance(self.engine, MemoryEngine):
@@ -85,6 +93,10 @@ class Node:
             ready = asyncio.ensure_future(waited)
             self.unready[topic] = ready
             ready.add_done_callback(lambda _: self._ready(topic, ready))
+
+    def _gone(self, connection: Subscriber) -> None:
+        if self.by_send.get(connection.key) is connection:
+            del self.by_send[connection.key]
 
     def _ready(self, topic: str, ready: asyncio.Future[None]) -> None:
         if self.unready.get(topic) is ready:

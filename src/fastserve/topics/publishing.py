@@ -145,5 +145,5 @@ def excluded(target: Any) -> str | None:
     for node in list(nodes.nodes.values()):
         known = node.by_send.get(key)
         if known is not None:
-            return f"{node.name}:{known[0]}"
+            return f"{node.name}:{known.number}"
     return None

@@ -13,7 +13,7 @@ from fastserve._core.topics.message import Message
 from fastserve.topics.checks import check_name, names_of
 from fastserve.topics.engine import EngineDown, Recovery
 from fastserve.topics.history import is_after
-from fastserve.topics.node import Node, here, logger
+from fastserve.topics.node import Known, Node, here, logger
 from fastserve.topics.presence import text_of
 
 EXTENSION = "fastserve.topics"
@@ -71,7 +71,7 @@ class Subscription:
         """Subscribe what `send` sends to by the core. Return whether it did; raises what it refuses, if `strict`."""
         if is_closed(send):
             return False
-        core = CoreSubscription(self._node.hub, self.topics, recovers=True, end_noted=self._ended, **options)
+        core = CoreSubscription(self._node.hub, self.topics, recovers=True, **options)
         try:
             await send({"type": MESSAGE, "subscription": core})
         except (RuntimeError, TypeError, KeyError, AssertionError):
@@ -85,19 +85,32 @@ class Subscription:
         """Subscribe it by a task that sends the messages as the application would."""
         tell_of_memory()
         known = self._node.by_send.get(key)
-        number = self._node.hub.new_number() if known is None else known[0]
+        number = self._node.hub.new_number() if known is None else known.number
         self._inner = SendSubscription(self._node, self.topics, send, is_http, number, self._ended, options)
 
     def known_by(self, key: Any) -> None:
         """Let publish(exclude=key) know it."""
-        if self._inner is not None and self._inner.active:
-            self._key = key
-            self._node.by_send.setdefault(key, [self._inner.number, 0])[1] += 1
+        inner = self._inner
+        if inner is None or not inner.active:
+            return
+        if isinstance(inner, CoreSubscription):
+            connection = inner.connection
+            if connection is not None and connection.known_by(key):
+                self._node.by_send[key] = connection
+                return
+            inner.note_end(self._ended)
+        known = self._node.by_send.get(key)
+        if not isinstance(known, Known):
+            known = self._node.by_send[key] = Known(inner.number)
+        known.subscriptions += 1
+        self._key = key
 
     def join(self, member: str | None, info: str) -> None:
         """Count its connection as one of a member."""
         if member is not None and self.active:
             self._member = member
+            if isinstance(self._inner, CoreSubscription):
+                self._inner.note_end(self._ended)
             for name in self.topics:
                 self._node.presence.enter(name, member, info)
 
@@ -107,10 +120,11 @@ class Subscription:
             for name in self.topics:
                 self._node.presence.exit(name, member)
         if self._key is not None:
-            known = self._node.by_send[self._key]
-            known[1] -= 1
-            if not known[1]:
-                del self._node.by_send[self._key]
+            known = self._node.by_send.get(self._key)
+            if isinstance(known, Known):
+                known.subscriptions -= 1
+                if not known.subscriptions:
+                    del self._node.by_send[self._key]
             self._key = None
 
     async def recover(self, since: Mapping[str, str | None]) -> None:

@@ -21,6 +21,7 @@ cdef struct Entry:
 cdef class Hub:
     cdef readonly dict topics  # those that somebody is subscribed to, by name
     cdef object changed  # called with a name and whether it has subscribers now
+    cdef object gone  # called with the Subscriber of a connection that has ended, if it has a key
     cdef readonly Py_ssize_t queue  # messages that may wait for a client that does not read
     cdef readonly Py_ssize_t queue_size  # and bytes
     cdef Py_ssize_t last  # number of the newest subscriber
@@ -32,6 +33,7 @@ cdef class Hub:
     cdef readonly long long queued_size  # bytes that wait in all
 
     cdef Topic topic_of(self, str name)
+    cdef int drop_deserted(self, Topic topic) except -1
 
 
 cdef class Topic:
@@ -50,35 +52,55 @@ cdef class Topic:
     cdef bint deserted(self) noexcept
 
 
-cdef class Member:
-    """A topic of a subscription."""
+cdef class Early:
+    """What a member has to know until its older messages are here."""
+    cdef list held  # messages that wait for them, or None
+    cdef object after  # whether a message is not among them, until the first that is not; or None
+
+
+cdef class Extra:
+    """What most subscriptions have no more once they have begun, or never had."""
+    cdef Hub hub
+    cdef tuple names
+    cdef list members  # those of each of several topics
+    cdef Message gap  # what its client is told of messages that it did not get, or None
+    cdef object end_noted  # called when it ends
+    cdef double keepalive
+
+
+cdef class Member(Subscribing):
+    """A topic of a subscription; of one topic it is the subscription itself. Thousands of each are kept: it is small."""
     cdef Topic topic
-    cdef Subscription subscription
-    cdef Subscriber subscriber  # its subscription's; what a delivery needs is here, in one place of memory
-    cdef bint in_json  # the same
-    cdef int slow
+    cdef Subscriber subscriber  # what a delivery needs is here, in one place of memory; None once it has ended
+    cdef Subscription subscription  # None for itself
+    cdef Early early
     cdef Py_ssize_t index  # among the topic's members
-    cdef list held  # messages that wait until older ones are here, or None
-    cdef object after  # whether a message is not among those older ones, until the first that is not; or None
+    cdef char in_json
+    cdef char slow
+    cdef char recovers
+    cdef char has_begun
 
     cdef int take(self, Message message) except -1
     cdef bint is_new(self, Message message) except -1
+    cdef Message gap(self)
+    cdef int hear_gap(self) except -1
 
 
-cdef class Subscription(Subscribing):
-    cdef readonly Hub hub
-    cdef readonly tuple names
-    cdef Subscriber subscriber  # None before it has begun and once it has ended
-    cdef list members
-    cdef object end_noted  # called when it ends
-    cdef Message gap  # what its client is told of messages that it did not get, or None
-    cdef int slow
-    cdef bint in_json
-    cdef bint recovers
-    cdef double keepalive
-    cdef readonly bint began
+cdef class Subscription(Member):
+    cdef Subscription following  # of the same connection
+    cdef Extra extra  # None if there is nothing of it
 
+    cdef int join(self, Member member, str name, Subscriber subscriber) except -1
+    cdef list all_members(self)
     cdef int end(self) except -1
+
+
+cdef class KeepAlive:
+    """When a stream is written to although there is no message."""
+    cdef object loop
+    cdef double seconds
+    cdef object timer
+    cdef bint wrote  # since the timer was set
 
 
 cdef class Subscriber(Pending):
@@ -86,18 +108,16 @@ cdef class Subscriber(Pending):
     cdef Turn turn
     cdef Channel channel  # of the two the one that it writes to; both None once it has ended
     cdef Stream stream
-    cdef list subscriptions
+    cdef Subscription subscriptions  # the newest, which knows the next
+    cdef KeepAlive keeping  # None but for streams
+    cdef readonly object key  # what the application knows it by, None without
     cdef readonly Py_ssize_t number  # to leave it out by
-    cdef Py_ssize_t topics  # how many it has
     cdef Entry* ring
-    cdef Py_ssize_t first
-    cdef Py_ssize_t count
-    cdef Py_ssize_t capacity  # a power of two
     cdef Py_ssize_t size  # bytes
-    cdef object loop
-    cdef double keepalive  # seconds between two writes to a stream, 0 for any
-    cdef object timer
-    cdef bint wrote  # since the timer was set
+    cdef int first
+    cdef int count
+    cdef int capacity  # a power of two
+    cdef int topics  # how many it has
 
     cdef bint has_ended(self) noexcept
     cdef bint must_wait(self) noexcept
@@ -111,4 +131,5 @@ cdef class Subscriber(Pending):
     cdef void clear(self) noexcept
     cdef int write(self) except -1
     cdef int cut(self) except -1
+    cdef int keep_alive(self, object loop, double seconds) except -1
     cdef int start_timer(self) except -1

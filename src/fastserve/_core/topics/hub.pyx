@@ -21,7 +21,7 @@ from .message cimport Comment, Message
 cdef enum:
     PIECE = 16384  # bytes of small messages that are put together for one write
     MOST_TOPICS = 256  # of a connection
-    FIRST_CAPACITY = 4
+    FIRST_CAPACITY = 2
     AHEAD = 8  # members whose memory is fetched before they are dealt with
 
 cdef extern from "memory/prefetch.h":
@@ -35,12 +35,13 @@ cdef class Hub:
     """The topics of one event loop; it is used in its thread alone.
 
     `changed` is called with a name and True when a topic gets its first subscriber, and with False when it has lost its
-    last. `queue` messages or `queue_size` bytes may wait for a client that does not read.
+    last; `gone` with a connection that has ended, if it has a key. `queue` messages or `queue_size` bytes may wait for a client that does not read.
     """
 
-    def __init__(self, changed=None, Py_ssize_t queue=256, Py_ssize_t queue_size=1 << 20):
+    def __init__(self, changed=None, Py_ssize_t queue=256, Py_ssize_t queue_size=1 << 20, gone=None):
         self.topics = {}
         self.changed = changed
+        self.gone = gone
         self.queue = queue
         self.queue_size = queue_size
 
@@ -54,11 +55,12 @@ cdef class Hub:
                 self.changed(name, True)
         return topic
 
-    def drop_deserted(self, Topic topic not None):
+    cdef int drop_deserted(self, Topic topic) except -1:
         if topic.deserted() and self.topics.get(topic.name) is topic:
             del self.topics[topic.name]
             if self.changed is not None:
                 self.changed(topic.name, False)
+        return 0
 
     def deliver(self, Message message not None, Py_ssize_t exclude=0):
         """Have all subscribers get the message, but for the one of this number."""
@@ -78,10 +80,10 @@ cdef class Hub:
             for at in range(topic.count):
                 if topic.members[at] != NULL:
                     member = <Member>topic.members[at]
-                    if member.held is not None:
-                        member.held.append(None)
+                    if member.early is not None and member.early.held is not None:
+                        member.early.held.append(None)
                     else:
-                        member.subscription.tell_gap(member)
+                        member.hear_gap()
             for listener in list(topic.listeners or ()):
                 listener(None, 0)
         finally:
@@ -188,26 +190,42 @@ cdef class Topic:
 
 
 cdef class Member:
-    cdef int take(self, Message message) except -1:
-        if self.held is not None:
-            self.held.append(message)
-            return 0
-        if self.after is not None and not self.is_new(message):
-            return 0
-        return self.subscriber.push(self, message.in_json() if self.in_json else message)
+    cdef int begin(self, object worker, Stream stream, Channel channel) except -1:
+        raise RuntimeError("a member does not begin")
 
+    cdef int take(self, Message message) except -1:
+        if self.early is not None:
+            if self.early.held is not None:
+                self.early.held.append(message)
+                return 0
+            if not self.is_new(message):
+                return 0
+        return self.subscriber.push(self, message.in_json() if self.in_json else message)
 
     cdef bint is_new(self, Message message) except -1:
         """Whether the history, which may be ahead of what is delivered, has not given this message already."""
         if message.id is None:
             return True
-        if not self.after(message):
+        if not self.early.after(message):
             return False
-        self.after = None
+        self.early = None
         return True
 
+    cdef Message gap(self):
+        cdef Subscription subscription = self.subscription if self.subscription is not None else <Subscription>self
+        return None if subscription.extra is None else subscription.extra.gap
 
-cdef class Subscription(Subscribing):
+    cdef int hear_gap(self) except -1:
+        """Tell the client that messages are lost."""
+        cdef Message gap
+        if self.subscriber is None:
+            return 0
+        self.subscriber.hub.gaps += 1
+        gap = self.gap()
+        return 0 if gap is None else self.subscriber.push(self, gap)
+
+
+cdef class Subscription(Member):
     """What a connection of the hub's loop subscribes with, once: `names` are topics.
 
     `slow` is close, oldest or latest. `gap` is the Message that stands for messages which its client does not get.
@@ -221,56 +239,76 @@ cdef class Subscription(Subscribing):
     ):
         if slow not in POLICIES:
             raise ValueError(f"slow: expected {', '.join(POLICIES)}, not {slow!r}")
-        self.hub = hub
-        self.names = names
+        self.extra = Extra.__new__(Extra)
+        self.extra.hub = hub
+        self.extra.names = names
+        self.extra.gap = gap
+        self.extra.end_noted = end_noted
+        self.extra.keepalive = keepalive
         self.slow = POLICIES[slow]
-        self.gap = gap
         self.in_json = in_json
         self.recovers = recovers
-        self.end_noted = end_noted
-        self.keepalive = keepalive
 
     cdef int begin(self, object worker, Stream stream, Channel channel) except -1:
         cdef Subscriber subscriber
         cdef Member member
-        cdef Topic topic
-        if self.began:
+        cdef Extra extra = self.extra
+        cdef Hub hub
+        if self.has_begun:
             raise RuntimeError("a subscription is for one connection")
+        hub = extra.hub
         subscriber = Subscriber.__new__(Subscriber)
         subscriber = channel.attach(subscriber) if channel is not None else stream.attach(subscriber)
         if subscriber.hub is None:
-            self.hub.last += 1
-            subscriber.number = self.hub.last
-            subscriber.hub = self.hub
+            hub.last += 1
+            subscriber.number = hub.last
+            subscriber.hub = hub
             subscriber.turn = (<Worker>worker).turn
-            subscriber.loop = (<Worker>worker).loop
             subscriber.channel = channel
             subscriber.stream = stream
-            subscriber.subscriptions = []
-        if subscriber.topics + len(self.names) > MOST_TOPICS:
+        if subscriber.topics + len(extra.names) > MOST_TOPICS:
             raise ValueError(f"a connection can have {MOST_TOPICS} topics")
-        self.began = True
-        self.subscriber = subscriber
-        self.members = []
-        subscriber.subscriptions.append(self)
-        subscriber.topics += len(self.names)
-        self.hub.subscriptions += len(self.names)
-        for name in self.names:
-            topic = self.hub.topic_of(name)
-            member = Member.__new__(Member)
-            member.topic = topic
-            member.subscription = self
-            member.subscriber = subscriber
-            member.in_json = self.in_json
-            member.slow = self.slow
-            if self.recovers:
-                member.held = []
-            topic.join(member)
-            self.members.append(member)
-        if stream is not None and self.keepalive > 0:
-            subscriber.keepalive = self.keepalive
-            subscriber.start_timer()
+        self.has_begun = True
+        self.following, subscriber.subscriptions = subscriber.subscriptions, self
+        subscriber.topics += len(extra.names)
+        hub.subscriptions += len(extra.names)
+        if len(extra.names) == 1:
+            self.join(self, extra.names[0], subscriber)
+        else:
+            self.subscriber = subscriber
+            extra.members = []
+            for name in extra.names:
+                member = Member.__new__(Member)
+                member.subscription = self
+                extra.members.append(member)
+                self.join(member, name, subscriber)
+        if stream is not None and extra.keepalive > 0:
+            subscriber.keep_alive((<Worker>worker).loop, extra.keepalive)
+        extra.hub = None
+        extra.names = None
+        if extra.members is None and extra.gap is None and extra.end_noted is None:
+            self.extra = None
         return 0
+
+    cdef int join(self, Member member, str name, Subscriber subscriber) except -1:
+        member.topic = subscriber.hub.topic_of(name)
+        member.subscriber = subscriber
+        member.in_json = self.in_json
+        member.slow = self.slow
+        if self.recovers:
+            member.early = Early.__new__(Early)
+            member.early.held = []
+        return member.topic.join(member)
+
+    cdef list all_members(self):
+        if self.extra is not None and self.extra.members is not None:
+            return self.extra.members
+        return [self] if self.topic is not None else []
+
+    @property
+    def began(self):
+        """Whether a connection has it, or had it."""
+        return bool(self.has_begun)
 
     @property
     def active(self):
@@ -282,57 +320,80 @@ cdef class Subscription(Subscribing):
         """The number of its connection, 0 once it has ended."""
         return 0 if self.subscriber is None else self.subscriber.number
 
+    @property
+    def connection(self):
+        """The Subscriber that it is of, None before and after."""
+        return self.subscriber
+
+    def note_end(self, noted):
+        """Call `noted` when it ends."""
+        if self.extra is None:
+            self.extra = Extra.__new__(Extra)
+        self.extra.end_noted = noted
+
     def recovered(self, str name not None, list messages not None, bint complete, after=None):
         """Deliver what a topic had before, and what came meanwhile. Without `complete` there is a gap before it.
 
         `after` says whether a message with an id, of those that came meanwhile or come later, is not among `messages`.
         """
         cdef Member member
-        for member in self.members or ():
-            if member.topic.name != name or member.held is None:
+        cdef list held
+        for member in self.all_members():
+            if member.topic is None or member.topic.name != name or member.early is None or member.early.held is None:
                 continue
-            held, member.held = member.held, None
+            held, member.early = member.early.held, None
             if not complete:
-                self.tell_gap(member)
+                member.hear_gap()
             for message in messages:
-                if self.subscriber is not None:
+                if member.subscriber is not None:
                     member.take(message)
-            member.after = after
+            if after is not None:
+                member.early = Early.__new__(Early)
+                member.early.after = after
             for message in held:
-                if self.subscriber is None:
+                if member.subscriber is None:
                     break
                 if message is None:
-                    self.tell_gap(member)
+                    member.hear_gap()
                 else:
                     member.take(message)
             return
 
-    def tell_gap(self, Member member not None):
-        self.hub.gaps += 1
-        if self.gap is not None and self.subscriber is not None:
-            self.subscriber.push(member, self.gap)
-
     def cancel(self):
         """End the subscription; its connection gets nothing more of it."""
         cdef Subscriber subscriber = self.subscriber
-        if subscriber is not None:
-            for member in self.members:
-                subscriber.forget(<Member>member)
-            subscriber.subscriptions.remove(self)
-            subscriber.topics -= len(self.names)
-            self.end()
+        cdef Subscription each
+        if subscriber is None:
+            return
+        for member in self.all_members():
+            subscriber.forget(<Member>member)
+        if subscriber.subscriptions is self:
+            subscriber.subscriptions = self.following
+        else:
+            each = subscriber.subscriptions
+            while each.following is not self:
+                each = each.following
+            each.following = self.following
+        self.following = None
+        self.end()
 
     cdef int end(self) except -1:
         cdef Member member
+        cdef Hub hub = self.subscriber.hub
+        cdef Subscriber subscriber = self.subscriber
+        cdef list members = self.all_members()
+        cdef Extra extra
+        extra, self.extra = self.extra, None
         self.subscriber = None
-        members, self.members = self.members, None
-        self.hub.subscriptions -= len(self.names)
+        subscriber.topics -= len(members)
+        hub.subscriptions -= len(members)
         for member in members:
-            member.topic.leave(member)
-            self.hub.drop_deserted(member.topic)
-        noted, self.end_noted = self.end_noted, None
-        if noted is not None:
-            noted()
+            member.subscriber = None
+            topic, member.topic = member.topic, None
+            (<Topic>topic).leave(member)
+            hub.drop_deserted(<Topic>topic)
+        if extra is not None and extra.end_noted is not None:
+            extra.end_noted()
         return 0
 
 
@@ -372,7 +433,7 @@ cdef class Subscriber(Pending):
         return self.turn.hold_shared(self)
 
     cdef int append(self, Member member, Message message) except -1:
-        cdef Py_ssize_t capacity, until_end
+        cdef int capacity, until_end
         cdef Entry* ring
         cdef Entry* entry
         if self.count == self.capacity:
@@ -400,17 +461,16 @@ cdef class Subscriber(Pending):
     cdef int make_room(self, Member member, Message message) except -1:
         """Do as the subscription says with a message that the ring has no room for; true where that is dealt with."""
         cdef Hub hub = self.hub
-        cdef Subscription subscription = member.subscription
-        cdef Message gap = subscription.gap
+        cdef Message gap = member.gap()
         cdef Py_ssize_t at
         cdef Entry* entry
-        if subscription.slow == CLOSE:
+        if member.slow == CLOSE:
             hub.closed += 1
             hub.dropped += self.count + 1
             self.clear()
             self.cut()
             return 1
-        if subscription.slow == LATEST:
+        if member.slow == LATEST:
             self.forget(member)
             if self.count < hub.queue and (self.count == 0 or self.size + message.size <= hub.queue_size):
                 return 0
@@ -496,7 +556,8 @@ cdef class Subscriber(Pending):
                 self.write()
                 if self.has_ended():
                     return 0
-        self.wrote = True
+        if self.keeping is not None:
+            self.keeping.wrote = True
         return 0
 
     cdef int write(self) except -1:
@@ -523,35 +584,52 @@ cdef class Subscriber(Pending):
             raise  # reported by the interpreter's hook for errors that nobody can catch
 
     cdef int ended(self) noexcept:
-        cdef list subscriptions
+        cdef Subscription each
         if self.has_ended():
             return 0
         self.clear()
         self.channel = None
         self.stream = None
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        subscriptions, self.subscriptions = self.subscriptions, []
-        for subscription in subscriptions:
-            (<Subscription>subscription).end()
+        if self.keeping is not None:
+            self.keeping.timer.cancel()
+            self.keeping = None
+        while self.subscriptions is not None:
+            each = self.subscriptions
+            self.subscriptions, each.following = each.following, None
+            each.end()
+        if self.key is not None and self.hub.gone is not None:
+            self.hub.gone(self)
+        self.key = None
         return 0
+
+    def known_by(self, key):
+        """Take a key, with which the hub's `gone` is called when the connection ends; return false if it has another."""
+        if self.has_ended() or self.key is not None:
+            return self.key is not None and self.key == key
+        self.key = key
+        return True
 
     # Keeping a stream alive
 
+    cdef int keep_alive(self, object loop, double seconds) except -1:
+        if self.keeping is None:
+            self.keeping = KeepAlive.__new__(KeepAlive)
+            self.keeping.loop = loop
+        else:
+            self.keeping.timer.cancel()
+        self.keeping.seconds = seconds
+        return self.start_timer()
+
     cdef int start_timer(self) except -1:
-        if self.timer is not None:
-            self.timer.cancel()
-        self.timer = self.loop.call_later(self.keepalive, self.alive)
-        self.wrote = False
+        self.keeping.timer = self.keeping.loop.call_later(self.keeping.seconds, self.alive)
+        self.keeping.wrote = False
         return 0
 
     def alive(self):
         """Write a comment to a stream that nothing was written to for a while."""
-        self.timer = None
         if self.stream is None:
             return
-        if not self.wrote and not self.must_wait() and not self.broken():
+        if not self.keeping.wrote and not self.must_wait() and not self.broken():
             self.stream.put_shared(COMMENT)
             self.write()
         if self.stream is not None:
