@@ -71,7 +71,8 @@ cdef class Stream:
     cdef int abandon(self) except -1  # the application will not complete it: send a 500, or break off
     # Topics. What is pending goes before what the application sends after it; returns what was attached first.
     cdef Pending attach(self, Pending pending)  # raises RuntimeError
-    cdef int put_shared(self, Shared message) except -1  # after what is put already; commit_shared() lets it leave
+    # After what is put already; commit_shared() lets it leave. `alone`: that is next, and so it may leave at once.
+    cdef int put_shared(self, Shared message, bint alone) except -1
     cdef int commit_shared(self) except -1  # at once
     cdef int cut(self) except -1  # the client does not keep up: break off at once
 
@@ -99,7 +100,8 @@ cdef class Channel(Handler):
     cdef int wanted(self) except -1  # it took all of them and asks for the next
     # Topics. What is pending goes before what the application sends after it; returns what was attached first.
     cdef Pending attach(self, Pending pending)
-    cdef int put_shared(self, Shared message) except -1  # after what is put already; commit_shared() lets it leave
+    # After what is put already; commit_shared() lets it leave. `alone`: that is next, and so it may leave at once.
+    cdef int put_shared(self, Shared message, bint alone) except -1
     cdef int commit_shared(self) except -1  # at once
     cdef int cut(self) except -1  # the client does not keep up: close with 1013
 

@@ -115,7 +115,7 @@ cdef class Stream:
     cdef Pending attach(self, Pending pending):
         return pending
 
-    cdef int put_shared(self, Shared message) except -1:
+    cdef int put_shared(self, Shared message, bint alone) except -1:
         return 0
 
     cdef int commit_shared(self) except -1:
@@ -176,7 +176,7 @@ cdef class Channel(Handler):
     cdef Pending attach(self, Pending pending):
         return pending
 
-    cdef int put_shared(self, Shared message) except -1:
+    cdef int put_shared(self, Shared message, bint alone) except -1:
         return 0
 
     cdef int commit_shared(self) except -1:

@@ -370,14 +370,14 @@ cdef class Http1Response(Response):
         pending, self.pending = self.pending, None
         return (<Pending>pending).ended()
 
-    cdef int put_shared(self, Shared message) except -1:
+    cdef int put_shared(self, Shared message, bint alone) except -1:
         cdef bytes data
         if self.extent.no_body:
             return 0
         data = message.stream_event(self.chunked)
         if self.account is not None:
             self.count_body(len(data))
-        if len(data) >= LARGE:
+        if alone or len(data) >= LARGE:
             return self.writer.commit_with(data)
         return self.writer.output().append_bytes(data)
 

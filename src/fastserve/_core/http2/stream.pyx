@@ -570,7 +570,7 @@ cdef class Http2Stream(Bearer):
         pending, self.pending = self.pending, None
         return (<Pending>pending).ended()
 
-    cdef int put_shared(self, Shared message) except -1:
+    cdef int put_shared(self, Shared message, bint alone) except -1:
         cdef Http2Stream kept = self
         cdef bytes data
         if self.ends_sent or self.broken():

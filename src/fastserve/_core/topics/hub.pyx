@@ -533,6 +533,7 @@ cdef class Subscriber(Pending):
 
     cdef int pour(self, bint everything) except -1:
         cdef Py_ssize_t put = 0
+        cdef bint alone
         cdef Message message
         if self.has_ended():
             return 0
@@ -543,12 +544,13 @@ cdef class Subscriber(Pending):
             self.size -= message.size
             self.hub.queued_size -= message.size
             self.hub.delivered += 1
+            alone = put == 0 and self.count == 0 and not everything
             put += message.size
             try:
                 if self.channel is not None:
-                    self.channel.put_shared(message)
+                    self.channel.put_shared(message, alone)
                 else:
-                    self.stream.put_shared(message)
+                    self.stream.put_shared(message, alone)
             finally:
                 Py_DECREF(message)  # which the ring has owned
             if put >= PIECE:
@@ -630,7 +632,7 @@ cdef class Subscriber(Pending):
         if self.stream is None:
             return
         if not self.keeping.wrote and not self.must_wait() and not self.broken():
-            self.stream.put_shared(COMMENT)
+            self.stream.put_shared(COMMENT, True)
             self.write()
         if self.stream is not None:
             self.start_timer()

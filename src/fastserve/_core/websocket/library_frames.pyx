@@ -185,7 +185,7 @@ cdef class FramedWebSocket(WebSocket):
         self.framing.close(code, reason)
         return self.put_output()
 
-    cdef int put_shared(self, Shared message) except -1:
+    cdef int put_shared(self, Shared message, bint alone) except -1:
         cdef bytes data
         self.count_sent(message.size)
         if type(message.data) is str:

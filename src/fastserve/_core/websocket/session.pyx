@@ -511,7 +511,7 @@ cdef class WebSocket(Channel):
         pending, self.pending = self.pending, None
         return 0 if pending is None else (<Pending>pending).ended()
 
-    cdef int put_shared(self, Shared message) except -1:
+    cdef int put_shared(self, Shared message, bint alone) except -1:
         cdef int bits = 0
         cdef bytes frame
         self.count_sent(message.size)
@@ -522,7 +522,7 @@ cdef class WebSocket(Channel):
         frame = message.frame(bits)
         if self.exchange is not None and self.exchange.account is not None:
             self.exchange.account.messages_out += 1
-        if PyBytes_GET_SIZE(frame) >= LARGE:
+        if alone and self.writer.fd >= 0 or PyBytes_GET_SIZE(frame) >= LARGE:
             return self.writer.commit_with(frame)
         return self.writer.output().append_bytes(frame)
 
