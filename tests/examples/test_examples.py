@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -231,3 +232,11 @@ class TestDockerComposeNginx:
         assert port == "8000"  # fastserve's own default
         assert compose["proxy"]["ports"] == ["8080:80"]
         assert "listen 80;" in configuration
+
+
+def test_prometheus(example: Example) -> None:
+    server = example("prometheus", "--metrics-bind", "127.0.0.1:0")
+    assert ask(server)[1] == "Hello, world\n"
+    address = server.wait_line(r"Metrics on (http://\S+)")[1]
+    with urllib.request.urlopen(address, timeout=PATIENCE) as response:
+        assert 'greetings_total{language="en"} 1\n' in response.read().decode()
