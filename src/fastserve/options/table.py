@@ -283,7 +283,8 @@ class Options:
     timeout_worker_blocked: int | None = option(None, TIMEOUTS, Integer(1),
         "Seconds after which a worker whose event loop is blocked is killed and replaced.  [default: never]")
     limit_http2_streams: int = option(128, LIMITS, Integer(1, 65536),
-        "Maximum number of streams, which are requests, at a time on an HTTP/2 connection; more are refused.")
+        "Maximum number of streams, which are requests and WebSockets, at a time on an HTTP/2 connection; more are"
+        " refused.")
     disconnect: str = option("silent", PROTOCOL, Choice(DISCONNECT),
         "What send() does once the client of an HTTP request is gone: silent is nothing, raise is an OSError"
         " (ASGI 2.4).")

@@ -53,9 +53,14 @@ cdef class WebSocketWriter(Writer):
 
     cdef int open(self, WebSocketExchange exchange) except -1:
         """The handshake is accepted, and its response is written."""
+        cdef WebSocketWriter kept = self
+        cdef Channel channel
         self.exchange = exchange
         self.held = False
-        self.channel = self.handshake.open(exchange, self, self)
+        channel = self.handshake.open(exchange, self, self)
+        if kept.stream is None:  # it has been reset within that
+            return channel.lost()
+        self.channel = channel
         return 0 if self.held else self.read_on()
 
     cdef int feed(self, bytes data) except -1:
