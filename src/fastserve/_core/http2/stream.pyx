@@ -17,7 +17,7 @@ from ..errors import ClientDisconnected
 from ..http.exchange cimport HttpExchange
 from ..http.response cimport CLIENT_LEFT, Response
 from ..http.response_head cimport HeadFacts, as_bytes, is_streamed, reason_phrase
-from ..interfaces cimport Handler, Pending, Shared
+from ..interfaces cimport Channel, Handler, Pending, Shared
 from ..loop.clock cimport HELD_HEAD, REQUEST_BODY, WRITE, Timed, stop
 from ..loop.turn cimport Flushable, Runnable
 from ..memory.buffer cimport Buffer
@@ -143,7 +143,8 @@ cdef class Http2Stream(Bearer):
 
     cdef bint expects_much(self) noexcept:
         """Whether its WebSocket is in the middle of a message that a first window does not hold."""
-        return (<WebSocket>self.websocket.channel).expects_much(FIRST_WINDOW)
+        cdef Channel channel = self.websocket.channel
+        return channel is not None and (<WebSocket>channel).expects_much(FIRST_WINDOW)
 
     cdef HttpExchange application(self):
         """The exchange that its application has, which a WebSocket has taken off the stream."""
