@@ -481,6 +481,14 @@ class TestStream:
         assert exchange(client, frame(FIN | PING, b"p"), 3) == [(PONG, b"p")]
         assert not client.closed
 
+    def test_after_that_the_connection_counts_as_before(self, work: Work) -> None:
+        """Connections that only wait for their client to close do not count for --limit-concurrency; this one does."""
+        wire = work(echo, limit_concurrency=2)
+        client = opened(wire)
+        exchange(client, frame(FIN | 0x40 | TEXT, b"x"))
+        assert client.replies[1].ended
+        assert Http2Client(wire).ask(1).status == 503
+
     def test_a_fault_of_the_server_s_resets_its_stream_alone(self, work: Work) -> None:
         class Failing(asyncio.Future):  # type: ignore[type-arg]
             def set_result(self, result: Any) -> None:
@@ -695,6 +703,21 @@ class TestSending:
             client.send(window_update(1, 1))
         assert client.error == ENHANCE_YOUR_CALM
 
+    def test_nor_are_the_heads_of_large_messages(self, work: Work) -> None:
+        """Which are pieces of their own, before what is not copied."""
+        payload = bytes(20_000)
+
+        async def body(receive: Any, send: Any) -> None:
+            while True:
+                await send(sent(payload))
+
+        client = opened(work(Script(body)), (INITIAL_WINDOW_SIZE, 0))
+        client.send(window_update(0, 1 << 30))
+        for _ in range(1100):
+            client.send(window_update(1, len(payload) + 4))
+            client.replies[1].body = b""
+        assert not client.closed
+
     def test_a_window_as_large_as_each_message_is_no_fault(self, work: Work) -> None:
         client = opened(work(self.body(200, 20, [])), (INITIAL_WINDOW_SIZE, 0))
         client.send(*(window_update(1, 22) for _ in range(200)))
@@ -778,6 +801,14 @@ class TestReceiving:
         assert client.replies[1].ended
         client.wire.call(gate.set)
         assert app.got == [*map(received, messages), disconnect(3000)]
+
+    def test_one_that_comes_together_with_them(self, work: Work) -> None:
+        app, gate, client = self.stalled(work, ws_max_queue=2)
+        client.send(*(data(1, text(each)) for each in "12345"), data(1, text("6") + close(3000)))
+        client.wire.advance(1.1)
+        assert frames(client) == [closing(3000)]
+        client.wire.call(gate.set)
+        assert app.got == [*map(received, "123456"), disconnect(3000)]
 
     @pytest.mark.parametrize("last", [rst_stream(1), data(1, end=True), b"lost"])
     def test_nothing_is_lost_with_the_stream(self, work: Work, last: bytes) -> None:
