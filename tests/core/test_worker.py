@@ -174,9 +174,9 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
-print(faults() and faults())
 worker = FakeWorker(hello)
-print(faults() and faults())
+faults()
+print(faults())
 """
 
 
@@ -189,6 +189,4 @@ def test_memory_of_large_reads_is_kept() -> None:
     path = [str(Path(__file__).parents[1])]
     command = [sys.executable, "-c", UPLOAD.format(path=path)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
-    before, after = map(int, result.stdout.split())
-    assert after < 50
-    assert after < before
+    assert int(result.stdout) < 50  # thousands where nothing has freed a larger block before

@@ -228,12 +228,11 @@ cdef class FrameParser:
         """Return how much of the same body comes next in the same bytes, in plain DATA frames, others between them or not."""
         cdef const unsigned char* at = self.data + self.size
         cdef Py_ssize_t total = 0, length
-        cdef int count
+        cdef int frames = FRAMES_AHEAD
         if self.left or self.flags & (PADDED | END_STREAM):
             return 0
-        for count in range(FRAMES_AHEAD):
-            if end - at < FRAME_HEAD:
-                break
+        while frames and end - at >= FRAME_HEAD:
+            frames -= 1
             length = <Py_ssize_t>at[0] << 16 | <Py_ssize_t>at[1] << 8 | at[2]
             if length > LARGEST_FRAME:
                 break
