@@ -663,6 +663,13 @@ class TestReceiving:
         pieces = self.received(work, frames + data(1, b"", end=True))
         assert pieces == [(b"".join(b"%03d" % at for at in range(300)), False)]
 
+    def test_a_limit_that_is_passed_between_frames(self, work: Work) -> None:
+        client = Http2Client(work(length, limit_request_body=10_000))
+        frames = data(1, bytes(9000)) + data(1, bytes(9000)) + data(1, bytes(9000), end=True)
+        client.send(headers(1, POST, end=False) + frames)
+        assert (client.replies[1].status, client.replies[1].ended) == (413, True)
+        assert client.ask(3).status == 200
+
     def test_a_stream_that_ends_between_frames_of_its_body(self, work: Work) -> None:
         client = Http2Client(work(length))
         for stream in range(1, 2001, 2):

@@ -212,7 +212,7 @@ cdef class Http2Stream(Bearer):
 
     cdef int end_request(self) except -1:
         self.ended = True
-        if self.gathered is not None:
+        if self.gathered is not None and self.exchange is not None:
             self.receive_gathered()
         if self.body_wait is not None:
             stop(self.body_wait)
