@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import socket
+import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -137,8 +141,6 @@ class TestWebSockets:
 
 
 def reader_pid() -> int:
-    import os
-
     return os.getpid()
 
 
@@ -222,6 +224,38 @@ def test_raw_send(serve: support.Serve) -> None:
     chat.say("go on")
     assert chat.closed() == 1011  # the application returned
     assert script.error is None
+
+
+def test_the_application_raises(serve: support.Serve) -> None:
+    """What was published before goes before the close frame."""
+
+    async def faulty(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await topics.subscribe(send, "room")
+        for number in range(5):
+            topics.publish("room", str(number))
+        raise RuntimeError("on purpose")
+
+    chat = Chat(serve(faulty), "/")
+    assert chat.hear_all(5) == ["0", "1", "2", "3", "4"]
+    assert chat.closed() == 1011
+
+
+def test_one_that_is_reset(serve: support.Serve) -> None:
+    """Nobody else notices."""
+    rooms = serve(app)
+    chats = [Chat(rooms, "/ws/room?quiet=1") for _ in range(3)]
+    while about(rooms, "room")["count"] < 3:
+        pass
+    chats[1].socket.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    chats[1].leave()
+    for number in range(50):
+        chats[0].say(str(number))
+    for chat in (chats[0], chats[2]):
+        assert chat.hear_all(50) == [str(number) for number in range(50)]
+    while about(rooms, "room")["count"] != 2:
+        pass
 
 
 def test_one_of_two_subscriptions_ends(serve: support.Serve) -> None:
@@ -308,6 +342,19 @@ class TestListen:
         found = self.run(work)
         for name in range(8):
             assert [each for each in found if each.startswith(f"{name} ")] == [f"{name} {each}" for each in range(50)]
+
+    def test_from_a_signal_handler(self) -> None:
+        async def work() -> Any:
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGUSR1, topics.publish, "a", "signal")
+            try:
+                async with topics.listen("a") as messages:
+                    os.kill(os.getpid(), signal.SIGUSR1)
+                    return (await anext_of(messages)).data
+            finally:
+                loop.remove_signal_handler(signal.SIGUSR1)
+
+        assert self.run(work) == "signal"
 
     def test_a_history_is_over_after_its_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async def work() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from topics.test_memory import about
 
 from fastserve._core.topics.message import Message
 from fastserve.topics import redis as engine_module
-from fastserve.topics.engine import EngineDown
+from fastserve.topics.engine import EngineDown, Keep
 from fastserve.topics.redis import RedisEngine
 from fastserve.topics.resp import address_of
 from fastserve.topics.wire import fields_of
@@ -238,6 +238,84 @@ class TestAway:
                 await two.hears("2", "3", "4", "5")
 
         run(work)
+
+    def test_an_output_buffer_that_is_full(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+        """Redis closes the connection of a node that does not read; it reads on from the history, once it does."""
+        server.cli("CONFIG", "SET", "client-output-buffer-limit", "pubsub 65536 0 0")
+
+        async def work() -> None:
+            async with started(server, 2) as (one, two):
+                await two.subscribes("kept")
+                await one.keeps("kept", "begin")
+                await two.hears("begin")
+                assert two.engine._channels is not None
+                two.engine._channels.transport.pause_reading()
+                text, sent = "x" * 100_000, 0
+                while len(server.cli("CLIENT", "LIST", "TYPE", "pubsub").split("\n")) > 1 or sent < 5:
+                    await one.keeps("kept", f"{sent} {text}", 1000)
+                    sent += 1
+                    if server.cli("PUBSUB", "NUMSUB", "test:kept") == "0":
+                        break
+                two.engine._channels.transport.resume_reading()
+                await two.reconnects(0)
+                await one.keeps("kept", "end", 1000)
+                while "end" not in two.got:
+                    two.changed.clear()
+                    await two.changed.wait()
+                assert two.got == [*(f"{number} {text}" for number in range(sent)), "end"]
+
+        run(work)
+        [line] = [each.getMessage() for each in caplog.records if "is away" in each.getMessage()]
+        assert "Redis is away, connecting again: it has closed the connection" in line
+
+    def test_connections_that_are_killed_under_load(self, server: Server) -> None:
+        """What Redis has confirmed arrives once, in order, whichever connections go meanwhile."""
+
+        async def work() -> None:
+            async with started(server, 2) as (one, two):
+                await two.subscribes("kept")
+                await one.keeps("kept", "0", 10_000)
+                confirmed, number = ["0"], 0
+                for kind in ("pubsub", "normal", "pubsub", "normal"):
+                    reconnects = one.engine.reconnects
+                    for _ in range(20):
+                        number += 1
+                        await one.keeps("kept", str(number), 10_000)
+                        confirmed.append(str(number))
+                    storing = {}
+                    for _ in range(20):
+                        number += 1
+                        storing[str(number)] = one.engine.publish(Message("kept", str(number)), Keep(10_000, 60), None)
+                    server.cli("CLIENT", "KILL", "TYPE", kind)
+                    for text, stored in storing.items():
+                        with suppress(EngineDown):
+                            assert stored is not None
+                            await stored
+                            confirmed.append(text)
+                    await one.reconnects(reconnects)
+                await one.keeps("kept", "end", 10_000)
+                while "end" not in two.got:
+                    two.changed.clear()
+                    await two.changed.wait()
+                numbers = [int(each) for each in two.got if each != "end"]
+                assert numbers == sorted(set(numbers))
+                assert {*confirmed} <= {*two.got}
+
+        run(work)
+
+    def test_a_message_that_is_lost_is_logged(
+        self, server: Server, serve: support.Serve, log: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rooms = serve(app, topics=server.url)
+        server.kill()
+        while "count" in about(rooms, "room"):
+            pass
+        monkeypatch.setattr(engine_module, "WAITING_MESSAGES", 0)
+        assert b" 503 " in post(rooms, "/store/room?text=x", "")
+        assert b" 200 " in post(rooms, "/publish/room?text=y", "")
+        while not any("a message is lost" in line for line in log()):
+            pass
+        assert [line for line in log() if "lost: Redis is away, and too many messages wait for it" in line]
 
     def test_frozen(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         """A connection over which nothing comes is closed by the ping's time."""
