@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from channels.exceptions import ChannelFull  # type: ignore[import-untyped,unuse
 from support import PATIENCE
 from topics.clients import Chat
 
+from fastserve import topics
 from fastserve.topics.channels import TopicsLayer
 
 TESTS = Path(__file__).parent.parent
@@ -54,6 +56,9 @@ def test_a_channel_of_this_process() -> None:
         await asyncio.sleep(0)
         await layer.send(name, MESSAGE)
         assert await receiving == MESSAGE
+        early = await layer.new_channel()
+        await layer.send(early, MESSAGE)  # before anybody receives
+        assert await layer.receive(early) == MESSAGE
 
     run(work)
 
@@ -114,6 +119,23 @@ def test_what_is_old_is_dropped() -> None:
             await asyncio.wait_for(layer.receive("a"), 0.01)
 
     run(work, expiry=0)
+
+
+def test_what_nobody_reads_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("fastserve.topics.channels.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    async def work(layer: TopicsLayer) -> None:
+        await layer.send("a", MESSAGE)
+        now[0] = 59
+        await layer.send("b", MESSAGE)
+        assert await topics.count("channels:channel:a") == 1
+        now[0] = 70
+        await layer.send("b", MESSAGE)
+        assert await topics.count("channels:channel:a") == 0
+        assert await topics.count("channels:channel:b") == 1
+
+    run(work)
 
 
 def test_flush() -> None:

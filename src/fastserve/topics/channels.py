@@ -23,6 +23,7 @@ from fastserve.topics.node import Node, here
 from fastserve.topics.publishing import count, publish
 
 BYTES = "__bytes__"
+SWEEP_SECONDS = 10.0
 GROUP, CHANNEL = "group:", "channel:"
 
 logger = logging.getLogger("fastserve.error")
@@ -62,6 +63,7 @@ class Home:
         self.node = node
         self.layer = layer
         self.boxes: dict[str, Box] = {}
+        self.swept = time.monotonic()
         self.groups: dict[str, dict[str, None]] = {}  # the channels of each, in their order
 
     def box(self, channel: str) -> Box:
@@ -77,6 +79,15 @@ class Home:
         if box is not None and not (box.receiving or box.messages or box.groups):
             del self.boxes[channel]
             self.node.hub.unlisten(self.layer.prefix + CHANNEL + channel, self._take_channel)
+
+    def sweep(self) -> None:
+        """Forget, from time to time, channels whose messages are too old and that nobody reads."""
+        now = time.monotonic()
+        if now - self.swept >= min(self.layer.expiry, SWEEP_SECONDS):
+            self.swept = now
+            for channel, box in list(self.boxes.items()):
+                box.drop_old()
+                self.drop(channel)
 
     def add(self, group: str, channel: str) -> None:
         self.box(channel).groups.add(group)
@@ -118,7 +129,7 @@ class TopicsLayer(BaseChannelLayer):  # type: ignore[misc,unused-ignore]  # Chan
     """A channel layer: CHANNEL_LAYERS = {"default": {"BACKEND": "fastserve.topics.channels.TopicsLayer"}}.
 
     Groups reach all workers and hosts that the server's --topics connects. A channel is in one process: new_channel()
-    names it, and a message to it is lost if nobody is there. Messages beyond the `capacity` of a channel are dropped
+    names it, and a message to it waits there until it is received. Messages beyond the `capacity` of a channel are dropped
     for a group and raise ChannelFull for send() in the same process, as the interface has it.
     """
 
@@ -152,11 +163,14 @@ class TopicsLayer(BaseChannelLayer):  # type: ignore[misc,unused-ignore]  # Chan
         self.require_valid_channel_name(channel)
         home = self._home()
         box = home.boxes.get(channel)
-        if box is None and "!" not in channel and not await count(self.prefix + CHANNEL + channel):
-            box = home.box(channel)  # nobody reads it yet, and this process may
+        if box is None:
+            process, local, _ = channel.partition("!")
+            if process.endswith(home.node.name) if local else not await count(self.prefix + CHANNEL + channel):
+                box = home.box(channel)  # nobody reads it yet, and this process may
         if box is not None:
             if not box.put(decoded(encoded(message))):
                 raise ChannelFull(channel)
+            home.sweep()
             return
         publish(self.prefix + CHANNEL + channel, encoded(message))
 
@@ -178,6 +192,7 @@ class TopicsLayer(BaseChannelLayer):  # type: ignore[misc,unused-ignore]  # Chan
             if box.messages:
                 box.come.set()  # for another that waits
             home.drop(channel)
+            home.sweep()
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """Return the name of a channel of this process."""
