@@ -24,7 +24,9 @@ HERE = Path(__file__).parent
 ROWS = {
     "floor": "send(2) in C",
     "fastserve-topics": "fastserve, topics",
+    "fastserve-each": "fastserve, a topic for each",
     "fastserve-stream": "fastserve, event streams",
+    "uvicorn-queue": "uvicorn, streams of queues",
     "fastserve-loop": "fastserve, a loop of send()",
     "uvicorn-loop": "uvicorn, a loop of send()",
 }
@@ -49,7 +51,7 @@ def measure(row: str, receiver: Path, clients: int, size: int, burst: int, round
     with subprocess.Popen(["taskset", "-c", str(first), *argv], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         port, control = server.stdout.readline().split()
-        stream = row == "fastserve-stream"
+        stream = row in ("fastserve-stream", "uvicorn-queue")
         payload = len(b"%x\r\n" % (size + 4)) + size + 4 + 2 if stream else size
         path, opening = (SOCKETIO_PATH, SOCKETIO_FIRST) if "socketio" in row else ("/", "")
         words = (port, control, clients, path, int(not stream), payload * burst, rounds + WARM, opening)

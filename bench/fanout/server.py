@@ -33,7 +33,7 @@ class Application:
         self.text = text
         self.burst = burst
         self.sends: list[Any] = []
-        self.library = None if kind in ("topics", "stream", "loop") else made(kind)
+        self.library = None if kind in ("topics", "each", "stream", "queue", "loop") else made(kind)
         if "socketio" in kind:
             self.text = text[: len(text) - sum(map(len, SOCKETIO))]
 
@@ -47,11 +47,22 @@ class Application:
             await send({"type": "websocket.accept"})
             if self.kind == "topics":
                 await topics.subscribe(send, "room")
+            elif self.kind == "each":
+                await topics.subscribe(send, f"room-{len(self.sends)}")
+                self.sends.append(send)
             else:
                 self.sends.append(send)
             await send({"type": "websocket.send", "text": "ready"})
             while (await receive())["type"] != "websocket.disconnect":
                 pass
+        elif self.kind == "queue":
+            queue: asyncio.Queue[bytes] = asyncio.Queue()
+            headers = [(b"content-type", b"text/event-stream")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"data: ready\n\n", "more_body": True})
+            self.sends.append(queue)
+            while True:
+                await send({"type": "http.response.body", "body": await queue.get(), "more_body": True})
         elif scope["type"] == "http":
             own = f"of-{id(scope)}"  # whose history is what a client waits for
             await topics.publish_stored(own, "ready", history=1)
@@ -63,6 +74,12 @@ class Application:
         for _ in range(self.burst):
             if self.library is not None:
                 await self.library[1](self.text)
+            elif self.kind == "each":
+                for number in range(len(self.sends)):
+                    topics.publish(f"room-{number}", self.text)
+            elif self.kind == "queue":
+                for queue in self.sends:
+                    queue.put_nowait(f"data: {self.text}\n\n".encode())
             elif self.kind == "loop":
                 for send in self.sends:
                     await send({"type": "websocket.send", "text": self.text})

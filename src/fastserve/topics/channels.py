@@ -129,8 +129,8 @@ class TopicsLayer(BaseChannelLayer):  # type: ignore[misc,unused-ignore]  # Chan
     """A channel layer: CHANNEL_LAYERS = {"default": {"BACKEND": "fastserve.topics.channels.TopicsLayer"}}.
 
     Groups reach all workers and hosts that the server's --topics connects. A channel is in one process: new_channel()
-    names it, and a message to it waits there until it is received. Messages beyond the `capacity` of a channel are dropped
-    for a group and raise ChannelFull for send() in the same process, as the interface has it.
+    names it, and a message to it waits there until it is received. Messages beyond the `capacity` of a channel are
+    dropped for a group and raise ChannelFull for send() in the same process, as the interface has it.
     """
 
     extensions = ("groups", "flush")
