@@ -15,7 +15,7 @@ from ws import close, closing, opened, read_frames, split_response, upgrade
 
 from fastserve._core import counters
 from fastserve._core.testing import Inflater
-from fastserve._core.topics.hub import Hub, Subscription
+from fastserve._core.topics.hub import Hub, Subscriber, Subscription
 from fastserve._core.topics.message import Message
 
 Work = Callable[..., FakeWorker]
@@ -527,6 +527,12 @@ class TestMessage:
     def test_wrong_value(self, given: dict[str, str]) -> None:
         with pytest.raises(ValueError):  # noqa: PT011  # two kinds of it
             Message("room", **{"data": "x", **given})
+
+
+def test_objects_are_small() -> None:
+    """There are thousands of each: with the collector's 16 bytes a subscription takes 104."""
+    assert Subscription.__basicsize__ <= 88
+    assert Subscriber.__basicsize__ <= 176
 
 
 def test_nothing_is_left(sockets: Work) -> None:
