@@ -118,6 +118,7 @@ def serve(server: Any, kind: str, clients: int, text: str, burst: int, warm: int
         log_level="error",
         access_log=False,
         ws_per_message_deflate=False,
+        ws_ping_interval=None,  # the receiver does not respond to pings
         lifespan="off",
         **options,
     )
