@@ -16,8 +16,8 @@ class Exchange:
     """One kind of exchange. Each of `reads` arrives in a loop turn of its own; `answers` is how many come back.
 
     With `http2` the reads are HTTP/2 frames, whose streams count from 1. `fresh` gives each exchange a connection of
-    its own, which the server closes; `access_log` writes the plain log; `wsgi` is of the application, which is then
-    called in the loop's thread.
+    its own, which the server closes; `access_log` writes the access log, in `log_format`; `wsgi` is of the
+    application, which is then called in the loop's thread.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Exchange:
     answers: int = 1
     fresh: bool = False
     access_log: bool = False
+    log_format: str = "default"
     wsgi: bool = False
     http2: bool = False
 
@@ -92,6 +93,8 @@ EXCHANGES: tuple[Exchange, ...] = (
     Exchange("browser", apps.hello, (BROWSER,)),
     Exchange("response-headers", apps.response_headers, (GET,)),
     Exchange("access-log", apps.hello, (GET,), access_log=True),
+    Exchange("json-log", apps.hello, (GET,), access_log=True, log_format="json"),
+    Exchange("json-log-browser", apps.hello, (BROWSER,), access_log=True, log_format="json"),
     Exchange("pipelined", apps.hello, (GET * 16,), answers=16),
     Exchange("new-connection", apps.hello, (head(headers=(("Connection", "close"),)),), fresh=True),
     Exchange("split-head", apps.hello, (BROWSER[:300], BROWSER[300:])),

@@ -24,6 +24,7 @@ from fastserve._core.http.access_log import AccessLog
 from fastserve._core.worker import Worker
 from fastserve._core.wsgi.call import WSGIApplication
 from fastserve._core.wsgi.environ import Environs
+from fastserve.logging.access_format import compiled
 from fastserve.logging.formatters import ACCESS_FORMAT, AccessFormatter
 from fastserve.options.core import core_settings
 from fastserve.options.table import Options
@@ -197,7 +198,7 @@ class Harness:
         handler = logging.StreamHandler(stream)
         handler.setFormatter(AccessFormatter(ACCESS_FORMAT))
         logger.handlers = [handler]
-        return AccessLog(logger, AccessFormatter, ACCESS_FORMAT)
+        return AccessLog(logger, AccessFormatter, ACCESS_FORMAT, format=compiled(self.exchange.log_format))
 
     def _learn(self) -> list[int]:
         """Return the sizes of the right responses, learnt from exchanges on one connection with enough time."""

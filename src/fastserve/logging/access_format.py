@@ -27,20 +27,19 @@ Step = tuple[int, bytes, bytes, "bytes | None", int, int]
 
 
 class Atom(NamedTuple):
-    """What `%(name)s` stands for: a code of the core, or a literal."""
+    """What `%(name)s` stands for."""
 
-    code: str
+    code: str  # "" for a constant
     meaning: str
     servers: str  # that have the same atom
     scale: int = 0  # of a time, as of a Step
     digits: int = 0
-    literal: str | None = None
 
 
 G, H, R, OURS = "gunicorn", "hypercorn", "granian", "fastserve"
 ATOMS: dict[str, Atom] = {
     "h": Atom("CLIENT_HOST", "IP address of the client", f"{G}, {H} (with the port there)"),
-    "l": Atom("", "`-`", f"{G}, {H}", literal="-"),
+    "l": Atom("", "`-`", f"{G}, {H}"),
     "u": Atom("USER", "User of basic authentication", G),
     "t": Atom("TIME_CLF", "Time of the line, `[28/Nov/2026:13:04:05 +0000]`", f"{G}, {H}"),
     "r": Atom("REQUEST_LINE", "Request line: method, target as sent, version", f"{G}, {H} (without query there)"),
@@ -61,7 +60,7 @@ ATOMS: dict[str, Atom] = {
     "D": Atom("DURATION", "Duration in microseconds", f"{G}, {H}", scale=6),
     "M": Atom("DURATION", "Duration in milliseconds", G, scale=3),
     "L": Atom("DURATION", "Duration in seconds with six decimals", f"{G}, {H}", digits=6),
-    "p": Atom("PID", "Process id of the worker, `<7>`", f"{G}, {H}"),
+    "p": Atom("", "Process id of the worker, `<7>`", f"{G}, {H}"),
     "addr": Atom("CLIENT_HOST", "IP address of the client", R),
     "time": Atom("TIME_BEGAN", "Time of the request, `2026-11-28 13:04:05 +0000`", R),
     "dt_ms": Atom("DURATION", "Duration in milliseconds; `%(dt_ms).3f` says how many decimals", R, scale=3, digits=3),
@@ -80,7 +79,7 @@ ATOMS: dict[str, Atom] = {
     "O": Atom("BYTES_OUT", "Bytes of the response, head and framing, as given to the connection", OURS),
     "X": Atom("ENDING", "`X`: the client did not get all of it; `+`: the connection is kept; `-`: it is closed", OURS),
     "route": Atom("ROUTE", "The framework's route, `/items/{id}`", OURS),
-    "wk": Atom("PID", "Process id of the worker", OURS),
+    "wk": Atom("", "Process id of the worker", OURS),
     "mi": Atom("MESSAGES_IN", "Messages of the client, of a WebSocket", OURS),
     "mo": Atom("MESSAGES_OUT", "Messages to the client, of a WebSocket", OURS),
     "code": Atom("CLOSE_CODE", "Close code, of a WebSocket", OURS),
@@ -231,8 +230,9 @@ def step(name: str, before: bytes, digits: int | None) -> Step:
     from fastserve._core.http.access_format import CODE as CODES
 
     atom = ATOMS.get(name)
-    if atom is not None and atom.literal is not None:
-        return CODES["LITERAL"], before + atom.literal.encode(), b"", None, 0, 0
+    if atom is not None and not atom.code:
+        constant = f"<{os.getpid()}>" if name == "p" else str(os.getpid()) if name == "wk" else "-"
+        return CODES["LITERAL"], before + constant.encode(), b"", None, 0, 0
     if atom is not None and digits is not None and atom.code not in ("DURATION", "WAIT", "FIRST_BYTE"):
         raise ValueError(f"%({name}).{digits}f: {name} is not a time")
     if atom is not None:
@@ -263,17 +263,11 @@ def harmless(text: str) -> str:
 def text_steps(text: str) -> Iterator[Step]:
     from fastserve._core.http.access_format import CODE as CODES
 
-    after = b""  # the atom `p` has a bracket after it
     for before, name, digits in pieces(text):
-        start = after + harmless_text(before)
-        after = b""
         if name is None:
-            yield CODES["LITERAL"], start, b"", None, 0, 0
-        elif name == "p":
-            yield step(name, start + b"<", digits)
-            after = b">"
+            yield CODES["LITERAL"], harmless_text(before), b"", None, 0, 0
         else:
-            yield step(name, start, digits)
+            yield step(name, harmless_text(before), digits)
 
 
 def harmless_text(text: str) -> bytes:
@@ -288,8 +282,26 @@ def fields_steps(fields: Fields) -> Iterator[Step]:
     from fastserve._core.http.access_format import CODE as CODES
 
     yield CODES["LITERAL"], b"{", b"", None, 0, 0
-    yield from object_steps(fields)
+    yield from merged(object_steps(fields))
     yield CODES["LITERAL"], b"}", b"", None, 0, 0
+
+
+def merged(steps: Iterator[Step]) -> Iterator[Step]:
+    """Let constants be the ends of the values before them that no line lacks."""
+    from fastserve._core.http.access_format import CODE as CODES
+
+    always = {CODES[name] for name in ("TIME_ISO", "BYTES_IN", "BYTES_OUT", "DURATION")}
+    held: Step | None = None
+    for each in steps:
+        if held is not None and held[0] in always and each[0] == CODES["CONSTANT"]:
+            code, before, after, *rest = held
+            held = (code, before, after + b"," + each[1], *rest)  # type: ignore[assignment]
+            continue
+        if held is not None:
+            yield held
+        held = each
+    if held is not None:
+        yield held
 
 
 def object_steps(fields: Fields) -> Iterator[Step]:
@@ -301,8 +313,9 @@ def object_steps(fields: Fields) -> Iterator[Step]:
             yield CODES["OPEN"], f"{key}{{".encode(), b"", None, 0, 0
             yield from object_steps(field)  # type: ignore[arg-type]
             yield CODES["CLOSE"], b"}", b"", None, 0, 0
-        elif not field.code:
-            yield CODES["CONSTANT"], (key + field.kind).encode(), b"", None, 0, 0
+        elif field is PID or not field.code:
+            constant = str(os.getpid()) if field is PID else field.kind
+            yield CODES["CONSTANT"], (key + constant).encode(), b"", None, 0, 0
         else:
             yield field_step(name, field)
 

@@ -22,20 +22,30 @@ cdef class AccessFormat:
     cdef Step* steps
     cdef Py_ssize_t count
     cdef list kept
+    cdef Py_ssize_t room  # bytes that a line may take before it is cut
+    cdef bint present  # the value that is being written is there, be it empty
     cdef readonly bint is_json
     cdef readonly bint late  # a line needs the end of its exchange
     cdef readonly bint wants_headers  # those of the response
+    # Fields of the request whose line is made.
+    cdef bytes host, agent, referer, trace
     # Times in texts, each for the second before it.
     cdef long long iso_second, clf_second, plain_second
     cdef bytes iso, clf, plain
 
     cdef int put(self, Buffer out, Account account) except -1  # a line and its end
-    cdef int run(self, Buffer out, Account account, Py_ssize_t path, Py_ssize_t query) except -1
-    cdef bint value(self, Buffer out, Account account, Step* step, Py_ssize_t path, Py_ssize_t query) except -1
-    cdef int put_target(self, Buffer out, Account account, Py_ssize_t path, Py_ssize_t query) except -1
-    cdef bint put_object(self, Buffer out, value, Py_ssize_t limit) except -1
-    cdef int put_text(self, Buffer out, const char* data, Py_ssize_t size, Py_ssize_t limit) except -1
-    cdef int put_time(self, Buffer out, int op, Account account) except -1
+    cdef int find_fields(self, Account account) except -1
+    cdef bint lacks(self, Account account, int op) noexcept
+    cdef char* run(self, char* to, Account account, Py_ssize_t path, Py_ssize_t query) except NULL
+    cdef char* value(self, char* to, Account account, Step* step, Py_ssize_t path, Py_ssize_t query) except NULL
+    # These write to where there is room, and return what follows.
+    cdef char* put_some(self, char* to, long long number) noexcept
+    cdef char* put_span(self, char* to, double since, double until, Step* step) noexcept
+    cdef char* put_path(self, char* to, dict scope, Py_ssize_t limit) except NULL
+    cdef char* put_target(self, char* to, dict scope, Py_ssize_t path, Py_ssize_t query) except NULL
+    cdef char* put_object(self, char* to, value, Py_ssize_t limit) except NULL
+    cdef char* put_text(self, char* to, const char* data, Py_ssize_t size, Py_ssize_t limit) noexcept
+    cdef char* put_time(self, char* to, int op, Account account) except NULL
 
 
 cdef object response_field(object headers, bytes name)

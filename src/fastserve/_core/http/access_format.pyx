@@ -10,12 +10,13 @@ its end, JSON by its path and query, so that it stays valid.
 """
 import time
 from binascii import a2b_base64
-from os import getpid
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.tuple cimport PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.string cimport memcpy
+from libc.stdint cimport uint64_t
+from libc.string cimport memcmp, memcpy
 
 from ..loop.clock cimport monotonic
 from ..memory.buffer cimport Buffer
@@ -30,6 +31,7 @@ cdef enum:
     AGENT_SIZE = 256
     ID_SIZE = 128
     OTHER = 256
+    LARGEST = PATH + QUERY + 3 * OTHER  # of any value, with what is between its parts
 
 cdef enum:
     LITERAL
@@ -64,7 +66,6 @@ cdef enum:
     RESPONSE_HEADER
     REQUEST_ID
     TRACE_ID
-    PID
     SUMMARY
     WAIT
     FIRST_BYTE
@@ -85,7 +86,7 @@ cdef tuple NAMES = (
     "LITERAL", "CONSTANT", "OPEN", "CLOSE", "CLIENT_HOST", "CLIENT_PORT", "USER", "TIME_CLF", "TIME_ISO", "TIME_BEGAN",
     "METHOD", "RAW_PATH", "PATH_DECODED", "QUERY_STRING", "TARGET", "REQUEST_LINE", "URL", "PROTOCOL", "VERSION",
     "SCHEME", "HOST", "HOST_NAME", "STATUS", "PHRASE", "REFERER", "USER_AGENT", "HEADER", "RESPONSE_HEADER",
-    "REQUEST_ID", "TRACE_ID", "PID", "SUMMARY", "WAIT", "FIRST_BYTE", "DURATION", "BODY_BYTES", "BYTES_IN", "BYTES_OUT",
+    "REQUEST_ID", "TRACE_ID", "SUMMARY", "WAIT", "FIRST_BYTE", "DURATION", "BODY_BYTES", "BYTES_IN", "BYTES_OUT",
     "ENDING", "ABORTED", "ROUTE", "MESSAGES_IN", "MESSAGES_OUT", "CLOSE_CODE",
 )
 assert len(NAMES) == CODES
@@ -93,38 +94,65 @@ CODE = {name: code for code, name in enumerate(NAMES)}
 
 cdef bytes HEXADECIMAL = b"0123456789abcdef"
 cdef bytes plain_table = bytes(0x20 <= byte < 0x7F and byte not in b'"\\' for byte in range(256))
-cdef object now_of = time.time
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        long long tv_sec
+        long tv_nsec
+    int timespec_get(timespec* now, int base)
+    int TIME_UTC
+
+cdef uint64_t ONES = 0x0101010101010101
 cdef long long POWERS[10]
 POWERS[:] = [1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000]
 
 
-cdef int put_fixed(Buffer out, long long number, int digits) except -1:
-    """Append a number of which the last `digits` are after the point."""
-    cdef long long whole = number // POWERS[digits], rest = number % POWERS[digits]
-    cdef char text[10]
+cdef inline bint all_plain(const char* data) noexcept:
+    """Return whether eight bytes are printable ASCII but for quotes and backslashes."""
+    cdef uint64_t word, quotes, slashes, deletes
+    memcpy(&word, data, 8)
+    quotes = word ^ 0x22 * ONES
+    slashes = word ^ 0x5C * ONES
+    deletes = word ^ 0x7F * ONES
+    # A byte below n becomes negative by n's subtraction, and was not before. Borrows only come from such bytes.
+    return not (
+        (word | word - 0x20 * ONES | quotes - ONES & ~quotes | slashes - ONES & ~slashes | deletes - ONES & ~deletes)
+        & 0x80 * ONES
+    )
+
+
+cdef inline char* put_bytes(char* to, const char* text, Py_ssize_t size) noexcept:
+    memcpy(to, text, size)
+    return to + size
+
+
+cdef inline char* put_number(char* to, unsigned long long number) noexcept:
+    cdef char digits[20]
+    cdef int first = 20
+    while True:
+        first -= 1
+        digits[first] = <char>(c"0" + number % 10)
+        number //= 10
+        if number == 0:
+            return put_bytes(to, digits + first, 20 - first)
+
+
+cdef char* put_seconds(char* to, double since, double until, Step* step) noexcept:
+    """Write a time in the step's unit and with its digits; nothing for one that did not come."""
+    cdef long long number, rest
     cdef int at
-    out.append_decimal(whole)
-    if digits:
-        text[0] = c"."
-        for at in range(digits, 0, -1):
-            text[at] = <char>(c"0" + rest % 10)
-            rest //= 10
-        out.append(text, digits + 1)
-    return 0
-
-
-cdef bint put_seconds(Buffer out, double since, double until, int scale, int digits) except -1:
-    cdef long long nanoseconds
     if since == 0 or until == 0:
-        return False
-    nanoseconds = <long long>((until - since) * 1e9 + 0.5)
-    put_fixed(out, max(nanoseconds, 0) // POWERS[9 - scale - digits], digits)
-    return True
-
-
-cdef bint put_count(Buffer out, long long number) except -1:
-    out.append_decimal(number)
-    return True
+        return to
+    number = <long long>((until - since) * 1e9 + 0.5)
+    number = max(number, 0) // POWERS[9 - step.scale - step.digits]
+    if step.digits == 0:
+        return put_number(to, number)
+    rest = number % POWERS[step.digits]
+    to = put_number(to, number // POWERS[step.digits])
+    to[0] = c"."
+    for at in range(step.digits, 0, -1):
+        to[at] = <char>(c"0" + rest % 10)
+        rest //= 10
+    return to + step.digits + 1
 
 
 cdef object text_field(Account account, bytes name):
@@ -190,6 +218,7 @@ cdef class AccessFormat:
         cdef Py_ssize_t at
         cdef Step* step
         cdef bytes before, after
+        self.room = 1
         self.steps = <Step*>PyMem_Malloc(max(len(steps), 1) * sizeof(Step))
         if self.steps == NULL:
             raise MemoryError
@@ -206,6 +235,7 @@ cdef class AccessFormat:
             step.after, step.after_size = PyBytes_AS_STRING(after), PyBytes_GET_SIZE(after)
             step.argument = <void*>argument
             step.scale, step.digits = scale, digits
+            self.room += step.before_size + step.after_size + 1 + (LARGEST if step.op > CLOSE else 0)
             if step.op >= DURATION:
                 self.late = True
             if step.op == RESPONSE_HEADER:
@@ -215,168 +245,218 @@ cdef class AccessFormat:
         PyMem_Free(self.steps)
 
     cdef int put(self, Buffer out, Account account) except -1:
-        cdef Py_ssize_t start = out.size, path = PATH, query = QUERY
-        self.run(out, account, path, query)
-        while out.size - start > LONGEST:
-            if not self.is_json or path == 0:
-                out.size = start + LONGEST
+        cdef Py_ssize_t path = PATH, query = QUERY, size
+        cdef char* begin = out.reserve(self.room)
+        self.find_fields(account)
+        while True:
+            size = self.run(begin, account, path, query) - begin
+            if size <= LONGEST:
                 break
-            out.size = start
+            if not self.is_json or path == 0:
+                size = LONGEST
+                break
             path //= 2
             query //= 2
-            self.run(out, account, path, query)
-        return out.append(b"\n", 1)
+        begin[size] = c"\n"
+        out.size += size + 1
+        return 0
 
-    cdef int run(self, Buffer out, Account account, Py_ssize_t path, Py_ssize_t query) except -1:
-        cdef Py_ssize_t at, mark, begin
+    cdef int find_fields(self, Account account) except -1:
+        """Find the fields of the request that most formats have, in one pass."""
+        cdef const char* name
+        cdef Py_ssize_t size
+        self.host = self.agent = self.referer = self.trace = None
+        headers = account.scope.get("headers")
+        if type(headers) is not list:
+            return 0
+        for pair in <list>headers:
+            if type(pair) is not tuple or PyTuple_GET_SIZE(pair) != 2:
+                continue
+            key, value = (<tuple>pair)[0], (<tuple>pair)[1]
+            if type(key) is not bytes or type(value) is not bytes:
+                continue
+            name, size = PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)
+            if size == 4 and self.host is None and memcmp(name, b"host", 4) == 0:
+                self.host = <bytes>value
+            elif size == 7 and self.referer is None and memcmp(name, b"referer", 7) == 0:
+                self.referer = <bytes>value
+            elif size == 10 and self.agent is None and memcmp(name, b"user-agent", 10) == 0:
+                self.agent = <bytes>value
+            elif size == 11 and self.trace is None and memcmp(name, b"traceparent", 11) == 0:
+                self.trace = <bytes>value
+        return 0
+
+    cdef bint lacks(self, Account account, int op) noexcept:
+        """Return whether a value is missing that often is."""
+        if op == REFERER:
+            return self.referer is None
+        if op == USER_AGENT:
+            return self.agent is None
+        if op == TRACE_ID:
+            return self.trace is None
+        if op == REQUEST_ID:
+            return account.request_id is None
+        if op == ABORTED:
+            return not account.aborted
+        return op >= MESSAGES_IN and not account.websocket
+
+    cdef char* run(self, char* to, Account account, Py_ssize_t path, Py_ssize_t query) except NULL:
+        """Write a line without its end to where there is room for it, and return what follows it."""
+        cdef Py_ssize_t at
         cdef Step* step
-        cdef bint present
+        cdef char* mark
+        cdef char* begin
         for at in range(self.count):
             step = &self.steps[at]
             if step.op == LITERAL:
-                out.append(step.before, step.before_size)
+                to = put_bytes(to, step.before, step.before_size)
                 continue
-            mark = out.size
-            if self.is_json and step.op != CLOSE and out.data[mark - 1] != c"{":
-                out.append(b",", 1)
-            out.append(step.before, step.before_size)
+            mark = to
+            if self.is_json:
+                if self.lacks(account, step.op):
+                    continue
+                if step.op != CLOSE and (to - 1)[0] != c"{":
+                    to[0] = c","
+                    to += 1
+            begin = to = put_bytes(to, step.before, step.before_size)
             if step.op <= CLOSE:
                 continue
-            begin = out.size
-            present = self.value(out, account, step, path, query)
-            if self.is_json:
-                if out.size == begin:
-                    out.size = mark
-                else:
-                    out.append(step.after, step.after_size)
-            elif not present:
-                out.append(b"-", 1)
-        return 0
+            self.present = True
+            to = self.value(to, account, step, path, query)
+            if not self.is_json:
+                if to == begin and not self.present:
+                    to[0] = c"-"
+                    to += 1
+            elif to == begin:
+                to = mark
+            else:
+                to = put_bytes(to, step.after, step.after_size)
+        return to
 
-    cdef bint value(self, Buffer out, Account account, Step* step, Py_ssize_t path, Py_ssize_t query) except -1:
-        """Append a value. Return whether there is one, which may be empty."""
+    cdef char* value(self, char* to, Account account, Step* step, Py_ssize_t path, Py_ssize_t query) except NULL:
+        """Write a value. Where there is none, `present` is false."""
         cdef dict scope = account.scope
         cdef int op = step.op
         if op == CLIENT_HOST:
             client = scope.get("client")
-            return self.put_object(out, client[0] if client else None, OTHER)
-        if op == TIME_ISO or op == TIME_CLF or op == TIME_BEGAN:
-            self.put_time(out, op, account)
-            return True
-        if op == METHOD:
-            return self.put_object(out, scope.get("method", "GET"), OTHER)
-        if op == RAW_PATH:
-            raw = scope.get("raw_path")
-            return self.put_object(out, scope.get("path") if raw is None else raw, path)
-        if op == PATH_DECODED:
-            return self.put_object(out, scope.get("path"), path)
-        if op == QUERY_STRING:
-            return self.put_object(out, scope.get("query_string"), query)
-        if op == TARGET:
-            self.put_target(out, account, path, query)
-            return True
-        if op == REQUEST_LINE:
-            self.put_object(out, scope.get("method", "GET"), OTHER)
-            out.append(b" ", 1)
-            self.put_target(out, account, path, query)
-            out.append(b" HTTP/", 6)
-            return self.put_object(out, scope.get("http_version"), OTHER)
-        if op == URL:
-            self.put_object(out, scope.get("scheme"), OTHER)
-            out.append(b"://", 3)
-            self.put_object(out, text_field(account, b"host"), OTHER)
-            self.put_target(out, account, path, query)
-            return True
-        if op == SUMMARY:
-            self.put_object(out, scope.get("method", "GET"), OTHER)
-            out.append(b" ", 1)
-            raw = scope.get("raw_path")
-            self.put_object(out, scope.get("path") if raw is None else raw, path)
+            return self.put_object(to, (<tuple>client)[0] if type(client) is tuple else client and client[0], OTHER)
+        elif op == TIME_ISO or op == TIME_CLF or op == TIME_BEGAN:
+            return self.put_time(to, op, account)
+        elif op == METHOD:
+            return self.put_object(to, scope.get("method", "GET"), OTHER)
+        elif op == RAW_PATH:
+            return self.put_path(to, scope, path)
+        elif op == PATH_DECODED:
+            return self.put_object(to, scope.get("path"), path)
+        elif op == QUERY_STRING:
+            return self.put_object(to, scope.get("query_string"), query)
+        elif op == TARGET:
+            return self.put_target(to, scope, path, query)
+        elif op == REQUEST_LINE:
+            to = self.put_object(to, scope.get("method", "GET"), OTHER)
+            to[0] = c" "
+            to = put_bytes(self.put_target(to + 1, scope, path, query), b" HTTP/", 6)
+            return self.put_object(to, scope.get("http_version"), OTHER)
+        elif op == URL:
+            to = put_bytes(self.put_object(to, scope.get("scheme"), OTHER), b"://", 3)
+            return self.put_target(self.put_object(to, self.host, OTHER), scope, path, query)
+        elif op == SUMMARY:
+            to = self.put_object(to, scope.get("method", "GET"), OTHER)
+            to[0] = c" "
+            to = self.put_path(to + 1, scope, path)
             if account.status:
-                out.append(b" ", 1)
-                out.append_decimal(account.status)
-            return True
-        if op == PROTOCOL:
-            out.append(b"HTTP/", 5)
-            return self.put_object(out, scope.get("http_version"), OTHER)
-        if op == VERSION:
-            return self.put_object(out, scope.get("http_version"), OTHER)
-        if op == SCHEME:
-            return self.put_object(out, scope.get("scheme"), OTHER)
-        if op == STATUS:
-            return account.status > 0 and put_count(out, account.status)
-        if op == DURATION:
-            return put_seconds(out, account.began, account.ended or monotonic(), step.scale, step.digits)
-        if op == WAIT:
-            return put_seconds(out, account.began, account.started, step.scale, step.digits)
-        if op == FIRST_BYTE:
-            return put_seconds(out, account.began, account.first, step.scale, step.digits)
-        if op == BODY_BYTES:
-            return put_count(out, account.body)
-        if op == BYTES_IN:
-            return put_count(out, account.received)
-        if op == BYTES_OUT:
-            return put_count(out, account.sent)
-        if op == USER_AGENT:
-            return self.put_object(out, text_field(account, b"user-agent"), AGENT_SIZE)
-        if op == REFERER:
-            return self.put_object(out, text_field(account, b"referer"), REFERER_SIZE)
-        if op == HOST:
-            return self.put_object(out, text_field(account, b"host"), OTHER)
-        if op == HEADER:
-            return self.put_object(out, text_field(account, <bytes>step.argument), OTHER)
-        if op == REQUEST_ID:
-            return self.put_object(out, account.request_id, ID_SIZE)
-        if op == TRACE_ID:
-            return self.put_object(out, trace_of(text_field(account, b"traceparent")), ID_SIZE)
-        if op == ENDING:
-            out.append(b"X" if account.aborted else b"+" if account.kept else b"-", 1)
-            return True
-        if op == ABORTED:
-            if account.aborted:
-                out.append(b"true", 4)
-            return True
-        if op == ROUTE:
-            return self.put_object(out, route_of(scope), OTHER)
-        if op == PID:
-            return put_count(out, getpid())
-        if op == CLIENT_PORT:
+                to[0] = c" "
+                to = put_number(to + 1, account.status)
+            return to
+        elif op == PROTOCOL:
+            return self.put_object(put_bytes(to, b"HTTP/", 5), scope.get("http_version"), OTHER)
+        elif op == VERSION:
+            return self.put_object(to, scope.get("http_version"), OTHER)
+        elif op == SCHEME:
+            return self.put_object(to, scope.get("scheme"), OTHER)
+        elif op == STATUS:
+            return self.put_some(to, account.status)
+        elif op == DURATION:
+            return self.put_span(to, account.began, account.ended or monotonic(), step)
+        elif op == WAIT:
+            return self.put_span(to, account.began, account.started, step)
+        elif op == FIRST_BYTE:
+            return self.put_span(to, account.began, account.first, step)
+        elif op == BODY_BYTES:
+            return put_number(to, account.body)
+        elif op == BYTES_IN:
+            return put_number(to, account.received)
+        elif op == BYTES_OUT:
+            return put_number(to, account.sent)
+        elif op == USER_AGENT:
+            return self.put_object(to, self.agent, AGENT_SIZE)
+        elif op == REFERER:
+            return self.put_object(to, self.referer, REFERER_SIZE)
+        elif op == HOST:
+            return self.put_object(to, self.host, OTHER)
+        elif op == HOST_NAME:
+            return self.put_object(to, None if self.host is None else without_port(self.host), OTHER)
+        elif op == HEADER:
+            return self.put_object(to, text_field(account, <bytes>step.argument), OTHER)
+        elif op == RESPONSE_HEADER:
+            return self.put_object(to, response_field(account.headers, <bytes>step.argument), OTHER)
+        elif op == REQUEST_ID:
+            return self.put_object(to, account.request_id, ID_SIZE)
+        elif op == TRACE_ID:
+            return self.put_object(to, trace_of(self.trace), ID_SIZE)
+        elif op == ENDING:
+            to[0] = c"X" if account.aborted else c"+" if account.kept else c"-"
+            return to + 1
+        elif op == ABORTED:
+            return put_bytes(to, b"true", 4 if account.aborted else 0)
+        elif op == ROUTE:
+            return self.put_object(to, route_of(scope), OTHER)
+        elif op == CLIENT_PORT:
             client = scope.get("client")
-            return client is not None and put_count(out, client[1])
-        if op == PHRASE:
-            return account.status > 0 and self.put_object(out, reason_phrase(account.status), OTHER)
-        if op == RESPONSE_HEADER:
-            return self.put_object(out, response_field(account.headers, <bytes>step.argument), OTHER)
-        if op == HOST_NAME:
-            host = text_field(account, b"host")
-            return self.put_object(out, None if host is None else without_port(host), OTHER)
-        if op == USER:
-            return self.put_object(out, user_of(text_field(account, b"authorization")), OTHER)
-        if op == MESSAGES_IN:
-            return account.websocket and put_count(out, account.messages_in)
-        if op == MESSAGES_OUT:
-            return account.websocket and put_count(out, account.messages_out)
-        return account.close_code > 0 and put_count(out, account.close_code)
+            return self.put_some(to, client[1] if client else 0)
+        elif op == PHRASE:
+            return self.put_object(to, reason_phrase(account.status) if account.status else None, OTHER)
+        elif op == USER:
+            return self.put_object(to, user_of(text_field(account, b"authorization")), OTHER)
+        elif op == MESSAGES_IN or op == MESSAGES_OUT:
+            if account.websocket:
+                return put_number(to, account.messages_in if op == MESSAGES_IN else account.messages_out)
+        elif op == CLOSE_CODE:
+            return self.put_some(to, account.close_code)
+        self.present = False
+        return to
 
-    cdef int put_target(self, Buffer out, Account account, Py_ssize_t path, Py_ssize_t query) except -1:
-        cdef dict scope = account.scope
+    cdef char* put_some(self, char* to, long long number) noexcept:
+        """Write a number, of which 0 is none."""
+        self.present = number > 0
+        return put_number(to, number) if number > 0 else to
+
+    cdef char* put_span(self, char* to, double since, double until, Step* step) noexcept:
+        cdef char* end = put_seconds(to, since, until, step)
+        self.present = end != to
+        return end
+
+    cdef char* put_path(self, char* to, dict scope, Py_ssize_t limit) except NULL:
         raw = scope.get("raw_path")
-        self.put_object(out, scope.get("path") if raw is None else raw, path)
-        asked = scope.get("query_string")
-        if asked:
-            out.append(b"?", 1)
-            self.put_object(out, asked, query)
-        return 0
+        return self.put_object(to, scope.get("path") if raw is None else raw, limit)
 
-    cdef bint put_object(self, Buffer out, value, Py_ssize_t limit) except -1:
-        """Append bytes or a text, cut at the limit. Return false for None."""
+    cdef char* put_target(self, char* to, dict scope, Py_ssize_t path, Py_ssize_t query) except NULL:
+        to = self.put_path(to, scope, path)
+        asked = scope.get("query_string")
+        if not asked:
+            return to
+        to[0] = c"?"
+        return self.put_object(to + 1, asked, query)
+
+    cdef char* put_object(self, char* to, value, Py_ssize_t limit) except NULL:
+        """Write bytes or a text, cut at the limit; None is no value."""
         cdef Py_ssize_t size
         cdef const char* text
-        if value is None:
-            return False
         if type(value) is bytes:
-            self.put_text(out, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), limit)
-            return True
+            return self.put_text(to, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), limit)
+        if value is None:
+            self.present = False
+            return to
         if type(value) is not str:
             value = str(value)
         try:
@@ -384,29 +464,32 @@ cdef class AccessFormat:
         except UnicodeEncodeError:
             value = value.encode("utf-8", "replace").decode()
             text = PyUnicode_AsUTF8AndSize(value, &size)
-        self.put_text(out, text, size, limit)
-        return True
+        return self.put_text(to, text, size, limit)
 
-    cdef int put_text(self, Buffer out, const char* data, Py_ssize_t size, Py_ssize_t limit) except -1:
+    cdef char* put_text(self, char* to, const char* data, Py_ssize_t size, Py_ssize_t limit) noexcept:
         cdef const char* safe = PyBytes_AS_STRING(plain_table)
         cdef const char* digits = PyBytes_AS_STRING(HEXADECIMAL)
         cdef Py_ssize_t escaped = 6 if self.is_json else 4
-        cdef char* begin = out.reserve(min(size * escaped, limit))
-        cdef char* to = begin
-        cdef char* end = begin + limit
-        cdef Py_ssize_t at = 0
+        cdef char* end = to + limit
+        cdef const char* stop = data + size
         cdef unsigned char byte
-        while at < size:
-            byte = <unsigned char>data[at]
-            at += 1
+        while True:
+            while stop - data >= 8 and end - to >= 8 and all_plain(data):
+                memcpy(to, data, 8)
+                to += 8
+                data += 8
+            if data == stop:
+                return to
+            byte = <unsigned char>data[0]
+            data += 1
             if safe[byte]:
                 if to == end:
-                    break
+                    return to
                 to[0] = <char>byte
                 to += 1
                 continue
             if end - to < escaped:
-                break
+                return to
             if self.is_json:
                 memcpy(to, b"\\u00", 4)
             else:
@@ -414,38 +497,36 @@ cdef class AccessFormat:
             to += escaped
             (to - 2)[0] = digits[byte >> 4]
             (to - 1)[0] = digits[byte & 15]
-        out.size += to - begin
-        return 0
 
-    cdef int put_time(self, Buffer out, int op, Account account) except -1:
-        cdef double now = now_of()
+    cdef char* put_time(self, char* to, int op, Account account) except NULL:
+        cdef timespec now
         cdef long long second, rest
-        cdef char text[8]
         cdef int at
+        timespec_get(&now, TIME_UTC)
+        second = now.tv_sec
         if op == TIME_BEGAN:
-            now -= (account.ended or monotonic()) - account.began
-        second = <long long>now
+            second = <long long>(second + now.tv_nsec / 1e9 - ((account.ended or monotonic()) - account.began))
         if op == TIME_CLF:
             if second != self.clf_second:
                 self.clf = time.strftime("[%d/%b/%Y:%H:%M:%S %z]", time.localtime(second)).encode()
                 self.clf_second = second
-            return out.append_bytes(self.clf)
+            return put_bytes(to, PyBytes_AS_STRING(self.clf), PyBytes_GET_SIZE(self.clf))
         if op == TIME_BEGAN:
             if second != self.plain_second:
                 self.plain = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(second)).encode()
                 self.plain_second = second
-            return out.append_bytes(self.plain)
+            return put_bytes(to, PyBytes_AS_STRING(self.plain), PyBytes_GET_SIZE(self.plain))
         if second != self.iso_second:
             self.iso = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
             self.iso_second = second
-        out.append_bytes(self.iso)
-        rest = <long long>((now - second) * 1000000)
-        text[0] = c"."
+        to = put_bytes(to, PyBytes_AS_STRING(self.iso), PyBytes_GET_SIZE(self.iso))
+        rest = now.tv_nsec // 1000
+        to[0] = c"."
         for at in range(6, 0, -1):
-            text[at] = <char>(c"0" + rest % 10)
+            to[at] = <char>(c"0" + rest % 10)
             rest //= 10
-        text[7] = c"Z"
-        return out.append(text, 8)
+        to[7] = c"Z"
+        return to + 8
 
 
 cdef bytes without_port(bytes host):

@@ -169,7 +169,7 @@ cdef class AccessLog(Flushable):
             return 0
         if handler is not self.handler:
             self.use(handler)
-        elif self.colors != bool(handler.formatter.use_colors):
+        elif self.format is None and self.colors != bool(handler.formatter.use_colors):
             self.use(handler)
         held = self.lines.size
         try:

@@ -144,10 +144,13 @@ cdef class Response(Stream):
         """Note what the account is asked for of the application's headers, which are returned as a list."""
         cdef AccessLog access = self.worker.access
         cdef bytes name = self.worker.settings.request_id_field
+        cdef bint wanted = access is not None and access.format is not None and access.format.wants_headers
+        if name is None and not wanted:
+            return headers
         headers = list(headers)
         if name is not None:
             self.account.named = response_field(headers, name) is not None
-        if access is not None and access.format is not None and access.format.wants_headers:
+        if wanted:
             self.account.headers = headers
         return headers
 
