@@ -13,6 +13,7 @@ from functools import partial
 
 import pytest
 import support
+from bridge import Bridge
 from metrics.conftest import Serve
 from metrics.scraping import Key, Scrape, Served
 from tls.pki import Pki
@@ -106,7 +107,20 @@ def test_http2(served: Serve) -> None:
 @pytest.mark.parametrize("implementation", ["auto", "websockets"])
 def test_websocket(served: Serve, implementation: str) -> None:
     server = served("--no-access-log", "--ws", implementation)
-    url = server.command.url.replace("http", "ws", 1)
+    check_websocket(server, server.command.port, 101)
+
+
+def test_websocket_over_http2(served: Serve) -> None:
+    server = served("--no-access-log")
+    bridge = Bridge(server.command.port).start()
+    try:
+        check_websocket(server, bridge.port, 200)
+    finally:
+        bridge.stop()
+
+
+def check_websocket(server: Served, port: int, status: int) -> None:
+    url = f"ws://127.0.0.1:{port}/"
     with connect_websocket(url, compression=None) as client:
         for text in ("hello", "é"):
             client.send(text)
@@ -120,7 +134,7 @@ def test_websocket(served: Serve, implementation: str) -> None:
     assert found.value("fastserve_websocket_handshakes_total", result="accepted") == 1
     assert found.value("fastserve_websocket_closed_total", code="1001") == 1
     assert found.value("fastserve_websocket_closed_total") == 1
-    assert found.requests(101) == found.requests() == 1
+    assert found.requests(status) == found.requests() == 1
 
 
 def test_wsgi(served: Serve) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from core.hpack import string
+from fakes.http2 import Http2Client, data, headers
 from fakes.worker import FakeWorker, Peer, chunked, get, hello, post, respond
 
 from fastserve._core.http.access_log import AccessLog
@@ -384,6 +385,26 @@ def test_one_line_a_websocket(log: Log) -> None:
     assert (values["status"], values["messages_in"], values["messages_out"]) == (101, 2, 4)
     assert values["close_code"] == 1001 and "aborted" not in values
     assert (values["bytes_in"], values["bytes_out"]) == (received, sent)
+
+
+def test_websocket_over_http2(log: Log) -> None:
+    """It is a stream of its connection, and has a line of its own."""
+    client = Http2Client(log.wire("json", websocket, request_id_field=b"x-request-id"))
+    fields = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/chat")]
+    fields += [(":authority", "a"), ("sec-websocket-version", "13")]
+    client.send(headers(1, fields, end=False))
+    pieces = [frame(b"one"), frame(b"two"), frame(struct.pack(">H", 1001), 8)]
+    for piece in pieces:
+        client.send(data(1, piece))
+    client.hear()
+    (line,) = log.take()
+    values = json.loads(line)
+    reply = client.replies[1]
+    assert [value for name, value in reply.heads[0] if name == "x-request-id"] == [values["request_id"]]
+    assert values["http"] == "2" and values["path"] == "/chat" and values["scheme"] == "ws"
+    assert (values["status"], values["messages_in"], values["messages_out"]) == (200, 2, 4)
+    assert values["close_code"] == 1001 and "aborted" not in values
+    assert values["bytes_in"] >= sum(map(len, pieces)) and values["bytes_out"] == len(reply.body)
 
 
 def test_websocket_that_breaks(log: Log) -> None:

@@ -153,7 +153,7 @@ cdef class Http1Connection(Incoming):
                 fastserve_add(worker.metrics.cells + WS_REFUSED, 1)
         if response.peers.proxies is not None:
             response.peers.proxies.note_wait(request, worker.metrics)
-            if scope["scheme"] == "https":
+            if scope["scheme"] in ("https", "wss"):
                 response.key |= 1
         self.parser.release_head()
         if worker.accounts:

@@ -67,6 +67,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int open_stream(self) except -1
     cdef int begin(self, Http2Stream stream) except -1
     cdef int begin_websocket(self, Http2Stream stream) except -1
+    cdef int note(self, Http2Stream stream, dict scope) except -1
     cdef int start(self, Http2Stream stream, HttpExchange exchange) except -1
     cdef int status_of_refusal(self, Http2Stream stream, str method) except -1
     cdef int take_data(self, bytes data) except -1

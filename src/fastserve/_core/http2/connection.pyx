@@ -338,13 +338,7 @@ cdef class Http2Connection(StreamCarrier):
         scope = scope_of(
             self.peers, worker.settings, worker.state, method, fields.path, fields.headers, fields.te_trailers
         )
-        if worker.accounts:
-            stream.open_account(scope)
-            stream.account.received = self.parser.length + FRAME_HEAD
-        if self.peers.proxies is not None:
-            self.peers.proxies.note_wait_of(fields.headers, worker.metrics)
-            if scope["scheme"] == "https":
-                stream.key |= 1
+        self.note(stream, scope)
         if worker.settings.limit_concurrency and is_overloaded(worker):
             worker.metrics.refuse(503, "limit")
             stream.log(scope, 503)
@@ -353,6 +347,17 @@ cdef class Http2Connection(StreamCarrier):
         exchange.expect_continue = stream.expect_continue
         exchange.body_ended = stream.ended
         return self.start(stream, exchange)
+
+    cdef int note(self, Http2Stream stream, dict scope) except -1:
+        """Note what the access log and the metrics say of a request."""
+        if self.worker.accounts:
+            stream.open_account(scope)
+            stream.account.received = self.parser.length + FRAME_HEAD
+        if self.peers.proxies is not None:
+            self.peers.proxies.note_wait_of(self.fields.headers, self.worker.metrics)
+            if scope["scheme"] in ("https", "wss"):
+                stream.key |= 1
+        return 0
 
     cdef int start(self, Http2Stream stream, HttpExchange exchange) except -1:
         cdef Start start = Start.__new__(Start)
@@ -372,13 +377,17 @@ cdef class Http2Connection(StreamCarrier):
             handshake.refuse(400, b"")
         if handshake.status:
             scope = scope_of(self.peers, worker.settings, worker.state, "CONNECT", fields.path, fields.headers, False)
+            fastserve_add(worker.metrics.cells + WS_REFUSED, 1)
+            self.note(stream, scope)
             stream.log(scope, handshake.status)
             return stream.answer(handshake.status, handshake.fields)
         stream.is_websocket = True
         scope = websocket_scope_of(
             self.peers, worker.settings, worker.state, fields.path, fields.headers, handshake.subprotocols.copy()
         )
+        self.note(stream, scope)
         if worker.settings.limit_concurrency and is_overloaded(worker):
+            worker.metrics.refuse(503, "limit")
             stream.log(scope, 503)
             return stream.answer(503, fields_of_refusal(503))
         stream.websocket = make_websocket_writer(stream, self.flow, handshake, worker)

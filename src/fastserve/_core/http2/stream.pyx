@@ -462,13 +462,23 @@ cdef class Http2Stream(Bearer):
         cdef list fields = []
         if self.broken():
             raise ClientDisconnected("the client is gone")
+        exchange = <WebSocketExchange>self.exchange
+        if exchange.account is not None:
+            headers = exchange.with_id(headers)
         check_head(&self.extent.facts, 200, self.websocket.handshake.fields_of_acceptance(subprotocol, headers), fields)
         self.extent.facts.content_length = -1  # RFC 9110 section 9.3.6
         self.fields = fields
         self.writing = HEAD
-        exchange, self.exchange = self.exchange, None
+        self.count_as(200, False)
+        self.exchange = None
+        self.account = None  # from now on, the exchange's
         self.put_head(0, True, False)
-        return kept.websocket.open(exchange)
+        if exchange.account is not None:
+            exchange.account.mark = 0
+        kept.websocket.open(exchange)
+        if exchange.account is not None:
+            exchange.account.status = 200
+        return 0
 
     cdef int send_frames(self, const char* data, Py_ssize_t size, bint last) except -1:
         self.flow.send_copy(self, data, size, last)

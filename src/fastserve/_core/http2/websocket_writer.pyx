@@ -8,7 +8,7 @@ Of that the WebSocket gets the beginning and a close frame, for which it waits n
 A fault of the WebSocket resets its stream, and concerns no other.
 """
 from ..interfaces cimport Channel
-from ..transport.writer cimport Writer
+from ..transport.writer cimport Writer, set_use
 from ..websocket.exchange cimport WebSocketExchange
 from ..websocket.handshake cimport Handshake
 from ..websocket.frames cimport OP_CLOSE
@@ -138,6 +138,7 @@ cdef class WebSocketWriter(Writer):
         """The stream is closed."""
         cdef Channel channel = self.channel
         Writer.lost(self)
+        set_use(self, 0)
         self.stream = None
         kept, self.kept = self.kept, None
         self.exchange = None
@@ -184,6 +185,7 @@ cdef class WebSocketWriter(Writer):
         self.drop_front(first)
         if not self.broken:
             stream.send_large(data)
+            self.total += len(data)
         self.paused = not self.broken and stream.unsent > 0
         return 0
 
