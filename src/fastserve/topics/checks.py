@@ -50,6 +50,10 @@ def keep_of(history: int, ttl: float | None) -> Keep | None:
 def messages_of(topics: str | Iterable[str], data: Any, event: str | None, max_size: int) -> list[Message]:
     """Return the messages to publish. Raises TypeError, ValueError."""
     messages = [Message(name, data, None, event) for name in names_of(topics)]
-    if messages[0].size > max_size:
-        raise ValueError(f"a message has at most {max_size} bytes, not {messages[0].size}")
+    check_size(messages[0], max_size)
     return messages
+
+
+def check_size(message: Message, most: int) -> None:
+    if message.size > most:
+        raise ValueError(f"a message has at most {most} bytes, not {message.size}")

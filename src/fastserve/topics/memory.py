@@ -28,8 +28,12 @@ class Process:
         with self.lock:  # which also holds the order of publishers together
             if keep is not None:
                 message = self.histories.add(message, keep)
+            loop = asyncio._get_running_loop()
             for engine in self.engines:
-                engine.hand_over(message, exclude)
+                if engine.loop is loop:
+                    engine.receiver.receive(message, exclude)
+                else:
+                    engine.call(engine.receiver.receive, message, exclude)
         return message.id
 
     def keep_engines(self, leaving: MemoryEngine | None = None) -> None:
@@ -72,9 +76,6 @@ class MemoryEngine(Engine):
             PROCESS.keep_engines(self)
             if not PROCESS.engines:
                 PROCESS.histories.topics.clear()
-
-    def hand_over(self, message: Message, exclude: str | None) -> None:
-        self.call(self.receiver.receive, message, exclude)
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
         """Call a function of the receiver in its thread."""

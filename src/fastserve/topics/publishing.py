@@ -10,7 +10,7 @@ from typing import Any
 from fastserve._core.metrics import SCALAR_CELLS, Metrics
 from fastserve._core.topics.message import Message
 from fastserve.topics import node as nodes
-from fastserve.topics.checks import check_name, keep_of, messages_of
+from fastserve.topics.checks import check_name, check_size, keep_of, messages_of
 from fastserve.topics.engine import EngineDown, Recovery
 from fastserve.topics.node import MAX_SIZE, Node
 from fastserve.topics.subscription import Subscription
@@ -31,9 +31,17 @@ def publish(
     many messages of the topic are kept, until `ttl` seconds (by default 300) after the last. `exclude` is a WebSocket,
     `send` or Subscription that does not get it: the publisher's own. Raises TypeError and ValueError.
     """
-    keep = keep_of(history, ttl)
+    keep = None if history == 0 and ttl is None else keep_of(history, ttl)
+    token = None if exclude is None else excluded(exclude)
+    loop = asyncio._get_running_loop()
+    node = None if loop is None else nodes.nodes.get(id(loop))
+    if node is not None and node.loop is loop and type(topics) is str and topics in node.hub.topics:
+        message = Message(topics, data, None, event)  # the same in fewer steps, for there may be very many
+        check_size(message, node.max_size)
+        node.send(message, keep, token)
+        return
     for message in messages_of(topics, data, event, limit()):
-        nodes.publish(message, keep, excluded(exclude))
+        nodes.publish(message, keep, token)
 
 
 async def publish_stored(
