@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import aiohttp
+import httpx
 import pytest
 import support
 from protocol.apps import static
@@ -87,6 +88,20 @@ def by_aiohttp(server: support.Running, _tls: bool, coding: str) -> list[Any]:
     return asyncio.run(ask())
 
 
+def by_httpx(server: support.Running, tls: bool, coding: str) -> list[Any]:
+    """Over HTTP/2, where a client that waits for a window overlooks that its stream has been reset."""
+    scheme = "https" if tls else "http"
+    with httpx.Client(http1=tls, http2=True, verify=False, timeout=60, trust_env=False) as client:
+        found = []
+        for _ in range(TIMES):
+            response = client.post(
+                f"{scheme}://127.0.0.1:{server.port}/", content=BODY if coding == "length" else pieces()
+            )
+            assert response.http_version == "HTTP/2"
+            found.append(response.status_code)
+    return found
+
+
 def by_node(server: support.Running, tls: bool, coding: str) -> list[Any]:
     command = ["node", "-e", NODE, str(server.port), "https" if tls else "http", coding]
     lines = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split()
@@ -120,6 +135,15 @@ def test_every_request_has_its_answer(
     options = {**SERVERS[kind], **(pki.options if tls else {})}
     server = serve(wsgi if kind == "wsgi" else unauthorized, **options)
     assert client(server, tls, coding) == [401] * TIMES
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("coding", ["length", "pieces"])
+@pytest.mark.parametrize("kind", ["core", "wsgi"])
+def test_over_http2_too(serve: support.Serve, pki: Pki, kind: str, coding: str, tls: bool) -> None:
+    options = {**SERVERS[kind], **(pki.options if tls else {})}
+    server = serve(wsgi if kind == "wsgi" else unauthorized, **options)
+    assert by_httpx(server, tls, coding) == [401] * TIMES
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])

@@ -566,15 +566,66 @@ class TestSection8:
         assert connect().ask(1, [*GET, ("te", "trailers")]).body == b"hello"
 
     def test_4_the_rest_of_a_request_is_not_wanted(self, work: Work) -> None:
+        """It is received as long as it keeps coming, however much, but not for more than half a minute."""
         client = Http2Client(work(hello()))
-        client.send(headers(1, POST, end=False), data(1, b"more"))
+        client.send(headers(1, [*POST, ("content-length", str(3 << 20))], end=False), data(1, b"more"))
         reply = client.replies[1]
         assert (reply.status, reply.body, reply.ended, reply.reset) == (200, b"hello", True, None)
-        client.wire.advance(0.6)
+        for _ in range(7):
+            client.wire.advance(4.2)
+            client.send(data(1, bytes(16384)))
+            client.hear()
+            assert reply.reset is None
+        client.wire.advance(1)
         client.hear()
         assert reply.reset == NO_ERROR
         client.send(data(1, b"late", end=True))
         assert client.ask(3).body == b"hello"
+
+    def test_4_the_rest_of_a_request_does_not_come(self, work: Work) -> None:
+        client = Http2Client(work(hello()))
+        client.send(headers(1, POST, end=False), data(1, b"more"))
+        for seconds, reset in ((4.8, None), (0.4, NO_ERROR)):
+            client.wire.advance(seconds)
+            client.hear()
+            assert client.replies[1].reset == reset
+
+    def test_4_a_large_request_that_is_not_wanted(self, work: Work) -> None:
+        """There are clients that see their response only once they have sent all of it."""
+        client = Http2Client(work(hello()))
+        size = 3 << 20
+        client.send(headers(1, [*POST, ("content-length", str(size))], end=False))
+        used = 0
+        while used < size:
+            part = min(16384, size - used, 65535 + client.updates(1) - used)
+            assert part > 0, f"no window after {used} bytes"
+            client.send(data(1, bytes(part), end=used + part == size))
+            used += part
+        reply = client.replies[1]
+        assert (reply.body, reply.ended, reply.reset) == (b"hello", True, None)
+        assert client.ask(3).body == b"hello"
+
+    @pytest.mark.parametrize("before", [True, False])
+    def test_4_the_rest_of_a_request_at_a_stop(self, work: Work, before: bool) -> None:
+        """It is waited for as little as a connection over HTTP/1.1 lingers."""
+        client = Http2Client(work(hello()))
+        asked = (headers(1, POST, end=False), data(1, b"more"))
+        if before:
+            client.send(*asked)
+        else:
+            client.ask(1)
+        client.wire.call(client.wire.worker.drain)
+        client.hear()
+        if not before:
+            client.send(headers(3, POST, end=False), data(3, b"more"))
+        client.send(ping(b"leaving.", ack=True))
+        assert not client.closed
+        client.wire.advance(0.15)
+        client.send(data(1 if before else 3, b"x"))
+        client.wire.advance(0.1)
+        client.hear()
+        assert client.replies[1 if before else 3].reset == NO_ERROR
+        assert client.closed
 
     def test_4_the_rest_of_a_request_that_comes_at_once(self, work: Work) -> None:
         client = Http2Client(work(hello()))

@@ -28,7 +28,7 @@ from ..http.response cimport fields_of_refusal, is_overloaded
 from ..http.scope cimport Peers, peers_of, scope_of, websocket_scope_of
 from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler, Place
-from ..loop.clock cimport GOING_AWAY, KEEP_ALIVE, REQUEST_HEAD, REQUEST_REST, stop
+from ..loop.clock cimport GOING_AWAY, KEEP_ALIVE, REQUEST_HEAD, stop
 from ..memory.buffer cimport Buffer
 from ..transport.lingering cimport begin_lingering
 from ..metrics cimport ACTIVE_CONNECTIONS, BY_DRAIN, BY_ERROR, BY_HEAD, BY_KEEP_ALIVE, CLOSING_CONNECTIONS
@@ -113,6 +113,7 @@ cdef enum:
 
 cdef tuple OLD_TLS = ("TLSv1", "TLSv1.1")
 cdef unsigned char[8] DRAIN_PING = b"leaving."
+cdef double REST_SECONDS = 30  # of a body that nobody wants
 cdef double STOP_SECONDS = 0.2  # as long as connections linger then: some clients never answer a PING after GOAWAY
 cdef int WARNING = logging.WARNING, DEBUG = logging.DEBUG
 
@@ -432,8 +433,8 @@ cdef class Http2Connection(StreamCarrier):
             limit = self.worker.settings.limit_request_body
             if not stream.takes_data():
                 self.give_back(parser.size)
-                if stream.is_sent() and self.discard(stream):
-                    return 0
+                if stream.is_sent():
+                    self.discard(stream)
             else:
                 self.worker.untaken += parser.size
                 stream.untaken += parser.size
@@ -489,16 +490,13 @@ cdef class Http2Connection(StreamCarrier):
 
     cdef int discard(self, Http2Stream stream) except -1:
         """Let the client go on with a body that nobody wants, for the sake of clients that see their response only once
-        they have sent all of it; 1 where it is told to stop instead."""
+        they have sent all of it."""
         if self.parser.last and self.parser.flags & END_STREAM:
             return 0
-        if not stream.may_be_discarded():
-            self.overdue(stream)
-            return 1
         if stream.credit < FIRST_WINDOW // 2:
             put_number(self.reply(FRAME_HEAD + 4), WINDOW_UPDATE, stream.id, <uint32_t>(FIRST_WINDOW - stream.credit))
             stream.credit = FIRST_WINDOW
-        stream.wait(REQUEST_REST)
+        stream.discard()
         return 0
 
     cdef bint holds_back(self, Http2Stream stream) except -1:
@@ -756,20 +754,18 @@ cdef class Http2Connection(StreamCarrier):
     cdef int sent(self, Http2Stream stream) except -1:
         """All of a response is written: the stream is complete, or the rest of its request is not wanted.
 
-        That may be on its way: as long as it keeps coming, some of it is received and discarded. Then the client is told to
-        stop (section 8.1).
+        Many clients see their response only when they have sent all of it, and some take a reset before that for a
+        failure. So it is received and discarded as long as it keeps coming, for as long as a connection over HTTP/1.1
+        lingers. Then the client is told to stop (section 8.1).
         """
         note_completed(&self.flow.guard)
-        stream.begin_discarding()
         if stream.ended:
             self.close_stream(stream, COMPLETED)
-        elif not stream.may_be_discarded():
-            return self.overdue(stream)
         else:
             if stream.credit < FIRST_WINDOW:
                 put_number(self.reply(FRAME_HEAD + 4), WINDOW_UPDATE, stream.id, <uint32_t>(FIRST_WINDOW - stream.credit))
                 stream.credit = FIRST_WINDOW
-            stream.wait(REQUEST_REST)
+            stream.begin_discarding(STOP_SECONDS if self.worker.stopping else REST_SECONDS)
         return self.settle()
 
     cdef int overdue(self, Http2Stream stream) except -1:
@@ -985,6 +981,8 @@ cdef class Http2Connection(StreamCarrier):
             return self.lingering.hurry()
         for stream in list(self.streams.values()):
             stream.drain()
+            if self.worker.stopping:
+                stream.hurry(STOP_SECONDS)
         set_why(self.writer, BY_DRAIN)
         self.go_away()
         return self.settle()

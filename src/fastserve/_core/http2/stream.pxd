@@ -39,7 +39,7 @@ cdef class Http2Stream(Bearer):
     cdef bytes gathered  # a part of it that is coming in several frames of one read, or None
     cdef Py_ssize_t filled  # bytes of that
     cdef long long given  # bytes of frames to the client, if the stream has an account
-    cdef long long wanted  # of these, what came before the response was complete
+    cdef double discarded_until  # by the clock, once the response is complete
     # What the client may send of it.
     cdef long long credit
     cdef long long target  # what it is to have while the application takes what comes
@@ -74,8 +74,10 @@ cdef class Http2Stream(Bearer):
     cdef void send_head(self) noexcept
     cdef void wait(self, int kind) noexcept
     cdef bint is_sent(self) noexcept
-    cdef bint may_be_discarded(self) noexcept
-    cdef void begin_discarding(self) noexcept
+    cdef int make_send_wait(self) except -1
+    cdef void begin_discarding(self, double seconds) noexcept
+    cdef void discard(self) noexcept
+    cdef void hurry(self, double seconds) noexcept
     cdef int send(self, bytes data, bint last) except -1
     cdef int watch_unsent(self) except -1
     cdef int end_unseen(self) except -1

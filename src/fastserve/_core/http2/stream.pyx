@@ -18,7 +18,7 @@ from ..http.exchange cimport HttpExchange
 from ..http.response cimport CLIENT_LEFT, Response
 from ..http.response_head cimport HeadFacts, as_bytes, is_streamed, reason_phrase
 from ..interfaces cimport Channel, Handler, Pending, Shared
-from ..loop.clock cimport HELD_HEAD, REQUEST_BODY, WRITE, Timed, stop
+from ..loop.clock cimport HELD_HEAD, REQUEST_BODY, REQUEST_REST, WRITE, Timed, stop
 from ..loop.turn cimport Flushable, Runnable
 from ..memory.buffer cimport Buffer
 from ..websocket.exchange cimport WebSocketExchange
@@ -34,9 +34,6 @@ cdef enum:
     BODY
     DONE
     CLOSED
-
-cdef enum:
-    DISCARD = 1 << 20  # bytes of a body nobody wants that are received, as over HTTP/1.1
 
 
 cdef Http2Stream make_http2_stream(StreamCarrier connection, uint32_t id):
@@ -196,19 +193,32 @@ cdef class Http2Stream(Bearer):
         """Whether all of the response has left."""
         return self.ends_sent and self.writing == DONE
 
-    cdef void begin_discarding(self) noexcept:
-        self.wanted = self.received
+    cdef void begin_discarding(self, double seconds) noexcept:
+        """The response is complete, the request is not: let the client go on for that long, if it does not pause."""
+        self.discarded_until = self.worker.clock.now() + seconds
+        self.discard()
 
-    cdef bint may_be_discarded(self) noexcept:
-        """Whether little enough of the request is left, once the response is complete."""
-        return self.received - self.wanted <= DISCARD and self.content_length - self.received <= DISCARD
+    cdef void discard(self) noexcept:
+        if self.send_wait is None:
+            self.make_send_wait()
+        self.worker.clock.start_before(self.send_wait, REQUEST_REST, self.discarded_until)
+
+    cdef void hurry(self, double seconds) noexcept:
+        """The server stops: do not let the client go on for longer than that."""
+        if self.is_sent() and not self.ended:
+            self.discarded_until = min(self.discarded_until, self.worker.clock.now() + seconds)
+            self.discard()
 
     cdef void wait(self, int kind) noexcept:
         """Have the client do something in time, from now on."""
         if self.send_wait is None:
-            self.send_wait = SendWait.__new__(SendWait)
-            self.send_wait.stream = self
+            self.make_send_wait()
         self.worker.clock.start(self.send_wait, kind)
+
+    cdef int make_send_wait(self) except -1:
+        self.send_wait = SendWait.__new__(SendWait)
+        self.send_wait.stream = self
+        return 0
 
     cdef int end_request(self) except -1:
         self.ended = True

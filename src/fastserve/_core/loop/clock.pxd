@@ -14,7 +14,7 @@ cdef enum:
     HELD_HEAD  # for the first piece of a response's body
     WS_HOLD  # for the application to deal with what came before a close frame
     LINGER_LOOK  # until the next check whether a client has everything
-    REQUEST_REST  # for the rest of a request over HTTP/2 that has its response
+    REQUEST_REST  # for more of a request over HTTP/2 that has its response
     GOING_AWAY  # for an HTTP/2 client to stop opening streams
     GOODBYE  # for a last request, on a connection whose client could not be told that the server stops
     SLOW  # until an exchange is reported as slow

@@ -9,7 +9,6 @@ from libc.string cimport memcpy
 from ..settings cimport Settings
 
 cdef double HELD_HEAD_SECONDS = 0.25
-cdef double REQUEST_REST_SECONDS = 0.5
 cdef double GOING_AWAY_SECONDS = 1
 
 
@@ -87,7 +86,7 @@ cdef class Clock:
         self.seconds[HELD_HEAD] = HELD_HEAD_SECONDS
         self.seconds[WS_HOLD] = HOLD_SECONDS
         self.seconds[LINGER_LOOK] = LOOK_SECONDS
-        self.seconds[REQUEST_REST] = REQUEST_REST_SECONDS
+        self.seconds[REQUEST_REST] = LINGER_SECONDS
         self.seconds[GOING_AWAY] = GOING_AWAY_SECONDS
         self.seconds[SLOW] = settings.log_slow
         self.date_second = -1
