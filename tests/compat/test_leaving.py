@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fakes import http2
 from starlette.responses import StreamingResponse
 from support import Command, read_all
 
@@ -105,7 +106,25 @@ class Visit:
         assert httpx.get(f"{self.server.url}/fire/{event}:{self.name}", timeout=60, trust_env=False).status_code == 200
 
 
+class Http2Visit(Visit):
+    """The same over HTTP/2, with the bytes of its frames as they are; it can leave the stream alone."""
+
+    def __init__(self, server: Command, path: str, kind: str = "quiet") -> None:
+        self.server, self.name = server, f"n{next(NAMES)}"
+        self.sock = server.connect(timeout=60)
+        target = (":path", f"{path}?name={self.name}&kind={kind}")
+        fields = [target if name == ":path" else (name, value) for name, value in http2.GET]
+        self.sock.sendall(http2.PREFACE + http2.settings() + http2.headers(1, fields))
+
+    def leave(self, how: str) -> None:
+        if how == "stream":
+            self.sock.sendall(http2.rst_stream(1))
+        else:
+            super().leave(how)
+
+
 leaving = pytest.mark.parametrize("how", ["close", "reset"])
+leaving_http2 = pytest.mark.parametrize("how", ["stream", "reset"])
 
 STREAMS = [
     "/starlette/stream",
@@ -143,6 +162,25 @@ class TestStreams:
         if path == "/fastapi/stream":
             visit.wait("given back")
         assert log.count("Traceback|ERROR") == 0, log.new()
+
+    @leaving_http2
+    @on("fastserve")
+    @pytest.mark.parametrize("path", STREAMS)
+    @pytest.mark.parametrize("kind", ["before", "quiet", "busy"])
+    def test_a_stream_over_http2_ends_with_its_client(
+        self, server: Command, log: LogMark, path: str, kind: str, how: str
+    ) -> None:
+        visit = Http2Visit(server, path, kind)
+        with visit.sock:
+            if kind == "before":
+                visit.wait("entered")
+            else:
+                visit.read_until(b"first")
+            visit.leave(how)
+            visit.wait("closed")
+            if path == "/fastapi/stream":
+                visit.wait("given back")
+        assert log.count('Traceback|ERROR|" 500') == 0, log.new()
 
     @leaving
     @on("raise")
@@ -219,6 +257,19 @@ class TestStreams:
 
 class TestWork:
     """What an application does after its response is done, whether its client is there or not."""
+
+    @leaving_http2
+    @on("fastserve")
+    @pytest.mark.parametrize("path", ["/starlette/slow", "/base/slow"])
+    def test_behind_a_response_over_http2(self, server: Command, log: LogMark, path: str, how: str) -> None:
+        visit = Http2Visit(server, path)
+        with visit.sock:
+            visit.wait("entered")
+            visit.leave(how)
+            visit.fire("answer")
+            visit.fire("go")
+            visit.wait("committed")
+        assert log.count('Traceback|ERROR|handler called|" 500') == 0
 
     @leaving
     @on(*COMMANDS)
