@@ -63,6 +63,8 @@ def test_command_of_h2load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert not [part for part in first if "keep-alive" in part]
     generator.rate = 1000.0
     assert "--requests=2048" in generator.command(2)  # as many on each stream
+    generator.rate = 0.0  # the warm-up was too short for any
+    assert "--requests=128" in generator.command(2)
 
 
 def test_the_same_over_http1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

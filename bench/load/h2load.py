@@ -36,7 +36,7 @@ class Generator:
         self.port = port
         self.core = core
         self.body = folder / f"{row.name}.body"
-        self.rate = 0.0
+        self.rate: float | None = None  # requests a second
         if row.request.body:
             self.body.write_bytes(b"x" * row.request.body)
 
@@ -53,7 +53,7 @@ class Generator:
             raise Failed(MISSING)
         at_once = row.connections * row.streams
         command = [program, "--threads=1", f"--clients={row.connections}", f"--max-concurrent-streams={row.streams}"]
-        if self.rate:
+        if self.rate is not None:
             # As many on each connection, so that all end together.
             command.append(f"--requests={max(1, round(self.rate * seconds / at_once)) * at_once}")
         else:
