@@ -379,7 +379,7 @@ FAULTS: dict[str, Step] = {
     "RST_STREAM, left": on("left", rst_stream),
     "DATA on 0": always(lambda s: data(0, b"x")),
     "HEADERS on 0": always(lambda s: headers(0)),
-    "PRIORITY on 0": always(lambda s: priority(0)),
+    "PRIORITY on 0": always(lambda s: priority(0, s)),
     "RST_STREAM on 0": always(lambda s: rst_stream(0)),
     "SETTINGS on a stream": always(lambda s: frame(SETTINGS, 0, s)),
     "PING on a stream": always(lambda s: frame(PING, 0, s, bytes(8))),

@@ -459,6 +459,19 @@ class TestClientsThatLeave:
         assert raised
         assert client.closed
 
+    def test_half_closed_with_such_a_stream_that_is_silent(self, work: Work) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send(start(200, (b"content-type", b"text/event-stream")))
+            await send(body(b"event", more=True))
+            await gate.wait()
+
+        gate = asyncio.Event()
+        client = Http2Client(work(app))
+        assert client.ask(1, path("/", "HEAD")).ended
+        client.peer.eof()
+        assert client.closed
+        client.wire.call(gate.set)
+
     def test_half_closed_with_a_window_that_is_closed(self, work: Work) -> None:
         client = Http2Client(work(hello(bytes(100)), timeout_write=0), (INITIAL_WINDOW_SIZE, 10))
         client.send(headers(1), headers(3))
