@@ -7,6 +7,7 @@ error the connection serves the next request.
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -210,7 +211,7 @@ def acknowledged(talk: Talk) -> None:
 
 def too_many_streams(talk: Talk) -> None:
     first = talk.wait(lambda each: each.type == SETTINGS)
-    pairs = {first.payload[at + 1]: int.from_bytes(first.payload[at + 2 : at + 6], "big") for at in range(0, 18, 6)}
+    pairs = dict(struct.iter_unpack(">HI", first.payload))
     most = pairs[MAX_CONCURRENT_STREAMS]
     talk.send(b"".join(headers(2 * at + 1) for at in range(most + 1)))
     found = talk.wait(lambda each: each.type in (RST_STREAM, GOAWAY))
