@@ -1,6 +1,7 @@
-"""python -m bench.fanout.memory: bytes of Python's memory that a subscription takes, and of malloc's in all.
+"""python -m bench.fanout.memory: bytes of Python's memory that a subscription takes.
 
-A connection's first, and each further; the connections are there before.
+A connection's first, and each further; the connections are there before. What the core has of malloc is not counted: 8
+bytes a subscription in its topic, and from the first message on a ring of 32 bytes a connection.
 """
 
 from __future__ import annotations
