@@ -72,6 +72,7 @@ class Row:
     streams: int = 0  # HTTP/2, with this many requests at a time on a connection; 0 for HTTP/1.1
     over_http1: bool = False  # a row of HTTP/2 as it is asked of a server for comparison
     access_log: bool = False
+    json_log: bool = False  # of the servers that have such a format; the others write their own
     floor: Floor | None = None
     goal: float | None = None
     goals: tuple[tuple[str, float], ...] = ()
@@ -180,6 +181,9 @@ ROWS: tuple[Row, ...] = (
     Row("hello-8", "Hello, 8 connections", f"{_APPS}:hello", _TEXT, connections=8, floor=_FLOOR),
     Row("hello-512", "Hello, 512 connections", f"{_APPS}:hello", _TEXT, connections=512, floor=_FLOOR, goal=10 / 40.6),
     Row("hello-access", "Hello, access log on", f"{_APPS}:hello", _TEXT, access_log=True, goal=9.5 / 59.8),
+    Row(
+        "hello-json-log", "Hello, access log in JSON", f"{_APPS}:hello", _TEXT, access_log=True, json_log=True, goal=0.2
+    ),
     Row(
         "browser",
         "Hello, 18 request headers, as a browser's",

@@ -69,7 +69,8 @@ def _tls(row: Row, chain: str = "--ssl-certfile", key: str = "--ssl-keyfile") ->
 
 def _fastserve(row: Row) -> list[str]:
     log = "--access-log" if row.access_log else "--no-access-log"
-    return ["fastserve", row.app, "--host", _HOST, "--port", "0", log, *_wsgi(row), *_tls(row)]
+    form = ["--access-log-format", "json"] if row.json_log else []
+    return ["fastserve", row.app, "--host", _HOST, "--port", "0", log, *form, *_wsgi(row), *_tls(row)]
 
 
 def _uvicorn(row: Row) -> list[str]:

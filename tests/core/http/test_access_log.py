@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,6 +174,33 @@ def test_no_write_is_so_long_that_a_pipe_may_tear_a_line(log: Setup) -> None:
     short = [each for each in pipe.writes if long.encode() not in each]
     assert all(len(each) <= 4096 and each.endswith(b"\n") for each in short)
     assert b"".join(each for each in pipe.writes if each not in short).count(b"\n") == 1
+
+
+class Counting(io.TextIOWrapper):
+    """Counts what is written to a file."""
+
+    count = 0
+
+    def write(self, text: str) -> int:
+        self.count += 1
+        return super().write(text)
+
+
+def test_a_regular_file_takes_the_lines_of_a_turn_in_one_write(log: Setup, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("ab") as file, Counting(file, encoding="utf-8") as stream:
+        log.handler.setStream(stream)  # type: ignore[arg-type]
+        wire = log.wire()
+        peers = [wire.connect() for _ in range(5)]
+        for _ in range(20):
+            for peer in peers:
+                peer.put(get())
+            wire.settle()
+        stream.count = 0
+        for peer in peers:
+            peer.put(get(f"/{'p' * 2000}"))
+        wire.settle()
+        assert stream.count == 1
+        assert (tmp_path / "log").read_text().count("p" * 2000) == 5
 
 
 def test_lines_that_cannot_be_written_in_one_go(log: Setup, capsys: pytest.CaptureFixture[str]) -> None:

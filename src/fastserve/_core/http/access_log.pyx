@@ -2,13 +2,15 @@
 
 A LogRecord, a formatter and a write for each request cost more than serving it. So while `fastserve.access` has only
 the handler and formatter that the server gave it, the same text is made here, and the lines of a turn are written to
-the handler's stream with one write; with several if a pipe shared with other processes could split a line. This is
+the handler's stream with one write; with several where a pipe shared with other processes could split a line. This is
 checked for every line: as soon as there is another handler, filter, level or formatter, real LogRecords with the
 five arguments that formatters expect are emitted instead.
 
 A line is written when the response begins, or, in a format that has durations or bytes, at the end of the exchange.
 """
 import logging
+import os
+import stat
 
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
@@ -143,8 +145,8 @@ cdef class AccessLog(Flushable):
         self.file_class = file_class
         self.format = format
         self.late = format is not None and format.late
-        self.skipped = frozenset(path for path in skip if not path.endswith("*"))
-        self.skipped_prefixes = tuple(path.removesuffix("*") for path in skip if path.endswith("*"))
+        self.skipped = frozenset([path for path in skip if not path.endswith("*")])
+        self.skipped_prefixes = tuple([path.removesuffix("*") for path in skip if path.endswith("*")])
         self.picky = bool(skip) or sample < 1
         self.kept = <unsigned long long>(sample * 18446744073709551615.0) if sample < 1 else ALL
         if sample < 1:
@@ -324,12 +326,22 @@ cdef class AccessLog(Flushable):
     cdef void flush(self) noexcept:
         self.write_held()
 
+    cdef bint is_whole(self, stream) except -1:
+        """Return whether a write is never torn: that to a regular file, whatever its size."""
+        if stream is not self.stream:
+            self.stream = stream
+            try:
+                self.stream_is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+            except Exception:
+                self.stream_is_file = False
+        return self.stream_is_file
+
     def write_held(self):
         """Write the held lines, with one write unless they are too long together."""
         cdef Py_ssize_t size = self.lines.size
         if not size:
             return
-        if size > ATOMIC:
+        if size > ATOMIC and not self.is_whole(self.handler.stream):
             texts = pieces(self.lines.data[:size])
         else:
             texts = (PyUnicode_DecodeUTF8(self.lines.data, size, b"replace"),)
