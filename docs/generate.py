@@ -19,8 +19,11 @@ import click
 
 import fastserve
 import fastserve.compat
+import fastserve.metrics
 from fastserve.cli import main
 from fastserve.logging import access_format, formatters
+from fastserve.metrics import prometheus
+from fastserve.metrics import table as metrics_table
 from fastserve.middleware import asgi2, message_logger, proxy_headers, wsgi
 from fastserve.options.table import GROUPS, OPTIONS, TABLE, Option
 from fastserve.options.values import Choice, Flag, Switch
@@ -219,6 +222,8 @@ MEANINGS = {  # what to make of a line, by its beginning
     " response had not begun, else a closed connection.",
     "Invalid HTTP request received": "The client sent what HTTP forbids, and got a 400 or another status of the"
     " 4xx. At debug level the next line has the reason and the client.",
+    "Metrics are served to every host": "The address of `--metrics-bind` is not a loopback one, and the listener has"
+    " neither TLS nor a password.",
     "Maximum request limit": "`--limit-max-requests` of a single process. It ends, for what started it to start it"
     " again.",
     "Out of file descriptors": "Raise the limit (`ulimit -n`, `LimitNOFILE=`), or close what holds them.",
@@ -474,12 +479,43 @@ def python_api() -> str:
     return "\n".join(parts)
 
 
+def own_metrics() -> str:
+    parts = [
+        entry("fastserve.metrics.counter", fastserve.metrics.counter, "(name, help='', /, **labels)"),
+        entry("fastserve.metrics.gauge", fastserve.metrics.gauge, "(name, help='', /, merge='sum', **labels)"),
+        entry("fastserve.metrics.histogram", fastserve.metrics.histogram, "(name, help='', /, buckets=..., **labels)"),
+        entry("fastserve.metrics.prometheus.collect", prometheus.collect, "(registry=None)"),
+    ]
+    return "\n".join(parts)
+
+
+def metrics() -> str:
+    """The table of metrics."""
+    rows = (
+        (
+            code(row.sample),
+            row.kind,
+            ", ".join(f"{code(label)}{values_of(row, label)}" for label in row.labels),
+            prose(row.help) + (f" With {code(TABLE[row.option].name)}." if row.option else ""),
+        )
+        for row in metrics_table.TABLE
+    )
+    return table("Name", "Kind", "Labels", "What it is", rows=rows)
+
+
+def values_of(row: metrics_table.Metric, label: str) -> str:
+    found = list(dict.fromkeys(value for cell in row.cells for name, value in cell.labels if name == label))
+    return f" ({', '.join(found)})" if found else ""
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "access-log-atoms": access_log_atoms,
     "access-log-fields": access_log_fields,
     "environment": environment,
     "extensions": extensions,
     "log-lines": log_lines,
+    "metrics": metrics,
+    "own-metrics": own_metrics,
     "options": options,
     "parameters": parameters,
     "python-api": python_api,

@@ -109,7 +109,8 @@ class Page:
         return f"127.0.0.1:{self.ports[port]}" if port in self.ports else f"{host}:{port}"
 
     def serve(self, block: Block) -> None:
-        port = re.search(HOSTS + r":(\d+)|--port (\d+)", block.text)
+        metrics = re.search(r"--metrics-bind \S+:(\d+)", block.text)
+        port = re.search(HOSTS + r":(\d+)|--port (\d+)", block.text.replace(metrics[0], "") if metrics else block.text)
         text = re.sub(HOSTS + r":\d+", "127.0.0.1:0", block.text)
         text = re.sub(r"--port \d+", "--port 0", text)
         environment = dict(self.environment)
@@ -120,6 +121,8 @@ class Page:
         found = server.wait_line(LISTENS)
         if found[1] is not None:
             self.ports[(port and (port[2] or port[3])) or "8000"] = found[1]
+        if metrics:
+            self.ports[metrics[1]] = server.wait_line(r"Metrics on http://\S+:(\d+)/")[1]
 
     def stop(self) -> None:
         """Stop the servers, by SIGTERM as a service manager does, and see that each ends as one that was told to."""

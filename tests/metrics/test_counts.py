@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
+import httpx
 import pytest
 import support
 from bridge import Bridge
@@ -91,7 +92,6 @@ def test_bytes(served: Serve) -> None:
 
 
 def test_http2(served: Serve) -> None:
-    httpx = pytest.importorskip("httpx")
     server = served("--no-access-log")
     with httpx.Client(http1=False, http2=True, base_url=server.command.url, timeout=support.PATIENCE) as client:
         for path in ("/200", "/200", "/503", "/raise", "/missing"):

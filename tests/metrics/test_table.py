@@ -57,9 +57,9 @@ def test_every_cell_is_in_one_row() -> None:
 def test_every_source_is_known() -> None:
     watched = Watched()
     parent = ParentSource(watched, dict, lambda: True, list)
-    found = readings(parent, {0: Totals()}, "auto")
+    found = readings(parent, {0: Totals()}, [], "auto")
     assert {row.source for row in TABLE if row.source} == set(found) | set(FROM_PAGES)
-    own = readings(OwnSource(lambda: True, list), {0: Totals()}, "auto")
+    own = readings(OwnSource(lambda: True, list), {0: Totals()}, [], "auto")
     assert set(found) - set(own) == {"worker_starts", "worker_ends", "reloads"}
 
 
@@ -79,7 +79,7 @@ def test_keys() -> None:
     page.request("GET", 5000, "3", False, 0.1)
     totals = Totals()
     totals.add(page.read())
-    assert {parts_of_key(key) for key in totals.series} == {
+    assert {parts_of_key(key) for key in totals.sums.series} == {
         ("_OTHER", "200", "1.0", "https"),
         ("GET", "999", "1.1", "http"),
     }

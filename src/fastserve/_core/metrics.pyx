@@ -8,6 +8,7 @@ Requests are counted by method, status, version and scheme. The four make a key,
 many bytes has the number of its series, which is given when a key is first seen. The last series is for all keys that
 come when the others are taken, as is the last route for all routes.
 """
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
@@ -359,3 +360,95 @@ cdef class OwnCell:
 
     def get(self):
         return self.value[0]
+
+
+cdef class Sums:
+    """Sums of pages that were read: of scalars by their cell, of series by key, of routes by name."""
+    cdef uint64_t scalars[SCALAR_COUNT]
+    cdef dict series_sums
+    cdef dict route_sums
+
+    def __cinit__(self):
+        self.series_sums, self.route_sums = {}, {}
+
+    def add(self, bytes page not None, bint lives=True):
+        """Add a page; of a process that has ended only what counts for ever. Return whether it was one."""
+        cdef const uint64_t* cells = <const uint64_t*><const char*>page
+        cdef int at
+        if len(page) < CELLS * 8 or cells[LAYOUT] != LAYOUT_VERSION:
+            return False  # its process has not begun to write
+        self.add_scalars(cells + SCALARS, 0 if lives else LOOP_BUSY - SCALARS)
+        for at in range(SERIES, SERIES + SERIES_COUNT * SERIES_SIZE, SERIES_SIZE):
+            if cells[at] != 0:
+                add_cells(self.series_sums, cells[at] - 1, cells + at + 1, HISTOGRAM)
+        for at in range(ROUTES, ROUTES + ROUTE_COUNT * ROUTE_SIZE, ROUTE_SIZE):
+            if cells[at] != 0:
+                add_cells(
+                    self.route_sums, page[at * 8:(at + NAME) * 8].rstrip(b"\0"), cells + at + NAME, CLASSES + HISTOGRAM
+                )
+        return True
+
+    def join(self, Sums other not None):
+        """Add other sums."""
+        self.add_scalars(other.scalars, 0)
+        for key, sums in other.series_sums.items():
+            add_cells(self.series_sums, key, <const uint64_t*>PyByteArray_AS_STRING(sums), HISTOGRAM)
+        for name, sums in other.route_sums.items():
+            add_cells(self.route_sums, name, <const uint64_t*>PyByteArray_AS_STRING(sums), CLASSES + HISTOGRAM)
+
+    cdef void add_scalars(self, const uint64_t* scalars, int first) noexcept:
+        cdef int at, end = CERTIFICATE_END - SCALARS
+        cdef uint64_t before = self.scalars[end]
+        for at in range(first, SCALAR_COUNT):
+            self.scalars[at] += scalars[at]
+        if first <= end:  # the earliest
+            self.scalars[end] = min(before, scalars[end]) if before and scalars[end] else before or scalars[end]
+
+    def scalar(self, int cell):
+        """Return the sum of a scalar; a gauge may seem to be below 0 where pages were read at different moments."""
+        cdef uint64_t value = self.scalars[checked(cell) - SCALARS]
+        return 0 if value >> 63 else value
+
+    def histogram(self, int cell):
+        """Return the cells of the histogram that begins with this one."""
+        checked(cell + HISTOGRAM - 1)
+        return [self.scalars[at] for at in range(cell - SCALARS, cell - SCALARS + HISTOGRAM)]
+
+    @property
+    def series(self):
+        """The buckets and the sum of each series, by its key."""
+        return {key: numbers(sums) for key, sums in self.series_sums.items()}
+
+    @property
+    def routes(self):
+        """The classes of statuses, the buckets and the sum of each route, by its name."""
+        return {name.decode("utf-8", "replace"): numbers(sums) for name, sums in self.route_sums.items()}
+
+    @property
+    def requests(self):
+        """How many requests there were."""
+        cdef uint64_t total = 0
+        cdef uint64_t* values
+        cdef int at
+        for sums in self.series_sums.values():
+            values = <uint64_t*>PyByteArray_AS_STRING(sums)
+            for at in range(FASTSERVE_BOUNDS + 1):
+                total += values[at]
+        return total
+
+
+cdef int add_cells(dict sums, object key, const uint64_t* cells, int count) except -1:
+    cdef uint64_t* values
+    cdef int at
+    found = sums.get(key)
+    if found is None:
+        found = sums[key] = bytearray(count * 8)
+    values = <uint64_t*>PyByteArray_AS_STRING(found)
+    for at in range(count):
+        values[at] += cells[at]
+    return 0
+
+
+cdef list numbers(object sums):
+    cdef uint64_t* values = <uint64_t*>PyByteArray_AS_STRING(sums)
+    return [values[at] for at in range(len(sums) // 8)]

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
-from fastserve._core.metrics import BOUNDS, SHAPE, parts_of_key
+from fastserve._core.metrics import BOUNDS, SCALAR_CELLS, SHAPE, parts_of_key
 from fastserve.metrics.pages import Totals, in_all
 from fastserve.metrics.table import COUNTER, GAUGE, HISTOGRAM, REQUEST_LABELS, TABLE, Labels, Metric
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-LIMITS = [*map(repr, BOUNDS), "+Inf"]  # as in OpenMetrics in both formats: 1.0, not 1
+# As in OpenMetrics in both formats: 1.0, not 1.
+LIMITS = [f'le="{limit}"}} ' for limit in (*map(repr, BOUNDS), "+Inf")]
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 SUMMARY = "summary"
 OWN_KINDS = {"c": COUNTER, "g": GAUGE, ">": GAUGE, "<": GAUGE, "h": HISTOGRAM, "s": SUMMARY}
 
 Readings = Mapping[str, Iterable[tuple[Labels, float]]]  # samples by the `source` of their row
-
-
-class Sample(NamedTuple):
-    suffix: str
-    labels: Labels
-    value: float
 
 
 def wants_openmetrics(accept: str) -> bool:
@@ -45,71 +39,68 @@ def render(
         if row.option and row.option not in options:
             continue
         if row.source in readings:
-            found = [Sample("", labels, value) for labels, value in readings[row.source]]
+            found = [f"{row.sample}{labelled(labels)} {number(value)}" for labels, value in readings[row.source]]
         elif row.source and row.source not in FROM_PAGES:
             continue  # nothing is known of it here
         elif per_worker:
-            found = [
-                Sample(each.suffix, (*each.labels, ("worker", str(place))), each.value)
-                for place, sums in places.items()
-                for each in samples(row, sums)
-            ]
+            found = [line for place, sums in places.items() for line in samples(row, sums, (("worker", str(place)),))]
         else:
             found = list(samples(row, total))
         if found:
-            write(lines, row.name, row.kind, row.help, row.unit, found, openmetrics)
+            lines += header(row.name, row.kind, row.help, row.unit, openmetrics)
+            lines += found
     own(lines, total, openmetrics)
     if openmetrics:
         lines.append("# EOF")
     return "\n".join(lines) + "\n"
 
 
-def samples(row: Metric, totals: Totals) -> Iterator[Sample]:
-    """Yield the samples of a row that pages have."""
+def samples(row: Metric, totals: Totals, more: Labels = ()) -> Iterator[str]:
+    """Yield the samples of a row that pages have; `more` are labels that each gets."""
     if row.source:
-        yield from FROM_PAGES[row.source](totals)
-    elif row.kind == HISTOGRAM:
-        for cell in row.cells:
-            yield from histogram(cell.labels, totals.histogram(cell.name))
-    else:
-        for cell in row.cells:
-            value = totals.scalar(cell.name, cell.offset)
-            if row.kind == GAUGE and row.merge == "min" and not value:
-                continue  # there is none
-            yield Sample("", cell.labels, signed(value) * row.scale if row.scale != 1 else signed(value))
+        yield from FROM_PAGES[row.source](row.sample, totals, more)
+        return
+    for cell in row.cells:
+        if row.kind == HISTOGRAM:
+            yield from histogram(row.name, (*cell.labels, *more), totals.sums.histogram(SCALAR_CELLS[cell.name]))
+            continue
+        value = totals.scalar(cell.name, cell.offset)
+        if value or row.merge != "min":  # else there is none
+            scaled = value if row.scale == 1 else value * row.scale
+            yield f"{row.sample}{labelled((*cell.labels, *more))} {number(scaled)}"
 
 
-def signed(value: int) -> int:
-    """Return the value of a cell; a sum of gauges may pass through less than 0 while they are read."""
-    value &= (1 << 64) - 1
-    return value if value < 1 << 63 else 0
-
-
-def histogram(labels: Labels, values: list[int]) -> Iterator[Sample]:
-    count = 0
+def histogram(name: str, labels: Labels, values: list[int]) -> list[str]:
+    braced = labelled(labels)
+    begin = f"{name}_bucket{braced[:-1]}," if labels else f"{name}_bucket{{"
+    lines, count = [], 0
     for limit, value in zip(LIMITS, values, strict=False):
         count += value
-        yield Sample("_bucket", (*labels, ("le", limit)), count)
-    yield Sample("_sum", labels, values[-1] / 1e9)
-    yield Sample("_count", labels, count)
+        lines.append(f"{begin}{limit}{count}")
+    return [*lines, f"{name}_sum{braced} {number(values[-1] / 1e9)}", f"{name}_count{braced} {count}"]
 
 
-def requests(totals: Totals) -> Iterator[Sample]:
-    for key, values in sorted(totals.series.items()):
-        yield from histogram(tuple(zip(REQUEST_LABELS, parts_of_key(key), strict=True)), values)
+def requests(name: str, totals: Totals, more: Labels) -> Iterator[str]:
+    for key, values in sorted(totals.sums.series.items()):
+        labels = tuple(zip(REQUEST_LABELS, parts_of_key(key), strict=True))
+        yield from histogram(name, (*labels, *more), values)
 
 
-def routes(totals: Totals) -> Iterator[Sample]:
-    for name, values in sorted(totals.routes.items()):
-        method, _, route = name.partition(" ")
-        yield from histogram((("method", method), ("route", route)), values[SHAPE["classes"] :])
+def routes(name: str, totals: Totals, more: Labels) -> Iterator[str]:
+    for route, values in sorted(totals.sums.routes.items()):
+        yield from histogram(name, (*labels_of(route), *more), values[SHAPE["classes"] :])
 
 
-def route_requests(totals: Totals) -> Iterator[Sample]:
-    for name, values in sorted(totals.routes.items()):
-        method, _, route = name.partition(" ")
+def route_requests(name: str, totals: Totals, more: Labels) -> Iterator[str]:
+    for route, values in sorted(totals.sums.routes.items()):
+        begin = f"{name}{labelled((*labels_of(route), *more))[:-1]}"
         for code, value in zip(CLASSES, values, strict=False):
-            yield Sample("", (("method", method), ("route", route), ("code", code)), value)
+            yield f'{begin},code="{code}"}} {value}'
+
+
+def labels_of(name: str) -> Labels:
+    method, _, route = name.partition(" ")
+    return (("method", method), ("route", route))
 
 
 FROM_PAGES = {"requests": requests, "routes": routes, "route_requests": route_requests}
@@ -162,14 +153,6 @@ def own_histogram(name: str, cells: dict[str, float]) -> Iterator[str]:
         braced = f"{{{labels}}}" if labels else ""
         yield f"{name}_sum{braced} {number(sums.get(labels, 0.0))}"
         yield f"{name}_count{braced} {number(count)}"
-
-
-def write(
-    lines: list[str], name: str, kind: str, text: str, unit: str, found: Iterable[Sample], openmetrics: bool
-) -> None:
-    lines += header(name, kind, text, unit, openmetrics)
-    total = "_total" if kind == COUNTER else ""
-    lines += [f"{name}{total}{each.suffix}{labelled(each.labels)} {number(each.value)}" for each in found]
 
 
 def header(name: str, kind: str, text: str, unit: str, openmetrics: bool) -> Iterator[str]:

@@ -12,10 +12,9 @@ import os
 import sys
 import threading
 import time
-from array import array
 from typing import TYPE_CHECKING, Any
 
-from fastserve._core.metrics import LAYOUT_VERSION, SCALAR_CELLS, SHAPE, Metrics
+from fastserve._core.metrics import SCALAR_CELLS, SHAPE, Metrics, Sums
 
 if TYPE_CHECKING:
     import mmap
@@ -23,11 +22,7 @@ if TYPE_CHECKING:
 SIZE = SHAPE["cells"] * 8
 MORE_CELLS = 10_000  # own cells after the page, for many series; memory that nothing is written to costs nothing
 WHOLE = SIZE + MORE_CELLS * SHAPE["own_size"] * 8
-SCALARS, SERIES = SHAPE["scalars"], SHAPE["series"]
-ROUTES, ROUTE_SIZE, ROUTE_NAME = SHAPE["routes"], SHAPE["route_size"], SHAPE["route_name"]
 OWN, OWN_SIZE, OWN_NAME = SHAPE["own"], SHAPE["own_size"], SHAPE["own_name"]
-GAUGES = SCALAR_CELLS["loop_busy"] - SCALARS  # the first scalars, which mean nothing once the process has ended
-CERTIFICATE_END = SCALAR_CELLS["certificate_end"] - SCALARS
 MORE = "+"  # the kind of an own cell that goes on with the name of the one before it
 COUNTERS = "chs"  # the kinds of own cells that are summed for ever: of counters, histograms and summaries
 
@@ -67,7 +62,7 @@ class Page:
         self._mapped: mmap.mmap | None = None
         if sys.platform == "win32":
             self.name = f"fastserve-{os.getpid()}-{os.urandom(8).hex()}"
-            self._mapped = self.map()
+            self._mapped = self.map_again()
             return
         if hasattr(os, "memfd_create"):
             self.fd = os.memfd_create("fastserve metrics", os.MFD_CLOEXEC)
@@ -90,13 +85,17 @@ class Page:
 
     def map(self) -> mmap.mmap:
         """Return the memory, and let go of what leads to it."""
+        made = self.map_again()
+        self.close()
+        return made
+
+    def map_again(self) -> mmap.mmap:
+        """Return the memory."""
         import mmap
 
         if sys.platform == "win32":
             return mmap.mmap(-1, WHOLE, tagname=self.name)
-        made = mmap.mmap(self.fd, WHOLE)
-        self.close()
-        return made
+        return mmap.mmap(self.fd, WHOLE)
 
     def read(self) -> bytes:
         """Return the page, and the own cells after it."""
@@ -115,51 +114,34 @@ class Page:
 
 
 class Totals:
-    """The sum of pages: scalars by number, series by key, routes and own cells by name."""
+    """The sum of pages: what the core counts, and own cells by name."""
 
     def __init__(self) -> None:
-        self.scalars = [0] * (SERIES - SCALARS)
-        self.series: dict[int, list[int]] = {}
-        self.routes: dict[str, list[int]] = {}
+        self.sums = Sums()
         self.own: dict[str, float] = {}  # names begin with their kind
         self.texts: dict[str, str] = {}
 
     def scalar(self, name: str, offset: int = 0) -> int:
-        return self.scalars[SCALAR_CELLS[name] - SCALARS + offset]
-
-    def histogram(self, name: str) -> list[int]:
-        first = SCALAR_CELLS[name] - SCALARS
-        return self.scalars[first : first + SHAPE["histogram"]]
-
-    @property
-    def requests(self) -> int:
-        return sum(sum(values[:-1]) for values in self.series.values())
+        return self.sums.scalar(SCALAR_CELLS[name] + offset)
 
     def add(self, page: bytes, lives: bool = True) -> None:
         """Add a page; of a process that has ended only what counts for ever."""
-        cells = array("Q")
-        cells.frombytes(page[:SIZE])
-        if not cells or cells[SHAPE["layout"]] != LAYOUT_VERSION:
-            return  # its process has not begun to write
-        first = 0 if lives else GAUGES
-        scalars = cells[SCALARS:SERIES]
-        ends = [end for end in (self.scalars[CERTIFICATE_END], scalars[CERTIFICATE_END] if lives else 0) if end]
-        self.scalars[first:] = map(int.__add__, self.scalars[first:], scalars[first:])
-        self.scalars[CERTIFICATE_END] = min(ends, default=0)
-        for at in filled(cells, SERIES, SHAPE["series_size"], SHAPE["series_count"]):
-            sum_into(self.series, cells[at] - 1, cells[at + 1 : at + SHAPE["series_size"]])
-        for at in filled(cells, ROUTES, ROUTE_SIZE, SHAPE["route_count"]):
-            name = text_at(page, at, ROUTE_NAME)
-            sum_into(self.routes, name, cells[at + ROUTE_NAME : at + ROUTE_SIZE])
-        self.add_own(page, cells, lives)
+        if self.sums.add(page, lives):
+            self.add_own(page, lives)
 
-    def add_own(self, page: bytes, cells: array[int], lives: bool) -> None:
+    def add_own(self, page: bytes, lives: bool) -> None:
+        cells = memoryview(page).cast("Q")
+        more, size = cells[SHAPE["more"]], cells[SHAPE["texts"]]
+        if not cells[OWN] and not more:
+            return
         values = memoryview(page).cast("d")
-        found: list[tuple[str, float]] = []
         end = SHAPE["cells"]
-        after = range(end, end + cells[SHAPE["more"]] * OWN_SIZE, OWN_SIZE)
-        for at in (*filled(cells, OWN, OWN_SIZE, SHAPE["own_count"]), *after):
-            name = text_at(page, at, OWN_NAME)
+        found: list[tuple[str, float]] = []
+        parts = (range(OWN, SHAPE["texts"], OWN_SIZE), range(end, end + more * OWN_SIZE, OWN_SIZE))
+        for at in (at for part in parts for at in part):
+            if not cells[at]:
+                continue
+            name = page[at * 8 : (at + OWN_NAME) * 8].rstrip(b"\0").decode("utf-8", "replace")
             if name.startswith(MORE) and found:
                 found[-1] = (found[-1][0] + name[1:], found[-1][1])
             else:
@@ -167,48 +149,18 @@ class Totals:
         for name, value in found:
             if lives or name[0] in COUNTERS:
                 merge(self.own, name, value)
-        size = cells[SHAPE["texts"]]
-        if size:
-            start = (SHAPE["texts"] + 1) * 8
-            for line in page[start : start + size].decode("utf-8", "replace").splitlines():
-                metric, _, text = line.partition(" ")
-                self.texts.setdefault(metric, text)
+        start = (SHAPE["texts"] + 1) * 8
+        for line in page[start : start + size].decode("utf-8", "replace").splitlines():
+            metric, _, text = line.partition(" ")
+            self.texts.setdefault(metric, text)
 
     def include(self, other: Totals) -> None:
         """Add the sum of other pages."""
-        end = min((end for each in (self, other) if (end := each.scalars[CERTIFICATE_END])), default=0)
-        self.scalars = list(map(int.__add__, self.scalars, other.scalars))
-        self.scalars[CERTIFICATE_END] = end
-        for key, values in other.series.items():
-            sum_into(self.series, key, values)
-        for route, values in other.routes.items():
-            sum_into(self.routes, route, values)
+        self.sums.join(other.sums)
         for name, value in other.own.items():
             merge(self.own, name, value)
         for metric, text in other.texts.items():
             self.texts.setdefault(metric, text)
-
-
-def filled(cells: array[int], start: int, size: int, count: int) -> list[int]:
-    """Return where entries of a part of the page are that have a name: the first ones, and perhaps the last."""
-    found = []
-    for at in range(start, start + size * count, size):
-        if cells[at] == 0:
-            break
-        found.append(at)
-    last = start + size * (count - 1)
-    if cells[last] and (not found or found[-1] != last):
-        found.append(last)
-    return found
-
-
-def text_at(page: bytes, cell: int, count: int) -> str:
-    return page[cell * 8 : (cell + count) * 8].rstrip(b"\0").decode("utf-8", "replace")
-
-
-def sum_into(sums: dict[Any, list[int]], key: Any, values: Any) -> None:
-    before = sums.get(key)
-    sums[key] = list(values) if before is None else list(map(int.__add__, before, values))
 
 
 def merge(own: dict[str, float], name: str, value: float) -> None:
@@ -263,25 +215,19 @@ class Pages:
             self.dead_cpu[live.place] = self.dead_cpu.get(live.place, 0.0) + seconds
             live.page.close()
 
-    def by_place(self) -> dict[int, Totals]:
-        """Return the sums of each place, of the processes that live and of those that have ended."""
+    def read(self) -> tuple[dict[int, Totals], list[tuple[Live, Totals]]]:
+        """Return the sums of each place, also of processes that have ended, and the processes that live with theirs."""
         with self.lock:
-            sums: dict[int, Totals] = {}
+            places: dict[int, Totals] = {}
             for place, dead in self.dead.items():
-                sums.setdefault(place, Totals()).include(dead)
-            for live in self.live:
-                sums.setdefault(live.place, Totals()).add(live.page.read())
-            return dict(sorted(sums.items()))
-
-    def each(self) -> list[tuple[Live, Totals]]:
-        """Return the processes that live, each with what its page says."""
-        with self.lock:
+                places.setdefault(place, Totals()).include(dead)
             found = []
             for live in self.live:
                 totals = Totals()
                 totals.add(live.page.read())
                 found.append((live, totals))
-            return found
+                places.setdefault(live.place, Totals()).include(totals)
+            return dict(sorted(places.items())), found
 
 
 def in_all(sums: dict[int, Totals]) -> Totals:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import time
@@ -35,9 +36,10 @@ def reading_of(pid: int) -> Reading:
         found.start = booted() + int(fields[19]) / tick
     with contextlib.suppress(OSError):
         found.open_fds = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
-    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/limits", "rb") as file:  # noqa: PTH123
-        line = next((line for line in file if line.startswith(b"Max open files")), b"")
-        found.max_fds = int(line.split()[3])
+    with contextlib.suppress(ImportError, OSError):
+        import resource
+
+        found.max_fds = resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
     return found
 
 
@@ -52,6 +54,7 @@ def own_reading() -> Reading:
     return found
 
 
+@functools.cache
 def booted() -> float:
     """Return when the system was booted, in seconds since 1970."""
     with open("/proc/stat", "rb") as file:  # noqa: PTH123

@@ -68,10 +68,10 @@ def endpoints(source: Source, options: Options) -> dict[str, Endpoint]:
 
     def metrics(request: Request) -> Response:
         openmetrics = exposition.wants_openmetrics(request.headers.get("accept", ""))
-        places = source.places()
+        places, workers = source.read()
         text = exposition.render(
             places,
-            readings(source, places, loop),
+            readings(source, places, workers, loop),
             openmetrics=openmetrics,
             options=chosen,
             per_worker=options.metrics_per_worker,

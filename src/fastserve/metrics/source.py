@@ -28,11 +28,8 @@ class WorkerReading(NamedTuple):
 class Source(Protocol):
     """What serves: a process by itself, or a parent with its workers."""
 
-    def places(self) -> dict[int, Totals]:
-        """Return the sums of each place."""
-
-    def workers(self) -> list[WorkerReading]:
-        """Return the processes that serve."""
+    def read(self) -> tuple[dict[int, Totals], list[WorkerReading]]:
+        """Return the sums of each place, and the processes that serve."""
 
     def sockets(self) -> Sequence[socket.socket]:
         """Return the sockets that the application's clients connect to."""
@@ -57,14 +54,11 @@ class OwnSource:
         self.ready = ready
         self.sockets = sockets
 
-    def places(self) -> dict[int, Totals]:
+    def read(self) -> tuple[dict[int, Totals], list[WorkerReading]]:
         totals = Totals()
         totals.add(of_process().read())
-        return {0: totals}
-
-    def workers(self) -> list[WorkerReading]:
         state = "ready" if self.ready() else "stopping"
-        return [WorkerReading(0, os.getpid(), state, self.places()[0])]
+        return {0: totals}, [WorkerReading(0, os.getpid(), state, totals)]
 
     def cpu_of_place(self, place: int) -> float:
         return 0.0
@@ -85,16 +79,14 @@ class ParentSource:
         self.ready = ready
         self.sockets = sockets
 
-    def places(self) -> dict[int, Totals]:
-        return self.watched.pages.by_place()
-
-    def workers(self) -> list[WorkerReading]:
+    def read(self) -> tuple[dict[int, Totals], list[WorkerReading]]:
+        places, processes = self.watched.pages.read()
         states = self.states()
-        found = []
-        for live, totals in self.watched.pages.each():
-            if live.pid is not None:
-                found.append(WorkerReading(live.place, live.pid, states.get(live.pid, "stopping"), totals))
-        return found
+        return places, [
+            WorkerReading(live.place, live.pid, states.get(live.pid, "stopping"), totals)
+            for live, totals in processes
+            if live.pid is not None
+        ]
 
     def cpu_of_place(self, place: int) -> float:
         return self.watched.pages.dead_cpu.get(place, 0.0)
@@ -103,10 +95,10 @@ class ParentSource:
 Found = list[tuple[tuple[tuple[str, str], ...], float]]
 
 
-def readings(source: Source, places: dict[int, Totals], loop: str) -> dict[str, Found]:
+def readings(source: Source, places: dict[int, Totals], workers: list[WorkerReading], loop: str) -> dict[str, Found]:
     """Return the samples of all rows of the table that have a source other than pages."""
     found: dict[str, Found] = {}
-    of_workers(source, places, found)
+    of_workers(source, places, workers, found)
     of_watched(source, found)
     of_queues(source, found)
     of_this_process(found)
@@ -115,8 +107,9 @@ def readings(source: Source, places: dict[int, Totals], loop: str) -> dict[str, 
     return found
 
 
-def of_workers(source: Source, places: dict[int, Totals], found: dict[str, Found]) -> None:
-    workers = source.workers()
+def of_workers(
+    source: Source, places: dict[int, Totals], workers: list[WorkerReading], found: dict[str, Found]
+) -> None:
     found["workers"] = [((("state", each),), sum(worker.state == each for worker in workers)) for each in STATES]
     by_place: dict[str, dict[int, float]] = {
         name: {} for name in ("rss", "cpu", "lag", "open_fds", "max_fds", "accepting")
@@ -133,7 +126,7 @@ def of_workers(source: Source, places: dict[int, Totals], found: dict[str, Found
             if value is not None:
                 by_place[name][worker.place] = by_place[name].get(worker.place, 0) + value
     by_place["cpu"] = seconds
-    by_place["requests"] = {place: sums.requests for place, sums in places.items()}
+    by_place["requests"] = {place: totals.sums.requests for place, totals in places.items()}
     for name, values in by_place.items():
         found[f"worker_{name}"] = [((("worker", str(place)),), value) for place, value in sorted(values.items())]
 

@@ -265,6 +265,10 @@ def put_together(result: Result, kept: Mapping[str, list[str]]) -> None:
     if kept.get("metrics", kept.get("metrics-enabled")) == [ON]:
         host, port = kept.get("metrics-address", ["127.0.0.1"])[-1], kept.get("metrics-port", ["9090"])[-1]
         result.set("metrics_bind", "--metrics", f"{host}:{port}")
+    else:
+        for name in ("metrics-address", "metrics-port"):
+            if name in kept:
+                result.note(f"--{name}", "nothing is served there without --metrics")
     mounts = kept.get("static-path-mount", [])
     routes = kept.get("static-path-route", []) or ["/static"]
     for route, mount in zip(routes, mounts, strict=False):

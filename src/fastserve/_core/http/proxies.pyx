@@ -129,6 +129,8 @@ cpdef double waited_since(bytes value, double now) except? -1:
         when = float(value[2:] if value[:2] == b"t=" else value)
     except ValueError:
         return -1
-    while when > 1e11:
+    if when > 1e14:
+        when /= 1000000
+    elif when > 1e11:
         when /= 1000
     return now - when if 0 <= now - when <= MOST_WAITED else -1
