@@ -81,6 +81,21 @@ def test_http1(served: Serve, http: str) -> None:
 REASONS = ("host", "framing", "method", "limit", "syntax")
 
 
+@pytest.mark.parametrize("http", ["auto", "h11"])
+def test_why_connections_are_closed(served: Serve, http: str) -> None:
+    times = ("--timeout-keep-alive", "0.1", "--timeout-request-head", "0.1", "--timeout-request-body", "0.1")
+    server = served("--no-access-log", "--http", http, *times)
+    for request in (GET % b"200", b"GET / HT", b"POST /200 HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab"):
+        with server.connect() as client:
+            client.sendall(request)
+            support.read_all(client)
+    found = server.until(lambda found: found.value("fastserve_connections_closed_total") == 3)
+    reasons = ("keep_alive", "head", "body")
+    assert [found.value("fastserve_connections_closed_total", reason=each) for each in reasons] == [1, 1, 1]
+    assert found.value("fastserve_refused_requests_total", status="408", reason="timeout") == 1
+    assert found.requests(499) == 1  # whose body did not come
+
+
 def test_bytes(served: Serve) -> None:
     """All that is sent and received on plain connections."""
     server = served("--no-access-log")

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 import support
 from metrics.conftest import Serve
@@ -110,6 +111,19 @@ def test_health(served: Serve, args: tuple[str, ...]) -> None:
     server.command.send_signal(signal.SIGTERM)
     server.command.wait()
     server.command.wait_line(r'"POST /healthz HTTP/1\.1" 200')
+    assert not [line for line in server.command.lines if '"GET /healthz' in line]
+
+
+def test_health_over_http2(served: Serve) -> None:
+    server = served("--health", "/healthz")
+    with httpx.Client(http1=False, http2=True, base_url=server.command.url, timeout=support.PATIENCE) as client:
+        for method in ("GET", "HEAD"):
+            response = client.request(method, "/healthz")
+            assert (response.status_code, response.headers["content-length"]) == (200, "2")
+        assert client.get("/healthz").text == "ok"
+        assert client.post("/healthz").text == "ok"  # the application's
+    assert server.scrape().requests(200, network_protocol_version="2") == 4
+    server.command.wait_line(r'"POST /healthz HTTP/2" 200')
     assert not [line for line in server.command.lines if '"GET /healthz' in line]
 
 

@@ -12,6 +12,8 @@ cdef class Writer(Flushable):
     cdef Turn turn
     cdef Clock clock
     cdef int fd  # for system calls of our own; -1 where only the transport may write (TLS, other platforms)
+    cdef unsigned char use  # what the connection is used for: the number of a gauge, 0 for none
+    cdef unsigned char why  # it is closed
     cdef Buffer buffer  # None while there is nothing to write
     cdef Py_ssize_t committed  # bytes at the front of `buffer` that may be written; a head is being made after them
     cdef long long total  # bytes that have left `buffer` or passed by it, to the socket or the transport
@@ -22,10 +24,7 @@ cdef class Writer(Flushable):
     cdef bint is_last  # and close the transport instead, unless there is unread input: the client sends no more
     cdef bint closing  # close the transport when everything is written
     cdef bint broken  # the client is gone, nothing can be written
-    # For the metrics of its connection.
-    cdef uint64_t* cells
-    cdef unsigned char use  # what the connection is used for: the number of a gauge, 0 for none
-    cdef unsigned char why  # it is closed
+    cdef uint64_t* cells  # of the metrics
 
     cdef long long given(self) noexcept  # bytes so far, those that are being put together included
     cdef Buffer output(self)  # where to put bytes; commit() lets them leave

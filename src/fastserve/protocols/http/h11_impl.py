@@ -118,7 +118,7 @@ class H11Protocol(asyncio.Protocol):
         self.scheme = "https" if utils.is_ssl(transport) else "http"
         self.connections.add(self)
         self.counting.opened()
-        self.deadline.start(self.config.timeout_request_head, self.close_silently)
+        self.deadline.start(self.config.timeout_request_head, self.no_head)
 
     def data_received(self, data: bytes) -> None:
         self.counting.received(len(data))
@@ -379,7 +379,7 @@ class H11Protocol(asyncio.Protocol):
         if limit and self.body_size > limit:
             data = data[: limit - self.body_size]
         if self.exchange is None:
-            self.deadline.start(self.config.timeout_request_body, self.close_silently)
+            self.deadline.start(self.config.timeout_request_body, self.body_expired)
         elif data:
             if self.exchange.buffered > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
@@ -512,6 +512,14 @@ class H11Protocol(asyncio.Protocol):
         self.counting.closing("keep_alive")
         self.close_silently()
 
+    def body_expired(self) -> None:
+        self.counting.closing("body")
+        self.close_silently()
+
+    def no_head(self) -> None:
+        self.counting.closing("head")
+        self.close_silently()
+
     def close_silently(self) -> None:
         self.count_as(CLIENT_LEFT)
         self.counting.used("closing")
@@ -568,7 +576,7 @@ class H11Protocol(asyncio.Protocol):
 
     def want_body(self, waits: Callable[[], bool]) -> None:
         if not self.eof_seen:
-            self.deadline.keep(self.config.timeout_request_body, self.close_silently, waits)
+            self.deadline.keep(self.config.timeout_request_body, self.body_expired, waits)
 
     def respond(self, status: Any, headers: Iterable[Any]) -> None:
         """Take the head of the response, which is held until the first body. Raises TypeError, ValueError.
@@ -677,7 +685,7 @@ class H11Protocol(asyncio.Protocol):
             if self.eof_seen or self.server_state.draining:
                 return self.close()
             self.flow.resume_reading()
-            self.deadline.start(self.config.timeout_request_body, self.close_silently)
+            self.deadline.start(self.config.timeout_request_body, self.body_expired)
         elif self.reading == "done":
             self.next_request()
             self.flow.resume_reading()
