@@ -30,7 +30,7 @@ cdef enum:
 LAYOUT_VERSION = 1
 METHODS = ("_OTHER", "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 HTTP_VERSIONS = ("1.0", "1.1", "2")
-BOUNDS = tuple(fastserve_bounds[index] for index in range(FASTSERVE_BOUNDS))
+BOUNDS = tuple([fastserve_bounds[index] for index in range(FASTSERVE_BOUNDS)])
 CLOSE_CODES = (1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 3000, None)  # None: any other
 # The status and the reason of requests that the server refuses.
 REFUSALS = (
@@ -121,7 +121,7 @@ cdef dict BY_STATUS_ALONE = {408: "timeout", 417: "syntax", 421: "host", 503: "l
 cdef tuple HOST_WORDS = ("host", "authority")
 cdef tuple FRAMING_WORDS = ("transfer", "content-length", "chunk", "trailer", "body that", "without a body", "body longer")
 
-assert END_OF_SCALARS <= SERIES
+assert <int>END_OF_SCALARS <= <int>SERIES
 assert len(CLOSE_CODES) == WS_CLOSED_END - WS_CLOSED
 assert len(REFUSALS) <= REFUSED_END - REFUSED
 
@@ -151,9 +151,16 @@ def reason_of(int status, str text):
         return "version"
     if status in BY_STATUS_ALONE:
         return BY_STATUS_ALONE[status]
-    if any(word in text for word in FRAMING_WORDS):
+    if has_word(text, FRAMING_WORDS):
         return "framing"
-    return "host" if any(word in text for word in HOST_WORDS) else "syntax"
+    return "host" if has_word(text, HOST_WORDS) else "syntax"
+
+
+cdef bint has_word(str text, tuple words) except -1:
+    for word in words:
+        if word in text:
+            return True
+    return False
 
 
 cdef int key_of(int method, int version, bint encrypted) noexcept:
