@@ -25,6 +25,7 @@ from fastserve.logging import access_format, formatters
 from fastserve.metrics import prometheus
 from fastserve.metrics import table as metrics_table
 from fastserve.middleware import asgi2, message_logger, proxy_headers, wsgi
+from fastserve.operations import ctl, verbs
 from fastserve.options.table import GROUPS, OPTIONS, TABLE, Option
 from fastserve.options.values import Choice, Flag, Switch
 from fastserve.process.signals import FORK_SIGNALS
@@ -194,9 +195,12 @@ AREAS = {  # a heading for each part of the source, the first whose prefix fits
     "Requests and WebSockets": ("_core/", "protocols/"),
     "Topics": ("topics/",),
     "Metrics": ("metrics/",),
+    "Control socket": ("operations/",),
     "Under gunicorn": ("workers/",),
 }
 MEANINGS = {  # what to make of a line, by its beginning
+    "Control: POST … from": "A verb that came by the control socket, with the process and the user that asked.",
+    "Control: POST … refused": "The mode of the socket lets this user look, and not use verbs.",
     "… and aborting the restart": "A new worker did not get ready after SIGHUP. The line begins with which, and why;"
     " all workers that serve are kept.",
     "…, starting the next one": "A worker that was to be replaced is kept for now: the new one did not get ready.",
@@ -377,6 +381,21 @@ def value_of(field: access_format.Field) -> str:
     return ", ".join(filter(None, [CODES[field.code], unit and (f"`…{unit}`" if field.unit else unit), kind]))
 
 
+# The control socket
+
+
+def control_verbs() -> str:
+    rows = (
+        (
+            code(ctl.usage(each)),
+            code(f"{each.method} {each.path}" + (f"?{each.parameter}=" if each.parameter else "")),
+            prose(each.help),
+        )
+        for each in verbs.VERBS
+    )
+    return table("`fastserve ctl`", "Request", "What it does", rows=rows)
+
+
 # Extensions of ASGI
 
 
@@ -511,6 +530,7 @@ def values_of(row: metrics_table.Metric, label: str) -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "access-log-atoms": access_log_atoms,
     "access-log-fields": access_log_fields,
+    "control-verbs": control_verbs,
     "environment": environment,
     "extensions": extensions,
     "log-lines": log_lines,

@@ -347,6 +347,57 @@ def translate_command() -> click.Command:
     )
 
 
+class VerbCommand(click.Command):
+    """A click command whose --help lists the verbs of the control socket."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from fastserve.operations.ctl import help_of_verbs
+
+        with formatter.section("Verbs"):
+            formatter.write_dl(help_of_verbs())
+        super().format_options(ctx, formatter)
+
+
+def ctl(socket: str, verb: str, arguments: tuple[str, ...]) -> None:
+    """Ask a running server something, or tell it what to do, by its control socket (--control-socket).
+
+    The exit code is 1 if the server refuses, 3 if nothing responds at the socket.
+    """
+    from fastserve.operations.client import Failed
+    from fastserve.operations.ctl import carry_out
+    from fastserve.operations.verbs import Wrong
+
+    try:
+        done, text = carry_out(socket, verb, arguments)
+    except Wrong as exc:
+        raise Refusal(str(exc)) from exc
+    except Failed as exc:
+        raise StartupFailure(str(exc)) from exc
+    if not done:
+        raise click.ClickException(text)
+    click.echo(text)
+
+
+def ctl_command() -> click.Command:
+    return VerbCommand(
+        "ctl",
+        callback=ctl,
+        help=ctl.__doc__,
+        params=[
+            click.Option(
+                ["-s", "--socket"],
+                envvar="FASTSERVE_CONTROL_SOCKET",
+                show_envvar=True,
+                required=True,
+                metavar="PATH",
+                help="The control socket of the server.",
+            ),
+            click.Argument(["verb"]),
+            click.Argument(["arguments"], nargs=-1, metavar="[ARGUMENT]..."),
+        ],
+    )
+
+
 class Other(NamedTuple):
     """A command beside the one that serves, which is made when it is called."""
 
@@ -355,6 +406,7 @@ class Other(NamedTuple):
 
 
 OTHERS: dict[str, Other] = {
+    "ctl": Other(ctl_command, "Ask a running server something, or tell it what to do."),
     "doctor": Other(doctor_command, "Say what would go wrong with these options on this machine."),
     "translate": Other(translate_command, "Print the command for one of uvicorn, gunicorn, hypercorn or granian."),
 }

@@ -40,6 +40,7 @@ from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
     from fastserve.metrics.service import Service
+    from fastserve.operations.control import Control
     from fastserve.process.pid_file import PidFile
     from fastserve.process.service_manager import Notifier
     from fastserve.supervisors.link import Link
@@ -88,6 +89,8 @@ class Server:
         self._acceptor: Acceptor | None = None
         self._heartbeat: Heartbeat | None = None
         self._service: Service | None = None  # that shows the metrics, without a parent
+        self._control: Control | None = None
+        self._drained = False  # told that no more requests are wanted, and not to stop
 
     @property
     def _metrics(self) -> Metrics:
@@ -112,6 +115,14 @@ class Server:
         if told and not self.config.shutdown_green:
             self._redden()
         self._life.tell(Phase.LINGERING, told)
+
+    def drain(self, drained: bool) -> None:
+        """Have --health say whether requests are wanted, and go on serving; may be called from any thread."""
+        self._drained = drained
+        if drained:
+            self._redden()
+        elif not self.should_exit:
+            self.server_state.red = False
 
     def _redden(self) -> None:
         """Have --health say that the server stops, unless another process has taken over."""
@@ -282,16 +293,31 @@ class Server:
     def _start_metrics(self) -> None:
         """Listen for what asks for metrics, unless a parent does, and begin the heartbeat. Raises OSError."""
         self._metrics.begin(os.getpid(), int(time.time()))
-        if self.config.metrics_bind and not self.has_parent:
-            from fastserve.metrics.service import Service
-            from fastserve.metrics.source import OwnSource
-
-            self._service = Service.bound(self.config)
-            if self._service is not None:
-                self._service.start(OwnSource(lambda: self.started and not self.should_exit, self._listening))
+        if (self.config.metrics_bind or self.config.control_socket) and not self.has_parent:
+            self._show_metrics()
         self._note_certificate()
         self._heartbeat = Heartbeat(self._metrics, self._note_readings)
         self._heartbeat.start()
+
+    def _show_metrics(self) -> None:
+        from fastserve.metrics.service import Service
+        from fastserve.metrics.source import OwnSource
+
+        source = OwnSource(lambda: self.started and not (self.should_exit or self._drained), self._listening)
+        self._service = Service.bound(self.config)
+        if self.config.control_socket:
+            from fastserve.operations.control import Control
+            from fastserve.operations.own import OwnOrders
+
+            self._control = Control.bound(self.config)
+            if self._control is not None:
+                self._control.start(source, OwnOrders(self, asyncio.get_running_loop()))
+        if self._service is not None:
+            self._service.start(source)
+
+    @property
+    def reloads_certificates(self) -> bool:
+        return self.config.certificates is not None
 
     def _listening(self) -> list[socket.socket]:
         return [sock for server in self.servers for sock in server.sockets]
@@ -329,6 +355,9 @@ class Server:
         if self._service is not None:
             self._service.stop()
             self._service = None
+        if self._control is not None:
+            self._control.stop()
+            self._control = None
 
     def _log_process(self, message: str) -> None:
         coloured = message.replace("%d", style("%d", fg="cyan"))

@@ -74,6 +74,7 @@ def companions(option: Option) -> dict[str, str]:
         return {"ssl_certfile": '"c.pem"'}
     return {
         "uds_permissions": {"uds": '"/x"'},
+        "control_socket_mode": {"control_socket": '"/run/control"'},
         "shutdown_green": {"health": '"/healthz"'},
         "workers_lifetime_jitter": {"workers_lifetime": "9"},
     }.get(option.param, {})

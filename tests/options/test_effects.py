@@ -458,6 +458,7 @@ def test_every_option_has_a_test() -> None:
             "tls",
             "topics",
             "metrics",
+            "operations",
         )
         for file in (tests / folder).glob("test_*.py")
     ]

@@ -136,6 +136,8 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "metrics_bind": [(None, None), ("h:1", ["h:1"]), (["h:0", "unix:/x"],) * 2],
     "metrics_routes": [(True, True)],
     "metrics_per_worker": [(True, True)],
+    "control_socket": [(None, None), ("/run/control", "/run/control"), ("", None)],
+    "control_socket_mode": [(None, None), ("660", 0o660), (0o600, 0o600)],
     "health": [(None, None), ("", None), ("/healthz", "/healthz")],
     "shutdown_green": [(0, 0)],
     "h11_max_incomplete_event_size": [(1, 1), (None, None)],
@@ -233,6 +235,8 @@ REFUSED: dict[str, list[Any]] = {
     "metrics_bind": ["", "host", "host:http", 5, [5]],
     "metrics_routes": ["x"],
     "metrics_per_worker": ["x"],
+    "control_socket": [5],
+    "control_socket_mode": ["8", -1, "1777", "", "rw", True],
     "health": ["healthz", "/a?b", "/a b", "/ä", 5],
     "shutdown_green": [-1, None],
 }

@@ -46,6 +46,8 @@ Endpoint = Callable[[Request], Response]
 class Listener:
     """Serves endpoints, by their path, on bound sockets: start(), then stop(), which closes the sockets."""
 
+    name = "metrics"  # of its threads, and in its log lines
+
     def __init__(self, sockets: list[socket.socket], endpoints: Mapping[str, Endpoint]) -> None:
         self.sockets = sockets
         self.endpoints = endpoints
@@ -56,7 +58,7 @@ class Listener:
         """Listen, each socket in a thread of its own. Raises OSError."""
         for sock in self.sockets:
             sock.listen(64)
-            threading.Thread(target=self._accept, args=(sock,), name="fastserve metrics", daemon=True).start()
+            threading.Thread(target=self._accept, args=(sock,), name=f"fastserve {self.name}", daemon=True).start()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -75,12 +77,12 @@ class Listener:
                 self._places.release()
                 if self._stopped.is_set():
                     return
-                logger.debug("The metrics listener cannot accept: %s", exc)
+                logger.debug("The %s listener cannot accept: %s", self.name, exc)
                 self._stopped.wait(0.1)
                 continue
             try:
                 threading.Thread(
-                    target=self._serve, args=(client, strict), name="fastserve metrics", daemon=True
+                    target=self._serve, args=(client, strict), name=f"fastserve {self.name}", daemon=True
                 ).start()
             except RuntimeError:  # no thread can be started
                 client.close()
@@ -92,7 +94,7 @@ class Listener:
                 until = time.monotonic() + REQUEST_SECONDS
                 head = read_head(client, until)
                 if head:
-                    response, with_body = self.respond(head, strict)
+                    response, with_body = self.respond_to(client, head, strict)
                     client.settimeout(max(until - time.monotonic(), 0.1))
                     client.sendall(encoded(response, with_body))
                     finish(client, until)
@@ -100,6 +102,10 @@ class Listener:
             pass  # the client has gone, or is too slow
         finally:
             self._places.release()
+
+    def respond_to(self, client: socket.socket, head: bytes, strict: bool) -> tuple[Response, bool]:
+        """As respond(), for those that look at who asks."""
+        return self.respond(head, strict)
 
     def respond(self, head: bytes, strict: bool) -> tuple[Response, bool]:
         """Return the response to the head of a request, and whether its body is sent."""

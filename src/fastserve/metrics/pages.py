@@ -182,6 +182,7 @@ class Live:
         self.place = place
         self.page = Page()
         self.pid: int | None = None
+        self.since = time.time()  # when its process was started
         self.shown_cpu = 0.0  # seconds of CPU time that were shown of it
 
 
@@ -228,6 +229,16 @@ class Pages:
                 found.append((live, totals))
                 places.setdefault(live.place, Totals()).include(totals)
             return dict(sorted(places.items())), found
+
+    def snapshot(self) -> tuple[Totals, list[tuple[Live, Totals]]]:
+        """Return the sum of the processes that have ended, and those that live, of one moment."""
+        with self.lock:
+            found = []
+            for live in self.live:
+                totals = Totals()
+                totals.add(live.page.read())
+                found.append((live, totals))
+            return in_all(self.dead), found
 
 
 def in_all(sums: dict[int, Totals]) -> Totals:

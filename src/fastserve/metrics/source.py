@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from fastserve import _version
 from fastserve.metrics import processes, queues
-from fastserve.metrics.pages import Totals, of_process
+from fastserve.metrics.pages import Live, Totals, of_process
 from fastserve.metrics.watched import ENDS, RELOADS, Watched
 
 STATES = ("starting", "ready", "stopping")
@@ -23,6 +24,14 @@ class WorkerReading(NamedTuple):
     pid: int
     state: str
     totals: Totals
+    since: float  # when it was started, in seconds since 1970
+
+
+class Snapshot(NamedTuple):
+    """The processes that serve, and the sum of those that have ended, of one moment."""
+
+    ended: Totals
+    workers: list[WorkerReading]
 
 
 class Source(Protocol):
@@ -30,6 +39,9 @@ class Source(Protocol):
 
     def read(self) -> tuple[dict[int, Totals], list[WorkerReading]]:
         """Return the sums of each place, and the processes that serve."""
+
+    def snapshot(self) -> Snapshot:
+        """Return them with the sum of those that have ended."""
 
     def sockets(self) -> Sequence[socket.socket]:
         """Return the sockets that the application's clients connect to."""
@@ -53,12 +65,16 @@ class OwnSource:
     def __init__(self, ready: Callable[[], bool], sockets: Callable[[], Sequence[socket.socket]]) -> None:
         self.ready = ready
         self.sockets = sockets
+        self.since = time.time()
 
     def read(self) -> tuple[dict[int, Totals], list[WorkerReading]]:
         totals = Totals()
         totals.add(of_process().read())
         state = "ready" if self.ready() else "stopping"
-        return {0: totals}, [WorkerReading(0, os.getpid(), state, totals)]
+        return {0: totals}, [WorkerReading(0, os.getpid(), state, totals, self.since)]
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(Totals(), self.read()[1])
 
     def cpu_of_place(self, place: int) -> float:
         return 0.0
@@ -81,9 +97,16 @@ class ParentSource:
 
     def read(self) -> tuple[dict[int, Totals], list[WorkerReading]]:
         places, processes = self.watched.pages.read()
+        return places, self.readings(processes)
+
+    def snapshot(self) -> Snapshot:
+        ended, processes = self.watched.pages.snapshot()
+        return Snapshot(ended, self.readings(processes))
+
+    def readings(self, processes: list[tuple[Live, Totals]]) -> list[WorkerReading]:
         states = self.states()
-        return places, [
-            WorkerReading(live.place, live.pid, states.get(live.pid, "stopping"), totals)
+        return [
+            WorkerReading(live.place, live.pid, states.get(live.pid, "stopping"), totals, live.since)
             for live, totals in processes
             if live.pid is not None
         ]

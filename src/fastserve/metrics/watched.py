@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from typing import NamedTuple
 
 from fastserve.metrics.pages import Live, Pages
 
 STARTUP_FAILURE = 3
 ENDS = ("requests", "lifetime", "rss", "silent", "loop", "signal", "exit", "startup", "replaced", "stop")
 RELOADS = ("ok", "failed")
+
+
+class End(NamedTuple):
+    """The end of a process: when, in seconds since 1970, which, and why."""
+
+    at: float
+    place: int
+    pid: int | None
+    reason: str
 
 
 class Watched:
@@ -18,13 +29,15 @@ class Watched:
         self.pages = Pages()
         self.starts = 0
         self.ends: Counter[str] = Counter()
+        self.last_end: End | None = None
         self.reloads: Counter[str] = Counter()
 
     def started(self, live: Live, pid: int | None) -> None:
         live.pid = pid
+        live.since = time.time()
         self.starts += 1
 
-    def ended(self, code: int | None, ready: bool, why: str | None) -> None:
+    def ended(self, live: Live, code: int | None, ready: bool, why: str | None) -> None:
         """Count the end of a process, by why it was ended or by its exit code."""
         if why is None:
             if code is not None and code < 0:
@@ -32,6 +45,7 @@ class Watched:
             else:
                 why = "startup" if code == STARTUP_FAILURE and not ready else "exit"
         self.ends[why] += 1
+        self.last_end = End(time.time(), live.place, live.pid, why)
 
     def reloaded(self, result: str) -> None:
         self.reloads[result] += 1

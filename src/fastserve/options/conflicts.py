@@ -6,7 +6,11 @@ from collections.abc import Iterator
 
 from fastserve.options.table import CORE_HTTP, TABLE, OptionError, Options
 
-NEEDED = {"workers_lifetime_jitter": "workers_lifetime", "shutdown_green": "health"}
+NEEDED = {
+    "workers_lifetime_jitter": "workers_lifetime",
+    "shutdown_green": "health",
+    "control_socket_mode": "control_socket",
+}
 OLD_DEFAULTS = {"ssl_ciphers": "TLSv1"}  # of older uvicorns; programs with options of their own pass them on
 
 

@@ -331,6 +331,12 @@ class Options:
         "Path at which the server itself responds: 200, or 503 from the moment that it is told to stop.")
     shutdown_green: float = option(0, METRICS, Seconds(),
         "Seconds to go on serving with a healthy --health when told to stop, before anything else.")
+    control_socket: str | os.PathLike[str] | None = option(None, METRICS, OptionalText(),
+        "Serve `fastserve ctl` and `fastserve top` at this UNIX socket: what the server does, and verbs to reload,"
+        " scale or stop it.  [default: none]")
+    control_socket_mode: int | None = option(None, METRICS, Mode(),
+        "Permissions of that socket, in octal digits. Who may connect may look; root, the server's own user and, with"
+        " 660, the group of the socket may use verbs.  [default: 600]")
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -20,10 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 from fastserve._subprocess import get_subprocess
 from fastserve.config import STARTUP_FAILURE, Config
+from fastserve.logging import log_files
 from fastserve.logging.formatters import style
 from fastserve.logging.log_files import take_user_signal
+from fastserve.logging.log_levels import set_level
 from fastserve.metrics.source import ParentSource
 from fastserve.metrics.watched import Watched
+from fastserve.operations.orders import Order, Refused
+from fastserve.operations.reports import requests_of
 from fastserve.process.signals import HANDLED_SIGNALS, Own, user_signals_handled
 from fastserve.supervisors.messages import READY
 from fastserve.supervisors.process import Process, fate
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     import socket
 
     from fastserve.metrics.service import Service
+    from fastserve.operations.control import Control
+    from fastserve.operations.verbs import Asked
     from fastserve.process.service_manager import Notifier
 
 PATIENCE_SECONDS = 5.0  # for the process to end without timeout_graceful_shutdown; then again when forced
@@ -60,6 +66,10 @@ class BaseReload:
         self.pid = os.getpid()
         self.notifier: Notifier | None = None
         self.metrics: Service | None = None  # serves what the process counts
+        self.control: Control | None = None
+        self.orders: deque[Order] = deque()  # of the control socket
+        self.drained = False  # by one: --health is red
+        self.level: str | None = None  # of the loggers, once one has changed it
         self.watched = Watched()
         self.close_listeners: Callable[[], object] | None = None  # called once no process is listening
         self.process: Process
@@ -86,9 +96,12 @@ class BaseReload:
 
     def run(self) -> None:
         """Run the process and restart it on changes until told to stop; return when it has ended."""
+        source = ParentSource(self.watched, self.states, self.is_ready, lambda: self.sockets)
         if self.metrics is not None:
-            self.metrics.start(ParentSource(self.watched, self.states, self.is_ready, lambda: self.sockets))
+            self.metrics.start(source)
         before = self.startup()
+        if self.control is not None:
+            self.control.start(source, self)
         try:
             with user_signals_handled(lambda sig, frame: self.user_signals.append(sig)):
                 self.restart_at_changes()
@@ -96,12 +109,14 @@ class BaseReload:
             self.shutdown()
             if self.metrics is not None:
                 self.metrics.stop()
+            if self.control is not None:
+                self.control.stop()
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def is_ready(self) -> bool:
         """Return whether the process serves, and there is no stop."""
-        return not self.should_exit.is_set() and self.process.ready
+        return not (self.should_exit.is_set() or self.drained) and self.process.ready
 
     def states(self) -> dict[int, str]:
         """Return what the process does, by its pid."""
@@ -164,6 +179,10 @@ class BaseReload:
         self.ended_before = self.waits_for_changes = self.hung_up = False
         self.process = Process(self.config, self.sockets, target=self.target, watched=self.watched)
         self.process.start()
+        if self.level is not None:
+            self.process.set_level(self.level)
+        if self.drained:
+            self.process.drain(True)
 
     def look(self) -> None:
         """Handle what the process has sent, and restart it if it has ended."""
@@ -172,6 +191,8 @@ class BaseReload:
             take_user_signal(number)
             if number == signal.SIGUSR1:
                 self.process.reopen()
+        while self.orders:
+            self.orders.popleft().carry_out(self.obey)
         self.process.receive()
         for kind, *_ in self.process.take_events():
             if kind == READY:
@@ -188,6 +209,62 @@ class BaseReload:
         if not self.waits_for_changes and time.monotonic() >= self.slot.due and not self.should_exit.is_set():
             self.process.join()
             self.start()
+
+    # Orders of the control socket
+
+    def submit(self, order: Order) -> None:
+        self.orders.append(order)
+
+    def obey(self, asked: Asked) -> Any:
+        """Carry out a verb, and return what the control socket responds. Raises Refused."""
+        if asked.worker:
+            raise Refused(404, f"there is no worker {asked.worker}")
+        return getattr(self, f"order_{asked.verb.word.replace('-', '_')}")(asked)
+
+    def order_reload(self, asked: Asked) -> Any:
+        self.hung_up = True
+        return {"reloading": 1}
+
+    order_replace = order_reload
+
+    def order_reopen(self, asked: Asked) -> Any:
+        self.process.reopen()
+        return {"reopened": log_files.reopen()}
+
+    def order_drain(self, asked: Asked) -> Any:
+        return self.drain(True)
+
+    def order_undrain(self, asked: Asked) -> Any:
+        return self.drain(False)
+
+    def drain(self, drained: bool) -> Any:
+        self.drained = drained
+        self.process.drain(drained)
+        return {"draining": drained}
+
+    def order_stop(self, asked: Asked) -> Any:
+        quick = asked.value == "quick"
+        self.told += [signal.SIGINT] * 3 if quick else [signal.SIGTERM]
+        if quick:
+            self.process.hasten(3, True)
+        self.should_exit.set()
+        return {"stopping": asked.value}
+
+    def order_scale(self, asked: Asked) -> Any:
+        raise Refused(409, "there is one process with --reload")
+
+    def order_log_level(self, asked: Asked) -> Any:
+        assert asked.value is not None
+        self.level = asked.value
+        set_level(asked.value)
+        self.process.set_level(asked.value)
+        return {"level": asked.value}
+
+    def order_requests(self, asked: Asked) -> Any:
+        return requests_of(self.process.where())
+
+    def order_stacks(self, asked: Asked) -> Any:
+        return self.process.where()
 
     def log_end(self) -> None:
         """Decide when to start the next process after one has ended, and log it.

@@ -37,14 +37,17 @@ def enable(writer: Connection) -> None:
     faulthandler.register(DUMP_SIGNAL, file=writer.fileno(), all_threads=True, chain=True)
 
 
-def asked(pid: int, reader: Connection) -> str:
-    """In the parent: return the report of a process that has called enable(); "" if it writes none."""
+def asked(pid: int, reader: Connection, patience: float = PATIENCE_SECONDS) -> str:
+    """Return the report of a process that has called enable(), as far as it comes in time; "" if it writes none."""
     if DUMP_SIGNAL is None:
         return ""
     written = b""
     with contextlib.suppress(OSError, EOFError):
+        while reader.poll():  # left over from one that came too late
+            if not os.read(reader.fileno(), 65536):
+                break
         os.kill(pid, DUMP_SIGNAL)
-        end = time.monotonic() + PATIENCE_SECONDS
+        end = time.monotonic() + patience
         while not written.endswith(b"\0") and len(written) < MOST_BYTES:
             left = end - time.monotonic()
             if left <= 0 or not reader.poll(left):

@@ -15,7 +15,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastserve.logging import log_files
-from fastserve.supervisors.messages import CLOSED, HASTEN, PING, PONG, READY, REOPEN, RETIRE, WORN
+from fastserve.logging.log_levels import set_level
+from fastserve.supervisors.messages import CLOSED, DRAIN, HASTEN, LEVEL, PING, PONG, READY, REOPEN, RETIRE, WORN
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,6 +43,8 @@ class LinkedServer(Protocol):
     def hasten(self, times: int, interrupted: bool) -> None: ...
 
     def retire(self) -> None: ...
+
+    def drain(self, drained: bool) -> None: ...
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None: ...
 
@@ -126,6 +129,10 @@ class Link:
                 self.server.hasten(*arguments)
             elif kind == REOPEN:
                 self.reopen()
+            elif kind == LEVEL:
+                set_level(*arguments)
+            elif kind == DRAIN:
+                self.server.drain(*arguments)
             elif kind == RETIRE:
                 self.server.retire()
         self.orphaned = True

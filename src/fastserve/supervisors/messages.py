@@ -5,6 +5,8 @@ from __future__ import annotations
 PING = "ping"  # parent: send a PONG
 HASTEN = "hasten"  # parent: stop sooner; how often it was told to stop, and whether by SIGINT
 REOPEN = "reopen"  # parent: open log files again
+LEVEL = "level"  # parent: set the level of the server's loggers, by its name
+DRAIN = "drain"  # parent: whether --health says that no more requests are wanted
 RETIRE = "retire"  # parent: another worker has taken over, stop without losing a request
 
 PONG = "pong"  # worker: whether it has started, seconds since its event loop ran (None: not expected to run)

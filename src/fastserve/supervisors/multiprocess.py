@@ -15,15 +15,19 @@ import time
 from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastserve._subprocess import get_subprocess
 from fastserve.config import STARTUP_FAILURE, Config
+from fastserve.logging import log_files
 from fastserve.logging.formatters import style
 from fastserve.logging.log_files import take_user_signal
+from fastserve.logging.log_levels import set_level
 from fastserve.metrics.source import ParentSource
 from fastserve.metrics.watched import Watched
 from fastserve.net.sockets import bind_again
+from fastserve.operations.orders import Order, Refused
+from fastserve.operations.reports import requests_of
 from fastserve.server import Server
 from fastserve.supervisors.messages import READY, WORN
 from fastserve.supervisors.process import Process, fate
@@ -34,10 +38,13 @@ if TYPE_CHECKING:
     import socket
 
     from fastserve.metrics.service import Service
+    from fastserve.operations.control import Control
+    from fastserve.operations.verbs import Asked
     from fastserve.process.service_manager import Notifier
 
 TICK = 0.5  # longest time in seconds between two checks of the workers
 SCARCITY_SECONDS = 1.0  # before retrying to start a worker that the system had no resources for
+REQUESTS_SECONDS = 0.3  # for a worker to say what it has under way; nothing else is looked at in this time
 PATIENCE = 3  # how many times longer than the previous worker a replacement may take to get ready
 
 logger = logging.getLogger("fastserve.error")
@@ -77,6 +84,9 @@ class Multiprocess:
         self.startup_failed = False
         self.notifier: Notifier | None = None
         self.metrics: Service | None = None  # serves what the workers count
+        self.control: Control | None = None
+        self.drained = False  # by the control socket: --health is red
+        self.level: str | None = None  # of the loggers, once it was changed
         self.close_listeners: Callable[[], object] | None = None  # called once no worker is listening
         self.listens = True
         self.watched = Watched()  # what its processes count, and what becomes of them
@@ -90,8 +100,8 @@ class Multiprocess:
         return [slot.current for slot in self.slots if slot.current is not None]
 
     @property
-    def signal_queue(self) -> deque[int]:
-        """Signals received and not handled yet."""
+    def signal_queue(self) -> deque[int | Order]:
+        """Signals and orders received and not handled yet."""
         return self.signals.queue
 
     @property
@@ -103,8 +113,11 @@ class Multiprocess:
     def run(self) -> None:
         """Run the workers until told to stop; return when the last one has ended."""
         self.log_process("Started parent process [%d]")
+        source = ParentSource(self.watched, self.states, self.is_ready, lambda: self.all_sockets)
         if self.metrics is not None:
-            self.metrics.start(ParentSource(self.watched, self.states, self.is_ready, lambda: self.all_sockets))
+            self.metrics.start(source)
+        if self.control is not None:
+            self.control.start(source, self)
         with self.signals.captured():
             try:
                 self.init_processes()
@@ -121,11 +134,13 @@ class Multiprocess:
         self.signals.close()
         if self.metrics is not None:
             self.metrics.stop()
+        if self.control is not None:
+            self.control.stop()
         self.log_process("Stopping parent process [%d]")
 
     def is_ready(self) -> bool:
         """Return whether a worker serves, and there is no stop."""
-        return not self.should_exit.is_set() and any(process.ready for process in self.processes)
+        return not (self.should_exit.is_set() or self.drained) and any(process.ready for process in self.processes)
 
     def states(self) -> dict[int, str]:
         """Return what each process does, by its pid."""
@@ -169,6 +184,10 @@ class Multiprocess:
         try:
             process = Process(self.config, slot.sockets, plain=frozenset(plain), watched=self.watched, place=slot.place)
             process.start()
+            if self.level is not None:
+                process.set_level(self.level)
+            if self.drained:
+                process.drain(True)
         except ValueError as exc:
             logger.error("%s", exc)
             self.fail()
@@ -226,8 +245,11 @@ class Multiprocess:
     def look(self) -> None:
         """Wait up to TICK seconds for something to happen, and handle it."""
         self.wait()
-        for number in self.signals.taken():
-            self.handle_signal(number)
+        for each in self.signals.taken():
+            if isinstance(each, Order):
+                each.carry_out(self.obey)
+            else:
+                self.handle_signal(each)
         for process in self.everyone:
             process.receive()
         self.keep_subprocess_alive()
@@ -466,19 +488,27 @@ class Multiprocess:
 
     def handle_ttin(self) -> None:
         logger.info("Received SIGTTIN, increasing the number of processes.")
+        self.add_worker()
+        self.tell_summary()
+
+    def add_worker(self) -> bool:
         try:
             self.add_slot()
         except OSError as exc:
             logger.error("Keeping %d processes: %s", self.processes_num, exc)
-            return
+            return False
         self.processes_num += 1
-        self.tell_summary()
+        return True
 
     def handle_ttou(self) -> None:
         logger.info("Received SIGTTOU, decreasing number of processes.")
         if len(self.slots) <= 1:
             logger.info("Already reached one process, cannot decrease the number of processes anymore.")
             return
+        self.remove_worker()
+        self.tell_summary()
+
+    def remove_worker(self) -> None:
         self.processes_num -= 1
         slot = self.slots.pop()
         going = [each for each in (slot.current, slot.successor) if each is not None]
@@ -492,7 +522,6 @@ class Multiprocess:
         else:
             for process in going:
                 process.retire()
-        self.tell_summary()
 
     def hand_over(self, slot: Slot) -> None:
         """Hand the sockets of a removed slot to another one; its workers keep serving until then."""
@@ -505,6 +534,90 @@ class Multiprocess:
     def tell_summary(self) -> None:
         if self.notifier is not None:
             self.notifier.status(self.summary())
+
+    # Orders of the control socket
+
+    def submit(self, order: Order) -> None:
+        self.signals.submit(order)
+
+    def obey(self, asked: Asked) -> Any:
+        """Carry out a verb, and return what the control socket responds. Raises Refused."""
+        word = asked.verb.word
+        if self.should_exit.is_set() and word not in ("stop", "requests", "stacks"):
+            raise Refused(409, "the server stops")
+        return getattr(self, f"order_{word.replace('-', '_')}")(asked)
+
+    def order_reload(self, asked: Asked) -> Any:
+        self.restart_all()
+        return {"reloading": len(self.slots)}
+
+    def order_reopen(self, asked: Asked) -> Any:
+        count = log_files.reopen()
+        for process in self.everyone:
+            process.reopen()
+        return {"reopened": count}
+
+    def order_drain(self, asked: Asked) -> Any:
+        return self.drain(True)
+
+    def order_undrain(self, asked: Asked) -> Any:
+        return self.drain(False)
+
+    def drain(self, drained: bool) -> Any:
+        self.drained = drained
+        for process in self.everyone:
+            process.drain(drained)
+        return {"draining": drained}
+
+    def order_stop(self, asked: Asked) -> Any:
+        # A worker that lingers takes the second SIGINT for the end of that, and the third for a stop at once.
+        self.told[signal.SIGINT if asked.value == "quick" else signal.SIGTERM] = 3 if asked.value == "quick" else 1
+        if self.should_exit.is_set():
+            self.hasten()
+        self.should_exit.set()
+        return {"stopping": asked.value}
+
+    def order_scale(self, asked: Asked) -> Any:
+        assert asked.value is not None
+        wanted = int(asked.value)
+        while len(self.slots) < wanted and self.add_worker():
+            pass
+        while len(self.slots) > wanted:
+            self.remove_worker()
+        self.tell_summary()
+        if len(self.slots) != wanted:
+            raise Refused(503, f"there are {len(self.slots)} workers, the log says why")
+        return {"workers": wanted}
+
+    def order_replace(self, asked: Asked) -> Any:
+        process, slot = self.of_order(asked)
+        if any(each.process is process for each in (*self.replacements, self.replacing) if each is not None):
+            raise Refused(409, f"worker {asked.worker} is being replaced")
+        self.replacements.append(Replacement(slot, process, "control socket"))
+        return {"replacing": process.pid}
+
+    def order_log_level(self, asked: Asked) -> Any:
+        assert asked.value is not None
+        self.level = asked.value
+        set_level(asked.value)
+        for process in self.everyone:
+            process.set_level(asked.value)
+        return {"level": asked.value}
+
+    def order_requests(self, asked: Asked) -> Any:
+        return requests_of(self.of_order(asked)[0].where(REQUESTS_SECONDS))
+
+    def order_stacks(self, asked: Asked) -> Any:
+        return self.of_order(asked)[0].where()
+
+    def of_order(self, asked: Asked) -> tuple[Process, Slot]:
+        """Return the worker that an order names. Raises Refused."""
+        slot = next((slot for slot in self.slots if slot.place == asked.worker), None)
+        if slot is None:
+            raise Refused(404, f"there is no worker {asked.worker}")
+        if slot.current is None:
+            raise Refused(409, f"worker {asked.worker} is about to be started")
+        return slot.current, slot
 
 
 def limit_of(reason: str) -> str:

@@ -13,7 +13,7 @@ from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any
 
 from fastserve.supervisors import child, hang_report
-from fastserve.supervisors.messages import CLOSED, HASTEN, PING, PONG, READY, REOPEN, RETIRE
+from fastserve.supervisors.messages import CLOSED, DRAIN, HASTEN, LEVEL, PING, PONG, READY, REOPEN, RETIRE
 
 if TYPE_CHECKING:
     import socket
@@ -109,6 +109,14 @@ class Process:
         """Tell it to open its log files again."""
         self.send((REOPEN,))
 
+    def set_level(self, name: str) -> None:
+        """Tell it the level of the server's loggers."""
+        self.send((LEVEL, name))
+
+    def drain(self, drained: bool) -> None:
+        """Tell it whether --health says that no more requests are wanted."""
+        self.send((DRAIN, drained))
+
     def kill(self) -> None:
         self.process.kill()
 
@@ -116,7 +124,7 @@ class Process:
         """Wait until it has ended."""
         self.process.join()
         if self.watched is not None and self.live is not None and self.live in self.watched.pages.live:
-            self.watched.ended(self.process.exitcode, self.ready, self.why)
+            self.watched.ended(self.live, self.process.exitcode, self.ready, self.why)
         self.close()
 
     def close(self) -> None:
@@ -225,11 +233,11 @@ class Process:
         if self.asked_at is not None:
             self.asked_at += seconds
 
-    def where(self) -> str:
-        """Return its hang report."""
+    def where(self, patience: float = hang_report.PATIENCE_SECONDS) -> str:
+        """Return its hang report, as far as it comes in `patience` seconds."""
         if self.process.pid is None or not (self.pongs or self.ready):
             return ""  # it has not enabled that yet
-        return hang_report.asked(self.process.pid, self.dump_reader)
+        return hang_report.asked(self.process.pid, self.dump_reader, patience)
 
     def age(self) -> float:
         """Return the seconds since its start."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from fastserve.operations.orders import Order
 from fastserve.process.signals import Own
 
 NAMES = ("INT", "TERM", "BREAK", "HUP", "QUIT", "TTIN", "TTOU", "USR1", "USR2", "WINCH")
@@ -18,10 +19,13 @@ SIGNALS: dict[int, str] = {int(getattr(signal, f"SIG{name}")): name for name in 
 
 
 class Signals:
-    """Puts signals into `queue` while they are captured(); `reader` becomes readable when there are any."""
+    """Puts signals into `queue` while they are captured(), and orders of the control socket.
+
+    `reader` becomes readable when there are any.
+    """
 
     def __init__(self) -> None:
-        self.queue: deque[int] = deque()
+        self.queue: deque[int | Order] = deque()
         self.reader, self.writer = socket.socketpair()
         self.reader.setblocking(False)
         self.writer.setblocking(False)
@@ -43,13 +47,18 @@ class Signals:
         self.queue.append(number)
         self.wake()
 
+    def submit(self, order: Order) -> None:
+        """Queue an order; called from any thread."""
+        self.queue.append(order)
+        self.wake()
+
     def wake(self) -> None:
         """Make `reader` readable."""
         with contextlib.suppress(OSError):
             self.writer.send(b"\0")
 
-    def taken(self) -> Iterator[int]:
-        """Yield and remove the queued signals."""
+    def taken(self) -> Iterator[int | Order]:
+        """Yield and remove what is queued."""
         with contextlib.suppress(OSError):
             self.reader.recv(4096)
         while self.queue:

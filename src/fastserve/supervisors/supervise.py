@@ -17,6 +17,7 @@ from fastserve.process.service_manager import Notifier
 if TYPE_CHECKING:
     from fastserve.config import Config
     from fastserve.metrics.service import Service
+    from fastserve.operations.control import Control
 
 UNGUARDED = (
     "A child process imports the program, which calls run() again: with workers or reload, put the call under"
@@ -31,11 +32,14 @@ def supervise(config: Config) -> None:
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         logger.error(UNGUARDED)
         sys.exit(STARTUP_FAILURE)
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as longer, contextlib.ExitStack() as stack:
         try:
             listeners = Listeners.bind(config)
             stack.callback(listeners.close)
             metrics = bound_metrics(config)
+            control = bound_control(config)
+            if control is not None:
+                longer.callback(control.stop)
             if config.pid_file is not None:
                 stack.callback(PidFile.written(config.pid_file).remove)
             listeners.listen(config.backlog)  # clients that connect once it is logged wait for the first worker
@@ -44,9 +48,9 @@ def supervise(config: Config) -> None:
             sys.exit(STARTUP_FAILURE)
         listeners.log_running(config)
         if config.reload:
-            reload(config, listeners, stack.close, metrics)
+            reload(config, listeners, stack.close, metrics, control)
         else:
-            work(config, listeners, stack.close, metrics)
+            work(config, listeners, stack.close, metrics, control)
 
 
 def bound_metrics(config: Config) -> Service | None:
@@ -57,13 +61,28 @@ def bound_metrics(config: Config) -> Service | None:
     return Service.bound(config)
 
 
-def work(config: Config, listeners: Listeners, close: Callable[[], None], metrics: Service | None) -> None:
+def bound_control(config: Config) -> Control | None:
+    if config.control_socket is None:
+        return None
+    from fastserve.operations.control import Control
+
+    return Control.bound(config)
+
+
+def work(
+    config: Config,
+    listeners: Listeners,
+    close: Callable[[], None],
+    metrics: Service | None,
+    control: Control | None,
+) -> None:
     from fastserve.supervisors.multiprocess import Multiprocess
 
     parent = Multiprocess(config, listeners.sockets)
     parent.plain_sockets = listeners.plain
     parent.close_listeners = close
     parent.metrics = metrics
+    parent.control = control
     parent.notifier = Notifier.from_environment()
     with contextlib.suppress(KeyboardInterrupt):
         parent.run()
@@ -71,7 +90,13 @@ def work(config: Config, listeners: Listeners, close: Callable[[], None], metric
         sys.exit(STARTUP_FAILURE)
 
 
-def reload(config: Config, listeners: Listeners, close: Callable[[], None], metrics: Service | None) -> None:
+def reload(
+    config: Config,
+    listeners: Listeners,
+    close: Callable[[], None],
+    metrics: Service | None,
+    control: Control | None,
+) -> None:
     from fastserve.server import Server
     from fastserve.supervisors import ChangeReload
 
@@ -80,6 +105,7 @@ def reload(config: Config, listeners: Listeners, close: Callable[[], None], metr
     parent = ChangeReload(config, server.run, listeners.sockets)
     parent.close_listeners = close
     parent.metrics = metrics
+    parent.control = control
     parent.notifier = Notifier.from_environment()
     with contextlib.suppress(KeyboardInterrupt):
         parent.run()
