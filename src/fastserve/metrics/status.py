@@ -15,7 +15,6 @@ from typing import Any
 from fastserve import _version
 from fastserve._core.metrics import BOUNDS, SHAPE, parts_of_key
 from fastserve.metrics import processes, queues
-from fastserve.metrics.exposition import signed
 from fastserve.metrics.pages import Totals
 from fastserve.metrics.source import Source, WorkerReading
 
@@ -45,7 +44,7 @@ def status_of(source: Source) -> Document:
         "ready": source.ready(),
         "bounds": BOUNDS,
         **counted(total),
-        "queue": gauge(total, "wsgi_queue"),
+        "queue": total.scalar("wsgi_queue"),
         "accept_queue": accept_queue(source),
         "reloads": {} if watched is None else dict(watched.reloads),
         "last_end": None if end is None else {"at": round(end.at, 3), "worker": end.place, "reason": end.reason},
@@ -57,7 +56,7 @@ def counted(totals: Totals) -> Document:
     """Return what the document has for all workers and for each of them."""
     durations = [0] * BUCKETS
     requests = errors = 0
-    for key, values in totals.series.items():
+    for key, values in totals.sums.series.items():
         count = sum(values[:BUCKETS])
         requests += count
         if parts_of_key(key)[1].startswith("5"):
@@ -67,13 +66,9 @@ def counted(totals: Totals) -> Document:
         "requests": requests,
         "errors": errors,
         "durations": durations,
-        "active": gauge(totals, "active"),
-        "connections": {name: gauge(totals, f"connections_{name}") for name in CONNECTIONS},
+        "active": totals.scalar("active"),
+        "connections": {name: totals.scalar(f"connections_{name}") for name in CONNECTIONS},
     }
-
-
-def gauge(totals: Totals, name: str) -> int:
-    return signed(totals.scalar(name))
 
 
 def worker_of(worker: WorkerReading) -> Document:
@@ -85,7 +80,7 @@ def worker_of(worker: WorkerReading) -> Document:
         "state": worker.state,
         "age": round(time.time() - worker.since, 3),
         **counted(totals),
-        "queue": gauge(totals, "wsgi_queue"),
+        "queue": totals.scalar("wsgi_queue"),
         "lag": totals.scalar("last_lag") / 1e9,
         "busy": totals.scalar("loop_busy") / 1e9,
         "cpu": max(reading.cpu or 0.0, totals.scalar("process_busy") / 1e9),
