@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import io
 import logging
@@ -170,6 +171,7 @@ class FuzzedNet(Net):
         logger = logging.Logger("access")  # noqa: LOG001
         logger.addHandler(self.handler)
         self.unexpected: list[Any] = []
+        self.cancelling = False  # tasks have been cancelled, and not by the server
         access = AccessLog(logger, AccessFormatter, ACCESS_FORMAT)
         super().__init__(application, access=access, **settings)
         self.direct = direct
@@ -180,6 +182,7 @@ class FuzzedNet(Net):
         if level < logging.ERROR or message in EXPECTED_ERRORS:
             return
         ours = isinstance(exc_info, (Planned, RuntimeError, TypeError, ValueError, KeyError))
+        ours |= self.cancelling and isinstance(exc_info, asyncio.CancelledError)
         if message != APPLICATION_ERROR or not ours:
             self.unexpected.append((message, repr(exc_info)))
 
@@ -325,6 +328,7 @@ class FuzzedClient(Client):
         self.wait(61)
 
     def cancel_tasks(self) -> None:
+        self.net.cancelling = True
         for task in list(self.net.worker.tasks):
             task.cancel()
 
