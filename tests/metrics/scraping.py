@@ -78,5 +78,9 @@ class Served:
             time.sleep(0.02)
         return found
 
+    def connect_to_metrics(self) -> socket.socket:
+        host, _, port = self.address.removeprefix("http://").rpartition(":")
+        return socket.create_connection((host, int(port)), timeout=support.PATIENCE)
+
     def connect(self) -> socket.socket:
         return self.command.connect()

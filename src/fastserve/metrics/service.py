@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING
 
 from fastserve.metrics import exposition
 from fastserve.metrics.listener import Endpoint, Listener, Request, Response, is_loopback
 from fastserve.metrics.source import Source, readings
+from fastserve.metrics.status import History, status_of
 from fastserve.net import sockets
 from fastserve.net.address import Bind
 from fastserve.net.listeners import Listeners, addresses
@@ -25,6 +27,7 @@ class Service:
         self.options = options
         self.listeners = listeners
         self.listener: Listener | None = None
+        self.history: History | None = None
 
     @classmethod
     def bound(cls, options: Options) -> Service | None:
@@ -43,7 +46,10 @@ class Service:
 
     def start(self, source: Source) -> None:
         """Serve what a source has. Raises OSError."""
-        self.listener = Listener(self.listeners.sockets, endpoints(source, self.options))
+        self.history = History(lambda: status_of(source))
+        self.history.start()
+        shown = {**endpoints(source, self.options), **view_endpoints(source, self.history)}
+        self.listener = Listener(self.listeners.sockets, shown)
         self.listener.start()
         for sock in self.listeners.sockets:
             name = sock.getsockname()
@@ -56,6 +62,8 @@ class Service:
                 logger.info("Metrics on unix socket %s", name)
 
     def stop(self) -> None:
+        if self.history is not None:
+            self.history.stop()
         if self.listener is not None:
             self.listener.stop()
         self.listeners.close()
@@ -85,3 +93,18 @@ def endpoints(source: Source, options: Options) -> dict[str, Endpoint]:
         return Response(200, "ok\n") if source.ready() else Response(503, "not ready\n")
 
     return {"/metrics": metrics, "/livez": livez, "/readyz": readyz}
+
+
+def view_endpoints(source: Source, history: History) -> dict[str, Endpoint]:
+    """Return what responds to the web view, and the view itself."""
+
+    def page(request: Request) -> Response:
+        from fastserve.metrics import view
+
+        return view.page()
+
+    def status(request: Request) -> Response:
+        document = {**status_of(source), "history": history.shown()}
+        return Response(200, json.dumps(document), "application/json")
+
+    return {"/": page, "/status.json": status}

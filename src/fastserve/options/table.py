@@ -321,8 +321,8 @@ class Options:
     log_format: str = option("default", LOGGING, Choice(LOG_FORMATS),
         "Format of the general log: json has one line a record, tracebacks included.")
     metrics_bind: list[str] | str | None = option(None, METRICS, Binds(),
-        "Serve /metrics, /livez and /readyz at host:port, [v6]:port or unix:path, apart from the application; can be"
-        " given many times.")
+        "Serve /metrics, /livez, /readyz and a page for browsers at host:port, [v6]:port or unix:path, apart from the"
+        " application; can be given many times.")
     metrics_routes: bool = option(False, METRICS, Flag(),
         "Count requests by the framework's route as well.")
     metrics_per_worker: bool = option(False, METRICS, Flag(),

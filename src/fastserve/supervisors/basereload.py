@@ -97,9 +97,9 @@ class BaseReload:
     def run(self) -> None:
         """Run the process and restart it on changes until told to stop; return when it has ended."""
         source = ParentSource(self.watched, self.states, self.is_ready, lambda: self.sockets)
+        before = self.startup()
         if self.metrics is not None:
             self.metrics.start(source)
-        before = self.startup()
         if self.control is not None:
             self.control.start(source, self)
         try:
