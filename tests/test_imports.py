@@ -37,7 +37,7 @@ SEAM |= {
 }
 SEAM |= {"loop.clock", "topics.hub", "topics.message", "wsgi.call", "wsgi.environ", "wsgi.wakeup"}
 THIRD_PARTY = {"PyInstaller", "channels", "click", "dotenv", "gunicorn", "h11", "hiredis", "nats", "prometheus_client"}
-THIRD_PARTY |= {"socketio", "starlette", "tomli", "uvloop", "watchfiles", "websockets", "wsproto", "yaml"}
+THIRD_PARTY |= {"rich", "socketio", "starlette", "tomli", "uvloop", "watchfiles", "websockets", "wsproto", "yaml"}
 # Imported at once by who asks for it alone, in the files whose path starts so.
 EAGER = {
     "PyInstaller": "_pyinstaller/",

@@ -398,6 +398,53 @@ def ctl_command() -> click.Command:
     )
 
 
+def top(place: str, once: bool, as_json: bool, interval: float) -> None:
+    """Watch a running server: rates, percentiles, a line a worker, and the longest requests under way.
+
+    PLACE is the path of its control socket (--control-socket), or the URL of its metrics (--metrics-bind), which do not
+    say what the requests are. Keys: q quits, space pauses, s sorts by something else, w shows another worker's
+    requests.
+    """
+    from fastserve.operations.client import Failed
+    from fastserve.top import once as without_screen
+    from fastserve.top.reader import Reader
+
+    try:
+        if once or as_json:
+            without_screen.show(Reader(place), once, as_json, interval, click.echo)
+            return
+        from fastserve.top import live
+
+        live.run(Reader(place), interval)
+    except Failed as exc:
+        raise StartupFailure(str(exc)) from exc
+    except ImportError as exc:
+        raise StartupFailure("the screen needs rich: pip install 'fastserve[top]', or use --once") from exc
+    except KeyboardInterrupt:
+        pass
+
+
+def top_command() -> click.Command:
+    return click.Command(
+        "top",
+        callback=top,
+        help=top.__doc__,
+        params=[
+            click.Argument(["place"], envvar="FASTSERVE_CONTROL_SOCKET"),
+            click.Option(["--once"], is_flag=True, help="Print what is known after one interval, and exit."),
+            click.Option(["--json", "as_json"], is_flag=True, help="Print a line of JSON each interval."),
+            click.Option(
+                ["--interval"],
+                type=click.FloatRange(0.1, 3600),
+                default=1.0,
+                show_default=True,
+                metavar="SECONDS",
+                help="Time between two readings.",
+            ),
+        ],
+    )
+
+
 class Other(NamedTuple):
     """A command beside the one that serves, which is made when it is called."""
 
@@ -408,6 +455,7 @@ class Other(NamedTuple):
 OTHERS: dict[str, Other] = {
     "ctl": Other(ctl_command, "Ask a running server something, or tell it what to do."),
     "doctor": Other(doctor_command, "Say what would go wrong with these options on this machine."),
+    "top": Other(top_command, "Watch a running server."),
     "translate": Other(translate_command, "Print the command for one of uvicorn, gunicorn, hypercorn or granian."),
 }
 

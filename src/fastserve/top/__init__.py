@@ -1,0 +1,1 @@
+"""`fastserve top`: a running server in a terminal."""
