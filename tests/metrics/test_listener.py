@@ -150,3 +150,19 @@ def test_overflows() -> None:
     count = overflows()
     assert count is not None
     assert count >= 0
+
+
+def test_stop_lets_a_response_be_sent(small: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process may end right after stop(), and the threads with it."""
+    monkeypatch.setattr("fastserve.metrics.listener.LAST_SECONDS", PATIENCE)
+    with small.connect() as client:
+        client.sendall(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert small.waiting.acquire(timeout=PATIENCE)
+        stopping = threading.Thread(target=small.listener.stop)
+        stopping.start()
+        stopping.join(0.2)
+        assert stopping.is_alive()
+        small.go_on.set()
+        stopping.join(PATIENCE)
+        assert not stopping.is_alive()
+        assert read_all(client).endswith(b"done")

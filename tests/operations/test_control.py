@@ -366,17 +366,16 @@ def test_reopen(controlled: Start, args: tuple[str, ...], tmp_path: Path) -> Non
 def test_stop(controlled: Start, args: tuple[str, ...], mode: str) -> None:
     """A request under way ends first, or is broken off."""
     server = controlled(*args)
-    client = server.command.connect()
-    client.sendall(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    while b"x" not in client.recv(65536).partition(b"\r\n\r\n")[2]:
-        pass
-    assert server.post(f"/stop{mode}")["stopping"] == (mode.partition("=")[2] or "graceful")
-    if "quick" not in mode:
-        server.command.wait_line("Waiting for connections to close|Shutting down")
-        client.close()
-    assert server.command.wait() == 0
+    with server.command.connect() as client:
+        client.sendall(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while b"x" not in client.recv(65536).partition(b"\r\n\r\n")[2]:
+            pass
+        assert server.post(f"/stop{mode}")["stopping"] == (mode.partition("=")[2] or "graceful")
+        if "quick" not in mode:
+            server.command.wait_line("Waiting for connections to close|Shutting down")
+            client.close()
+        assert server.command.wait() == 0
     assert not server.path.exists()
-    client.close()
 
 
 def test_quick_after_graceful(controlled: Start) -> None:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 CLIENTS = 8
 REQUEST_BYTES = 8192
 REQUEST_SECONDS = 5.0
+LAST_SECONDS = 1.0  # that stop() waits for responses under way, such as that to the request for the stop itself
 
 logger = logging.getLogger("fastserve.error")
 
@@ -53,6 +54,8 @@ class Listener:
         self.endpoints = endpoints
         self._places = threading.Semaphore(CLIENTS)
         self._stopped = threading.Event()
+        self._responding = 0  # threads
+        self._responded = threading.Condition()
 
     def start(self) -> None:
         """Listen, each socket in a thread of its own. Raises OSError."""
@@ -66,6 +69,8 @@ class Listener:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)  # which ends accept()
             sock.close()
+        with self._responded:
+            self._responded.wait_for(lambda: not self._responding, LAST_SECONDS)
 
     def _accept(self, sock: socket.socket) -> None:
         strict = is_loopback(sock)
@@ -94,14 +99,24 @@ class Listener:
                 until = time.monotonic() + REQUEST_SECONDS
                 head = read_head(client, until)
                 if head:
-                    response, with_body = self.respond_to(client, head, strict)
-                    client.settimeout(max(until - time.monotonic(), 0.1))
-                    client.sendall(encoded(response, with_body))
+                    self._send(client, head, strict, until)
                     finish(client, until)
         except OSError:
             pass  # the client has gone, or is too slow
         finally:
             self._places.release()
+
+    def _send(self, client: socket.socket, head: bytes, strict: bool, until: float) -> None:
+        with self._responded:
+            self._responding += 1
+        try:
+            response, with_body = self.respond_to(client, head, strict)
+            client.settimeout(max(until - time.monotonic(), 0.1))
+            client.sendall(encoded(response, with_body))
+        finally:
+            with self._responded:
+                self._responding -= 1
+                self._responded.notify_all()
 
     def respond_to(self, client: socket.socket, head: bytes, strict: bool) -> tuple[Response, bool]:
         """As respond(), for those that look at who asks."""

@@ -151,7 +151,7 @@ async function read() {
 }
 
 byId("head").append(...COLUMNS.map((name) => {
-  const made = element("th", name);
+  const made = element("th", name, name === "Ten minutes" ? "left" : "");
   made.scope = "col";
   return made;
 }));
