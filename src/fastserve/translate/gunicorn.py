@@ -35,7 +35,6 @@ NO_SYSLOG = "log to syslog by a handler in --log-config"
 NO_HTTP2 = "this fastserve does not serve HTTP/2: have a proxy do it"
 H2_SIZES = "the server chooses sizes of HTTP/2 itself" if available("http2") else NO_HTTP2
 NO_PROXY_PROTOCOL = "this fastserve does not read the PROXY protocol"
-NO_CONTROL = "this fastserve has no control socket"
 NO_DIRTY = "there is no pool for long tasks beside the workers: use a task queue"
 STRICT = "requests that HTTP forbids are refused"
 USER = "the server stays the user that starts it: have the service manager choose it"
@@ -75,6 +74,11 @@ def value_of(theirs: str, value: str) -> int:
 
 def binding(result: Result, theirs: str, value: str) -> None:
     result.bind(theirs, value)
+
+
+def control_mode(result: Result, theirs: str, value: str) -> None:
+    """Give the control socket its permissions, which gunicorn takes as a number in any notation."""
+    result.set("control_socket_mode", theirs, f"{value_of(theirs, value) & 0o777:o}")
 
 
 def umask(result: Result, theirs: str, value: str) -> None:
@@ -274,8 +278,8 @@ ROWS = [
         for name, setting in (("app", "apps"), ("workers", "workers"), ("timeout", "timeout"), ("threads", "threads"),
                               ("graceful-timeout", "graceful_timeout"))
     ),
-    Row("--control-socket", where_available("control_socket", NO_CONTROL), setting="control_socket"),
-    Row("--control-socket-mode", where_available("control_socket_mode", NO_CONTROL), setting="control_socket_mode"),
+    Row("--control-socket", same("control_socket"), setting="control_socket"),
+    Row("--control-socket-mode", control_mode, setting="control_socket_mode"),
     Row("--no-control-socket", nothing, "flag", "control_socket_disable"),
     Row("-v --version -h --help", none("it prints and ends"), "flag"),
     # Those of files alone.

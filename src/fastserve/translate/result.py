@@ -206,6 +206,8 @@ def settle(result: Result) -> None:
             "ssl_version",
         ):
             result.drop(param, "without a certificate there is no TLS")
+    if not result.options.get("control_socket"):
+        result.drop("control_socket_mode", "the control socket is off unless --control-socket names its path")
     binds = result.options.get("bind", [])
     if not result.binds_unix:
         result.drop("uds_permissions", "there is no UNIX socket")
