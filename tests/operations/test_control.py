@@ -19,7 +19,8 @@ from operations.conftest import Start
 
 from fastserve._version import VERSION
 from fastserve.metrics.processes import reading_of
-from fastserve.operations.configuration import masked_url
+from fastserve.operations.configuration import configuration, masked_url
+from fastserve.options.table import Options
 
 TWO = ("--workers", "2")
 KINDS = pytest.mark.parametrize("args", [(), TWO, ("--reload",)], ids=["single", "workers", "reload"])
@@ -44,7 +45,7 @@ with socket.socket(socket.AF_UNIX) as client:
 
 @KINDS
 def test_control_socket(controlled: Start, args: tuple[str, ...]) -> None:
-    """Each GET responds with JSON, whoever serves the application, while nothing shows metrics elsewhere."""
+    """Each GET responds with JSON in every way of serving, while nothing shows metrics elsewhere."""
     server = controlled(*args)
     assert server.command.get("/500").startswith(b"HTTP/1.1 500")
     assert server.command.get("/").endswith(b"ok")
@@ -71,6 +72,12 @@ def test_config_masks_secrets(controlled: Start) -> None:
     found = server.get("/config")
     assert (found["app"], found["root_path"], found["control_socket"]) == ("metrics_app:app", "/a", str(server.path))
     assert found["headers"] == ["X-Api-Key: ********", "X-Other: shown"]
+    assert "hidden" not in json.dumps(found)
+
+
+def test_password_of_a_key_is_masked() -> None:
+    found = configuration(Options("a:b", ssl_keyfile_password="hidden", topics="redis://user:hidden@host"))
+    assert found["ssl_keyfile_password"] == "********"
     assert "hidden" not in json.dumps(found)
 
 

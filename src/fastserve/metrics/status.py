@@ -1,7 +1,7 @@
 """What a server does, in one JSON document: sums, and a line a worker. `fastserve top` and the web view show it.
 
-Counters are given as they are, for whoever reads the document twice to take rates from. It never has a path, a query, a
-header, an address or a configuration.
+Counters are given as they are: rates come from two documents. It never has a path, a query, a header, an address or a
+configuration.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class Verb(NamedTuple):
     help: str
     parameter: str = ""  # of the query
     choices: tuple[str, ...] = ()  # of its values; without, it is a number of workers
-    default: str | None = None  # None: it has to be given
+    default: str | None = None  # None: it must be given
 
     @property
     def of_worker(self) -> bool:
