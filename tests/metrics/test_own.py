@@ -58,8 +58,10 @@ def test_counter() -> None:
     text = shown().text
     assert "# HELP own_one_total Help of two lines.\n" in text
     assert r'own_one_total{a="q\"\\",b="2"} 3.5' in text
-    with pytest.raises(ValueError, match="only grows"):
-        one.add(-1)
+    for amount in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="only grows"):
+            one.add(amount)
+    assert metrics.counter("own_one", b="2", a='q"\\') is one
 
 
 def test_gauge() -> None:
@@ -84,13 +86,24 @@ def test_histogram() -> None:
     made = metrics.histogram("own_seconds", "How long.", (0.1, 1), route="/")
     for value in (0.1, 0.5, 3):
         made.observe(value)
+    with pytest.raises(ValueError, match="numbers"):
+        made.observe(float("nan"))
     found = shown()
     assert [found.value("own_seconds_bucket", le=limit, route="/") for limit in ("0.1", "1.0", "+Inf")] == [1, 2, 3]
     assert found.value("own_seconds_sum", route="/") == pytest.approx(3.6)
 
 
 @pytest.mark.parametrize(
-    ("name", "labels"), [("a b", {}), ("fastserve_x", {}), ("process_x", {}), ("x", {"le": "1"}), ("x", {"__a": "1"})]
+    ("name", "labels"),
+    [
+        ("", {}),
+        ("_total", {}),
+        ("a b", {}),
+        ("fastserve_x", {}),
+        ("process_x", {}),
+        ("x", {"le": "1"}),
+        ("x", {"__a": "1"}),
+    ],
 )
 def test_invalid_names(name: str, labels: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"invalid|server's"):
@@ -101,8 +114,26 @@ def test_one_name_is_of_one_kind() -> None:
     metrics.gauge("own_kind_total")
     with pytest.raises(ValueError, match="another kind"):
         metrics.counter("own_kind_total", a="1")
-    with pytest.raises(ValueError, match="buckets"):
-        metrics.histogram("own_buckets", buckets=(2, 1))
+    for buckets in ((2, 1), (1, float("inf")), (float("nan"),)):
+        with pytest.raises(ValueError, match="buckets"):
+            metrics.histogram("own_buckets", buckets=buckets)
+    with pytest.raises(ValueError, match="another kind"):
+        metrics.counter("own_kind_total")
+    with pytest.raises(ValueError, match="another kind"):
+        metrics.gauge("own_kind_total", merge="max")
+    with pytest.raises(ValueError, match="another kind"):
+        metrics.histogram("own_kind_total")
+
+
+def test_no_two_metrics_have_one_name_on_the_page() -> None:
+    metrics.counter("own_taken_total")
+    metrics.histogram("own_parts")
+    for make, name in ((metrics.gauge, "own_taken"), (metrics.gauge, "own_parts_sum"), (metrics.counter, "own_parts")):
+        with pytest.raises(ValueError, match="has the name"):
+            make(name)
+    metrics.gauge("own_whole_count")
+    with pytest.raises(ValueError, match="has the name own_whole_count"):
+        metrics.histogram("own_whole")
 
 
 def test_long_names() -> None:

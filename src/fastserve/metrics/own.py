@@ -14,6 +14,8 @@ NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
 LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*\Z")
 RESERVED = ("fastserve_", "http_server_", "process_")  # what names of the server's begin with
 MERGES = {"sum": "g", "max": ">", "min": "<"}
+PARTS = ("_bucket", "_sum", "_count")  # what names of a histogram's samples end with
+INFINITY = float("inf")
 OWN_COUNT = SHAPE["own_count"]
 CELL_BYTES = SHAPE["own_name"] * 8
 
@@ -27,8 +29,8 @@ class Counter:
         self._cell = cell
 
     def add(self, amount: float = 1) -> None:
-        """Add to it. Raises ValueError for a negative amount."""
-        if amount < 0:
+        """Add to it. Raises ValueError for an amount that is negative or not a number."""
+        if not 0 <= amount < INFINITY:
             raise ValueError(f"a counter only grows: {amount!r}")
         self._cell.add(amount)
 
@@ -55,6 +57,9 @@ class Histogram:
         self._total = total
 
     def observe(self, value: float) -> None:
+        """Count a value. Raises ValueError for one that is not a number, which the sum would never get rid of."""
+        if not -INFINITY < value < INFINITY:
+            raise ValueError(f"a histogram counts numbers: {value!r}")
         self._buckets[bisect.bisect_left(self._bounds, value)].add(1)
         self._total.add(value)
 
@@ -97,7 +102,9 @@ def pieces_of(name: str) -> list[bytes]:
 
 _lock = threading.RLock()
 _kinds: dict[str, str] = {}  # of each name
+_owners: dict[str, str] = {}  # the metric of each name that /metrics has: those of samples, and of what they belong to
 _made: dict[tuple[str, tuple[tuple[str, str], ...]], Counter | Gauge | Histogram] = {}
+_samples: dict[str, Counter | Gauge | Histogram] = {}  # by name and labels, in whatever order they were given
 _cells = Cells(0, OWN_COUNT)
 
 
@@ -109,7 +116,7 @@ def counter(name: str, help: str = "", /, **labels: str) -> Counter:  # noqa: A0
     """
     name = name if name.endswith("_total") else f"{name}_total"
     found = _made.get((name, tuple(labels.items())))
-    if found is None:
+    if type(found) is not Counter:
         found = _make("c", name, help, labels)
     assert isinstance(found, Counter)
     return found
@@ -123,7 +130,7 @@ def gauge(name: str, help: str = "", /, merge: str = "sum", **labels: str) -> Ga
     if merge not in MERGES:
         raise ValueError(f"merge: expected one of {', '.join(MERGES)}, not {merge!r}")
     found = _made.get((name, tuple(labels.items())))
-    if found is None:
+    if type(found) is not Gauge or _kinds[name] != MERGES[merge]:
         found = _make(MERGES[merge], name, help, labels)
     assert isinstance(found, Gauge)
     return found
@@ -141,7 +148,7 @@ def histogram(
     It takes a cell for each bucket and two more, of which a worker has 256. Raises ValueError as counter() does.
     """
     found = _made.get((name, tuple(labels.items())))
-    if found is None:
+    if type(found) is not Histogram:
         found = _make("h", name, help, labels, tuple(buckets))
     assert isinstance(found, Histogram)
     return found
@@ -152,35 +159,48 @@ def _make(
 ) -> Counter | Gauge | Histogram:
     key = (name, tuple(labels.items()))
     with _lock:
-        if key in _made:
-            return _made[key]
         check(kind, name, labels, bounds)
+        sample = sample_of(name, labels)
+        if sample in _samples:
+            _made[key] = _samples[sample]
+            return _made[key]
         if name not in _kinds:
             _kinds[name] = kind
+            _owners.update(dict.fromkeys(names_of(kind, name), name))
             tell(name.removesuffix("_total") if kind == "c" else name, text)
         made: Counter | Gauge | Histogram
         if kind == "h":
-            buckets = [cell("h", f"{name}_bucket", {**labels, "le": limit(bound)}) for bound in (*bounds, float("inf"))]
+            buckets = [cell("h", f"{name}_bucket", {**labels, "le": limit(bound)}) for bound in (*bounds, INFINITY)]
             made = Histogram(bounds, buckets, cell("h", f"{name}_sum", labels))
         elif kind == "c":
             made = Counter(cell(kind, name, labels))
         else:
             made = Gauge(cell(kind, name, labels))
-        _made[key] = made
+        _made[key] = _samples[sample] = made
         return made
 
 
+def names_of(kind: str, name: str) -> list[str]:
+    """Return the names that a metric has on /metrics: its own, those of its samples, and that of OpenMetrics."""
+    if kind == "h":
+        return [name, *(name + part for part in PARTS)]
+    return [name, name.removesuffix("_total")] if kind == "c" else [name]
+
+
 def check(kind: str, name: str, labels: dict[str, str], bounds: tuple[float, ...]) -> None:
-    if not NAME.match(name):
+    if not NAME.match(name.removesuffix("_total") if kind == "c" else name):
         raise ValueError(f"invalid name of a metric: {name!r}")
     if name.startswith(RESERVED):
         raise ValueError(f"{name}: names that begin with {name.partition('_')[0]}_ are the server's")
     if _kinds.get(name, kind) != kind:
         raise ValueError(f"{name} is the name of another kind of metric")
+    for each in names_of(kind, name):
+        if _owners.get(each, name) != name:
+            raise ValueError(f"{name}: the metric {_owners[each]} has the name {each} on /metrics")
     for label in labels:
         if not LABEL.match(label) or label == "le":
             raise ValueError(f"{name}: invalid label {label!r}")
-    if list(bounds) != sorted(set(bounds)) or float("inf") in bounds:
+    if list(bounds) != sorted(set(bounds)) or not all(-INFINITY < bound < INFINITY for bound in bounds):
         raise ValueError(f"{name}: expected buckets in ascending order and below infinity, not {bounds!r}")
 
 
@@ -202,7 +222,7 @@ def escaped(value: str) -> str:
 
 
 def limit(bound: float) -> str:
-    return "+Inf" if bound == float("inf") else repr(float(bound))
+    return "+Inf" if bound == INFINITY else repr(float(bound))
 
 
 def tell(name: str, text: str) -> None:
