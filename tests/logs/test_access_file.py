@@ -101,4 +101,5 @@ def test_a_file_that_cannot_be_opened_again_stays(start: support.StartCommand, t
     server.wait_line("The log file in use stays: ")
     server.get("/n2")
     server.stop()
+    assert "no log files" not in server.output
     assert numbers(kept) == [1, 2]

@@ -16,15 +16,19 @@ def take_user_signal(number: int) -> None:
     count = reopen()
     if count:
         logger.info("Received SIGUSR1: %d log file(s) opened again.", count)
-    else:
+    elif not handlers_of_files():  # of those that could not be opened, an error has been logged
         logger.info("Received SIGUSR1, but there are no log files to open again.")
 
 
 def reopen() -> int:
     """Open every file that a logger of this process writes to again, and return how many have been."""
+    return sum(reopened(each) for each in handlers_of_files())
+
+
+def handlers_of_files() -> list[logging.FileHandler]:
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
     handlers = {id(handler): handler for each in loggers for handler in getattr(each, "handlers", ())}
-    return sum(reopened(each) for each in handlers.values() if isinstance(each, logging.FileHandler))
+    return [each for each in handlers.values() if isinstance(each, logging.FileHandler)]
 
 
 def reopened(handler: logging.FileHandler) -> bool:
