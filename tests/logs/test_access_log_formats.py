@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import support
 import ws
+from bridge import Bridge
+from websockets.sync.client import connect as connect_websocket
 
 from fastserve.logging.access_format import ATOMS, PARAMETRIC, PRESETS
 
@@ -38,9 +40,12 @@ APPS = """
             return
         if scope["path"] == "/slow":
             await asyncio.sleep(0.5)
+        if scope["path"] == "/fails":
+            raise ValueError("wanted")
         headers = [(b"content-type", b"text/plain"), (b"x-out", b"out"), (b"content-length", b"5")]
         body = scope.get("state", {}).get("request_id", "hello").encode()[:5]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        status = 999 if scope["path"] == "/unnamed" else 200
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 """
 REQUEST = (
@@ -193,6 +198,33 @@ def test_protocols(command: support.StartCommand, folder: Path, kind: str) -> No
             support.read_all(client)
         socket_line = json.loads(server.wait_line(r'^(\{.*"/ws".*\})$')[1])
         assert (socket_line["status"], socket_line["close_code"]) == (101, 1000)
+
+
+@pytest.mark.parametrize("http", ["auto", "h11"])
+def test_unusual_statuses(command: support.StartCommand, folder: Path, http: str) -> None:
+    """A status without a phrase has a line as well, and a response of the server's own has its first byte."""
+    server = command("formats_app:asgi", "--port", "0", "--app-dir", str(folder), "--http", http,
+                     "--access-log-format", "|%(U)s|%(s)s|%(st)s|%(fb)s|")  # fmt: skip
+    server.get("/unnamed")
+    server.wait_line(r"^\|/unnamed\|999\|-\|\d+\|$")
+    server.get("/fails")
+    server.wait_line(r"^\|/fails\|500\|Internal Server Error\|\d+\|$")
+
+
+def test_websocket_over_http2(command: support.StartCommand, folder: Path) -> None:
+    """The bytes to the client have the response's head in them."""
+    server = command("formats_app:asgi", "--port", "0", "--app-dir", str(folder), "--access-log-format",
+                     "|%(s)s|%(O)s|%(mi)s|%(mo)s|%(code)s|")  # fmt: skip
+    bridge = Bridge(server.port).start()
+    try:
+        with connect_websocket(f"ws://127.0.0.1:{bridge.port}/", compression=None) as client:
+            client.send("hello")
+            assert client.recv() == "hello"
+            client.close(4000)
+        line = server.wait_line(r"^\|200\|(\d+)\|1\|1\|4000\|$")
+        assert int(line[1]) > 40  # the frames have 11
+    finally:
+        bridge.stop()
 
 
 @pytest.mark.parametrize("form", [*PRESETS, "combined", "%(r)s %(D)s"])

@@ -415,7 +415,7 @@ cdef class AccessFormat:
             client = scope.get("client")
             return self.put_some(to, client[1] if client else 0)
         elif op == PHRASE:
-            return self.put_object(to, reason_phrase(account.status) if account.status else None, OTHER)
+            return self.put_object(to, (reason_phrase(account.status) or None) if account.status else None, OTHER)
         elif op == USER:
             return self.put_object(to, user_of(text_field(account, b"authorization")), OTHER)
         elif op == MESSAGES_IN or op == MESSAGES_OUT:

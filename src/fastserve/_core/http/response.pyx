@@ -111,8 +111,10 @@ cdef class Response(Stream):
     # The access log
 
     cdef int log(self, dict scope, int status) except -1:
+        """Log a response of the server's own, which is about to be written."""
         if self.account is not None:
             self.account.status = status
+            self.account.first = monotonic()
         return log_response(
             self.worker, scope, self.peers.client, self.address, status, self.is_websocket, self.account
         )

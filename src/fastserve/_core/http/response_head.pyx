@@ -25,7 +25,8 @@ for code in HTTPStatus:
 
 
 cdef str reason_phrase(int status):
-    return HTTPStatus(status).phrase
+    """Return the reason phrase of a status, empty if it has none."""
+    return status_line(status)[13:-2].decode()
 
 
 cdef bint has_no_body(int status) noexcept:

@@ -38,7 +38,7 @@ cdef class Http2Stream(Bearer):
     cdef long long received  # bytes of its body
     cdef bytes gathered  # a part of it that is coming in several frames of one read, or None
     cdef Py_ssize_t filled  # bytes of that
-    cdef long long given  # bytes of frames to the client, if the stream has an account
+    cdef long long given  # bytes of frames to the client; of the response's head alone if the stream has no account
     cdef double discarded_until  # by the clock, once the response is complete
     # What the client may send of it.
     cdef long long credit

@@ -444,8 +444,7 @@ cdef class Http2Stream(Bearer):
         self.writing = BODY
         self.fields = None
         self.ends_sent = last
-        if self.account is not None:
-            self.given += out.size - mark
+        self.given += out.size - mark
         if self.held is not None:
             stop(self.held)
         return self.flow.close_fields(mark, self.id, END_STREAM if last else 0)
@@ -484,7 +483,7 @@ cdef class Http2Stream(Bearer):
         self.account = None  # from now on, the exchange's
         self.put_head(0, True, False)
         if exchange.account is not None:
-            exchange.account.mark = 0
+            exchange.account.mark = -self.given  # what its own writer gives comes on top
         kept.websocket.open(exchange)
         if exchange.account is not None:
             exchange.account.status = 200
