@@ -137,7 +137,7 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "metrics_routes": [(True, True)],
     "metrics_per_worker": [(True, True)],
     "control_socket": [(None, None), ("/run/control", "/run/control"), ("", None)],
-    "control_socket_mode": [(None, None), ("660", 0o660), (0o600, 0o600)],
+    "control_socket_mode": [(None, None)],
     "health": [(None, None), ("", None), ("/healthz", "/healthz")],
     "shutdown_green": [(0, 0)],
     "h11_max_incomplete_event_size": [(1, 1), (None, None)],
