@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from multiprocessing import Pipe
+from threading import Lock
 from typing import Any, Protocol
 
 from fastserve.logging import log_files
@@ -38,8 +39,9 @@ class OwnOrders:
 
         self.server = server
         self.loop = loop
+        self.reporting = Lock()
         self.reader, self.writer = Pipe(duplex=False)
-        os.set_blocking(self.writer.fileno(), False)  # the thread that would read it may need what the writer holds
+        os.set_blocking(self.writer.fileno(), False)  # the thread that writes the report reads it
         hang_report.enable(self.writer)
 
     def submit(self, order: Order) -> None:
@@ -102,4 +104,5 @@ class OwnOrders:
 
         if asked.worker:
             raise Refused(404, f"there is no worker {asked.worker}")
-        return hang_report.asked(os.getpid(), self.reader)
+        with self.reporting:
+            return hang_report.of_this_process(self.reader)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastserve.logging import log_files
 from fastserve.logging.log_levels import set_level
-from fastserve.supervisors.messages import CLOSED, DRAIN, HASTEN, LEVEL, PING, PONG, READY, REOPEN, RETIRE, WORN
+from fastserve.supervisors import hang_report
+from fastserve.supervisors.messages import CLOSED, DRAIN, HASTEN, LEVEL, PING, PONG, READY, REOPEN, REPORT, RETIRE, WORN
 
 if TYPE_CHECKING:
     import asyncio
@@ -131,6 +132,8 @@ class Link:
                 self.reopen()
             elif kind == LEVEL:
                 set_level(*arguments)
+            elif kind == REPORT:
+                hang_report.write()
             elif kind == DRAIN:
                 self.server.drain(*arguments)
             elif kind == RETIRE:

@@ -7,6 +7,7 @@ HASTEN = "hasten"  # parent: stop sooner; how often it was told to stop, and whe
 REOPEN = "reopen"  # parent: open log files again
 LEVEL = "level"  # parent: set the level of the server's loggers, by its name
 DRAIN = "drain"  # parent: whether --health says that no more requests are wanted
+REPORT = "report"  # parent: write where it stands, see hang_report
 RETIRE = "retire"  # parent: another worker has taken over, stop without losing a request
 
 PONG = "pong"  # worker: whether it has started, seconds since its event loop ran (None: not expected to run)

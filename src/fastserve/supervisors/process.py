@@ -13,7 +13,7 @@ from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any
 
 from fastserve.supervisors import child, hang_report
-from fastserve.supervisors.messages import CLOSED, DRAIN, HASTEN, LEVEL, PING, PONG, READY, REOPEN, RETIRE
+from fastserve.supervisors.messages import CLOSED, DRAIN, HASTEN, LEVEL, PING, PONG, READY, REOPEN, REPORT, RETIRE
 
 if TYPE_CHECKING:
     import socket
@@ -237,7 +237,7 @@ class Process:
         """Return its hang report, as far as it comes in `patience` seconds."""
         if self.process.pid is None or not (self.pongs or self.ready):
             return ""  # it has not enabled that yet
-        return hang_report.asked(self.process.pid, self.dump_reader, patience)
+        return hang_report.asked(self.process.pid, self.dump_reader, lambda: self.send((REPORT,)), patience)
 
     def age(self) -> float:
         """Return the seconds since its start."""

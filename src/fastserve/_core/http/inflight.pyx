@@ -10,6 +10,7 @@ from cpython.object cimport PyObject
 
 cdef extern from "http/inflight_report.h":
     int fastserve_report_on(int number, int fd, Entry* list)
+    void fastserve_report(int number)
 
 
 cdef extern from "loop/clock.h":
@@ -26,6 +27,12 @@ def write_on_signal(int number, int fd):
     if fastserve_report_on(number, fd, &entries) < 0:
         raise OSError(f"cannot handle signal {number}")
     enabled = True
+
+
+def write_now():
+    """Write the same as the signal does; after write_on_signal()."""
+    if enabled:
+        fastserve_report(0)
 
 
 cdef void track(Entry* entry, str method, bytes path) noexcept:

@@ -10,6 +10,7 @@ static int fastserve_report_on(int number, int fd, fastserve_entry *list) {
     (void)number; (void)fd; (void)list;
     return -1;
 }
+static void fastserve_report(int number) { (void)number; }
 #else
 #include <signal.h>
 #include <stdio.h>
