@@ -40,6 +40,11 @@ APPS = """
             return
         if scope["path"] == "/slow":
             await asyncio.sleep(0.5)
+        if scope["path"] in ("/leaves", "/late"):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        if scope["path"] == "/leaves":
+            return
         if scope["path"] == "/fails":
             raise ValueError("wanted")
         headers = [(b"content-type", b"text/plain"), (b"x-out", b"out"), (b"content-length", b"5")]
@@ -209,6 +214,19 @@ def test_unusual_statuses(command: support.StartCommand, folder: Path, http: str
     server.wait_line(r"^\|/unnamed\|999\|-\|\d+\|$")
     server.get("/fails")
     server.wait_line(r"^\|/fails\|500\|Internal Server Error\|\d+\|$")
+
+
+@pytest.mark.parametrize("http", ["auto", "h11"])
+def test_a_client_that_leaves(command: support.StartCommand, folder: Path, http: str) -> None:
+    """An application that returns at the disconnect did not fail, and no connection is kept that the client ends."""
+    server = command("formats_app:asgi", "--port", "0", "--app-dir", str(folder), "--http", http,
+                     "--access-log-format", "|%(U)s|%(s)s|%(X)s|%(D)s|")  # fmt: skip
+    for path, status, ending in (("/leaves", "-", "X"), ("/late", "200", "-")):
+        with server.connect() as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            client.shutdown(socket.SHUT_WR)
+            support.read_all(client)
+        server.wait_line(rf"^\|{path}\|{status}\|{ending}\|\d+\|$")
 
 
 def test_websocket_over_http2(command: support.StartCommand, folder: Path) -> None:

@@ -119,7 +119,7 @@ cdef class Http1Response(Response):
         return 0 if self.connection is None else self.connection.taken
 
     cdef bint is_kept(self) noexcept:
-        return self.keep_alive
+        return self.keep_alive and not self.client_has_ended()
 
     cdef bint is_complete(self) noexcept:
         return self.writing == DONE
@@ -147,7 +147,8 @@ cdef class Http1Response(Response):
             extra += self.id_line()
         out.append_bytes(plain_response(status, worker.settings, worker.clock, extra, not self.is_head))
         if self.account is not None:
-            self.account.status = status
+            if not unread or self.request_is_cut():  # else the client left, which is not the application's failure
+                self.account.status = status
             self.account.body = 0 if self.is_head else len(reason_phrase(status))
             self.keep_alive = False
             self.close_account(unread)

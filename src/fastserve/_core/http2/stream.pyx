@@ -305,7 +305,8 @@ cdef class Http2Stream(Bearer):
         self.fields = []
         check_head(&self.extent.facts, status, headers, self.fields)
         if self.account is not None:
-            self.account.status = status
+            if not self.client_has_ended() or self.request_is_cut():  # else the client left
+                self.account.status = status
             self.account.body = 0 if self.is_head else len(body)
             self.account.named = False
         self.writing = HEAD

@@ -448,7 +448,8 @@ class H11Protocol(asyncio.Protocol):
         output = response.plain_response(status, defaults, [*extra, *self.id_fields([])], not self.is_head)
         self.write(output)
         if self.account is not None:
-            self.account.head(status, (), logged=False)
+            if not self.eof_seen or self.reading == "body":  # else the client left
+                self.account.head(status, (), logged=False)
             self.sent, self.sent_body = self.sent + len(output), 0 if self.is_head else len(response.phrase(status))
             self.keep_alive = False
             self.end_account(aborted=self.eof_seen)
@@ -725,7 +726,9 @@ class H11Protocol(asyncio.Protocol):
     def end_account(self, aborted: bool) -> None:
         account, self.account = self.account, None
         if account is not None:
-            account.end(aborted, self.keep_alive and not aborted, self.sent_body, self.sent, self.received)
+            account.end(
+                aborted, self.keep_alive and not (aborted or self.eof_seen), self.sent_body, self.sent, self.received
+            )
 
     def id_fields(self, fields: response.Fields) -> response.Fields:
         """Return the header with the request's id, unless the application's fields have it or there is none."""
