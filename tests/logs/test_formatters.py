@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import logging.config
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 import fastserve
 from fastserve.logging import formatters
+from fastserve.logging.json_lines import JsonFormatter
 
 
 def record_of(level: int, message: str, *args: Any, **extra: Any) -> logging.LogRecord:
@@ -141,3 +143,13 @@ def test_no_access_log() -> None:
     logger = logging.getLogger("fastserve.access")
     fastserve.Config("a:b", access_log=False)
     assert (logger.handlers, logger.propagate) == ([], False)
+
+
+def test_json_of_extra_values_that_json_has_not() -> None:
+    """The line stays one of JSON, where NaN is no value and keys are texts."""
+    circle: list[object] = []
+    circle.append(circle)
+    record = logging.makeLogRecord({"msg": "here", "a": float("nan"), "b": {(1, 2): 3}, "c": circle, "d": 4})
+    values = json.loads(JsonFormatter().format(record), parse_constant=pytest.fail)
+    assert values["message"] == "here"
+    assert (values["a"], values["b"], values["c"], values["d"]) == ("nan", "{(1, 2): 3}", "[[...]]", 4)

@@ -28,7 +28,15 @@ class JsonFormatter(logging.Formatter):
         if record.stack_info:
             values["stack"] = self.formatStack(record.stack_info)
         values |= {name: value for name, value in vars(record).items() if name not in STANDARD and name not in values}
-        return json.dumps(values, default=str)  # ASCII alone, and no end of line
+        try:
+            return json.dumps(values, default=str, allow_nan=False)  # ASCII alone, and no end of line
+        except (
+            TypeError,
+            ValueError,
+            RecursionError,
+        ):  # `extra` has NaN, a circle, keys of tuples
+            plain = {name: value if isinstance(value, str | int) else str(value) for name, value in values.items()}
+            return json.dumps(plain)
 
     def moment(self, record: logging.LogRecord) -> str:
         seconds = int(record.created)
