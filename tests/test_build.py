@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def test_modules_that_say_they_are_cold_are_optimized_less(build: dict[str, Any]
         assert build["extension"](source, "trace").extra_compile_args == list(build["KINDS"]["trace"].compile)
         if flags[-1] == "-O1":
             cold.add(path.stem)
-    assert {"settings", "testing", "handshake"} <= cold
+    assert {"settings", "testing", "handshake", "lingering", "worker"} <= cold
     assert cold.isdisjoint({"connection", "exchange", "hpack", "parser", "response_head", "task", "turn"})
 
 
@@ -43,6 +44,14 @@ def test_a_first_line_for_the_build_is_one_that_it_knows(build: dict[str, Any]) 
         with path.open(encoding="utf-8") as file:
             first = file.readline()
         assert first == build["COLD"] or first.startswith('"""'), path
+
+
+@pytest.mark.tree
+def test_expressions_that_bring_in_coroutines_are_not_used() -> None:
+    # A generator expression costs what Cython's coroutines take to compile; a list does the same here.
+    call = re.compile(r"\b(?:all|any|bytes|dict|frozenset|list|max|min|set|sorted|sum|tuple|join)\(([^()\[\]{}]+) for ")
+    found = [f"{path.name}: {match[0]}" for path in sources() for match in call.finditer(path.read_text("utf-8"))]
+    assert found == []
 
 
 def test_settings_of_the_core_cannot_be_pickled() -> None:

@@ -1,3 +1,4 @@
+# setup.py: cold
 """What all connections of one event loop share."""
 import contextvars
 import inspect

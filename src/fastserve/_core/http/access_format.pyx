@@ -93,7 +93,7 @@ assert len(NAMES) == CODES
 CODE = {name: code for code, name in enumerate(NAMES)}
 
 cdef bytes HEXADECIMAL = b"0123456789abcdef"
-cdef bytes plain_table = bytes(0x20 <= byte < 0x7F and byte not in b'"\\' for byte in range(256))
+cdef bytes plain_table = bytes([0x20 <= byte < 0x7F and byte not in b'"\\' for byte in range(256)])
 cdef extern from "<time.h>" nogil:
     struct timespec:
         long long tv_sec

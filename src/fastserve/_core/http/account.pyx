@@ -18,7 +18,7 @@ cdef enum:
     LONGEST_ID = 128
 
 cdef bytes ID_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:+/=@-"
-cdef bytes id_table = bytes(byte in ID_BYTES for byte in range(256))
+cdef bytes id_table = bytes([byte in ID_BYTES for byte in range(256)])
 cdef bytes HEXADECIMAL = b"0123456789abcdef"
 cdef uint64_t state[4]  # of xoshiro256**, by D. Blackman and S. Vigna
 

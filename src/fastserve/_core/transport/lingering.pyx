@@ -1,3 +1,4 @@
+# setup.py: cold
 """Connections that are closed, except that their clients still send.
 
 A close with unread input resets the connection, and the client could lose its response (RFC 9112 section 9.6). So the
