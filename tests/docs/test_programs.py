@@ -211,15 +211,24 @@ def test_pod_is_probed_and_drained(command: StartCommand, tmp_path: Path) -> Non
     """What a kubelet does: probes until the pod is to end, then SIGTERM, while requests still arrive."""
     deployment, _ = yaml.safe_load_all(block("how-to/kubernetes.md", "app.yaml"))
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    (port,) = container["ports"]
-    assert port["containerPort"] == 8000  # the default, for the manifest has no --port
-    probes = [container[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")]
-    assert {probe["port"] for probe in probes} == {port["name"]}
-    server = start_container(command, tmp_path, container["args"], **{"shutdown-delay": "1000"})
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports["http"] == 8000  # the default, for the manifest has no --port
+    assert f"--metrics-bind=0.0.0.0:{ports['metrics']}" in container["args"]
+    startup, readiness, liveness = (
+        container[f"{each}Probe"]["httpGet"] for each in ("startup", "readiness", "liveness")
+    )
+    changed = {"shutdown-delay": "1000", "metrics-bind": "127.0.0.1:0"}
+    server = start_container(command, tmp_path, container["args"], **changed)
+    bases = {"http": server.url, "metrics": server.wait_line(r"Metrics on (http://[^/]+)/metrics")[1]}
+
+    def probed(probe: dict[str, str]) -> int:
+        return httpx.get(bases[probe["port"]] + probe["path"], timeout=PATIENCE).status_code
+
+    assert [probed(probe) for probe in (startup, readiness, liveness)] == [200, 200, 200]
     with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
-        assert [client.get(probe["path"]).status_code for probe in probes] == [200, 200, 200]
         server.send_signal(signal.SIGTERM)
         server.wait_line("Serving on for 1000 s")
+        assert [probed(probe) for probe in (readiness, liveness)] == [503, 200]
         late = client.get("/")
         assert (late.status_code, late.headers["connection"]) == (200, "close")
         assert client.get("/").status_code == 200  # on a new connection
