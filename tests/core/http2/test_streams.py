@@ -614,6 +614,21 @@ class TestReceiving:
         client.send(headers(1, POST, end=False))
         assert 65535 + client.updates(1) == 1 << 20
 
+    @pytest.mark.parametrize("size", [65535, 65536, 3_072_000])
+    def test_the_window_is_open_at_the_end(self, work: Work, size: int) -> None:
+        """nghttp2 does not send END_STREAM by itself through a closed window, and so never would."""
+        client = Http2Client(work(length))
+        client.send(headers(1, [*POST, ("content-length", str(size))], end=False))
+        sent = 0
+        while sent < size:
+            room = min(65535 + client.updates(1) - sent, size - sent, 16384)
+            assert room > 0
+            client.send(data(1, bytes(room)))
+            sent += room
+        assert 65535 + client.updates(1) > size
+        client.send(data(1, b"", end=True))
+        assert client.replies[1].body == str(size).encode()
+
     def test_nothing_comes_back_before_it_is_taken(self, work: Work) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             gates[scope["path"]] = asyncio.Event()

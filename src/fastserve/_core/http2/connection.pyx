@@ -560,7 +560,8 @@ cdef class Http2Connection(StreamCarrier):
         due = most - has
         rest = most
         if stream.content_length >= 0:
-            rest = stream.content_length - stream.received
+            # One more than is left: some clients, nghttp2's among them, cannot even send END_STREAM through a closed window.
+            rest = stream.content_length - stream.received + 1
             due = min(due, rest - stream.credit)
         if due <= 0 or stream.credit > 0 and 2 * due < min(most, rest):
             return 0
