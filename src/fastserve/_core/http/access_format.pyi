@@ -1,7 +1,8 @@
-from typing import Any
+from typing import Any, final
 
 CODE: dict[str, int]
 
+@final
 class AccessFormat:
     is_json: bool
     late: bool

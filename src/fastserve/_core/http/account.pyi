@@ -1,7 +1,8 @@
-from typing import Any
+from typing import Any, final
 
 from fastserve._core.loop.clock import Timed
 
+@final
 class Account(Timed):
     scope: dict[str, Any]
     request_id: str | None
