@@ -7,6 +7,8 @@ No credit is given for what comes while the WebSocket has paused reading; as muc
 Of that the WebSocket gets the beginning and a close frame, for which it waits no longer than it does on a connection.
 A fault of the WebSocket resets its stream, and concerns no other.
 """
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+
 from ..interfaces cimport Channel
 from ..transport.writer cimport Writer, set_use
 from ..websocket.exchange cimport WebSocketExchange
@@ -180,12 +182,15 @@ cdef class WebSocketWriter(Writer):
         cdef Py_ssize_t first = 0
         if self.buffer is not None:
             first = self.committed = self.buffer.size
-        if first and not self.broken:
-            stream.send_frames(self.buffer.data, first, False)
-        self.drop_front(first)
         if not self.broken:
+            # Together, and taken from the buffer before: what is sent may make room, and so have more written at once.
+            if first:
+                data = PyBytes_FromStringAndSize(self.buffer.data, first) + data
+                self.drop_front(first)
+            self.total += len(data) - first
             stream.send_large(data)
-            self.total += len(data)
+        else:
+            self.drop_front(first)
         self.paused = not self.broken and stream.unsent > 0
         return 0
 
@@ -194,11 +199,16 @@ cdef class WebSocketWriter(Writer):
         cdef Bearer stream = self.stream
         cdef Py_ssize_t size = self.committed
         cdef bint last = self.closing and not self.ended
+        cdef bytes data
         if self.broken or self.must_wait() or not (size or last):
             return 0
         self.ended = last
-        stream.send_frames(NULL if size == 0 else self.buffer.data, size, last)
-        self.drop_front(size)
+        if size:
+            data = PyBytes_FromStringAndSize(self.buffer.data, size)
+            self.drop_front(size)  # before, as sending may have more written at once
+            stream.send_frames(PyBytes_AS_STRING(data), size, last)
+        else:
+            stream.send_frames(NULL, 0, last)
         if kept.broken:
             return 0
         self.paused = stream.unsent > 0
