@@ -47,7 +47,7 @@ def test_missing_directory(start: support.StartCommand, tmp_path: Path) -> None:
     path = tmp_path / "missing" / "access.log"
     server = start("app", "--access-log-file", str(path))
     assert server.wait() == 3
-    assert f"there is no directory '{path.parent}'" in server.output
+    assert f"directory '{path.parent}' does not exist" in server.output
     assert "Traceback" not in server.output
 
 

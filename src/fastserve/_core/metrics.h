@@ -23,7 +23,7 @@ static inline void fastserve_store(uint64_t *cell, uint64_t value) {
 
 static inline void fastserve_add(uint64_t *cell, uint64_t more) { fastserve_store(cell, *cell + more); }
 
-/* A name of `count` cells. Its first cell, which is not 0, is stored last: until then there is no such name. */
+/* A name of `count` cells. Its first cell, which is never 0, is stored last, so that readers see whole names only. */
 static inline void fastserve_name(uint64_t *cells, const char *name, int count) {
     uint64_t first;
     memcpy(cells + 1, name + 8, (size_t)(count - 1) * 8);

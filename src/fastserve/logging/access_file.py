@@ -28,7 +28,7 @@ class AccessFile(logging.FileHandler):
             directory = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120  # pathlib is not loaded otherwise
             reason = (exc.strerror or str(exc)).lower()
             if not os.path.isdir(directory):  # noqa: PTH112
-                reason = f"there is no directory '{directory}'"
+                reason = f"directory '{directory}' does not exist"
             raise ConfigError(f"access_log_file '{os.fspath(path)}' cannot be opened: {reason}") from exc
         handler.setFormatter(AccessFormatter(ACCESS_FORMAT, use_colors=False))
         return handler

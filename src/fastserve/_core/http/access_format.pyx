@@ -449,7 +449,7 @@ cdef class AccessFormat:
         return self.put_object(to + 1, asked, query)
 
     cdef char* put_object(self, char* to, value, Py_ssize_t limit) except NULL:
-        """Write bytes or a text, cut at the limit; None is no value."""
+        """Write bytes or a text, cut at the limit, or for None the sign that there is no value."""
         cdef Py_ssize_t size
         cdef const char* text
         if type(value) is bytes:

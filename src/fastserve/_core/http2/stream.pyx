@@ -172,7 +172,7 @@ cdef class Http2Stream(Bearer):
         return self.exchange.put_body(data)
 
     cdef int gather(self, const char* data, Py_ssize_t size, Py_ssize_t following) except -1:
-        """A piece of the body has come, and so many bytes more have with it: they are received as one."""
+        """Collect a piece of the body with the `following` bytes that arrived with it, to deliver them as one."""
         if self.gathered is not None and size > PyBytes_GET_SIZE(self.gathered) - self.filled:
             self.receive_gathered()
         if self.gathered is None:
@@ -409,7 +409,7 @@ cdef class Http2Stream(Bearer):
         return kept.end_unseen() if more else kept.finish()
 
     cdef int end_unseen(self) except -1:
-        """No write will show whether a client that has ended its side is still there, where there is no body to write."""
+        """End the stream if its client has ended its side and there is no body: no write would show that it has left."""
         if self.ends_sent and self.ended and self.client_has_ended():
             return self.connection.overdue(self)
         return 0

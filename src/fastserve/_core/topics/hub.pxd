@@ -96,7 +96,7 @@ cdef class Subscription(Member):
 
 
 cdef class KeepAlive:
-    """When a stream is written to although there is no message."""
+    """The deadline after which a stream without messages gets a comment."""
     cdef object loop
     cdef double seconds
     cdef object timer
