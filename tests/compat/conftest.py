@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +18,16 @@ TIMEOUT = 60.0
 
 Start = Callable[..., Command]
 Curl = Callable[..., str]
+
+
+def texts_at_once(urls: Iterable[str], **transport: Any) -> list[str]:
+    """Ask for all of these at the same time, in one thread: httpx's connections of HTTP/2 are not safe with several."""
+
+    async def ask() -> list[str]:
+        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(**transport), timeout=TIMEOUT) as client:
+            return [response.text for response in await asyncio.gather(*map(client.get, urls))]
+
+    return asyncio.run(ask())
 
 
 @pytest.fixture(scope="session")

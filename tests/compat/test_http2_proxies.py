@@ -9,7 +9,6 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from support import PATIENCE, Command
 from support import command as start_command
 
 from .apps.http2_app import EVENTS
-from .conftest import TESTS, TIMEOUT
+from .conftest import TESTS, TIMEOUT, texts_at_once
 
 pytestmark = pytest.mark.programs
 
@@ -167,31 +166,30 @@ def apache(server: Command, folder: Path) -> Iterator[str]:
     process.close()
 
 
-def check(client: httpx.Client) -> None:
+def check(url: str, **transport: Any) -> None:
     """Ask, through a proxy, for what a server does."""
-    assert client.get("/a").text == "GET /a 2"
-    assert client.post("/whole", content=BODY).content == BODY
-    assert client.post("/whole", content=(BODY[at : at + 9999] for at in range(0, 99990, 9999))).content == BODY[:99990]
-    assert len(client.get("/size/3000000").content) == 3_000_000
-    head = client.head("/size/100")
-    assert (head.status_code, head.headers["content-length"], head.content) == (200, "100", b"")
-    assert client.get("/events").text == "".join(f"data: {number}\n\n" for number in range(EVENTS))
-    assert client.post("/", content=bytes(300_000)).text == "POST / 2"  # which nobody reads
-    with ThreadPoolExecutor(20) as pool:
-        texts = list(pool.map(lambda at: client.get(f"/{at}").text, range(200)))
+    with httpx.Client(base_url=url, transport=httpx.HTTPTransport(**transport), timeout=TIMEOUT) as client:
+        assert client.get("/a").text == "GET /a 2"
+        assert client.post("/whole", content=BODY).content == BODY
+        assert (
+            client.post("/whole", content=(BODY[at : at + 9999] for at in range(0, 99990, 9999))).content
+            == BODY[:99990]
+        )
+        assert len(client.get("/size/3000000").content) == 3_000_000
+        head = client.head("/size/100")
+        assert (head.status_code, head.headers["content-length"], head.content) == (200, "100", b"")
+        assert client.get("/events").text == "".join(f"data: {number}\n\n" for number in range(EVENTS))
+        assert client.post("/", content=bytes(300_000)).text == "POST / 2"  # which nobody reads
+    texts = texts_at_once((f"{url}/{at}" for at in range(200)), **transport)
     assert texts == [f"GET /{at} 2" for at in range(200)]
 
 
 class TestHaproxy:
     def test_http1_in_front(self, haproxy: Path) -> None:
-        transport = httpx.HTTPTransport(uds=str(haproxy / "http1.sock"))
-        with httpx.Client(base_url="http://app.example", transport=transport, timeout=TIMEOUT) as client:
-            check(client)
+        check("http://app.example", uds=str(haproxy / "http1.sock"))
 
     def test_http2_in_front(self, haproxy: Path) -> None:
-        transport = httpx.HTTPTransport(uds=str(haproxy / "http2.sock"), http1=False, http2=True)
-        with httpx.Client(base_url="http://app.example", transport=transport, timeout=TIMEOUT) as client:
-            check(client)
+        check("http://app.example", uds=str(haproxy / "http2.sock"), http1=False, http2=True)
 
     def test_client_that_leaves(self, haproxy: Path, server: Command) -> None:
         """Its stream alone ends, and the connection serves the others."""
@@ -220,5 +218,4 @@ class TestGrpc:
 
 
 def test_apache(apache: str) -> None:
-    with httpx.Client(base_url=apache, timeout=TIMEOUT, trust_env=False) as client:
-        check(client)
+    check(apache)

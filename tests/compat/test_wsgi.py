@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import hashlib
 import http.client
 import json
@@ -14,7 +13,7 @@ import httpx
 import pytest
 from support import Command
 
-from .conftest import TIMEOUT, Curl, LogMark, Start
+from .conftest import TIMEOUT, Curl, LogMark, Start, texts_at_once
 
 NUMBERS = "".join(f"{number}\n" for number in range(500))
 
@@ -122,10 +121,10 @@ class TestFlask:
         log.wait("RuntimeError: the view broke")
         assert log.count("RuntimeError: the view broke") == 1
 
-    def test_more_requests_than_threads(self, client: httpx.Client) -> None:
-        with concurrent.futures.ThreadPoolExecutor(16) as pool:
-            answers = list(pool.map(lambda _: client.get("/").text, range(200)))
-        assert set(answers) == {"hello from Flask"}
+    @pytest.mark.parametrize("http2", [False, True])
+    def test_more_requests_than_threads(self, server: Command, http2: bool) -> None:
+        texts = texts_at_once([server.url] * 200, http1=not http2, http2=http2)
+        assert set(texts) == {"hello from Flask"}
 
 
 class TestDjango:
