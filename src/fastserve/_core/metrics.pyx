@@ -1,3 +1,4 @@
+# setup.py: cold
 """The page of metrics of a process.
 
 One page belongs to one process. The thread of its event loop writes it, with plain stores: nothing is locked, and no

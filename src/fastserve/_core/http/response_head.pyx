@@ -1,3 +1,4 @@
+# setup.py: hot
 """The head of a response: status line, header fields, and what they decide about framing.
 
 start_head() encodes what the application gave, as soon as it gives it, so that a wrong field is an error of that

@@ -1,3 +1,4 @@
+# setup.py: hot
 """Rules of RFC 9110 and RFC 9112 for fields that llhttp does not enforce."""
 from libc.string cimport memchr
 

@@ -1,3 +1,4 @@
+# setup.py: hot
 """The fields of requests: what each is to the server, and which are malformed (RFC 9113 sections 8.1 to 8.3).
 
 A field's own faults are found by classify(), once for each entry of a table; what only its place shows (a pseudo-header

@@ -1,3 +1,4 @@
+# setup.py: hot
 """HPACK (RFC 7541): header blocks into fields, and fields into header blocks.
 
 Both tables are rings that grow from 16 entries, up to the 128 that 4,096 bytes can hold.

@@ -1,3 +1,4 @@
+# setup.py: hot
 """The heads and trailer sections of responses: fields checked as the application gives them, and their header blocks.
 
 The fields cannot be encoded before they are written, since HPACK goes by their order on the connection. So check_head()
