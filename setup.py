@@ -56,7 +56,7 @@ class Kind(NamedTuple):
 # What the first line of a module may be.
 COLD = "# setup.py: cold\n"  # no request's or message's time depends on it: -O1 takes 0.6 of gcc's time
 HOT = "# setup.py: hot\n"  # its loops over octets gain by -O3: a response's head takes 11 % fewer instructions
-# All others are at -O2: gcc takes 0.84 of -O3's time, and the exchanges of bench/callgrind up to 0.8 % more instructions.
+# All others are at -O2: gcc takes 0.84 of the time of -O3, and exchanges of bench/callgrind 0.8 % more instructions.
 
 CHECKS = ("boundscheck", "wraparound", "initializedcheck")
 # Not maybe_uninitialized: Cython warns about variables that are filled through their address.
