@@ -15,21 +15,20 @@ import time
 from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastserve._subprocess import get_subprocess
 from fastserve.config import STARTUP_FAILURE, Config
 from fastserve.logging import log_files
 from fastserve.logging.formatters import style
 from fastserve.logging.log_files import take_user_signal
-from fastserve.logging.log_levels import set_level
 from fastserve.metrics.source import ParentSource
 from fastserve.metrics.watched import Watched
 from fastserve.net.sockets import bind_again
-from fastserve.operations.orders import Order, Refused
-from fastserve.operations.reports import requests_of
+from fastserve.operations.orders import Order
 from fastserve.server import Server
 from fastserve.supervisors.messages import READY, WORN
+from fastserve.supervisors.obedient import Obedient
 from fastserve.supervisors.process import Process, fate
 from fastserve.supervisors.signal_queue import SIGNALS, Signals
 from fastserve.supervisors.slot import Replacement, Slot
@@ -39,12 +38,10 @@ if TYPE_CHECKING:
 
     from fastserve.metrics.service import Service
     from fastserve.operations.control import Control
-    from fastserve.operations.verbs import Asked
     from fastserve.process.service_manager import Notifier
 
 TICK = 0.5  # longest time in seconds between two checks of the workers
 SCARCITY_SECONDS = 1.0  # before retrying to start a worker that the system had no resources for
-REQUESTS_SECONDS = 0.3  # for a worker to say what it has under way; nothing else is looked at in this time
 PATIENCE = 3  # how many times longer than the previous worker a replacement may take to get ready
 
 logger = logging.getLogger("fastserve.error")
@@ -62,7 +59,7 @@ __all__ = [
 ]
 
 
-class Multiprocess:
+class Multiprocess(Obedient):
     """Keeps `config.workers` worker processes serving on bound sockets: call run(). `should_exit` stops it.
 
     Afterwards, `startup_failed` tells whether a worker failed to start the application, as the next one would.
@@ -480,6 +477,15 @@ class Multiprocess:
 
     def handle_usr1(self) -> None:
         take_user_signal(signal.SIGUSR1)
+        self.reopen_workers()
+
+    def reopen_files(self) -> int:
+        """Open log files again, also in the workers; return how many there are here."""
+        count = log_files.reopen()
+        self.reopen_workers()
+        return count
+
+    def reopen_workers(self) -> None:
         for process in self.everyone:
             process.reopen()
 
@@ -534,90 +540,6 @@ class Multiprocess:
     def tell_summary(self) -> None:
         if self.notifier is not None:
             self.notifier.status(self.summary())
-
-    # Orders of the control socket
-
-    def submit(self, order: Order) -> None:
-        self.signals.submit(order)
-
-    def obey(self, asked: Asked) -> Any:
-        """Carry out a verb, and return what the control socket responds. Raises Refused."""
-        word = asked.verb.word
-        if self.should_exit.is_set() and word not in ("stop", "requests", "stacks"):
-            raise Refused(409, "the server stops")
-        return getattr(self, f"order_{word.replace('-', '_')}")(asked)
-
-    def order_reload(self, asked: Asked) -> Any:
-        self.restart_all()
-        return {"reloading": len(self.slots)}
-
-    def order_reopen(self, asked: Asked) -> Any:
-        count = log_files.reopen()
-        for process in self.everyone:
-            process.reopen()
-        return {"reopened": count}
-
-    def order_drain(self, asked: Asked) -> Any:
-        return self.drain(True)
-
-    def order_undrain(self, asked: Asked) -> Any:
-        return self.drain(False)
-
-    def drain(self, drained: bool) -> Any:
-        self.drained = drained
-        for process in self.everyone:
-            process.drain(drained)
-        return {"draining": drained}
-
-    def order_stop(self, asked: Asked) -> Any:
-        # A worker that lingers takes the second SIGINT for the end of that, and the third for a stop at once.
-        self.told[signal.SIGINT if asked.value == "quick" else signal.SIGTERM] = 3 if asked.value == "quick" else 1
-        if self.should_exit.is_set():
-            self.hasten()
-        self.should_exit.set()
-        return {"stopping": asked.value}
-
-    def order_scale(self, asked: Asked) -> Any:
-        assert asked.value is not None
-        wanted = int(asked.value)
-        while len(self.slots) < wanted and self.add_worker():
-            pass
-        while len(self.slots) > wanted:
-            self.remove_worker()
-        self.tell_summary()
-        if len(self.slots) != wanted:
-            raise Refused(503, f"there are {len(self.slots)} workers, the log says why")
-        return {"workers": wanted}
-
-    def order_replace(self, asked: Asked) -> Any:
-        process, slot = self.of_order(asked)
-        if any(each.process is process for each in (*self.replacements, self.replacing) if each is not None):
-            raise Refused(409, f"worker {asked.worker} is being replaced")
-        self.replacements.append(Replacement(slot, process, "control socket"))
-        return {"replacing": process.pid}
-
-    def order_log_level(self, asked: Asked) -> Any:
-        assert asked.value is not None
-        self.level = asked.value
-        set_level(asked.value)
-        for process in self.everyone:
-            process.set_level(asked.value)
-        return {"level": asked.value}
-
-    def order_requests(self, asked: Asked) -> Any:
-        return requests_of(self.of_order(asked)[0].where(REQUESTS_SECONDS))
-
-    def order_stacks(self, asked: Asked) -> Any:
-        return self.of_order(asked)[0].where()
-
-    def of_order(self, asked: Asked) -> tuple[Process, Slot]:
-        """Return the worker that an order names. Raises Refused."""
-        slot = next((slot for slot in self.slots if slot.place == asked.worker), None)
-        if slot is None:
-            raise Refused(404, f"there is no worker {asked.worker}")
-        if slot.current is None:
-            raise Refused(409, f"worker {asked.worker} is about to be started")
-        return slot.current, slot
 
 
 def limit_of(reason: str) -> str:
