@@ -220,6 +220,9 @@ def test_variables_and_file(doctor: Doctor, tmp_path: Path) -> None:
     found = doctor("--balancer", "alb", env={"WEB_CONCURRENCY": "9", "FORWARDED_ALLOW_IPS": "10.0.0.1"})
     assert found.line("keep-alive") == "OK 75 s, above the 60 s of alb"
     assert found.line("workers") == "WARN 9 on 4 processors: use --workers auto"
+    pinned = "WARN 9 on 4 processors, and --workers-affinity pins several to one"
+    remedy = "use --workers auto, or leave out --workers-affinity"
+    assert doctor("--workers", "9", "--workers-affinity").line("workers") == f"{pinned}: {remedy}"
     assert found.line("proxies") == "OK trusted: 10.0.0.1"
 
 

@@ -55,6 +55,20 @@ def test_workers(start: Start, by_environment: bool) -> None:
     assert f"imported in {server.pid}" not in server.stdout
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system pins processes")
+def test_workers_affinity(start: Start) -> None:
+    """Each worker may use one processor, in turn, and so may one that replaces it; the parent may use all."""
+    server = start("app", "--port", "0", "--workers", "2", "--workers-affinity")
+    pids = ready(server, 2)
+    usable = sorted(os.sched_getaffinity(0))
+    expected = [{usable[0]}, {usable[1 % len(usable)]}]
+    assert sorted(map(os.sched_getaffinity, pids), key=min) == expected
+    assert os.sched_getaffinity(server.pid) == set(usable)
+    os.kill(pids[0], signal.SIGKILL)
+    new = ready(server, 3)[2]
+    assert sorted(map(os.sched_getaffinity, (new, pids[1])), key=min) == expected
+
+
 TO_PIPE = """
 import os, runpy, sys
 os.dup2(int(sys.argv.pop(1)), 1)

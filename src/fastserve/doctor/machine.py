@@ -71,7 +71,10 @@ def workers(case: Case) -> Iterator[Finding]:
     usable, quota = processors.usable(), processors.cpu_quota()
     where = f"{usable} processor{'s' if usable > 1 else ''}{f' (quota {quota:g})' if quota is not None else ''}"
     text = f"{case.workers} on {where}"
-    if case.workers > usable:
+    if case.workers > usable and case.options.workers_affinity:
+        text = f"{text}, and --workers-affinity pins several to one"
+        yield Finding(WARN, "workers", text, "use --workers auto, or leave out --workers-affinity")
+    elif case.workers > usable:
         yield Finding(WARN, "workers", text, "use --workers auto")
     else:
         yield Finding(OK, "workers", text, "--workers auto would use all" if case.workers < usable else "")

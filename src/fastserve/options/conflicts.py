@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from fastserve.options.table import CORE_HTTP, TABLE, OptionError, Options
@@ -44,6 +45,8 @@ def conflicts(options: Options) -> Iterator[str]:
         yield "uds_permissions without a UNIX socket: add --uds or --bind unix:PATH, or leave it out"
     yield from missing(options)
     yield from conflicts_of_http2(options)
+    if options.workers_affinity and not hasattr(os, "sched_setaffinity"):
+        yield "workers_affinity: this platform pins no process to a processor; leave it out"
     if options.reload:
         yield from conflicts_of_reload(options)
     if not (options.ssl_certfile or options.ssl_context_factory):
@@ -63,9 +66,15 @@ def conflicts_of_http2(options: Options) -> Iterator[str]:
 
 
 def conflicts_of_reload(options: Options) -> Iterator[str]:
-    for name in ("workers", "workers_lifetime", "workers_max_rss", "timeout_worker_blocked"):
+    for name in (
+        "workers",
+        "workers_lifetime",
+        "workers_max_rss",
+        "workers_affinity",
+        "timeout_worker_blocked",
+    ):
         value = getattr(options, name)
-        if value is not None and (name, value) != ("workers", 1):
+        if value not in (None, False) and (name, value) != ("workers", 1):
             option = TABLE[name].name
             yield f"reload and {name}: reloading is for one process in development; leave out --reload or {option}"
 

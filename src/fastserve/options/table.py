@@ -337,6 +337,8 @@ class Options:
     control_socket_mode: int | None = option(None, METRICS, Mode(),
         "Permissions of that socket, in octal digits. Who may connect may look; root, the server's own user and, with"
         " 660, the group of the socket may use verbs.  [default: 600]")
+    workers_affinity: bool = option(False, PROCESSES, Flag(),
+        "Pin each worker to a processor of its own, in turn, of those that the server may use.")
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -40,13 +40,14 @@ def process(
     replaces: bool = False,
     plain: frozenset[int] | None = None,
     page: Page | None = None,
+    place: int | None = None,
 ) -> SpawnProcess:
     """Return a process, not started yet, that calls `target(sockets=sockets)`, by default Server.run.
 
     `connection` is its end of a pipe to the parent; it writes its hang report to `dump`. `plain` are the indices of
-    sockets without TLS, and `page` is where it counts.
+    sockets without TLS, `page` is where it counts, and `place` is the one of a worker among all.
     """
-    arguments = (config, target, sockets, connection, dump, replaces, standard_input(), plain, page)
+    arguments = (config, target, sockets, connection, dump, replaces, standard_input(), plain, page, place)
     return spawn.Process(target=main, args=arguments)
 
 
@@ -94,8 +95,11 @@ def main(
     stdin: int | None,
     plain: frozenset[int] | None = None,
     page: Page | None = None,
+    place: int | None = None,
 ) -> None:
     """Serve in this process, just started by the parent."""
+    if place is not None and config.workers_affinity:
+        pin(place)
     if page is not None:
         pages.adopt(page)  # before the application is imported, which may have metrics of its own
     with contextlib.suppress(KeyboardInterrupt):  # the parent logs it
@@ -113,6 +117,13 @@ def main(
         serve(config, target, sockets, None if connection is None else Link(connection, replaces), plain)
     if connection is not None:
         begin_end(0)  # without a signal: exit handlers that block must not outlive the worker
+
+
+def pin(place: int) -> None:
+    """Let this process run on one processor only: that of its place, in turn, of those that it may use."""
+    if sys.platform == "linux":  # elsewhere the option is refused
+        usable = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {usable[place % len(usable)]})
 
 
 def handle_signals() -> None:

@@ -56,6 +56,7 @@ class Process:
             target is None,
             plain,
             None if self.live is None else self.live.page,
+            place,
         )
         self.events: deque[tuple[Any, ...]] = deque()  # messages other than answers
         self.ready = False
