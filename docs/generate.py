@@ -237,8 +237,11 @@ MEANINGS = {  # what to make of a line, by its beginning
     "The logging configuration names only": "A configuration written for uvicorn is used as it is.",
     "Serving on for": "`--shutdown-delay`.",
     "Slow request": "`--log-slow`: once when it has passed, with the stack of the request's task, and once at the end.",
+    "Template process … died": "`--preload`: another one is started, and the workers are replaced by its own.",
     "Unsupported upgrade request": "An upgrade to something other than WebSocket, or with `--ws none`. It is served"
     " as a plain request.",
+    "…; keeping the workers and aborting": "`--preload`: the code on the disk cannot be imported after SIGHUP. The line"
+    " begins with which process has ended, and how; the lines before it say why.",
     "Waiting for connections to close": "Requests are under way.",
     "Waiting for background tasks": "Responses are complete, but applications still run.",
     "… running on": "The sockets are bound. Tools wait for this line. With workers, the first `Application startup"

@@ -189,6 +189,11 @@ class Config(Options):
         self.activated = descriptors
         check_activated(self)
 
+    def join_family(self, pid: int) -> None:
+        """Note the process that the first parent of the workers was, by which they find one another; once."""
+        if self.family is None:
+            self.family = pid
+
     def load(self) -> None:
         """Import the application, and set what follows from the options; called once, before serving.
 

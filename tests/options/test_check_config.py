@@ -46,6 +46,7 @@ FINE = [
     "wsgi_app:app --interface wsgi",
     "threaded_app:app",
     "good_app:app --workers 2",
+    "good_app:app --workers 2 --preload",
     "good_app:app --reload",
     "good_app:app --ssl-certfile one.pem --ssl-keyfile one.key",
     "--config good.toml",
@@ -83,6 +84,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("number_app:app", 3, 'Error: loading ASGI app. "number_app:app" is not callable, it is of type int.'),
     ("wsgi_app:app", 3, 'Error: loading ASGI app. "wsgi_app:app" takes two arguments, as WSGI applications do: '),
     ("threaded_app:nothing", 3, 'Error: loading ASGI app. Attribute "nothing" not found in module "threaded_app".'),
+    ("threaded_app:app --preload", 3, "Error: --preload: importing 'threaded_app:app' has started threads, which "),
     ("good_app:app --loop none:at", 3, 'Error: loading custom loop setup function. Could not import module "none".'),
     ("good_app:app --http none:At", 3, 'Error: loading HTTP protocol. Could not import module "none".'),
 ]

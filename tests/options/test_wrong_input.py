@@ -17,6 +17,7 @@ CONTRADICTIONS: list[tuple[str, str]] = [
     ("--reload --workers 2", f"reload and workers: {ONE_PROCESS} --workers"),
     ("--reload --workers-lifetime 9", f"reload and workers_lifetime: {ONE_PROCESS} --workers-lifetime"),
     ("--reload --workers-max-rss 1G", f"reload and workers_max_rss: {ONE_PROCESS} --workers-max-rss"),
+    ("--reload --preload", f"reload and preload: {ONE_PROCESS} --preload"),
     ("--reload --workers-affinity", f"reload and workers_affinity: {ONE_PROCESS} --workers-affinity"),
     (
         "--reload --timeout-worker-blocked 9",

@@ -277,8 +277,9 @@ class Workers:
 
 @pytest.mark.slow
 class TestWorkers:
-    def test_everybody_hears_everything(self, command: support.StartCommand, tmp_path: Path) -> None:
-        workers = Workers(command, "--workers", "3", env={"XDG_RUNTIME_DIR": "/nowhere", "TMPDIR": "/tmp"})
+    @pytest.mark.parametrize("options", [(), ("--preload",)], ids=" ".join)
+    def test_everybody_hears_everything(self, command: support.StartCommand, options: tuple[str, ...]) -> None:
+        workers = Workers(command, "--workers", "3", *options, env={"XDG_RUNTIME_DIR": "/nowhere", "TMPDIR": "/tmp"})
         chats = workers.chats(3, "?history=100")
         stream = Stream(workers.command, "/events/room")
         assert stream.next_block() == ":"
@@ -292,9 +293,10 @@ class TestWorkers:
         assert workers.command.stop() == 0
         assert not path.exists()
 
-    def test_replacing_workers_loses_nothing(self, command: support.StartCommand) -> None:
+    @pytest.mark.parametrize("options", [(), ("--preload",)], ids=" ".join)
+    def test_replacing_workers_loses_nothing(self, command: support.StartCommand, options: tuple[str, ...]) -> None:
         """SIGHUP while messages come: a client that returns with its position gets each of them once, in order."""
-        workers = Workers(command, "--workers", "2", "--timeout-graceful-shutdown", "5")
+        workers = Workers(command, "--workers", "2", "--timeout-graceful-shutdown", "5", *options)
         old = workers.chats(2, "?history=1000")
         heard: list[str] = []
         first = next(iter(old.values()))

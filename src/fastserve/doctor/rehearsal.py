@@ -9,6 +9,7 @@ from typing import Any
 from fastserve.config import Config
 from fastserve.logging.log_config import ConfigError
 from fastserve.net.socket_activation import activated
+from fastserve.supervisors.preloading import python_threads, threads_error
 
 
 class Overheard(logging.Filter):
@@ -37,6 +38,10 @@ def rehearse(app: str, given: Mapping[str, Any]) -> None:
         config.use_activated(activated())
         config.load()
         config.get_loop_factory()
+        if config.preload:
+            names = python_threads()
+            if names:
+                raise ConfigError(threads_error(app, names))
     except SystemExit as exc:
         if overheard.errors:
             raise ConfigError(overheard.errors[-1]) from exc

@@ -23,11 +23,13 @@ SIZE = SHAPE["cells"] * 8
 MORE_CELLS = 10_000  # own cells after the page, for many series; memory that nothing is written to costs nothing
 WHOLE = SIZE + MORE_CELLS * SHAPE["own_size"] * 8
 OWN, OWN_SIZE, OWN_NAME = SHAPE["own"], SHAPE["own_size"], SHAPE["own_name"]
+MAP_FIXED = 0x10  # mmap(2), on Linux and the BSDs
 MORE = "+"  # the kind of an own cell that goes on with the name of the one before it
 COUNTERS = "chs"  # the kinds of own cells that are summed for ever: of counters, histograms and summaries
 
 _lock = threading.Lock()
 _own: list[Metrics] = []  # that of this process, once it is made
+_memory: list[mmap.mmap] = []  # that it is in
 
 
 def of_process() -> Metrics:
@@ -42,14 +44,24 @@ def of_process() -> Metrics:
 
 
 def adopt(page: Page) -> None:
-    """Make a page that the parent reads that of this process, before anything is counted."""
+    """Make a page that the parent reads that of this process.
+
+    What has been counted moves into it. So a process that is forked after its application has made metrics counts in
+    its own page, by the objects that the application has.
+    """
     with _lock:
-        _take(page.map())
+        if not _own:
+            _take(page.map())
+            return
+        page.write(_own[0].read())
+        page.map_over(_memory[0])
+        _own[0].begin(os.getpid(), int(time.time()))
 
 
 def _take(memory: Any) -> None:
     made = Metrics(memory)
     made.begin(os.getpid(), int(time.time()))
+    _memory[:] = [memory]
     _own[:] = [made]
 
 
@@ -72,6 +84,13 @@ class Page:
             self.fd, path = tempfile.mkstemp(prefix="fastserve-")
             os.unlink(path)  # noqa: PTH108
         os.ftruncate(self.fd, WHOLE)
+
+    @classmethod
+    def of(cls, fd: int) -> Page:
+        """Return the page whose memory a descriptor leads to."""
+        made = cls.__new__(cls)
+        made.name, made.fd, made._mapped = "", fd, None
+        return made
 
     def __getstate__(self) -> dict[str, Any]:
         from multiprocessing.reduction import DupFd
@@ -96,6 +115,24 @@ class Page:
         if sys.platform == "win32":
             return mmap.mmap(-1, WHOLE, tagname=self.name)
         return mmap.mmap(self.fd, WHOLE)
+
+    def write(self, content: bytes) -> None:
+        """Begin the page with what another one has."""
+        os.pwrite(self.fd, content, 0)
+
+    def map_over(self, memory: mmap.mmap) -> None:
+        """Put this page in the place of memory that is mapped already, and let go of what leads to it."""
+        import ctypes
+        import mmap
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mmap.restype = ctypes.c_void_p
+        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+        place = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        access = mmap.PROT_READ | mmap.PROT_WRITE
+        if libc.mmap(place, WHOLE, access, mmap.MAP_SHARED | MAP_FIXED, self.fd, 0) != place:
+            raise OSError(ctypes.get_errno(), "cannot map a page of metrics")
+        self.close()
 
     def read(self) -> bytes:
         """Return the page, and the own cells after it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 from fastserve.options.table import CORE_HTTP, TABLE, OptionError, Options
@@ -45,8 +46,7 @@ def conflicts(options: Options) -> Iterator[str]:
         yield "uds_permissions without a UNIX socket: add --uds or --bind unix:PATH, or leave it out"
     yield from missing(options)
     yield from conflicts_of_http2(options)
-    if options.workers_affinity and not hasattr(os, "sched_setaffinity"):
-        yield "workers_affinity: this platform pins no process to a processor; leave it out"
+    yield from conflicts_of_platform(options)
     if options.reload:
         yield from conflicts_of_reload(options)
     if not (options.ssl_certfile or options.ssl_context_factory):
@@ -57,6 +57,14 @@ def missing(options: Options) -> Iterator[str]:
     for name, needed in NEEDED.items():
         if getattr(options, name) and getattr(options, needed) is None:
             yield f"{name} without {needed}: add {TABLE[needed].name}, or leave it out"
+
+
+def conflicts_of_platform(options: Options) -> Iterator[str]:
+    why = {"darwin": "macOS, whose libraries do not survive a fork", "win32": "Windows, which cannot fork"}
+    if options.preload and sys.platform in why:
+        yield f"preload and {why[sys.platform]}: leave out --preload"
+    if options.workers_affinity and not hasattr(os, "sched_setaffinity"):
+        yield "workers_affinity: this platform pins no process to a processor; leave it out"
 
 
 def conflicts_of_http2(options: Options) -> Iterator[str]:
@@ -71,6 +79,7 @@ def conflicts_of_reload(options: Options) -> Iterator[str]:
         "workers_lifetime",
         "workers_max_rss",
         "workers_affinity",
+        "preload",
         "timeout_worker_blocked",
     ):
         value = getattr(options, name)

@@ -337,6 +337,9 @@ class Options:
     control_socket_mode: int | None = option(None, METRICS, Mode(),
         "Permissions of that socket, in octal digits. Who may connect may look; root, the server's own user and, with"
         " 660, the group of the socket may use verbs.  [default: 600]")
+    preload: bool = option(False, PROCESSES, Flag(),
+        "Import the application once, in a process that workers are forked from: they share its memory. SIGHUP imports"
+        " it again.")
     workers_affinity: bool = option(False, PROCESSES, Flag(),
         "Pin each worker to a processor of its own, in turn, of those that the server may use.")
     # fmt: on
@@ -345,6 +348,7 @@ class Options:
         """Bring every field into the form that the server uses. Raises OptionError for the first invalid value."""
         # What is known of the process rather than chosen:
         self.activated: list[int] = []  # descriptors of sockets that systemd has bound
+        self.family: int | None = None  # the process that the first parent of these workers was
         for row in dataclasses.fields(Options):
             if row.name in TABLE:
                 setattr(self, row.name, TABLE[row.name].checked(getattr(self, row.name)))
@@ -399,7 +403,8 @@ class Options:
     def use_workers(self) -> bool:
         """Whether run() supervises worker processes: more than one, or one that is replaced from time to time."""
         watching = (self.workers_lifetime, self.workers_max_rss, self.timeout_worker_blocked)
-        return not self.reload and (any(each is not None for each in watching) or (self.workers or 1) > 1)
+        watched = self.preload or any(each is not None for each in watching)
+        return not self.reload and (watched or (self.workers or 1) > 1)
 
     @property
     def may_have_siblings(self) -> bool:

@@ -1,6 +1,9 @@
 """Parents of server processes: of workers that share sockets, or of one that restarts when files change.
 
 multiprocess      the parent of workers: starts, monitors and replaces them
+obedient          what it does for the control socket
+generations       the templates that it has workers forked from (--preload): template is its handle of one, preloading
+                  what runs there
 slot              the place of one worker, and the processes that fill it
 process           the parent's handle of one worker process
 link              the worker's end of the connection between parent and worker

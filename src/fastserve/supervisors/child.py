@@ -103,20 +103,38 @@ def main(
     if page is not None:
         pages.adopt(page)  # before the application is imported, which may have metrics of its own
     with contextlib.suppress(KeyboardInterrupt):  # the parent logs it
-        handle_signals()
-        if stdin is not None:
-            with contextlib.suppress(OSError):
-                sys.stdin = os.fdopen(stdin, closefd=False)
-        for sock in sockets:
-            sock.set_inheritable(False)
-        config.configure_logging()
-        if dump is not None:
-            from fastserve.supervisors import hang_report
-
-            hang_report.enable(dump)
-        serve(config, target, sockets, None if connection is None else Link(connection, replaces), plain)
+        prepare(config, stdin)
+        work(config, target, sockets, connection, dump, replaces, plain)
     if connection is not None:
         begin_end(0)  # without a signal: exit handlers that block must not outlive the worker
+
+
+def prepare(config: Config, stdin: int | None) -> None:
+    """Do what a process does before it imports the application."""
+    handle_signals()
+    if stdin is not None:
+        with contextlib.suppress(OSError):
+            sys.stdin = os.fdopen(stdin, closefd=False)
+    config.configure_logging()
+
+
+def work(
+    config: Config,
+    target: Target | None,
+    sockets: list[socket.socket],
+    connection: Connection | None,
+    dump: Connection | None,
+    replaces: bool,
+    plain: frozenset[int] | None,
+) -> None:
+    """Serve, with what main() is given."""
+    for sock in sockets:
+        sock.set_inheritable(False)
+    if dump is not None:
+        from fastserve.supervisors import hang_report
+
+        hang_report.enable(dump)
+    serve(config, target, sockets, None if connection is None else Link(connection, replaces), plain)
 
 
 def pin(place: int) -> None:

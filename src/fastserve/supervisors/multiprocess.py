@@ -27,6 +27,7 @@ from fastserve.metrics.watched import Watched
 from fastserve.net.sockets import bind_again
 from fastserve.operations.orders import Order
 from fastserve.server import Server
+from fastserve.supervisors.generations import Generations
 from fastserve.supervisors.messages import READY, WORN
 from fastserve.supervisors.obedient import Obedient
 from fastserve.supervisors.process import Process, fate
@@ -87,6 +88,10 @@ class Multiprocess(Obedient):
         self.close_listeners: Callable[[], object] | None = None  # called once no worker is listening
         self.listens = True
         self.watched = Watched()  # what its processes count, and what becomes of them
+        self.generations: Generations | None = None  # of templates that fork the workers
+        if config.preload:
+            self.generations = Generations(config, self.template_ready, self.template_failed)
+        config.join_family(os.getpid())
         self.signals = Signals()
         self.told: dict[int, int] = {}  # how often each signal requested a stop
         self.looked_at = time.monotonic()
@@ -126,6 +131,8 @@ class Multiprocess(Obedient):
                 for process in self.everyone:  # left over only after an exception
                     process.kill()
                     process.join()
+                if self.generations is not None:
+                    self.generations.close()
         for slot in self.slots:
             slot.close()
         self.signals.close()
@@ -160,7 +167,9 @@ class Multiprocess(Obedient):
     # Starting and stopping
 
     def init_processes(self) -> None:
-        """Start the configured number of workers."""
+        """Start the configured number of workers, or the template for them."""
+        if self.generations is not None:
+            self.generations.begin()
         for _ in range(self.processes_num):
             self.add_slot()
 
@@ -172,14 +181,23 @@ class Multiprocess(Obedient):
         slot = Slot(own or self.sockets, own, len(self.slots))
         slot.initial = not self.serving  # a failure does not stop workers that serve
         self.slots.append(slot)
-        slot.current = self.new_process(slot)
+        if self.can_start:
+            slot.current = self.new_process(slot)
 
     def new_process(self, slot: Slot) -> Process | None:
         """Return a new worker for a slot; None if it cannot start, which sets should_exit if retrying is pointless."""
         count = len(self.sockets)
         plain = {index for index in range(len(slot.sockets)) if index % count in self.plain_sockets}
+        template = None if self.generations is None else self.generations.current
         try:
-            process = Process(self.config, slot.sockets, plain=frozenset(plain), watched=self.watched, place=slot.place)
+            process = Process(
+                self.config,
+                slot.sockets,
+                plain=frozenset(plain),
+                watched=self.watched,
+                place=slot.place,
+                template=template,
+            )
             process.start()
             if self.level is not None:
                 process.set_level(self.level)
@@ -200,6 +218,11 @@ class Multiprocess(Obedient):
             return None
         return process
 
+    @property
+    def can_start(self) -> bool:
+        """Whether a worker can be started: with --preload, once a template has imported the application."""
+        return self.generations is None or self.generations.current is not None
+
     def fail(self) -> None:
         self.startup_failed = True
         self.should_exit.set()
@@ -208,6 +231,8 @@ class Multiprocess(Obedient):
         """Tell every worker to stop after the requests under way."""
         if self.notifier is not None:
             self.notifier.stopping()
+        if self.generations is not None:
+            self.generations.stop_coming()
         for process in self.everyone:
             process.why = process.why or "stop"
             process.terminate()
@@ -249,6 +274,8 @@ class Multiprocess(Obedient):
                 self.handle_signal(each)
         for process in self.everyone:
             process.receive()
+        if self.generations is not None:
+            self.generations.look()
         self.keep_subprocess_alive()
         if self.notifier is not None:
             self.notifier.watchdog()
@@ -256,7 +283,10 @@ class Multiprocess(Obedient):
     def wait(self) -> None:
         everyone = self.everyone
         tick = min([self.ping_interval, *(max(each - time.monotonic(), 0.0) for each in self.due())])
-        wait([self.signals.reader, *(handle for process in everyone for handle in process.handles)], tick)
+        handles = [handle for process in everyone for handle in process.handles]
+        if self.generations is not None:
+            handles += self.generations.handles
+        wait([self.signals.reader, *handles], tick)
         now = time.monotonic()
         stood_still = now - self.looked_at - 2 * TICK  # the whole machine, perhaps
         for process in everyone:
@@ -267,7 +297,7 @@ class Multiprocess(Obedient):
 
     def due(self) -> list[float]:
         """Return the times at which workers are due to start."""
-        if self.should_exit.is_set():
+        if self.should_exit.is_set() or not self.can_start:
             return []
         missing = [slot.due for slot in self.slots if slot.current is None]
         # Replacements start one at a time: the others wait for the current one, not for the clock.
@@ -284,7 +314,8 @@ class Multiprocess(Obedient):
                 self.look_at_successor(slot, slot.successor)
             if slot.current is not None:
                 self.look_at_current(slot, slot.current)
-            if slot.current is None and time.monotonic() >= slot.due and not self.should_exit.is_set():
+            due = self.can_start and time.monotonic() >= slot.due
+            if slot.current is None and due and not self.should_exit.is_set():
                 slot.current = self.new_process(slot)
             for process in slot.retired():
                 process.retire()
@@ -360,7 +391,7 @@ class Multiprocess(Obedient):
 
     def next_replacement(self) -> None:
         """Begin the next pending replacement, unless one is in progress."""
-        while self.replacing is None:
+        while self.replacing is None and self.can_start:
             now = time.monotonic()
             following = next((each for each in self.replacements if each.due <= now), None)
             if following is None:
@@ -374,7 +405,9 @@ class Multiprocess(Obedient):
                 else:
                     following.due = slot.due
                     self.replacements.append(following)
-        if self.restarting and self.replacing is None and not any(each.restart for each in self.replacements):
+        pending = self.replacing is not None or any(each.restart for each in self.replacements)
+        importing = self.generations is not None and self.generations.coming is not None
+        if self.restarting and not pending and not importing:
             self.end_restart()
 
     def look_at_successor(self, slot: Slot, process: Process) -> None:
@@ -424,13 +457,40 @@ class Multiprocess(Obedient):
         self.replacements = [each for each in self.replacements if not each.restart]
         for slot in self.slots:
             slot.due = slot.failures = 0
+        if self.generations is None:
+            self.replace_all()
+        else:
+            self.generations.begin()  # the workers follow once it is ready
+
+    def replace_all(self) -> None:
+        for slot in self.slots:
             if slot.current is not None:
                 self.replacements.append(Replacement(slot, slot.current, "SIGHUP", restart=True))
             if slot.successor is not None:
                 self.replacements.append(Replacement(slot, slot.successor, "SIGHUP", restart=True))
 
+    def template_ready(self) -> None:
+        """Fork workers from a new template in the place of all others."""
+        self.replace_all()
+
+    def template_failed(self, text: str) -> None:
+        """Go on with the generation that there is, if there is one."""
+        assert self.generations is not None
+        if self.restarting:
+            logger.error("%s; keeping the workers and aborting the restart.", text)
+            self.watched.reloaded("failed")
+            self.restart_failed = True
+        elif self.serving:
+            logger.error("%s; the workers that there are serve on.", text)
+            self.generations.retry()
+        else:
+            logger.error("%s, stopping the parent process.", text)
+            self.fail()
+
     def end_restart(self) -> None:
         self.restarting = False
+        if self.generations is not None:
+            self.generations.settle(self.restart_failed)
         if not self.restart_failed:
             self.watched.reloaded("ok")
         if self.notifier is not None:
@@ -486,6 +546,8 @@ class Multiprocess(Obedient):
         return count
 
     def reopen_workers(self) -> None:
+        if self.generations is not None:
+            self.generations.reopen()
         for process in self.everyone:
             process.reopen()
 

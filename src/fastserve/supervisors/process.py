@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from fastserve.supervisors import child, hang_report
 from fastserve.supervisors.messages import CLOSED, DRAIN, HASTEN, LEVEL, PING, PONG, READY, REOPEN, REPORT, RETIRE
+from fastserve.supervisors.template import ForkedProcess
 
 if TYPE_CHECKING:
     import socket
+    from multiprocessing.context import SpawnProcess
 
     from fastserve.config import Config
     from fastserve.metrics.watched import Watched
+    from fastserve.supervisors.template import Template
 
 STARTING = 12  # how many times longer a starting worker may be silent: imports can hold the interpreter
 
@@ -29,7 +32,8 @@ logger = logging.getLogger("fastserve.error")
 class Process:
     """A worker process: start() it, read what it sends with receive(), then retire() or terminate() and join() it.
 
-    It calls `target(sockets=sockets)`; without a target it is one of several workers and may ask to be replaced.
+    It calls `target(sockets=sockets)`; without a target it is one of several workers and may ask to be replaced. With a
+    `template` it is forked from that.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Process:
         plain: frozenset[int] | None = None,
         watched: Watched | None = None,
         place: int = 0,
+        template: Template | None = None,
     ) -> None:
         self.watched = watched  # counts what becomes of it
         self.live = None if watched is None else watched.pages.begin(place)
@@ -47,17 +52,13 @@ class Process:
         self.config = config
         self.parent_conn, self.child_conn = Pipe()
         self.dump_reader, self.dump_writer = Pipe(duplex=False)
-        self.process = child.process(
-            config,
-            target,
-            sockets,
-            self.child_conn,
-            self.dump_writer,
-            target is None,
-            plain,
-            None if self.live is None else self.live.page,
-            place,
-        )
+        page = None if self.live is None else self.live.page
+        ends = self.child_conn, self.dump_writer
+        self.process: SpawnProcess | ForkedProcess
+        if template is None:
+            self.process = child.process(config, target, sockets, *ends, target is None, plain, page, place)
+        else:
+            self.process = ForkedProcess(template, sockets, *ends, plain, page, place)
         self.events: deque[tuple[Any, ...]] = deque()  # messages other than answers
         self.ready = False
         self.ready_seconds = 0.0  # from start to ready
@@ -75,7 +76,10 @@ class Process:
         """Start the process. Raises ValueError, OSError."""
         self.started_at = self.answered_at = time.monotonic()
         try:
-            child.start(self.process)
+            if isinstance(self.process, ForkedProcess):
+                self.process.start()
+            else:
+                child.start(self.process)
         except BaseException:
             self.close()
             raise
@@ -155,7 +159,8 @@ class Process:
     @property
     def handles(self) -> list[Any]:
         """Handles to wait on until it sends something or ends."""
-        return [self.process.sentinel] if self.deaf else [self.process.sentinel, self.parent_conn]
+        ends = [] if self.process.sentinel is None else [self.process.sentinel]
+        return ends if self.deaf else [*ends, self.parent_conn]
 
     def receive(self) -> None:
         """Read what it has sent: handle answers, put other messages into `events`."""

@@ -31,7 +31,7 @@ def engine_for(options: Options | None) -> Engine:
     from fastserve.topics import directory
     from fastserve.topics.mesh import MeshEngine
 
-    return MeshEngine(directory.private(os.getppid()), options.topics_max_size)
+    return MeshEngine(directory.private(options.family or os.getppid()), options.topics_max_size)
 
 
 def engine_at(url: str, max_size: int, prefix: str, options: Options | None = None, publishes: bool = False) -> Engine:

@@ -1,0 +1,242 @@
+"""What runs in a template process: it imports the application once, then forks workers and reports their ends.
+
+The template has no event loop, no listening socket and one thread. What a fork would share and must not is made anew in
+the worker: the page of metrics, signal handlers, the state of random number generators that Python does not know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterable
+from multiprocessing import current_process
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from fastserve.config import STARTUP_FAILURE
+from fastserve.logging import log_files
+from fastserve.metrics.pages import Page, adopt
+from fastserve.process.signals import Own, begin_end, flush_standard_streams
+from fastserve.supervisors import child
+from fastserve.supervisors.messages import ENDED, FORK, FORKED, IMPORTED, REOPEN, RETIRE, UNFORKED
+
+if TYPE_CHECKING:
+    from fastserve.config import Config
+
+PACKET_BYTES = 65536
+MOST_DESCRIPTORS = 250  # Linux's SCM_MAX_FD is 253
+
+NEEDED = "fastserve.server", "fastserve._core.worker", "fastserve._core.http.inflight"  # by every worker, so shared
+
+logger = logging.getLogger("fastserve.error")
+
+
+class Fork(NamedTuple):
+    """What a worker is forked with."""
+
+    place: int
+    plain: frozenset[int] | None
+    connection: Connection
+    dump: Connection
+    sockets: list[socket.socket]
+
+
+def main(config: Config, channel: socket.socket, stdin: int | None) -> None:
+    """Import the application, and fork until the parent is gone or says that it is enough; serve in each child."""
+    with contextlib.suppress(KeyboardInterrupt):  # the parent logs it
+        child.prepare(config, stdin)
+        try:
+            load(config)
+        except SystemExit as exc:
+            leave(exc.code if isinstance(exc.code, int) else 1)  # threads that were started would hold it up
+        warn_of_native_threads()
+        # A collection would write to all that the workers share, and so make copies of it.
+        gc.collect()
+        gc.freeze()
+        worker = Forker(channel).next_worker()  # returns in children alone
+        if config.workers_affinity:
+            child.pin(worker.place)
+        child.work(config, None, worker.sockets, worker.connection, worker.dump, True, worker.plain)
+    begin_end(0)  # as workers do that were not forked
+
+
+def load(config: Config) -> None:
+    """Import all that workers have in common. Raises SystemExit."""
+    config.load()
+    for name in NEEDED:
+        importlib.import_module(name)
+    config.get_loop_factory()
+    names = python_threads()
+    if names:
+        logger.error(threads_error(config.app, names))
+        sys.exit(STARTUP_FAILURE)
+
+
+class Forker:
+    """Forks workers as the parent asks for them, and reports their ends."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+        self.children: set[int] = set()
+        self.retired = False
+        self.reader, self.writer = socket.socketpair()  # readable when a child may have ended
+        for sock in (channel, self.reader, self.writer):
+            sock.setblocking(False)
+        self.handlers: dict[signal.Signals, Any] = {}  # of the application and of workers
+
+    def next_worker(self) -> Fork:
+        """Serve the parent; return in the child, which is to be a worker, what it has been forked with."""
+        self.take_signals()
+        self.report(IMPORTED)
+        while True:
+            wait([self.channel, self.reader])
+            with contextlib.suppress(BlockingIOError):
+                self.reader.recv(4096)
+            self.reap()
+            worker = self.receive()
+            if worker is not None:
+                return worker
+            if self.retired and not self.children:
+                leave()
+
+    def take_signals(self) -> None:
+        """Ignore what is sent to the process group: the parent decides when the template ends."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self.handlers[number] = signal.signal(number, signal.SIG_IGN)
+        self.handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self.writer.fileno(), warn_on_full_buffer=False)
+
+    def give_back_signals(self) -> None:
+        """In a worker: let it have the handlers that a worker has which has imported the application itself."""
+        signal.set_wakeup_fd(-1)
+        for number, handler in self.handlers.items():
+            own = Own(handler.handler) if isinstance(handler, Own) else handler  # it was the template's
+            signal.signal(number, signal.SIG_DFL if own is None else own)
+
+    def report(self, *message: Any) -> None:
+        with contextlib.suppress(OSError):  # receive() notices that the parent is gone
+            self.channel.setblocking(True)
+            self.channel.send(pickle.dumps(message))
+        self.channel.setblocking(False)
+
+    def reap(self) -> None:
+        for pid in list(self.children):  # not of any child: the application may have its own
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                self.children.remove(pid)
+                self.report(ENDED, pid, os.waitstatus_to_exitcode(status))
+
+    def receive(self) -> Fork | None:
+        """Do what the parent asks for; return what a worker has been forked with, in that worker."""
+        while True:
+            try:
+                flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+                packet, descriptors, *_ = socket.recv_fds(self.channel, PACKET_BYTES, MOST_DESCRIPTORS, flags)
+            except BlockingIOError:
+                return None
+            except OSError:
+                packet, descriptors = b"", []
+            if not packet:
+                leave()  # the workers notice by themselves that the parent is gone
+            kind, *details = pickle.loads(packet)
+            if kind == FORK:
+                number, place, plain, has_page = details
+                worker = self.fork(number, place, plain, has_page, descriptors)
+                if worker is not None:
+                    return worker
+            elif kind == REOPEN:
+                log_files.reopen()
+            elif kind == RETIRE:
+                self.retired = True
+
+    def fork(
+        self, number: int, place: int, plain: frozenset[int] | None, has_page: bool, descriptors: list[int]
+    ) -> Fork | None:
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+        flush_standard_streams()  # what the import has printed is not to be printed by the worker
+        # One that reaches the child before it has its handlers would be lost.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, child.HELD)
+        try:
+            pid = os.fork()
+        except OSError as exc:
+            self.report(UNFORKED, number, exc.errno)
+            pid = -1
+        if pid == 0:
+            return self.made(place, plain, has_page, descriptors)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if pid > 0:
+            self.children.add(pid)
+            self.report(FORKED, number, pid)
+        return None
+
+    def made(self, place: int, plain: frozenset[int] | None, has_page: bool, descriptors: list[int]) -> Fork:
+        """In the worker, just forked: take over what it is to have, and leave what is the template's."""
+        connection, dump, *rest = descriptors
+        page = Page.of(rest.pop(0)) if has_page else None
+        if page is not None:
+            adopt(page)
+        self.give_back_signals()
+        for sock in (self.channel, self.reader, self.writer):
+            sock.close()
+        current_process().name = f"{current_process().name}:{os.getpid()}"
+        seed_generators()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, child.HELD)
+        return Fork(
+            place,
+            plain,
+            Connection(connection),
+            Connection(dump, readable=False),
+            [socket.socket(fileno=descriptor) for descriptor in rest],
+        )
+
+
+def leave(code: int = 0) -> NoReturn:
+    """End the template without the exit handlers of the application, which are for the workers to run."""
+    flush_standard_streams()
+    os._exit(code)
+
+
+def seed_generators() -> None:
+    """Seed numpy's global generator, as Python does its own: workers would draw the same numbers."""
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
+
+
+def python_threads() -> list[str]:
+    """Return the names of the threads that Python knows, except the one that calls this."""
+    return [each.name for each in threading.enumerate() if each is not threading.current_thread()]
+
+
+def threads_error(app: object, names: Iterable[str]) -> str:
+    """Return what to say of an application whose import has started threads, which a fork would not copy."""
+    return (
+        f"--preload: importing '{app}' has started threads, which forked workers would not have:"
+        f" {', '.join(sorted(names))}. Start them in the application's lifespan, or leave out --preload."
+    )
+
+
+def warn_of_native_threads() -> None:
+    """Log threads that libraries have started without Python: most of them know what to do at a fork, some do not."""
+    try:
+        tasks = [task for task in os.listdir("/proc/self/task") if int(task) != os.getpid()]  # noqa: PTH208
+    except OSError:
+        return
+    names = set()
+    for task in tasks:
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/comm", encoding="utf-8") as file:  # noqa: PTH123
+            names.add(file.read().strip())
+    if names:
+        text = "--preload: %d thread(s) of libraries run after the import, which workers do not have: %s"
+        logger.warning(text, len(tasks), ", ".join(sorted(names)))
