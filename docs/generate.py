@@ -210,6 +210,7 @@ MEANINGS = {  # what to make of a line, by its beginning
     " startup and shutdown. Its exception is logged at debug level.",
     "Certificate not reloaded": "SIGHUP found a file that cannot be used. New connections get the certificate in use.",
     "Certificate reloaded": "New connections get it; those that are open keep theirs.",
+    "… certificates reloaded": "The same, of several.",
     "Cancel …": "`--timeout-graceful-shutdown` has passed. A line for each of the first ten says where it stood.",
     "Cancelling …": "A stop without `--timeout-graceful-shutdown` ends streams of unknown length after 3 seconds.",
     "Child process … died": "The worker ended by itself, by a signal or by an exception. The next one is started at"

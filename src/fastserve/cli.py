@@ -30,7 +30,7 @@ class ParamType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gen
 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
         """Return the values of a repeatable option in the environment."""
-        return [text for text in rv.split(self.kind.separator) if text]
+        return self.kind.split(rv)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value of a text; any other type has been converted already."""

@@ -227,7 +227,7 @@ class Config(Options):
         return own.listening if own is not None and own.context is self.ssl else self.ssl
 
     def reload_certificates(self) -> None:
-        """Read certificate and key again for the connections from now on; those that are open keep theirs.
+        """Read certificates and keys again for the connections from now on; those that are open keep theirs.
 
         Raises ConfigError, and goes on with what there is, if they cannot be used.
         """

@@ -323,15 +323,10 @@ class Server:
         return [sock for server in self.servers for sock in server.sockets]
 
     def _note_certificate(self) -> None:
-        pem = getattr(self.config.ssl, "server_cert", None)
-        if pem is not None:
-            import ssl
-
-            from fastserve.net import certificates
-
-            valid = certificates.validity(ssl.PEM_cert_to_DER_cert(pem))
-            if valid is not None:
-                self._metrics.set(CERTIFICATE_END, max(int(valid[1]), 0))
+        """Put into the metrics when the first certificate ends."""
+        own = self.config.certificates
+        if own is not None and own.context is self.config.ssl and (ends := own.ends):
+            self._metrics.set(CERTIFICATE_END, max(int(min(ends)), 0))
 
     def _note_readings(self) -> None:
         """Put into the metrics what is read rather than counted."""
@@ -426,7 +421,7 @@ class Server:
         return self.config.plain_sockets if self.plain_sockets is None else self.plain_sockets
 
     def reload_certificates(self) -> None:
-        """Reload the TLS certificate and key for new connections. A failure is logged and changes nothing."""
+        """Reload TLS certificates and keys for new connections. A failure is logged and changes nothing."""
         if self.config.certificates is None:
             return
         if self.notifier is not None:
@@ -436,8 +431,12 @@ class Server:
         except ConfigError as exc:
             logger.error("Certificate not reloaded, keeping the current one: %s", exc)
         else:
-            logger.info("Certificate reloaded.")
             self._note_certificate()
+            count = len(self.config.certificates.in_use)
+            if count == 1:
+                logger.info("Certificate reloaded.")
+            else:
+                logger.info("%d certificates reloaded.", count)
         if self.notifier is not None:
             self.notifier.ready()
 

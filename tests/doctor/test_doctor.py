@@ -226,10 +226,10 @@ def test_variables_and_file(doctor: Doctor, tmp_path: Path) -> None:
     assert found.line("proxies") == "OK trusted: 10.0.0.1"
 
 
-def certificate(folder: Path, days: float, begin: float = -30) -> list[str]:
+def certificate(folder: Path, days: float, begin: float = -30, host: str = "localhost") -> list[str]:
     now = datetime.datetime.now(datetime.timezone.utc)
     issued = trustme.CA().issue_cert(
-        "localhost", not_before=now + datetime.timedelta(days=begin), not_after=now + datetime.timedelta(days=days)
+        host, not_before=now + datetime.timedelta(days=begin), not_after=now + datetime.timedelta(days=days)
     )
     issued.private_key_pem.write_to_path(folder / "key.pem")
     issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
@@ -263,6 +263,22 @@ def test_certificate_that_cannot_be_used(doctor: Doctor, tmp_path: Path) -> None
         .line("certificate")
         .startswith("FAIL ssl_certfile 'none.pem' cannot be read: ")
     )
+
+
+def test_each_of_several_certificates(doctor: Doctor, tmp_path: Path) -> None:
+    args = []
+    for name, (days, host) in {"a": (90.5, "a"), "b": (5.3, "b"), "c": (-1.0, "c"), "d": (90.5, "a")}.items():
+        certificate(tmp_path, days, host=host)
+        for file in ("cert", "key"):
+            (tmp_path / f"{file}.pem").rename(tmp_path / f"{name}-{file}.pem")
+            args += [f"--ssl-{file}file", f"{name}-{file}.pem"]
+    found = doctor(*args)
+    assert [found.line(f"certificate '{name}-cert.pem'")[:14] for name in "abcd"] == [
+        "OK valid until",
+        "WARN it is val",
+        "FAIL it was va",
+        "WARN it has no",
+    ]
 
 
 def test_clock(doctor: Doctor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import ssl
 import sys
 from pathlib import Path
@@ -70,8 +71,16 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "date_header": [(False, False)],
     "proxy_headers": [(False, False)],
     "forwarded_allow_ips": [("*", "*"), (["10.0.0.1", "::1"], ["10.0.0.1", "::1"]), ("", ""), ({"*"}, ["*"])],
-    "ssl_certfile": [("x", "x"), (Path("x"), "x"), (None, None), ("", None)],
-    "ssl_keyfile": [("x", "x"), (None, None), ("", None)],
+    "ssl_certfile": [
+        ("x", "x"),
+        (Path("x"), "x"),
+        (None, None),
+        ("", None),
+        ([], None),
+        (["x"], "x"),
+        ((Path("x"), "y"), ["x", "y"]),
+    ],
+    "ssl_keyfile": [("x", "x"), (None, None), ("", None), (["x"], "x")],
     "ssl_keyfile_password": [("x", "x"), (None, None), ("", None)],
     "ssl_version": [(17, 17), ("17", 17), (ssl.PROTOCOL_TLS_SERVER, 17), (5, 5)],
     "ssl_cert_reqs": [(0, 0), ("2", 2), (ssl.CERT_OPTIONAL, 1)],
@@ -169,7 +178,7 @@ REFUSED: dict[str, list[Any]] = {
     "date_header": ["x"],
     "proxy_headers": ["x"],
     "forwarded_allow_ips": [5, [5]],
-    "ssl_certfile": [5],
+    "ssl_certfile": [5, ["x", 5], ["x", ""]],
     "ssl_keyfile": [5],
     "ssl_keyfile_password": [5],
     "ssl_version": [16, "x", None],
@@ -333,3 +342,15 @@ def test_choices_have_something_behind_them() -> None:
     assert set(options.HTTP) == fastserve.config.HTTP_PROTOCOLS.keys()
     assert set(options.WS) == fastserve.config.WS_PROTOCOLS.keys()
     assert set(options.LIFESPAN) == fastserve.config.LIFESPAN.keys()
+
+
+def test_files_in_a_variable(tmp_path: Path) -> None:
+    """They are separated as in PATH; the path of a single one, missing or not, may have that character in it."""
+    one, two, odd = (str(tmp_path / name) for name in ("one", "two", f"odd{os.pathsep}one"))
+    for path in (one, odd):
+        Path(path).touch()
+    split = TABLE["ssl_certfile"].kind.split
+    both, missing_first = one + os.pathsep + two, two + os.pathsep + one
+    assert [split(text) for text in (one, two, odd, both, missing_first, one + os.pathsep)] == [
+        [one], [two], [odd], [one, two], [missing_first], [one],
+    ]  # fmt: skip

@@ -43,6 +43,13 @@ CONTRADICTIONS: list[tuple[str, str]] = [
     ),
     ("--ssl-keyfile k", "ssl_keyfile 'k' has no effect without ssl_certfile: give both"),
     ("--bind https://h:1", "bind https:// without ssl_certfile: add --ssl-certfile, or leave https:// out"),
+    (
+        "--ssl-certfile c --ssl-certfile d --ssl-keyfile k",
+        (
+            "ssl_certfile has 2 and ssl_keyfile 1: give as many --ssl-keyfile as --ssl-certfile, in the same"
+            " order (a file with both can be given as both), or none if the certificates' files have the keys"
+        ),
+    ),
     ("--ssl-ca-certs c", "ssl_ca_certs has no effect without ssl_certfile: give both"),
     (
         "--http2 --http h11",

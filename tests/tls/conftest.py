@@ -83,10 +83,14 @@ def connect(serve: Callable[..., TlsRunning]) -> Iterator[Callable[..., Wire]]:
 
 @pytest.fixture
 def start(pki: Pki, command: support.StartCommand) -> support.StartCommand:
-    """Start a command that serves an application of shell_apps.py over TLS: start("app", "--log-level", "debug")."""
+    """Start a command that serves an application of shell_apps.py over TLS: start("app", "--log-level", "debug").
+
+    The certificate is that of `pki`, unless an argument names another one.
+    """
     folder = support.APPS
 
     def run(app: str, *args: str, **options: Any) -> support.Command:
-        return command(f"shell_apps:{app}", "--port", "0", "--app-dir", folder, *pki.arguments, *args, **options)
+        certificate = () if "--ssl-certfile" in args else pki.arguments
+        return command(f"shell_apps:{app}", "--port", "0", "--app-dir", folder, *certificate, *args, **options)
 
     return run

@@ -44,9 +44,14 @@ class Pki:
         self.authority.cert_pem.write_to_path(self.ca)
         self.certificate, self.key = self.issue("server")
 
-    def issue(self, name: str, key_type: trustme.KeyType = trustme.KeyType.ECDSA) -> tuple[str, str]:
+    def issue(
+        self,
+        name: str,
+        key_type: trustme.KeyType = trustme.KeyType.ECDSA,
+        hosts: tuple[str, ...] = ("localhost", "127.0.0.1"),
+    ) -> tuple[str, str]:
         """Make a new certificate for the server, and return the files of it, with its chain, and of its key."""
-        made = self.authority.issue_cert("localhost", "127.0.0.1", common_name=name, key_type=key_type)
+        made = self.authority.issue_cert(*hosts, common_name=name, key_type=key_type)
         certificate, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         certificate.write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))
         made.private_key_pem.write_to_path(str(key))

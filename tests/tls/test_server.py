@@ -422,7 +422,14 @@ class TestCommand:
 
     def test_versions_ciphers_and_client_certificates(self, start: Start, pki: Pki, tmp_path: Path) -> None:
         options = ["--ssl-version", "17", "--ssl-cert-reqs", "2", "--ssl-ca-certs", pki.ca, "--ssl-ciphers"]
-        password = ["--ssl-keyfile", encrypted(pki, tmp_path), "--ssl-keyfile-password", "secret"]
+        password = [
+            "--ssl-certfile",
+            pki.certificate,
+            "--ssl-keyfile",
+            encrypted(pki, tmp_path),
+            "--ssl-keyfile-password",
+            "secret",
+        ]
         server = start("secure", "--lifespan", "off", *options, "ECDHE-ECDSA-AES256-GCM-SHA384", *password)
         context = pki.trusting(maximum_version=ssl.TLSVersion.TLSv1_2)
         with pytest.raises(httpx.HTTPError):

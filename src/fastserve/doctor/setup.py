@@ -148,30 +148,37 @@ def sockets(case: Case) -> Iterator[Finding]:
 
 
 def certificate(case: Case) -> Iterator[Finding]:
-    """Look whether certificate and key go together, and how long the certificate is valid."""
+    """Look whether certificates and keys go together, and how long each certificate is valid."""
     options = case.options
-    if not options.ssl_certfile:
+    if not options.certificate_files:
         return
     check = "certificate"
     try:
-        tls.certificates_of(options, None)
-        leaf = certificates.first_certificate(tls.readable("ssl_certfile", options.ssl_certfile))
+        made = tls.Certificates(options, None)
+        leaves = [tls.leaf_of(certfile) for certfile, _ in options.certificate_files]
     except ConfigError as exc:
         yield Finding(FAIL, check, str(exc), "use another --ssl-certfile or --ssl-keyfile")
         return
-    validity = certificates.validity(leaf or b"")
-    if validity is None:
-        yield Finding(WARN, check, "its end cannot be read")
-        return
-    now, (begin, end) = time.time(), validity
+    named = len(leaves) > 1
+    for (certfile, _), leaf in zip(options.certificate_files, leaves, strict=True):
+        yield validity(f"{check} '{os.fspath(certfile)}'" if named else check, leaf)
+    for unused in made.unused:
+        yield Finding(WARN, f"{check} '{unused}'", "it has no name that is not in one before it", "leave it out")
+
+
+def validity(check: str, leaf: bytes) -> Finding:
+    """Return how long a certificate is valid."""
+    valid = certificates.validity(leaf)
+    if valid is None:
+        return Finding(WARN, check, "its end cannot be read")
+    now, (begin, end) = time.time(), valid
     shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(end))
     remedy = "renew it, and send SIGHUP"
     if now < begin:
-        yield Finding(FAIL, check, f"it is valid from {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(begin))} on",
-                      "look at the clock, or use another --ssl-certfile")  # fmt: skip
-    elif end <= now:
-        yield Finding(FAIL, check, f"it was valid until {shown}", remedy)
-    elif end - now < SOON:
-        yield Finding(WARN, check, f"it is valid until {shown}, {(end - now) / DAY:.0f} days", remedy)
-    else:
-        yield Finding(OK, check, f"valid until {shown}, {(end - now) / DAY:.0f} days")
+        return Finding(FAIL, check, f"it is valid from {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(begin))} on",
+                       "look at the clock, or use another --ssl-certfile")  # fmt: skip
+    if end <= now:
+        return Finding(FAIL, check, f"it was valid until {shown}", remedy)
+    if end - now < SOON:
+        return Finding(WARN, check, f"it is valid until {shown}, {(end - now) / DAY:.0f} days", remedy)
+    return Finding(OK, check, f"valid until {shown}, {(end - now) / DAY:.0f} days")

@@ -216,7 +216,7 @@ TABLE: tuple[Metric, ...] = (
     ),
     Metric(
         "fastserve_tls_certificate_not_after_seconds", GAUGE,
-        "When the certificate in use ends, in seconds since 1970.",
+        "When the first of the certificates in use ends, in seconds since 1970.",
         cells=(Cell("certificate_end"),), unit="seconds", merge="min",
     ),
     Metric(

@@ -1,4 +1,4 @@
-"""The parts of X.509 certificates that a server reads: kind of key, validity and subject (RFC 5280 section 4.1)."""
+"""The parts of X.509 certificates that a server reads: kind of key, validity, subject and names (RFC 5280)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ PEM = re.compile(
 
 SEQUENCE, SET, OBJECT_IDENTIFIER, VERSION = 0x30, 0x31, 0x06, 0xA0
 UTC_TIME = 0x17
+EXTENSIONS, DNS_NAME, IP_ADDRESS = 0xA3, 0x82, 0x87
+ALTERNATIVE_NAMES = "2.5.29.17"
+COMMON_NAME = "2.5.4.3"
 # UTF8String, NumericString, PrintableString, TeletexString, IA5String, VisibleString, UniversalString, BMPString.
 STRINGS = {
     0x0C: "utf-8",
@@ -113,6 +116,46 @@ def subject(certificate: bytes) -> str | None:
         return ",".join("+".join(map(attribute, elements(name.content))) for name in reversed(names))
     except (ValueError, IndexError, StopIteration):
         return None
+
+
+def names(certificate: bytes) -> list[str]:
+    """Return the names of hosts that a certificate in DER form is for, in lower case, and its IP addresses.
+
+    They are its alternative names; the common name counts in a certificate without any (RFC 9525 section 6.3).
+    """
+    try:
+        return alternative_names(certificate) or common_names(certificate)
+    except (ValueError, IndexError, StopIteration):
+        return []
+
+
+def alternative_names(certificate: bytes) -> list[str]:
+    import ipaddress
+
+    found = []
+    for each in fields(certificate)[6:]:
+        if each.tag != EXTENSIONS:
+            continue
+        for extension in elements(next(elements(each.content)).content):
+            identifier, *_, value = elements(extension.content)
+            if dotted(identifier.content) != ALTERNATIVE_NAMES:
+                continue
+            for name in elements(next(elements(value.content)).content):
+                if name.tag == DNS_NAME:
+                    found.append(name.content.decode("ascii").lower())
+                elif name.tag == IP_ADDRESS:
+                    found.append(str(ipaddress.ip_address(name.content)))
+    return found
+
+
+def common_names(certificate: bytes) -> list[str]:
+    found = []
+    for part in elements(fields(certificate)[4].content):
+        for pair in elements(part.content):
+            identifier, value = elements(pair.content)
+            if dotted(identifier.content) == COMMON_NAME and value.tag in STRINGS:
+                found.append(value.content.decode(STRINGS[value.tag]).lower())
+    return found
 
 
 def validity(certificate: bytes) -> tuple[float, float] | None:

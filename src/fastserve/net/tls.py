@@ -18,6 +18,7 @@ from fastserve._core.metrics import SCALAR_CELLS
 from fastserve.logging.log_config import ConfigError
 from fastserve.metrics.pages import of_process
 from fastserve.net import certificates
+from fastserve.net.server_names import ByName, silence_wrong_names
 
 if TYPE_CHECKING:
     import asyncio
@@ -74,12 +75,34 @@ class Context(ssl.SSLContext):
 
     sslobject_class = TlsHandshake
     server_cert: str | None = None  # in PEM form
+    names: tuple[str, ...] = ()  # that it is for
 
     def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
         made = super().wrap_bio(*args, **options)
         if isinstance(made, TlsHandshake):
             made.server_cert = self.server_cert
         return made
+
+
+class Choice:
+    """The callback of a context that switches connections to one of several, by default to the first.
+
+    `unused` are the later contexts all of whose names belong to those before them.
+    """
+
+    def __init__(self, contexts: list[Context]) -> None:
+        self.contexts = contexts
+        self.by_name: ByName[Context] = ByName()
+        self.unused = [each for each in contexts if not self.by_name.add(each.names, each)]
+        if contexts[0] in self.unused:  # without a name it is that of clients who ask for none of the others
+            self.unused.remove(contexts[0])
+        silence_wrong_names()
+
+    def __call__(self, connection: Any, name: str | None, listening: ssl.SSLContext) -> None:
+        chosen = (self.by_name.find(name) if name else None) or self.contexts[0]
+        if chosen is not listening:
+            connection.context = chosen
+            connection.server_cert = chosen.server_cert
 
 
 class Successive(ssl.SSLContext):
@@ -106,7 +129,7 @@ def create_ssl_context(
     ca_certs: StrPath | None,
     ciphers: str | None,
     alpn_protocols: list[str] | None = None,
-) -> ssl.SSLContext:
+) -> Context:
     """Return a server's context. Raises ConfigError naming the unusable file or ciphers."""
     context = Context(ssl_version)
     load_certificate(context, certfile, keyfile, password)
@@ -132,12 +155,9 @@ def load_certificate(context: Context, certfile: StrPath, keyfile: StrPath | Non
     """Load the certificate and key for new connections of `context`. Raises ConfigError."""
     certificate = f"ssl_certfile '{os.fspath(certfile)}'"
     key = f"ssl_keyfile '{os.fspath(keyfile)}'" if keyfile else certificate
-    chain = readable("ssl_certfile", certfile)
+    leaf = leaf_of(certfile)
     if keyfile:
         readable("ssl_keyfile", keyfile)
-    leaf = certificates.first_certificate(chain)
-    if leaf is None:
-        raise ConfigError(f"{certificate} cannot be used: it contains no PEM certificate")
     asked = False
 
     def ask_password() -> str:
@@ -157,6 +177,15 @@ def load_certificate(context: Context, certfile: StrPath, keyfile: StrPath | Non
         wrong = key if certificates.is_well_formed(leaf) and not certificates.is_too_weak(exc) else certificate
         raise ConfigError(f"{wrong} cannot be used: {reason_of(exc)}") from exc
     context.server_cert = ssl.DER_cert_to_PEM_cert(leaf)
+    context.names = tuple(certificates.names(leaf))
+
+
+def leaf_of(certfile: StrPath) -> bytes:
+    """Return the server's own certificate of a file, in DER form. Raises ConfigError."""
+    leaf = certificates.first_certificate(readable("ssl_certfile", certfile))
+    if leaf is None:
+        raise ConfigError(f"ssl_certfile '{os.fspath(certfile)}' cannot be used: it contains no PEM certificate")
+    return leaf
 
 
 def readable(option: str, path: StrPath) -> str:
@@ -202,22 +231,62 @@ class Certificates:
         return context
 
     def from_options(self) -> ssl.SSLContext:
+        """Return the context of the first certificate, which has the choice among all if there are more."""
         options = self.options
-        if not options.ssl_certfile:
+        if not options.certificate_files:
             raise ConfigError("ssl_context_factory asks for the default context, which needs ssl_certfile")
-        return create_ssl_context(
-            options.ssl_certfile,
-            options.ssl_keyfile,
-            options.ssl_keyfile_password,
-            options.ssl_version,
-            options.ssl_cert_reqs,
-            options.ssl_ca_certs,
-            options.ssl_ciphers,
-            self.alpn_protocols,
-        )
+        made = [
+            create_ssl_context(
+                certfile,
+                keyfile,
+                options.ssl_keyfile_password,
+                options.ssl_version,
+                options.ssl_cert_reqs,
+                options.ssl_ca_certs,
+                options.ssl_ciphers,
+                self.alpn_protocols,
+            )
+            for certfile, keyfile in options.certificate_files
+        ]
+        if len(made) > 1:
+            made[0].sni_callback = Choice(made)
+        return made[0]
+
+    @property
+    def in_use(self) -> list[ssl.SSLContext]:
+        """The contexts of new connections, that of the first certificate first."""
+        choice = self.context.sni_callback
+        return list(choice.contexts) if isinstance(choice, Choice) else [self.context]
+
+    @property
+    def names(self) -> ByName[bool] | None:
+        """The names that the certificates in use are for; None where that is not known of each."""
+        found: ByName[bool] = ByName()
+        for context in self.in_use:
+            names = getattr(context, "names", ())
+            if not names:
+                return None
+            found.add(names, True)
+        return found
+
+    @property
+    def ends(self) -> list[float]:
+        """Until when the certificates in use are valid, as time.time() has it, of those of which it is known."""
+        pems = [pem for context in self.in_use if (pem := getattr(context, "server_cert", None))]
+        found = [certificates.validity(ssl.PEM_cert_to_DER_cert(pem)) for pem in pems]
+        return [each[1] for each in found if each is not None]
+
+    @property
+    def unused(self) -> list[str]:
+        """The files of certificates that no client gets."""
+        choice = self.context.sni_callback
+        if not isinstance(choice, Choice):
+            return []
+        files = [os.fspath(certfile) for certfile, _ in self.options.certificate_files]
+        return [file for file, context in zip(files, choice.contexts, strict=True) if context in choice.unused]
 
     def reload(self) -> None:
-        """Reload certificate and key for new connections; open ones keep theirs.
+        """Reload certificates and keys for new connections; open ones keep theirs.
 
         A context factory is called again. A context made from the options stays the same object, with everything that
         the program may have set on it. Raises ConfigError for unusable files, and then changes nothing.
@@ -227,17 +296,18 @@ class Certificates:
             self.listening.latest = self.context = made
             return
         assert isinstance(self.context, Context) and isinstance(made, Context)
+        (certfile, keyfile), *others = self.options.certificate_files
         before, after = (certificates.key_algorithm(each.server_cert) for each in (self.context, made))
         if before != after:
             # OpenSSL keeps one certificate per kind of key: many clients would still get the old one.
             raise ConfigError(
-                f"ssl_certfile '{self.options.ssl_certfile}' has a different kind of key than the current one: "
+                f"ssl_certfile '{os.fspath(certfile)}' has a different kind of key than the current one: "
                 "restart the server to use it"
             )
-        assert self.options.ssl_certfile
-        load_certificate(
-            self.context, self.options.ssl_certfile, self.options.ssl_keyfile, self.options.ssl_keyfile_password
-        )
+        load_certificate(self.context, certfile, keyfile, self.options.ssl_keyfile_password)
+        if others:
+            assert isinstance(made.sni_callback, Choice)
+            self.context.sni_callback = Choice([self.context, *made.sni_callback.contexts[1:]])
 
 
 def certificates_of(options: Options, alpn_protocols: list[str] | None) -> Certificates | None:
@@ -245,6 +315,8 @@ def certificates_of(options: Options, alpn_protocols: list[str] | None) -> Certi
     if not options.is_ssl:
         return None
     made = Certificates(options, alpn_protocols)
+    for file in made.unused:
+        logger.warning("ssl_certfile '%s' is not used: it has no name that is not in one before it.", file)
     if options.ssl_context_factory is None:
         if options.ssl_cert_reqs and not options.ssl_ca_certs:
             logger.warning("Client certificates cannot be verified: ssl_cert_reqs is set without ssl_ca_certs.")

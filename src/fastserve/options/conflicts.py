@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from fastserve.options.table import CORE_HTTP, TABLE, OptionError, Options
+from fastserve.options.table import CORE_HTTP, TABLE, OptionError, Options, as_list
 
 NEEDED = {
     "workers_lifetime_jitter": "workers_lifetime",
@@ -51,6 +51,7 @@ def conflicts(options: Options) -> Iterator[str]:
         yield from conflicts_of_reload(options)
     if not (options.ssl_certfile or options.ssl_context_factory):
         yield from conflicts_of_tls(options)
+    yield from conflicts_of_certificates(options)
 
 
 def missing(options: Options) -> Iterator[str]:
@@ -94,5 +95,14 @@ def conflicts_of_tls(options: Options) -> Iterator[str]:
     for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs", "ssl_version"):
         value = getattr(options, name)
         if value not in (TABLE[name].default, OLD_DEFAULTS.get(name)):
-            shown = f" '{value}'" if name == "ssl_keyfile" else ""
+            shown = f" '{value}'" if name == "ssl_keyfile" and isinstance(value, str) else ""
             yield f"{name}{shown} has no effect without ssl_certfile: give both"
+
+
+def conflicts_of_certificates(options: Options) -> Iterator[str]:
+    certificates, keys = len(as_list(options.ssl_certfile)), len(as_list(options.ssl_keyfile))
+    if keys and certificates and keys != certificates:
+        yield (
+            f"ssl_certfile has {certificates} and ssl_keyfile {keys}: give as many --ssl-keyfile as --ssl-certfile, in"
+            " the same order (a file with both can be given as both), or none if the certificates' files have the keys"
+        )

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from fastserve.logging.formatters import LOG_LEVELS, LOGGING_CONFIG
 from fastserve.net.address import Bind
+from fastserve.options.tls_values import PemFiles
 from fastserve.options.values import (
     AccessLogFormat,
     Binds,
@@ -216,12 +217,14 @@ class Options:
         "Seconds without a sign of life after which a worker is killed and replaced. A worker whose event loop is"
         " blocked for as long is logged with its stack.")
     callback_notify: Callable[[], Awaitable[None]] | None = api(None, Callback())
-    ssl_keyfile: str | os.PathLike[str] | None = option(None, TLS, OptionalText(),
-        "Private key of the certificate, a PEM file.  [default: the certificate's file has it]")
-    ssl_certfile: str | os.PathLike[str] | None = option(None, TLS, OptionalText(),
-        "The server's certificate, a PEM file, followed by the intermediate certificates.")
+    ssl_keyfile: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = option(None, TLS, PemFiles(),
+        "Private key of the certificate, a PEM file; as many, and in the same order, as --ssl-certfile."
+        "  [default: the certificate's file has it]")
+    ssl_certfile: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = option(None, TLS, PemFiles(),
+        "The server's certificate, a PEM file, followed by the intermediate certificates. Can be given many times:"
+        " clients get the one for the name that they ask for, else the first.")
     ssl_keyfile_password: str | None = option(None, TLS, OptionalText(),
-        "Password of the private key.")
+        "Password of the private key; with several, of each that is encrypted.")
     ssl_version: int = option(17, TLS, Number(SSL_VERSIONS),
         "TLS protocol, as a number of the ssl module's PROTOCOL_*.")
     ssl_cert_reqs: int = option(0, TLS, Number(SSL_CERT_REQS),
@@ -365,6 +368,12 @@ class Options:
         return [Bind(fd=fd) for fd in self.activated] or [Bind(host=self.host or None, port=self.port)]
 
     @property
+    def certificate_files(self) -> list[tuple[str | os.PathLike[str], str | os.PathLike[str] | None]]:
+        """The files of each certificate, and of its key where that is in another file."""
+        certfiles, keyfiles = as_list(self.ssl_certfile), as_list(self.ssl_keyfile)
+        return list(zip(certfiles, keyfiles or [None] * len(certfiles), strict=False))
+
+    @property
     def is_ssl(self) -> bool:
         """Whether there is a TLS certificate."""
         return bool(self.ssl_keyfile or self.ssl_certfile or self.ssl_context_factory)
@@ -410,6 +419,11 @@ class Options:
     def may_have_siblings(self) -> bool:
         """Whether other processes serve the same application, or may do so later."""
         return self.multiprocess or self.use_workers
+
+
+def as_list(files: Any) -> list[Any]:
+    """Return the value of an option with one file or several as a list."""
+    return list(files) if isinstance(files, list | tuple) else [] if files is None else [files]
 
 
 def table() -> dict[str, Option]:

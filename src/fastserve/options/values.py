@@ -27,6 +27,10 @@ class Kind:
         """Return the value of a command line's or environment's text. Raises ValueError."""
         return self.checked(text)
 
+    def split(self, text: str) -> list[str]:
+        """Return the values of a repeatable option in the environment."""
+        return [each for each in text.split(self.separator) if each]
+
     def from_file(self, value: Any) -> Any:
         """Return the value of one in a file of options, a list for repeatable kinds. Raises TypeError or ValueError."""
         if self.repeatable:

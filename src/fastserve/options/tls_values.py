@@ -1,0 +1,33 @@
+"""Kinds of values that only options of TLS have."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from fastserve.options.values import Kind
+
+
+class PemFiles(Kind):
+    """The path of a file, or a list of several; an empty one means None, like a variable that is not set."""
+
+    repeatable = True
+    separator = os.pathsep
+
+    def checked(self, value: Any) -> Any:
+        listed = list(value) if isinstance(value, list | tuple) else [value]
+        for each in listed:
+            if not isinstance(each, str | os.PathLike):
+                raise TypeError(f"{each!r} is not a string")
+        paths = [os.fspath(each) for each in listed]
+        if len(paths) > 1 and not all(paths):
+            raise ValueError("one of several paths is empty")
+        return (paths if len(paths) > 1 else paths[0] or None) if paths else None
+
+    def parsed(self, text: str) -> str:
+        return text
+
+    def split(self, text: str) -> list[str]:
+        # The name of a single file, which may be missing, may contain the separator.
+        parts = [] if os.path.exists(text) else super().split(text)  # noqa: PTH110
+        return parts if parts and os.path.exists(parts[0]) else [text]  # noqa: PTH110
