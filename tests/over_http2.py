@@ -63,7 +63,7 @@ DOES_NOT_APPLY: dict[str, str] = {
     "test_files_are_closed": HTTP_1_0,
     "test_long_polls_see_a_disconnect": "there is no Connection: close",
     "test_request_line": "SERVER_PROTOCOL is HTTP/2",
-    "test_on_a_unix_socket_the_server_is_the_host_asked_for[http2---": "without a host there is no request",
+    "test_on_a_unix_socket_the_server_is_the_host_asked_for[http2-threads---": "without a host there is no request",
     "test_a_list_of_large_pieces_is_not_joined": "frames are smaller than the pieces",
     "test_http_1_0_gets_no_chunks": HTTP_1_0,
     "test_in_the_application": CLOSES,

@@ -108,8 +108,8 @@ def test_repeated_option(given: dict[str, Any]) -> None:
         (["--loop", "x"], "'x' is not one of auto, asyncio, uvloop, zuvloop, none or module:factory."),
         (["--interface", "x"], "Invalid value for '--interface': 'x' is not one of auto, asgi3, asgi2, wsgi."),
         (
-            ["--wsgi-threads", "0"],
-            "Invalid value for '--wsgi-threads': 0: expected a whole number from 1 to 2147483647.",
+            ["--wsgi-threads", "-1"],
+            "Invalid value for '--wsgi-threads': -1: expected a whole number from 0 to 2147483647.",
         ),
         (["--header", "nothing"], "Invalid value for '--header': 'nothing' is not of the form Name:Value."),
         (["--header", "a b:c"], "Invalid value for '--header': "),

@@ -24,7 +24,7 @@ class Server:
     `environment` is added to the child's: the comparison of two commits puts each one's build on PYTHONPATH.
     `deflate` is false for one that never compresses WebSocket messages, `wsgi` for one that serves no WSGI application.
     `cannot` has other rows that it does not serve, each with the reason. With `over_http1` it serves the rows of HTTP/2
-    alone, over HTTP/1.1.
+    alone, over HTTP/1.1; with `only_wsgi` the rows of WSGI alone.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Server:
     wsgi: bool = True
     cannot: Mapping[str, str] = field(default_factory=dict)
     over_http1: bool = False
+    only_wsgi: bool = False
 
     def command(self, row: Row) -> list[str]:
         return [sys.executable, "-m", *self.arguments(row)]
@@ -43,6 +44,8 @@ class Server:
         if self.name == "floor":
             return row.floor is not None
         if self.over_http1 and (not row.streams or row.kind != "cpu"):
+            return False
+        if self.only_wsgi and not row.wsgi:
             return False
         return not self.reason_against(row)
 
@@ -71,6 +74,10 @@ def _fastserve(row: Row) -> list[str]:
     log = "--access-log" if row.access_log else "--no-access-log"
     form = ["--access-log-format", "json"] if row.json_log else []
     return ["fastserve", row.app, "--host", _HOST, "--port", "0", log, *form, *_wsgi(row), *_tls(row)]
+
+
+def _fastserve_inline(row: Row) -> list[str]:
+    return [*_fastserve(row), "--wsgi-threads", "0"]
 
 
 def _uvicorn(row: Row) -> list[str]:
@@ -146,10 +153,21 @@ SERVERS: tuple[Server, ...] = (
     Server("peregrine", "peregrine", _peregrine, cannot=_PEREGRINE_CANNOT),
     Server("hypercorn", "hypercorn", _hypercorn),
     Server(OVER_HTTP1, "fastserve", _fastserve, over_http1=True),
+    Server("fastserve-inline", "fastserve", _fastserve_inline, only_wsgi=True),
     Server("floor", "uvloop", _floor),
 )
 BY_NAME: dict[str, Server] = {server.name: server for server in SERVERS}
-DEFAULT = ("fastserve", "uvicorn", "granian", "h2corn", "peregrine", "hypercorn", OVER_HTTP1, "floor")
+DEFAULT = (
+    "fastserve",
+    "uvicorn",
+    "granian",
+    "h2corn",
+    "peregrine",
+    "hypercorn",
+    OVER_HTTP1,
+    "fastserve-inline",
+    "floor",
+)
 REFERENCE = "uvicorn"
 
 # What the rows' applications and the servers' command lines need beside the servers themselves.

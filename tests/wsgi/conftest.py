@@ -9,9 +9,44 @@ import support
 from core.responses import Client
 from over_http2 import by_wire, leave_out_what_does_not_apply
 
+SAME = "the same code, wherever the application is called"
+BODY = "the application is called once the body is complete"
+APART = "head and body come in two reads"
+WRITE = "what write() is given leaves when the application returns"
+# Tests, by the beginning of their node's last parts, that are not run with --wsgi-threads 0, with the reason.
+THREADS_ONLY: dict[str, str] = {
+    "test_environ.py": SAME,
+    "test_head.py": SAME,
+    "test_a_response_that_is_complete_at_once_takes_no_task[http2-inline-POST": APART,
+    "TestEventfd": "nothing reports to the event loop",
+    "test_the_application_is_called_before_the_body_has_come": BODY,
+    "test_an_answer_while_the_body_comes": BODY,
+    "test_an_answer_without_the_body": BODY,
+    "TestExpect": BODY,
+    "test_what_the_application_does_not_read_stays_with_the_client": BODY,
+    "TestClientThatLeaves": BODY,
+    "test_write[": WRITE,
+    "test_write_fails_when_the_client_has_left": WRITE,
+    "test_an_empty_piece_sends_the_head[inline-True": WRITE,
+}
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     leave_out_what_does_not_apply(config, items)
+    left_out = [item for item in items if is_inline(item) and needs_threads(item)]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def is_inline(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and callspec.params.get("mode") == "inline"
+
+
+def needs_threads(item: pytest.Item) -> bool:
+    parts = [item.path.name, *item.nodeid.split("::")[1:]]
+    return any(part.startswith(tuple(THREADS_ONLY)) for part in parts)
 
 
 @pytest.fixture(params=["auto", "http2"])
@@ -20,11 +55,19 @@ def http(request: pytest.FixtureRequest) -> str:
     return wire
 
 
+@pytest.fixture(params=["threads", "inline"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """Where the application is called: in the threads of a pool, or in the event loop's."""
+    mode: str = request.param
+    return mode
+
+
 @pytest.fixture
-def start(serve: support.Serve, http: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def start(serve: support.Serve, http: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Serve a WSGI application: start(app, **config) -> Running."""
     monkeypatch.setattr("fastserve.server.TICK", 0.01)
-    return lambda app, **config: by_wire(http, serve(app, interface="wsgi", **config))
+    inline = {"wsgi_threads": 0} if mode == "inline" else {}
+    return lambda app, **config: by_wire(http, serve(app, **{"interface": "wsgi", **inline, **config}))
 
 
 @pytest.fixture

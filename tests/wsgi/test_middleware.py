@@ -20,6 +20,7 @@ from core.responses import Client
 from fakes.worker import get, post
 
 from fastserve.middleware.wsgi import WSGIMiddleware
+from fastserve.wsgi.threads import Threads
 
 SECONDS = 10
 
@@ -54,6 +55,11 @@ def exchange(app: Any, scope: dict[str, Any], received: Iterable[dict[str, Any]]
     return sent
 
 
+def threads_of(middleware: WSGIMiddleware) -> Threads:
+    assert middleware.threads is not None
+    return middleware.threads
+
+
 def echo(environ: Environ, start_response: Any) -> list[bytes]:
     start_response("200 OK", [("A", "1")])
     return [environ["wsgi.input"].read()]
@@ -62,19 +68,21 @@ def echo(environ: Environ, start_response: Any) -> list[bytes]:
 HEAD = {"type": "http.response.start", "status": 200, "headers": [(b"a", b"1")]}
 
 
-def test_a_request_without_a_body_receives_nothing() -> None:
-    sent = exchange(WSGIMiddleware(echo), scope_of())
+@pytest.mark.parametrize("workers", [1, 0])
+def test_a_request_without_a_body_receives_nothing(workers: int) -> None:
+    sent = exchange(WSGIMiddleware(echo, workers), scope_of())
     assert sent == [HEAD, {"type": "http.response.body", "body": b"", "more_body": False}]
 
 
+@pytest.mark.parametrize("workers", [1, 0])
 @pytest.mark.parametrize("header", [(b"content-length", b"4"), (b"transfer-encoding", b"chunked")])
-def test_a_body_is_received_as_it_is_read(header: tuple[bytes, bytes]) -> None:
+def test_a_body_is_received_in_its_messages(header: tuple[bytes, bytes], workers: int) -> None:
     messages: list[dict[str, Any]] = [
         {"type": "http.request", "body": b"ab", "more_body": True},
         {"type": "http.request", "more_body": True},
         {"type": "http.request", "body": b"cd"},
     ]
-    sent = exchange(WSGIMiddleware(echo), scope_of(headers=[header]), messages)
+    sent = exchange(WSGIMiddleware(echo, workers), scope_of(headers=[header]), messages)
     assert sent == [HEAD, {"type": "http.response.body", "body": b"abcd", "more_body": False}]
 
 
@@ -90,11 +98,12 @@ def test_websockets_are_refused() -> None:
 
 
 def test_uvicorns_arguments() -> None:
-    assert WSGIMiddleware(echo).threads.most == 10
-    assert WSGIMiddleware(echo, workers=3).threads.most == 3
-    assert WSGIMiddleware(echo, 4).threads.most == 4
-    with pytest.raises(ValueError, match="the number of threads must be at least 1, not 0"):
-        WSGIMiddleware(echo, 0)
+    assert threads_of(WSGIMiddleware(echo)).most == 10
+    assert threads_of(WSGIMiddleware(echo, workers=3)).most == 3
+    assert threads_of(WSGIMiddleware(echo, 4)).most == 4
+    assert WSGIMiddleware(echo, 0).threads is None
+    with pytest.raises(ValueError, match="the number of threads must be at least 0, not -1"):
+        WSGIMiddleware(echo, -1)
 
 
 def test_each_loop_hears_of_its_own_requests() -> None:
@@ -103,7 +112,8 @@ def test_each_loop_hears_of_its_own_requests() -> None:
         assert exchange(app, scope_of())[0] == HEAD
 
 
-def test_context_variables_go_along_and_stay_apart() -> None:
+@pytest.mark.parametrize("workers", [1, 0])
+def test_context_variables_go_along_and_stay_apart(workers: int) -> None:
     user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
     seen = []
 
@@ -112,7 +122,7 @@ def test_context_variables_go_along_and_stay_apart() -> None:
         user.set("set by the application")
         return echo(environ, start_response)
 
-    inner = WSGIMiddleware(app)
+    inner = WSGIMiddleware(app, workers)
 
     class Outer:
         close = inner.close
@@ -141,7 +151,7 @@ def test_an_application_that_ends_while_its_first_piece_is_sent() -> None:
     async def send(message: Any) -> None:
         sending.set()
         after = threading.Event()
-        middleware.threads.submit(after.set, asyncio.get_running_loop())
+        threads_of(middleware).submit(after.set, asyncio.get_running_loop())
         assert after.wait(SECONDS)  # the one thread has come to the end of its call
         sent.append(message.get("body"))
 
@@ -209,10 +219,11 @@ class TestFileWrapper:
         path.write_bytes(self.CONTENT)
         return path
 
+    @pytest.mark.parametrize("threads", [1, 0])
     @pytest.mark.parametrize("skip", [0, 1000, 256 * 2000])
-    def test_over_a_connection(self, serve: support.Serve, path: Path, skip: int) -> None:
+    def test_over_a_connection(self, serve: support.Serve, path: Path, skip: int, threads: int) -> None:
         with path.open("rb") as file:
-            server = serve(self.app([file], [], skip), interface="wsgi")
+            server = serve(self.app([file], [], skip), interface="wsgi", wsgi_threads=threads)
             assert Client(server.connect()).ask(get()).body == self.CONTENT[skip:]
             server.stop()
             assert file.closed
@@ -227,12 +238,13 @@ class TestFileWrapper:
         server = serve(self.app([io.BytesIO(self.CONTENT)], []), interface="wsgi")
         assert Client(server.connect()).ask(get()).body == self.CONTENT
 
+    @pytest.mark.parametrize("workers", [1, 0])
     @pytest.mark.parametrize(("length", "count"), [(None, 512000 - 7), (1000, 1000)])
-    def test_the_server_sends_it_where_it_can(self, path: Path, length: int | None, count: int) -> None:
+    def test_the_server_sends_it_where_it_can(self, path: Path, length: int | None, count: int, workers: int) -> None:
         file = path.open("rb")
         headers = [] if length is None else [("Content-Length", str(length))]
         scope = scope_of(extensions={"http.response.zerocopysend": {}})
-        sent = exchange(WSGIMiddleware(self.app([file], headers, 7), outermost=True), scope)
+        sent = exchange(WSGIMiddleware(self.app([file], headers, 7), workers, outermost=True), scope)
         assert sent == [
             {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % count)]},
             {"type": "http.response.zerocopysend", "file": file, "offset": 7, "count": count, "more_body": False},
@@ -260,10 +272,11 @@ class TestFileWrapper:
         os.close(shared)
         inner.close()
 
-    def test_a_file_shorter_than_its_length_is_an_error_of_the_servers_to_find(self, path: Path) -> None:
+    @pytest.mark.parametrize("workers", [1, 0])
+    def test_a_file_shorter_than_its_length_is_an_error_of_the_servers_to_find(self, path: Path, workers: int) -> None:
         file = path.open("rb")
         sent = exchange(
-            WSGIMiddleware(self.app([file], [("Content-Length", "600000")]), outermost=True),
+            WSGIMiddleware(self.app([file], [("Content-Length", "600000")]), workers, outermost=True),
             scope_of(extensions={"http.response.zerocopysend": {}}),
         )
         assert [message.get("more_body") for message in sent] == [None, True, False]
@@ -295,9 +308,10 @@ class TestFileWrapper:
         assert sent[1:] == [{"type": "http.response.body", "body": b"", "more_body": False}]
 
 
-def test_below_an_asgi_application(serve: support.Serve) -> None:
+@pytest.mark.parametrize("threads", [2, 0])
+def test_below_an_asgi_application(serve: support.Serve, threads: int) -> None:
     """Mounted, behind a receive() that is not the server's own."""
-    inner = WSGIMiddleware(echo, workers=2)
+    inner = WSGIMiddleware(echo, threads)
 
     async def outer(scope: Any, receive: Any, send: Any) -> None:
         async def observed() -> Any:
@@ -313,9 +327,9 @@ def test_below_an_asgi_application(serve: support.Serve) -> None:
 
 @pytest.mark.parametrize("http", ["auto", "h11"])
 @pytest.mark.parametrize("how", ["close", "reset"])
-@pytest.mark.parametrize("reads", [True, False])
+@pytest.mark.parametrize(("reads", "threads"), [(True, 2), (False, 2), (False, 0)])
 def test_clients_that_leave_a_mounted_application(
-    serve: support.Serve, caplog: pytest.LogCaptureFixture, http: str, how: str, reads: bool
+    serve: support.Serve, caplog: pytest.LogCaptureFixture, http: str, how: str, reads: bool, threads: int
 ) -> None:
     """More of them than threads: each thread comes free, and nothing around the application hears of an error."""
     raised: list[str] = []
@@ -343,7 +357,7 @@ def test_clients_that_leave_a_mounted_application(
                 closed.release()
         return Pieces()
 
-    mounted = WSGIMiddleware(application, workers=2)
+    mounted = WSGIMiddleware(application, threads)
 
     async def around(scope: Any, receive: Any, send: Any) -> None:
         try:

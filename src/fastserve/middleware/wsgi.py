@@ -10,6 +10,7 @@ from fastserve._core.wsgi.call import WSGIApplication
 from fastserve._core.wsgi.environ import Environs
 from fastserve.wsgi.call import ServedCall
 from fastserve.wsgi.files import FileWrapper
+from fastserve.wsgi.inline import InlineCall
 from fastserve.wsgi.responder import WSGIResponder, build_environ
 from fastserve.wsgi.threads import Threads
 
@@ -26,6 +27,7 @@ BODY_HEADERS = (b"content-length", b"transfer-encoding")
 class WSGIMiddleware:
     """Wraps a WSGI application as an ASGI one, and calls it in at most `workers` threads of its own.
 
+    With 0 of them it is called in the event loop's thread, one request at a time.
     It takes part in the lifespan, and refuses WebSockets. The application is told `multiprocess`; `outermost` means
     that no middleware around this one needs to see the bodies of responses. close() ends idle threads; later requests
     start new ones.
@@ -39,13 +41,14 @@ class WSGIMiddleware:
         multiprocess: bool = False,
         outermost: bool = False,
     ) -> None:
-        if workers < 1:
-            raise ValueError(f"the number of threads must be at least 1, not {workers}")
+        if workers < 0:
+            raise ValueError(f"the number of threads must be at least 0, not {workers}")
         self.app = app
         self.outermost = outermost
-        self.threads = Threads(workers)
+        self.threads = Threads(workers) if workers else None
         self.environs = Environs(workers > 1, multiprocess, FileWrapper)
-        self.calls = WSGIApplication(app, self.threads, self.environs, ServedCall, FileWrapper)
+        kind = ServedCall if workers else InlineCall
+        self.calls = WSGIApplication(app, self.threads, self.environs, kind, FileWrapper)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,7 +61,8 @@ class WSGIMiddleware:
 
     def close(self) -> None:
         """End idle threads now, and the others after their request."""
-        self.threads.close()
+        if self.threads is not None:
+            self.threads.close()
         self.calls.close()
 
 

@@ -257,8 +257,9 @@ class Options:
         " 0 means no limit.")
     timeout_write: float = option(60, TIMEOUTS, Seconds(),
         "Seconds without the client taking any of the response; then the connection is closed. 0 means no limit.")
-    wsgi_threads: int = option(10, APP, Integer(1),
-        "Threads for a WSGI application: the number of requests that it handles at a time.")
+    wsgi_threads: int = option(10, APP, Integer(0),
+        "Threads for a WSGI application: the number of requests that it handles at a time. 0 calls it in the thread of"
+        " the event loop, one request at a time: for an application that does not wait for anything.")
     app_dir: str | os.PathLike[str] | None = option(None, APP, Text(),
         "Look for APP in this directory.  [default: the current one]", command_default="")
     bind: list[str] | str | None = option(None, BINDING, Binds(),

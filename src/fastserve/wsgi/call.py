@@ -55,7 +55,7 @@ class ServedCall(WSGICall):
                     break
         finally:
             self._abandon()
-        self._settle(receive)
+        raise_failure(self, receive)
 
     async def _pass_on(self, receive: Receive, send: Send) -> None:
         for message, size in self.collect():
@@ -83,13 +83,15 @@ class ServedCall(WSGICall):
         if self.body is not None:
             self.body.fail()
 
-    def _settle(self, receive: Receive) -> None:
-        failure = self.failure if self.error is None else self.error
-        if self.failure is None and isinstance(failure, ClientDisconnected) and has_left(receive):
-            failure = None  # the server's own, not for the application that this is mounted in
-        self.failure = self.error = None
-        if failure is not None:
-            raise failure
+
+def raise_failure(call: WSGICall, receive: Receive) -> None:
+    """Raise what the application raised, else what sending raised."""
+    failure = call.failure if call.error is None else call.error
+    if call.failure is None and isinstance(failure, ClientDisconnected) and has_left(receive):
+        failure = None  # the server's own, not for the application that this is mounted in
+    call.failure = call.error = None
+    if failure is not None:
+        raise failure
 
 
 def has_left(receive: Receive) -> bool:

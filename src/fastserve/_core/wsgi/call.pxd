@@ -8,7 +8,7 @@ from .mailbox cimport Reports
 
 cdef class WSGIApplication(DirectApplication):
     cdef readonly object app
-    cdef readonly object threads  # fastserve.wsgi.threads.Threads
+    cdef readonly object threads  # fastserve.wsgi.threads.Threads, or None: the event loop calls the application
     cdef object waiting  # its queue of calls that no thread has begun
     cdef Environs environs
     cdef type kind  # of the calls, a subclass of WSGICall
@@ -16,6 +16,9 @@ cdef class WSGIApplication(DirectApplication):
     cdef Reports reports  # to the loop of the last call
 
     cdef int begun(self) except -1
+    cdef WSGICall make(
+        self, object loop, dict scope, object context, bytes piece, bint more, HttpExchange exchange
+    )
     cdef WSGICall start(
         self, object loop, Turn turn, dict scope, object context, bytes piece, bint more, HttpExchange exchange
     )
@@ -23,10 +26,11 @@ cdef class WSGIApplication(DirectApplication):
 
 cdef class WSGICall(DirectCall):
     cdef WSGIApplication application
-    cdef Reports reports
+    cdef Reports reports  # None without threads
+    cdef object loop
     cdef dict scope
     cdef object context  # the contextvars.Context of the application
-    cdef object input  # wsgi.input, until the application has it
+    cdef public object input  # wsgi.input, until the application has it
     # The thread's; the event loop reads it.
     cdef int status  # given to start_response()
     cdef list headers  # the same, None before that
@@ -50,12 +54,25 @@ cdef class WSGICall(DirectCall):
     # Of both, if needed.
     cdef public object body  # the BodyReader of a request's body that is still arriving
     cdef public object gate  # where the thread waits for the client to read
+    # Without threads.
+    cdef readonly bint called
+    cdef object result  # of the application, until it is closed
+    cdef object iterator  # of that
+    cdef public object written  # what write() was given and is kept in a file
 
+    cdef int guard(self) except -1
+    cdef object call_application(self)
     cdef int go_on(self) except -1
     cdef int respond(self) except -1
+    cdef bint send_at_once(self, result) except -1
     cdef int send_items(self, items) except -1
     cdef int send_piece(self, piece) except -1
     cdef bint send_file(self, wrapper) except -1
     cdef int put(self, bytes piece, bint more) except -1
     cdef int put_head(self) except -1
     cdef int put_message(self, dict message, Py_ssize_t size) except -1
+    cdef bint is_ahead(self) noexcept
+    cdef int run_here(self) except -1
+    cdef int step(self) except -1
+    cdef bint next_part(self) except -1
+    cdef int close_result(self) except -1

@@ -10,7 +10,13 @@ goes on in a task that runs its serve(), which is the same for every ASGI server
 
 In every case the iterable is closed and `ended` is reported. `gone` means that nobody reads the response: the
 application is then asked for at most one more piece.
+
+Without threads the event loop makes the response itself, a part at a time by advance(): the first part is the call of
+the application, each further one a piece of its iterable, for which it is asked once the client has taken the one
+before. The body of the request is complete before the first part. While the application runs, its thread has no running
+loop and no current task: what a WSGI application calls may refuse to be called in an event loop, or run one itself.
 """
+import asyncio
 import contextvars
 import io
 from asyncio import CancelledError
@@ -18,6 +24,8 @@ from asyncio import CancelledError
 from ..errors import ClientDisconnected
 from ..http.exchange cimport HttpExchange, receive_of, send_of
 from ..interfaces cimport Exchange
+from ..loop.current_task cimport make_current, restore_current
+from ..loop.turn cimport note_sender
 from .environ cimport Environs
 from .mailbox cimport Reports, make_reports
 from .start_response cimport checked_headers, status_of
@@ -27,13 +35,17 @@ cdef extern from "Python.h":
     int PyContext_Exit(object context) except -1
     object PyContext_Copy(object context)
 
+cdef object set_running_loop = asyncio._set_running_loop
+
 cdef enum:
     HIGH_WATER = 65536  # bytes that the application may be ahead of the client
     JOINED = 65536  # bytes of a list's items that are joined into one piece
 
 
 cdef class WSGIApplication(DirectApplication):
-    """Calls the WSGI application `app` in a thread of `threads`, with an environ made by `environs`.
+    """Calls the WSGI application `app` with an environ made by `environs`, in a thread of `threads`.
+
+    `threads` is None if the event loop is to call it itself.
 
     Each call is a `kind()`. If the application returns a `file_wrapper`, the call's send_file() sends it.
     """
@@ -41,7 +53,7 @@ cdef class WSGIApplication(DirectApplication):
     def __init__(self, app, threads, Environs environs not None, kind, file_wrapper):
         self.app = app
         self.threads = threads
-        self.waiting = threads.calls
+        self.waiting = None if threads is None else threads.calls
         self.environs = environs
         self.kind = kind
         self.file_wrapper = file_wrapper
@@ -52,28 +64,30 @@ cdef class WSGIApplication(DirectApplication):
         `piece` is the request's body so far, and there may be `more`. Raises RuntimeError if no thread can be started.
         """
         fields = scope if type(scope) is dict else dict(scope)
-        return self.start(loop, None, fields, contextvars.copy_context(), piece, more, None)
+        context = contextvars.copy_context()
+        if self.threads is None:
+            return self.make(loop, fields, context, piece, more, None)
+        return self.start(loop, None, fields, context, piece, more, None)
 
     cdef DirectCall begin(self, Exchange exchange):
         cdef HttpExchange http = <HttpExchange?>exchange
+        cdef WSGICall call
         piece, more = http.arrived()
+        if self.threads is None:
+            call = self.make(http.worker.loop, http.scope, http.context, piece, more, http)
+            call.run_here()
+            return None
         return self.start(http.worker.loop, http.worker.turn, http.scope, http.context, piece, more, http)
 
     cdef WSGICall start(
         self, object loop, Turn turn, dict scope, object context, bytes piece, bint more, HttpExchange exchange
     ):
-        cdef WSGICall call = self.kind()
+        cdef WSGICall call = self.make(loop, scope, context, piece, more, exchange)
         cdef bint alone = turn is not None and not turn.batching
         if self.reports is None or self.reports.loop is not loop or self.reports.turn is not turn:
             self.close()
             self.reports = make_reports(loop, turn)
-        call.application = self
         call.reports = self.reports
-        call.scope = scope
-        call.context = context
-        call.length = -1
-        call.exchange = exchange
-        call.input = call.open_body(piece) if more else io.BytesIO(piece)
         self.reports.watched = alone
         try:
             self.threads.submit(call.run, loop, alone)
@@ -82,8 +96,21 @@ cdef class WSGIApplication(DirectApplication):
             raise
         return call
 
+    cdef WSGICall make(
+        self, object loop, dict scope, object context, bytes piece, bint more, HttpExchange exchange
+    ):
+        cdef WSGICall call = self.kind()
+        call.application = self
+        call.loop = loop
+        call.scope = scope
+        call.context = context
+        call.length = -1
+        call.exchange = exchange
+        call.input = call.open_body(piece) if more else io.BytesIO(piece)
+        return call
+
     cdef int begun(self) except -1:
-        return self.reports.unwatch() if self.reports.watched else 0
+        return self.reports.unwatch() if self.reports is not None and self.reports.watched else 0
 
     def close(self):
         """Release the mailbox of the core's loop, in that loop."""
@@ -96,7 +123,8 @@ cdef class WSGICall(DirectCall):
     """One half of a call; a subclass is the other.
 
     open_body(piece)        returns wsgi.input for a request whose body begins with `piece` and goes on; sets `body`
-    wait(most)              in the thread: returns once no more than `most` bytes are unsent, or the client is gone
+    wait(most)              in the thread: returns once no more than `most` bytes are unsent, or the client is gone;
+                            without threads: keeps what write() was given in a file
     serve(receive, send)    a coroutine: serves the call until the application has ended, by collect()
     """
 
@@ -105,30 +133,38 @@ cdef class WSGICall(DirectCall):
     def run(self):
         """Call the application and send what it returns; never raises."""
         if not self.gone:
-            try:
-                PyContext_Enter(self.context)
-                try:
-                    self.respond()
-                finally:
-                    PyContext_Exit(self.context)
-            except CancelledError as exc:  # of some task of the application's: this call has no task to be cancelled
-                self.error = RuntimeError("asyncio.CancelledError out of a WSGI application")
-                self.error.__cause__ = exc
-            except BaseException as exc:  # SystemExit as well: it ends the request, not the thread
-                self.error = exc
+            self.guard()
         self.ended = True
         self.reports.add(self, not self.application.waiting)
 
-    cdef int respond(self) except -1:
-        cdef WSGIApplication application = self.application
-        cdef dict environ = application.environs.environ_of(self.scope, self.input)
-        self.input = None
-        result = application.app(environ, self.start_response)
-        environ = None  # only the application keeps it
+    cdef int guard(self) except -1:
+        """Run the application in its context, and keep what it raises."""
         try:
-            if type(result) is list or type(result) is tuple:
-                self.send_items(result)
-            elif type(result) is not application.file_wrapper or not self.send_file(result):
+            PyContext_Enter(self.context)
+            try:
+                if self.reports is None:
+                    self.step()
+                else:
+                    self.respond()
+            finally:
+                PyContext_Exit(self.context)
+        except CancelledError as exc:  # of some task of the application's: this call has no task to be cancelled
+            self.error = RuntimeError("asyncio.CancelledError out of a WSGI application")
+            self.error.__cause__ = exc
+        except BaseException as exc:  # SystemExit as well: it ends the request, not the thread
+            self.error = exc
+        return 0
+
+    cdef object call_application(self):
+        cdef WSGIApplication application = self.application
+        environ = application.environs.environ_of(self.scope, self.input)
+        self.input = None
+        return application.app(environ, self.start_response)  # only the application keeps the environ
+
+    cdef int respond(self) except -1:
+        result = self.call_application()
+        try:
+            if not self.send_at_once(result):
                 for piece in result:
                     self.send_piece(piece)
                     if self.gone:
@@ -141,6 +177,13 @@ cdef class WSGICall(DirectCall):
                 self.reports.add(self, False)  # it may take long
                 close()
         return 0
+
+    cdef bint send_at_once(self, result) except -1:
+        """Send what is there without asking for it piece by piece. Return false, having done nothing, if it is not."""
+        if type(result) is list or type(result) is tuple:
+            self.send_items(result)
+            return True
+        return type(result) is self.application.file_wrapper and self.send_file(result)
 
     def start_response(self, status, headers, exc_info=None):
         """Take the head of the response, and return write(). Raises as PEP 3333 says, and for what cannot be sent."""
@@ -164,6 +207,8 @@ cdef class WSGICall(DirectCall):
         if self.gone:
             raise ClientDisconnected("the client is gone")
         self.send_piece(data)
+        if self.reports is None and self.is_ahead():
+            self.wait(HIGH_WATER)
 
     cdef int send_items(self, items) except -1:
         cdef Py_ssize_t size = 0
@@ -187,10 +232,15 @@ cdef class WSGICall(DirectCall):
             return 0
         # A piece must not wait for the next one, but Content-Length may tell whether there is one.
         self.put(data, self.length < 0 or self.produced + len(data) < self.length)
-        self.reports.add(self, False)
-        if not self.complete and self.produced - self.consumed > HIGH_WATER:
-            self.wait(HIGH_WATER)
+        if self.reports is not None:
+            self.reports.add(self, False)
+            if self.is_ahead():
+                self.wait(HIGH_WATER)
         return 0
+
+    cdef bint is_ahead(self) noexcept:
+        """Return whether the client must take some of the response before there is more of it."""
+        return not self.complete and self.produced - self.consumed > HIGH_WATER
 
     cdef int put(self, bytes piece, bint more) except -1:
         if self.complete:
@@ -247,8 +297,9 @@ cdef class WSGICall(DirectCall):
             count,
         )
         self.produced += count
-        self.reports.add(self, False)
-        self.wait(0)  # the file is open until then
+        if self.reports is not None:
+            self.reports.add(self, False)
+            self.wait(0)  # the file is open until then
         return True
 
     # In the event loop
@@ -270,10 +321,14 @@ cdef class WSGICall(DirectCall):
             self.whole = None
             try:
                 exchange.answer(self.status, self.headers, whole)
+                if self.reports is None and not self.ended:  # the application goes on, and the response may not wait
+                    note_sender(exchange.worker.turn, exchange.scope, True)
             except Exception as exc:
                 self.failure = exc
                 self.gone = True
-        if self.outbox is not None or self.body is not None or not self.ended:
+            while self.reports is None and not self.ended:
+                self.advance()
+        if self.outbox is not None or self.body is not None or self.written is not None or not self.ended:
             return self.to_task()
         self.exchange = None
         exchange.ended(None, self.failure if self.error is None else self.error)
@@ -296,6 +351,69 @@ cdef class WSGICall(DirectCall):
             (start_message(self.status, self.headers), 0),
             ({"type": "http.response.body", "body": body, "more_body": False}, len(body)),
         ]
+
+    # Without threads
+
+    cdef int run_here(self) except -1:
+        """Serve the exchange at once, or start a task for what has to wait."""
+        if self.body is not None:
+            return self.to_task()
+        self.advance()
+        return self.go_on()
+
+    def advance(self):
+        """Call the application, or ask it for its next piece; never raises."""
+        cdef bint in_task = self.exchange is None
+        current = make_current(self.loop, None) if in_task else None
+        set_running_loop(None)
+        self.guard()
+        set_running_loop(self.loop)
+        if in_task:
+            restore_current(self.loop, current)
+
+    def finish(self):
+        """Ask the application for nothing more: close its iterable; never raises."""
+        if not self.ended:
+            self.gone = True
+            self.advance()
+
+    cdef int step(self) except -1:
+        cdef bint more = False
+        try:
+            more = self.next_part()
+        finally:
+            if not more:
+                self.close_result()
+        return 0
+
+    cdef bint next_part(self) except -1:
+        """Put the next part of the response. Return whether there may be more."""
+        if self.gone:
+            return False
+        if not self.called:
+            self.called = True
+            self.result = self.call_application()
+            if not self.send_at_once(self.result):
+                self.iterator = iter(self.result)
+            elif not self.complete or self.outbox is not None:
+                return True  # a file is open until it is sent
+        if self.iterator is not None:
+            for piece in self.iterator:
+                self.send_piece(piece)
+                return True
+        if not self.complete:
+            self.put(b"", False)
+        return False
+
+    cdef int close_result(self) except -1:
+        result, self.result, self.iterator = self.result, None, None
+        self.ended = True
+        close = getattr(result, "close", None)
+        if close is not None:
+            close()
+        return 0
+
+    # Of both
 
     def report(self):
         """Make the event loop collect, from any thread."""
