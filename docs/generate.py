@@ -222,6 +222,7 @@ MEANINGS = {  # what to make of a line, by its beginning
     "Child process … takes over": "A replacement is ready; the previous worker finishes its requests and ends.",
     "Child process … …. Killing": "Nothing of the process has answered for `--timeout-worker-healthcheck` seconds.",
     "Dropped the hop-by-hop": "WSGI applications may not set these headers (PEP 3333).",
+    "Error while serving the static file": "It could not be opened, or became shorter: a 500, or a closed connection.",
     "Exceeded concurrency limit": "A request got a 503: `--limit-concurrency`.",
     "Exception in ASGI application": "The application raised. The traceback follows; the client got a 500 if the"
     " response had not begun, else a closed connection.",

@@ -34,6 +34,7 @@ SEAM |= {
     "http.inflight",
     "http.proxies",
     "http.response_head",
+    "http.static",
 }
 SEAM |= {"loop.clock", "topics.hub", "topics.message", "wsgi.call", "wsgi.environ", "wsgi.wakeup"}
 THIRD_PARTY = {"PyInstaller", "channels", "click", "dotenv", "gunicorn", "h11", "hiredis", "nats", "prometheus_client"}

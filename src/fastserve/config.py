@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fastserve.middleware.wsgi import WSGIMiddleware
     from fastserve.net.tls import Certificates
     from fastserve.protocols.websockets.contract import Framing
+    from fastserve.static.files import StaticFiles
 
 __all__ = [
     "HTTP_PROTOCOLS",
@@ -129,6 +130,7 @@ class Config(Options):
         self.ssl: SSLContext | None = None
         self.certificates: Certificates | None = None
         self.wsgi: WSGIMiddleware | None = None  # around a WSGI application
+        self.static_files: StaticFiles | None = None
         self.plain_sockets: frozenset[int] = frozenset()  # of what bind_socket() has bound: which are without TLS
         self.loaded = False
         self.reload_dirs_excludes: list[Path] = []
@@ -208,6 +210,7 @@ class Config(Options):
         except ConfigError as exc:
             fail("%s", exc)
         self.ssl = None if self.certificates is None else self.certificates.context
+        self.load_static_files()
         self.lifespan_class = import_from_string(LIFESPAN[self.lifespan])
         app = self.load_app()
         try:
@@ -218,6 +221,10 @@ class Config(Options):
         self.loaded_app, self.interface, self.wsgi = application.as_asgi3(
             app, self, uses_core=self.uses_core, leaves_websockets=self.leaves_websockets
         )
+        if self.static_files is not None and not self.uses_core:
+            from fastserve.static.application import StaticApplication
+
+            self.loaded_app = StaticApplication(self.static_files, self.loaded_app, self.root_path)
         self.loaded = True
 
     @property
@@ -259,6 +266,15 @@ class Config(Options):
             fail('Error loading the WebSocket implementation "%s". %s', self.ws, exc, exc_info=exc.__cause__)
         if choice.is_uvicorns(self.http_protocol_class) or choice.is_uvicorns(self.ws_protocol_class):
             adopt_uvicorns()
+
+    def load_static_files(self) -> None:
+        if self.static:
+            from fastserve.static.files import StaticFiles
+
+            try:
+                self.static_files = StaticFiles(self)
+            except ConfigError as exc:
+                fail("%s", exc)
 
     @property
     def leaves_websockets(self) -> bool:

@@ -453,6 +453,7 @@ class Server:
             log=logger.log,
             access=access_log(config),
             slow=None if config.log_slow is None else slow_requests.report,
+            static=None if config.static_files is None else config.static_files.for_core(),
             direct=config.wsgi.calls if config.wsgi is not None and config.loaded_app is config.wsgi else None,
             ws_framing=config.ws_framing,
             ws_protocol=self._make_ws_protocol if config.leaves_websockets else None,

@@ -15,6 +15,7 @@ from fastserve.options.values import (
     Headers,
     Integer,
     Mode,
+    Mounts,
     Number,
     Patterns,
     Seconds,
@@ -56,6 +57,8 @@ def more(option: Option, folder: Path) -> tuple[str, Any]:
         return f"['{folder}']", [str(folder)]
     if isinstance(kind, Binds):
         return '["h:1", "unix:/x"]', ["h:1", "unix:/x"]
+    if isinstance(kind, Mounts):
+        return f"['/s={folder}']", [f"/s={folder}"]
     if isinstance(kind, Patterns):
         return '["*.x", "*.y"]', ["*.x", "*.y"]
     for text in ("/x", "7", "127.0.0.1:7", "on", "json", "0.5"):
@@ -76,5 +79,7 @@ def companions(option: Option) -> dict[str, str]:
         "uds_permissions": {"uds": '"/x"'},
         "control_socket_mode": {"control_socket": '"/run/control"'},
         "shutdown_green": {"health": '"/healthz"'},
+        "static_headers": {"static": '"/static=."'},
+        "static_expires": {"static": '"/static=."'},
         "workers_lifetime_jitter": {"workers_lifetime": "9"},
     }.get(option.param, {})

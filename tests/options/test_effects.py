@@ -459,6 +459,7 @@ def test_every_option_has_a_test() -> None:
             "topics",
             "metrics",
             "operations",
+            "static",
         )
         for file in (tests / folder).glob("test_*.py")
     ]

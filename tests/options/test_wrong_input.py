@@ -41,6 +41,16 @@ CONTRADICTIONS: list[tuple[str, str]] = [
         "--workers-lifetime-jitter 1",
         "workers_lifetime_jitter without workers_lifetime: add --workers-lifetime, or leave it out",
     ),
+    ("--static-expires 9", "static_expires without static: add --static, or leave it out"),
+    ("--static-header A:b", "static_headers without static: add --static, or leave it out"),
+    (
+        "--static /a=b --static /c=d --static /a/=e",
+        "static /a=b and static /a/=e name two directories for one route: leave one out",
+    ),
+    (
+        "--static /a=b --static-expires 9 --static-header Cache-Control:no-cache",
+        "static_headers and static_expires both make Cache-Control: leave out --static-expires",
+    ),
     ("--ssl-keyfile k", "ssl_keyfile 'k' has no effect without ssl_certfile: give both"),
     ("--bind https://h:1", "bind https:// without ssl_certfile: add --ssl-certfile, or leave https:// out"),
     (

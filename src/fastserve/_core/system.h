@@ -203,4 +203,61 @@ static CYTHON_INLINE long long fastserve_sendfile(int fd, int file, long long of
 }
 #endif
 
+/* What tells one state of a regular file from another. */
+struct fastserve_identity { long long device, number, size, modified, changed; };
+#ifdef _WIN32
+static CYTHON_INLINE int fastserve_identify(const char *path, int fd, struct fastserve_identity *found) {
+    (void)path; (void)fd; (void)found;
+    return 0;
+}
+#else
+#include <sys/stat.h>
+#ifdef __APPLE__
+#define FASTSERVE_TIME(status, which) ((status).st_##which##timespec)
+#else
+#define FASTSERVE_TIME(status, which) ((status).st_##which##tim)
+#endif
+static CYTHON_INLINE int fastserve_identify(const char *path, int fd, struct fastserve_identity *found) {
+    struct stat status;
+    if ((path ? stat(path, &status) : fstat(fd, &status)) != 0 || !S_ISREG(status.st_mode)) return 0;
+    found->device = (long long)status.st_dev;
+    found->number = (long long)status.st_ino;
+    found->size = (long long)status.st_size;
+    found->modified = FASTSERVE_TIME(status, m).tv_sec * 1000000000LL + FASTSERVE_TIME(status, m).tv_nsec;
+    found->changed = FASTSERVE_TIME(status, c).tv_sec * 1000000000LL + FASTSERVE_TIME(status, c).tv_nsec;
+    return 1;
+}
+#endif
+enum { FASTSERVE_NO_BENEATH = -1000000 };
+#ifdef __linux__
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#if defined(__linux__) && !defined(__alpha__)
+/* As in linux/openat2.h, which is younger than the headers of many systems that programs are built on. */
+struct fastserve_open_how { unsigned long long flags, mode, resolve; };
+enum { FASTSERVE_OPENAT2 = 437, FASTSERVE_NO_MAGICLINKS = 0x02, FASTSERVE_BENEATH = 0x08 };
+static CYTHON_INLINE int fastserve_open_beneath(const char *directory, const char *path) {
+    struct fastserve_open_how how;
+    int fd, base = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC), tries = 16;
+    if (base < 0) return -errno;
+    memset(&how, 0, sizeof(how));
+    how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    how.resolve = FASTSERVE_BENEATH | FASTSERVE_NO_MAGICLINKS;
+    do { /* EAGAIN: a rename elsewhere on the system left the kernel unsure */
+        fd = (int)syscall(FASTSERVE_OPENAT2, base, path, &how, sizeof(how));
+    } while (fd < 0 && (errno == EAGAIN || errno == EINTR) && --tries);
+    /* EPERM is what filters of system calls say that do not know this one. */
+    if (fd < 0) fd = errno == ENOSYS || errno == EPERM ? FASTSERVE_NO_BENEATH : -errno;
+    close(base);
+    return fd;
+}
+#else
+static CYTHON_INLINE int fastserve_open_beneath(const char *directory, const char *path) {
+    (void)directory; (void)path;
+    return FASTSERVE_NO_BENEATH;
+}
+#endif
+
 #endif

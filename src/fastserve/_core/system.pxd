@@ -30,3 +30,16 @@ cdef extern from "system.h":
     double fastserve_silence(int fd) nogil  # seconds since data came from the peer; -1: unknown
     void fastserve_limit_unsent(int fd) nogil  # have the kernel take no more while 64 KiB are not sent
     void fastserve_keep_freed() nogil  # have the C library keep what large reads take and free
+
+    struct fastserve_identity:
+        long long device
+        long long number
+        long long size
+        long long modified  # ns
+        long long changed
+    # Of the regular file at `path`, or of `fd` if that is NULL. False if there is none, or where the platform cannot tell.
+    bint fastserve_identify(const char* path, int fd, fastserve_identity* found) nogil
+    enum:
+        FASTSERVE_NO_BENEATH  # openat2(2) is missing
+    # Open `path` for reading if it leads nowhere out of `directory`. Return a descriptor, -errno or the value above.
+    int fastserve_open_beneath(const char* directory, const char* path) nogil

@@ -20,6 +20,7 @@ cdef class Worker:
     cdef object context  # each exchange runs in a copy of this contextvars.Context
     cdef readonly object log  # Logger.log of the server's general logger
     cdef readonly object access  # AccessLog, or None
+    cdef readonly object static  # StaticFiles, or None
     cdef object slow  # is called with the Account of a slow exchange, then and at its end; None for no such limit
     cdef readonly bint accounts  # each exchange has an Account
     cdef bint seeded  # the numbers that request ids are made of are this process's own

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .http.access_log import AccessLog
+from .http.static import StaticFiles
 from .interfaces import DirectApplication
 from .loop.clock import Clock
 from .loop.turn import Turn
@@ -38,6 +39,7 @@ class Worker:
         log: Callable[..., None],
         access: AccessLog | None = ...,
         slow: Callable[[Any], None] | None = ...,
+        static: StaticFiles | None = ...,
         direct: DirectApplication | None = ...,
         ws_framing: Callable[[Settings, list[bytes]], Any] | None = ...,
         ws_protocol: Callable[[], BaseProtocol] | None = ...,

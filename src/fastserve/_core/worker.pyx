@@ -17,7 +17,8 @@ cdef class Worker:
     """The state that the connections of one event loop share. Close it after the last of them.
 
     `app` is an ASGI 3 callable, `log` a bound Logger.log, `access` an AccessLog or None for no access log; `slow`
-    is called with the Account of each exchange that takes longer than settings.log_slow. `direct` is
+    is called with the Account of each exchange that takes longer than settings.log_slow. `static` is the StaticFiles that
+    are served before the application, or None. `direct` is
     a DirectApplication that is called in place of `app` while possible, or None. `ws_framing` is a class of
     fastserve.protocols, or None for the core's own WebSocket frames. `ws_protocol` makes an asyncio.Protocol that
     serves WebSockets from the first byte of their handshake, or is None for the core's own. `metrics` is the page of the
@@ -35,6 +36,7 @@ cdef class Worker:
         log,
         Flushable access=None,
         slow=None,
+        static=None,
         direct=None,
         ws_framing=None,
         ws_protocol=None,
@@ -56,6 +58,7 @@ cdef class Worker:
         self.context = contextvars.copy_context()
         self.log = log
         self.access = access
+        self.static = static
         self.slow = slow if settings.log_slow > 0 else None
         self.accounts = (
             self.slow is not None

@@ -12,6 +12,8 @@ NEEDED = {
     "workers_lifetime_jitter": "workers_lifetime",
     "shutdown_green": "health",
     "control_socket_mode": "control_socket",
+    "static_headers": "static",
+    "static_expires": "static",
 }
 OLD_DEFAULTS = {"ssl_ciphers": "TLSv1"}  # of older uvicorns; programs with options of their own pass them on
 
@@ -47,6 +49,7 @@ def conflicts(options: Options) -> Iterator[str]:
     yield from missing(options)
     yield from conflicts_of_http2(options)
     yield from conflicts_of_platform(options)
+    yield from conflicts_of_static(options)
     if options.reload:
         yield from conflicts_of_reload(options)
     if not (options.ssl_certfile or options.ssl_context_factory):
@@ -72,6 +75,18 @@ def conflicts_of_http2(options: Options) -> Iterator[str]:
     if options.http2 and not options.serves_http2:
         shown = f"'{options.http}'" if isinstance(options.http, str) else options.http.__name__
         yield f"http2 and http {shown}: HTTP/2 is served by {', '.join(CORE_HTTP)}; leave out --http2 or --http"
+
+
+def conflicts_of_static(options: Options) -> Iterator[str]:
+    routes: dict[str, str] = {}
+    for text in options.static or []:
+        route = text.partition("=")[0].rstrip("/")
+        if route in routes:
+            yield f"static {routes[route]} and static {text} name two directories for one route: leave one out"
+        routes[route] = text
+    named = any(name.lower() == "cache-control" for name, _ in options.static_headers or [])
+    if named and options.static_expires is not None:
+        yield "static_headers and static_expires both make Cache-Control: leave out --static-expires"
 
 
 def conflicts_of_reload(options: Options) -> Iterator[str]:

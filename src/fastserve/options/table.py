@@ -33,6 +33,7 @@ from fastserve.options.values import (
     Limit,
     Loop,
     Mode,
+    Mounts,
     Number,
     OptionalText,
     Paths,
@@ -71,8 +72,8 @@ WS = ("auto", "none", "websockets", "websockets-sansio", "wsproto")
 
 APP, BINDING, TLS, PROCESSES, PROTOCOL = "Application", "Binding", "TLS", "Processes", "HTTP"
 WEBSOCKET, PROXIES, LIMITS, TIMEOUTS, LOGGING = "WebSocket", "Proxies", "Limits", "Timeouts", "Logging"
-TOPICS, METRICS = "Topics", "Metrics and health"
-GROUPS = (APP, BINDING, TLS, PROCESSES, PROTOCOL, WEBSOCKET, TOPICS, PROXIES, LIMITS, TIMEOUTS, LOGGING, METRICS)
+TOPICS, METRICS, FILES = "Topics", "Metrics and health", "Static files"
+GROUPS = (APP, BINDING, TLS, PROCESSES, PROTOCOL, FILES, WEBSOCKET, TOPICS, PROXIES, LIMITS, TIMEOUTS, LOGGING, METRICS)
 
 
 class OptionError(ValueError):
@@ -346,6 +347,13 @@ class Options:
         " it again.")
     workers_affinity: bool = option(False, PROCESSES, Flag(),
         "Pin each worker to a processor of its own, in turn, of those that the server may use.")
+    static: list[str] | str | None = option(None, FILES, Mounts(),
+        "Serve the files of a directory below a route, before the application is called, as in /static=public; can be"
+        " given many times.")
+    static_headers: list[tuple[str, str]] | None = option(None, FILES, Headers(),
+        "Header of responses with static files, as Name:Value; can be given many times.", flag="static-header")
+    static_expires: int | None = option(None, FILES, Integer(0),
+        "Seconds that clients may keep static files without asking again (Cache-Control: max-age).  [default: none]")
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -320,6 +320,21 @@ class Binds(Patterns):
         return text
 
 
+class Mounts(Patterns):
+    """Routes, each with the directory whose files are served below it."""
+
+    metavar = "ROUTE=DIR"
+
+    def checked(self, value: Any) -> list[str]:
+        return [self.parsed(each) for each in super().checked(value)]
+
+    def parsed(self, text: str) -> str:
+        from fastserve.static.mounts import parts_of
+
+        parts_of(text)
+        return text
+
+
 class Mode(Kind):
     """The permissions of a file, in octal digits, or from a program as a number."""
 

@@ -28,7 +28,6 @@ NO_RUNTIME = "there is no Rust runtime beside the event loop"
 NO_HTTP2 = "this fastserve does not serve HTTP/2: have a proxy do it"
 WINDOWS = "the server chooses windows, sizes and pings of HTTP/2 itself" if available("http2") else NO_HTTP2
 NO_METRICS = "this fastserve has no exporter"
-NO_STATIC = "this fastserve leaves static files to the proxy or the application"
 REPLACED = "a worker that ends is always replaced"
 DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
@@ -131,7 +130,6 @@ def one_env_file(result: Result, theirs: str, value: str) -> None:
 def rows(kept: Collected) -> list[Row]:
     """Return granian's options; those of static files and metrics are kept, to be put together at the end."""
     metrics: Any = kept.keep if available("metrics_bind") else none(NO_METRICS)
-    static: Any = kept.keep if available("static") else none(NO_STATIC)
     return [
         Row("--host", same("host"), setting="host"),
         Row("--port", same("port"), setting="port"),
@@ -212,11 +210,10 @@ def rows(kept: Collected) -> list[Row]:
         *both("factory", same("factory"), "factory"),
         Row("--working-dir", same("app_dir"), setting="working_dir"),
         Row("--env-files", one_env_file, "paths", "env_files"),
-        Row("--static-path-route", static, "values", "static_path_route"),
-        Row("--static-path-mount", static, "paths", "static_path_mount"),
+        Row("--static-path-route", kept.keep, "values", "static_path_route"),
+        Row("--static-path-mount", kept.keep, "paths", "static_path_mount"),
         Row("--static-path-dir-to-file", none("a request names the file"), setting="static_path_dir_to_file"),
-        Row("--static-path-expires", where_available("static_expires", NO_STATIC, seconds),
-            setting="static_path_expires"),
+        Row("--static-path-expires", kept.keep, setting="static_path_expires"),
         *both("metrics", metrics, "metrics_enabled"),
         Row("--metrics-scrape-interval", none("figures are those of the moment of the scrape"),
             setting="metrics_scrape_interval"),
@@ -273,3 +270,9 @@ def put_together(result: Result, kept: Mapping[str, list[str]]) -> None:
     routes = kept.get("static-path-route", []) or ["/static"]
     for route, mount in zip(routes, mounts, strict=False):
         result.set("static", "--static-path-mount", f"{route}={mount}")
+    for name in ("static-path-route", "static-path-expires"):
+        if name in kept and not mounts:
+            result.note(f"--{name}", "nothing is served there without --static-path-mount")
+    expires = kept.get("static-path-expires", ["86400"])[-1]  # granian's default
+    if mounts and expires != "0":
+        changed("static_expires", seconds)(result, "--static-path-expires", expires)

@@ -14,5 +14,6 @@ cdef class Transfer:
 
     cdef int measure(self, file, offset, count) except -1
     cdef int measure_path(self, path) except -1
+    cdef int take(self, int fd, long long offset, long long size) except -1
     cdef object step(self, Stream stream)
     cdef object read_on(self, Stream stream)

@@ -38,6 +38,14 @@ cdef class Transfer:
         self.size = self.left = self.file.size
         return 0
 
+    cdef int take(self, int fd, long long offset, long long size) except -1:
+        """Take a part of an open file, whose descriptor is closed with this object."""
+        self.file.fd = fd
+        self.file.owned = True
+        self.offset = offset
+        self.size = self.left = size
+        return 0
+
     cdef object step(self, Stream stream):
         """Send more. Return None when all is sent, WAIT to wait for writable(), or a future to wait for."""
         cdef long long sent

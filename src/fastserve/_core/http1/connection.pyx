@@ -27,6 +27,7 @@ from ..http.methods cimport counted_as
 from ..http.request cimport Request
 from ..http.response cimport fields_of_refusal, refused
 from ..http.scope cimport Peers, http_scope, peers_of
+from ..http.static cimport StaticFiles, make_static_exchange
 from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler
 from ..llhttp cimport HTTP_GET, HTTP_HEAD
@@ -128,6 +129,7 @@ cdef class Http1Connection(Incoming):
         cdef Request request = self.parser.request
         cdef Http1Response response = self.response
         cdef HttpExchange exchange
+        cdef bytes static = None
         cdef int refusal, status = 0
         stop(self)
         if response.peers is None:
@@ -144,6 +146,8 @@ cdef class Http1Connection(Incoming):
             self.parser.release_head()
             return response.tell_health()
         if self.handshake is None:
+            if worker.static is not None:
+                static = (<StaticFiles>worker.static).match(request.head + request.path.start, request.path.size)
             scope = http_scope(request, response.peers, worker.settings, worker.state)
         else:
             scope = self.handshake.scope(request, response.peers)
@@ -167,7 +171,9 @@ cdef class Http1Connection(Incoming):
             return response.answer(status, fields)
         if self.is_served_elsewhere():
             return 0  # parse() hands the whole request over at its end
-        if self.handshake is None:
+        if static is not None:
+            exchange = make_static_exchange(worker, response, scope, static)
+        elif self.handshake is None:
             exchange = make_exchange(worker, response, scope)
         else:
             exchange = make_websocket_exchange(worker, response, scope)

@@ -26,6 +26,7 @@ from ..http.exchange cimport HttpExchange, attach_account, make_exchange
 from ..http.methods cimport known_method
 from ..http.response cimport fields_of_refusal, is_overloaded
 from ..http.scope cimport Peers, peers_of, scope_of, websocket_scope_of
+from ..http.static cimport StaticFiles, make_static_exchange
 from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler, Place
 from ..loop.clock cimport GOING_AWAY, KEEP_ALIVE, REQUEST_HEAD, stop
@@ -315,6 +316,7 @@ cdef class Http2Connection(StreamCarrier):
         cdef RequestFields fields = self.fields
         cdef HttpExchange exchange
         cdef str method = known_method(fields.method)
+        cdef bytes static = None
         cdef int status
         if self.peers is None:
             self.peers = peers_of(self.transport, self.writer.fd, worker.settings)
@@ -344,7 +346,12 @@ cdef class Http2Connection(StreamCarrier):
             worker.metrics.refuse(503, "limit")
             stream.log(scope, 503)
             return stream.answer(503, fields_of_refusal(503))
-        exchange = make_exchange(worker, stream, scope)
+        if worker.static is not None:
+            static = (<StaticFiles>worker.static).match(fields.path, len(fields.path))
+        if static is not None:
+            exchange = make_static_exchange(worker, stream, scope, static)
+        else:
+            exchange = make_exchange(worker, stream, scope)
         exchange.expect_continue = stream.expect_continue
         exchange.body_ended = stream.ended
         return self.start(stream, exchange)

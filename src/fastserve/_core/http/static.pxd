@@ -1,0 +1,46 @@
+"""Files that the server itself responds with, before the application is called."""
+from ..interfaces cimport Stream
+from ..system cimport fastserve_identity
+from ..worker cimport Worker
+from .exchange cimport HttpExchange
+
+
+cdef class Kept:
+    """A response with a file that has been sent once, for as long as the file is the same."""
+    cdef bytes directory
+    cdef bytes name  # below it
+    cdef bytes path  # of both
+    cdef fastserve_identity identity
+    cdef list headers
+    cdef bytes etag
+    cdef list headers_304
+    cdef bytes content  # None for a large file
+    cdef double until  # by the clock: then other files beside it are looked for
+
+
+cdef class StaticFiles:
+    cdef list routes  # each with a slash at its end
+    cdef object find
+    cdef object ask
+    cdef dict kept  # Kept by path and Accept-Encoding
+    cdef Py_ssize_t held  # bytes of their contents
+
+    cdef bytes match(self, const char* path, Py_ssize_t size)
+    cdef int keep(self, bytes key, Kept kept) except -1
+
+
+cdef class StaticExchange(HttpExchange):
+    cdef StaticFiles files
+    cdef bytes target  # the path as it was sent
+
+    cdef bint serve(self) except -1
+    cdef bint serve_kept(self, Kept kept, bint unmodified) except -1
+    cdef bint serve_anew(self, bytes key) except -1
+    cdef int name_route(self) except -1
+    cdef int send_whole(self, int status, list headers, bytes body) except -1
+    cdef int send_part(self, int status, list headers, int fd, long long offset, long long size) except -1
+    cdef int go_on(self) except -1
+    cdef void failed(self, object exception) noexcept
+
+
+cdef HttpExchange make_static_exchange(Worker worker, Stream stream, dict scope, bytes target)

@@ -1,0 +1,28 @@
+import os
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from fastserve._core.http.exchange import HttpExchange
+
+Fields: TypeAlias = list[tuple[bytes, bytes]]
+
+class Kept:
+    def __init__(
+        self,
+        directory: bytes,
+        name: bytes,
+        status: os.stat_result,
+        headers: Fields,
+        etag: bytes,
+        headers_304: Fields,
+        content: bytes | None,
+    ) -> None: ...
+
+class StaticFiles:
+    def __init__(
+        self, routes: list[bytes], find: Callable[[bytes], Any], ask: Callable[[str, bytes, Fields], Any]
+    ) -> None: ...
+
+class StaticExchange(HttpExchange): ...
+
+def open_beneath(directory: bytes, name: bytes) -> int | None: ...

@@ -1,0 +1,1 @@
+"""Static files: what --static serves before the application is called."""
