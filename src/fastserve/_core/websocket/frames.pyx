@@ -1,3 +1,4 @@
+# setup.py: hot
 """WebSocket frames (RFC 6455 section 5): parses bytes into messages, and writes frames into a buffer.
 
 next() is called with the remaining input and tells what it found first. A message that is whole in one input is

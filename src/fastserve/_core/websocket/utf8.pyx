@@ -1,3 +1,4 @@
+# setup.py: hot
 """Checks that a text that arrives in pieces is UTF-8 (RFC 3629).
 
 Sequences that are whole in one piece are checked as a whole, the rest byte by byte.
