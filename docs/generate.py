@@ -171,7 +171,11 @@ SIGNAL_EFFECTS = {  # one process; the parent of workers; with --reload
         "The system's default.",
     ),
     "USR1": ("Open log files again.", "The same, in all workers too.", "The same, in the server process too."),
-    "USR2": ("Ignored, with a line in the log.", "The same.", "The same."),
+    "USR2": (
+        "Ignored, with a line in the log.",
+        "Start a successor with the listening sockets, and stop without losing a request once it serves.",
+        "Ignored, with a line in the log.",
+    ),
     "WINCH": ("Ignored, the system's default.", "Ignored.", "Ignored."),
 }
 
@@ -239,6 +243,9 @@ MEANINGS = {  # what to make of a line, by its beginning
     "The logging configuration names only": "A configuration written for uvicorn is used as it is.",
     "Serving on for": "`--shutdown-delay`.",
     "Slow request": "`--log-slow`: once when it has passed, with the stack of the request's task, and once at the end.",
+    "Successor … …; this": "SIGUSR2 failed; the lines before it say why. This server goes on with all that it has.",
+    "Successor … serves": "The workers of this server finish their requests, and its parent ends after them.",
+    "Taken over from": "The line of the successor: pid file, metrics and control socket are its own from here on.",
     "Template process … died": "`--preload`: another one is started, and the workers are replaced by its own.",
     "Unsupported upgrade request": "An upgrade to something other than WebSocket, or with `--ws none`. It is served"
     " as a plain request.",

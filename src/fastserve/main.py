@@ -24,7 +24,7 @@ from fastserve.config import (
     WSProtocolType,
 )
 from fastserve.importer import from_elsewhere
-from fastserve.net.socket_activation import activated
+from fastserve.net.socket_activation import HANDOVER, activated
 from fastserve.options import config_file
 from fastserve.process import frozen, signals
 from fastserve.process.service_manager import Notifier
@@ -33,6 +33,8 @@ from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
     import click
+
+    from fastserve.process.handover import Handover
 
     main: click.Command
 
@@ -113,20 +115,33 @@ def run(*args: Any, **options: Any) -> None:
         undo()
 
 
+def left_by_predecessor() -> Handover | None:
+    """Return what a server has left that this process replaces, None without one."""
+    if HANDOVER not in os.environ:
+        return None
+    from fastserve.process.handover import Handover
+
+    return Handover.from_environment()
+
+
 def run_config(*args: Any, **options: Any) -> None:
     config = Config(*args, **options)
     if name := config_file.in_use.get():
         logger.info("Options from %s", name)
-    config.use_activated(activated())
+    handover = left_by_predecessor()
+    config.use_activated(activated() if handover is None else handover.activated)
     if not isinstance(config.app, str):
         config.give_up_workers()
+    if handover is not None and not config.use_workers:
+        logger.error("Cannot take over from a server with workers: the options ask for none.")
+        sys.exit(STARTUP_FAILURE)
     if config.use_subprocess:
         if not isinstance(config.app, str):
             logger.warning("You must pass the application as an import string to enable 'reload' or 'workers'.")
             sys.exit(STARTUP_FAILURE)
         from fastserve.supervisors.supervise import supervise
 
-        supervise(config)
+        supervise(config, handover)
         return
     config.load_app()  # before there is an event loop: the application's module may start one of its own
     server = Server(config)

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import hpack
 import support
-from fakes.http2 import DATA, GOAWAY, HEADERS, NO_ERROR, PING, PREFACE, headers, parse, ping, settings
+from fakes.http2 import DATA, GOAWAY, HEADERS, NO_ERROR, PING, PREFACE, headers, parse, ping, settings, window_update
 
 TIMEOUT = 60.0
 
@@ -214,6 +214,7 @@ class Http2Load(Load):
                     fields: list[Any] = list(decoder.decode(each.payload))
                     assert fields[0] == (":status", "200")
                 elif each.type == DATA:
+                    writer.write(window_update(0, len(each.payload)))
                     bodies[each.stream] += each.payload
                 if each.ends and each.stream in bodies:
                     pid = int(bodies.pop(each.stream))

@@ -7,9 +7,9 @@ a name that they have pointed there: a Host that is neither an IP address nor lo
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import logging
+import selectors
 import socket
 import threading
 import time
@@ -20,6 +20,7 @@ from typing import NamedTuple
 CLIENTS = 8
 REQUEST_BYTES = 8192
 REQUEST_SECONDS = 5.0
+PLACE_SECONDS = 0.5  # between two looks whether it is stopped, while all CLIENTS are served
 LAST_SECONDS = 1.0  # that stop() waits for responses under way, such as that to the request for the stop itself
 
 logger = logging.getLogger("fastserve.error")
@@ -54,6 +55,8 @@ class Listener:
         self.endpoints = endpoints
         self._places = threading.Semaphore(CLIENTS)
         self._stopped = threading.Event()
+        self._reader, self._writer = socket.socketpair()  # readable once it is stopped
+        self._threads: list[threading.Thread] = []  # that accept
         self._responding = 0  # threads
         self._responded = threading.Condition()
 
@@ -61,23 +64,45 @@ class Listener:
         """Listen, each socket in a thread of its own. Raises OSError."""
         for sock in self.sockets:
             sock.listen(64)
-            threading.Thread(target=self._accept, args=(sock,), name=f"fastserve {self.name}", daemon=True).start()
+            sock.setblocking(False)  # another process may accept what is announced here
+            thread = threading.Thread(target=self._accept, args=(sock,), name=f"fastserve {self.name}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def stop(self) -> None:
         self._stopped.set()
+        self._writer.close()
+        for thread in self._threads:
+            thread.join()
         for sock in self.sockets:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)  # which ends accept()
             sock.close()
+        self._reader.close()
         with self._responded:
             self._responded.wait_for(lambda: not self._responding, LAST_SECONDS)
 
     def _accept(self, sock: socket.socket) -> None:
         strict = is_loopback(sock)
+        selector = selectors.DefaultSelector()
+        with selector:
+            selector.register(sock, selectors.EVENT_READ)
+            selector.register(self._reader, selectors.EVENT_READ)
+            self._accept_all(sock, selector, strict)
+
+    def _accept_all(self, sock: socket.socket, selector: selectors.BaseSelector, strict: bool) -> None:
         while not self._stopped.is_set():
-            self._places.acquire()
+            while not self._places.acquire(timeout=PLACE_SECONDS):
+                if self._stopped.is_set():
+                    return
+            selector.select()
+            if self._stopped.is_set():
+                self._places.release()
+                return
             try:
                 client, _ = sock.accept()
+                client.setblocking(True)
+            except BlockingIOError:
+                self._places.release()
+                continue
             except OSError as exc:
                 self._places.release()
                 if self._stopped.is_set():

@@ -12,9 +12,12 @@ from fastserve.metrics.source import Source, readings
 from fastserve.metrics.status import History, status_of
 from fastserve.net import sockets
 from fastserve.net.address import Bind
-from fastserve.net.listeners import Listeners, addresses
+from fastserve.net.listeners import NONE, Listeners, addresses
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
     from fastserve.options.table import Options
 
 logger = logging.getLogger("fastserve.error")
@@ -30,15 +33,16 @@ class Service:
         self.history: History | None = None
 
     @classmethod
-    def bound(cls, options: Options) -> Service | None:
-        """Bind what the option names, None without it. Raises OSError saying what failed."""
+    def bound(cls, options: Options, inherited: Mapping[Bind, list[socket.socket]] = NONE) -> Service | None:
+        """Bind what the option names but is not inherited, None without it. Raises OSError saying what failed."""
         if not options.metrics_bind:
             return None
         made = Listeners()
         with made.closed_on_error():
-            for text in options.metrics_bind:
-                bind = Bind.parse(text)
-                if bind.is_tcp:
+            for bind in map(Bind.parse, options.metrics_bind):
+                if bind in inherited:
+                    made.groups.append((bind, inherited[bind]))
+                elif bind.is_tcp:
                     made.groups.append((bind, sockets.bind_addresses(addresses(bind), bind.port)))
                 else:
                     made.add(bind, options)
@@ -60,6 +64,11 @@ class Service:
                     logger.warning("Metrics are served to every host that can reach %s:%d.", host, name[1])
             else:
                 logger.info("Metrics on unix socket %s", name)
+
+    def let_go(self) -> None:
+        """Stop, and leave the files of UNIX sockets to a successor."""
+        self.listeners.files = []
+        self.stop()
 
     def stop(self) -> None:
         if self.history is not None:

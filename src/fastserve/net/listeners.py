@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from fastserve import _version
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import asyncio
 
     from fastserve.options.table import Options
+
+NONE: Mapping[Bind, list[socket.socket]] = {}
 
 logger = logging.getLogger("fastserve.error")
 
@@ -32,9 +34,11 @@ class Listeners:
         self.files: list[sockets.SocketFile] = []
 
     @classmethod
-    def bind(cls, options: Options) -> Listeners:
-        """Bind every address of a configuration. Raises OSError saying what failed."""
-        return cls.of(options, {bind: addresses(bind) for bind in options.binds if bind.is_tcp})
+    def bind(cls, options: Options, inherited: dict[Bind, list[socket.socket]] | None = None) -> Listeners:
+        """Bind every address of a configuration but those of inherited sockets. Raises OSError saying what failed."""
+        there = inherited or {}
+        infos = {bind: addresses(bind) for bind in options.binds if bind.is_tcp and bind not in there}
+        return cls.of(options, infos, there)
 
     @classmethod
     async def bind_in_loop(cls, options: Options, loop: asyncio.AbstractEventLoop) -> Listeners:
@@ -42,13 +46,20 @@ class Listeners:
         return cls.of(options, {bind: await addresses_in_loop(bind, loop) for bind in options.binds if bind.is_tcp})
 
     @classmethod
-    def of(cls, options: Options, infos: dict[Bind, list[sockets.AddressInfo]]) -> Listeners:
+    def of(
+        cls,
+        options: Options,
+        infos: dict[Bind, list[sockets.AddressInfo]],
+        inherited: Mapping[Bind, list[socket.socket]] = NONE,
+    ) -> Listeners:
         """Bind every address of a configuration; `infos` has the resolved TCP addresses. Raises OSError."""
         over_ipv4 = {bind.port for bind, found in infos.items() if sockets.has_ipv4(found)} - {0}
         made = cls()
         with made.closed_on_error():
             for bind in options.binds:
-                if bind.is_tcp:
+                if bind in inherited:
+                    made.groups.append((bind, inherited[bind]))
+                elif bind.is_tcp:
                     made.add_tcp(bind, options, infos[bind], bind.port in over_ipv4)
                 else:
                     made.add(bind, options)

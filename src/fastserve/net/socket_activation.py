@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+HANDOVER = "FASTSERVE_HANDOVER"  # the variable that says what they are where a server has left them to its successor
 FIRST_ACTIVATED = 3  # the descriptor of the first
 
 

@@ -14,6 +14,7 @@ from fastserve.metrics import status
 from fastserve.metrics.listener import Endpoint, Listener, Response, parsed
 from fastserve.metrics.service import endpoints
 from fastserve.metrics.source import Source
+from fastserve.net.sockets import SocketFile
 from fastserve.operations.configuration import configuration
 from fastserve.operations.control_socket import bound
 from fastserve.operations.orders import Controlled, Order, Refused
@@ -21,7 +22,6 @@ from fastserve.operations.peer import may_order, peer_of
 from fastserve.operations.verbs import GET, Asked, Unknown, Wrong, asked
 
 if TYPE_CHECKING:
-    from fastserve.net.sockets import SocketFile
     from fastserve.options.table import Options
 
 OWN_MODE = 0o600
@@ -39,12 +39,23 @@ class Control:
         self.file = file
         self.listener: ControlListener | None = None
         self.stopped = False
+        self.owns_file = True  # and removes it
 
     @classmethod
-    def bound(cls, options: Options) -> Control | None:
-        """Bind what the option names, None without it. Raises OSError saying what failed."""
+    def bound(cls, options: Options, inherited: socket.socket | None = None) -> Control | None:
+        """Bind what the option names, None without it. Raises OSError saying what failed.
+
+        A predecessor's socket is used where it is of the same path; its file is that one's until own_file().
+        """
         if options.control_socket is None:
             return None
+        if inherited is not None:
+            path = os.path.abspath(os.fspath(options.control_socket))  # noqa: PTH100
+            if os.path.abspath(inherited.getsockname()) == path:  # noqa: PTH100
+                made = cls(options, inherited, SocketFile(path))
+                made.owns_file = False
+                return made
+            inherited.close()
         return cls(options, *bound(os.fspath(options.control_socket), mode_of(options)))
 
     def start(self, source: Source, controlled: Controlled) -> None:
@@ -52,11 +63,17 @@ class Control:
         self.listener.start()
         logger.info("Control socket at %s", self.file.path)
 
+    def let_go(self) -> None:
+        """Stop, and leave the file to a successor."""
+        self.owns_file = False
+        self.stop()
+
     def stop(self) -> None:
         if self.stopped:
             return  # by now it may be another server's
         self.stopped = True
-        self.file.remove()
+        if self.owns_file:
+            self.file.remove()
         if self.listener is not None:
             self.listener.stop()
         self.sock.close()

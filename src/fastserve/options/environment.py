@@ -8,6 +8,8 @@ import os
 from fastserve.logging.log_config import ConfigError
 from fastserve.options.table import TABLE, OptionError
 
+from_files: set[str] = set()  # variables that have been added by load_env_file()
+
 TRUSTED_PROXIES = "127.0.0.1,::1"
 
 logger = logging.getLogger("fastserve.error")
@@ -35,10 +37,12 @@ def load_env_file(path: str | os.PathLike[str]) -> None:
             before = binding.original.string.partition(binding.original.string.strip())[0]
             line = binding.original.line + before.count("\n")
             raise ConfigError(f"env_file '{path}' cannot be used: line {line} is not of the form NAME=VALUE")
+    known = set(os.environ)
     try:
         load_dotenv(stream=io.StringIO(text))
     except (OSError, ValueError) as exc:  # no environment can hold it
         raise ConfigError(f"env_file '{path}' cannot be used: {exc}") from exc
+    from_files.update(os.environ.keys() - known)
     logger.info("Loading environment from '%s'", path)
 
 

@@ -15,10 +15,14 @@ class PidFile:
         self.path = Path(path).absolute()  # the application may change the directory
 
     @classmethod
-    def written(cls, path: str | os.PathLike[str]) -> PidFile:
-        """Write this process's id to a file. Raises OSError on failure, or if it names another running process."""
+    def written(cls, path: str | os.PathLike[str], predecessor: int | None = None) -> PidFile:
+        """Write this process's id to a file. Raises OSError on failure, or if it names another running process.
+
+        The predecessor is one that this process replaces.
+        """
         file = cls(path)
-        file.check()
+        if predecessor is None or file.owner() != predecessor:
+            file.check()
         partial = file.path.with_name(f"{file.path.name}.{os.getpid()}")
         try:
             partial.write_text(f"{os.getpid()}\n", encoding="ascii")

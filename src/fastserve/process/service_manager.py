@@ -50,6 +50,10 @@ class Notifier:
     def stopping(self) -> None:
         self.send("STOPPING=1", "STATUS=Stopping")
 
+    def passed_on(self, pid: int) -> None:
+        """Announce that another process is the service's main process from now on."""
+        self.send(f"MAINPID={pid}", "STATUS=Replaced by its successor")
+
     def watchdog(self) -> None:
         """Announce that the process is alive, if wanted and due: twice in each watchdog interval."""
         if self.interval is not None and time.monotonic() >= self.next_watchdog:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 import time
 from collections import deque
@@ -19,9 +18,7 @@ from typing import TYPE_CHECKING
 
 from fastserve._subprocess import get_subprocess
 from fastserve.config import STARTUP_FAILURE, Config
-from fastserve.logging import log_files
 from fastserve.logging.formatters import style
-from fastserve.logging.log_files import take_user_signal
 from fastserve.metrics.source import ParentSource
 from fastserve.metrics.watched import Watched
 from fastserve.net.sockets import bind_again
@@ -33,6 +30,7 @@ from fastserve.supervisors.obedient import Obedient
 from fastserve.supervisors.process import Process, fate
 from fastserve.supervisors.signal_queue import SIGNALS, Signals
 from fastserve.supervisors.slot import Replacement, Slot
+from fastserve.supervisors.succession import Succession
 
 if TYPE_CHECKING:
     import socket
@@ -60,13 +58,14 @@ __all__ = [
 ]
 
 
-class Multiprocess(Obedient):
+class Multiprocess(Obedient, Succession):
     """Keeps `config.workers` worker processes serving on bound sockets: call run(). `should_exit` stops it.
 
     Afterwards, `startup_failed` tells whether a worker failed to start the application, as the next one would.
     """
 
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        super().__init__()
         self.config = config
         self.sockets = sockets
         self.plain_sockets = config.plain_sockets  # which of them are without TLS
@@ -115,17 +114,16 @@ class Multiprocess(Obedient):
     def run(self) -> None:
         """Run the workers until told to stop; return when the last one has ended."""
         self.log_process("Started parent process [%d]")
-        source = ParentSource(self.watched, self.states, self.is_ready, lambda: self.all_sockets)
-        if self.metrics is not None:
-            self.metrics.start(source)
-        if self.control is not None:
-            self.control.start(source, self)
+        self.show()
         with self.signals.captured():
             try:
                 self.init_processes()
                 while not self.should_exit.is_set():
                     self.look()
-                self.terminate_all()
+                if self.succeeded:
+                    self.retire_all()
+                else:
+                    self.terminate_all()
                 self.join_all()
             finally:
                 for process in self.everyone:  # left over only after an exception
@@ -133,6 +131,8 @@ class Multiprocess(Obedient):
                     process.join()
                 if self.generations is not None:
                     self.generations.close()
+                if self.successor is not None:
+                    self.successor.stop()
         for slot in self.slots:
             slot.close()
         self.signals.close()
@@ -141,6 +141,14 @@ class Multiprocess(Obedient):
         if self.control is not None:
             self.control.stop()
         self.log_process("Stopping parent process [%d]")
+
+    def show(self) -> None:
+        """Begin to respond to what asks for metrics and control."""
+        source = ParentSource(self.watched, self.states, self.is_ready, lambda: self.all_sockets)
+        if self.metrics is not None:
+            self.metrics.start(source)
+        if self.control is not None:
+            self.control.start(source, self)
 
     def is_ready(self) -> bool:
         """Return whether a worker serves, and there is no stop."""
@@ -170,12 +178,16 @@ class Multiprocess(Obedient):
         """Start the configured number of workers, or the template for them."""
         if self.generations is not None:
             self.generations.begin()
+        left = [] if self.takeover is None else self.takeover.own_sockets(len(self.sockets))
         for _ in range(self.processes_num):
-            self.add_slot()
+            self.add_slot(left.pop(0) if left and self.slots else [])
+        for each in left:
+            self.slots[-1].keep(each)
 
-    def add_slot(self) -> None:
-        own: list[socket.socket] = []
-        if self.config.reuse_port and self.slots:
+    def add_slot(self, own: list[socket.socket] | None = None) -> None:
+        """Add a place for a worker, which may have sockets of its own already."""
+        own = own or []
+        if self.config.reuse_port and self.slots and not own:
             receiver = next((slot for slot in self.slots if slot.received), None)
             own = [bind_again(sock) for sock in self.sockets] if receiver is None else receiver.release()
         slot = Slot(own or self.sockets, own, len(self.slots))
@@ -233,6 +245,8 @@ class Multiprocess(Obedient):
             self.notifier.stopping()
         if self.generations is not None:
             self.generations.stop_coming()
+        if self.successor is not None:
+            self.successor.process.terminate()
         for process in self.everyone:
             process.why = process.why or "stop"
             process.terminate()
@@ -277,6 +291,7 @@ class Multiprocess(Obedient):
         if self.generations is not None:
             self.generations.look()
         self.keep_subprocess_alive()
+        self.look_at_next_parent()
         if self.notifier is not None:
             self.notifier.watchdog()
 
@@ -286,6 +301,8 @@ class Multiprocess(Obedient):
         handles = [handle for process in everyone for handle in process.handles]
         if self.generations is not None:
             handles += self.generations.handles
+        if self.successor is not None and not self.should_exit.is_set():
+            handles.append(self.successor.channel)
         wait([self.signals.reader, *handles], tick)
         now = time.monotonic()
         stood_still = now - self.looked_at - 2 * TICK  # the whole machine, perhaps
@@ -324,6 +341,7 @@ class Multiprocess(Obedient):
                 self.leaving.remove(process)
         if not self.should_exit.is_set():
             self.next_replacement()
+        self.retire_next()
 
     def look_at_current(self, slot: Slot, process: Process) -> None:
         for kind, *details in process.take_events():
@@ -336,7 +354,10 @@ class Multiprocess(Obedient):
         if not self.has_ended(process):
             return
         slot.current = None
-        if process.exitcode == STARTUP_FAILURE and slot.initial:
+        if self.takeover is not None:
+            self.log_death(process)
+            self.fail()
+        elif process.exitcode == STARTUP_FAILURE and slot.initial:
             logger.error("Child process [%d] failed to start, stopping the parent process.", process.pid)
             self.fail()
         elif slot.successor is not None:
@@ -376,6 +397,7 @@ class Multiprocess(Obedient):
             self.serving = True
             if self.notifier is not None:
                 self.notifier.ready(self.summary())
+        self.take_over()
 
     def summary(self) -> str:
         return f"Serving with {len(self.slots)} worker processes"
@@ -495,113 +517,6 @@ class Multiprocess(Obedient):
             self.watched.reloaded("ok")
         if self.notifier is not None:
             self.notifier.ready(self.summary())
-
-    # Signals
-
-    def handle_signal(self, number: int) -> None:
-        name = SIGNALS[number]
-        handler = getattr(self, f"handle_{name.lower()}", None)
-        if handler is None:
-            logger.debug("Received signal %s, but no handler is defined for it.", name)
-        elif number in self.told:  # to stop, again
-            self.told[number] += 1
-            self.hasten()
-        elif not self.should_exit.is_set() or name in ("INT", "TERM", "BREAK"):
-            handler()
-
-    def exit_on(self, number: int) -> None:
-        self.told[number] = 1
-        if not self.should_exit.is_set():
-            logger.info("Received %s, exiting.", signal.Signals(number).name)
-            self.should_exit.set()
-
-    def hasten(self) -> None:
-        """Tell stopping workers how often the parent was told to stop, if more than once."""
-        for number, times in self.told.items():
-            for process in self.leaving:
-                if times > 1:
-                    process.hasten(times, number == signal.SIGINT)
-
-    def handle_int(self) -> None:
-        self.exit_on(signal.SIGINT)
-
-    def handle_term(self) -> None:
-        self.exit_on(signal.SIGTERM)
-
-    def handle_break(self) -> None:
-        self.exit_on(signal.SIGBREAK)  # type: ignore[attr-defined,unused-ignore]
-
-    def handle_hup(self) -> None:
-        logger.info("Received SIGHUP, restarting processes.")
-        self.restart_all()
-
-    def handle_usr1(self) -> None:
-        take_user_signal(signal.SIGUSR1)
-        self.reopen_workers()
-
-    def reopen_files(self) -> int:
-        """Open log files again, also in the workers; return how many there are here."""
-        count = log_files.reopen()
-        self.reopen_workers()
-        return count
-
-    def reopen_workers(self) -> None:
-        if self.generations is not None:
-            self.generations.reopen()
-        for process in self.everyone:
-            process.reopen()
-
-    def handle_usr2(self) -> None:
-        take_user_signal(signal.SIGUSR2)
-
-    def handle_ttin(self) -> None:
-        logger.info("Received SIGTTIN, increasing the number of processes.")
-        self.add_worker()
-        self.tell_summary()
-
-    def add_worker(self) -> bool:
-        try:
-            self.add_slot()
-        except OSError as exc:
-            logger.error("Keeping %d processes: %s", self.processes_num, exc)
-            return False
-        self.processes_num += 1
-        return True
-
-    def handle_ttou(self) -> None:
-        logger.info("Received SIGTTOU, decreasing number of processes.")
-        if len(self.slots) <= 1:
-            logger.info("Already reached one process, cannot decrease the number of processes anymore.")
-            return
-        self.remove_worker()
-        self.tell_summary()
-
-    def remove_worker(self) -> None:
-        self.processes_num -= 1
-        slot = self.slots.pop()
-        going = [each for each in (slot.current, slot.successor) if each is not None]
-        for process in going:
-            process.why = "replaced"
-        self.leaving += going
-        if self.replacing is not None and self.replacing.slot is slot:
-            self.replacing = None
-        if slot.own:
-            self.hand_over(slot)
-        else:
-            for process in going:
-                process.retire()
-
-    def hand_over(self, slot: Slot) -> None:
-        """Hand the sockets of a removed slot to another one; its workers keep serving until then."""
-        receiver = self.slots[-1]
-        receiver.receive(slot)
-        for process in (receiver.current, receiver.successor):
-            if process is not None:
-                self.replacements.append(Replacement(receiver, process, "SIGTTOU"))
-
-    def tell_summary(self) -> None:
-        if self.notifier is not None:
-            self.notifier.status(self.summary())
 
 
 def limit_of(reason: str) -> str:

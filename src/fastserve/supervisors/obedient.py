@@ -1,31 +1,44 @@
-"""What a parent of workers does for the control socket: it carries out the verbs, in its main thread."""
+"""What a parent of workers is told, by signals and by the control socket, and how it obeys."""
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
+from fastserve.logging import log_files
+from fastserve.logging.log_files import take_user_signal
 from fastserve.logging.log_levels import set_level
 from fastserve.operations.orders import Order, Refused
 from fastserve.operations.reports import requests_of
-from fastserve.supervisors.signal_queue import Signals
+from fastserve.supervisors.signal_queue import SIGNALS, Signals
 from fastserve.supervisors.slot import Replacement, Slot
 
 if TYPE_CHECKING:
+    from fastserve.config import Config
     from fastserve.operations.verbs import Asked
+    from fastserve.process.service_manager import Notifier
+    from fastserve.supervisors.generations import Generations
     from fastserve.supervisors.process import Process
 
 REQUESTS_SECONDS = 0.3  # for a worker to say what it has under way; nothing else is looked at in this time
 
+logger = logging.getLogger("fastserve.error")
+
 
 class Obedient:
-    """A parent of workers that takes orders: submit(), then obey() in the main thread."""
+    """A parent of workers that is told by handle_signal(), and by submit(), which calls obey() in the main thread."""
 
+    config: Config
+    processes_num: int
     signals: Signals
     slots: list[Slot]
+    leaving: list[Process]
     replacements: list[Replacement]
     replacing: Replacement | None
+    generations: Generations | None
+    notifier: Notifier | None
     should_exit: threading.Event
     told: dict[int, int]
     drained: bool
@@ -38,20 +51,117 @@ class Obedient:
     def restart_all(self) -> None:
         raise NotImplementedError
 
-    def reopen_files(self) -> int:
+    def add_slot(self) -> None:
         raise NotImplementedError
+
+    def summary(self) -> str:
+        raise NotImplementedError
+
+    # Signals
+
+    def handle_signal(self, number: int) -> None:
+        name = SIGNALS[number]
+        handler = getattr(self, f"handle_{name.lower()}", None)
+        if handler is None:
+            logger.debug("Received signal %s, but no handler is defined for it.", name)
+        elif number in self.told:  # to stop, again
+            self.told[number] += 1
+            self.hasten()
+        elif not self.should_exit.is_set() or name in ("INT", "TERM", "BREAK"):
+            handler()
+
+    def exit_on(self, number: int) -> None:
+        self.told[number] = 1
+        if not self.should_exit.is_set():
+            logger.info("Received %s, exiting.", signal.Signals(number).name)
+            self.should_exit.set()
 
     def hasten(self) -> None:
-        raise NotImplementedError
+        """Tell stopping workers how often the parent was told to stop, if more than once."""
+        for number, times in self.told.items():
+            for process in self.leaving:
+                if times > 1:
+                    process.hasten(times, number == signal.SIGINT)
+
+    def handle_int(self) -> None:
+        self.exit_on(signal.SIGINT)
+
+    def handle_term(self) -> None:
+        self.exit_on(signal.SIGTERM)
+
+    def handle_break(self) -> None:
+        self.exit_on(signal.SIGBREAK)  # type: ignore[attr-defined,unused-ignore]
+
+    def handle_hup(self) -> None:
+        logger.info("Received SIGHUP, restarting processes.")
+        self.restart_all()
+
+    def handle_usr1(self) -> None:
+        take_user_signal(signal.SIGUSR1)
+        self.reopen_workers()
+
+    def reopen_files(self) -> int:
+        """Open log files again, also in the workers; return how many there are here."""
+        count = log_files.reopen()
+        self.reopen_workers()
+        return count
+
+    def reopen_workers(self) -> None:
+        if self.generations is not None:
+            self.generations.reopen()
+        for process in self.everyone:
+            process.reopen()
+
+    def handle_ttin(self) -> None:
+        logger.info("Received SIGTTIN, increasing the number of processes.")
+        self.add_worker()
+        self.tell_summary()
 
     def add_worker(self) -> bool:
-        raise NotImplementedError
+        try:
+            self.add_slot()
+        except OSError as exc:
+            logger.error("Keeping %d processes: %s", self.processes_num, exc)
+            return False
+        self.processes_num += 1
+        return True
+
+    def handle_ttou(self) -> None:
+        logger.info("Received SIGTTOU, decreasing number of processes.")
+        if len(self.slots) <= 1:
+            logger.info("Already reached one process, cannot decrease the number of processes anymore.")
+            return
+        self.remove_worker()
+        self.tell_summary()
 
     def remove_worker(self) -> None:
-        raise NotImplementedError
+        self.processes_num -= 1
+        slot = self.slots.pop()
+        going = [each for each in (slot.current, slot.successor) if each is not None]
+        for process in going:
+            process.why = "replaced"
+        self.leaving += going
+        if self.replacing is not None and self.replacing.slot is slot:
+            self.replacing = None
+        if slot.own:
+            self.hand_over(slot)
+        else:
+            for process in going:
+                process.retire()
+
+    def hand_over(self, slot: Slot) -> None:
+        """Hand the sockets of a removed slot to another one; its workers keep serving until then."""
+        receiver = self.slots[-1]
+        receiver.receive(slot)
+        for process in (receiver.current, receiver.successor):
+            if process is not None:
+                self.replacements.append(Replacement(receiver, process, "SIGTTOU"))
 
     def tell_summary(self) -> None:
-        raise NotImplementedError
+        if self.notifier is not None:
+            self.notifier.status(self.summary())
+
+    # Orders of the control socket
 
     def submit(self, order: Order) -> None:
         self.signals.submit(order)

@@ -50,6 +50,12 @@ class Slot:
         self.received_at = time.monotonic()
         other.own = []
 
+    def keep(self, own: list[socket.socket]) -> None:
+        """Have sockets that came without a slot, as those of a predecessor which had more workers."""
+        self.received.append(own)
+        self.sockets = [*self.sockets, *own]
+        self.own = [*self.own, *own]
+
     def release(self) -> list[socket.socket]:
         """Return received sockets for a new slot; this one listens on them until its worker is replaced."""
         given = self.received.pop()

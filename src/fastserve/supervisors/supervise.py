@@ -10,14 +10,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastserve.config import STARTUP_FAILURE
+from fastserve.net.address import Bind
 from fastserve.net.listeners import Listeners
 from fastserve.process.pid_file import PidFile
 from fastserve.process.service_manager import Notifier
+from fastserve.supervisors.successor import Estate, Takeover, working_directory
 
 if TYPE_CHECKING:
     from fastserve.config import Config
     from fastserve.metrics.service import Service
     from fastserve.operations.control import Control
+    from fastserve.process.handover import Handover
 
 UNGUARDED = (
     "A child process imports the program, which calls run() again: with workers or reload, put the call under"
@@ -27,20 +30,24 @@ UNGUARDED = (
 logger = logging.getLogger("fastserve.error")
 
 
-def supervise(config: Config) -> None:
-    """Bind and run server processes until told to stop. Raises SystemExit(3) if they cannot start."""
+def supervise(config: Config, handover: Handover | None = None) -> None:
+    """Bind and run server processes until told to stop. Raises SystemExit(3) if they cannot start.
+
+    With a `handover`, this process replaces another one, whose sockets it takes.
+    """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         logger.error(UNGUARDED)
         sys.exit(STARTUP_FAILURE)
+    directory = working_directory()
     with contextlib.ExitStack() as longer, contextlib.ExitStack() as stack:
         try:
-            listeners = Listeners.bind(config)
+            listeners = Listeners.bind(config, None if handover is None else handover.take_binds(config.binds))
             stack.callback(listeners.close)
-            metrics = bound_metrics(config)
-            control = bound_control(config)
+            metrics = bound_metrics(config, handover)
+            control = bound_control(config, handover)
             if control is not None:
                 longer.callback(control.stop)
-            if config.pid_file is not None:
+            if config.pid_file is not None and handover is None:
                 stack.callback(PidFile.written(config.pid_file).remove)
             listeners.listen(config.backlog)  # clients that connect once it is logged wait for the first worker
         except OSError as exc:
@@ -50,40 +57,43 @@ def supervise(config: Config) -> None:
         if config.reload:
             reload(config, listeners, stack.close, metrics, control)
         else:
-            work(config, listeners, stack.close, metrics, control)
+            work(config, Estate(listeners, metrics, control, directory), stack, handover)
 
 
-def bound_metrics(config: Config) -> Service | None:
-    if not config.metrics_bind:
+def bound_metrics(config: Config, handover: Handover | None) -> Service | None:
+    binds = [Bind.parse(text) for text in config.metrics_bind or ()]
+    inherited = {} if handover is None else handover.take_metrics(binds)
+    if not binds:
         return None
     from fastserve.metrics.service import Service
 
-    return Service.bound(config)
+    return Service.bound(config, inherited)
 
 
-def bound_control(config: Config) -> Control | None:
+def bound_control(config: Config, handover: Handover | None) -> Control | None:
+    inherited = None if handover is None else handover.take_control(config.control_socket is not None)
     if config.control_socket is None:
         return None
     from fastserve.operations.control import Control
 
-    return Control.bound(config)
+    return Control.bound(config, inherited)
 
 
-def work(
-    config: Config,
-    listeners: Listeners,
-    close: Callable[[], None],
-    metrics: Service | None,
-    control: Control | None,
-) -> None:
+def work(config: Config, estate: Estate, stack: contextlib.ExitStack, handover: Handover | None) -> None:
     from fastserve.supervisors.multiprocess import Multiprocess
 
-    parent = Multiprocess(config, listeners.sockets)
-    parent.plain_sockets = listeners.plain
-    parent.close_listeners = close
-    parent.metrics = metrics
-    parent.control = control
-    parent.notifier = Notifier.from_environment()
+    if handover is not None:
+        config.join_family(handover.family)
+    parent = Multiprocess(config, estate.listeners.sockets)
+    parent.plain_sockets = estate.listeners.plain
+    parent.close_listeners = stack.close
+    parent.estate = estate
+    if handover is None:
+        parent.metrics = estate.metrics
+        parent.control = estate.control
+        parent.notifier = Notifier.from_environment()
+    else:
+        parent.takeover = Takeover(handover, estate, stack)
     with contextlib.suppress(KeyboardInterrupt):
         parent.run()
     if parent.startup_failed:

@@ -1,0 +1,148 @@
+"""How a parent of workers leaves everything to a successor (SIGUSR2), or takes over from its predecessor.
+
+The successor serves with all its workers before the predecessor lets go. Then the predecessor's workers retire one
+after another, as when they are replaced, so that each can give what it keeps of topics to those that stay.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from fastserve.logging.log_files import take_user_signal
+from fastserve.process.service_manager import Notifier
+from fastserve.supervisors.slot import Slot
+from fastserve.supervisors.successor import Estate, Successor, Takeover, impossible
+
+if TYPE_CHECKING:
+    import socket
+
+    from fastserve.config import Config
+    from fastserve.metrics.service import Service
+    from fastserve.operations.control import Control
+    from fastserve.supervisors.process import Process
+
+RETIRE_SECONDS = 1.0  # that the next worker retires after the one before it, if that takes longer to end
+
+logger = logging.getLogger("fastserve.error")
+
+
+class Succession:
+    """A parent of workers that can have a successor, and be one."""
+
+    config: Config
+    sockets: list[socket.socket]
+    slots: list[Slot]
+    leaving: list[Process]
+    notifier: Notifier | None
+    metrics: Service | None
+    control: Control | None
+    should_exit: threading.Event
+    told: dict[int, int]
+
+    def __init__(self) -> None:
+        self.estate: Estate | None = None  # what a successor would get
+        self.successor: Successor | None = None  # while it starts
+        self.succeeded = False  # it serves
+        self.takeover: Takeover | None = None  # until this process serves in another one's place
+        self.to_retire: list[Process] = []
+        self.retiring: Process | None = None
+        self.retire_due = 0.0
+
+    @property
+    def everyone(self) -> list[Process]:
+        raise NotImplementedError
+
+    def fail(self) -> None:
+        raise NotImplementedError
+
+    def summary(self) -> str:
+        raise NotImplementedError
+
+    def show(self) -> None:
+        raise NotImplementedError
+
+    # Of the one that is replaced
+
+    def handle_usr2(self) -> None:
+        """Start a successor."""
+        if self.estate is None:
+            take_user_signal(signal.SIGUSR2)
+            return
+        if self.successor is not None:
+            logger.info("Received SIGUSR2, but the successor [%d] has not started yet.", self.successor.pid)
+            return
+        why = impossible()
+        if why is not None:
+            logger.error("Received SIGUSR2, but there cannot be a successor: %s.", why)
+            return
+        logger.info("Received SIGUSR2, starting a successor.")
+        own = [sock for slot in self.slots for sock in slot.own]
+        try:
+            self.successor = Successor(self.config, self.estate, own)
+        except OSError as exc:
+            logger.error("Cannot start a successor: %s", exc)
+
+    def look_at_next_parent(self) -> None:
+        """Let go once the successor serves; go on if it has failed."""
+        successor = self.successor
+        if successor is None or self.estate is None or self.should_exit.is_set():
+            return
+        successor.look()
+        if successor.failed is not None:
+            logger.error("Successor [%d] %s; this server goes on.", successor.pid, successor.failed)
+            self.successor = None
+        elif successor.serves:
+            logger.info("Successor [%d] serves: stopping this server.", successor.pid)
+            if self.notifier is not None:
+                self.notifier.passed_on(successor.pid)  # this one alone can say so
+                self.notifier = None
+            self.estate.let_go()
+            self.metrics = self.control = None
+            successor.go()
+            self.successor = None
+            self.succeeded = True
+            self.should_exit.set()
+
+    def retire_all(self) -> None:
+        """Begin to let the workers retire."""
+        self.to_retire = self.everyone
+        self.leaving = self.everyone
+        for slot in self.slots:
+            slot.current = slot.successor = None
+        self.retire_next()
+
+    def retire_next(self) -> None:
+        """Let the next worker retire, or all if this process is told to stop as well."""
+        while self.to_retire:
+            waits = self.retiring in self.leaving and time.monotonic() < self.retire_due
+            if waits and not self.told:
+                return
+            self.retiring = process = self.to_retire.pop(0)
+            self.retire_due = time.monotonic() + RETIRE_SECONDS
+            process.why = process.why or "replaced"
+            process.retire()
+
+    # Of the one that replaces
+
+    def take_over(self) -> None:
+        """Serve in the predecessor's place, once all workers of this one do."""
+        if self.takeover is None or not all(slot.current is not None and slot.current.ready for slot in self.slots):
+            return
+        takeover, self.takeover = self.takeover, None
+        try:
+            takeover.complete(self.config)
+        except OSError as exc:
+            logger.error("%s", exc)
+            self.fail()
+            return
+        logger.info("Taken over from process [%d].", takeover.predecessor)
+        assert self.estate is not None
+        self.metrics, self.control = self.estate.metrics, self.estate.control
+        self.show()
+        self.notifier = Notifier.from_environment()
+        if self.notifier is not None:
+            self.notifier.ready(self.summary())

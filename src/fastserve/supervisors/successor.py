@@ -1,0 +1,184 @@
+"""The successor of a parent (SIGUSR2): the same command, started again with the sockets of this one.
+
+It starts with the working directory that the command was given, the code, the Python and the configuration that are
+there now. Until it serves, this parent goes on, and it goes on where the successor fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastserve.net.sockets import SocketFile, is_socket_file
+from fastserve.options import environment
+from fastserve.process.handover import BIND, CHANNEL, CONTROL, GO, METRICS, OWN, READY, Bequest, Handover, key
+from fastserve.process.pid_file import PidFile
+from fastserve.supervisors.process import fate
+
+if TYPE_CHECKING:
+    from fastserve.config import Config
+    from fastserve.metrics.service import Service
+    from fastserve.net.listeners import Listeners
+    from fastserve.operations.control import Control
+
+STOP_SECONDS = 5.0  # for a successor that is not wanted any more to end
+FIRST_PROCESS = 1
+
+# Runs in the process that becomes the successor: only that one knows its own process id.
+STARTER = """
+import fcntl, json, os, sys
+descriptors, predecessor, argv = json.loads(sys.argv[1])
+above = 3 + len(descriptors)
+moved = [fcntl.fcntl(each, fcntl.F_DUPFD, above) for each in descriptors]
+for number, each in enumerate(moved, 3):
+    os.dup2(each, number)
+for each in {*moved, *descriptors} - set(range(3, above)):
+    os.close(each)
+os.environ["LISTEN_FDS"] = str(len(descriptors))
+os.environ["LISTEN_PID"] = str(os.getpid())
+if os.environ.get("WATCHDOG_PID") == str(predecessor):
+    os.environ["WATCHDOG_PID"] = str(os.getpid())
+os.execv(argv[0], argv)
+"""
+
+
+@dataclass
+class Estate:
+    """What a parent has and its successor gets."""
+
+    listeners: Listeners
+    metrics: Service | None
+    control: Control | None
+    directory: str  # that the command was started in
+
+    def let_go(self) -> None:
+        """Leave to the successor what only one server may have; it has said that it serves."""
+        self.listeners.files = []
+        if self.metrics is not None:
+            self.metrics.let_go()
+        if self.control is not None:
+            self.control.let_go()
+
+
+def working_directory() -> str:
+    """Return the directory of the command as it was named: a link may lead to another one by the next start."""
+    named = os.environ.get("PWD", "")
+    with contextlib.suppress(OSError):
+        if Path(named).samefile("."):
+            return named
+    return os.getcwd()  # noqa: PTH109
+
+
+def impossible() -> str | None:
+    """Return why this process can have no successor, None if it can."""
+    if os.getpid() == FIRST_PROCESS:
+        return "process 1 of a container ends with the container: start another one"
+    if getattr(sys, "frozen", False) or not sys.executable:
+        return "this program has no interpreter to start again"
+    return None
+
+
+class Successor:
+    """The successor while it starts: `serves` or `failed` say what became of it, after look()."""
+
+    def __init__(self, config: Config, estate: Estate, own: list[socket.socket]) -> None:
+        """Start it. `own` are the sockets of the slots, with --reuse-port. Raises OSError."""
+        self.serves = False
+        self.failed: str | None = None
+        self.channel, theirs = socket.socketpair()
+        bequest = Bequest()
+        for bind, group in estate.listeners.groups:
+            for sock in group:
+                bequest.add(sock, BIND, key(bind))
+        for sock in own:
+            bequest.add(sock, OWN)
+        if estate.metrics is not None:
+            for bind, group in estate.metrics.listeners.groups:
+                for sock in group:
+                    bequest.add(sock, METRICS, key(bind))
+        if estate.control is not None:
+            bequest.add(estate.control.sock, CONTROL)
+        bequest.add(theirs, CHANNEL)
+        files = [str(file.path) for file in estate.listeners.files]
+        variables = {name: value for name, value in os.environ.items() if name not in environment.from_files}
+        variables |= bequest.variables(family=config.family, activated=config.activated, files=files)
+        argv = [sys.executable, *sys.orig_argv[1:]]
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", STARTER, json.dumps([bequest.descriptors, os.getpid(), argv])],
+                env=variables,
+                cwd=estate.directory,
+                pass_fds=bequest.descriptors,
+            )
+        except BaseException:
+            self.channel.close()
+            raise
+        finally:
+            theirs.close()
+        self.channel.setblocking(False)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def look(self) -> None:
+        """Find out whether it serves, or has ended."""
+        try:
+            said = self.channel.recv(len(READY))
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        if said:
+            self.serves = True
+        elif self.process.poll() is not None:
+            self.channel.close()
+            self.failed = f"ended before it was ready ({fate(self.process.returncode)})"
+
+    def go(self) -> None:
+        """Tell it that this process has let go."""
+        with contextlib.suppress(OSError):
+            self.channel.sendall(GO)
+        self.channel.close()
+        self.process.returncode = 0  # it outlives this process, which subprocess would complain about
+
+    def stop(self) -> None:
+        """End it, by force if it does not end by itself."""
+        self.channel.close()
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Takeover:
+    """Taking over from a predecessor: complete() it once this process serves."""
+
+    def __init__(self, handover: Handover, estate: Estate, stack: contextlib.ExitStack) -> None:
+        self.handover = handover
+        self.estate = estate
+        self.stack = stack  # undone once no worker listens
+        self.predecessor = handover.parent
+
+    def own_sockets(self, count: int) -> list[list[socket.socket]]:
+        """Return the sockets that the predecessor's slots had to themselves, by slot, which has `count` or as many."""
+        own = self.handover.own
+        return [own[at : at + count] for at in range(0, len(own), count)]
+
+    def complete(self, config: Config) -> None:
+        """Take what only one server may have. Raises OSError, and leaves it where it is."""
+        if config.pid_file is not None:
+            self.stack.callback(PidFile.written(config.pid_file, self.predecessor).remove)
+        self.handover.announce()
+        self.estate.listeners.files += [SocketFile(path) for path in self.handover.files if is_socket_file(path)]
+        if self.estate.control is not None:
+            self.estate.control.owns_file = True
