@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from fastserve.lifespan.off import LifespanOff
     from fastserve.lifespan.on import LifespanOn
     from fastserve.middleware.wsgi import WSGIMiddleware
+    from fastserve.net.listeners import PlainSockets
+    from fastserve.net.server_names import ByName
     from fastserve.net.tls import Certificates
     from fastserve.protocols.websockets.contract import Framing
     from fastserve.static.files import StaticFiles
@@ -131,7 +133,7 @@ class Config(Options):
         self.certificates: Certificates | None = None
         self.wsgi: WSGIMiddleware | None = None  # around a WSGI application
         self.static_files: StaticFiles | None = None
-        self.plain_sockets: frozenset[int] = frozenset()  # of what bind_socket() has bound: which are without TLS
+        self.plain_sockets: PlainSockets = {}  # of what bind_socket() has bound: which are without TLS
         self.loaded = False
         self.reload_dirs_excludes: list[Path] = []
         if self.app_dir is not None:
@@ -233,6 +235,18 @@ class Config(Options):
         own = self.certificates
         return own.listening if own is not None and own.context is self.ssl else self.ssl
 
+    @property
+    def certificate_names(self) -> ByName[bool] | None:
+        """The names that the certificates in use are for; None where they are not known of each."""
+        own = self.certificates
+        return own.names if own is not None and own.context is self.ssl else None
+
+    @property
+    def certificate_ends(self) -> list[float]:
+        """Until when the certificates in use are valid, as time.time() has it, of those of which it is known."""
+        own = self.certificates
+        return own.ends if own is not None and own.context is self.ssl else []
+
     def reload_certificates(self) -> None:
         """Read certificates and keys again for the connections from now on; those that are open keep theirs.
 
@@ -290,9 +304,10 @@ class Config(Options):
         except application.ApplicationError as exc:
             fail("%s", exc, exc_info=exc.__cause__)
 
-    def core_settings(self) -> Settings:
-        """Return the compiled core's copy of what concerns it."""
-        changes: dict[str, Any] = {} if self.uses_core else {"limit_concurrency": 0}  # not for WebSockets alone
+    def core_settings(self, **changes: Any) -> Settings:
+        """Return the compiled core's copy of what concerns it; `changes` are fields with other values."""
+        if not self.uses_core:
+            changes = {"limit_concurrency": 0, **changes}  # not for WebSockets alone
         extension = None if self.ssl is None else tls.Extension()
         return core_settings(self, tls=extension, proxies=self.trusted_proxies(), **changes)
 

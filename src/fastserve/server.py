@@ -30,6 +30,7 @@ from fastserve.metrics.heartbeat import Heartbeat
 from fastserve.metrics.pages import of_process
 from fastserve.net.accepting import Acceptor
 from fastserve.net.listeners import Listeners
+from fastserve.net.redirect import Redirect, redirecting, secure_port
 from fastserve.net.sockets import stop_listening
 from fastserve.net.tls import TlsHandshake
 from fastserve.options.core import AT_ONCE
@@ -40,6 +41,7 @@ from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
     from fastserve.metrics.service import Service
+    from fastserve.net.listeners import PlainSockets
     from fastserve.operations.control import Control
     from fastserve.process.pid_file import PidFile
     from fastserve.process.service_manager import Notifier
@@ -82,7 +84,7 @@ class Server:
         self._pid: int | None = None  # of the process that handles its signals
         self.link: Link | None = None  # to the parent process
         self.has_parent = False  # it runs in a process that one of ours has started, to watch over it
-        self.plain_sockets: frozenset[int] | None = None  # of those that serve() gets: which are without TLS
+        self.plain_sockets: PlainSockets | None = None  # of those that serve() gets: which are without TLS
         self.notifier: Notifier | None = None  # of the service manager that started this process
         self._listeners = Listeners()
         self._pid_file: PidFile | None = None
@@ -324,8 +326,7 @@ class Server:
 
     def _note_certificate(self) -> None:
         """Put into the metrics when the first certificate ends."""
-        own = self.config.certificates
-        if own is not None and own.context is self.config.ssl and (ends := own.ends):
+        if ends := self.config.certificate_ends:
             self._metrics.set(CERTIFICATE_END, max(int(min(ends)), 0))
 
     def _note_readings(self) -> None:
@@ -379,9 +380,10 @@ class Server:
                 self._pid_file = PidFile.written(self.config.pid_file)
             self._start_metrics()
             self._acceptor = Acceptor(self._connection_factory(), self.config, self.servers)
-            plain = self._listeners.plain if sockets is None else self._plain_of_given()
+            plain = self._listeners.plain if sockets is None else self._plain_of_given(sockets)
+            redirects = self._redirect_factory(secure_port(bound, plain)) if any(plain.values()) else None
             for index, sock in enumerate(bound):
-                await self._acceptor.start(sock, index in plain)
+                await self._acceptor.start(sock, index in plain, redirects if plain.get(index) else None)
         except OSError as exc:
             logger.error("%s", exc)
             self._close_listeners(bound)
@@ -416,9 +418,18 @@ class Server:
 
             await self._unless_forced(node.stop(asyncio.get_running_loop()))
 
-    def _plain_of_given(self) -> frozenset[int]:
-        """Which of the sockets that serve() got are without TLS: by default what the configuration has bound so."""
-        return self.config.plain_sockets if self.plain_sockets is None else self.plain_sockets
+    def _plain_of_given(self, sockets: Sequence[socket.socket]) -> PlainSockets:
+        """Which of the sockets that serve() got are without TLS: by default what the configuration has bound so.
+
+        Of those that a program has bound, such as gunicorn, the one at the address of ssl_redirect redirects.
+        """
+        plain = self.config.plain_sockets if self.plain_sockets is None else self.plain_sockets
+        if self.config.ssl_redirect is not None and not any(plain.values()):
+            found = redirecting(sockets, self.config.redirects)
+            if not found:
+                logger.warning("Nothing redirects to HTTPS: no socket is bound at %s.", self.config.ssl_redirect)
+            plain = {**plain, **dict.fromkeys(found, True)}
+        return plain
 
     def reload_certificates(self) -> None:
         """Reload TLS certificates and keys for new connections. A failure is logged and changes nothing."""
@@ -468,6 +479,26 @@ class Server:
             state, app_state = self.server_state, self.lifespan.state
             return lambda: contract(config=config, server_state=state, app_state=app_state, _loop=loop)
         return functools.partial(config.http_protocol_class, worker)
+
+    def _redirect_factory(self, port: int) -> Callable[[], asyncio.Protocol]:
+        """Return what makes the protocols of connections without TLS that redirect to `port`."""
+        from fastserve._core.connection import Connection
+        from fastserve._core.worker import Worker
+
+        config = self.config
+        connection: Any = Connection
+        worker = Worker(
+            asyncio.get_running_loop(),
+            Redirect(config.loaded_app, lambda: config.certificate_names, port),
+            config.core_settings(websocket=False, root_path=""),
+            state=self.lifespan.state,
+            log=logger.log,
+            access=access_log(config),
+            slow=None if config.log_slow is None else slow_requests.report,
+            metrics=self._metrics,
+            beside=self.server_state.worker,
+        )
+        return functools.partial(connection, worker)
 
     def _make_ws_protocol(self) -> asyncio.BaseProtocol:
         """Make a protocol on uvicorn's contract for a WebSocket, as uvicorn's HTTP protocols do."""

@@ -49,8 +49,8 @@ class ServerState:
     @red.setter
     def red(self, red: bool) -> None:
         self._red = red
-        if self.worker is not None:
-            self.worker.red = red
+        for worker in [] if self.worker is None else [self.worker, *self.worker.others]:
+            worker.red = red
 
     @property
     def metrics(self) -> Metrics:

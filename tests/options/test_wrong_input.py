@@ -60,6 +60,26 @@ CONTRADICTIONS: list[tuple[str, str]] = [
             " order (a file with both can be given as both), or none if the certificates' files have the keys"
         ),
     ),
+    ("--ssl-redirect 80", "ssl_redirect has no effect without ssl_certfile: give both"),
+    (
+        "--ssl-certfile c --ssl-redirect 80 --bind http://h:1",
+        "ssl_redirect and bind http://: no address has TLS; leave http:// out, or --ssl-redirect",
+    ),
+    (
+        "--ssl-certfile c --ssl-redirect 80 --uds x",
+        (
+            "ssl_redirect 80 and addresses that are no host and port: give an address, as in --ssl-redirect 0.0.0.0:80"
+            " or --ssl-redirect fd://4"
+        ),
+    ),
+    (
+        "--ssl-certfile c --ssl-redirect 80 --port 80",
+        "ssl_redirect 80 and the server's own address are the same: redirect from another one",
+    ),
+    (
+        "--ssl-certfile c --ssl-redirect unix:x --uds x",
+        "ssl_redirect unix:x and the server's own address are the same: redirect from another one",
+    ),
     ("--ssl-ca-certs c", "ssl_ca_certs has no effect without ssl_certfile: give both"),
     (
         "--http2 --http h11",

@@ -51,6 +51,26 @@ class TestTls:
         assert ask_tls(server, pki.trusting())[0] == ["https", "127.0.0.1", None]
         assert server.stop() == 0
 
+    def test_redirect(self, start: Start, pki: Pki, tmp_path: Path) -> None:
+        """Of the arbiter's addresses the one that ssl_redirect names redirects."""
+        path = str(tmp_path / "redirect")
+        binds = ("--bind", "127.0.0.1:0", "--bind", f"unix:{path}")
+        worker, env = "worker_apps.RedirectingWorker", {"REDIRECT": f"unix:{path}"}
+        server = start("show", *binds, *files(pki.certificate, pki.key), worker=worker, env=env)
+        assert ask_tls(server, pki.trusting())[0] == ["https", "127.0.0.1", None]
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(support.PATIENCE)
+            client.connect(path)
+            client.sendall(GET.format("").replace("Host: test", "Host: localhost").encode())
+            assert b"\r\nlocation: https://localhost/\r\n" in support.read_all(client)
+        assert server.stop() == 0
+
+    def test_redirect_at_an_address_that_is_not_bound(self, start: Start, pki: Pki) -> None:
+        env = {"REDIRECT": "9"}
+        server = start("show", *files(pki.certificate, pki.key), worker="worker_apps.RedirectingWorker", env=env)
+        server.wait_line("Nothing redirects to HTTPS: no socket is bound at 9\\.$")
+        assert server.stop() == 0
+
     def test_wsgi(self, start: Start, pki: Pki) -> None:
         server = start("show_environ", *files(pki.certificate, pki.key), worker=WSGI_WORKER)
         assert ask_tls(server, pki.trusting())[0] == ["https", "127.0.0.1"]

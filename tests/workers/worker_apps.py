@@ -157,6 +157,10 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [f"{threading.current_thread().name} {flags}".encode()]
 
 
+class RedirectingWorker(FastserveWorker):
+    CONFIG_KWARGS = {**FastserveWorker.CONFIG_KWARGS, "ssl_redirect": os.environ.get("REDIRECT")}  # noqa: RUF012
+
+
 class RootedWorker(FastserveWorker):
     CONFIG_KWARGS = {**FastserveWorker.CONFIG_KWARGS, "root_path": "/api", "loop": "asyncio"}  # noqa: RUF012
 

@@ -22,6 +22,7 @@ class Worker:
     accounts: bool
     ws_framing: Callable[[Settings, list[bytes]], Any] | None
     ws_protocol: Callable[[], BaseProtocol] | None
+    others: list[Worker]
     connections: set[Any]
     tasks: set[Any]
     active: int
@@ -44,6 +45,7 @@ class Worker:
         ws_framing: Callable[[Settings, list[bytes]], Any] | None = ...,
         ws_protocol: Callable[[], BaseProtocol] | None = ...,
         metrics: Metrics | None = ...,
+        beside: Worker | None = ...,
     ) -> None: ...
     def report(self, message: str, exception: BaseException | None = ..., level: int = ...) -> None: ...
     def announce_drain(self, seconds: float = ...) -> None: ...

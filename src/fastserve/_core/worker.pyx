@@ -22,7 +22,8 @@ cdef class Worker:
     a DirectApplication that is called in place of `app` while possible, or None. `ws_framing` is a class of
     fastserve.protocols, or None for the core's own WebSocket frames. `ws_protocol` makes an asyncio.Protocol that
     serves WebSockets from the first byte of their handshake, or is None for the core's own. `metrics` is the page of the
-    process, None for one that nobody reads. Protocols that fulfil
+    process, None for one that nobody reads. A worker `beside` another one, with another application or settings, shares
+    its connections and tasks, and stops and is closed with it. Protocols that fulfil
     uvicorn's contract, with a method shutdown(), may put themselves into `connections` and their tasks into `tasks`.
     """
 
@@ -41,6 +42,7 @@ cdef class Worker:
         ws_framing=None,
         ws_protocol=None,
         Metrics metrics=None,
+        Worker beside=None,
     ):
         self.loop = loop
         self.get_task_factory, self.get_debug = loop.get_task_factory, loop.get_debug
@@ -67,9 +69,12 @@ cdef class Worker:
         )
         self.ws_framing = ws_framing
         self.ws_protocol = ws_protocol
-        self.connections = set()
+        self.connections = set() if beside is None else beside.connections
+        self.others = []
+        if beside is not None:
+            beside.others.append(self)
         self.lingerings.next = self.lingerings.previous = &self.lingerings
-        self.tasks = set()
+        self.tasks = set() if beside is None else beside.tasks
         fastserve_keep_freed()
 
     def __dealloc__(self):
@@ -97,16 +102,21 @@ cdef class Worker:
         """Make every response from now on the last of its connection. Idle connections stay for one more request.
 
         So do those whose response under way has not told the client so, for up to `seconds` after it."""
+        cdef Worker worker
         self.draining = True
         self.clock.seconds[GOODBYE] = seconds
+        for worker in self.others:
+            worker.announce_drain(seconds)
 
     def drain(self, bint replaced=False):
         """Close idle connections now, and every other one after its response under way.
 
         Where another process has taken over (`replaced`), those whose last response did not tell the client that it was
         the last stay for one more request, as announce_drain() says."""
-        self.draining = self.stopping = True
-        self.replaced = replaced
+        cdef Worker worker
+        for worker in [self, *self.others]:
+            worker.draining = worker.stopping = True
+            worker.replaced = replaced
         for connection in list(self.connections):
             shutdown = getattr(connection, "shutdown", None)  # uvicorn's contract
             if shutdown is None:
@@ -135,6 +145,9 @@ cdef class Worker:
 
     def close(self):
         """Cancel the timer, and write what the access log still holds."""
+        cdef Worker worker
+        for worker in self.others:
+            worker.close()
         self.clock.close()
         if self.access is not None:
             self.access.write_held()

@@ -126,7 +126,7 @@ def untrusted(case: Case, check: str, trusted: list[str]) -> Iterator[Finding]:
 
 def sockets(case: Case) -> Iterator[Finding]:
     """Look at the UNIX sockets to be bound: their folders, and who may connect."""
-    for place in case.options.binds:
+    for place in case.options.places:
         if place.path is None:
             continue
         check, path = "UNIX socket", Path(place.path)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import os
 import socket
@@ -40,6 +41,8 @@ RESUME = "File descriptors are free again: accepting connections"
 ASYNCIO_MESSAGE = "socket.accept() out of system resource"
 ASYNCIO_RETRY = "._start_serving("  # in the message when the retry fails, which asyncio calls after a second
 
+Factory = Callable[[], asyncio.Protocol]
+
 logger = logging.getLogger("fastserve.error")
 
 
@@ -59,13 +62,13 @@ class Acceptor:
     `factory` makes the protocol of a connection. Call start() for each socket, look() regularly, close() at the end.
     """
 
-    def __init__(self, factory: Callable[[], asyncio.Protocol], config: Config, servers: list[asyncio.Server]) -> None:
+    def __init__(self, factory: Factory, config: Config, servers: list[asyncio.Server]) -> None:
         self.factory = factory
         self.config = config
         self.servers = servers
         self.paused = False
-        # Copies of the sockets, as asyncio servers close theirs, and whether they are plain.
-        self._copies: list[tuple[socket.socket, bool]] = []
+        # Copies of the sockets, as asyncio servers close theirs; whether they are plain; what makes their protocols.
+        self._copies: list[tuple[socket.socket, bool, Factory]] = []
         self._loop = asyncio.get_running_loop()
         self._handler = self._loop.get_exception_handler()
         self._accepted = 0
@@ -76,30 +79,31 @@ class Acceptor:
         if self._in_batches:
             self._loop.set_exception_handler(self._take_exception)
 
-    async def start(self, sock: socket.socket, plain: bool = False) -> None:
+    async def start(self, sock: socket.socket, plain: bool = False, factory: Factory | None = None) -> None:
         """Accept connections on a bound socket, which is closed with the server. Raises OSError.
 
-        A `plain` socket has no TLS, whatever the configuration says.
+        A `plain` socket has no TLS, whatever the configuration says. It may have a `factory` of its own.
         """
-        self.servers.append(await self._listen(sock, plain))
-        self._copies.append((sock.dup(), plain))
+        factory = factory or self.factory
+        self.servers.append(await self._listen(sock, plain, factory))
+        self._copies.append((sock.dup(), plain, factory))
 
-    async def _listen(self, sock: socket.socket, plain: bool) -> asyncio.Server:
+    async def _listen(self, sock: socket.socket, plain: bool, factory: Factory) -> asyncio.Server:
         config, loop = self.config, self._loop
         context = None if plain else config.listening_context
         tls = listen_arguments(context, config.timeout_request_head, config.uses_core, loop)
         backlog = BATCH if self._in_batches else config.backlog
-        server = await listen(sock, self._make_protocol, loop, backlog, tls)
+        server = await listen(sock, functools.partial(self._make_protocol, factory), loop, backlog, tls)
         if self._in_batches:
             sock.listen(config.backlog)
         return server
 
-    def _make_protocol(self) -> asyncio.Protocol:
+    def _make_protocol(self, factory: Factory) -> asyncio.Protocol:
         self._accepted += 1
         if self._accepted % PROBED == 0 and not self.paused and not self._has_room(1):
             self.paused = True
             self._loop.call_soon(self._pause)  # uvloop is about to take the connection from the listening handle
-        return self.factory()
+        return factory()
 
     def _has_room(self, count: int) -> bool:
         """Return whether `count` descriptors are free besides the reserve."""
@@ -165,8 +169,8 @@ class Acceptor:
     async def _resume(self) -> None:
         resumed: list[asyncio.Server] = []
         try:
-            for copy, plain in self._copies:
-                resumed.append(await self._listen(copy.dup(), plain))
+            for copy, plain, factory in self._copies:
+                resumed.append(await self._listen(copy.dup(), plain, factory))
         except OSError:
             for server in resumed:
                 server.close()
@@ -188,7 +192,7 @@ class Acceptor:
         """Stop accepting for good."""
         for server in self.servers:
             server.close()
-        for copy, _ in self._copies:
+        for copy, *_ in self._copies:
             copy.close()
         self._copies.clear()
         if self._failed and not self._loop.is_closed():

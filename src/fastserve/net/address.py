@@ -17,6 +17,7 @@ class Bind:
     path: str | None = None  # of a UNIX socket
     fd: int | None = None
     tls: bool | None = None  # None where the server's configuration decides
+    redirects: bool = False  # to an address with TLS
 
     @classmethod
     def parse(cls, text: str) -> Bind:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastserve.options.table import Options
 
 NONE: Mapping[Bind, list[socket.socket]] = {}
+PlainSockets = dict[int, bool]  # by the indexes of sockets: whether they redirect to those with TLS
 
 logger = logging.getLogger("fastserve.error")
 
@@ -37,13 +38,13 @@ class Listeners:
     def bind(cls, options: Options, inherited: dict[Bind, list[socket.socket]] | None = None) -> Listeners:
         """Bind every address of a configuration but those of inherited sockets. Raises OSError saying what failed."""
         there = inherited or {}
-        infos = {bind: addresses(bind) for bind in options.binds if bind.is_tcp and bind not in there}
+        infos = {bind: addresses(bind) for bind in options.places if bind.is_tcp and bind not in there}
         return cls.of(options, infos, there)
 
     @classmethod
     async def bind_in_loop(cls, options: Options, loop: asyncio.AbstractEventLoop) -> Listeners:
         """Bind like bind(), but resolve names without blocking the loop."""
-        return cls.of(options, {bind: await addresses_in_loop(bind, loop) for bind in options.binds if bind.is_tcp})
+        return cls.of(options, {bind: await addresses_in_loop(bind, loop) for bind in options.places if bind.is_tcp})
 
     @classmethod
     def of(
@@ -56,7 +57,7 @@ class Listeners:
         over_ipv4 = {bind.port for bind, found in infos.items() if sockets.has_ipv4(found)} - {0}
         made = cls()
         with made.closed_on_error():
-            for bind in options.binds:
+            for bind in options.places:
                 if bind in inherited:
                     made.groups.append((bind, inherited[bind]))
                 elif bind.is_tcp:
@@ -104,10 +105,10 @@ class Listeners:
         return [sock for _, group in self.groups for sock in group]
 
     @property
-    def plain(self) -> frozenset[int]:
-        """Indexes in `sockets` of those without TLS, even if the configuration has a certificate."""
-        kinds = [bind.tls for bind, group in self.groups for _ in group]
-        return frozenset(index for index, tls in enumerate(kinds) if tls is False)
+    def plain(self) -> PlainSockets:
+        """Those of `sockets` without TLS, even if the configuration has a certificate."""
+        binds = [bind for bind, group in self.groups for _ in group]
+        return {index: bind.redirects for index, bind in enumerate(binds) if bind.tls is False}
 
     def listen(self, backlog: int) -> None:
         """Let connections queue, for processes that will accept them. Raises OSError naming the address."""
@@ -148,6 +149,10 @@ async def addresses_in_loop(bind: Bind, loop: asyncio.AbstractEventLoop) -> list
 
 
 def log_running(bind: Bind, sock: socket.socket, options: Options) -> None:
+    if bind.redirects:
+        name = sock.getsockname()
+        logger.info("Redirecting to HTTPS from %s", f"port {name[1]}" if isinstance(name, tuple) else name)
+        return
     if bind.fd is not None:
         where, args = "socket %s", [sock.getsockname()]
     elif bind.path is not None:

@@ -212,6 +212,7 @@ class Certificates:
         if options.ssl_context_factory is not None:
             self.listening = successive = Successive(ssl.PROTOCOL_TLS_SERVER)
             successive.latest = self.context
+        self.names = self.names_in_use()
 
     def make(self) -> ssl.SSLContext:
         factory = self.options.ssl_context_factory
@@ -258,9 +259,8 @@ class Certificates:
         choice = self.context.sni_callback
         return list(choice.contexts) if isinstance(choice, Choice) else [self.context]
 
-    @property
-    def names(self) -> ByName[bool] | None:
-        """The names that the certificates in use are for; None where that is not known of each."""
+    def names_in_use(self) -> ByName[bool] | None:
+        """Return the names that the certificates in use are for; None where that is not known of each."""
         found: ByName[bool] = ByName()
         for context in self.in_use:
             names = getattr(context, "names", ())
@@ -294,6 +294,7 @@ class Certificates:
         made = self.make()  # a fresh context first: an unusable file would leave a context half changed
         if isinstance(self.listening, Successive):
             self.listening.latest = self.context = made
+            self.names = self.names_in_use()
             return
         assert isinstance(self.context, Context) and isinstance(made, Context)
         (certfile, keyfile), *others = self.options.certificate_files
@@ -308,6 +309,7 @@ class Certificates:
         if others:
             assert isinstance(made.sni_callback, Choice)
             self.context.sni_callback = Choice([self.context, *made.sni_callback.contexts[1:]])
+        self.names = self.names_in_use()
 
 
 def certificates_of(options: Options, alpn_protocols: list[str] | None) -> Certificates | None:

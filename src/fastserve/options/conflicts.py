@@ -28,6 +28,8 @@ def check_activated(options: Options) -> None:
     """Raise OptionError for options that contradict sockets that systemd has passed."""
     if options.reuse_port and any(place.fd in options.activated for place in options.binds):
         raise OptionError("reuse_port and LISTEN_FDS: systemd has bound the sockets; leave out --reuse-port")
+    for conflict in conflicts_of_redirect(options):
+        raise OptionError(conflict)
 
 
 def conflicts(options: Options) -> Iterator[str]:
@@ -38,7 +40,7 @@ def conflicts(options: Options) -> Iterator[str]:
         for name in ("uds", "fd", "host", "port"):
             if getattr(options, name) != TABLE[name].default:
                 yield f"bind and {name} name two places to listen on: give {name}'s as one more --bind"
-    places = options.binds
+    places = options.places
     if options.reuse_port:
         for place in places:
             if not place.is_tcp:
@@ -55,6 +57,7 @@ def conflicts(options: Options) -> Iterator[str]:
     if not (options.ssl_certfile or options.ssl_context_factory):
         yield from conflicts_of_tls(options)
     yield from conflicts_of_certificates(options)
+    yield from conflicts_of_redirect(options)
 
 
 def missing(options: Options) -> Iterator[str]:
@@ -107,7 +110,8 @@ def conflicts_of_reload(options: Options) -> Iterator[str]:
 def conflicts_of_tls(options: Options) -> Iterator[str]:
     if any(place.tls for place in options.binds):
         yield "bind https:// without ssl_certfile: add --ssl-certfile, or leave https:// out"
-    for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs", "ssl_version"):
+    for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs", "ssl_version",
+                 "ssl_redirect"):  # fmt: skip
         value = getattr(options, name)
         if value not in (TABLE[name].default, OLD_DEFAULTS.get(name)):
             shown = f" '{value}'" if name == "ssl_keyfile" and isinstance(value, str) else ""
@@ -121,3 +125,20 @@ def conflicts_of_certificates(options: Options) -> Iterator[str]:
             f"ssl_certfile has {certificates} and ssl_keyfile {keys}: give as many --ssl-keyfile as --ssl-certfile, in"
             " the same order (a file with both can be given as both), or none if the certificates' files have the keys"
         )
+
+
+def conflicts_of_redirect(options: Options) -> Iterator[str]:
+    where = options.ssl_redirect
+    if where is None:
+        return
+    if all(place.tls is False for place in options.binds):
+        yield "ssl_redirect and bind http://: no address has TLS; leave http:// out, or --ssl-redirect"
+    if not options.redirects:
+        yield (
+            f"ssl_redirect {where} and addresses that are no host and port: give an address, as in --ssl-redirect"
+            f" 0.0.0.0:{where} or --ssl-redirect fd://4"
+        )
+    taken = {(place.host, place.port, place.path, place.fd) for place in options.binds}
+    for place in options.redirects:
+        if (place.host, place.port, place.path, place.fd) in taken and (place.port or not place.is_tcp):
+            yield f"ssl_redirect {where} and the server's own address are the same: redirect from another one"

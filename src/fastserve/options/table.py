@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from fastserve.logging.formatters import LOG_LEVELS, LOGGING_CONFIG
 from fastserve.net.address import Bind
-from fastserve.options.tls_values import PemFiles
+from fastserve.options.tls_values import PemFiles, Redirecting
 from fastserve.options.values import (
     AccessLogFormat,
     Binds,
@@ -354,6 +354,9 @@ class Options:
         "Header of responses with static files, as Name:Value; can be given many times.", flag="static-header")
     static_expires: int | None = option(None, FILES, Integer(0),
         "Seconds that clients may keep static files without asking again (Cache-Control: max-age).  [default: none]")
+    ssl_redirect: int | str | None = option(None, TLS, Redirecting(),
+        "Redirect from HTTP at this port of the same hosts, or at an address as in --bind, to the addresses with TLS."
+        " Requests below /.well-known/acme-challenge/ get to the application.")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -374,7 +377,28 @@ class Options:
             return [Bind(fd=self.fd)]
         if self.uds is not None:
             return [Bind(path=self.uds)]
-        return [Bind(fd=fd) for fd in self.activated] or [Bind(host=self.host or None, port=self.port)]
+        redirecting = {place.fd for place in self.redirects_at()}
+        passed = [Bind(fd=fd) for fd in self.activated if fd not in redirecting]
+        return passed or [Bind(host=self.host or None, port=self.port)]
+
+    def redirects_at(self) -> list[Bind]:
+        """Return the address of ssl_redirect, if it is one and not a port."""
+        if not isinstance(self.ssl_redirect, str):
+            return []
+        return [replace(Bind.parse(self.ssl_redirect), tls=False, redirects=True)]
+
+    @property
+    def redirects(self) -> list[Bind]:
+        """The addresses that redirect to those with TLS."""
+        if not isinstance(self.ssl_redirect, int):
+            return self.redirects_at()
+        hosts = dict.fromkeys(place.host for place in self.binds if place.is_tcp and place.tls is not False)
+        return [Bind(host=host, port=self.ssl_redirect, tls=False, redirects=True) for host in hosts]
+
+    @property
+    def places(self) -> list[Bind]:
+        """All addresses to listen on: those of the application, and those that redirect."""
+        return [*self.binds, *self.redirects]
 
     @property
     def certificate_files(self) -> list[tuple[str | os.PathLike[str], str | os.PathLike[str] | None]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from fastserve.options.values import Kind
+from fastserve.options.values import Integer, Kind
+
+MOST_PORT = 65535
 
 
 class PemFiles(Kind):
@@ -31,3 +33,18 @@ class PemFiles(Kind):
         # The name of a single file, which may be missing, may contain the separator.
         parts = [] if os.path.exists(text) else super().split(text)  # noqa: PTH110
         return parts if parts and os.path.exists(parts[0]) else [text]  # noqa: PTH110
+
+
+class Redirecting(Kind):
+    """The port that redirects, or the address of it as in --bind."""
+
+    metavar = "PORT"
+
+    def checked(self, value: Any) -> int | str:
+        if not isinstance(value, str) or value.isdecimal():
+            return Integer(0, MOST_PORT).checked(value)
+        from fastserve.net.address import Bind
+
+        if Bind.parse(value).tls is not None:
+            raise ValueError(f"{value!r}: expected a port or an address without http://")
+        return value

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from fastserve.config import Config
     from fastserve.metrics.pages import Page
+    from fastserve.net.listeners import PlainSockets
 
 multiprocessing.allow_connection_pickling()
 spawn = multiprocessing.get_context("spawn")
@@ -38,14 +39,14 @@ def process(
     connection: Connection | None = None,
     dump: Connection | None = None,
     replaces: bool = False,
-    plain: frozenset[int] | None = None,
+    plain: PlainSockets | None = None,
     page: Page | None = None,
     place: int | None = None,
 ) -> SpawnProcess:
     """Return a process, not started yet, that calls `target(sockets=sockets)`, by default Server.run.
 
-    `connection` is its end of a pipe to the parent; it writes its hang report to `dump`. `plain` are the indices of
-    sockets without TLS, `page` is where it counts, and `place` is the one of a worker among all.
+    `connection` is its end of a pipe to the parent; it writes its hang report to `dump`. `plain` are the sockets
+    without TLS, `page` is where it counts, and `place` is the one of a worker among all.
     """
     arguments = (config, target, sockets, connection, dump, replaces, standard_input(), plain, page, place)
     return spawn.Process(target=main, args=arguments)
@@ -93,7 +94,7 @@ def main(
     dump: Connection | None,
     replaces: bool,
     stdin: int | None,
-    plain: frozenset[int] | None = None,
+    plain: PlainSockets | None = None,
     page: Page | None = None,
     place: int | None = None,
 ) -> None:
@@ -125,7 +126,7 @@ def work(
     connection: Connection | None,
     dump: Connection | None,
     replaces: bool,
-    plain: frozenset[int] | None,
+    plain: PlainSockets | None,
 ) -> None:
     """Serve, with what main() is given."""
     for sock in sockets:
@@ -160,7 +161,7 @@ def serve(
     target: Target | None,
     sockets: list[socket.socket],
     link: Link | None,
-    plain: frozenset[int] | None,
+    plain: PlainSockets | None,
 ) -> None:
     from fastserve.server import Server
 

@@ -199,13 +199,17 @@ class Multiprocess(Obedient, Succession):
     def new_process(self, slot: Slot) -> Process | None:
         """Return a new worker for a slot; None if it cannot start, which sets should_exit if retrying is pointless."""
         count = len(self.sockets)
-        plain = {index for index in range(len(slot.sockets)) if index % count in self.plain_sockets}
+        plain = {
+            index: self.plain_sockets[index % count]
+            for index in range(len(slot.sockets))
+            if index % count in self.plain_sockets
+        }
         template = None if self.generations is None else self.generations.current
         try:
             process = Process(
                 self.config,
                 slot.sockets,
-                plain=frozenset(plain),
+                plain=plain,
                 watched=self.watched,
                 place=slot.place,
                 template=template,

@@ -30,6 +30,7 @@ from fastserve.supervisors.messages import ENDED, FORK, FORKED, IMPORTED, REOPEN
 
 if TYPE_CHECKING:
     from fastserve.config import Config
+    from fastserve.net.listeners import PlainSockets
 
 PACKET_BYTES = 65536
 MOST_DESCRIPTORS = 250  # Linux's SCM_MAX_FD is 253
@@ -43,7 +44,7 @@ class Fork(NamedTuple):
     """What a worker is forked with."""
 
     place: int
-    plain: frozenset[int] | None
+    plain: PlainSockets | None
     connection: Connection
     dump: Connection
     sockets: list[socket.socket]
@@ -158,7 +159,7 @@ class Forker:
                 self.retired = True
 
     def fork(
-        self, number: int, place: int, plain: frozenset[int] | None, has_page: bool, descriptors: list[int]
+        self, number: int, place: int, plain: PlainSockets | None, has_page: bool, descriptors: list[int]
     ) -> Fork | None:
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
@@ -180,7 +181,7 @@ class Forker:
             self.report(FORKED, number, pid)
         return None
 
-    def made(self, place: int, plain: frozenset[int] | None, has_page: bool, descriptors: list[int]) -> Fork:
+    def made(self, place: int, plain: PlainSockets | None, has_page: bool, descriptors: list[int]) -> Fork:
         """In the worker, just forked: take over what it is to have, and leave what is the template's."""
         connection, dump, *rest = descriptors
         page = Page.of(rest.pop(0)) if has_page else None

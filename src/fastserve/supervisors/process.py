@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from fastserve.config import Config
     from fastserve.metrics.watched import Watched
+    from fastserve.net.listeners import PlainSockets
     from fastserve.supervisors.template import Template
 
 STARTING = 12  # how many times longer a starting worker may be silent: imports can hold the interpreter
@@ -41,7 +42,7 @@ class Process:
         config: Config,
         sockets: list[socket.socket],
         target: child.Target | None = None,
-        plain: frozenset[int] | None = None,
+        plain: PlainSockets | None = None,
         watched: Watched | None = None,
         place: int = 0,
         template: Template | None = None,

@@ -41,7 +41,7 @@ def supervise(config: Config, handover: Handover | None = None) -> None:
     directory = working_directory()
     with contextlib.ExitStack() as longer, contextlib.ExitStack() as stack:
         try:
-            listeners = Listeners.bind(config, None if handover is None else handover.take_binds(config.binds))
+            listeners = Listeners.bind(config, None if handover is None else handover.take_binds(config.places))
             stack.callback(listeners.close)
             metrics = bound_metrics(config, handover)
             control = bound_control(config, handover)

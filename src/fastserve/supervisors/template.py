@@ -23,6 +23,7 @@ from fastserve.supervisors.messages import ENDED, FORK, FORKED, IMPORTED, REOPEN
 if TYPE_CHECKING:
     from fastserve.config import Config
     from fastserve.metrics.pages import Page
+    from fastserve.net.listeners import PlainSockets
 
 FORK_SECONDS = 30.0  # for a fork, of a process that may be large
 END_SECONDS = 2.0  # for a template to end whose workers have
@@ -143,7 +144,7 @@ class ForkedProcess:
         sockets: list[socket.socket],
         connection: Connection,
         dump: Connection,
-        plain: frozenset[int] | None,
+        plain: PlainSockets | None,
         page: Page | None,
         place: int,
     ) -> None:
