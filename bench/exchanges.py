@@ -17,7 +17,7 @@ class Exchange:
 
     With `http2` the reads are HTTP/2 frames, whose streams count from 1. `fresh` gives each exchange a connection of
     its own, which the server closes; `access_log` writes the access log, in `log_format`; `wsgi` is of the
-    application, which is then called in the loop's thread.
+    application, which is then called in the loop's thread, with `inline` as with --wsgi-threads 0.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Exchange:
     access_log: bool = False
     log_format: str = "default"
     wsgi: bool = False
+    inline: bool = False
     http2: bool = False
 
     def reads_of(self, number: int) -> tuple[bytes, ...]:
@@ -105,6 +106,7 @@ EXCHANGES: tuple[Exchange, ...] = (
     Exchange("post-chunked", apps.echo, (_CHUNKED + b"400\r\n" + _KIB + b"\r\n" + b"0\r\n\r\n",)),
     Exchange("stream", apps.stream, (GET,)),
     Exchange("wsgi", apps.wsgi_hello, (GET,), wsgi=True),
+    Exchange("wsgi-inline", apps.wsgi_hello, (GET,), wsgi=True, inline=True),
     Exchange("http2-hello", apps.hello, (head2(),), http2=True),
     Exchange("http2-16", apps.hello, (b"".join(moved(head2(), 2 * at) for at in range(16)),), answers=16, http2=True),
     Exchange("http2-browser", apps.hello, (head2(headers=BROWSER_HEADERS),), http2=True),

@@ -30,6 +30,7 @@ from fastserve.options.core import core_settings
 from fastserve.options.table import Options
 from fastserve.wsgi.call import ServedCall
 from fastserve.wsgi.files import FileWrapper
+from fastserve.wsgi.inline import InlineCall
 
 _QUIET_TURNS = 100
 _MOST_TURNS = 100_000
@@ -122,8 +123,9 @@ class InLoop:
         loop.call_soon(call)
 
 
-def _wsgi(app: Callable[..., Any]) -> WSGIApplication:
-    return WSGIApplication(app, InLoop(), Environs(True, False, FileWrapper), ServedCall, FileWrapper)
+def _wsgi(exchange: Exchange) -> WSGIApplication:
+    threads, kind = (None, InlineCall) if exchange.inline else (InLoop(), ServedCall)
+    return WSGIApplication(exchange.app, threads, Environs(True, False, FileWrapper), kind, FileWrapper)
 
 
 class Harness:
@@ -140,7 +142,7 @@ class Harness:
         self.error: BaseException | None = None  # one that the core could only give to the interpreter's hook
         self.files.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
         sys.unraisablehook = self._unraisable
-        self.wsgi = _wsgi(exchange.app) if exchange.wsgi else None
+        self.wsgi = _wsgi(exchange) if exchange.wsgi else None
         self.worker = Worker(
             self.loop,
             exchange.app,

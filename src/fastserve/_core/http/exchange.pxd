@@ -62,6 +62,9 @@ cdef class HttpExchange(Exchange):
 
     cdef dict next_message(self)  # None if receive() must wait
     cdef dict body_message(self)
+    cdef bytes take_pieces(self)
+    cdef bytes take_arrived(self)  # the body so far, without asking the client for any
+    cdef bint may_come(self) noexcept  # there may be more of it
     cdef int take(self, message) except -1  # 1 if the message is dropped
     cdef int take_late(self, dict message) except -1
     cdef int drop(self, dict message) except -1

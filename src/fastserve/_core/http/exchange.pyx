@@ -137,11 +137,15 @@ cdef class HttpExchange(Exchange):
 
     def arrived(self):
         """Return (body so far, whether there may be more), without asking the client for any."""
-        cdef dict message
+        return self.take_arrived(), self.may_come()
+
+    cdef bytes take_arrived(self):
         if self.pieces is None and (not self.body_ended or self.body_taken):
-            return b"", not self.body_ended
-        message = self.body_message()
-        return message["body"], message["more_body"]
+            return b""
+        return self.take_pieces()
+
+    cdef bint may_come(self) noexcept:
+        return not self.body_ended
 
     @property
     def unreachable(self):
@@ -176,6 +180,10 @@ cdef class HttpExchange(Exchange):
         return None
 
     cdef dict body_message(self):
+        body = self.take_pieces()
+        return {"type": "http.request", "body": body, "more_body": not self.body_ended}
+
+    cdef bytes take_pieces(self):
         body = self.pieces
         if body is None:
             body = b""
@@ -186,7 +194,7 @@ cdef class HttpExchange(Exchange):
         self.body_taken = self.body_ended
         if self.stream is not None:
             self.stream.took_body(0)
-        return {"type": "http.request", "body": body, "more_body": not self.body_ended}
+        return <bytes>body
 
     cdef int take(self, message) except -1:
         cdef dict fields = <dict>message if type(message) is dict else dict(message)

@@ -73,6 +73,7 @@ cdef class WSGICall(DirectCall):
     cdef int put_message(self, dict message, Py_ssize_t size) except -1
     cdef bint is_ahead(self) noexcept
     cdef int run_here(self) except -1
+    cdef int advance_here(self) except -1
     cdef int step(self) except -1
     cdef bint next_part(self) except -1
     cdef int close_result(self) except -1

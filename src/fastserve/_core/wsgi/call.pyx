@@ -35,6 +35,7 @@ cdef extern from "Python.h":
     int PyContext_Exit(object context) except -1
     object PyContext_Copy(object context)
 
+cdef object BytesIO = io.BytesIO
 cdef object set_running_loop = asyncio._set_running_loop
 
 cdef enum:
@@ -71,8 +72,9 @@ cdef class WSGIApplication(DirectApplication):
 
     cdef DirectCall begin(self, Exchange exchange):
         cdef HttpExchange http = <HttpExchange?>exchange
+        cdef bint more = http.may_come()
+        cdef bytes piece = http.take_arrived()
         cdef WSGICall call
-        piece, more = http.arrived()
         if self.threads is None:
             call = self.make(http.worker.loop, http.scope, http.context, piece, more, http)
             call.run_here()
@@ -106,7 +108,10 @@ cdef class WSGIApplication(DirectApplication):
         call.context = context
         call.length = -1
         call.exchange = exchange
-        call.input = call.open_body(piece) if more else io.BytesIO(piece)
+        if more:
+            call.input = call.open_body(piece)
+        else:
+            call.input = BytesIO(piece) if piece else BytesIO()
         return call
 
     cdef int begun(self) except -1:
@@ -327,7 +332,7 @@ cdef class WSGICall(DirectCall):
                 self.failure = exc
                 self.gone = True
             while self.reports is None and not self.ended:
-                self.advance()
+                self.advance_here()
         if self.outbox is not None or self.body is not None or self.written is not None or not self.ended:
             return self.to_task()
         self.exchange = None
@@ -358,11 +363,14 @@ cdef class WSGICall(DirectCall):
         """Serve the exchange at once, or start a task for what has to wait."""
         if self.body is not None:
             return self.to_task()
-        self.advance()
+        self.advance_here()
         return self.go_on()
 
     def advance(self):
         """Call the application, or ask it for its next piece; never raises."""
+        self.advance_here()
+
+    cdef int advance_here(self) except -1:
         cdef bint in_task = self.exchange is None
         current = make_current(self.loop, None) if in_task else None
         set_running_loop(None)
@@ -370,12 +378,13 @@ cdef class WSGICall(DirectCall):
         set_running_loop(self.loop)
         if in_task:
             restore_current(self.loop, current)
+        return 0
 
     def finish(self):
         """Ask the application for nothing more: close its iterable; never raises."""
         if not self.ended:
             self.gone = True
-            self.advance()
+            self.advance_here()
 
     cdef int step(self) except -1:
         cdef bint more = False
@@ -426,6 +435,8 @@ cdef dict start_message(int status, list headers):
 
 cdef bytes checked(piece):
     """Return a piece of a body as bytes. Raises TypeError."""
+    if type(piece) is bytes:
+        return <bytes>piece
     if not isinstance(piece, bytes):
         raise TypeError(f"a piece of a response must be bytes, not {type(piece).__name__}")
-    return bytes(piece)  # the same object unless it is of a subclass
+    return bytes(piece)  # of a subclass

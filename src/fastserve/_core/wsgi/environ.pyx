@@ -1,11 +1,21 @@
 """The environ of a request (PEP 3333), made from its ASGI scope."""
-import sys
 from urllib.parse import unquote_to_bytes
+
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_GET_LENGTH, PyUnicode_READ_CHAR
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_ASCII(object text) noexcept
+    PyObject* PySys_GetObject(const char* name)
 
 cdef enum:
     KNOWN_NAMES = 1000  # header names whose keys are kept
     KNOWN_ENDS = 100  # addresses of the server whose templates are kept
 
+cdef tuple REQUEST_KEYS = (
+    "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REMOTE_PORT", "SERVER_NAME", "SERVER_PORT",
+    "wsgi.input", "wsgi.errors",
+)
 cdef str LEFT_OUT = ""  # the key of a header that has no key
 cdef dict DEFAULT_PORTS = {"http": "80", "https": "443"}
 
@@ -25,7 +35,7 @@ cdef str key_of(bytes name):
 cdef int add_headers(dict environ, headers) except -1:
     """Put the request's headers into the environ, the values of one name joined."""
     cdef str text
-    for name, value in headers:
+    for name, value in <list?>headers if type(headers) is list else list(headers):
         key = known_keys.get(name)
         if key is None:
             key = key_of(name)
@@ -40,8 +50,14 @@ cdef int add_headers(dict environ, headers) except -1:
 
 def paths_of(dict scope not None):
     """Return SCRIPT_NAME and PATH_INFO: the bytes of the path, percent-decoded, as latin-1."""
+    return script_and_path(scope)
+
+
+cdef tuple script_and_path(dict scope):
     cdef str path = scope["path"]
     cdef str root = scope.get("root_path", "")
+    if not root and PyUnicode_IS_ASCII(path) and PyUnicode_GET_LENGTH(path) and PyUnicode_READ_CHAR(path, 0) == c"/":
+        return "", path
     if not path.isascii():
         # The scope's path is decoded from UTF-8, which loses bytes that are not UTF-8.
         decoded = unquote_to_bytes(scope.get("raw_path") or b"")
@@ -58,6 +74,19 @@ def paths_of(dict scope not None):
     if path[:1] != "/" and (path or not root):
         path = "/" if path == "*" else f"/{path}"  # PEP 3333 has no form for "OPTIONS *"
     return root, path
+
+
+cdef str port_text(port):
+    cdef char digits[5]
+    cdef int number, at = 5
+    if type(port) is not int or not 0 < port < 65536:
+        return str(port)
+    number = port
+    while number:
+        at -= 1
+        digits[at] = <char>(c"0" + number % 10)
+        number //= 10
+    return PyUnicode_DecodeASCII(digits + at, 5 - at, NULL)
 
 
 cdef class Environs:
@@ -87,21 +116,26 @@ cdef class Environs:
         cdef tuple ends = (scope.get("server"), scope.get("scheme", "http"), scope["http_version"])
         cdef dict template = self.templates.get(ends)
         cdef dict environ
+        cdef bint has_port = False
+        cdef PyObject* errors = PySys_GetObject(b"stderr")
         if template is None:
             template = self.template_of(ends)
         environ = template.copy()
         environ["REQUEST_METHOD"] = scope["method"]
-        environ["SCRIPT_NAME"], environ["PATH_INFO"] = paths_of(scope)
+        environ["SCRIPT_NAME"], environ["PATH_INFO"] = script_and_path(scope)
         environ["QUERY_STRING"] = (<bytes?>scope["query_string"]).decode("latin-1")
         client = scope.get("client")
         if client:
             environ["REMOTE_ADDR"] = client[0]
             if client[1]:  # a proxy may not name the port
-                environ["REMOTE_PORT"] = str(client[1])
+                environ["REMOTE_PORT"] = port_text(client[1])
+                has_port = True
+        if not has_port:
+            del environ["REMOTE_PORT"]
         add_headers(environ, scope["headers"])
         environ["wsgi.input"] = body
-        environ["wsgi.errors"] = sys.stderr
-        if "SERVER_NAME" not in environ:
+        environ["wsgi.errors"] = None if errors == NULL else <object>errors
+        if environ["SERVER_NAME"] is None:
             name_server(environ)
         return environ
 
@@ -113,6 +147,9 @@ cdef class Environs:
         if scheme == "https":
             template["HTTPS"] = "on"
         template["REMOTE_ADDR"] = ""  # for a client of a UNIX socket
+        # What each request sets has its place already: the table need not grow.
+        for key in REQUEST_KEYS:
+            template[key] = None
         if server and server[1] is not None:
             template["SERVER_NAME"] = server[0]
             template["SERVER_PORT"] = str(server[1])

@@ -65,10 +65,24 @@ cdef bytes checked_value(name, value):
     return encoded
 
 
+cdef Py_ssize_t length_of(bytes field) noexcept:
+    """Return the number in a Content-Length field, -1 if it is not one."""
+    cdef const char* digits = PyBytes_AS_STRING(field)
+    cdef Py_ssize_t at, number = 0
+    if not 0 < PyBytes_GET_SIZE(field) <= LONGEST_LENGTH:
+        return -1
+    for at in range(PyBytes_GET_SIZE(field)):
+        if not c"0" <= digits[at] <= c"9":
+            return -1
+        number = number * 10 + (digits[at] - c"0")
+    return number
+
+
 cdef list checked_headers(headers, Py_ssize_t* length):
     cdef list checked = []
     cdef object name, value
     cdef bytes encoded, field
+    cdef Py_ssize_t declared
     length[0] = -1
     if not isinstance(headers, list):
         raise TypeError(f"the headers of a response must be a list, not {type(headers).__name__}")
@@ -81,9 +95,10 @@ cdef list checked_headers(headers, Py_ssize_t* length):
             continue
         checked.append((encoded, field))
         if encoded == CONTENT_LENGTH:
-            if not field.isdigit() or len(field) > LONGEST_LENGTH:
+            declared = length_of(field)
+            if declared < 0:
                 raise ValueError(f"invalid Content-Length: {value!r}")
-            if length[0] >= 0 and length[0] != int(field):
+            if length[0] >= 0 and length[0] != declared:
                 raise ValueError("the response has two different Content-Length fields")
-            length[0] = int(field)
+            length[0] = declared
     return checked
