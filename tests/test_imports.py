@@ -18,7 +18,7 @@ CORE = PACKAGE / "_core"
 
 # A package of the core may use itself and those before it; the modules at its root are named here one by one.
 ORDER = (
-    "llhttp", "system", "counters", "metrics", "errors", "ending", "grammar", "settings",
+    "llhttp", "system", "threads", "counters", "metrics", "errors", "ending", "grammar", "settings",
     "memory", "loop", "interfaces", "worker", "transport", "http", "websocket", "wsgi", "http1", "http2", "topics",
     "connection", "testing",
 )  # fmt: skip

@@ -17,6 +17,7 @@ from .loop.clock cimport REQUEST_HEAD, monotonic, stop
 from .loop.turn cimport SHARE_SECONDS, Turn
 from .metrics cimport BY_ERROR, CLOSED_BY_CLIENT, CONNECTIONS, NEW_CONNECTIONS, RECEIVED, fastserve_add
 from .system cimport FASTSERVE_DIRECT_WRITES
+from .threads cimport fastserve_count
 from .transport.tls_writer cimport TlsWriter
 from .transport.writer cimport Writer, set_use, set_why
 from .worker cimport Worker
@@ -32,10 +33,10 @@ cdef class Connection(Carrier):
     """An asyncio protocol that serves HTTP, in these versions or in those of the settings, with the state in `worker`."""
 
     def __cinit__(self):
-        live_counts.connection += 1
+        fastserve_count(&live_counts.connection, 1)
 
     def __dealloc__(self):
-        live_counts.connection -= 1
+        fastserve_count(&live_counts.connection, -1)
 
     def __init__(self, Worker worker not None, tuple versions=None):
         self.worker = worker

@@ -21,6 +21,7 @@ cdef class Place:
 
 cdef class DirectCall:
     """A call of an application that has no task yet."""
+    cdef int begun(self) except -1  # the exchange knows its call
     cdef int noticed(self) except -1  # a thread has reported, see Reports
     cdef int to_task(self) except -1  # go on in a task, in which applications wait and can be cancelled and awaited
 
@@ -28,7 +29,6 @@ cdef class DirectCall:
 cdef class DirectApplication:
     """An application whose calls the core can serve without a task as long as they are simple."""
     cdef DirectCall begin(self, Exchange exchange)
-    cdef int begun(self) except -1  # the exchange knows its call
 
 
 cdef class Shared:

@@ -27,6 +27,9 @@ cdef class Place:
 
 
 cdef class DirectCall:
+    cdef int begun(self) except -1:
+        return 0
+
     cdef int noticed(self) except -1:
         return 0
 
@@ -37,9 +40,6 @@ cdef class DirectCall:
 cdef class DirectApplication:
     cdef DirectCall begin(self, Exchange exchange):
         return None
-
-    cdef int begun(self) except -1:
-        return 0
 
 
 cdef class Shared:

@@ -2,8 +2,7 @@
 #ifndef FASTSERVE_METRICS_H
 #define FASTSERVE_METRICS_H
 
-#include <stdint.h>
-#include <string.h>
+#include "threads.h"
 
 enum { FASTSERVE_BOUNDS = 17 };
 
@@ -12,7 +11,8 @@ static const double fastserve_bounds[FASTSERVE_BOUNDS] = {
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
 };
 
-/* One thread writes, so that neither needs a lock; a cell is never seen half written. */
+/* A cell is never seen half written. The loops of one process have one page, so adding is atomic where they run at the
+   same moment. */
 static inline void fastserve_store(uint64_t *cell, uint64_t value) {
 #ifdef _MSC_VER
     *(volatile uint64_t *)cell = value;
@@ -21,7 +21,13 @@ static inline void fastserve_store(uint64_t *cell, uint64_t value) {
 #endif
 }
 
-static inline void fastserve_add(uint64_t *cell, uint64_t more) { fastserve_store(cell, *cell + more); }
+static inline void fastserve_add(uint64_t *cell, uint64_t more) {
+#ifdef Py_GIL_DISABLED
+    __atomic_fetch_add(cell, more, __ATOMIC_RELAXED);
+#else
+    fastserve_store(cell, *cell + more);
+#endif
+}
 
 /* A name of `count` cells. Its first cell, which is never 0, is stored last, so that readers see whole names only. */
 static inline void fastserve_name(uint64_t *cells, const char *name, int count) {

@@ -116,6 +116,8 @@ cdef class Metrics:
 
     cdef void count(self, int key, int status, double seconds) noexcept
     cdef void count_route(self, int key, int status, double seconds, dict scope) noexcept
+    cdef int number_of(self, int key) noexcept
+    cdef int number_of_new_route(self, dict known, str method, str path) except -1
     cdef int number_of_route(self, str method, dict scope) except -1
     cdef int refuse(self, int status, str reason) except -1
     cdef int closed(self, int code) except -1

@@ -1,19 +1,22 @@
 # setup.py: cold
 """The page of metrics of a process.
 
-One page belongs to one process. The thread of its event loop writes it, with plain stores: nothing is locked, and no
-system call is made. A parent has mapped the same memory, and reads it at any time, also once the process hangs or has
+One page belongs to one process. The threads of its event loops write it, with plain stores, or atomic additions where
+CPython has no global lock: nothing else is locked where something is counted, and no system call is made. A parent has mapped the same memory, and reads it at any time, also once the process hangs or has
 been killed. Which cell means what is for the shell's table to say; the layout is in metrics.pxd.
 
 Requests are counted by method, status, version and scheme. The four make a key, a number below KEYS, and a table of as
 many bytes has the number of its series, which is given when a key is first seen. The last series is for all keys that
 come when the others are taken, as is the last route for all routes.
 """
+cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
+
+from .threads cimport fastserve_sum
 
 cdef extern from "metrics.h" nogil:
     void fastserve_name(uint64_t* cells, const char* name, int count) noexcept
@@ -220,10 +223,12 @@ cdef class Metrics:
     def tell(self, bytes text not None):
         """Append a help text of the application's own metrics, while there is room."""
         cdef uint64_t* size = self.cells + TEXTS
-        cdef Py_ssize_t room = (MORE - TEXTS - 1) * 8 - <Py_ssize_t>size[0]
-        if len(text) <= room:
-            memcpy(<char*>(size + 1) + size[0], <const char*>text, len(text))
-            fastserve_add(size, len(text))
+        cdef Py_ssize_t room
+        with cython.critical_section(self):
+            room = (MORE - TEXTS - 1) * 8 - <Py_ssize_t>size[0]
+            if len(text) <= room:
+                memcpy(<char*>(size + 1) + size[0], <const char*>text, len(text))
+                fastserve_add(size, len(text))
 
     def add(self, int cell, uint64_t more=1):
         """Add to a scalar."""
@@ -267,16 +272,24 @@ cdef class Metrics:
         key += status * BY_STATUS
         number = self.table[key]
         if number == 0:
-            if self.series < SERIES_COUNT - 1:
+            number = self.number_of(key)
+        series = self.cells + SERIES + (number - 1) * SERIES_SIZE
+        fastserve_observe(series + 1, seconds)
+
+    cdef int number_of(self, int key) noexcept:
+        """Return the number of the series of a key that had none."""
+        cdef int number
+        with cython.critical_section(self):
+            number = self.table[key]  # another thread may have given it meanwhile
+            if number == 0 and self.series < SERIES_COUNT - 1:
                 self.series += 1
                 number = self.series
                 self.table[key] = <unsigned char>number
                 fastserve_store(self.cells + SERIES + (number - 1) * SERIES_SIZE, key + 1)
-            else:
+            elif number == 0:
                 number = SERIES_COUNT
                 fastserve_store(self.cells + SERIES + (number - 1) * SERIES_SIZE, KEYS + 1)
-        series = self.cells + SERIES + (number - 1) * SERIES_SIZE
-        fastserve_observe(series + 1, seconds)
+        return number
 
     cdef void count_route(self, int key, int status, double seconds, dict scope) noexcept:
         """Count a request under its route: what the framework has put into the scope."""
@@ -293,8 +306,6 @@ cdef class Metrics:
 
     cdef int number_of_route(self, str method, dict scope) except -1:
         cdef dict known = self.routes.get(method)
-        cdef bytes name
-        cdef char text[NAME * 8]
         route = scope.get("route")
         path = getattr(route, "path", None) if route is not None else scope.get("path_template")
         if type(path) is not str:
@@ -304,8 +315,17 @@ cdef class Metrics:
             if root:
                 path = root + path
         if known is None:
-            known = self.routes[method] = {}
+            known = self.routes.setdefault(method, {})
         number = known.get(path)
+        if number is not None:
+            return number
+        with cython.critical_section(self):
+            return self.number_of_new_route(known, method, path)
+
+    cdef int number_of_new_route(self, dict known, str method, str path) except -1:
+        cdef bytes name
+        cdef char text[NAME * 8]
+        number = known.get(path)  # another thread may have given it meanwhile
         if number is not None:
             return number
         if self.route_count == ROUTE_COUNT - 1:
@@ -358,10 +378,11 @@ cdef class OwnCell:
         self.value = <double*>(metrics.cells + at + OWN_NAME)
         fastserve_name(metrics.cells + at, text, OWN_NAME)
         if number >= OWN_COUNT:
-            fastserve_store(metrics.cells + MORE, max(metrics.cells[MORE], <uint64_t>(number - OWN_COUNT + 1)))
+            with cython.critical_section(metrics):
+                fastserve_store(metrics.cells + MORE, max(metrics.cells[MORE], <uint64_t>(number - OWN_COUNT + 1)))
 
     def add(self, double more):
-        self.value[0] += more
+        fastserve_sum(self.value, more)
 
     def set(self, double value):
         self.value[0] = value

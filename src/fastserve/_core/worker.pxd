@@ -1,4 +1,6 @@
 """What all connections of one event loop share."""
+from libc.stdint cimport uint64_t
+
 from .loop.clock cimport Clock, Deadline
 from .loop.turn cimport Turn
 from .metrics cimport Metrics
@@ -23,7 +25,8 @@ cdef class Worker:
     cdef readonly object static  # StaticFiles, or None
     cdef object slow  # is called with the Account of a slow exchange, then and at its end; None for no such limit
     cdef readonly bint accounts  # each exchange has an Account
-    cdef bint seeded  # the numbers that request ids are made of are this process's own
+    cdef uint64_t random[4]  # the state of the random numbers that request ids are made of
+    cdef bint seeded  # they are this process's and loop's own
     cdef readonly object ws_framing  # makes the framing of a WebSocket if a library does that, else None
     cdef readonly object ws_protocol  # makes the protocol that serves WebSockets from the handshake on, or None
     cdef readonly list others  # workers whose connections and tasks are among those of this one

@@ -41,16 +41,18 @@ class BodyReader(io.RawIOBase):
 
     def _next(self) -> bytes | memoryview:
         """Return the next piece, b"" at the end."""
-        while not self._pieces:
-            if self._ended:
+        while True:
+            ended, failed = self._ended, self._failed  # before the pieces: no piece comes once one of them is set
+            if self._pieces:
+                return self._pieces.pop(0)
+            if ended:
                 return b""
-            if self._failed:
+            if failed:
                 raise ClientDisconnected("the client is gone before the end of the request body")
             if not self.wanted:
                 self.wanted = True
                 self._ask()
             self._gate.wait()
-        return self._pieces.pop(0)
 
     def readable(self) -> bool:
         return True

@@ -22,7 +22,7 @@ class ServedCall(WSGICall):
     def wait(self, most: int) -> None:
         """Wait until no more than `most` bytes are unsent, or nobody reads them."""
         if self.gate is None:
-            self.gate = Gate()
+            self.make_gate(Gate())
         while self.produced - self.consumed > most and not self.gone:
             self.gate.wait()
 
@@ -60,9 +60,7 @@ class ServedCall(WSGICall):
     async def _pass_on(self, receive: Receive, send: Send) -> None:
         for message, size in self.collect():
             await send(message)
-            self.consumed += size
-            if self.gate is not None:
-                self.gate.open()
+            self.sent(size)
         if has_left(receive):
             self._abandon()
         if self.body is not None and self.body.wanted:
@@ -77,9 +75,7 @@ class ServedCall(WSGICall):
 
     def _abandon(self) -> None:
         """End all waits of the thread: nothing more is sent or received."""
-        self.gone = True
-        if self.gate is not None:
-            self.gate.open()
+        self.leave()
         if self.body is not None:
             self.body.fail()
 

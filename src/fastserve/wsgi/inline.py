@@ -82,7 +82,7 @@ class InlineCall(WSGICall):
                 self.written.start.append(message)
             else:
                 self.written.put(message["body"])
-        self.consumed = self.produced
+        self.sent(self.produced - self.consumed)
         if self.written.size > MOST_WRITTEN:
             raise RuntimeError(f"write() takes at most {MOST_WRITTEN} bytes with --wsgi-threads 0: return an iterable")
 
@@ -132,4 +132,4 @@ class InlineCall(WSGICall):
             self.written = None
         for message, size in self.collect():
             await send(message)
-            self.consumed += size
+            self.sent(size)

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastserve._core.wsgi.wakeup import Gate
@@ -62,8 +63,8 @@ class Threads:
         self._started = 0
         self._counting = threading.Lock()  # prevents starting a thread in place of one that then goes on
         self._eager = 0  # remaining calls for each of which a thread is woken
-        self._watched: Call | None = None  # the first in the queue when the watch began
-        self._watching: asyncio.AbstractEventLoop | None = None
+        # By the loop that will look again, the first in the queue when its watch began.
+        self._watched: dict[asyncio.AbstractEventLoop, Call] = {}
 
     def __len__(self) -> int:
         return len(self._threads)
@@ -80,12 +81,12 @@ class Threads:
         """
         self.calls.append(call)
         try:
-            if self._eager:
+            if self._eager > 0:
                 self._eager -= 1
                 self._wake()
             elif len(self._idle) == len(self._threads):
                 self._wake(alone)
-            elif self._watching is not loop:
+            elif loop not in self._watched:
                 self._watch(loop)
         except RuntimeError:
             if not self._threads:
@@ -132,21 +133,17 @@ class Threads:
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            self._watched = self.calls[0]
+            self._watched[loop] = self.calls[0]
         except IndexError:
             return  # a thread has taken it
-        self._watching = loop
-        loop.call_later(PATIENCE, self._look)
+        loop.call_later(PATIENCE, partial(self._look, loop))
 
-    def _look(self) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Check whether the queue moves."""
-        loop, self._watching = self._watching, None
-        watched, self._watched = self._watched, None
+        watched = self._watched.pop(loop, None)
         try:
             first = self.calls[0]
         except IndexError:
-            return
-        if loop is None:
             return
         if first is watched:
             self._eager = EAGER_CALLS

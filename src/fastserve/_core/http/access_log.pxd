@@ -1,4 +1,6 @@
 """The access log: one line per response, made here while the logging configuration is the server's own."""
+from libc.stdint cimport uint64_t
+
 from ..loop.turn cimport Flushable
 from ..memory.buffer cimport Buffer
 from ..worker cimport Worker
@@ -18,6 +20,7 @@ cdef class AccessLog(Flushable):
     cdef bint picky  # not every line is kept
     cdef frozenset skipped  # paths
     cdef tuple skipped_prefixes
+    cdef uint64_t random[4]  # the state of the random numbers that choose lines without an id
     cdef unsigned long long kept  # of 2 ** 64: the share of lines that is
     cdef object handler  # that the held lines are for
     cdef Py_ssize_t handler_attribute_count

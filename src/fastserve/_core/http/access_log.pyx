@@ -150,7 +150,7 @@ cdef class AccessLog(Flushable):
         self.picky = bool(skip) or sample < 1
         self.kept = <unsigned long long>(sample * 18446744073709551615.0) if sample < 1 else ALL
         if sample < 1:
-            seed()
+            seed(self.random)
 
     @property
     def needs_accounts(self):
@@ -195,7 +195,7 @@ cdef class AccessLog(Flushable):
         if self.kept == ALL:
             return False
         if account is None or account.request_id is None:
-            return next_random() >= self.kept
+            return next_random(self.random) >= self.kept
         text = account.request_id.encode()
         for byte in text:  # FNV-1a, and then a mixer, since only its low bits are good
             number = (number ^ byte) * FNV_PRIME

@@ -1,5 +1,6 @@
 """What is known of one exchange beyond its response: its times, its bytes, its ids."""
 cimport cython
+from libc.stdint cimport uint64_t
 
 from ..loop.clock cimport Timed
 from ..worker cimport Worker
@@ -44,5 +45,6 @@ cdef class Account(Timed):
 # `peer` is the client of the connection, and `address` how the log shows it; `trusted`: it is a proxy that is trusted.
 cdef Account open_account(Worker worker, dict scope, object peer, bytes address, bint trusted)
 cdef bytes field_of(object headers, bytes name)
-cdef unsigned long long next_random() noexcept
-cdef int seed() except -1
+# Of random numbers whose state this is, four words.
+cdef unsigned long long next_random(uint64_t* state) noexcept
+cdef int seed(uint64_t* state) except -1

@@ -20,13 +20,11 @@ cdef enum:
 cdef bytes ID_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:+/=@-"
 cdef bytes id_table = bytes([byte in ID_BYTES for byte in range(256)])
 cdef bytes HEXADECIMAL = b"0123456789abcdef"
-cdef uint64_t state[4]  # of xoshiro256**, by D. Blackman and S. Vigna
 
 
-cdef int seed() except -1:
-    """Seed the numbers of this process: after a fork they would be the parent's."""
-    cdef bytes entropy = os.urandom(sizeof(state))
-    memcpy(state, PyBytes_AS_STRING(entropy), sizeof(state))
+cdef int seed(uint64_t* state) except -1:
+    """Begin with numbers of this process and loop alone."""
+    memcpy(state, PyBytes_AS_STRING(os.urandom(4 * sizeof(uint64_t))), 4 * sizeof(uint64_t))
     return 0
 
 
@@ -34,7 +32,7 @@ cdef inline uint64_t rotated(uint64_t number, int by) noexcept:
     return number << by | number >> (64 - by)
 
 
-cdef unsigned long long next_random() noexcept:
+cdef unsigned long long next_random(uint64_t* state) noexcept:  # xoshiro256**, by D. Blackman and S. Vigna
     cdef uint64_t result = rotated(state[1] * 5, 7) * 9, shifted = state[1] << 17
     state[2] ^= state[0]
     state[3] ^= state[1]
@@ -45,13 +43,13 @@ cdef unsigned long long next_random() noexcept:
     return result
 
 
-cdef str made_id():
+cdef str made_id(uint64_t* state):
     """Return 32 hexadecimal digits."""
     cdef char text[32]
     cdef uint64_t number
     cdef int half, at
     for half in range(2):
-        number = next_random()
+        number = next_random(state)
         for at in range(16):
             text[16 * half + at] = PyBytes_AS_STRING(HEXADECIMAL)[number & 15]
             number >>= 4
@@ -96,9 +94,9 @@ cdef Account open_account(Worker worker, dict scope, object peer, bytes address,
             account.request_id = id_given(scope["headers"], name)
         if account.request_id is None:
             if not worker.seeded:
-                seed()
+                seed(worker.random)
                 worker.seeded = True
-            account.request_id = made_id()
+            account.request_id = made_id(worker.random)
         scope["state"]["request_id"] = account.request_id
     if worker.slow is not None:
         worker.clock.start(account, SLOW)

@@ -35,6 +35,7 @@ from ..loop.turn cimport note_sender
 from ..loop.waiter cimport Waiter, make_waiter
 from ..metrics cimport ACTIVE, FAILED_AFTER, FAILED_BEFORE, FAILED_MISSING, WAIT as WAITED
 from ..metrics cimport fastserve_add, fastserve_observe
+from ..threads cimport fastserve_count
 from ..worker cimport Worker
 from .account cimport Account
 from .file_body cimport Transfer
@@ -84,24 +85,23 @@ cdef inline int take_next(HttpExchange self, dict message) except -1:
 
 cdef class HttpExchange(Exchange):
     def __cinit__(self):
-        live_counts.exchange += 1
+        fastserve_count(&live_counts.exchange, 1)
 
     def __dealloc__(self):
         stop_tracking(&self.entry)
-        live_counts.exchange -= 1
+        fastserve_count(&live_counts.exchange, -1)
 
     cdef void run(self) noexcept:
         cdef Worker worker = self.worker
-        cdef DirectApplication direct
         self.started = True
         if self.account is not None:
             self.account.started = monotonic()
         fastserve_observe(worker.metrics.cells + WAITED, worker.turn.steps.step_began - self.head_at)
         try:
             if worker.direct is not None and not worker.draining:
-                direct = <DirectApplication?>worker.direct
-                self.direct = direct.begin(self)
-                direct.begun()
+                self.direct = (<DirectApplication?>worker.direct).begin(self)
+                if self.direct is not None:
+                    self.direct.begun()
                 return
             if worker.app_is_coroutine_function:
                 coro = worker.app(self.scope, bind(receive_function, self), bind(send_function, self))

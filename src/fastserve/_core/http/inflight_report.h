@@ -4,6 +4,9 @@
 
 #include "http/inflight.h"
 #include "loop/clock.h"
+#include "threads.h"
+
+static int fastserve_entries_lock; /* where threads run at the same moment */
 
 #ifdef _WIN32
 static int fastserve_report_on(int number, int fd, fastserve_entry *list) {
@@ -17,7 +20,7 @@ static void fastserve_report(int number) { (void)number; }
 #include <string.h>
 #include <unistd.h>
 #include <errno.h>
-enum { FASTSERVE_SHOWN = 100 };
+enum { FASTSERVE_SHOWN = 100, FASTSERVE_TRIES = 1000000 };
 static fastserve_entry *fastserve_list;
 static int fastserve_report_fd = -1;
 
@@ -48,8 +51,18 @@ static void fastserve_put_number(unsigned long number) {
 static void fastserve_report(int number) {
     int error = errno, shown = 0;
     double now = fastserve_coarse();
-    fastserve_entry *node = fastserve_list->next;
+    fastserve_entry *node;
+    long tries = 0;
     (void)number;
+    while (!fastserve_try_spin(&fastserve_entries_lock)) {
+        if (++tries == FASTSERVE_TRIES) { /* it may be this thread that has been interrupted in the middle of a change */
+            fastserve_put_text("Its requests were changing.\n");
+            fastserve_put("\0", 1);
+            errno = error;
+            return;
+        }
+    }
+    node = fastserve_list->next;
     fastserve_put_text(node == fastserve_list ? "It was working on no request.\n" : "It was working on:\n");
     for (; node != fastserve_list && shown < FASTSERVE_SHOWN; node = node->next, shown++) {
         double seconds = now - node->since;
@@ -64,6 +77,7 @@ static void fastserve_report(int number) {
         fastserve_put_text(" s\n");
     }
     if (node != fastserve_list) fastserve_put_text("  and more\n");
+    fastserve_unspin(&fastserve_entries_lock);
     fastserve_put("\0", 1);
     errno = error;
 }

@@ -1,4 +1,5 @@
 """The head of a request, and the rules of RFC 9110 and RFC 9112 for it that llhttp leaves open."""
+from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, strlen
@@ -6,18 +7,25 @@ from libc.string cimport memchr, memcmp, strlen
 from ..llhttp cimport HTTP_CONNECT, HTTP_OPTIONS
 from ..memory.pool cimport Pool, make_pool
 from ..settings cimport Settings
+from ..threads cimport FASTSERVE_FREE_THREADED
 from .field_names cimport CONNECTION, EXPECT, HOST, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, lookup
 from .rules cimport equals, has_member, has_other_member, transfer_coding, valid_host
+
+cdef extern from "memory/pool.h":
+    PyObject* fastserve_pool
 
 cdef enum:
     SPARE = 16
 
-cdef Pool spare = make_pool(SPARE)
+make_pool(&fastserve_pool, SPARE)
 
 
 cdef Request take_request(Py_ssize_t capacity):
     """Return an empty request with room for this many fields, to be given back."""
-    cdef Request request = <Request>spare.take()
+    cdef Request request
+    if FASTSERVE_FREE_THREADED and fastserve_pool == NULL:
+        make_pool(&fastserve_pool, SPARE)
+    request = <Request>(<Pool>fastserve_pool).take()
     if request is None or request.capacity < capacity:
         request = Request(capacity)
     request.count = 0
@@ -27,7 +35,9 @@ cdef Request take_request(Py_ssize_t capacity):
 
 
 cdef void give_request(Request request) noexcept:
-    spare.give(request)
+    if FASTSERVE_FREE_THREADED and fastserve_pool == NULL:
+        return  # this thread has taken none
+    (<Pool>fastserve_pool).give(request)
 
 
 cdef class Request:

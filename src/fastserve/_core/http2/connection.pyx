@@ -18,7 +18,6 @@ import logging
 from collections import deque
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_GetItem
 from libc.string cimport memcmp, strlen
 
 from ..http.access_log cimport address_text

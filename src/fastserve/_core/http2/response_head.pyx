@@ -8,7 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport memchr, memcmp
 
 from ..http.response_head cimport HeadFacts, put_trailers as put_trailer_lines, start_head
-from ..loop.clock cimport DATE_SIZE, Clock
+from ..loop.clock cimport Clock
 from ..memory.buffer cimport Buffer, give, take
 from ..settings cimport Settings
 from .hpack cimport Encoder
@@ -18,7 +18,6 @@ cdef extern from "Python.h":
 
 cdef bytes date_name = b"date"
 cdef bytes server_name = b"server"
-cdef bytes last_date = b" " * DATE_SIZE
 
 
 cdef int check_head(HeadFacts* facts, status, headers, list fields) except -1:
@@ -118,15 +117,6 @@ cdef bint of_connection(const char* name, Py_ssize_t size) noexcept:
     return size == 17 and memcmp(name, b"transfer-encoding", 17) == 0
 
 
-cdef bytes date_value(Clock clock):
-    """Return the date as an object, the same one for all connections in a second."""
-    global last_date
-    cdef const char* now = clock.date()
-    if memcmp(now, PyBytes_AS_STRING(last_date), DATE_SIZE) != 0:
-        last_date = PyBytes_FromStringAndSize(now, DATE_SIZE)
-    return last_date
-
-
 cdef int put_response(Buffer out, Encoder encoder, HeadFacts* facts, list fields, Settings settings, Clock clock,
                       long long length) except -1:
     """Append a final response's block: what the server adds, and the application's checked fields.
@@ -137,7 +127,7 @@ cdef int put_response(Buffer out, Encoder encoder, HeadFacts* facts, list fields
     encoder.begin(out)
     encoder.status(out, facts.status)
     if settings.date and not facts.date:
-        encoder.field(out, date_name, date_value(clock))
+        encoder.field(out, date_name, clock.date_object())
     if settings.server is not None and not facts.server:
         encoder.field(out, server_name, settings.server)
     for name, value in settings.default_headers:

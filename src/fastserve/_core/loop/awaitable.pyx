@@ -11,6 +11,7 @@ way that the C interface wants it. Subclasses inherit it.
 """
 import warnings
 
+cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
@@ -94,9 +95,10 @@ cdef class Awaitable:
         function = self.function()
         if self.done:
             return None
-        if function not in unstarted:
-            unstarted[function] = function(*(None,) * function.__code__.co_argcount)
-        return unstarted[function].cr_frame
+        with cython.critical_section(unstarted):
+            if function not in unstarted:
+                unstarted[function] = function(*(None,) * function.__code__.co_argcount)
+            return unstarted[function].cr_frame
 
     @property
     def cr_running(self):

@@ -62,9 +62,11 @@ cdef class Clock:
     cdef double seconds[WAITS]  # 0: this kind never expires
     cdef long long date_second  # the second that date_text is for
     cdef char date_text[DATE_SIZE + 1]
+    cdef bytes last_date  # the last that date_object() returned
 
     cdef double now(self) noexcept
     cdef const char* date(self) noexcept
+    cdef bytes date_object(self)
     cdef void start(self, Timed timed, int kind) noexcept
     cdef void start_before(self, Timed timed, int kind, double latest) noexcept
     cdef void schedule(self, double when) noexcept

@@ -4,7 +4,8 @@ A deadline is a node in the queue of its kind. All deadlines of a kind last equa
 and the queue stays sorted; the few that end earlier search for their place. Starting and stopping a deadline is a few
 pointer writes, and one timer per worker, set for the earliest deadline, serves every connection.
 """
-from libc.string cimport memcpy
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.string cimport memcmp
 
 from ..settings cimport Settings
 
@@ -114,6 +115,13 @@ cdef class Clock:
             fastserve_format_date(second, self.date_text)
             self.date_second = second
         return self.date_text
+
+    cdef bytes date_object(self):
+        """Return the same as an object, the same one for all connections in a second."""
+        cdef const char* now = self.date()
+        if self.last_date is None or memcmp(now, PyBytes_AS_STRING(self.last_date), DATE_SIZE) != 0:
+            self.last_date = PyBytes_FromStringAndSize(now, DATE_SIZE)
+        return self.last_date
 
     cdef void start(self, Timed timed, int kind) noexcept:
         """Set a deadline of this kind for `timed`, replacing the one that it has."""

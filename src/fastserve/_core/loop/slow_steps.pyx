@@ -33,6 +33,7 @@ cdef enum:
 
 cdef double SLOW_SECONDS = 0.002
 
+# Written by one collection at a time, whichever thread it runs in; processors read these eight bytes as a whole.
 cdef double collecting_since = 0  # while the garbage collector runs
 cdef double collected = 0  # seconds that it has taken in this process
 

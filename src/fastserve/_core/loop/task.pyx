@@ -19,6 +19,7 @@ from cpython.ref cimport Py_DECREF
 from cpython.weakref cimport PyWeakref_NewRef
 
 from ..counters cimport live_counts
+from ..threads cimport fastserve_count
 from .current_task cimport make_current, restore_current
 from .turn cimport Runnable, Turn
 from .waiter cimport Sleeper, Waiter
@@ -81,7 +82,7 @@ cdef class Task(Sleeper):
     """
 
     def __cinit__(self):
-        live_counts.task += 1
+        fastserve_count(&live_counts.task, 1)
         self.log_destroyed = True
 
     def __init__(self, coro, *, loop=None, name=None, context=None):
@@ -98,7 +99,7 @@ cdef class Task(Sleeper):
         self.register()
 
     def __dealloc__(self):
-        live_counts.task -= 1
+        fastserve_count(&live_counts.task, -1)
 
     def __del__(self):
         if self.registration is not None and task_references is not None:

@@ -2,31 +2,40 @@
 
 Only a connection with something to send holds a buffer. A few spare ones are kept for the next.
 """
+from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 
 from ..counters cimport live_counts
+from ..threads cimport FASTSERVE_FREE_THREADED, fastserve_count
 from .pool cimport Pool, make_pool
+
+cdef extern from "memory/pool.h":
+    PyObject* fastserve_pool
 
 cdef enum:
     FIRST_CAPACITY = 4096
     KEPT_CAPACITY = 65536  # a buffer that grew beyond this is freed
     KEPT = 128
 
-cdef Pool spare = make_pool(KEPT)
+make_pool(&fastserve_pool, KEPT)
 
 
 cdef Buffer take():
-    live_counts.buffer += 1
-    buffer = spare.take()
+    fastserve_count(&live_counts.buffer, 1)
+    if FASTSERVE_FREE_THREADED and fastserve_pool == NULL:
+        make_pool(&fastserve_pool, KEPT)
+    buffer = (<Pool>fastserve_pool).take()
     return Buffer() if buffer is None else <Buffer>buffer
 
 
 cdef void give(Buffer buffer) noexcept:
-    live_counts.buffer -= 1
+    fastserve_count(&live_counts.buffer, -1)
+    if FASTSERVE_FREE_THREADED and fastserve_pool == NULL:
+        return  # this thread has taken none
     if buffer.capacity <= KEPT_CAPACITY:
         buffer.size = 0
-        spare.give(buffer)
+        (<Pool>fastserve_pool).give(buffer)
 
 
 cdef class Buffer:

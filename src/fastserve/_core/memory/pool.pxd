@@ -1,4 +1,8 @@
-"""Objects kept for reuse."""
+"""Objects kept for reuse.
+
+A module that keeps some includes memory/pool.h, and gives the address of fastserve_pool, which is its own, to
+make_pool(). Where threads run at the same moment each has a pool, so fastserve_pool may be NULL in one that is new.
+"""
 cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -13,6 +17,8 @@ cdef class Pool:
     cdef PyObject* items[MOST_KEPT]  # owned references
     cdef Py_ssize_t count
     cdef Py_ssize_t most  # that are kept, up to MOST_KEPT
+    cdef PyObject** place  # where `thread` finds this pool
+    cdef unsigned long thread
 
     cdef inline object take(self):
         """Return the object that was given last, or None."""
@@ -30,4 +36,4 @@ cdef class Pool:
             self.count += 1
 
 
-cdef Pool make_pool(Py_ssize_t most)
+cdef int make_pool(PyObject** place, Py_ssize_t most) except -1  # this thread's, noted there

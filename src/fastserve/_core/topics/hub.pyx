@@ -15,6 +15,7 @@ from libc.string cimport memcpy
 
 from ..counters cimport live_counts
 from ..interfaces cimport Channel, Pending, Stream, Subscribing
+from ..threads cimport fastserve_count
 from ..worker cimport Worker
 from .message cimport Comment, Message
 
@@ -399,12 +400,12 @@ cdef class Subscription(Member):
 
 cdef class Subscriber(Pending):
     def __cinit__(self):
-        live_counts.subscriber += 1
+        fastserve_count(&live_counts.subscriber, 1)
 
     def __dealloc__(self):
         self.clear()
         free(self.ring)
-        live_counts.subscriber -= 1
+        fastserve_count(&live_counts.subscriber, -1)
 
     cdef bint has_ended(self) noexcept:
         return self.channel is None and self.stream is None

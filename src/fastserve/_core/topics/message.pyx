@@ -5,6 +5,7 @@ An event (https://html.spec.whatwg.org/multipage/server-sent-events.html) is tex
 import json
 import re
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
@@ -85,33 +86,36 @@ cdef class Message(Shared):
 
     cdef bytes frame(self, int bits):
         cdef bytes payload
-        if bits == 0:
-            if self.plain is None:
-                self.plain = self.framed(self.payload(), False)
-            return self.plain
-        if self.deflated is None:
-            self.deflated = [None] * (MOST_BITS + 1 - LEAST_BITS)
-        if self.deflated[bits - LEAST_BITS] is None:
-            payload = self.payload()
-            # Without takeover: it refers to nothing that a client may not have got.
-            payload = Deflater(bits, False).deflate(PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
-            self.deflated[bits - LEAST_BITS] = self.framed(payload, True)
-        return self.deflated[bits - LEAST_BITS]
+        with cython.critical_section(self):
+            if bits == 0:
+                if self.plain is None:
+                    self.plain = self.framed(self.payload(), False)
+                return self.plain
+            if self.deflated is None:
+                self.deflated = [None] * (MOST_BITS + 1 - LEAST_BITS)
+            if self.deflated[bits - LEAST_BITS] is None:
+                payload = self.payload()
+                # Without takeover: it refers to nothing that a client may not have got.
+                payload = Deflater(bits, False).deflate(PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+                self.deflated[bits - LEAST_BITS] = self.framed(payload, True)
+            return self.deflated[bits - LEAST_BITS]
 
     cdef bytes stream_event(self, bint chunked):
-        if self.bare is None:
-            self.bare = self.as_event()
-        if not chunked:
-            return self.bare
-        if self.chunk is None:
-            self.chunk = b"%x\r\n%b\r\n" % (len(self.bare), self.bare)
-        return self.chunk
+        with cython.critical_section(self):
+            if self.bare is None:
+                self.bare = self.as_event()
+            if not chunked:
+                return self.bare
+            if self.chunk is None:
+                self.chunk = b"%x\r\n%b\r\n" % (len(self.bare), self.bare)
+            return self.chunk
 
     cdef Message in_json(self):
-        if self.as_json is None:
-            text = json.dumps({"topic": self.topic, "id": self.id, "data": self.text}, ensure_ascii=False)
-            self.as_json = make_message(self.topic, text, self.id, self.event)
-        return self.as_json
+        with cython.critical_section(self):
+            if self.as_json is None:
+                text = json.dumps({"topic": self.topic, "id": self.id, "data": self.text}, ensure_ascii=False)
+                self.as_json = make_message(self.topic, text, self.id, self.event)
+            return self.as_json
 
     cdef bytes payload(self):
         return self.data.encode() if type(self.data) is str else self.data

@@ -11,6 +11,7 @@ zlib's inflate() accepts back-references beyond the negotiated window if the byt
 import re
 import zlib
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.buffer cimport PyBUF_READ
 from cpython.memoryview cimport PyMemoryView_FromMemory
@@ -44,7 +45,7 @@ cdef object DEFLATED = zlib.DEFLATED
 cdef object SYNC = zlib.Z_SYNC_FLUSH
 cdef object FULL = zlib.Z_FULL_FLUSH
 
-cdef dict spare = {}
+cdef dict spare = {bits: [] for bits in range(8, MOST_BITS + 1)}
 
 cdef object NAME = re.compile(TOKEN.encode())
 cdef object SPACE = re.compile(rb"[ \t]*")
@@ -219,9 +220,10 @@ cdef class Deflater:
         cdef list others
         self.stream = None
         if stream is None and not self.takeover:
-            others = spare.get(self.bits)
-            if others:
-                return others.pop()
+            others = spare[self.bits]
+            with cython.critical_section(others):
+                if others:
+                    return others.pop()
         return compressobj(LEVEL, DEFLATED, -self.bits, MEMORY_LEVEL) if stream is None else stream
 
     cdef int give(self, object stream) except -1:
@@ -230,9 +232,10 @@ cdef class Deflater:
         if self.takeover:
             self.stream = stream
             return 0
-        others = spare.setdefault(self.bits, [])
-        if len(others) < SPARE:
-            others.append(stream)
+        others = spare[self.bits]
+        with cython.critical_section(others):
+            if len(others) < SPARE:
+                others.append(stream)
         return 0
 
     cdef void release(self) noexcept:

@@ -24,6 +24,7 @@ from ..loop.clock cimport WS_CLOSE, WS_HOLD, WS_PING, WS_PONG, stop
 from ..metrics cimport BY_DRAIN, BY_ERROR, BY_PING, CLOSING_CONNECTIONS, RECEIVED, WEBSOCKET_CONNECTIONS
 from ..metrics cimport WS_RECEIVED, WS_RECEIVED_BYTES, WS_SENT, WS_SENT_BYTES, fastserve_add
 from ..system cimport fastserve_receive
+from ..threads cimport fastserve_count
 from ..transport.lingering cimport close_or_linger
 from ..transport.writer cimport Writer, set_use, set_why
 from ..worker cimport Worker
@@ -109,10 +110,10 @@ cdef int code_ahead(Py_ssize_t left, const char* data, Py_ssize_t size) noexcept
 
 cdef class WebSocket(Channel):
     def __cinit__(self):
-        live_counts.websocket += 1
+        fastserve_count(&live_counts.websocket, 1)
 
     def __dealloc__(self):
-        live_counts.websocket -= 1
+        fastserve_count(&live_counts.websocket, -1)
 
     cdef int open(self, Worker worker, transport, Writer writer, WebSocketExchange exchange) except -1:
         """Begin, after the handshake."""

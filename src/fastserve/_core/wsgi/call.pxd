@@ -13,12 +13,12 @@ cdef class WSGIApplication(DirectApplication):
     cdef Environs environs
     cdef type kind  # of the calls, a subclass of WSGICall
     cdef type file_wrapper
-    cdef Reports reports  # to the loop of the last call
+    cdef dict reports  # by loop
 
-    cdef int begun(self) except -1
     cdef WSGICall make(
         self, object loop, dict scope, object context, bytes piece, bint more, HttpExchange exchange
     )
+    cdef Reports new_reports(self, object loop, Turn turn)
     cdef WSGICall start(
         self, object loop, Turn turn, dict scope, object context, bytes piece, bint more, HttpExchange exchange
     )
@@ -44,8 +44,8 @@ cdef class WSGICall(DirectCall):
     cdef bytes whole  # the body of a response that was complete with its head, until it is taken
     cdef list outbox  # (message, bytes of body) of any other, or None
     # The event loop's; the thread reads it.
-    cdef public bint gone
-    cdef public Py_ssize_t consumed  # bytes of body sent
+    cdef readonly bint gone
+    cdef readonly Py_ssize_t consumed  # bytes of body sent
     # The event loop's.
     cdef HttpExchange exchange  # while the call has no task
     cdef public object failure  # what sending raised
@@ -53,7 +53,7 @@ cdef class WSGICall(DirectCall):
     cdef public object waiter  # the future that serve() waits for, or None
     # Of both, if needed.
     cdef public object body  # the BodyReader of a request's body that is still arriving
-    cdef public object gate  # where the thread waits for the client to read
+    cdef readonly object gate  # where the thread waits for the client to read
     # Without threads.
     cdef readonly bint called
     cdef object result  # of the application, until it is closed
@@ -62,6 +62,7 @@ cdef class WSGICall(DirectCall):
 
     cdef int guard(self) except -1
     cdef object call_application(self)
+    cdef int open_gate(self) except -1
     cdef int go_on(self) except -1
     cdef int respond(self) except -1
     cdef bint send_at_once(self, result) except -1

@@ -21,6 +21,8 @@ import contextvars
 import io
 from asyncio import CancelledError
 
+cimport cython
+
 from ..errors import ClientDisconnected
 from ..http.exchange cimport HttpExchange, receive_of, send_of
 from ..interfaces cimport Exchange
@@ -58,6 +60,7 @@ cdef class WSGIApplication(DirectApplication):
         self.environs = environs
         self.kind = kind
         self.file_wrapper = file_wrapper
+        self.reports = {}
 
     def call(self, loop, scope, bytes piece, bint more):
         """Start a call, and return it: the caller then awaits its serve().
@@ -86,15 +89,15 @@ cdef class WSGIApplication(DirectApplication):
     ):
         cdef WSGICall call = self.make(loop, scope, context, piece, more, exchange)
         cdef bint alone = turn is not None and not turn.batching
-        if self.reports is None or self.reports.loop is not loop or self.reports.turn is not turn:
-            self.close()
-            self.reports = make_reports(loop, turn)
-        call.reports = self.reports
-        self.reports.watched = alone
+        cdef Reports reports = <Reports>self.reports.get(loop)
+        if reports is None or reports.turn is not turn:
+            reports = self.new_reports(loop, turn)
+        call.reports = reports
+        reports.watched = alone
         try:
             self.threads.submit(call.run, loop, alone)
         except BaseException:
-            self.begun()
+            call.begun()
             raise
         return call
 
@@ -114,14 +117,17 @@ cdef class WSGIApplication(DirectApplication):
             call.input = BytesIO(piece) if piece else BytesIO()
         return call
 
-    cdef int begun(self) except -1:
-        return self.reports.unwatch() if self.reports is not None and self.reports.watched else 0
+    cdef Reports new_reports(self, object loop, Turn turn):
+        self.close()
+        reports = self.reports[loop] = make_reports(loop, turn)
+        return reports
 
     def close(self):
-        """Release the mailbox of the core's loop, in that loop."""
-        reports, self.reports = self.reports, None
-        if reports is not None:
-            (<Reports>reports).close()
+        """Release the mailbox of the loop that runs in this thread, and those of loops that have ended."""
+        for loop, reports in list(self.reports.items()):
+            if loop is asyncio._get_running_loop() or not loop.is_running():
+                self.reports.pop(loop, None)
+                (<Reports>reports).close()
 
 
 cdef class WSGICall(DirectCall):
@@ -135,11 +141,15 @@ cdef class WSGICall(DirectCall):
 
     # In the thread
 
+    cdef int begun(self) except -1:
+        return self.reports.unwatch() if self.reports.watched else 0
+
     def run(self):
         """Call the application and send what it returns; never raises."""
         if not self.gone:
             self.guard()
-        self.ended = True
+        with cython.critical_section(self):
+            self.ended = True
         self.reports.add(self, not self.application.waiting)
 
     cdef int guard(self) except -1:
@@ -252,7 +262,8 @@ cdef class WSGICall(DirectCall):
             raise RuntimeError("Response content longer than Content-Length")
         if not self.head_sent and not more and self.headers is not None:
             self.head_sent = True
-            self.whole = piece
+            with cython.critical_section(self):
+                self.whole = piece
         else:
             self.put_head()
             self.put_message({"type": "http.response.body", "body": piece, "more_body": more}, len(piece))
@@ -270,9 +281,10 @@ cdef class WSGICall(DirectCall):
 
     cdef int put_message(self, dict message, Py_ssize_t size) except -1:
         cdef tuple item = (message, size)
-        if self.outbox is None:
-            self.outbox = []
-        self.outbox.append(item)
+        with cython.critical_section(self):
+            if self.outbox is None:
+                self.outbox = []
+            self.outbox.append(item)
         return 0
 
     cdef bint send_file(self, wrapper) except -1:
@@ -307,6 +319,11 @@ cdef class WSGICall(DirectCall):
             self.wait(0)  # the file is open until then
         return True
 
+    def make_gate(self, gate):
+        """Have the event loop open this gate whenever the thread may be able to go on."""
+        with cython.critical_section(self):
+            self.gate = gate
+
     # In the event loop
 
     cdef int noticed(self) except -1:
@@ -321,9 +338,12 @@ cdef class WSGICall(DirectCall):
     cdef int go_on(self) except -1:
         """Do what needs no task, and start one for the rest."""
         cdef HttpExchange exchange = self.exchange
-        cdef bytes whole = self.whole
+        cdef bytes whole
+        cdef bint ended, more
+        with cython.critical_section(self):
+            ended, more = self.ended, self.outbox is not None
+            whole, self.whole = self.whole, None
         if whole is not None:
-            self.whole = None
             try:
                 exchange.answer(self.status, self.headers, whole)
                 if self.reports is None and not self.ended:  # the application goes on, and the response may not wait
@@ -333,7 +353,8 @@ cdef class WSGICall(DirectCall):
                 self.gone = True
             while self.reports is None and not self.ended:
                 self.advance_here()
-        if self.outbox is not None or self.body is not None or self.written is not None or not self.ended:
+                ended, more = self.ended, self.outbox is not None
+        if more or self.body is not None or self.written is not None or not ended:
             return self.to_task()
         self.exchange = None
         exchange.ended(None, self.failure if self.error is None else self.error)
@@ -347,11 +368,13 @@ cdef class WSGICall(DirectCall):
 
     def collect(self):
         """Return what the thread has sent since the last call, a list of (message, bytes of body)."""
-        cdef list messages = self.outbox
-        self.outbox = None
-        if self.whole is None:
+        cdef list messages
+        cdef bytes body
+        with cython.critical_section(self):
+            messages, self.outbox = self.outbox, None
+            body, self.whole = self.whole, None
+        if body is None:
             return messages or []
-        body, self.whole = self.whole, None
         return [
             (start_message(self.status, self.headers), 0),
             ({"type": "http.response.body", "body": body, "more_body": False}, len(body)),
@@ -423,6 +446,26 @@ cdef class WSGICall(DirectCall):
         return 0
 
     # Of both
+
+    def sent(self, Py_ssize_t size):
+        """Note that this many bytes of body have been sent."""
+        with cython.critical_section(self):
+            self.consumed += size
+        self.open_gate()
+
+    def leave(self):
+        """Note that nobody reads the response any more."""
+        with cython.critical_section(self):
+            self.gone = True
+        self.open_gate()
+
+    cdef int open_gate(self) except -1:
+        # The thread makes the gate, and only then looks whether it has to wait there.
+        with cython.critical_section(self):
+            gate = self.gate
+        if gate is not None:
+            gate.open()
+        return 0
 
     def report(self):
         """Make the event loop collect, from any thread."""

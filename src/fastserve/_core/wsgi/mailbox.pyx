@@ -9,6 +9,8 @@ from `watched` to unwatch(), wake nobody: the loop checks for them itself.
 """
 import os
 
+cimport cython
+
 from ..interfaces cimport DirectCall
 from ..loop.turn cimport Turn
 
@@ -38,23 +40,29 @@ cdef class Reports:
 
     cdef int add(self, DirectCall call, bint last) except -1:
         """Call `call.noticed()` in the event loop unless that is closed. `last`: the thread has no other call."""
-        self.calls.append(call)
-        if self.scheduled or self.watched:
-            return 0
-        self.scheduled = True
-        if last and self.event >= 0 and not self.closed:
-            self.writing += 1  # the loop must not close the descriptor while this thread writes without the lock
+        cdef bint quietly
+        with cython.critical_section(self):
+            self.calls.append(call)
+            if self.scheduled or self.watched:
+                return 0
+            self.scheduled = True
+            quietly = last and self.event >= 0 and not self.closed
+            if quietly:
+                self.writing += 1  # the loop must not close the descriptor while this thread writes without the lock
+        if quietly:
             try:
                 eventfd_write(self.event, 1)
             finally:
-                self.writing -= 1
+                with cython.critical_section(self):
+                    self.writing -= 1
                 if self.closed:
                     self.close_event()
             return 0
         try:
             self.loop.call_soon_threadsafe(self.deliver)
         except RuntimeError:
-            self.calls.clear()  # the server has stopped without waiting for this thread
+            with cython.critical_section(self):
+                self.calls.clear()  # the server has stopped without waiting for this thread
         return 0
 
     def _read(self):
@@ -72,13 +80,17 @@ cdef class Reports:
 
     cdef int unwatch(self) except -1:
         """Handle the reports made while the loop watched. Call it in a turn."""
-        self.watched = False
-        return self.tell() if self.calls else 0
+        cdef bint any
+        with cython.critical_section(self):
+            self.watched = False
+            any = len(self.calls) > 0
+        return self.tell() if any else 0
 
     cdef int tell(self) except -1:
         cdef DirectCall call
-        self.scheduled = False  # first: reports from here on wake the loop again
-        calls, self.calls = self.calls, []
+        with cython.critical_section(self):
+            self.scheduled = False  # first: reports from here on wake the loop again
+            calls, self.calls = self.calls, []
         for call in calls:
             try:
                 call.noticed()
@@ -88,9 +100,10 @@ cdef class Reports:
 
     cdef int close(self) except -1:
         """Release the descriptor, in the event loop; later reports use call_soon_threadsafe()."""
-        if self.event < 0 or self.closed:
-            return 0
-        self.closed = True
+        with cython.critical_section(self):
+            if self.event < 0 or self.closed:
+                return 0
+            self.closed = True
         if not self.loop.is_closed():
             self.loop.remove_reader(self.event)
             if self.scheduled:
@@ -98,8 +111,11 @@ cdef class Reports:
         return self.close_event()
 
     cdef int close_event(self) except -1:
-        event = self.event
-        if event >= 0 and not self.writing:
-            self.event = -1
+        cdef int event
+        with cython.critical_section(self):
+            event = -1 if self.writing else self.event
+            if event >= 0:
+                self.event = -1
+        if event >= 0:
             os.close(event)
         return 0

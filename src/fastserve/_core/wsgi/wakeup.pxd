@@ -6,4 +6,4 @@ cdef extern from "Python.h":
 
 cdef class Gate:
     cdef PyThread_type_lock lock
-    cdef bint opened
+    cdef int opened

@@ -1,5 +1,6 @@
 # setup.py: cold
 """A gate: one thread waits there until another lets it through."""
+from ..threads cimport fastserve_exchange
 
 cdef extern from "Python.h":
     ctypedef long long PY_TIMEOUT_T
@@ -32,14 +33,12 @@ cdef class Gate:
 
     def open(self):
         """Let one wait() through, from any thread."""
-        if not self.opened:
-            self.opened = True
+        if not fastserve_exchange(&self.opened, 1):
             PyThread_release_lock(self.lock)
 
     def open_aside(self):
         """Let one wait() through; its thread may get the interpreter before this returns."""
-        if not self.opened:
-            self.opened = True
+        if not fastserve_exchange(&self.opened, 1):
             with nogil:
                 PyThread_release_lock(self.lock)
 
@@ -50,5 +49,5 @@ cdef class Gate:
         with nogil:
             through = PyThread_acquire_lock_timed(self.lock, patience, 0) == PY_LOCK_ACQUIRED
         if through:
-            self.opened = False
+            fastserve_exchange(&self.opened, 0)
         return through
