@@ -61,6 +61,14 @@ CONTRADICTIONS: list[tuple[str, str]] = [
         ),
     ),
     ("--ssl-redirect 80", "ssl_redirect has no effect without ssl_certfile: give both"),
+    ("--ssl-hsts 9", "ssl_hsts has no effect without ssl_certfile: give both"),
+    (
+        "--ssl-certfile c --ssl-hsts 9 --header Strict-Transport-Security:x",
+        (
+            "ssl_hsts and headers both give strict-transport-security: leave out --header, which sends it without TLS"
+            " as well"
+        ),
+    ),
     (
         "--ssl-certfile c --ssl-redirect 80 --bind http://h:1",
         "ssl_redirect and bind http://: no address has TLS; leave http:// out, or --ssl-redirect",

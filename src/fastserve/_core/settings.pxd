@@ -17,6 +17,7 @@ cdef class Settings:
     cdef public bint websocket  # an upgrade to it is taken, else it is a plain request
     cdef public bint ws_per_message_deflate
     cdef public object tls  # makes the extension `tls` of a connection from its SSLObject; None for no extension
+    cdef public bytes hsts  # value of Strict-Transport-Security over TLS, or None
     cdef public object proxies  # Proxies, or None if no proxy is trusted
     cdef public bytes request_id_field  # the header with a request's id, in lower case; None for no ids
     # Seconds, 0 for none.

@@ -118,14 +118,14 @@ def advance(Clock clock not None, double seconds):
     clock.tick_now()
 
 
-def encode_head(Settings settings, Clock clock, status, headers, content_length=None, chunked=False):
+def encode_head(Settings settings, Clock clock, status, headers, content_length=None, chunked=False, encrypted=False):
     """Return the bytes of a response head."""
     cdef HeadFacts facts
     cdef Buffer out = Buffer()
     start_head(out, &facts, status, headers)
     if content_length is None:
         content_length = facts.content_length
-    end_head(out, &facts, settings, clock, content_length, chunked, CLOSE if facts.close else NO_CONNECTION)
+    end_head(out, &facts, settings, clock, content_length, chunked, CLOSE if facts.close else NO_CONNECTION, encrypted)
     return out.data[:out.size]
 
 
@@ -351,7 +351,7 @@ cdef class HpackEncoder(Encoder):
             self.content_length(out, length)
         return taken(out)
 
-    def response(self, Settings settings, Clock clock, status, headers, length=None):
+    def response(self, Settings settings, Clock clock, status, headers, length=None, encrypted=False):
         """Return the block of a response."""
         cdef HeadFacts facts
         cdef Buffer out
@@ -360,7 +360,7 @@ cdef class HpackEncoder(Encoder):
         out = take()
         if length is None:
             length = facts.content_length
-        put_response(out, self, &facts, fields, settings, clock, length)
+        put_response(out, self, &facts, fields, settings, clock, length, encrypted)
         return taken(out)
 
     def interim(self, status, headers):

@@ -15,6 +15,7 @@ NEEDED = {
     "static_headers": "static",
     "static_expires": "static",
 }
+HSTS = "strict-transport-security"
 OLD_DEFAULTS = {"ssl_ciphers": "TLSv1"}  # of older uvicorns; programs with options of their own pass them on
 
 
@@ -58,6 +59,7 @@ def conflicts(options: Options) -> Iterator[str]:
         yield from conflicts_of_tls(options)
     yield from conflicts_of_certificates(options)
     yield from conflicts_of_redirect(options)
+    yield from conflicts_of_hsts(options)
 
 
 def missing(options: Options) -> Iterator[str]:
@@ -111,7 +113,7 @@ def conflicts_of_tls(options: Options) -> Iterator[str]:
     if any(place.tls for place in options.binds):
         yield "bind https:// without ssl_certfile: add --ssl-certfile, or leave https:// out"
     for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers", "ssl_cert_reqs", "ssl_version",
-                 "ssl_redirect"):  # fmt: skip
+                 "ssl_redirect", "ssl_hsts"):  # fmt: skip
         value = getattr(options, name)
         if value not in (TABLE[name].default, OLD_DEFAULTS.get(name)):
             shown = f" '{value}'" if name == "ssl_keyfile" and isinstance(value, str) else ""
@@ -125,6 +127,11 @@ def conflicts_of_certificates(options: Options) -> Iterator[str]:
             f"ssl_certfile has {certificates} and ssl_keyfile {keys}: give as many --ssl-keyfile as --ssl-certfile, in"
             " the same order (a file with both can be given as both), or none if the certificates' files have the keys"
         )
+
+
+def conflicts_of_hsts(options: Options) -> Iterator[str]:
+    if options.ssl_hsts is not None and any(name.lower() == HSTS for name, _ in options.headers or []):
+        yield f"ssl_hsts and headers both give {HSTS}: leave out --header, which sends it without TLS as well"
 
 
 def conflicts_of_redirect(options: Options) -> Iterator[str]:

@@ -33,6 +33,7 @@ def core_settings(options: Options, **changes: Any) -> Settings:
         "serves_http2": options.serves_http2,
         "raise_disconnect": options.raises_disconnect,
         "health_path": options.health.encode() if options.health else None,
+        "hsts": str(options.ssl_hsts).encode() if options.ssl_hsts is not None else None,
         "tls": None,
         "proxies": None,
         "request_id_field": options.request_id_header.lower().encode() if options.request_id_header else None,

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from fastserve.logging.formatters import LOG_LEVELS, LOGGING_CONFIG
 from fastserve.net.address import Bind
-from fastserve.options.tls_values import PemFiles, Redirecting
+from fastserve.options.tls_values import PemFiles, Redirecting, StrictTransport
 from fastserve.options.values import (
     AccessLogFormat,
     Binds,
@@ -357,6 +357,9 @@ class Options:
     ssl_redirect: int | str | None = option(None, TLS, Redirecting(),
         "Redirect from HTTP at this port of the same hosts, or at an address as in --bind, to the addresses with TLS."
         " Requests below /.well-known/acme-challenge/ get to the application.")
+    ssl_hsts: int | str | None = option(None, TLS, StrictTransport(),
+        "Strict-Transport-Security of responses over TLS: the seconds for which browsers use nothing else, or a text"
+        " like 'max-age=31536000; includeSubDomains'.")
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from fastserve.options.values import Integer, Kind
 
 MOST_PORT = 65535
+STRICT_TRANSPORT = re.compile(r"max-age=(\d{1,10})(; includeSubDomains(; preload)?)?", re.IGNORECASE)
+LEAST_TO_PRELOAD = 31536000  # seconds that browsers' lists ask for
 
 
 class PemFiles(Kind):
@@ -48,3 +51,22 @@ class Redirecting(Kind):
         if Bind.parse(value).tls is not None:
             raise ValueError(f"{value!r}: expected a port or an address without http://")
         return value
+
+
+class StrictTransport(Kind):
+    """A value of Strict-Transport-Security (RFC 6797 section 6.1), or the seconds of its max-age alone."""
+
+    metavar = "SECONDS"
+
+    def checked(self, value: Any) -> str:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r}: expected seconds, or a text like 'max-age=31536000; includeSubDomains'")
+        text = f"max-age={value}" if value.isdecimal() else value
+        found = STRICT_TRANSPORT.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{value!r}: expected seconds, or a text like 'max-age=31536000; includeSubDomains'")
+        if found[3] and int(found[1]) < LEAST_TO_PRELOAD:
+            raise ValueError(f"{value!r}: preload needs a max-age of at least {LEAST_TO_PRELOAD}")
+        return text

@@ -18,11 +18,12 @@ cdef struct HeadFacts:
     bint close  # `Connection: close`
     bint date  # it gave Date
     bint server  # it gave Server
+    bint hsts  # it gave Strict-Transport-Security
 
 
 cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1
 cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, long long content_length,
-                  bint chunked, int connection) except -1
+                  bint chunked, int connection, bint encrypted) except -1
 cdef int put_trailers(Buffer out, list fields) except -1
 cdef bint is_streamed(const char* value, Py_ssize_t size) noexcept
 cdef bint begins_stream(const char* head, Py_ssize_t size) noexcept
@@ -31,5 +32,5 @@ cdef bytes early_hints(links)
 cdef bint has_no_body(int status) noexcept
 cdef bint has_control(const char* value, Py_ssize_t size) noexcept
 cdef bytes as_bytes(part, str what)
-cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body)
+cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body, bint encrypted)
 cdef str reason_phrase(int status)

@@ -68,7 +68,7 @@ cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
         raise ValueError(f"the response status must have three digits: {status!r}")
     facts.status = status
     facts.content_length = -1
-    facts.close = facts.date = facts.server = False
+    facts.close = facts.date = facts.server = facts.hsts = False
     out.append_bytes(status_line(facts.status))
     return add_fields(out, facts, headers, mark)
 
@@ -221,6 +221,8 @@ cdef bint is_servers_own(HeadFacts* facts, const char* name, Py_ssize_t name_siz
     elif name_size == 14 and memcmp(name, b"content-length", 14) == 0:
         note_length(facts, value, value_size)
         return True
+    elif name_size == 25 and memcmp(name, b"strict-transport-security", 25) == 0:
+        facts.hsts = True
     elif name_size == 17 and memcmp(name, b"transfer-encoding", 17) == 0:
         return True
     elif name_size == 10 and memcmp(name, b"connection", 10) == 0:
@@ -247,10 +249,11 @@ cdef int note_length(HeadFacts* facts, const char* value, Py_ssize_t size) excep
 
 
 cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, long long content_length,
-                  bint chunked, int connection) except -1:
+                  bint chunked, int connection, bint encrypted) except -1:
     """Append what the server adds, and the empty line.
 
-    A `content_length` of -1 adds no such field; `connection` is NO_CONNECTION, CLOSE or KEEP_ALIVE.
+    A `content_length` of -1 adds no such field; `connection` is NO_CONNECTION, CLOSE or KEEP_ALIVE. HSTS is for an
+    `encrypted` connection alone (RFC 6797 section 7.2).
     """
     if settings.date and not facts.date:
         out.append(b"date: ", 6)
@@ -267,6 +270,10 @@ cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, 
         out.append(b": ", 2)
         out.append_bytes(value)
         out.append(b"\r\n", 2)
+    if encrypted and settings.hsts is not None and not facts.hsts:
+        out.append(b"strict-transport-security: ", 27)
+        out.append_bytes(settings.hsts)
+        out.append(b"\r\n", 2)
     if content_length >= 0:
         out.append(b"content-length: ", 16)
         out.append_decimal(content_length)
@@ -280,7 +287,7 @@ cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, 
     return out.append(b"\r\n", 2)
 
 
-cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body):
+cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extra, bint with_body, bint encrypted):
     """Return a complete response of the server's own: the reason phrase as text, and `Connection: close`.
 
     `extra` is further header lines.
@@ -290,7 +297,7 @@ cdef bytes plain_response(int status, Settings settings, Clock clock, bytes extr
     cdef bytes body = reason_phrase(status).encode()
     start_head(out, &facts, status, [(b"content-type", b"text/plain; charset=utf-8")])
     out.append_bytes(extra)
-    end_head(out, &facts, settings, clock, len(body), False, CLOSE)
+    end_head(out, &facts, settings, clock, len(body), False, CLOSE, encrypted)
     if with_body:
         out.append_bytes(body)
     return out.data[:out.size]

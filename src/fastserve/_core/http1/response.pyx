@@ -24,6 +24,7 @@ from ..loop.turn cimport Flushable
 from ..memory.buffer cimport Buffer
 from ..metrics cimport BY_ERROR
 from ..transport.sendfile cimport FileSender
+from ..transport.tls_writer cimport TlsWriter
 from ..transport.writer cimport Writer, set_why
 from ..worker cimport Worker
 from .body_framing cimport LAST_CHUNK, close_chunk, end_with_trailers, open_chunk, put_piece
@@ -140,12 +141,13 @@ cdef class Http1Response(Response):
         cdef Worker worker = self.worker
         cdef Buffer out
         cdef bint unread = self.client_has_ended()
+        cdef bint encrypted = isinstance(self.writer, TlsWriter)  # there may be no peers yet
         self.count_as(status, False)
         self.writer.discard(self.writer.committed)
         out = self.writer.output()
         if self.account is not None:
             extra += self.id_line()
-        out.append_bytes(plain_response(status, worker.settings, worker.clock, extra, not self.is_head))
+        out.append_bytes(plain_response(status, worker.settings, worker.clock, extra, not self.is_head, encrypted))
         if self.account is not None:
             if not unread or self.request_is_cut():  # else the client left, which is not the application's failure
                 self.account.status = status
@@ -304,7 +306,9 @@ cdef class Http1Response(Response):
             if not self.account.named:
                 out.append_bytes(self.id_line())
         self.log_head()
-        end_head(out, &self.extent.facts, worker.settings, worker.clock, length, self.chunked, connection)
+        end_head(
+            out, &self.extent.facts, worker.settings, worker.clock, length, self.chunked, connection, self.peers.encrypted
+        )
         self.writing = BODY
         if self.held is not None:
             stop(self.held)

@@ -18,6 +18,7 @@ cdef extern from "Python.h":
 
 cdef bytes date_name = b"date"
 cdef bytes server_name = b"server"
+cdef bytes hsts_name = b"strict-transport-security"
 
 
 cdef int check_head(HeadFacts* facts, status, headers, list fields) except -1:
@@ -118,7 +119,7 @@ cdef bint of_connection(const char* name, Py_ssize_t size) noexcept:
 
 
 cdef int put_response(Buffer out, Encoder encoder, HeadFacts* facts, list fields, Settings settings, Clock clock,
-                      long long length) except -1:
+                      long long length, bint encrypted) except -1:
     """Append a final response's block: what the server adds, and the application's checked fields.
 
     A `length` of -1 adds no Content-Length.
@@ -135,6 +136,8 @@ cdef int put_response(Buffer out, Encoder encoder, HeadFacts* facts, list fields
             continue
         if not of_connection(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)):
             encoder.field(out, name, stripped(value))
+    if encrypted and settings.hsts is not None and not facts.hsts:
+        encoder.field(out, hsts_name, settings.hsts)
     if length >= 0:
         encoder.content_length(out, length)
     return put_fields(out, encoder, fields)

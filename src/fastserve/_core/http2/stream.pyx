@@ -440,7 +440,8 @@ cdef class Http2Stream(Bearer):
         mark = out.size
         put_frame_head(out, 0, HEADERS, 0, self.id)
         put_response(
-            out, self.flow.encoder, &self.extent.facts, self.fields, self.worker.settings, self.worker.clock, length
+            out, self.flow.encoder, &self.extent.facts, self.fields, self.worker.settings, self.worker.clock, length,
+            self.peers is not None and self.peers.encrypted,
         )
         self.writing = BODY
         self.fields = None

@@ -265,4 +265,4 @@ cdef class Handshake:
             out.append_bytes(b"sec-websocket-protocol: %b\r\n" % subprotocol.encode("ascii"))
         if self.accepted_extensions is not None:
             out.append_bytes(b"sec-websocket-extensions: %b\r\n" % self.accepted_extensions)
-        return end_head(out, &facts, self.worker.settings, self.worker.clock, -1, False, NO_CONNECTION)
+        return end_head(out, &facts, self.worker.settings, self.worker.clock, -1, False, NO_CONNECTION, False)

@@ -441,11 +441,18 @@ class H11Protocol(asyncio.Protocol):
             self.detach()
             self.answer(status)
 
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return what the server adds to a response."""
+        hsts = self.config.ssl_hsts if self.scheme == "https" else None
+        added = [] if hsts is None else [(b"strict-transport-security", str(hsts).encode())]
+        return self.server_state.default_headers + added
+
     def answer(self, status: int, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send a response of the server's own, and close."""
         self.count_as(status)
-        defaults = self.server_state.default_headers
-        output = response.plain_response(status, defaults, [*extra, *self.id_fields([])], not self.is_head)
+        output = response.plain_response(
+            status, self.default_headers(), [*extra, *self.id_fields([])], not self.is_head
+        )
         self.write(output)
         if self.account is not None:
             if not self.eof_seen or self.reading == "body":  # else the client left
@@ -646,7 +653,7 @@ class H11Protocol(asyncio.Protocol):
             self.keep_alive = False
         elif self.reading == "body" and not self.may_be_discarded():
             self.keep_alive = False  # the client must know now: after the response it may send the next request
-        fields = response.with_defaults(head.fields, self.server_state.default_headers)
+        fields = response.with_defaults(head.fields, self.default_headers())
         fields += self.id_fields(head.fields)
         if length is not None:
             fields.append((b"content-length", str(length).encode()))

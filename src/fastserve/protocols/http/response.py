@@ -13,6 +13,8 @@ from fastserve._core.grammar import TOKEN_BYTES
 TOKEN = re.compile(TOKEN_BYTES)
 FORBIDDEN_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5
 
+REPLACED = frozenset((b"date", b"server", b"strict-transport-security"))  # by the application's own
+
 Fields = list[tuple[bytes, bytes]]
 
 
@@ -92,10 +94,7 @@ def note_connection(head: Head, value: bytes) -> None:
 def with_defaults(fields: Fields, defaults: Iterable[tuple[bytes, bytes]]) -> Fields:
     """Return the fields, followed by the default ones that the application's own do not replace."""
     own = {name for name, _ in fields}
-    return [
-        *fields,
-        *((name, value) for name, value in defaults if name not in (b"date", b"server") or name not in own),
-    ]
+    return [*fields, *((name, value) for name, value in defaults if name not in REPLACED or name not in own)]
 
 
 def plain_response(status: int, defaults: Iterable[tuple[bytes, bytes]], extra: Fields, with_body: bool) -> bytes:
