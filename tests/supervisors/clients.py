@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import hpack
 import support
 from fakes.http2 import DATA, GOAWAY, HEADERS, NO_ERROR, PING, PREFACE, headers, parse, ping, settings, window_update
+from load import until
 
 TIMEOUT = 60.0
 
@@ -222,3 +224,30 @@ class Http2Load(Load):
             if sum(self.answers.values()) > 200:
                 self.enough.set()
         writer.close()
+
+
+class Succeeding:
+    """Ends the servers that are started by others."""
+
+    def __init__(self) -> None:
+        self.found: list[int] = []
+
+    def next(self, server: support.Command, count: int = 1) -> int:
+        """Send SIGUSR2 to the first server, or to its last successor; return the successor once it serves."""
+        self.begin(server, count)
+        server.wait_line(rf"Successor \[{self.found[-1]}\] serves: stopping this server\.$")
+        return self.found[-1]
+
+    def begin(self, server: support.Command, count: int = 1) -> None:
+        os.kill(self.found[-1] if self.found else server.pid, signal.SIGUSR2)
+        self.found.append(int(server.wait_line(r"Started parent process \[(\d+)\]", count=count + 1)[1]))
+
+    def __enter__(self) -> Succeeding:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for pid in self.found:
+            if not ended(pid):
+                os.kill(pid, signal.SIGTERM)
+        for pid in self.found:
+            until(functools.partial(ended, pid), "the end of a successor")

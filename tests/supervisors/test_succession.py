@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import support
 from load import until
-from supervisors.clients import Http2Load, Load, ask, ended, ready
+from supervisors.clients import Http2Load, Load, Succeeding, ask, ended, ready
 
 from fastserve.net.address import Bind
 from fastserve.net.socket_activation import HANDOVER
@@ -35,32 +35,10 @@ async def app(scope, receive, send):
 """
 
 
-class Succeeding:
-    """Ends the servers that are started by others."""
-
-    def __init__(self) -> None:
-        self.found: list[int] = []
-
-    def next(self, server: support.Command, count: int = 1) -> int:
-        """Send SIGUSR2 to the first server, or to its last successor; return the successor once it serves."""
-        os.kill(self.found[-1] if self.found else server.pid, signal.SIGUSR2)
-        pid = int(server.wait_line(r"Successor \[(\d+)\] serves: stopping this server\.$", count=count)[1])
-        self.found.append(pid)
-        return pid
-
-    def stop(self) -> None:
-        for pid in self.found:
-            if not ended(pid):
-                os.kill(pid, signal.SIGTERM)
-        for pid in self.found:
-            until(lambda pid=pid: ended(pid), "the end of a successor")  # type: ignore[misc]
-
-
 @pytest.fixture
 def successors() -> Iterator[Succeeding]:
-    made = Succeeding()
-    yield made
-    made.stop()
+    with Succeeding() as made:
+        yield made
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,14 @@ import socket
 import stat
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import support
+from supervisors.clients import Succeeding
 from support import PATIENCE
 from topics import nodes
 from topics.clients import Chat, Stream, close_all, post
@@ -293,9 +295,16 @@ class TestWorkers:
         assert workers.command.stop() == 0
         assert not path.exists()
 
-    @pytest.mark.parametrize("options", [(), ("--preload",)], ids=" ".join)
-    def test_replacing_workers_loses_nothing(self, command: support.StartCommand, options: tuple[str, ...]) -> None:
-        """SIGHUP while messages come: a client that returns with its position gets each of them once, in order."""
+    @pytest.mark.parametrize(
+        ("sent", "options"), [(signal.SIGHUP, ()), (signal.SIGHUP, ("--preload",)), (signal.SIGUSR2, ())]
+    )
+    def test_replacing_workers_loses_nothing(
+        self, command: support.StartCommand, sent: int, options: tuple[str, ...]
+    ) -> None:
+        """SIGHUP while messages come: a client that returns with its position gets each of them once, in order.
+
+        So it is with SIGUSR2, for which the parent is replaced as well.
+        """
         workers = Workers(command, "--workers", "2", "--timeout-graceful-shutdown", "5", *options)
         old = workers.chats(2, "?history=1000")
         heard: list[str] = []
@@ -303,7 +312,19 @@ class TestWorkers:
         for number in range(20):
             first.say(str(number))
         heard += first.hear_all(20)
-        workers.command.send_signal(signal.SIGHUP)
+        with Succeeding() as successors:
+            if sent == signal.SIGUSR2:
+                successors.begin(workers.command)
+            else:
+                workers.command.send_signal(sent)
+            number = self.publish_until_replaced(workers, old)
+            if sent == signal.SIGUSR2:
+                assert workers.command.process.wait(PATIENCE) == 0
+            found = Chat(workers.command, "/ws/room?gap=GAP&quiet=1&since=x:0").hear_all(number + 1)
+            assert found == ["GAP", *map(str, range(number))]
+
+    def publish_until_replaced(self, workers: Workers, old: Iterable[int]) -> int:
+        """Publish, beginning with 20, until two other workers serve; return the number of messages."""
         number = 20
         new: dict[int, Chat] = {}
         while len(new) < 2 and number < 5000:
@@ -320,8 +341,7 @@ class TestWorkers:
             if pid not in old and pid not in new:
                 new[pid] = chat
         assert len(new) == 2
-        found = Chat(workers.command, "/ws/room?gap=GAP&quiet=1&since=x:0").hear_all(number + 1)
-        assert found == ["GAP", *map(str, range(number))]
+        return number
 
     def test_a_hung_worker_does_not_hold_up_others(self, command: support.StartCommand) -> None:
         workers = Workers(command, "--workers", "2", "--timeout-worker-healthcheck", "600")
