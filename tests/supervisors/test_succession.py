@@ -63,6 +63,29 @@ def test_no_connection_is_lost(start: Start, successors: Succeeding, options: tu
     assert "Traceback" not in server.output
 
 
+def test_no_counter_falls(start: Start, successors: Succeeding) -> None:
+    """The successor goes on with what its predecessor has counted, whose workers count as long as they live."""
+    server = start("app", "--port", "0", "--workers", "2", "--metrics-bind", "127.0.0.1:0", *QUIET)
+    ready(server, 2)
+    port = int(server.wait_line(r"Metrics on http://127.0.0.1:(\d+)/metrics$")[1])
+    counts = [requests_of(port)]
+    with Load(server.port) as load:
+        successors.begin(server)
+        while server.process.poll() is None:
+            counts.append(requests_of(port))
+    assert counts == sorted(counts)
+    assert load.failures == []
+    sent = sum(load.answers.values())
+    until(lambda: requests_of(port) == sent, f"a count of {sent}")
+
+
+def requests_of(port: int) -> int:
+    with socket.create_connection(("127.0.0.1", port), timeout=support.PATIENCE) as client:
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        text = support.read_all(client).decode()
+    return sum(map(int, re.findall(r"^http_server_request_duration_seconds_count\{.*\} (\d+)$", text, re.MULTILINE)))
+
+
 def test_over_http2(start: Start, successors: Succeeding) -> None:
     server = start("app", "--port", "0", "--workers", "2", *QUIET)
     ready(server, 2)
@@ -191,6 +214,20 @@ def test_other_options(command: support.StartCommand, successors: Succeeding, tm
     assert over_unix(tmp_path / "new.sock", "/").endswith("old ")
     with pytest.raises(ConnectionRefusedError):
         over_unix(tmp_path / "gone.sock", "/")
+
+
+def test_descriptor_of_another_program(start: Start, successors: Succeeding) -> None:
+    """The successor gets a socket that was passed to the command, though it has another number there."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        descriptor = sock.fileno()
+        server = start("app", "--fd", str(descriptor), "--workers", "2", *QUIET, pass_fds=(descriptor,))
+        old = ready(server, 2)
+        address = sock.getsockname()
+    successors.next(server)
+    assert server.process.wait(support.PATIENCE) == 0
+    with socket.create_connection(address, timeout=support.PATIENCE) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert int(support.read_all(client).rpartition(b"\r\n\r\n")[2]) in set(ready(server, 4)[2:]) - set(old)
 
 
 def test_directory_by_its_name(command: support.StartCommand, successors: Succeeding, tmp_path: Path) -> None:

@@ -425,6 +425,17 @@ cdef class Sums:
         for name, sums in other.route_sums.items():
             add_cells(self.route_sums, name, <const uint64_t*>PyByteArray_AS_STRING(sums), CLASSES + HISTOGRAM)
 
+    def __reduce__(self):
+        cdef bytes scalars = (<const char*>self.scalars)[:SCALAR_COUNT * 8]
+        return Sums, (), (LAYOUT_VERSION, scalars, self.series_sums, self.route_sums)
+
+    def __setstate__(self, tuple state not None):
+        """Take over the sums of another process; not of one whose pages are laid out in another way."""
+        version, scalars, series_sums, route_sums = state
+        if version == LAYOUT_VERSION and len(scalars) == SCALAR_COUNT * 8:
+            memcpy(self.scalars, <const char*>scalars, SCALAR_COUNT * 8)
+            self.series_sums, self.route_sums = series_sums, route_sums
+
     cdef void add_scalars(self, const uint64_t* scalars, int first) noexcept:
         cdef int at, end = CERTIFICATE_END - SCALARS
         cdef uint64_t before = self.scalars[end]

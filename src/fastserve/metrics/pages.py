@@ -215,9 +215,9 @@ def merge(own: dict[str, float], name: str, value: float) -> None:
 class Live:
     """A process whose page is read: its place among the workers, and its pid once it has one."""
 
-    def __init__(self, place: int) -> None:
+    def __init__(self, place: int, page: Page | None = None) -> None:
         self.place = place
-        self.page = Page()
+        self.page = Page() if page is None else page
         self.pid: int | None = None
         self.since = time.time()  # when its process was started
         self.shown_cpu = 0.0  # seconds of CPU time that were shown of it
@@ -252,6 +252,15 @@ class Pages:
             seconds = max(live.shown_cpu, own.scalar("process_busy") / 1e9)
             self.dead_cpu[live.place] = self.dead_cpu.get(live.place, 0.0) + seconds
             live.page.close()
+
+    def inherit(self, dead: dict[int, Totals], dead_cpu: dict[int, float], live: list[Live]) -> None:
+        """Take over the pages of a predecessor: the sums of processes that have ended, and those that are about to."""
+        with self.lock:
+            for place, totals in dead.items():
+                self.dead.setdefault(place, Totals()).include(totals)
+            for place, seconds in dead_cpu.items():
+                self.dead_cpu[place] = self.dead_cpu.get(place, 0.0) + seconds
+            self.live += live
 
     def read(self) -> tuple[dict[int, Totals], list[tuple[Live, Totals]]]:
         """Return the sums of each place, also of processes that have ended, and the processes that live with theirs."""

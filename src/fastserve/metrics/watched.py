@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections import Counter
 from typing import NamedTuple
 
-from fastserve.metrics.pages import Live, Pages
+from fastserve.metrics.pages import Live, Page, Pages
 
 STARTUP_FAILURE = 3
 ENDS = ("requests", "lifetime", "rss", "silent", "loop", "signal", "exit", "startup", "replaced", "stop")
 RELOADS = ("ok", "failed")
+MOST_PAGES = 250  # that go with a message to a successor: Linux's SCM_MAX_FD is 253
 
 
 class End(NamedTuple):
@@ -49,3 +51,32 @@ class Watched:
 
     def reloaded(self, result: str) -> None:
         self.reloads[result] += 1
+
+    def left(self) -> tuple[bytes, list[int]]:
+        """Return what a successor goes on with, and the descriptors of the pages that are still written."""
+        with self.pages.lock:
+            live = [each for each in self.pages.live if each.pid is not None][:MOST_PAGES]
+            about = [(each.place, each.pid, each.since, each.shown_cpu) for each in live]
+            counts = self.starts, self.ends, self.reloads
+            return pickle.dumps((self.pages.dead, self.pages.dead_cpu, about, counts)), [each.page.fd for each in live]
+
+    def inherit(self, left: bytes, descriptors: list[int]) -> list[Live]:
+        """Go on with what a predecessor has counted; return those of its processes that still live."""
+        dead, dead_cpu, about, counts = pickle.loads(left)
+        found = []
+        for (place, pid, since, shown_cpu), descriptor in zip(about, descriptors, strict=True):
+            live = Live(place, Page.of(descriptor))
+            live.pid, live.since, live.shown_cpu = pid, since, shown_cpu
+            found.append(live)
+        self.pages.inherit(dead, dead_cpu, found)
+        starts, ends, reloads = counts
+        self.starts += starts
+        self.ends += ends
+        self.reloads += reloads
+        return found
+
+    def predecessor_ended(self, lives: list[Live]) -> None:
+        """Count the ends of a predecessor's processes."""
+        for live in lives:
+            self.pages.end(live)
+            self.ends["replaced"] += 1

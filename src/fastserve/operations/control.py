@@ -45,7 +45,7 @@ class Control:
     def bound(cls, options: Options, inherited: socket.socket | None = None) -> Control | None:
         """Bind what the option names, None without it. Raises OSError saying what failed.
 
-        A predecessor's socket is used where it is of the same path; its file is that one's until own_file().
+        A predecessor's socket is used where it is of the same path; its file is the predecessor's until `owns_file`.
         """
         if options.control_socket is None:
             return None

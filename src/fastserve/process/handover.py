@@ -12,6 +12,7 @@ import json
 import os
 import select
 import socket
+import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from fastserve.net.address import Bind
 from fastserve.net.socket_activation import HANDOVER, activated
 
 READY, GO = b"ready\n", b"go\n"
+MOST_DESCRIPTORS = 253  # Linux's SCM_MAX_FD
 GO_SECONDS = 10.0  # for the predecessor to let go; it may as well be dead
 BIND, OWN, METRICS, CONTROL, CHANNEL = "bind", "own", "metrics", "control", "channel"
 
@@ -102,12 +104,30 @@ class Handover:
             found = None
         return found
 
-    def announce(self) -> None:
-        """Tell the predecessor that this process serves, and wait until it has let go."""
+    def announce(self) -> tuple[bytes, list[int]]:
+        """Tell the predecessor that this process serves, and wait until it has let go.
+
+        Return what it has counted, and descriptors of the pages that its workers still write; nothing if it is dead.
+        """
         with contextlib.suppress(OSError):
             self.channel.sendall(READY)
-            select.select([self.channel], [], [], GO_SECONDS)
-        self.channel.close()
+            if select.select([self.channel], [], [], GO_SECONDS)[0]:
+                said, descriptors, *_ = socket.recv_fds(self.channel, len(GO), MOST_DESCRIPTORS)
+                for descriptor in descriptors:
+                    os.set_inheritable(descriptor, False)
+                if said == GO and descriptors:
+                    with os.fdopen(descriptors[0], "rb") as file:
+                        file.seek(0)
+                        return file.read(), descriptors[1:]
+        return b"", []
+
+
+def let_go(channel: socket.socket, counted: bytes, descriptors: list[int]) -> None:
+    """Tell the successor that this process has let go, and what it has counted. Raises OSError."""
+    with tempfile.TemporaryFile() as file:
+        file.write(counted)
+        file.flush()
+        socket.send_fds(channel, [GO], [file.fileno(), *descriptors])
 
 
 def taken(sockets: Inherited, binds: Sequence[Bind]) -> dict[Bind, list[socket.socket]]:

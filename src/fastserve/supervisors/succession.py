@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import socket
 
     from fastserve.config import Config
+    from fastserve.metrics.pages import Live
     from fastserve.metrics.service import Service
+    from fastserve.metrics.watched import Watched
     from fastserve.operations.control import Control
     from fastserve.supervisors.process import Process
 
@@ -42,6 +44,7 @@ class Succession:
     control: Control | None
     should_exit: threading.Event
     told: dict[int, int]
+    watched: Watched
 
     def __init__(self) -> None:
         self.estate: Estate | None = None  # what a successor would get
@@ -51,6 +54,8 @@ class Succession:
         self.to_retire: list[Process] = []
         self.retiring: Process | None = None
         self.retire_due = 0.0
+        self.channel: socket.socket | None = None  # to the other one, as long as both are there
+        self.inherited: list[Live] = []  # processes of the predecessor
 
     @property
     def everyone(self) -> list[Process]:
@@ -102,7 +107,9 @@ class Succession:
                 self.notifier = None
             self.estate.let_go()
             self.metrics = self.control = None
-            successor.go()
+            successor.go(*self.watched.left())
+            self.close_channel()
+            self.channel = successor.channel  # closed by the end of this process, which its successor waits for
             self.successor = None
             self.succeeded = True
             self.should_exit.set()
@@ -128,17 +135,46 @@ class Succession:
 
     # Of the one that replaces
 
+    def go_on_counting(self, counted: bytes, pages: list[int]) -> None:
+        """Have no counter fall because this process has not counted from the start."""
+        try:
+            self.inherited = self.watched.inherit(counted, pages) if counted else []
+        except Exception as exc:  # of another version, perhaps
+            logger.warning("Counters begin anew, as those of the predecessor cannot be read: %s", exc)
+
+    def look_at_last_parent(self) -> None:
+        """Count the predecessor's workers as ended once it has."""
+        if self.channel is None or self.succeeded:
+            return
+        try:
+            self.channel.setblocking(False)
+            self.channel.recv(1)  # it says nothing more
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self.watched.predecessor_ended(self.inherited)
+        self.inherited = []
+        self.close_channel()
+
+    def close_channel(self) -> None:
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+
     def take_over(self) -> None:
         """Serve in the predecessor's place, once all workers of this one do."""
         if self.takeover is None or not all(slot.current is not None and slot.current.ready for slot in self.slots):
             return
         takeover, self.takeover = self.takeover, None
         try:
-            takeover.complete(self.config)
+            counted, pages = takeover.complete(self.config)
         except OSError as exc:
             logger.error("%s", exc)
             self.fail()
             return
+        self.channel = takeover.handover.channel
+        self.go_on_counting(counted, pages)
         logger.info("Taken over from process [%d].", takeover.predecessor)
         assert self.estate is not None
         self.metrics, self.control = self.estate.metrics, self.estate.control

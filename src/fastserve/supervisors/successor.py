@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from fastserve.net.sockets import SocketFile, is_socket_file
 from fastserve.options import environment
-from fastserve.process.handover import BIND, CHANNEL, CONTROL, GO, METRICS, OWN, READY, Bequest, Handover, key
+from fastserve.process.handover import BIND, CHANNEL, CONTROL, METRICS, OWN, READY, Bequest, Handover, key, let_go
 from fastserve.process.pid_file import PidFile
 from fastserve.supervisors.process import fate
 
@@ -142,11 +142,10 @@ class Successor:
             self.channel.close()
             self.failed = f"ended before it was ready ({fate(self.process.returncode)})"
 
-    def go(self) -> None:
-        """Tell it that this process has let go."""
+    def go(self, counted: bytes, pages: list[int]) -> None:
+        """Tell it that this process has let go, and what it has counted. The channel closes with this process."""
         with contextlib.suppress(OSError):
-            self.channel.sendall(GO)
-        self.channel.close()
+            let_go(self.channel, counted, pages)
         self.process.returncode = 0  # it outlives this process, which subprocess would complain about
 
     def stop(self) -> None:
@@ -174,11 +173,15 @@ class Takeover:
         own = self.handover.own
         return [own[at : at + count] for at in range(0, len(own), count)]
 
-    def complete(self, config: Config) -> None:
-        """Take what only one server may have. Raises OSError, and leaves it where it is."""
+    def complete(self, config: Config) -> tuple[bytes, list[int]]:
+        """Take what only one server may have, and return what the other has counted.
+
+        Raises OSError, and takes nothing.
+        """
         if config.pid_file is not None:
             self.stack.callback(PidFile.written(config.pid_file, self.predecessor).remove)
-        self.handover.announce()
+        counted = self.handover.announce()
         self.estate.listeners.files += [SocketFile(path) for path in self.handover.files if is_socket_file(path)]
         if self.estate.control is not None:
             self.estate.control.owns_file = True
+        return counted
