@@ -196,7 +196,7 @@ AREAS = {  # a heading for each part of the source, the first whose prefix fits
     "Configuration": ("config", "options/"),
     "Addresses, files and TLS": ("net/",),
     "Workers and reloading": ("supervisors/",),
-    "Requests and WebSockets": ("_core/", "protocols/"),
+    "Requests and WebSockets": ("_core/", "protocols/", "proxies/"),
     "Topics": ("topics/",),
     "Metrics": ("metrics/",),
     "Control socket": ("operations/",),

@@ -11,6 +11,7 @@ from fastserve.importer import ImportFromStringError, blame, import_from_string
 from fastserve.logging.formatters import TRACE_LOG_LEVEL
 
 if TYPE_CHECKING:
+    from fastserve._core.http.proxies import Proxies
     from fastserve._types import ASGI3Application
     from fastserve.middleware.wsgi import WSGIMiddleware
     from fastserve.options.table import Options
@@ -80,10 +81,13 @@ def check(app: Any, options: Options) -> None:
         )
 
 
-def as_asgi3(app: Any, options: Options, *, uses_core: bool, leaves_websockets: bool) -> Served:
+def as_asgi3(
+    app: Any, options: Options, *, uses_core: bool, leaves_websockets: bool, proxies: Proxies | None = None
+) -> Served:
     """Return an application as ASGI 3, inside the middleware that the options ask for.
 
-    `uses_core` means that the core serves HTTP, `leaves_websockets` that another class serves WebSockets.
+    `uses_core` means that the core serves HTTP, `leaves_websockets` that another class serves WebSockets. `proxies`
+    reads more of what proxies say than uvicorn's middleware does.
     """
     interface, wsgi = options.interface, None
     if interface == "auto":
@@ -100,7 +104,13 @@ def as_asgi3(app: Any, options: Options, *, uses_core: bool, leaves_websockets: 
         from fastserve.middleware.message_logger import MessageLoggerMiddleware
 
         app = MessageLoggerMiddleware(app)
-    if options.proxy_headers and not uses_core:  # the core does it itself
+    if proxies is not None:
+        types = ("http", "websocket") if not uses_core else ("websocket",) if leaves_websockets else ()
+        if types:
+            from fastserve.proxies.middleware import Forwarding
+
+            app = Forwarding(app, proxies, types)
+    elif options.proxy_headers and not uses_core:  # the core does it itself
         from fastserve.middleware.proxy_headers import ProxyHeadersMiddleware
 
         app = ProxyHeadersMiddleware(app, trusted_hosts=options.forwarded_allow_ips or "")

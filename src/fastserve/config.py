@@ -221,7 +221,11 @@ class Config(Options):
         except application.ApplicationError as exc:
             fail("%s", exc, exc_info=exc.__cause__)
         self.loaded_app, self.interface, self.wsgi = application.as_asgi3(
-            app, self, uses_core=self.uses_core, leaves_websockets=self.leaves_websockets
+            app,
+            self,
+            uses_core=self.uses_core,
+            leaves_websockets=self.leaves_websockets,
+            proxies=self.trusted_proxies() if self.reads_more_headers else None,
         )
         if self.static_files is not None and not self.uses_core:
             from fastserve.static.application import StaticApplication
@@ -309,16 +313,22 @@ class Config(Options):
         if not self.uses_core:
             changes = {"limit_concurrency": 0, **changes}  # not for WebSockets alone
         extension = None if self.ssl is None else tls.Extension()
-        return core_settings(self, tls=extension, proxies=self.trusted_proxies(), **changes)
+        proxies = self.trusted_proxies() if self.uses_core else None  # else a middleware does it
+        return core_settings(self, tls=extension, proxies=proxies, **changes)
 
     def trusted_proxies(self) -> Proxies | None:
         """Return the core's view of the proxies that are trusted, None where nothing of what proxies say is used."""
-        if not self.proxy_headers or not self.uses_core:  # else a middleware does it
+        if not self.proxy_headers:
             return None
         from fastserve._core.http.proxies import Proxies
         from fastserve.middleware.proxy_headers import TrustedHosts, scheme_of
 
-        return Proxies(TrustedHosts(self.forwarded_allow_ips or ""), scheme_of)
+        hosts = TrustedHosts(self.forwarded_allow_ips or "")
+        if not self.reads_more_headers:
+            return Proxies(hosts, scheme_of)
+        from fastserve.proxies.headers import Headers
+
+        return Proxies(hosts, scheme_of, Headers(self, hosts), self.root_path, self.root_path_mode == "given")
 
     def get_loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
         """Return what makes the event loop, None for asyncio's default. Logs an error and exits if it is missing."""

@@ -36,6 +36,7 @@ from fastserve.net.tls import TlsHandshake
 from fastserve.options.core import AT_ONCE
 from fastserve.process import signals, task_stacks
 from fastserve.process.signals import HANDLED_SIGNALS
+from fastserve.proxies import trust
 from fastserve.server_life import Cause, Life, Phase
 from fastserve.server_state import ServerState
 
@@ -237,6 +238,8 @@ class Server:
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
         if self.config.reload and not self.has_parent:
             logger.warning("Not watching for changes: reload needs fastserve.run() or the command.")
+        if not self.has_parent and not self.config.may_have_siblings:
+            trust.warn(self.config)
         if not self.config.loaded:
             self.config.load()
         self._enter(Phase.STARTING)

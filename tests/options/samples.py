@@ -78,6 +78,7 @@ def companions(option: Option) -> dict[str, str]:
     return {
         "uds_permissions": {"uds": '"/x"'},
         "control_socket_mode": {"control_socket": '"/run/control"'},
+        "root_path_mode": {"root_path": '"/x"'},
         "shutdown_green": {"health": '"/healthz"'},
         "static_headers": {"static": '"/static=."'},
         "static_expires": {"static": '"/static=."'},

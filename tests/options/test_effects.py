@@ -438,7 +438,7 @@ def test_sendfile(start: Start, workers: str) -> None:
     assert body_of(server.get(f"/{file.name}")) == file.read_bytes()
 
 
-FOLDERS = "options net logs loops lifespan process supervisors tls topics metrics"
+FOLDERS = "options net logs loops lifespan process supervisors tls topics metrics proxies"
 
 
 def test_every_option_has_a_test() -> None:
@@ -460,6 +460,7 @@ def test_every_option_has_a_test() -> None:
             "metrics",
             "operations",
             "static",
+            "proxies",
         )
         for file in (tests / folder).glob("test_*.py")
     ]

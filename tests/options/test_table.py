@@ -170,6 +170,12 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "static_expires": [(None, None)],
     "health": [(None, None), ("", None), ("/healthz", "/healthz")],
     "shutdown_green": [(0, 0)],
+    "proxy_headers_family": [("x-forwarded", "x-forwarded"), ("Forwarded", "forwarded")],
+    "forwarded_hops": [(None, None), ("2", 2)],
+    "forwarded_host": [(True, True), ("no", False)],
+    "forwarded_prefix": [(True, True), (None, False)],
+    "client_ip_header": [(None, None), ("", None), ("X-Real-IP", "X-Real-IP")],
+    "root_path_mode": [("ADD", "add")],
     "h11_max_incomplete_event_size": [(1, 1), (None, None)],
 }
 
@@ -286,6 +292,12 @@ REFUSED: dict[str, list[Any]] = {
     "static_expires": [-1, 0.5, "x", True],
     "health": ["healthz", "/a?b", "/a b", "/ä", 5],
     "shutdown_green": [-1, None],
+    "proxy_headers_family": ["both", None, ""],
+    "forwarded_hops": [0, 101, "all", True],
+    "forwarded_host": ["perhaps", 2],
+    "forwarded_prefix": ["perhaps", 2],
+    "client_ip_header": ["a b", "x:y", 5],
+    "root_path_mode": ["take", None],
 }
 
 

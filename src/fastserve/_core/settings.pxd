@@ -7,8 +7,9 @@ cdef class Settings:
     cdef public tuple default_headers  # ((name, value), ...) added to every response
     cdef public bytes server  # value of the Server header, None for no such header
     cdef public bint date  # whether responses carry Date
-    cdef public str root_path  # prepended to the path of every scope
-    cdef bytes raw_root_path  # the same in bytes
+    cdef public str root_path  # the root_path of every scope, which its path begins with
+    cdef public bint path_is_whole  # what the client sends has it already
+    cdef bytes raw_root_path  # what is prepended, in bytes
     cdef public bytes health_path  # of which the server itself says how it is, or None
     cdef public bint reset_contextvars  # run each exchange in an empty context
     cdef public bint serves_http2

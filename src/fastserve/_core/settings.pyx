@@ -77,7 +77,7 @@ cdef class Settings:
         if b"server" in given:
             self.server = None
         self.date = self.date and b"date" not in given
-        self.raw_root_path = self.root_path.encode("utf-8")
+        self.raw_root_path = b"" if self.path_is_whole else self.root_path.encode("utf-8")
 
     def __setattr__(self, name, value):
         raise AttributeError(f"settings cannot be changed: {name}")

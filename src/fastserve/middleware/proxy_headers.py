@@ -25,6 +25,7 @@ SCHEMES = frozenset(["http", "https", "ws", "wss"])
 REMEMBERED = 4096  # cached hosts
 MAPPED_BITS = 96  # of the prefix of IPv4-mapped addresses
 LONGEST = 253  # characters of a name in the DNS; anything longer is not cached
+UNIX = "unix:"
 NOBODY: Client = ("", 0)
 IDENTIFIER = re.compile(r"unknown|_[A-Za-z0-9._-]+", re.IGNORECASE)  # RFC 7239 sections 6.2 and 6.3
 OBFUSCATED = re.compile(r"_[A-Za-z0-9._-]+")  # a port, RFC 7239 section 6.3
@@ -34,12 +35,15 @@ ADDRESS = re.compile(r"[0-9A-Fa-f.:]+(?:%[0-9A-Za-z._~-]+)?")  # the characters 
 class TrustedHosts:
     """The trusted proxies: IP addresses, networks in CIDR form, names to be compared as they are, or "*" for all.
 
-    They are given as a list, or as a string separated by commas.
+    "unix:" stands for the peers of UNIX sockets, which have no address. They are given as a list, or as a string
+    separated by commas.
     """
 
     def __init__(self, hosts: list[str] | str) -> None:
         self.all = hosts in ("*", ["*"])
-        self.texts = frozenset(split(hosts) if isinstance(hosts, str) else hosts)
+        texts = frozenset(split(hosts) if isinstance(hosts, str) else hosts)
+        self.unix = UNIX in texts
+        self.texts = texts - {UNIX}
         self._remembered = functools.lru_cache(REMEMBERED)(self._trusts)
 
     @functools.cached_property
@@ -61,9 +65,9 @@ class TrustedHosts:
         return names, addresses, networks
 
     def trusts(self, host: str | None) -> bool:
-        """Return whether a host is trusted. None, the client of a UNIX socket, is trusted only by "*"."""
+        """Return whether a host is trusted. None, the client of a UNIX socket, is trusted only by "*" and "unix:"."""
         if self.all or not host:
-            return self.all
+            return self.all or (host is None and self.unix)
         return self._remembered(host) if len(host) <= LONGEST else self._trusts(host)
 
     def _trusts(self, host: str) -> bool:

@@ -16,6 +16,9 @@ NEEDED = {
     "static_expires": "static",
 }
 HSTS = "strict-transport-security"
+OF_PROXY_HEADERS = (
+    "proxy_headers_family", "forwarded_hops", "forwarded_host", "forwarded_prefix", "client_ip_header",
+)  # fmt: skip
 OLD_DEFAULTS = {"ssl_ciphers": "TLSv1"}  # of older uvicorns; programs with options of their own pass them on
 
 
@@ -53,6 +56,7 @@ def conflicts(options: Options) -> Iterator[str]:
     yield from conflicts_of_http2(options)
     yield from conflicts_of_platform(options)
     yield from conflicts_of_static(options)
+    yield from conflicts_of_proxies(options)
     if options.reload:
         yield from conflicts_of_reload(options)
     if not (options.ssl_certfile or options.ssl_context_factory):
@@ -92,6 +96,22 @@ def conflicts_of_static(options: Options) -> Iterator[str]:
     named = any(name.lower() == "cache-control" for name, _ in options.static_headers or [])
     if named and options.static_expires is not None:
         yield "static_headers and static_expires both make Cache-Control: leave out --static-expires"
+
+
+def conflicts_of_proxies(options: Options) -> Iterator[str]:
+    if not options.proxy_headers:
+        for name in OF_PROXY_HEADERS:
+            if getattr(options, name) != TABLE[name].default:
+                yield f"no-proxy-headers and {name}: leave out --no-proxy-headers or {TABLE[name].name}"
+    if options.client_ip_header is not None and options.forwarded_hops is not None:
+        yield "client_ip_header and forwarded_hops both say who the client is: leave one out"
+    if options.forwarded_prefix and options.proxy_headers_family == "forwarded":
+        yield (
+            "forwarded_prefix and proxy_headers_family 'forwarded': Forwarded has no prefix; use --root-path in place"
+            " of --forwarded-prefix"
+        )
+    if options.root_path_mode != "add" and not (options.root_path or options.forwarded_prefix):
+        yield "root_path_mode without root_path: add --root-path or --forwarded-prefix, or leave it out"
 
 
 def conflicts_of_reload(options: Options) -> Iterator[str]:

@@ -36,6 +36,7 @@ def core_settings(options: Options, **changes: Any) -> Settings:
         "hsts": str(options.ssl_hsts).encode() if options.ssl_hsts is not None else None,
         "tls": None,
         "proxies": None,
+        "path_is_whole": options.root_path_mode == "given",
         "request_id_field": options.request_id_header.lower().encode() if options.request_id_header else None,
     }
     return Settings(**values | changes)

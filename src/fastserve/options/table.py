@@ -64,6 +64,8 @@ CORE_HTTP = ("auto", "llhttp", "httptools")  # those that are the compiled core
 LIFESPAN = ("auto", "on", "off")
 DISCONNECT = ("silent", "raise")
 LOG_FORMATS = ("default", "json")
+HEADER_FAMILIES = ("x-forwarded", "forwarded")
+ROOT_PATH_MODES = ("add", "given")
 INTERFACES = ("auto", "asgi3", "asgi2", "wsgi")
 SSL_VERSIONS = {17: "TLS_SERVER", 2: "TLS", 3: "TLSv1", 4: "TLSv1_1", 5: "TLSv1_2"}  # ssl.PROTOCOL_*
 SSL_CERT_REQS = {0: "NONE", 1: "OPTIONAL", 2: "REQUIRED"}  # ssl.CERT_*
@@ -196,7 +198,8 @@ class Options:
     date_header: bool = option(True, PROTOCOL, Switch(),
         "Enable/Disable default Date header.")
     forwarded_allow_ips: list[str] | str | None = option(None, PROXIES, Hosts(),
-        "Proxies to trust, separated by commas: IP addresses, networks, literal names, or '*' for any."
+        "Proxies to trust, separated by commas: IP addresses, networks, literal names, unix: for the peers of UNIX"
+        " sockets, or '*' for any."
         "  [default: $FORWARDED_ALLOW_IPS, else 127.0.0.1,::1]")
     root_path: str = option("", APP, Prefix(),
         "ASGI 'root_path' for an application mounted below a given URL path.")
@@ -360,6 +363,22 @@ class Options:
     ssl_hsts: int | str | None = option(None, TLS, StrictTransport(),
         "Strict-Transport-Security of responses over TLS: the seconds for which browsers use nothing else, or a text"
         " like 'max-age=31536000; includeSubDomains'.")
+    proxy_headers_family: str = option("x-forwarded", PROXIES, Choice(HEADER_FAMILIES),
+        "The headers of trusted proxies that count, and no others: X-Forwarded-For and its like, or Forwarded"
+        " (RFC 7239).")
+    forwarded_hops: int | None = option(None, PROXIES, Integer(1, 100),
+        "Number of proxies in front: the client is the address that far from the right, whatever those after it are."
+        "  [default: the last that is not a trusted proxy's]")
+    forwarded_host: bool = option(False, PROXIES, Flag(),
+        "Put the host that a trusted proxy forwards, in X-Forwarded-Host and X-Forwarded-Port or in Forwarded, into the"
+        " request's Host header.")
+    forwarded_prefix: bool = option(False, PROXIES, Flag(),
+        "Take the root_path of a request from the X-Forwarded-Prefix of a trusted proxy.")
+    client_ip_header: str | None = option(None, PROXIES, HeaderName(),
+        "Header with nothing but the client's IP address, of a trusted proxy, like X-Real-IP or CF-Connecting-IP; then"
+        " no other header tells the client.  [default: none]")
+    root_path_mode: str = option("add", PROXIES, Choice(ROOT_PATH_MODES),
+        "Whether --root-path is put before the path of a request, or the proxy's requests have it already: add, given.")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -428,6 +447,17 @@ class Options:
     def raises_disconnect(self) -> bool:
         """Whether send() raises once the client is gone; what calls WSGI applications relies on it."""
         return self.disconnect == "raise" or self.interface == "wsgi"
+
+    @property
+    def reads_more_headers(self) -> bool:
+        """Whether what proxies say is more than uvicorn knows of."""
+        more = (self.forwarded_hops, self.client_ip_header)
+        return (
+            self.forwarded_host
+            or self.forwarded_prefix
+            or self.proxy_headers_family != "x-forwarded"
+            or any(each is not None for each in more)
+        )
 
     @property
     def serves_http2(self) -> bool:

@@ -14,6 +14,7 @@ from fastserve.net.address import Bind
 from fastserve.net.listeners import Listeners
 from fastserve.process.pid_file import PidFile
 from fastserve.process.service_manager import Notifier
+from fastserve.proxies import trust
 from fastserve.supervisors.successor import Estate, Takeover, working_directory
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def supervise(config: Config, handover: Handover | None = None) -> None:
         logger.error(UNGUARDED)
         sys.exit(STARTUP_FAILURE)
     directory = working_directory()
+    trust.warn(config)
     with contextlib.ExitStack() as longer, contextlib.ExitStack() as stack:
         try:
             listeners = Listeners.bind(config, None if handover is None else handover.take_binds(config.places))

@@ -1,19 +1,23 @@
 """What trusted proxies say about a request's client and scheme, in X-Forwarded-For and X-Forwarded-Proto.
 
-`hosts` decides who is trusted and what the headers mean. This module finds the headers and caches those decisions.
+`hosts` decides who is trusted and what the headers mean. This module finds the headers and caches those decisions. Other
+headers, and more than client and scheme, are read by a `reader`, whose decisions are cached as well.
 """
 from time import time
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
 from ..metrics cimport PROXY_WAIT, Metrics, fastserve_observe
 from .field_names cimport X_FORWARDED_FOR, X_FORWARDED_PROTO, X_QUEUE_START, X_REQUEST_START
 from .request cimport Field, Request
+from .rules cimport port_start, valid_host
 
 cdef enum:
     REMEMBERED = 4096  # cached values of X-Forwarded-For, and cached peers
     LONGEST = 200  # bytes of a value that is cached
     MOST_WAITED = 600  # seconds since a proxy had the request: what says more is wrong
+
+cdef dict DEFAULT_PORTS = {"http": b"80", "ws": b"80", "https": b"443", "wss": b"443"}
 
 
 cpdef str plain_host(str host):
@@ -29,14 +33,23 @@ cdef class Proxies:
     `hosts.trusts(host)` tells whether one of them has this address (None: the peer of a UNIX socket);
     `hosts.client(forwarded)` gives the (host, port) of the client that a value of X-Forwarded-For names, with an
     empty host if it names none; `scheme_of(protocol, websocket)` gives the scheme for a value of X-Forwarded-Proto, or
-    None.
+    None. With a `reader` those two do not count: its `fields` are (name, joined) pairs of the headers that do, and
+    `reader.said(values)` gives client, scheme, host, port and prefix. A prefix takes the place of `root_path`, which
+    begins the scope's path unless `path_is_whole`.
     """
 
-    def __init__(self, hosts, scheme_of):
+    def __init__(self, hosts, scheme_of, reader=None, str root_path="", bint path_is_whole=False):
         self.hosts = hosts
         self.scheme_of = scheme_of
         self.clients = {}
         self.trusted = {}
+        self.reader = reader
+        self.root_path = root_path
+        self.path_is_whole = path_is_whole
+        if reader is not None:
+            self.names = tuple([name for name, _ in reader.fields])
+            self.joined = tuple([joined for _, joined in reader.fields])
+            self.said = {}
 
     cdef bint trust(self, client) except -1:
         """Return whether this peer, an address of the scope or None, is a trusted proxy."""
@@ -53,6 +66,8 @@ cdef class Proxies:
         cdef Py_ssize_t index
         cdef Field* field
         cdef bytes protocol = None, forwarded = None, value
+        if self.reader is not None:
+            return self.read(scope, <list>scope["headers"])
         for index in range(head.count):
             field = &head.fields[index]
             if field.known != X_FORWARDED_FOR and field.known != X_FORWARDED_PROTO:
@@ -67,6 +82,8 @@ cdef class Proxies:
     cdef int forward_list(self, dict scope, list headers) except -1:
         """Do the same with (name, value) pairs, the names in lower case."""
         cdef bytes protocol = None, forwarded = None, name, value
+        if self.reader is not None:
+            return self.read(scope, headers)
         for name, value in headers:
             if name == b"x-forwarded-proto":
                 protocol = value
@@ -84,6 +101,74 @@ cdef class Proxies:
             client = self.client_of(forwarded)
             if client[0]:
                 scope["client"] = client
+        return 0
+
+    def forward_scope(self, dict scope not None):
+        """Do the same for a scope of which nothing is known, if its client is a trusted proxy."""
+        if self.trust(scope.get("client")):
+            if type(scope["headers"]) is not list:
+                scope["headers"] = list(scope["headers"])
+            self.forward_list(scope, <list>scope["headers"])
+
+    cdef int read(self, dict scope, list headers) except -1:
+        """Find the reader's headers, and apply what they say."""
+        cdef Py_ssize_t count = len(self.names), index
+        cdef bint found = False
+        cdef list values = [None] * count
+        cdef tuple pair, key, said
+        cdef bytes name, value
+        for pair in headers:
+            name = <bytes>pair[0]
+            for index in range(count):
+                if name == <bytes>self.names[index]:
+                    value = <bytes>pair[1]
+                    if values[index] is not None and self.joined[index]:
+                        value = <bytes>values[index] + b", " + value
+                    values[index] = value
+                    found = True
+        if not found:
+            return 0
+        key = tuple(values)
+        said = <tuple>self.said.get(key)
+        if said is None:
+            said = tuple(self.reader.said(key))
+            if sum([len(each) for each in values if each is not None]) <= LONGEST:
+                if len(self.said) >= REMEMBERED:
+                    self.said.clear()
+                self.said[key] = said
+        return self.apply_said(scope, headers, said)
+
+    cdef int apply_said(self, dict scope, list headers, tuple said) except -1:
+        cdef bytes host
+        cdef Py_ssize_t index
+        client, scheme, host, port, prefix = said
+        if client is not None:
+            scope["client"] = client
+        if scheme is not None:
+            scope["scheme"] = (<str>scheme).replace("http", "ws") if scope["type"] == "websocket" else scheme
+        if host is not None:
+            if port is not None and host_has_no_port(host) and port != DEFAULT_PORTS.get(scope["scheme"]):
+                host += b":" + <bytes>port
+            if valid_host(PyBytes_AS_STRING(host), PyBytes_GET_SIZE(host)):
+                for index in range(len(headers)):
+                    if <bytes>(<tuple>headers[index])[0] == b"host":
+                        headers[index] = (b"host", host)
+                        break
+                else:
+                    headers.insert(0, (b"host", host))
+        if prefix is not None:
+            self.apply_prefix(scope, <str>prefix)
+        return 0
+
+    cdef int apply_prefix(self, dict scope, str prefix) except -1:
+        from urllib.parse import unquote  # few need it
+
+        cdef str root = unquote(prefix)
+        scope["root_path"] = root
+        if not self.path_is_whole:
+            scope["path"] = root + (<str>scope["path"])[len(self.root_path):]
+            if scope.get("raw_path") is not None:
+                scope["raw_path"] = prefix.encode("latin-1") + scope["raw_path"][len(self.root_path.encode("utf-8")):]
         return 0
 
     cdef tuple client_of(self, bytes forwarded):
@@ -113,6 +198,10 @@ cdef class Proxies:
             if name == b"x-request-start" or name == b"x-queue-start":
                 return count_wait(value, metrics)
         return 0
+
+
+cdef bint host_has_no_port(bytes host) noexcept:
+    return port_start(PyBytes_AS_STRING(host), PyBytes_GET_SIZE(host)) == PyBytes_GET_SIZE(host)
 
 
 cdef int count_wait(bytes value, Metrics metrics) except -1:

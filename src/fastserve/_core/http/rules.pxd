@@ -6,6 +6,7 @@ cdef enum:
     CODING_UNKNOWN = 501
     CODING_BAD = 400
 
+cdef Py_ssize_t port_start(const char* host, Py_ssize_t size) noexcept
 cdef bint valid_host(const char* host, Py_ssize_t size) noexcept
 cdef int transfer_coding(const char* value, Py_ssize_t size) noexcept
 cdef bint is_token(const char* text, Py_ssize_t size) noexcept

@@ -336,14 +336,15 @@ class H11Protocol(asyncio.Protocol):
     def scope_of(self, event: h11.Request, version: bytes, headers: response.Fields) -> dict[str, Any]:
         raw_path, query = rules.split_target(event.target)
         root_path = self.config.root_path
+        prepended = "" if self.config.root_path_mode == "given" else root_path
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.5" if self.config.raises_disconnect else "2.3"},
             "http_version": version.decode(),
             "method": event.method.decode(),
             "scheme": self.scheme,
-            "path": root_path + unquote(raw_path.decode()),
-            "raw_path": root_path.encode() + raw_path,
+            "path": prepended + unquote(raw_path.decode()),
+            "raw_path": prepended.encode() + raw_path,
             "query_string": query,
             "root_path": root_path,
             "headers": headers,
