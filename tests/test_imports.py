@@ -30,6 +30,7 @@ SEAM |= {
     "http.access_format",
     "http.access_log",
     "http.account",
+    "http.admission",
     "http.exchange",
     "http.inflight",
     "http.proxies",

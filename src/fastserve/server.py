@@ -325,7 +325,7 @@ class Server:
         return self.config.certificates is not None
 
     def _listening(self) -> list[socket.socket]:
-        return [sock for server in self.servers for sock in server.sockets]
+        return [] if self._acceptor is None else self._acceptor.sockets
 
     def _note_certificate(self) -> None:
         """Put into the metrics when the first certificate ends."""
@@ -382,7 +382,7 @@ class Server:
 
                 self._pid_file = PidFile.written(self.config.pid_file)
             self._start_metrics()
-            self._acceptor = Acceptor(self._connection_factory(), self.config, self.servers)
+            self._acceptor = Acceptor(self._connection_factory(), self.config, self.servers, self.server_state)
             plain = self._listeners.plain if sockets is None else self._plain_of_given(sockets)
             redirects = self._redirect_factory(secure_port(bound, plain)) if any(plain.values()) else None
             for index, sock in enumerate(bound):

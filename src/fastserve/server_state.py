@@ -65,6 +65,12 @@ class ServerState:
     def total_requests(self, count: int) -> None:
         self._counted = count - (0 if self.worker is None else self.worker.total_requests)
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections there are, without those that only wait for their client to close."""
+        lingering = len(self.lingering) + (0 if self.worker is None else self.worker.lingering)
+        return len(self.connections) - lingering
+
     def renew_default_headers(self, own: list[tuple[bytes, bytes]], date: bool) -> None:
         """Set the headers that responses get besides the application's: `own`, and with `date` Date."""
         from fastserve._core.loop.clock import http_date

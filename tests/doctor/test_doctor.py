@@ -136,6 +136,11 @@ def test_a_poor_container(doctor: Doctor) -> None:
     [
         (["--limit-concurrency", "1000"], 1064, "OK 1064"),
         (
+            ["--limit-connections", "1000"],
+            1063,
+            f"FAIL 1063 for --limit-connections 1000, which needs 1064: {RAISE}, or use --limit-connections 999",
+        ),
+        (
             ["--limit-concurrency", "1000"],
             1063,
             f"FAIL 1063 for --limit-concurrency 1000, which needs 1064: {RAISE}, or use --limit-concurrency 999",

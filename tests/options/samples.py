@@ -79,6 +79,8 @@ def companions(option: Option) -> dict[str, str]:
         "uds_permissions": {"uds": '"/x"'},
         "control_socket_mode": {"control_socket": '"/run/control"'},
         "root_path_mode": {"root_path": '"/x"'},
+        "queue": {"limit_requests": "5"},
+        "queue_timeout": {"limit_requests": "5"},
         "shutdown_green": {"health": '"/healthz"'},
         "static_headers": {"static": '"/static=."'},
         "static_expires": {"static": '"/static=."'},

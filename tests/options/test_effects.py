@@ -461,6 +461,7 @@ def test_every_option_has_a_test() -> None:
             "operations",
             "static",
             "proxies",
+            "overload",
         )
         for file in (tests / folder).glob("test_*.py")
     ]

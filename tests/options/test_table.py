@@ -176,6 +176,10 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "forwarded_prefix": [(True, True), (None, False)],
     "client_ip_header": [(None, None), ("", None), ("X-Real-IP", "X-Real-IP")],
     "root_path_mode": [("ADD", "add")],
+    "limit_requests": [(None, None), (1, 1), ("20", 20)],
+    "queue": [(1000, 1000)],
+    "queue_timeout": [(0.5, 0.5)],
+    "limit_connections": [(None, None), (1, 1), ("20", 20)],
     "h11_max_incomplete_event_size": [(1, 1), (None, None)],
 }
 
@@ -298,6 +302,10 @@ REFUSED: dict[str, list[Any]] = {
     "forwarded_prefix": ["perhaps", 2],
     "client_ip_header": ["a b", "x:y", 5],
     "root_path_mode": ["take", None],
+    "limit_requests": [0, -1, "x"],
+    "limit_connections": [0, -1, "x"],
+    "queue": [-1, None, "x"],
+    "queue_timeout": [0, -1, None, "x"],
 }
 
 

@@ -51,6 +51,8 @@ CONTRADICTIONS: list[tuple[str, str]] = [
         "--static /a=b --static-expires 9 --static-header Cache-Control:no-cache",
         "static_headers and static_expires both make Cache-Control: leave out --static-expires",
     ),
+    ("--queue 5", "queue without limit_requests: add --limit-requests, or leave it out"),
+    ("--queue-timeout 5", "queue_timeout without limit_requests: add --limit-requests, or leave it out"),
     ("--ssl-keyfile k", "ssl_keyfile 'k' has no effect without ssl_certfile: give both"),
     ("--bind https://h:1", "bind https:// without ssl_certfile: add --ssl-certfile, or leave https:// out"),
     (

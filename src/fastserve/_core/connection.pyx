@@ -143,6 +143,7 @@ cdef class Connection(Carrier):
 
     def connection_lost(self, exception):
         self.worker.connections.discard(self)
+        self.leave_crowd()
         self.turn.enter()
         try:
             self.writer.lost()
@@ -199,6 +200,24 @@ cdef class Connection(Carrier):
             protocol.data_received(received)
         except BaseException as exception:
             self.failed(exception)
+        return 0
+
+    def accepted_beyond(self):
+        """There are as many connections as may be: serve it only if it asks for health, or once there are fewer."""
+        self.spare = True
+        self.worker.count_spare(1)
+
+    cdef int count_in(self) except -1:
+        if self.spare:
+            self.spare = False
+            self.worker.count_spare(-1)
+        return 0
+
+    cdef int leave_crowd(self) except -1:
+        """Note that there is a connection less."""
+        self.count_in()
+        if self.worker.when_lost is not None:
+            self.worker.when_lost()
         return 0
 
     cdef int cut(self) except -1:

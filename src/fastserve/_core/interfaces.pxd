@@ -14,11 +14,6 @@ cdef class Exchange(Owner):
     cdef int stopping(self) except -1  # the server stops
 
 
-cdef class Place:
-    """One of those that exchanges are limited to."""
-    cdef int leave(self) except -1
-
-
 cdef class DirectCall:
     """A call of an application that has no task yet."""
     cdef int begun(self) except -1  # the exchange knows its call
@@ -69,6 +64,7 @@ cdef class Stream:
     cdef bint must_wait(self) noexcept  # the client does not read: send() must wait for writable()
     cdef bint broken(self) noexcept  # writing has failed
     cdef int abandon(self) except -1  # the application will not complete it: send a 500, or break off
+    cdef bint resume(self) except -1  # its exchange has waited to be called: read on; false if the client has left
     # Topics. What is pending goes before what the application sends after it; returns what was attached first.
     cdef Pending attach(self, Pending pending)  # raises RuntimeError
     # After what is put already; commit_shared() lets it leave. `alone`: that is next, and so it may leave at once.
@@ -108,5 +104,7 @@ cdef class Channel(Handler):
 
 cdef class Carrier:
     """What a handler asks of its connection."""
+    cdef readonly bint spare  # accepted beyond the limit of connections, for the sake of health checks
     cdef int switch_to(self, Handler handler, bytes rest) except -1  # `rest` is what the old one has not parsed
+    cdef int count_in(self) except -1  # it is spare no longer
     cdef int hand_over(self, make_protocol, bytes received) except -1  # to an asyncio.Protocol, with all unparsed bytes

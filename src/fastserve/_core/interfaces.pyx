@@ -21,11 +21,6 @@ cdef class Exchange(Owner):
         return 0
 
 
-cdef class Place:
-    cdef int leave(self) except -1:
-        return 0
-
-
 cdef class DirectCall:
     cdef int begun(self) except -1:
         return 0
@@ -112,6 +107,9 @@ cdef class Stream:
     cdef int abandon(self) except -1:
         return 0
 
+    cdef bint resume(self) except -1:
+        return True
+
     cdef Pending attach(self, Pending pending):
         return pending
 
@@ -188,6 +186,9 @@ cdef class Channel(Handler):
 
 cdef class Carrier:
     cdef int switch_to(self, Handler handler, bytes rest) except -1:
+        return 0
+
+    cdef int count_in(self) except -1:
         return 0
 
     cdef int hand_over(self, make_protocol, bytes received) except -1:

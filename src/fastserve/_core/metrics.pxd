@@ -50,6 +50,7 @@ cdef enum:
     CERTIFICATE_END  # seconds since 1970
     SUBSCRIPTIONS
     ACCEPTING
+    QUEUE
     # Counters.
     LOOP_BUSY  # nanoseconds
     PROCESS_BUSY
@@ -81,6 +82,9 @@ cdef enum:
     TOPICS_DROPPED
     TOPICS_CLOSED
     TOPICS_GAPS
+    QUEUE_FULL
+    QUEUE_DEADLINE
+    QUEUE_GONE
     WS_CLOSED  # the first of as many cells as there are CLOSE_CODES
     WS_CLOSED_END = WS_CLOSED + 14
     REFUSED = WS_CLOSED_END  # the first of as many cells as there are REFUSALS

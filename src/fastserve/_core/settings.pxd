@@ -28,6 +28,7 @@ cdef class Settings:
     cdef public double timeout_write
     cdef public double ws_ping_interval
     cdef public double ws_ping_timeout
+    cdef public double queue_timeout  # for a request that waits to be served
     cdef public double log_slow  # that an exchange takes, beyond which it is reported
     # Bytes or counts, 0 for none.
     cdef public Py_ssize_t limit_request_line
@@ -35,6 +36,9 @@ cdef class Settings:
     cdef public Py_ssize_t limit_request_fields
     cdef public Py_ssize_t limit_request_body
     cdef public Py_ssize_t limit_concurrency
+    cdef public Py_ssize_t limit_connections
+    cdef public Py_ssize_t limit_requests  # that applications work on at a time
+    cdef public Py_ssize_t queue  # requests that wait for that; 0: none may wait
     cdef public Py_ssize_t limit_http2_streams  # at a time on one connection
     cdef public Py_ssize_t ws_max_size  # bytes of a message, at least 1
     cdef public Py_ssize_t ws_max_queue  # messages that wait for the application, at least 1

@@ -36,6 +36,7 @@ static CYTHON_INLINE int fastserve_unread(int fd) { (void)fd; return -1; }
 static CYTHON_INLINE double fastserve_silence(int fd) { (void)fd; return -1; }
 static CYTHON_INLINE void fastserve_limit_unsent(int fd) { (void)fd; }
 static CYTHON_INLINE int fastserve_hung_up(int fd) { (void)fd; return 0; }
+static CYTHON_INLINE int fastserve_peer_ended(int fd) { (void)fd; return 0; }
 static CYTHON_INLINE int fastserve_ipv4(int fd, int peer, unsigned char *host, int *port) {
     (void)fd; (void)peer; (void)host; (void)port;
     return 0;
@@ -117,6 +118,13 @@ static CYTHON_INLINE int fastserve_end_writing(int fd) { return shutdown(fd, SHU
 static CYTHON_INLINE int fastserve_hung_up(int fd) {
     struct pollfd polled = {fd, 0, 0};
     return poll(&polled, 1, 0) > 0 && (polled.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+}
+#ifndef POLLRDHUP
+#define POLLRDHUP 0
+#endif
+static CYTHON_INLINE int fastserve_peer_ended(int fd) {
+    struct pollfd polled = {fd, POLLRDHUP, 0};
+    return poll(&polled, 1, 0) > 0 && (polled.revents & (POLLERR | POLLHUP | POLLNVAL | POLLRDHUP)) != 0;
 }
 static CYTHON_INLINE int fastserve_ipv4(int fd, int peer, unsigned char *host, int *port) {
     struct sockaddr_storage name;

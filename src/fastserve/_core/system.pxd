@@ -24,6 +24,7 @@ cdef extern from "system.h":
     long long fastserve_sendfile(int fd, int file, long long offset, long long size) nogil
     int fastserve_end_writing(int fd) nogil  # shutdown(2) of the writing side; -1 after an error
     bint fastserve_hung_up(int fd) nogil  # the connection is reset, or closed on both sides
+    bint fastserve_peer_ended(int fd) nogil  # or by the peer, as far as that can be seen while nothing is read
     bint fastserve_ipv4(int fd, bint peer, unsigned char* host, int* port) nogil  # 4 bytes; false: no IPv4 address
     int fastserve_unacknowledged(int fd) nogil  # bytes in the kernel that the peer has not got; -1: unknown
     int fastserve_unread(int fd) nogil  # bytes received by the kernel and not read; -1: unknown

@@ -1,6 +1,7 @@
 """What all connections of one event loop share."""
 from libc.stdint cimport uint64_t
 
+from .loop.admission cimport Admission
 from .loop.clock cimport Clock, Deadline
 from .loop.turn cimport Turn
 from .metrics cimport Metrics
@@ -31,10 +32,16 @@ cdef class Worker:
     cdef readonly object ws_protocol  # makes the protocol that serves WebSockets from the handshake on, or None
     cdef readonly list others  # workers whose connections and tasks are among those of this one
     cdef readonly set connections  # of the core, and protocols outside it that serve WebSockets
-    cdef long lingering  # connections that only wait for their client to close
+    cdef readonly long lingering  # connections that only wait for their client to close
     cdef Deadline lingerings  # sentinel of the circular list of their nodes, the oldest first
     cdef readonly set tasks  # of exchanges that did not end in their first step
-    cdef readonly long active  # exchanges whose application has not returned
+    cdef readonly long active  # exchanges that do not wait to be called, and whose application has not returned
+    cdef long room  # how many of them there have to be before anything limits them
+    cdef readonly long places  # and how many there may be
+    cdef readonly Admission admission
+    cdef long apart  # of them, open WebSockets and files under way, which do not count for the limit of requests
+    cdef readonly long spares  # connections beyond their limit
+    cdef public object when_lost  # is called when a connection is lost, or None
     cdef readonly long total_requests
     cdef long long untaken  # bytes of bodies over HTTP/2 that no application has taken
     cdef public bint red  # the server has been told to stop: its health says so
@@ -43,4 +50,9 @@ cdef class Worker:
     cdef readonly bint stopping  # connections close as soon as they are idle
     cdef readonly bint replaced  # if stopping: by another process, which serves the same clients
 
+    cdef int measure_room(self) except -1
+    cdef int count_apart(self, int more) except -1
+    cdef int let_in(self) except -1  # an exchange has ended: begin with those that wait
+    cdef bint is_full(self) except -1  # there are as many connections as may be, or more
+    cdef int count_spare(self, int more) except -1
     cdef int look_at_loop(self) except -1  # see whether it makes the tasks; with each connection, for it may change

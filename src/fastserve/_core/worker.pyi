@@ -5,6 +5,7 @@ from typing import Any
 from .http.access_log import AccessLog
 from .http.static import StaticFiles
 from .interfaces import DirectApplication
+from .loop.admission import Admission
 from .loop.clock import Clock
 from .loop.turn import Turn
 from .metrics import Metrics
@@ -26,6 +27,11 @@ class Worker:
     connections: set[Any]
     tasks: set[Any]
     active: int
+    places: int
+    admission: Admission
+    spares: int
+    lingering: int
+    when_lost: Callable[[], object] | None
     total_requests: int
     metrics: Metrics
     red: bool

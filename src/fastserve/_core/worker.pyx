@@ -5,7 +5,10 @@ import inspect
 import logging
 import traceback
 
+from libc.limits cimport LONG_MAX
+
 from .interfaces cimport Exchange
+from .loop.admission cimport Admission
 from .loop.clock cimport GOODBYE
 from .loop.task cimport Task
 from .loop.turn cimport Flushable
@@ -55,7 +58,9 @@ cdef class Worker:
         self.clock = Clock(loop, settings)
         self.turn = Turn(loop, metrics)
         self.metrics = self.turn.metrics
+        self.admission = Admission(self.clock, settings, self.metrics)
         self.turn.last = access
+        self.measure_room()
         self.state = state
         self.context = contextvars.copy_context()
         self.log = log
@@ -84,6 +89,28 @@ cdef class Worker:
             node = self.lingerings.next
             self.lingerings.next = node.next
             node.next = NULL
+
+    cdef int measure_room(self) except -1:
+        cdef long limit = self.settings.limit_requests
+        self.places = limit + self.apart if limit else LONG_MAX
+        self.room = 0 if self.settings.limit_concurrency or self.spares else self.places
+        return 0
+
+    cdef int count_apart(self, int more) except -1:
+        self.apart += more
+        self.measure_room()
+        return self.let_in() if more > 0 else 0
+
+    cdef int let_in(self) except -1:
+        return self.admission.let_in(self.places - self.active)
+
+    cdef bint is_full(self) except -1:
+        cdef Py_ssize_t limit = self.settings.limit_connections
+        return limit and len(self.connections) - self.lingering > limit
+
+    cdef int count_spare(self, int more) except -1:
+        self.spares += more
+        return self.measure_room()
 
     cdef int look_at_loop(self) except -1:
         self.asyncio_tasks = self.get_task_factory() is not None or self.get_debug()

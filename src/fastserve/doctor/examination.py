@@ -18,6 +18,7 @@ CHECKS: tuple[Check, ...] = (
     setup.packages,
     machine.memory,
     machine.first_process,
+    setup.concurrency,
     setup.log_output,
     setup.keep_alive,
     setup.trust,

@@ -30,7 +30,7 @@ def descriptors(case: Case) -> Iterator[Finding]:
         yield Finding(OK, check, "no limit")
         return
     options = case.options
-    name = "limit_connections" if getattr(options, "limit_connections", None) else "limit_concurrency"
+    name = "limit_connections" if options.limit_connections else "limit_concurrency"
     wanted = getattr(options, name)
     remedy = f"raise it by ulimit -n, LimitNOFILE= of systemd or --ulimit nofile= of docker{above(limit)}"
     if wanted and limit < wanted + RESERVED:

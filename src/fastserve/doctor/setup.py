@@ -56,6 +56,16 @@ def installed(package: str) -> bool:
         return False
 
 
+def concurrency(case: Case) -> Iterator[Finding]:
+    """Look for the limit that idle connections use up."""
+    limit = case.options.limit_concurrency
+    if limit and not case.options.limit_requests:
+        text = f"idle connections count for --limit-concurrency {limit}, and use it up"
+        yield Finding(WARN, "overload", text, "use --limit-requests with what the application can work on at a time")
+    elif case.options.limit_requests:
+        yield Finding(OK, "overload", f"{case.options.limit_requests} requests at a time, others wait")
+
+
 def log_output(case: Case) -> Iterator[Finding]:
     """Look whether lines of several workers can be torn on their way through a pipe."""
     try:

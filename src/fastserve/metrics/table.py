@@ -76,7 +76,7 @@ TABLE: tuple[Metric, ...] = (
     ),
     Metric(
         "fastserve_request_wait_seconds", HISTOGRAM,
-        "Time from the end of a request's head to the call of the application: the loop's other work.",
+        "Time from the end of a request's head to the call of the application: the queue, and the loop's other work.",
         cells=(Cell("wait"),), unit="seconds",
     ),
     Metric(
@@ -141,6 +141,17 @@ TABLE: tuple[Metric, ...] = (
         "fastserve_refused_requests", COUNTER,
         "Requests that the server refused, by status and reason.",
         ("status", "reason"), tuple(refusals()),
+    ),
+    Metric(
+        "fastserve_queue_length", GAUGE,
+        "Requests that wait because the application works on as many as --limit-requests says.",
+        cells=(Cell("queue"),),
+    ),
+    Metric(
+        "fastserve_queue_refused", COUNTER,
+        "Requests that were not served: they found the queue full, waited for too long (deadline), or their client left"
+        " while they waited (gone).",
+        ("reason",), by("reason", "full", "deadline", "gone", prefix="queue"),
     ),
     Metric(
         "fastserve_application_errors", COUNTER,

@@ -5,6 +5,9 @@ closes them at once, asyncio logs a traceback every second. So accepting stops a
 new descriptor the lowest free number, and a number within RESERVE of the limit shows that no lower one is free. Clients
 then wait in the kernel's queue, and the reserve is left for the application. If the application uses up the reserve
 between two checks, uvloop closes the connections that arrive at that moment.
+
+With --limit-connections it stops as well while there are as many connections. SPARE more are accepted where the server
+has a path for health checks, since these come by connections of their own; what else they ask for gets a 503.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import os
 import socket
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +30,7 @@ from fastserve.net.tls import listen_arguments
 
 if TYPE_CHECKING:
     from fastserve.config import Config
+    from fastserve.server_state import ServerState
 
 RESERVE = 32  # descriptors below the limit that connections do not get
 SETTLE_SECONDS = 0.05  # between asyncio's last accept() and the close of its server
@@ -33,10 +38,13 @@ ACCEPT_STEPS = 4  # iterations of a loop from the end of its poll to connection_
 SETTLE_ROUNDS = 50  # at most, where clients never stop coming
 PROBED = 4  # connections between two checks for free descriptors
 BATCH = 8  # connections that asyncio accepts before anything else runs, such as that check
+SPARE = 16  # connections beyond --limit-connections, for health checks
+FRESH_SECONDS = 15.0  # that a connection may take until its protocol is told of it, which is after a TLS handshake
 RETRY_SECONDS = 1.5  # after which asyncio has retried to accept
 WARN_SECONDS = 60.0  # between two warnings of a server that keeps reaching its limit
 
 PAUSE = "Out of file descriptors (the limit is %d): not accepting connections until some are closed"
+FULL = "There are %d connections, the limit: further clients wait to be accepted"
 RESUME = "File descriptors are free again: accepting connections"
 ASYNCIO_MESSAGE = "socket.accept() out of system resource"
 ASYNCIO_RETRY = "._start_serving("  # in the message when the retry fails, which asyncio calls after a second
@@ -59,14 +67,28 @@ def descriptor_limit() -> int:
 class Acceptor:
     """Starts an asyncio server for each socket, in `servers`, and starts them anew after a pause.
 
-    `factory` makes the protocol of a connection. Call start() for each socket, look() regularly, close() at the end.
+    `factory` makes the protocol of a connection, which puts itself into those of `state`. Call start() for each socket,
+    look() regularly, close() at the end.
     """
 
-    def __init__(self, factory: Factory, config: Config, servers: list[asyncio.Server]) -> None:
+    def __init__(
+        self,
+        factory: Factory,
+        config: Config,
+        servers: list[asyncio.Server],
+        state: ServerState,
+    ) -> None:
         self.factory = factory
         self.config = config
         self.servers = servers
+        self.state = state
         self.paused = False
+        self._limit = config.limit_connections
+        self._most = (self._limit or 0) + (SPARE if config.health is not None else 0)
+        self._full = False  # paused because of that limit
+        self._resuming = False
+        self._settling: list[asyncio.Server] = []  # paused, and to be closed a moment later
+        self._fresh: dict[weakref.ref[asyncio.Protocol], float] = {}  # protocols that `state` may not have yet
         # Copies of the sockets, as asyncio servers close theirs; whether they are plain; what makes their protocols.
         self._copies: list[tuple[socket.socket, bool, Factory]] = []
         self._loop = asyncio.get_running_loop()
@@ -88,6 +110,11 @@ class Acceptor:
         self.servers.append(await self._listen(sock, plain, factory))
         self._copies.append((sock.dup(), plain, factory))
 
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """What clients connect to, also while nobody is accepted."""
+        return [copy for copy, *_ in self._copies]
+
     async def _listen(self, sock: socket.socket, plain: bool, factory: Factory) -> asyncio.Server:
         config, loop = self.config, self._loop
         context = None if plain else config.listening_context
@@ -103,7 +130,37 @@ class Acceptor:
         if self._accepted % PROBED == 0 and not self.paused and not self._has_room(1):
             self.paused = True
             self._loop.call_soon(self._pause)  # uvloop is about to take the connection from the listening handle
-        return factory()
+        protocol = factory()
+        if self._limit is not None:
+            self._count(protocol, self._limit)
+        return protocol
+
+    def _count(self, protocol: asyncio.Protocol, limit: int) -> None:
+        """Note another connection, and pause when there are as many as may be."""
+        self._fresh[weakref.ref(protocol)] = time.monotonic()
+        count = self._open_connections()
+        if count > limit and hasattr(protocol, "accepted_beyond"):
+            protocol.accepted_beyond()
+        if count >= self._most and not self.paused:
+            self.paused = self._full = True
+            if self.state.worker is not None:
+                self.state.worker.when_lost = self._connection_lost
+            self._loop.call_soon(self._pause)
+
+    def _open_connections(self) -> int:
+        """Return how many connections there are, those included that are still in their TLS handshake."""
+        known, oldest = self.state.connections, time.monotonic() - FRESH_SECONDS
+        self._fresh = {
+            ref: when
+            for ref, when in self._fresh.items()
+            if when > oldest and (protocol := ref()) is not None and protocol not in known
+        }
+        return self.state.open_connections + len(self._fresh)
+
+    def _connection_lost(self) -> None:
+        """Accept as soon as there is room, rather than with the next look()."""
+        if self._full and not self._resuming and self._open_connections() < self._most:
+            self._loop.create_task(self.look())  # the loop keeps it: it waits for nothing
 
     def _has_room(self, count: int) -> bool:
         """Return whether `count` descriptors are free besides the reserve."""
@@ -125,19 +182,25 @@ class Acceptor:
     def _pause(self) -> None:
         self.paused = True
         self._warn()
+        if not self._copies:
+            return  # close() came first
         for server in self.servers:
             if self._in_batches:
                 # Accepted connections are attached to the server a few steps later, and close() must come after that.
                 for sock in server.sockets:
                     self._loop.remove_reader(sock.fileno())
                 self._loop.call_later(SETTLE_SECONDS, server.close)
+                self._settling.append(server)
             else:
                 server.close()
 
     def _warn(self) -> None:
         now = time.monotonic()
         if now - self._warned >= WARN_SECONDS:
-            logger.warning(PAUSE, descriptor_limit())
+            if self._full:
+                logger.warning(FULL, self._limit)
+            else:
+                logger.warning(PAUSE, descriptor_limit())
             self._warned = now
 
     def _take_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -159,10 +222,16 @@ class Acceptor:
             loop.default_exception_handler(context)
 
     async def look(self) -> None:
-        """Pause when descriptors run out (the application opens files as well); resume when enough are free."""
+        """Pause when descriptors run out (the application opens files as well); resume when there is room again."""
         if self.paused:
+            if self._resuming or (self._full and self._open_connections() >= self._most):
+                return
             if self._has_room(max(min(RESERVE, descriptor_limit() // 4) // 2, 1)):
-                await self._resume()
+                self._resuming = True
+                try:
+                    await self._resume()
+                finally:
+                    self._resuming = False
         elif not self._has_room(1):
             self._pause()
 
@@ -175,9 +244,18 @@ class Acceptor:
             for server in resumed:
                 server.close()
             return
+        if not self._copies:  # close() has come
+            for server in resumed:
+                server.close()
+            return
         self.servers[:] = resumed
+        self._settling = [server for server in self._settling if server.is_serving()]
         self.paused = False
-        logger.info(RESUME)
+        if not self._full:
+            logger.info(RESUME)
+        self._full = False
+        if self.state.worker is not None:
+            self.state.worker.when_lost = None
 
     async def settle(self) -> None:
         """Return when the loop has accepted what was waiting, and given each connection its protocol."""
@@ -190,7 +268,9 @@ class Acceptor:
 
     def close(self) -> None:
         """Stop accepting for good."""
-        for server in self.servers:
+        if self.state.worker is not None:
+            self.state.worker.when_lost = None
+        for server in (*self.servers, *self._settling):
             server.close()
         for copy, *_ in self._copies:
             copy.close()

@@ -70,6 +70,9 @@ def missing(options: Options) -> Iterator[str]:
     for name, needed in NEEDED.items():
         if getattr(options, name) and getattr(options, needed) is None:
             yield f"{name} without {needed}: add {TABLE[needed].name}, or leave it out"
+    for name in ("queue", "queue_timeout"):
+        if options.limit_requests is None and getattr(options, name) != TABLE[name].default:
+            yield f"{name} without limit_requests: add --limit-requests, or leave it out"
 
 
 def conflicts_of_platform(options: Options) -> Iterator[str]:

@@ -379,6 +379,16 @@ class Options:
         " no other header tells the client.  [default: none]")
     root_path_mode: str = option("add", PROXIES, Choice(ROOT_PATH_MODES),
         "Whether --root-path is put before the path of a request, or the proxy's requests have it already: add, given.")
+    limit_requests: int | None = option(None, LIMITS, Limit(1),
+        "Maximum number of requests that the application works on at a time, in each worker; further ones wait."
+        " Connections do not count, nor do WebSockets that are open.  [default: none]")
+    queue: int = option(1000, LIMITS, Integer(0, 2**62 - 1),
+        "With --limit-requests, maximum number of requests that wait; further ones get a 503 at once.")
+    queue_timeout: float = option(0.5, TIMEOUTS, Seconds(positive=True),
+        "With --limit-requests, seconds that a request waits for its turn; then it gets a 503.")
+    limit_connections: int | None = option(None, LIMITS, Limit(1),
+        "Maximum number of connections of each process; further ones wait to be accepted. Where the server responds to"
+        " health checks, up to 16 more are accepted for these alone.  [default: none]")
     # fmt: on
 
     def __post_init__(self) -> None:

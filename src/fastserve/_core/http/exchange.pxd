@@ -1,5 +1,6 @@
 """One HTTP exchange in the terms of ASGI."""
-from ..interfaces cimport DirectCall, Exchange, Place, Stream
+from ..interfaces cimport DirectCall, Exchange, Stream
+from ..loop.admission cimport Place
 from ..loop.awaitable cimport Awaitable
 from ..loop.task cimport Task
 from ..loop.waiter cimport Waiter
@@ -37,6 +38,7 @@ cdef class HttpExchange(Exchange):
     cdef int stage  # which message send() accepts next
     cdef bint expect_continue  # the client waits for 100 (Continue)
     cdef bint started  # the application has been called
+    cdef bint queued  # it waits for its turn to be called, in `place`
     cdef bint gone  # nobody reads the response any more
     cdef readonly bint left  # the client was gone before the response was complete
     cdef bint endless  # and the response had begun, with no declared end
@@ -54,7 +56,7 @@ cdef class HttpExchange(Exchange):
     cdef list receiving  # the futures of others
     cdef list sending  # the futures that calls of send() wait for
     cdef int drops  # messages dropped in this turn of the loop
-    cdef Place place  # that it has until its application ends, or None
+    cdef Place place  # that it has until its application ends, or waits in before it is called; None for neither
     cdef Entry entry  # in the list for the signal handler, while there is one
     cdef double head_at  # when the head of its request was complete
     cdef str method  # shown there
@@ -80,6 +82,8 @@ cdef class HttpExchange(Exchange):
     cdef int answer(self, int status, list headers, bytes body) except -1
     cdef int start_task(self, coro, context) except -1
     cdef int never_started(self) except -1
+    cdef int leave_queue(self) except -1
+    cdef int end_awaited(self) except -1
     cdef bint is_complete(self) noexcept
     cdef bint must_wait(self) noexcept  # the client does not read
     cdef bint is_unreachable(self) noexcept

@@ -26,7 +26,7 @@ from libc.stdint cimport uint64_t
 
 from ..counters cimport live_counts
 from ..errors import ClientDisconnected, only_disconnects
-from ..interfaces cimport DirectApplication, Exchange, Place, Stream, Subscribing
+from ..interfaces cimport DirectApplication, Exchange, Stream, Subscribing
 from ..loop.awaitable cimport WAIT, Awaitable, CoroutineFunction, make_function
 from ..loop.clock cimport monotonic
 from ..loop.coroutine import call, receive, send, start_in_loop
@@ -400,6 +400,8 @@ cdef class HttpExchange(Exchange):
         self.gone = True
         if self.stage != COMPLETE:
             self.left = True
+            if self.queued:
+                return self.leave_queue()
             if self.direct is not None:
                 self.direct.to_task()
         if self.waiter is not None:
@@ -460,7 +462,26 @@ cdef class HttpExchange(Exchange):
         self.worker.active -= 1
         fastserve_add(self.worker.metrics.cells + ACTIVE, <uint64_t>-1)
         stop_tracking(&self.entry)
+        return self.worker.let_in()
+
+    cdef int leave_queue(self) except -1:
+        """Its client has left before its turn came to call the application."""
+        self.queued = False
+        self.stage = COMPLETE
+        place, self.place = self.place, None
+        (<Place>place).leave()
+        stop_tracking(&self.entry)
+        if self.stream is not None:
+            self.stream.abandon()
+        self.started = True
         return 0
+
+    cdef int end_awaited(self) except -1:
+        """Tell those who wait for the end of an exchange that this one has ended."""
+        if self.place is not None:
+            self.place.leave()
+            self.place = None
+        return self.worker.let_in()
 
     cdef void ended(self, object result, object exception) noexcept:
         cdef Worker worker = self.worker
@@ -468,9 +489,8 @@ cdef class HttpExchange(Exchange):
         worker.active -= 1
         fastserve_add(worker.metrics.cells + ACTIVE, <uint64_t>-1)
         stop_tracking(&self.entry)
-        if self.place is not None:
-            self.place.leave()
-            self.place = None
+        if worker.admission.ends_awaited:
+            self.end_awaited()
         if self.task is not None:
             worker.tasks.discard(self.task)
             self.task = None

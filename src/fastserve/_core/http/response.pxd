@@ -1,5 +1,5 @@
 """The part of a response that is the same in every version of HTTP."""
-from ..interfaces cimport Stream
+from ..interfaces cimport Carrier, Stream
 from ..worker cimport Worker
 from .account cimport Account
 from .exchange cimport HttpExchange
@@ -59,6 +59,11 @@ cdef enum:
     CLIENT_LEFT = 499  # in the metrics, the status of a request whose client has left before its response was complete
 
 
-cdef bint is_overloaded(Worker worker) except -1
-cdef int refused(Worker worker, Request request, Peers peers) except -1
+cdef enum:
+    TO_WAIT = 1  # not a status: the application is called as soon as one of the others has ended
+
+# What becomes of a request on the connection `carrier`: each returns a status, TO_WAIT, or 0 for neither. The first is
+# called where the request is for https or what the second asks about, and that where worker.active >= worker.room.
+cdef int refused(Worker worker, Request request, Peers peers, Carrier carrier) except -1
+cdef int when_crowded(Worker worker, Carrier carrier) except -1
 cdef bytes fields_of_refusal(int status)

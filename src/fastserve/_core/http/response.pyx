@@ -6,7 +6,7 @@ into bytes: see http1/response.pyx.
 """
 import logging
 
-from ..interfaces cimport Stream
+from ..interfaces cimport Carrier, Stream
 from ..loop.clock cimport monotonic
 from ..worker cimport Worker
 from .access_log cimport AccessLog, log_end, log_response
@@ -22,22 +22,22 @@ cdef list PLAIN_TEXT = [(b"content-type", b"text/plain; charset=utf-8"), (b"cach
 cdef bytes RETRY_AFTER = b"retry-after: 1\r\n"
 
 
-cdef bint is_overloaded(Worker worker) except -1:
-    """Return whether a request is refused with 503, and log that."""
+cdef int when_crowded(Worker worker, Carrier carrier) except -1:
     cdef Py_ssize_t limit = worker.settings.limit_concurrency
+    if carrier.spare:
+        if worker.is_full():
+            return 503
+        carrier.count_in()
     if limit and (len(worker.connections) - worker.lingering >= limit or worker.active >= limit):
         worker.report("Exceeded concurrency limit.", None, WARNING)
-        return True
-    return False
-
-
-cdef int refused(Worker worker, Request request, Peers peers) except -1:
-    """Return the status with which the server refuses a request, whatever it asks for, or 0."""
-    if worker.settings.limit_concurrency and is_overloaded(worker):
         return 503
+    return TO_WAIT if worker.active >= worker.places else 0
+
+
+cdef int refused(Worker worker, Request request, Peers peers, Carrier carrier) except -1:
     if request.is_https and peers.scheme == "http" and peers.proxies is None:
         return 421  # RFC 9110 section 7.4
-    return 0
+    return when_crowded(worker, carrier) if worker.active >= worker.room else 0
 
 
 cdef bytes fields_of_refusal(int status):
@@ -201,7 +201,7 @@ cdef class Response(Stream):
         cdef int status = 500
         if self.request_is_cut():
             status = 400  # the client never sent all of its request (RFC 9112 section 8)
-        elif exchange is not None and exchange.gone and self.worker.draining:
+        elif exchange is not None and exchange.gone and (self.worker.draining or not exchange.started):
             status = 503
         self.count_abandoned(status)
         self.detach()

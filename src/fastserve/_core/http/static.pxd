@@ -32,6 +32,7 @@ cdef class StaticFiles:
 cdef class StaticExchange(HttpExchange):
     cdef StaticFiles files
     cdef bytes target  # the path as it was sent
+    cdef bint is_apart  # it sends a file, and does not count for the limit of requests
 
     cdef bint serve(self) except -1
     cdef bint serve_kept(self, Kept kept, bint unmodified) except -1
@@ -40,6 +41,7 @@ cdef class StaticExchange(HttpExchange):
     cdef int send_whole(self, int status, list headers, bytes body) except -1
     cdef int send_part(self, int status, list headers, int fd, long long offset, long long size) except -1
     cdef int go_on(self) except -1
+    cdef int done(self) except -1
     cdef void failed(self, object exception) noexcept
 
 

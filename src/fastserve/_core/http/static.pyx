@@ -14,6 +14,7 @@ from ..loop.clock cimport monotonic
 from ..loop.turn cimport note_sender
 from ..system cimport FASTSERVE_NO_BENEATH, fastserve_identify, fastserve_identity, fastserve_open_beneath
 from ..worker cimport Worker
+from .admission cimport wait_in_queue
 from .exchange cimport COMPLETE, EXPECT_BODY, HttpExchange, init_exchange
 from .file_body cimport Transfer
 
@@ -141,6 +142,10 @@ cdef class StaticExchange(HttpExchange):
         try:
             if self.serve():
                 return
+            if self.worker.active > self.worker.places:
+                self.started = False
+                wait_in_queue(self, self, None)
+                return
         except BaseException as exception:
             self.failed(exception)
             return
@@ -232,19 +237,27 @@ cdef class StaticExchange(HttpExchange):
         self.stream.begin_file(size, False)
         self.transfer = transfer
         self.sending = []
+        self.worker.count_apart(1)
+        self.is_apart = True
         return self.go_on()
 
     cdef int go_on(self) except -1:
         """Send more of the file, now and whenever the client takes more of it."""
         if self.stage == COMPLETE or self.is_unreachable():
             self.transfer = None
-            self.ended(None, None)
-            return 0
+            return self.done()
         waited = self.go_on_with_file()
         if waited is None:
-            self.ended(None, None)
+            self.done()
         else:
             waited.add_done_callback(self.resume)
+        return 0
+
+    cdef int done(self) except -1:
+        if self.is_apart:
+            self.is_apart = False
+            self.worker.count_apart(-1)
+        self.ended(None, None)
         return 0
 
     def resume(self, waited):
@@ -266,4 +279,7 @@ cdef class StaticExchange(HttpExchange):
             self.end(True)
         except BaseException as error:
             self.worker.report("Exception while ending an exchange", error)
-        self.ended(None, None)
+        try:
+            self.done()
+        except BaseException as error:
+            self.worker.report("Exception while ending an exchange", error)

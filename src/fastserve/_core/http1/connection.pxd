@@ -2,6 +2,7 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
+from ..http.request cimport Request
 from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler
 from ..loop.turn cimport Runnable
@@ -32,6 +33,7 @@ cdef class Http1Connection(Incoming):
 
     cdef int parse(self, bytes data, Py_ssize_t at) except -1
     cdef int begin(self) except -1
+    cdef int begin_with_care(self, Request request, dict scope, bytes static) except -1
     cdef int deliver(self, bytes data) except -1
     cdef int end_request(self) except -1
     cdef int wait_for_more(self) except -1

@@ -22,10 +22,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport memcmp
 
 from ..http.access_log cimport address_text
+from ..http.admission cimport wait_in_queue
 from ..http.exchange cimport HttpExchange, attach_account, make_exchange
 from ..http.methods cimport counted_as
 from ..http.request cimport Request
-from ..http.response cimport fields_of_refusal, refused
+from ..http.response cimport TO_WAIT, fields_of_refusal, refused
 from ..http.scope cimport Peers, http_scope, peers_of
 from ..http.static cimport StaticFiles, make_static_exchange
 from ..http.version cimport Version
@@ -36,6 +37,7 @@ from ..loop.turn cimport Runnable
 from ..metrics cimport ACTIVE_CONNECTIONS, BY_BODY, BY_DRAIN, BY_ERROR, BY_HEAD, BY_KEEP_ALIVE, CLOSING_CONNECTIONS
 from ..metrics cimport IDLE_CONNECTIONS, WS_REFUSED, fastserve_add, key_of
 from ..metrics import reason_of
+from ..system cimport fastserve_peer_ended
 from ..transport.lingering cimport close_or_linger
 from ..transport.writer cimport Writer, set_use, set_why
 from ..websocket.exchange cimport WebSocketExchange, make_websocket_exchange
@@ -76,6 +78,23 @@ cdef class Http1(Version):
 
 
 cdef Version HTTP1 = Http1()
+
+
+cdef inline HttpExchange new_exchange(Http1Connection self, dict scope, bytes static):
+    cdef HttpExchange exchange
+    cdef Http1Response response = self.response
+    if static is not None:
+        exchange = make_static_exchange(self.worker, response, scope, static)
+    elif self.handshake is None:
+        exchange = make_exchange(self.worker, response, scope)
+    else:
+        exchange = make_websocket_exchange(self.worker, response, scope)
+    exchange.expect_continue = response.expect_continue
+    exchange.head_at = response.began
+    response.exchange = exchange
+    if response.account is not None:
+        attach_account(exchange, response.account)
+    return exchange
 
 
 cdef class Refusal(Runnable):
@@ -128,9 +147,8 @@ cdef class Http1Connection(Incoming):
         cdef Worker worker = self.worker
         cdef Request request = self.parser.request
         cdef Http1Response response = self.response
-        cdef HttpExchange exchange
         cdef bytes static = None
-        cdef int refusal, status = 0
+        cdef int status = 0
         stop(self)
         if response.peers is None:
             response.peers = peers_of(self.transport, self.writer.fd, worker.settings)
@@ -151,7 +169,7 @@ cdef class Http1Connection(Incoming):
             scope = http_scope(request, response.peers, worker.settings, worker.state)
         else:
             scope = self.handshake.scope(request, response.peers)
-            status, fields = self.handshake.status, self.handshake.fields
+            status = self.handshake.status
             response.is_handshake(not status)
             if status:
                 fastserve_add(worker.metrics.cells + WS_REFUSED, 1)
@@ -162,26 +180,32 @@ cdef class Http1Connection(Incoming):
         self.parser.release_head()
         if worker.accounts:
             response.open_account(scope)
-        refusal = refused(worker, request, response.peers)
-        if refusal:
-            status, fields = refusal, fields_of_refusal(refusal)
-        if status:
-            worker.metrics.refuse(status, reason_of(status, "" if refusal else "drain"))
-            response.log(scope, status)
-            return response.answer(status, fields)
+        if status or request.is_https or worker.active >= worker.room:
+            return self.begin_with_care(request, scope, static)
         if self.is_served_elsewhere():
             return 0  # parse() hands the whole request over at its end
-        if static is not None:
-            exchange = make_static_exchange(worker, response, scope, static)
-        elif self.handshake is None:
-            exchange = make_exchange(worker, response, scope)
-        else:
-            exchange = make_websocket_exchange(worker, response, scope)
-        exchange.expect_continue = response.expect_continue
-        exchange.head_at = response.began
-        response.exchange = exchange
-        if response.account is not None:
-            attach_account(exchange, response.account)
+        return worker.turn.submit(new_exchange(self, scope, static))
+
+    cdef int begin_with_care(self, Request request, dict scope, bytes static) except -1:
+        """Refuse a request, or let it wait, or find that it may begin."""
+        cdef Worker worker = self.worker
+        cdef bytes fields = b""
+        cdef HttpExchange exchange
+        cdef str reason = ""
+        cdef int status = refused(worker, request, self.response.peers, self.carrier)
+        if status and status != TO_WAIT:
+            fields = fields_of_refusal(status)
+        elif self.handshake is not None and self.handshake.status:
+            status, fields, reason = self.handshake.status, self.handshake.fields, "drain"
+        if status and status != TO_WAIT:
+            worker.metrics.refuse(status, reason_of(status, reason))
+            self.response.log(scope, status)
+            return self.response.answer(status, fields)
+        if self.is_served_elsewhere():
+            return 0
+        exchange = new_exchange(self, scope, static)
+        if status == TO_WAIT and static is None:
+            return wait_in_queue(exchange, exchange, None)
         return worker.turn.submit(exchange)
 
     cdef int deliver(self, bytes data) except -1:
@@ -215,6 +239,8 @@ cdef class Http1Connection(Incoming):
     cdef int wait_for_more(self) except -1:
         """Wait: all input is parsed, and a request is incomplete."""
         if self.reading == BODY:
+            if self.response.exchange is not None and self.response.exchange.queued:
+                self.pause_reading()
             return 0
         if self.eof_seen:
             return self.close()
@@ -412,6 +438,14 @@ cdef class Http1Connection(Incoming):
 
     cdef int took_body(self, Py_ssize_t left) except -1:
         return self.resume_reading()
+
+    cdef bint resume(self) except -1:
+        if self.read_paused and self.reading == BODY:
+            if fastserve_peer_ended(self.writer.fd):
+                self.break_off()
+                return False
+            self.resume_reading()
+        return True
 
     cdef int answered(self) except -1:
         cdef Worker worker = self.worker

@@ -19,6 +19,7 @@ cdef class Incoming(Handler):
     cdef bint body_may_be_discarded(self) noexcept  # in order to keep the connection
     cdef int want_body(self) except -1  # as of a stream
     cdef int took_body(self, Py_ssize_t left) except -1
+    cdef bint resume(self) except -1  # as of a stream
     cdef int accept(self, subprotocol, headers) except -1
     cdef int answered(self) except -1  # the response is complete: go on to the next request, or close
     cdef int close(self) except -1  # after what is written

@@ -61,6 +61,9 @@ cdef class Incoming(Handler):
     cdef int took_body(self, Py_ssize_t left) except -1:
         return 0
 
+    cdef bint resume(self) except -1:
+        return True
+
     cdef int accept(self, subprotocol, headers) except -1:
         return 0
 
@@ -215,6 +218,9 @@ cdef class Http1Response(Response):
         if self.exchange is not None and self.exchange.body_ended:
             return 0
         return self.connection.took_body(left)
+
+    cdef bint resume(self) except -1:
+        return self.connection.resume()
 
     cdef bint must_wait(self) noexcept:
         return self.writer.paused and not self.writer.broken

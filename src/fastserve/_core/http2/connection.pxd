@@ -5,7 +5,8 @@ from libc.stdint cimport uint32_t
 from ..http.exchange cimport HttpExchange
 from ..http.scope cimport Peers
 from ..http.version cimport Version
-from ..interfaces cimport Carrier, Handler, Place
+from ..interfaces cimport Carrier, Handler
+from ..loop.admission cimport Admission, Place
 from ..memory.buffer cimport Buffer
 from ..transport.lingering cimport Lingering
 from ..transport.writer cimport Writer
@@ -28,6 +29,9 @@ cdef struct Closed:
 cdef class Leftovers(Place):
     """The applications of a connection that still run after their stream was reset."""
     cdef long count
+    cdef Admission admission
+
+    cdef int enter(self) except -1
 
 
 @cython.final
@@ -68,6 +72,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int begin(self, Http2Stream stream) except -1
     cdef int begin_websocket(self, Http2Stream stream) except -1
     cdef int note(self, Http2Stream stream, dict scope) except -1
+    cdef int begin_crowded(self, Http2Stream stream, dict scope, bytes static) except -1
     cdef int start(self, Http2Stream stream, HttpExchange exchange) except -1
     cdef int status_of_refusal(self, Http2Stream stream, str method) except -1
     cdef int take_data(self, bytes data) except -1
@@ -102,6 +107,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int name_last(self) except -1
     cdef int close(self) except -1
     cdef int leave_behind(self, HttpExchange exchange) except -1
+    cdef int count_leftover(self, HttpExchange exchange) except -1
     cdef int end_blocked(self) except -1
     cdef int close_streams(self) except -1
     cdef int resume_reading(self) except -1

@@ -21,13 +21,15 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport memcmp, strlen
 
 from ..http.access_log cimport address_text
+from ..http.admission cimport wait_in_queue
 from ..http.exchange cimport HttpExchange, attach_account, make_exchange
 from ..http.methods cimport known_method
-from ..http.response cimport fields_of_refusal, is_overloaded
+from ..http.response cimport TO_WAIT, fields_of_refusal, when_crowded
 from ..http.scope cimport Peers, peers_of, scope_of, websocket_scope_of
 from ..http.static cimport StaticFiles, make_static_exchange
 from ..http.version cimport Version
-from ..interfaces cimport Carrier, Handler, Place
+from ..interfaces cimport Carrier, Handler
+from ..loop.admission cimport Place
 from ..loop.clock cimport GOING_AWAY, KEEP_ALIVE, REQUEST_HEAD, stop
 from ..memory.buffer cimport Buffer
 from ..transport.lingering cimport begin_lingering
@@ -145,9 +147,25 @@ cdef class Http2(Version):
 cdef Version HTTP2 = Http2()
 
 
+cdef inline Start new_start(Http2Stream stream, HttpExchange exchange):
+    cdef Start start = Start.__new__(Start)
+    exchange.head_at = stream.began
+    stream.exchange = exchange
+    if stream.account is not None:
+        attach_account(exchange, stream.account)
+    start.stream = stream
+    return start
+
+
 cdef class Leftovers(Place):
+    cdef int enter(self) except -1:
+        self.count += 1
+        self.admission.ends_awaited += 1
+        return 0
+
     cdef int leave(self) except -1:
         self.count -= 1
+        self.admission.ends_awaited -= 1
         return 0
 
 
@@ -341,18 +359,40 @@ cdef class Http2Connection(StreamCarrier):
             self.peers, worker.settings, worker.state, method, fields.path, fields.headers, fields.te_trailers
         )
         self.note(stream, scope)
-        if worker.settings.limit_concurrency and is_overloaded(worker):
-            worker.metrics.refuse(503, "limit")
-            stream.log(scope, 503)
-            return stream.answer(503, fields_of_refusal(503))
         if worker.static is not None:
             static = (<StaticFiles>worker.static).match(fields.path, len(fields.path))
+        if worker.active >= worker.room:
+            return self.begin_crowded(stream, scope, static)
         if static is not None:
             exchange = make_static_exchange(worker, stream, scope, static)
         else:
             exchange = make_exchange(worker, stream, scope)
         exchange.expect_continue = stream.expect_continue
         exchange.body_ended = stream.ended
+        return self.start(stream, exchange)
+
+    cdef int begin_crowded(self, Http2Stream stream, dict scope, bytes static) except -1:
+        """Refuse a request, or let it wait, or find that it may begin."""
+        cdef Worker worker = self.worker
+        cdef HttpExchange exchange
+        cdef int status = when_crowded(worker, self.carrier)
+        if status and status != TO_WAIT:
+            worker.metrics.refuse(status, "limit")
+            stream.log(scope, status)
+            if self.carrier.spare:
+                self.go_away()
+            return stream.answer(status, fields_of_refusal(status))
+        if stream.is_websocket:
+            exchange = make_websocket_exchange(worker, stream, scope)
+        else:
+            if static is not None:
+                exchange = make_static_exchange(worker, stream, scope, static)
+            else:
+                exchange = make_exchange(worker, stream, scope)
+            exchange.expect_continue = stream.expect_continue
+            exchange.body_ended = stream.ended
+        if status == TO_WAIT and static is None:
+            return wait_in_queue(exchange, new_start(stream, exchange), self)
         return self.start(stream, exchange)
 
     cdef int note(self, Http2Stream stream, dict scope) except -1:
@@ -367,13 +407,7 @@ cdef class Http2Connection(StreamCarrier):
         return 0
 
     cdef int start(self, Http2Stream stream, HttpExchange exchange) except -1:
-        cdef Start start = Start.__new__(Start)
-        exchange.head_at = stream.began
-        stream.exchange = exchange
-        if stream.account is not None:
-            attach_account(exchange, stream.account)
-        start.stream = stream
-        return self.worker.turn.submit(start)
+        return self.worker.turn.submit(new_start(stream, exchange))
 
     cdef int begin_websocket(self, Http2Stream stream) except -1:
         """Make the exchange of a WebSocket's handshake (RFC 8441 section 5), or refuse it."""
@@ -393,11 +427,9 @@ cdef class Http2Connection(StreamCarrier):
             self.peers, worker.settings, worker.state, fields.path, fields.headers, handshake.subprotocols.copy()
         )
         self.note(stream, scope)
-        if worker.settings.limit_concurrency and is_overloaded(worker):
-            worker.metrics.refuse(503, "limit")
-            stream.log(scope, 503)
-            return stream.answer(503, fields_of_refusal(503))
         stream.websocket = make_websocket_writer(stream, self.flow, handshake, worker)
+        if worker.active >= worker.room:
+            return self.begin_crowded(stream, scope, None)
         return self.start(stream, make_websocket_exchange(worker, stream, scope))
 
     cdef int status_of_refusal(self, Http2Stream stream, str method) except -1:
@@ -813,11 +845,14 @@ cdef class Http2Connection(StreamCarrier):
             return 0
         if not exchange.started:
             return exchange.never_started()
-        if exchange.place is None:
-            if self.leftovers is None:
-                self.leftovers = Leftovers.__new__(Leftovers)
-            self.leftovers.count += 1
-            exchange.place = self.leftovers
+        return self.count_leftover(exchange) if exchange.place is None else 0
+
+    cdef int count_leftover(self, HttpExchange exchange) except -1:
+        if self.leftovers is None:
+            self.leftovers = Leftovers.__new__(Leftovers)
+            self.leftovers.admission = self.worker.admission
+        self.leftovers.enter()
+        exchange.place = self.leftovers
         return 0
 
     cdef int close_streams(self) except -1:

@@ -18,6 +18,7 @@ cdef enum:
     GOING_AWAY  # for an HTTP/2 client to stop opening streams
     GOODBYE  # for a last request, on a connection whose client could not be told that the server stops
     SLOW  # until an exchange is reported as slow
+    QUEUED  # for a request to be served
     WAITS  # how many kinds there are
 
 

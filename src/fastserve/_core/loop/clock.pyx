@@ -90,6 +90,7 @@ cdef class Clock:
         self.seconds[REQUEST_REST] = LINGER_SECONDS
         self.seconds[GOING_AWAY] = GOING_AWAY_SECONDS
         self.seconds[SLOW] = settings.log_slow
+        self.seconds[QUEUED] = settings.queue_timeout
         self.date_second = -1
         for kind in range(WAITS):
             self.queues[kind].next = self.queues[kind].previous = &self.queues[kind]

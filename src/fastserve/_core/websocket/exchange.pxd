@@ -17,6 +17,7 @@ cdef class WebSocketExchange(HttpExchange):
     cdef int code  # of the disconnect
     cdef str reason
     cdef bint over  # the application has ended
+    cdef bint counted  # among the open ones of the worker
 
     cdef object with_id(self, object headers)  # those of the response to its handshake
     cdef int opened(self, Channel channel) except -1  # the handshake is complete

@@ -271,6 +271,9 @@ cdef class WebSocketExchange(HttpExchange):
         self.stream = None
         self.stage = UPGRADED
         fastserve_add(self.worker.metrics.cells + WS_ACCEPTED, 1)
+        if self.worker.settings.limit_requests:
+            self.counted = True
+            self.worker.count_apart(1)
         return log_websocket(self.worker, self.scope, "[accepted]")
 
     cdef int put(self, object data, bint is_text) except -1:
@@ -300,6 +303,8 @@ cdef class WebSocketExchange(HttpExchange):
 
     cdef int disconnected(self) except -1:
         self.gone = self.left = True
+        if self.queued:
+            return self.leave_queue()
         self.release_held()
         self.wake_receivers()
         return wake(self.sending)
@@ -326,6 +331,11 @@ cdef class WebSocketExchange(HttpExchange):
         return 0
 
     # The end of the application
+
+    cdef void ended(self, object result, object exception) noexcept:
+        if self.counted:
+            self.worker.count_apart(-1)
+        HttpExchange.ended(self, result, exception)
 
     cdef bint is_complete(self) noexcept:
         return self.over or self.stage == COMPLETE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 
 from fastserve._types import Receive, Scope, Send
 
@@ -25,6 +26,15 @@ class FlowControl:
     async def drain(self) -> None:
         """Return once the client has taken enough of what was written."""
         await self._writable.wait()
+
+    def peer_has_ended(self) -> bool:
+        """Return whether the client has ended its side, as far as that can be seen while reading is paused."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is None or not hasattr(select, "POLLRDHUP"):
+            return False
+        poll = select.poll()
+        poll.register(sock.fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def pause_reading(self) -> None:
         if not self.read_paused:

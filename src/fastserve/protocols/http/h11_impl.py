@@ -27,7 +27,9 @@ import h11
 
 from fastserve._core.errors import ClientDisconnected, ProtocolError
 from fastserve._core.http.access_log import Foreign
+from fastserve._core.http.admission import Guest
 from fastserve._core.http.response_head import is_streaming
+from fastserve._core.metrics import SCALAR_CELLS
 from fastserve.middleware.proxy_headers import TrustedHosts
 from fastserve.options.core import AT_ONCE
 from fastserve.protocols import utils
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 DISCARD = 1 << 20  # bytes of an unwanted body that are read in order to keep the connection
 HEALTH_FIELDS = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+RETRY = [(b"retry-after", b"1")]
+REFUSAL_FIELDS = [(b"content-type", b"text/plain; charset=utf-8"), *RETRY]
 HELD_HEAD_SECONDS = 0.25  # that a head waits for the first piece of body unless it is a stream's
 SHARE_SECONDS = 0.001  # of one client's body, before others have their turn
 FIELD_NAME = re.compile(rb"^[^\s:]+:", re.MULTILINE)
@@ -107,6 +111,8 @@ class H11Protocol(asyncio.Protocol):
         self.account: Foreign | None = None  # of the request under way, where something asks for it
         self.received = self.sent = self.sent_body = 0  # bytes of it, and of its response
         self.status = 0  # of the response that has begun
+        self.spare = False  # accepted beyond the limit of connections, for the sake of health checks
+        self.guest: Guest | None = None  # of the request under way, where they are limited
 
     # The transport
 
@@ -145,7 +151,9 @@ class H11Protocol(asyncio.Protocol):
         self.eof_seen = True
         if self.exchange is None:
             return False
-        if self.writing == "body" and self.no_body and self.reading == "done" and not self.input:
+        if self.waits:
+            self.leave_queue()
+        elif self.writing == "body" and self.no_body and self.reading == "done" and not self.input:
             self.close_silently()  # no write will ever show whether the client is still there
         else:
             self.exchange.disconnected()
@@ -153,6 +161,9 @@ class H11Protocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connections.discard(self)
+        worker = self.server_state.worker
+        if worker is not None and worker.when_lost is not None:
+            worker.when_lost()
         self.count_as(CLIENT_LEFT)
         self.counting.lost()
         self.orphan()
@@ -194,7 +205,7 @@ class H11Protocol(asyncio.Protocol):
         while self.reading in ("init", "head", "body"):
             try:
                 if not (self.read_body() if self.reading == "body" else self.read_head()):
-                    return self.wait_for_more() if self.reading != "body" else None
+                    return self.wait_for_more() if self.reading != "body" else self.wait_for_body()
             except ProtocolError as exc:
                 return self.refuse(exc.status, exc.reason)
             except h11.RemoteProtocolError as exc:
@@ -268,6 +279,10 @@ class H11Protocol(asyncio.Protocol):
         self.end_request()
         return True
 
+    def wait_for_body(self) -> None:
+        if self.waits:
+            self.flow.pause_reading()
+
     def wait_for_more(self) -> None:
         if self.eof_seen:
             self.close()
@@ -307,17 +322,16 @@ class H11Protocol(asyncio.Protocol):
             self.counting.refused(421, "host")
             self.log_access(scope, 421)
             return self.answer(421)
-        if self.is_over_limit():
+        if self.is_beyond() or self.is_over_limit():
             self.counting.refused(503, "limit")
-            self.logger.warning("Exceeded concurrency limit.")
             self.open_account(scope)
             self.log_access(scope, 503)
-            return self.answer(503, [(b"retry-after", b"1")])
+            return self.answer(503, RETRY)
         if self.config.ws_protocol_class is not None and rules.wants_websocket(version, headers):
             if self.eof_seen:
                 return self.close()
             if self.server_state.draining:
-                return self.answer(503, [(b"retry-after", b"1")])
+                return self.answer(503, RETRY)
             self.reading = self.writing = "closed"
             self.counting.handed_over()
             return upgrade.hand_over(self, event, headers)
@@ -326,12 +340,28 @@ class H11Protocol(asyncio.Protocol):
         self.server_state.total_requests += 1
         self.open_account(scope)
         self.exchange = HttpExchange(self, scope, self.expect_continue, self.counting)
+        worker = self.server_state.worker
+        if self.config.limit_requests is None or worker is None:
+            return self.call()
+        self.guest = Guest(worker, self.call, self.decline)
+        return self.guest.enter()
+
+    def call(self) -> None:
+        """Call the application for the request under way."""
+        exchange, guest = self.exchange, self.guest
+        assert exchange is not None
+        if guest is not None and self.reading == "body" and self.flow.read_paused and self.flow.peer_has_ended():
+            self.counting.metrics.add(SCALAR_CELLS["queue_gone"])
+            self.close_silently()
+            return guest.exit()
         if self.account is not None:
-            self.account.started(self.exchange)
-        self.exchange.task = task = self.start_task(self.exchange)
+            self.account.started(exchange)
+        exchange.task = task = self.start_task(exchange)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
-        return None
+        if guest is not None:
+            task.add_done_callback(lambda task: guest.exit())
+            self.flow.resume_reading()
 
     def scope_of(self, event: h11.Request, version: bytes, headers: response.Fields) -> dict[str, Any]:
         raw_path, query = rules.split_target(event.target)
@@ -366,7 +396,39 @@ class H11Protocol(asyncio.Protocol):
         if limit is None:
             return False
         busy = [each for each in self.connections if getattr(each, "lingering", None) is None]
-        return len(busy) >= limit or len(self.tasks) >= limit
+        if len(busy) < limit and len(self.tasks) < limit:
+            return False
+        self.logger.warning("Exceeded concurrency limit.")
+        return True
+
+    # The limits of requests and connections
+
+    def accepted_beyond(self) -> None:
+        """There are as many connections as may be: serve it only if it asks for health, or once there are fewer."""
+        self.spare = True
+
+    def is_beyond(self) -> bool:
+        self.spare = self.spare and self.server_state.open_connections > (self.config.limit_connections or 0)
+        return self.spare
+
+    @property
+    def waits(self) -> bool:
+        """Whether the request under way waits for others to end."""
+        return self.guest is not None and self.guest.waits
+
+    def decline(self) -> None:
+        """Respond to a request that cannot wait any longer."""
+        assert self.exchange is not None
+        self.exchange.stage = "complete"
+        self.head = response.response_head(503, REFUSAL_FIELDS)
+        self.body(b"Service Unavailable", False)
+
+    def leave_queue(self) -> None:
+        """Respond to a request whose client has ended its side, and has probably left, while it waited."""
+        cut = self.reading == "body"
+        self.count_as(400 if cut else CLIENT_LEFT)
+        self.detach()
+        self.answer(400 if cut else 503, () if cut else RETRY)
 
     def start_task(self, exchange: HttpExchange) -> asyncio.Task[None]:
         context = contextvars.Context() if self.config.reset_contextvars else self.context.copy()
@@ -481,6 +543,9 @@ class H11Protocol(asyncio.Protocol):
     def detach(self) -> None:
         """Let the exchange under way go on without the connection."""
         exchange, self.exchange = self.exchange, None
+        if self.guest is not None and self.waits:
+            self.guest.exit()
+        self.guest = None
         if exchange is not None:
             exchange.completed()
 
@@ -717,7 +782,7 @@ class H11Protocol(asyncio.Protocol):
                 return self.answer(400)  # the client never sent all of its request (RFC 9112 section 8)
             if scope is not None and not self.eof_seen:
                 self.log_access(scope, status)
-            return self.answer(status, [(b"retry-after", b"1")] if status == 503 else ())
+            return self.answer(status, RETRY if status == 503 else ())
         return self.close_silently()
 
     # The log

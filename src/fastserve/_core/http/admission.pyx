@@ -1,0 +1,124 @@
+# setup.py: cold
+"""Exchanges that wait to be called until others have ended (--limit-requests).
+
+Those that run are counted by the worker. One that waits is made, so that its request's body has somewhere to go, but it
+does not count. Its turn comes by loop/admission.pyx.
+"""
+from libc.stdint cimport uint64_t
+
+from ..loop.admission cimport Applicant
+from ..loop.turn cimport Runnable
+from ..metrics cimport ACTIVE, QUEUE_GONE, fastserve_add
+from ..worker cimport Worker
+from .exchange cimport COMPLETE, HttpExchange
+from .inflight cimport stop_tracking
+
+cdef list REFUSAL = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1")]
+
+
+cdef int wait_in_queue(HttpExchange exchange, Runnable start, object line) except -1:
+    count_out(exchange)
+    return enter_queue(exchange, start, line)
+
+
+cdef int count_out(HttpExchange exchange) except -1:
+    exchange.worker.active -= 1
+    fastserve_add(exchange.worker.metrics.cells + ACTIVE, <uint64_t>-1)
+    return 0
+
+
+cdef int enter_queue(HttpExchange exchange, Runnable start, object line) except -1:
+    cdef Candidate candidate = Candidate.__new__(Candidate)
+    candidate.exchange = exchange
+    candidate.start = start
+    candidate.line = line
+    exchange.place = candidate
+    exchange.queued = True
+    return exchange.worker.admission.enter(candidate)
+
+
+cdef class Candidate(Applicant):
+    cdef bint admitted(self) except -1:
+        cdef HttpExchange exchange = self.exchange
+        cdef Worker worker = exchange.worker
+        exchange.queued = False
+        exchange.place = None
+        if not exchange.stream.resume():
+            exchange.stage = COMPLETE
+            stop_tracking(&exchange.entry)
+            fastserve_add(worker.metrics.cells + QUEUE_GONE, 1)
+            return False
+        worker.active += 1
+        fastserve_add(worker.metrics.cells + ACTIVE, 1)
+        worker.turn.submit(self.start)
+        return True
+
+    cdef int refused(self) except -1:
+        cdef Worker worker = self.exchange.worker
+        try:
+            self.decline()
+        except Exception as exception:
+            worker.report("Exception in connection", exception)
+        return 0
+
+    cdef int decline(self) except -1:
+        cdef HttpExchange exchange = self.exchange
+        exchange.queued = False
+        exchange.place = None
+        exchange.started = True
+        exchange.stage = COMPLETE
+        stop_tracking(&exchange.entry)
+        exchange.worker.metrics.refuse(503, "queue")
+        exchange.stream.respond(503, REFUSAL)
+        return exchange.stream.body(b"Service Unavailable", False)
+
+
+cdef class Guest(Applicant):
+    """A request that a protocol outside the core serves: one call of enter(), and then of exit().
+
+    `start()` is called once an application may run, which can be within enter(); `refuse()` if that cannot wait any
+    longer. exit() says that the application has ended, or that nobody waits for it any more. Guests with the same
+    `line` take turns with others.
+    """
+
+    def __init__(self, Worker worker not None, start, refuse, line=None):
+        self.worker = worker
+        self.start = start
+        self.refuse = refuse
+        self.line = line
+
+    @property
+    def waits(self):
+        """Whether it is in the queue."""
+        return self.admission is not None
+
+    def enter(self):
+        if self.worker.active < self.worker.places:
+            self.admitted()
+        else:
+            self.worker.admission.enter(self)
+
+    def exit(self):
+        if self.admission is not None:
+            self.leave()
+        elif self.runs:
+            self.runs = False
+            self.worker.active -= 1
+            self.worker.let_in()
+
+    cdef bint admitted(self) except -1:
+        self.runs = True
+        self.worker.active += 1
+        try:
+            self.start()
+        except Exception as exception:
+            self.worker.report("Exception in connection", exception)
+        return True
+
+    cdef int refused(self) except -1:
+        self.worker.metrics.refuse(503, "queue")
+        try:
+            self.refuse()
+        except Exception as exception:
+            self.worker.report("Exception in connection", exception)
+        return 0

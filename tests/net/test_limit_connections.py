@@ -1,0 +1,121 @@
+"""--limit-connections: accepting pauses, but for health checks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fakes.worker import hello
+from load import PATIENCE, until
+from support import Running, Serve
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+SPARE = 16
+Connect = Callable[[Any], socket.socket]
+
+
+def connections(server: Running) -> int:
+    return server.server.server_state.open_connections
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Connect to an address: a server that has paused does not say where it listens."""
+    with contextlib.ExitStack() as opened:
+        yield lambda address: opened.enter_context(socket.create_connection(address, PATIENCE))
+
+
+def ask(client: socket.socket, request: bytes = GET) -> bytes:
+    client.sendall(request)
+    return client.recv(65536)
+
+
+def is_closed(client: socket.socket) -> bool:
+    try:
+        return client.recv(65536) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("implementation", ["auto", "h11"])
+def test_limit_connections(
+    serve: Serve, connect: Connect, implementation: str, loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beyond it some are accepted, and served if they ask for health; the others wait in the kernel."""
+    caplog.set_level(logging.INFO, "fastserve.error")
+    server = serve(hello(), http=implementation, loop=loop, limit_connections=3, health="/healthz")
+    address = server.address
+    regular = [connect(address) for _ in range(3)]
+    for client in regular:
+        assert ask(client).startswith(b"HTTP/1.1 200 ")
+    spare = []
+    for _ in range(SPARE):
+        spare.append(connect(address))
+        until(lambda: connections(server) == 3 + len(spare), "it is accepted")
+    until(lambda: acceptor(server).paused, "accepting has paused")
+    assert "There are 3 connections, the limit" in caplog.text
+    outside = connect(address)
+    outside.sendall(GET)
+    checked, refused = spare[0], spare[1]
+    for _ in range(2):
+        assert ask(checked, HEALTH).startswith(b"HTTP/1.1 200 ")
+    found = ask(refused)
+    assert found.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 1\r\n" in found.lower()
+    assert b"connection: close\r\n" in found.lower()
+    assert is_closed(refused)
+    refused.close()
+    assert outside.recv(65536).startswith(b"HTTP/1.1 503 ")  # accepted in its place
+    for client in regular[1:]:
+        client.close()
+    for client in spare[4:]:
+        client.close()
+    until(lambda: connections(server) <= 4, "those are gone")
+    assert ask(regular[0]).startswith(b"HTTP/1.1 200 ")
+    spare[2].close()
+    until(lambda: connections(server) <= 3, "there is room for all")
+    assert ask(spare[3]).startswith(b"HTTP/1.1 200 ")
+    assert not acceptor(server).paused
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_without_health_checks(serve: Serve, connect: Connect, loop: str) -> None:
+    """Then nobody is accepted beyond it, and who waits is served as soon as another has gone."""
+    server = serve(hello(), loop=loop, limit_connections=2)
+    address = server.address
+    clients = [connect(address) for _ in range(2)]
+    for client in clients:
+        assert ask(client).startswith(b"HTTP/1.1 200 ")
+    until(lambda: acceptor(server).paused, "accepting has paused")
+    waiting = connect(address)
+    waiting.sendall(GET)
+    clients[0].close()
+    assert waiting.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert connections(server) == 2
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_many_at_once(serve: Serve, connect: Connect, loop: str) -> None:
+    """All of a burst get a response in the end; the application sees those that it has room for."""
+    server = serve(hello(), loop=loop, limit_connections=5)
+    address = server.address
+    clients = [connect(address) for _ in range(60)]
+    for client in clients:
+        client.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    found = []
+    for client in clients:
+        found.append(client.recv(65536))
+        client.close()
+    assert all(each.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 503 ")) for each in found)
+    assert sum(each.startswith(b"HTTP/1.1 200 ") for each in found) >= 5
+    until(lambda: not acceptor(server).paused, "it accepts again")
+
+
+def acceptor(server: Running) -> Any:
+    return server.server._acceptor
