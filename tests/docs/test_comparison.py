@@ -9,6 +9,8 @@ import pytest
 from docs.pages import OURS, ROOT
 from docs.record_peers import PEERS
 
+from bench import overload
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SERVERS = ("fastserve", "uvicorn", "gunicorn", "granian", "hypercorn")
 RESTARTS = {
@@ -44,6 +46,30 @@ def test_rows_of_benchmarks(title: str, name: str) -> None:
 def test_rows_of_restarts(title: str, name: str) -> None:
     measured = json.loads((ROOT / "bench" / "results" / "restarts.json").read_text())["lost"][name]
     assert ROWS[title] == {server: "" if measured[server] == "-" else measured[server] for server in SERVERS}
+
+
+def test_figures_of_overload() -> None:
+    """The page has those of the run, and the commands of it."""
+    served = json.loads((ROOT / "bench" / "results" / "overload.json").read_text())["served"]
+    page = (ROOT / "docs" / "explanation" / "overload.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if " % | " in line]
+    assert len(rows) == len(served) == len(overload.COMMANDS)
+    for (title, steady, bursts), (name, shares) in zip(rows, served.items(), strict=True):
+        program, _, options = title.replace("`", "").partition(" ")
+        command = overload.COMMANDS[name]
+        assert (program, options.split()) == (
+            command[0],
+            [
+                word
+                for each in command
+                if "--limit" in each or "--queue" in each or "--back" in each
+                for word in each.split("=")
+            ],
+        )
+        assert [steady, bursts] == [f"{shares[each]:.0%}".replace("%", " %") for each in ("steady", "bursts")]
+    ours = served["fastserve-queue"]
+    assert ours["steady"] >= 0.95
+    assert ours["bursts"] == 1
 
 
 def test_rows_of_options_name_those_that_there_are() -> None:
