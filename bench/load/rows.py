@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from bench.load import apps
+from bench.load import apps, files
 
 Kind = Literal["cpu", "idle", "unread", "start"]
 
@@ -81,6 +81,7 @@ class Row:
     kind: Kind = "cpu"
     wsgi: bool = False  # of the application; servers without a WSGI interface are left out
     tls: bool = False
+    static: bool = False  # a file that the server serves without the application; others are left out
 
     @property
     def noun(self) -> str:
@@ -171,6 +172,12 @@ def _h2(name: str, title: str, app: str, connections: int, streams: int, answer:
     return replace(row, **others)
 
 
+def _static(name: str, title: str, file: str, share: float) -> Row:
+    goals = (("granian", share), ("peregrine", share))
+    answer, request = Answer(files.FILES[file]), Request(path=f"/static/{file}")
+    return Row(name, title, f"{_APPS}:hello", answer, request, goals=goals, static=True)
+
+
 def _upload(share: float) -> dict[str, Any]:
     return {"answer": Answer(_COUNT_10M), "request": _post(10 * _MIB), "goals": ((OVER_HTTP1, share),)}
 
@@ -254,6 +261,8 @@ ROWS: tuple[Row, ...] = (
     Row("tls", "Hello, over TLS", f"{_APPS}:hello", _TEXT, floor=_FLOOR, goal=14 / 32.1, tls=True),
     Row("starlette", "Starlette, plain text", _STARLETTE, _TEXT, goal=16.5 / 35.6),
     Row("file", "Starlette FileResponse, 1 MiB", _STARLETTE, Answer(apps.MEGABYTE), Request(path="/file"), goal=1.0),
+    _static("static-10k", "Static file, 10 KiB", "10k.bin", 0.8),
+    _static("static-1m", "Static file, 1 MiB", "1m.bin", 0.8),
     Row("fastapi", "FastAPI, JSON", _FASTAPI, _JSON, goal=53 / 94.6),
     Row("fastapi-access", "FastAPI, JSON, access log on", _FASTAPI, _JSON, access_log=True, goal=55 / 146),
     Row("fastapi-512", "FastAPI, JSON, 512 connections", _FASTAPI, _JSON, connections=512, goal=57 / 127),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
 
+from bench.load import files
 from bench.load.certificate import certificate
 from bench.load.rows import OVER_HTTP1, Row
 
@@ -22,9 +23,10 @@ class Server:
     """How to start one server for a row; `package` is its distribution, whose absence stops the run with a sentence.
 
     `environment` is added to the child's: the comparison of two commits puts each one's build on PYTHONPATH.
-    `deflate` is false for one that never compresses WebSocket messages, `wsgi` for one that serves no WSGI application.
-    `cannot` has other rows that it does not serve, each with the reason. With `over_http1` it serves the rows of HTTP/2
-    alone, over HTTP/1.1; with `only_wsgi` the rows of WSGI alone.
+    `deflate` is false for one that never compresses WebSocket messages, `wsgi` for one that serves no WSGI application,
+    `static` true for one that serves files without an application. `cannot` has other rows that it does not serve, each
+    with the reason. With `over_http1` it serves the rows of HTTP/2 alone, over HTTP/1.1; with `only_wsgi` the rows of
+    WSGI alone.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Server:
     environment: dict[str, str] = field(default_factory=dict)
     deflate: bool = True
     wsgi: bool = True
+    static: bool = False
     cannot: Mapping[str, str] = field(default_factory=dict)
     over_http1: bool = False
     only_wsgi: bool = False
@@ -53,6 +56,8 @@ class Server:
         """Return why a peer cannot serve a row; empty for one that can, and where there is nothing to say."""
         if row.wsgi and not self.wsgi:
             return "serves no WSGI applications"
+        if row.static and not self.static:
+            return "serves no static files"
         if row.echo is not None and row.echo.deflate and not self.deflate:
             return "compresses no WebSocket messages"
         return self.cannot.get(row.name, "")
@@ -70,10 +75,15 @@ def _tls(row: Row, chain: str = "--ssl-certfile", key: str = "--ssl-keyfile") ->
     return [chain, certificate().chain, key, certificate().key] if row.tls else []
 
 
+def _static(row: Row, option: str, route: str = "/static=") -> list[str]:
+    return [option, f"{route}{files.directory()}"] if row.static else []
+
+
 def _fastserve(row: Row) -> list[str]:
     log = "--access-log" if row.access_log else "--no-access-log"
     form = ["--access-log-format", "json"] if row.json_log else []
-    return ["fastserve", row.app, "--host", _HOST, "--port", "0", log, *form, *_wsgi(row), *_tls(row)]
+    more = [*form, *_wsgi(row), *_tls(row), *_static(row, "--static")]
+    return ["fastserve", row.app, "--host", _HOST, "--port", "0", log, *more]
 
 
 def _fastserve_inline(row: Row) -> list[str]:
@@ -101,7 +111,7 @@ def _granian(row: Row) -> list[str]:
     many = ["--backpressure", str(2 * row.connections)] if row.kind == "idle" else []
     interface = "wsgi" if row.wsgi else "asgi"
     server = ["granian", "--interface", interface, "--host", _HOST, "--port", "0", "--workers", "1", "--loop", "uvloop"]
-    return [*server, *many, *_tls(row, "--ssl-certificate"), log, row.app]
+    return [*server, *many, *_tls(row, "--ssl-certificate"), *_static(row, "--static-path-mount", ""), log, row.app]
 
 
 def _hypercorn(row: Row) -> list[str]:
@@ -130,7 +140,7 @@ def _peregrine(row: Row) -> list[str]:
     deflate = ["--ws-compress"] if row.echo is not None and row.echo.deflate else []
     protocol = "wsgi" if row.wsgi else "asgi"
     server = ["peregrine", row.app, "--host", _HOST, "--port", _free_port(), "--workers", "1", "--protocol", protocol]
-    return [*server, *log, *many, *deflate, *_tls(row, "--tls-cert", "--tls-key")]
+    return [*server, *log, *many, *deflate, *_tls(row, "--tls-cert", "--tls-key"), *_static(row, "--static-dir")]
 
 
 def _floor(row: Row) -> list[str]:
@@ -141,16 +151,16 @@ def _floor(row: Row) -> list[str]:
 _UVICORN_CANNOT = {"h2-1x100": "takes it for a flood, and closes the connection after some 4,000 requests"}
 _PEREGRINE_CANNOT = {"h2-1x100": "resets some of the streams where 100 are open on a connection"}
 
-FASTSERVE = Server("fastserve", "fastserve", _fastserve)
+FASTSERVE = Server("fastserve", "fastserve", _fastserve, static=True)
 SERVERS: tuple[Server, ...] = (
     FASTSERVE,
     Server("uvicorn", "uvicorn", _uvicorn, cannot=_UVICORN_CANNOT),
     Server("uvicorn-fast", "uvicorn", _uvicorn_fast, cannot=_UVICORN_CANNOT),
-    Server("fastserve-zuvloop", "fastserve", _on_zuvloop(_fastserve)),
+    Server("fastserve-zuvloop", "fastserve", _on_zuvloop(_fastserve), static=True),
     Server("uvicorn-zuvloop", "uvicorn", _on_zuvloop(_uvicorn), cannot=_UVICORN_CANNOT),
-    Server("granian", "granian", _granian, deflate=False),
+    Server("granian", "granian", _granian, deflate=False, static=True),
     Server("h2corn", "h2corn", _h2corn, wsgi=False),
-    Server("peregrine", "peregrine", _peregrine, cannot=_PEREGRINE_CANNOT),
+    Server("peregrine", "peregrine", _peregrine, static=True, cannot=_PEREGRINE_CANNOT),
     Server("hypercorn", "hypercorn", _hypercorn),
     Server(OVER_HTTP1, "fastserve", _fastserve, over_http1=True),
     Server("fastserve-inline", "fastserve", _fastserve_inline, only_wsgi=True),
