@@ -301,6 +301,43 @@ def test_a_file_that_shrinks_while_it_is_sent(serve: support.Serve, folder: Path
     assert worker.active == 0
 
 
+@pytest.mark.parametrize("http", WIRES)
+def test_a_stop_waits_for_files_that_are_sent(serve: support.Serve, folder: Path, http: str) -> None:
+    server = serve(application, http=http, static=[f"/static={folder}"])
+    with server.connect() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sock.sendall(GET % b"large.bin")
+        seen = sock.recv(1000)
+        server.server.should_exit = True
+        server.go_round()
+        seen += support.read_all(sock)
+    assert seen.partition(b"\r\n\r\n")[2] == LARGE
+    server.join()
+
+
+@pytest.mark.parametrize("http", WIRES)
+def test_the_end_of_an_exchange_in_the_log(start: support.StartCommand, folder: Path, http: str) -> None:
+    """With sizes and ids, which are known at the end alone, and a warning for what takes long."""
+    words = (
+        "--access-log-format",
+        "|%(m)s %(U)s %(s)s %(B)s %(X)s|",
+        "--request-id-header",
+        "X-Id",
+        "--log-slow",
+        "0.01",
+    )
+    server = start("app", "--http", http, "--lifespan", "off", "--static", f"/static={folder}", *words)
+    for name, size in (("small.txt", 10), ("large.bin", len(LARGE)), ("none", 9)):
+        head = server.get(f"/static/{name}").partition(b"\r\n\r\n")[0]
+        assert re.search(rb"\r\nx-id: [0-9a-f]{32}(\r|\Z)", head)
+        server.wait_line(rf"\|GET /static/{name} {404 if size == 9 else 200} {size} -\|")
+    with server.connect() as sock:
+        client = Client(sock)
+        client.send(GET % b"large.bin")
+        server.wait_line(r"Slow request: GET /static/large\.bin .* is under way")
+        assert client.read().body == LARGE
+
+
 def test_limits_count_static_files(serve: support.Serve, folder: Path) -> None:
     server = serve(application, static=[f"/static={folder}"], limit_concurrency=1, health="/static/health")
     with server.connect() as idle:
