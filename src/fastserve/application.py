@@ -104,6 +104,13 @@ def as_asgi3(
         from fastserve.middleware.message_logger import MessageLoggerMiddleware
 
         app = MessageLoggerMiddleware(app)
+    if options.allowed_hosts and not uses_core:  # the core does it for WebSockets of others as well
+        from fastserve.options.core import allowed_hosts
+        from fastserve.proxies.hosts import HostCheck
+
+        hosts = allowed_hosts(options)
+        assert hosts is not None
+        app = HostCheck(app, hosts, ("http", "websocket"))
     if proxies is not None:
         types = ("http", "websocket") if not uses_core else ("websocket",) if leaves_websockets else ()
         if types:

@@ -311,7 +311,7 @@ class Config(Options):
     def core_settings(self, **changes: Any) -> Settings:
         """Return the compiled core's copy of what concerns it; `changes` are fields with other values."""
         if not self.uses_core:
-            changes = {"limit_concurrency": 0, **changes}  # not for WebSockets alone
+            changes = {"limit_concurrency": 0, "hosts": None, **changes}  # not for WebSockets alone
         extension = None if self.ssl is None else tls.Extension()
         proxies = self.trusted_proxies() if self.uses_core else None  # else a middleware does it
         return core_settings(self, tls=extension, proxies=proxies, **changes)

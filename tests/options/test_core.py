@@ -15,7 +15,7 @@ from fastserve.options.table import TABLE, Options
 NAMED = sorted(FIELDS & TABLE.keys())
 # Those that follow from an option of another name, or from the configuration once it is loaded.
 FOLLOWING = {"default_headers", "server", "date", "websocket", "raise_disconnect", "tls", "proxies", "serves_http2"}
-FOLLOWING |= {"health_path", "request_id_field", "hsts", "path_is_whole"}
+FOLLOWING |= {"health_path", "request_id_field", "hsts", "path_is_whole", "hosts"}
 
 
 def another(name: str) -> Any:
@@ -69,6 +69,7 @@ def test_core_names_an_option_once(name: str, suffix: str) -> None:
         ({"interface": "wsgi"}, "raise_disconnect", True),
         ({"timeout_keep_alive": 0}, "timeout_keep_alive", 0.001),
         ({"ws_ping_interval": None}, "ws_ping_interval", 0),
+        ({"allowed_hosts": []}, "hosts", None),
         ({"root_path": "/a", "root_path_mode": "given"}, "path_is_whole", True),
         ({"limit_concurrency": None}, "limit_concurrency", 0),
         ({"ssl_hsts": 9}, "hsts", b"max-age=9"),

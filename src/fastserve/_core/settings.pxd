@@ -20,6 +20,7 @@ cdef class Settings:
     cdef public object tls  # makes the extension `tls` of a connection from its SSLObject; None for no extension
     cdef public bytes hsts  # value of Strict-Transport-Security over TLS, or None
     cdef public object proxies  # Proxies, or None if no proxy is trusted
+    cdef public object hosts  # AllowedHosts, or None if requests may be for any host
     cdef public bytes request_id_field  # the header with a request's id, in lower case; None for no ids
     # Seconds, 0 for none.
     cdef public double timeout_keep_alive

@@ -9,6 +9,7 @@ from fastserve.options.table import TABLE
 if TYPE_CHECKING:
     from fastserve._core.settings import Settings
     from fastserve.options.table import Options
+    from fastserve.proxies.hosts import AllowedHosts
 
 AT_ONCE = 0.001  # seconds: a timeout_keep_alive of 0 closes at once, while 0 means never to the core
 
@@ -36,10 +37,20 @@ def core_settings(options: Options, **changes: Any) -> Settings:
         "hsts": str(options.ssl_hsts).encode() if options.ssl_hsts is not None else None,
         "tls": None,
         "proxies": None,
+        "hosts": allowed_hosts(options),
         "path_is_whole": options.root_path_mode == "given",
         "request_id_field": options.request_id_header.lower().encode() if options.request_id_header else None,
     }
     return Settings(**values | changes)
+
+
+def allowed_hosts(options: Options) -> AllowedHosts | None:
+    """Return what decides on the hosts of requests, None where any is allowed."""
+    if not options.allowed_hosts:
+        return None
+    from fastserve.proxies.hosts import AllowedHosts
+
+    return AllowedHosts(options.allowed_hosts)
 
 
 def own_headers(options: Options) -> HeaderList:

@@ -26,6 +26,7 @@ from fastserve.options.values import (
     Flag,
     HeaderName,
     Headers,
+    HostNames,
     Hosts,
     Integer,
     Kind,
@@ -389,6 +390,9 @@ class Options:
     limit_connections: int | None = option(None, LIMITS, Limit(1),
         "Maximum number of connections of each process; further ones wait to be accepted. Where the server responds to"
         " health checks, up to 16 more are accepted for these alone.  [default: none]")
+    allowed_hosts: Sequence[str] | str | None = option(None, PROXIES, HostNames(),
+        "Hosts that requests may be for, with any port, separated by commas: example.com, or *.example.com for all"
+        " below it. Others get 421, except for --health.  [default: any]")
     # fmt: on
 
     def __post_init__(self) -> None:

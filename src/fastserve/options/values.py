@@ -9,6 +9,7 @@ from typing import Any
 
 HIGHEST = 2**62 - 1  # of limits in the core
 REQUEST_PATH = re.compile(r"/[!\"$->@-~]*\Z")  # visible ASCII but for # and ?
+HOST_NAME = re.compile(r"(?:(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])\Z")
 LONGEST = 10**9 - 1  # seconds that the core can wait, 31 years
 
 
@@ -452,6 +453,23 @@ class Paths(Patterns):
             if not path.startswith(("/", "*")):
                 raise ValueError(f"{path!r}: expected a path, which begins with /")
         return paths
+
+    def parsed(self, text: str) -> str:
+        self.checked(text)
+        return text
+
+
+class HostNames(Patterns):
+    """Names of hosts, or `*.` and a name for all below it, separated by commas."""
+
+    metavar = "HOST"
+
+    def checked(self, value: Any) -> list[str]:
+        names = [name.strip().lower() for text in super().checked(value) for name in text.split(",") if name.strip()]
+        for name in names:
+            if not HOST_NAME.match(name):
+                raise ValueError(f"{name!r}: expected a host without a port, as in example.com or *.example.com")
+        return names
 
     def parsed(self, text: str) -> str:
         self.checked(text)

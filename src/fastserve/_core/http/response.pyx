@@ -34,9 +34,16 @@ cdef int when_crowded(Worker worker, Carrier carrier) except -1:
     return TO_WAIT if worker.active >= worker.places else 0
 
 
-cdef int refused(Worker worker, Request request, Peers peers, Carrier carrier) except -1:
+cdef bint is_misdirected(Worker worker, dict scope) except -1:
+    """Return whether a request is for a host that is not served here (RFC 9110 section 7.4)."""
+    return worker.settings.hosts is not None and not worker.settings.hosts.allows(scope["headers"])
+
+
+cdef int refused(Worker worker, Request request, Peers peers, dict scope, Carrier carrier) except -1:
     if request.is_https and peers.scheme == "http" and peers.proxies is None:
         return 421  # RFC 9110 section 7.4
+    if is_misdirected(worker, scope):
+        return 421
     return when_crowded(worker, carrier) if worker.active >= worker.room else 0
 
 

@@ -180,7 +180,7 @@ cdef class Http1Connection(Incoming):
         self.parser.release_head()
         if worker.accounts:
             response.open_account(scope)
-        if status or request.is_https or worker.active >= worker.room:
+        if status or request.is_https or worker.settings.hosts is not None or worker.active >= worker.room:
             return self.begin_with_care(request, scope, static)
         if self.is_served_elsewhere():
             return 0  # parse() hands the whole request over at its end
@@ -192,7 +192,7 @@ cdef class Http1Connection(Incoming):
         cdef bytes fields = b""
         cdef HttpExchange exchange
         cdef str reason = ""
-        cdef int status = refused(worker, request, self.response.peers, self.carrier)
+        cdef int status = refused(worker, request, self.response.peers, scope, self.carrier)
         if status and status != TO_WAIT:
             fields = fields_of_refusal(status)
         elif self.handshake is not None and self.handshake.status:

@@ -24,7 +24,7 @@ from ..http.access_log cimport address_text
 from ..http.admission cimport wait_in_queue
 from ..http.exchange cimport HttpExchange, attach_account, make_exchange
 from ..http.methods cimport known_method
-from ..http.response cimport TO_WAIT, fields_of_refusal, when_crowded
+from ..http.response cimport TO_WAIT, fields_of_refusal, is_misdirected, when_crowded
 from ..http.scope cimport Peers, peers_of, scope_of, websocket_scope_of
 from ..http.static cimport StaticFiles, make_static_exchange
 from ..http.version cimport Version
@@ -359,6 +359,10 @@ cdef class Http2Connection(StreamCarrier):
             self.peers, worker.settings, worker.state, method, fields.path, fields.headers, fields.te_trailers
         )
         self.note(stream, scope)
+        if is_misdirected(worker, scope):
+            worker.metrics.refuse(421, "host")
+            stream.log(scope, 421)
+            return stream.answer(421, b"")
         if worker.static is not None:
             static = (<StaticFiles>worker.static).match(fields.path, len(fields.path))
         if worker.active >= worker.room:
@@ -427,6 +431,10 @@ cdef class Http2Connection(StreamCarrier):
             self.peers, worker.settings, worker.state, fields.path, fields.headers, handshake.subprotocols.copy()
         )
         self.note(stream, scope)
+        if is_misdirected(worker, scope):
+            worker.metrics.refuse(421, "host")
+            stream.log(scope, 421)
+            return stream.answer(421, b"")
         stream.websocket = make_websocket_writer(stream, self.flow, handshake, worker)
         if worker.active >= worker.room:
             return self.begin_crowded(stream, scope, None)
