@@ -80,7 +80,14 @@ def test_a_route_of_everything_leaves_the_rest(serve: support.Serve, folder: Pat
             assert server.fetch(path)[2].startswith(b"application: ")
         assert server.fetch("/small.txt", "POST", b"x" * 100)[2] == b"application: /small.txt"
         assert server.fetch("/sub/index.html")[2] == b"<p>index"
-        assert server.fetch("/sub/none")[0] == 404
+        assert [server.fetch(path)[0] for path in ("/sub", "/sub/", "/sub/none")] == [404] * 3
+
+
+def test_the_rest_costs_a_look_at_the_disk(serve: support.Serve, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(application, static=[f"/={folder}"])
+    monkeypatch.setattr(files, "opened", None)
+    assert server.fetch("/none")[2] == b"application: /none"
+    assert server.fetch("/sub")[2] == b"application: /sub"
 
 
 @pytest.mark.parametrize("http", WIRES)

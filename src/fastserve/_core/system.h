@@ -214,12 +214,14 @@ static CYTHON_INLINE long long fastserve_sendfile(int fd, int file, long long of
 /* What tells one state of a regular file from another. */
 struct fastserve_identity { long long device, number, size, modified, changed; };
 #ifdef _WIN32
+enum { FASTSERVE_IDENTIFIES = 0 };
 static CYTHON_INLINE int fastserve_identify(const char *path, int fd, struct fastserve_identity *found) {
     (void)path; (void)fd; (void)found;
     return 0;
 }
 #else
 #include <sys/stat.h>
+enum { FASTSERVE_IDENTIFIES = 1 };
 #ifdef __APPLE__
 #define FASTSERVE_TIME(status, which) ((status).st_##which##timespec)
 #else

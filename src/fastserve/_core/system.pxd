@@ -38,7 +38,8 @@ cdef extern from "system.h":
         long long size
         long long modified  # ns
         long long changed
-    # Of the regular file at `path`, or of `fd` if that is NULL. False if there is none, or where the platform cannot tell.
+    const bint FASTSERVE_IDENTIFIES  # false where the next finds nothing
+    # Of the regular file at `path`, or of `fd` if that is NULL. False if there is none.
     bint fastserve_identify(const char* path, int fd, fastserve_identity* found) nogil
     enum:
         FASTSERVE_NO_BENEATH  # openat2(2) is missing

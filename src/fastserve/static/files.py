@@ -63,7 +63,9 @@ class StaticFiles:
 
     def for_core(self) -> CoreFiles:
         """Return the same as the core asks for it."""
-        return CoreFiles([mount.route for mount in self.mounts], self.find, self.answer)
+        last = self.mounts[-1]
+        everything = last.directory if last.leaves_the_rest else None
+        return CoreFiles([mount.route for mount in self.mounts], everything, self.find, self.answer)
 
     def find(self, path: bytes) -> Mount | None:
         """Return the mount that a path, as it was sent, is below; None if there is none."""

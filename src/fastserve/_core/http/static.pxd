@@ -19,13 +19,15 @@ cdef class Kept:
 
 
 cdef class StaticFiles:
-    cdef list routes  # each with a slash at its end
+    cdef list routes  # each with a slash at its end, the longest first
+    cdef bytes everything  # the directory of the route /, None without it
     cdef object find
     cdef object ask
     cdef dict kept  # Kept by path and Accept-Encoding
     cdef Py_ssize_t held  # bytes of their contents
 
     cdef bytes match(self, const char* path, Py_ssize_t size)
+    cdef bint has_none(self, bytes target) except -1
     cdef int keep(self, bytes key, Kept kept) except -1
 
 

@@ -20,7 +20,11 @@ class Kept:
 
 class StaticFiles:
     def __init__(
-        self, routes: list[bytes], find: Callable[[bytes], Any], ask: Callable[[str, bytes, Fields], Any]
+        self,
+        routes: list[bytes],
+        everything: bytes | None,
+        find: Callable[[bytes], Any],
+        ask: Callable[[str, bytes, Fields], Any],
     ) -> None: ...
 
 class StaticExchange(HttpExchange): ...

@@ -12,7 +12,13 @@ from libc.string cimport memchr, memcmp
 from ..interfaces cimport Stream
 from ..loop.clock cimport monotonic
 from ..loop.turn cimport note_sender
-from ..system cimport FASTSERVE_NO_BENEATH, fastserve_identify, fastserve_identity, fastserve_open_beneath
+from ..system cimport (
+    FASTSERVE_IDENTIFIES,
+    FASTSERVE_NO_BENEATH,
+    fastserve_identify,
+    fastserve_identity,
+    fastserve_open_beneath,
+)
 from ..worker cimport Worker
 from .admission cimport wait_in_queue
 from .exchange cimport COMPLETE, EXPECT_BODY, HttpExchange, init_exchange
@@ -78,14 +84,16 @@ cdef class Kept:
 
 
 cdef class StaticFiles:
-    """The files below some routes.
+    """The files below some routes, the longest first; `everything` is the directory of the route / if that is the last.
 
-    `find(path)` returns which of them a path is below, with its `template` for metrics, or None. `ask(method, path, fields)` returns None to have
-    the application called, else (status, headers, body, descriptor or -1, offset, size, Kept or None).
+    `find(path)` returns which of them a path is below, with its `template` for metrics, or None.
+    `ask(method, path, fields)` returns None to have the application called, else
+    (status, headers, body, descriptor or -1, offset, size, Kept or None).
     """
 
-    def __init__(self, list routes, find, ask):
+    def __init__(self, list routes, bytes everything, find, ask):
         self.routes = [route + b"/" for route in routes]
+        self.everything = everything
         self.find = find
         self.ask = ask
         self.kept = {}
@@ -110,6 +118,17 @@ cdef class StaticFiles:
             if self.find(copy) is not None:
                 return copy
         return None
+
+    cdef bint has_none(self, bytes target) except -1:
+        """Return whether there is surely no such file, and so the application is to be called."""
+        cdef fastserve_identity found
+        cdef bytes route
+        if not FASTSERVE_IDENTIFIES or self.everything is None or b"%" in target:
+            return False
+        for route in self.routes[:-1]:
+            if target.startswith(route) or target == route[:-1]:
+                return False
+        return not fastserve_identify(self.everything + target, -1, &found)
 
     cdef int keep(self, bytes key, Kept kept) except -1:
         cdef Py_ssize_t size = 0 if kept.content is None else PyBytes_GET_SIZE(kept.content)
@@ -200,6 +219,8 @@ cdef class StaticExchange(HttpExchange):
         return True
 
     cdef bint serve_anew(self, bytes key) except -1:
+        if self.files.has_none(self.target):
+            return False
         answer = self.files.ask(self.scope["method"], self.target, self.scope["headers"])
         if answer is None:
             return False
