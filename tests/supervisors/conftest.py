@@ -11,6 +11,7 @@ import support
 # One of each kind, for every Python and every build; the others are slow.
 EVERYWHERE = {
     "test_workers",
+    "test_preload",
     "test_timeout_worker_healthcheck",
     "test_sigterm",
     "test_watchdog",

@@ -7,6 +7,9 @@ import os
 import re
 import signal
 import sys
+import threading
+import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from supervisors.clients import Load, ended, ready, stopped
 
 from fastserve.options import conflicts
 from fastserve.options.table import Options
+from fastserve.supervisors import preloading
 
 pytestmark = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="--preload is refused there")
 
@@ -280,6 +284,28 @@ def test_log_files(command: support.StartCommand, tmp_path: Path) -> None:
     until(lambda: (tmp_path / "access").read_text().count("GET") == 1, "a line in the new file")
     assert (tmp_path / "before").read_text().count("GET") == 1
     assert changing.server.stop() == 0
+
+
+def test_generators_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The global one is seeded from the system, where the package is in use."""
+    seeds: list[tuple[int, ...]] = []
+    monkeypatch.setitem(sys.modules, "numpy.random", types.SimpleNamespace(seed=lambda *given: seeds.append(given)))
+    preloading.seed_generators()
+    assert seeds == [()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no /proc")
+def test_threads_of_libraries(log: Callable[[], list[str]]) -> None:
+    """Those that Python does not know are named in a warning; here it knows this one."""
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    preloading.warn_of_native_threads()
+    done.set()
+    thread.join()
+    [line] = log()
+    assert line.startswith("WARNING --preload: ")
+    assert "thread(s) of libraries run after the import, which workers do not have: " in line
 
 
 @pytest.mark.parametrize(("platform", "why"), [("darwin", "macOS, whose"), ("win32", "Windows, which cannot fork")])

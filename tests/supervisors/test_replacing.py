@@ -85,8 +85,9 @@ def test_sighup_under_h2load(start: Start) -> None:
     assert server.stop() == 0
 
 
-def test_sigttin_and_sigttou(start: Start) -> None:
-    server = start("app", "--port", "0", "--workers", "1", "--workers-lifetime", "1000", *QUIET)
+@pytest.mark.parametrize("options", [(), ("--preload",)], ids=" ".join)
+def test_sigttin_and_sigttou(start: Start, options: tuple[str, ...]) -> None:
+    server = start("app", "--port", "0", "--workers", "1", "--workers-lifetime", "1000", *options, *QUIET)
     (first,) = ready(server, 1)
     with Load(server.port) as load:
         server.send_signal(signal.SIGTTIN)
@@ -102,9 +103,10 @@ def test_sigttin_and_sigttou(start: Start) -> None:
     assert "INFO:     Received SIGTTOU, decreasing number of processes." in server.lines
 
 
-def test_limit_max_requests(start: Start) -> None:
+@pytest.mark.parametrize("more", [(), ("--preload",)], ids=" ".join)
+def test_limit_max_requests(start: Start, more: tuple[str, ...]) -> None:
     """The worker serves on until its replacement is there; the limit of each is its own."""
-    options = ["--limit-max-requests", "400", "--limit-max-requests-jitter", "200"]
+    options = [*more, "--limit-max-requests", "400", "--limit-max-requests-jitter", "200"]
     server = start("app", "--port", "0", "--workers", "2", *options, *QUIET)
     ready(server, 2)
     with Load(server.port) as load:

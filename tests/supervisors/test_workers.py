@@ -199,9 +199,10 @@ def is_killed(server: support.Command, path: str, what: str) -> None:
     assert ask(server) == ready(server, 2)[1]
 
 
-def test_timeout_worker_healthcheck(start: Start) -> None:
+@pytest.mark.parametrize("options", [(), ("--preload",)], ids=" ".join)
+def test_timeout_worker_healthcheck(start: Start, options: tuple[str, ...]) -> None:
     """A worker may run no Python at all, and still says where it hangs."""
-    server = start("app", "--port", "0", "--workers-lifetime", "1000", *HEALTH)
+    server = start("app", "--port", "0", "--workers-lifetime", "1000", *HEALTH, *options)
     is_killed(server, "/hold", r"has not answered for \d\.\d s")
 
 
