@@ -30,7 +30,6 @@ from fastserve.metrics.heartbeat import Heartbeat
 from fastserve.metrics.pages import of_process
 from fastserve.net.accepting import Acceptor
 from fastserve.net.listeners import Listeners
-from fastserve.net.redirect import Redirect, redirecting, secure_port
 from fastserve.net.sockets import stop_listening
 from fastserve.net.tls import TlsHandshake
 from fastserve.options.core import AT_ONCE
@@ -384,7 +383,7 @@ class Server:
             self._start_metrics()
             self._acceptor = Acceptor(self._connection_factory(), self.config, self.servers, self.server_state)
             plain = self._listeners.plain if sockets is None else self._plain_of_given(sockets)
-            redirects = self._redirect_factory(secure_port(bound, plain)) if any(plain.values()) else None
+            redirects = self._redirect_factory(bound, plain) if any(plain.values()) else None
             for index, sock in enumerate(bound):
                 await self._acceptor.start(sock, index in plain, redirects if plain.get(index) else None)
         except OSError as exc:
@@ -428,6 +427,8 @@ class Server:
         """
         plain = self.config.plain_sockets if self.plain_sockets is None else self.plain_sockets
         if self.config.ssl_redirect is not None and not any(plain.values()):
+            from fastserve.net.redirect import redirecting
+
             found = redirecting(sockets, self.config.redirects)
             if not found:
                 logger.warning("Nothing redirects to HTTPS: no socket is bound at %s.", self.config.ssl_redirect)
@@ -483,16 +484,19 @@ class Server:
             return lambda: contract(config=config, server_state=state, app_state=app_state, _loop=loop)
         return functools.partial(config.http_protocol_class, worker)
 
-    def _redirect_factory(self, port: int) -> Callable[[], asyncio.Protocol]:
-        """Return what makes the protocols of connections without TLS that redirect to `port`."""
+    def _redirect_factory(
+        self, sockets: Sequence[socket.socket], plain: PlainSockets
+    ) -> Callable[[], asyncio.Protocol]:
+        """Return what makes the protocols of connections that redirect to the first of the sockets with TLS."""
         from fastserve._core.connection import Connection
         from fastserve._core.worker import Worker
+        from fastserve.net.redirect import Redirect, secure_port
 
         config = self.config
         connection: Any = Connection
         worker = Worker(
             asyncio.get_running_loop(),
-            Redirect(config.loaded_app, lambda: config.certificate_names, port),
+            Redirect(config.loaded_app, lambda: config.certificate_names, secure_port(sockets, plain)),
             config.core_settings(websocket=False, root_path=""),
             state=self.lifespan.state,
             log=logger.log,

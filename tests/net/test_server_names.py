@@ -31,6 +31,8 @@ def test_common_name_counts_without_alternative_names() -> None:
     assert name.value and certificates.names(own.public_bytes(Encoding.DER)) == []
     leaf = trustme.CA().issue_cert("me@x.example", common_name="Host.example")
     assert certificates.names(der(leaf)) == ["host.example"]
+    person = trustme.CA().issue_cert("me@x.example", common_name="A Person")
+    assert certificates.names(der(person)) == []
 
 
 @pytest.mark.parametrize("data", [b"", b"\x30", b"\x30\x03\x02\x01\x01", b"\xff" * 40])

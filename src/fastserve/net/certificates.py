@@ -16,6 +16,7 @@ UTC_TIME = 0x17
 EXTENSIONS, DNS_NAME, IP_ADDRESS = 0xA3, 0x82, 0x87
 ALTERNATIVE_NAMES = "2.5.29.17"
 COMMON_NAME = "2.5.4.3"
+HOST_NAME = re.compile(r"[a-z0-9*_.-]+\Z")  # others are names of people and companies
 # UTF8String, NumericString, PrintableString, TeletexString, IA5String, VisibleString, UniversalString, BMPString.
 STRINGS = {
     0x0C: "utf-8",
@@ -155,7 +156,7 @@ def common_names(certificate: bytes) -> list[str]:
             identifier, value = elements(pair.content)
             if dotted(identifier.content) == COMMON_NAME and value.tag in STRINGS:
                 found.append(value.content.decode(STRINGS[value.tag]).lower())
-    return found
+    return [name for name in found if HOST_NAME.match(name)]
 
 
 def validity(certificate: bytes) -> tuple[float, float] | None:

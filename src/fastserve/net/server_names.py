@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -28,9 +28,6 @@ class ByName(Generic[T]):
         name = name.lower().removesuffix(".")
         found = self.of.get(name)
         return self.of.get(f"*.{name.partition('.')[2]}") if found is None else found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.of)
 
 
 def silence_wrong_names() -> None:

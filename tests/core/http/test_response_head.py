@@ -173,3 +173,18 @@ def test_default_headers(clock: Clock) -> None:
         b"HTTP/1.1 200 OK\r\nz: 0\r\nx-a: 1\r\nserver: mine\r\nx-a: 2\r\n\r\n"
     )
     assert b"mine" not in encode_head(settings, clock, 200, [(b"server", b"app")])
+
+
+@pytest.mark.parametrize(
+    ("encrypted", "own", "added"),
+    [
+        (True, [], b"strict-transport-security: max-age=9\r\n"),
+        (True, [(b"Strict-Transport-Security", b"x")], b""),
+        (False, [], b""),
+    ],
+)
+def test_hsts(clock: Clock, encrypted: bool, own: Headers, added: bytes) -> None:
+    settings = make_settings(server=None, date=False, hsts=b"max-age=9")
+    head = encode_head(settings, clock, 200, own, 0, encrypted=encrypted)
+    fields = b"".join(name.lower() + b": " + value + b"\r\n" for name, value in own)
+    assert head == b"HTTP/1.1 200 OK\r\n" + fields + added + b"content-length: 0\r\n\r\n"

@@ -162,6 +162,18 @@ class TestBlocks:
         assert HpackEncoder().response(BARE, clock, 204, []) == indexed(9)
         assert HpackEncoder().response(BARE, clock, 200, [(b"content-length", b"12")]) == b"\x88\x0f\x0d\x0212"
 
+    def test_hsts(self, clock: Clock) -> None:
+        """It is for TLS alone, and the application's own stays."""
+        settings, own = (
+            make_settings(server=None, date=False, hsts=b"max-age=9"),
+            [(b"strict-transport-security", b"x")],
+        )
+        sent = [
+            HpackDecoder().fields(HpackEncoder().response(settings, clock, 204, fields, encrypted=encrypted))[1:]
+            for fields, encrypted in (([], True), (own, True), ([], False))
+        ]
+        assert sent == [[(b"strict-transport-security", b"max-age=9")], own, []]
+
     def test_fields_of_the_applications_own(self, clock: Clock) -> None:
         block = HpackEncoder().response(make_settings(), clock, 200, [(b"Date", b"today"), (b"Server", b"mine")])
         assert HpackDecoder().fields(block) == [(b":status", b"200"), (b"date", b"today"), (b"server", b"mine")]
