@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import sys
 import threading
 from typing import Any
 
@@ -16,6 +17,8 @@ from protocol.wire import GOOD
 from protocols import PROTOCOLS, protocol_of
 
 from fastserve._core import testing
+
+SEGMENTS_IN = 140  # offset of tcpi_segs_in in Linux's struct tcp_info
 
 HTTP_1_0 = b"GET / HTTP/1.0\r\n\r\n"
 KEEP_ALIVE_1_0 = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
@@ -346,3 +349,13 @@ class TestSection96SlowReader:
         assert advanced.wait(60)
         received += support.read_all(sock)
         assert len(received.partition(b"\r\n\r\n")[2]) == size
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's struct tcp_info")
+def test_the_end_of_the_connection_comes_with_the_last_bytes(serve: support.Serve) -> None:
+    """The client gets three segments: of the handshake, an acknowledgement, and the response with the FIN."""
+    with serve(static()).connect() as sock:
+        sock.sendall(get("/", "Connection: close\r\n"))
+        assert support.read_all(sock).startswith(b"HTTP/1.1 200 OK\r\n")
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SEGMENTS_IN + 4)
+    assert int.from_bytes(info[SEGMENTS_IN:], sys.byteorder) <= 3

@@ -19,6 +19,7 @@ cdef class Connection(Carrier):
     cdef bint undecided  # its first bytes may be those of another one than the last
     cdef Handler handler  # of the protocol spoken now; assigned only in connection.pyx
 
+    cdef bint is_plain(self, transport) except -1
     cdef Handler first_handler(self)
     cdef Handler begin(self, Version version)
     cdef int decide(self, bytes data) except -1

@@ -47,7 +47,7 @@ cdef class Connection(Carrier):
 
     def connection_made(self, transport):
         self.transport = transport
-        if transport.get_extra_info("sslcontext") is None:
+        if self.is_plain(transport):
             self.writer = Writer(transport, descriptor(transport), self.turn, self.worker.clock)
         else:
             self.writer = self.tls = TlsWriter(transport, descriptor(transport), self.turn, self.worker.clock)
@@ -56,6 +56,17 @@ cdef class Connection(Carrier):
         self.handler = self.first_handler()
         self.worker.connections.add(self)
         self.worker.look_at_loop()
+
+    cdef bint is_plain(self, transport) except -1:
+        """Return whether a transport is without TLS, which the loops' own transports have a type for."""
+        cdef Worker worker = self.worker
+        if type(transport) is worker.plain_transport:
+            return True
+        if transport.get_extra_info("sslcontext") is not None:
+            return False
+        if type(transport).__module__.partition(".")[0] in ("asyncio", "uvloop"):
+            worker.plain_transport = type(transport)
+        return True
 
     cdef Handler first_handler(self):
         cdef Version version

@@ -31,6 +31,7 @@ cdef class Worker:
     cdef readonly object ws_framing  # makes the framing of a WebSocket if a library does that, else None
     cdef readonly object ws_protocol  # makes the protocol that serves WebSockets from the handshake on, or None
     cdef readonly list others  # workers whose connections and tasks are among those of this one
+    cdef type plain_transport  # of the loop, for connections without TLS; None before the first
     cdef readonly set connections  # of the core, and protocols outside it that serve WebSockets
     cdef readonly long lingering  # connections that only wait for their client to close
     cdef Deadline lingerings  # sentinel of the circular list of their nodes, the oldest first

@@ -15,6 +15,7 @@ cdef class Peers:
     cdef dict tls  # the extension of that name; None on plain connections
     cdef Proxies proxies  # None unless the peer is a trusted one
 
+    cdef int set(self, client, server, str scheme) except -1
     cdef int speak(self, str version) except -1
 
 

@@ -60,12 +60,16 @@ cdef dict template_of(str version, str scheme, server):
 
 cdef class Peers:
     def __init__(self, client, server, scheme):
+        self.set(client, server, scheme)
+
+    cdef int set(self, client, server, str scheme) except -1:
         self.client = client
         self.scheme = scheme
         self.encrypted = scheme == "https"
         self.extensions = EXTENSIONS
         self.template = template_of("1.1", scheme, server)
         self.server = self.template["server"]  # one object for all connections
+        return 0
 
     cdef int speak(self, str version) except -1:
         """Have the scopes name another version of HTTP than 1.1."""
@@ -79,7 +83,8 @@ cdef class Peers:
 
 
 cdef Peers make_peers(client, server, scheme, Settings settings):
-    cdef Peers peers = Peers(client, server, scheme)
+    cdef Peers peers = Peers.__new__(Peers)
+    peers.set(client, server, scheme)
     if settings.sendfile:
         peers.extensions = EXTENSIONS_WITH_PATHSEND
     if settings.proxies is not None and (<Proxies?>settings.proxies).trust(client):

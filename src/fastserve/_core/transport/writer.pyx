@@ -10,7 +10,8 @@ from ..loop.turn cimport Flushable, Turn
 from ..memory.buffer cimport Buffer, give, take
 from ..metrics cimport BY_WRITE, SENT, fastserve_add
 from ..system cimport FASTSERVE_DIRECT_WRITES, fastserve_end_writing, fastserve_send, fastserve_send2
-from ..system cimport fastserve_limit_unsent, fastserve_send_slices, fastserve_unacknowledged, fastserve_unread
+from ..system cimport fastserve_limit_unsent, fastserve_send_more, fastserve_send_slices, fastserve_unacknowledged
+from ..system cimport fastserve_unread
 
 cdef enum:
     # More held bytes are written before the turn ends: the memory of a turn is bounded.
@@ -151,7 +152,9 @@ cdef class Writer(Flushable):
         """Write what is committed; what the kernel does not accept is queued in the transport."""
         cdef Py_ssize_t size = self.committed, sent = 0
         if size and not self.paused and not self.broken:
-            if self.fd >= 0:
+            if self.fd >= 0 and self.ending:  # the end leaves in the segment of the last bytes
+                sent = fastserve_send_more(self.fd, self.buffer.data, size)
+            elif self.fd >= 0:
                 sent = fastserve_send(self.fd, self.buffer.data, size)
             if sent < 0:
                 self.abort()
