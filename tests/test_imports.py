@@ -34,6 +34,7 @@ SEAM |= {
     "http.exchange",
     "http.inflight",
     "http.proxies",
+    "http.proxy_protocol",
     "http.response_head",
     "http.static",
 }

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from fastserve.operations.control import Control
     from fastserve.process.pid_file import PidFile
     from fastserve.process.service_manager import Notifier
+    from fastserve.proxies.protocol import Expected
     from fastserve.supervisors.link import Link
 
 __all__ = ["HANDLED_SIGNALS", "Server", "ServerState"]
@@ -381,7 +382,8 @@ class Server:
 
                 self._pid_file = PidFile.written(self.config.pid_file)
             self._start_metrics()
-            self._acceptor = Acceptor(self._connection_factory(), self.config, self.servers, self.server_state)
+            factory = self._connection_factory()
+            self._acceptor = Acceptor(factory, self.config, self.servers, self.server_state, self._expected())
             plain = self._listeners.plain if sockets is None else self._plain_of_given(sockets)
             redirects = self._redirect_factory(bound, plain) if any(plain.values()) else None
             for index, sock in enumerate(bound):
@@ -454,6 +456,14 @@ class Server:
                 logger.info("%d certificates reloaded.", count)
         if self.notifier is not None:
             self.notifier.ready()
+
+    def _expected(self) -> Expected | None:
+        """Return what connections begin with, None for HTTP or TLS."""
+        if self.config.proxy_protocol == "off":
+            return None
+        from fastserve.proxies.protocol import Expected
+
+        return Expected(self.config, self.server_state.connections)
 
     def _connection_factory(self) -> Callable[[], asyncio.Protocol]:
         config, loop = self.config, asyncio.get_running_loop()

@@ -78,6 +78,7 @@ def companions(option: Option) -> dict[str, str]:
     return {
         "uds_permissions": {"uds": '"/x"'},
         "control_socket_mode": {"control_socket": '"/run/control"'},
+        "proxy_protocol_from": {"proxy_protocol": '"v1"'},
         "root_path_mode": {"root_path": '"/x"'},
         "queue": {"limit_requests": "5"},
         "queue_timeout": {"limit_requests": "5"},

@@ -180,6 +180,8 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "queue": [(1000, 1000)],
     "queue_timeout": [(0.5, 0.5)],
     "limit_connections": [(None, None), (1, 1), ("20", 20)],
+    "proxy_protocol": [("V2", "v2")],
+    "proxy_protocol_from": [(None, None)],
     "allowed_hosts": [(None, None), ("A.example, *.b", ["a.example", "*.b"]), (["[::1]", "x"], ["[::1]", "x"])],
     "h11_max_incomplete_event_size": [(1, 1), (None, None)],
 }
@@ -307,6 +309,8 @@ REFUSED: dict[str, list[Any]] = {
     "limit_connections": [0, -1, "x"],
     "queue": [-1, None, "x"],
     "queue_timeout": [0, -1, None, "x"],
+    "proxy_protocol": ["v3", None, True],
+    "proxy_protocol_from": [5, [5]],
     "allowed_hosts": ["a:80", "a b", "*", "a.*", "*.", "::1", 5],
 }
 

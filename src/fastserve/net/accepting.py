@@ -67,8 +67,8 @@ def descriptor_limit() -> int:
 class Acceptor:
     """Starts an asyncio server for each socket, in `servers`, and starts them anew after a pause.
 
-    `factory` makes the protocol of a connection, which puts itself into those of `state`. Call start() for each socket,
-    look() regularly, close() at the end.
+    `factory` makes the protocol of a connection, which puts itself into those of `state`, and `expected` the one before
+    that and TLS, if any. Call start() for each socket, look() regularly, close() at the end.
     """
 
     def __init__(
@@ -77,11 +77,13 @@ class Acceptor:
         config: Config,
         servers: list[asyncio.Server],
         state: ServerState,
+        expected: Callable[[Factory, dict[str, Any]], asyncio.Protocol] | None = None,
     ) -> None:
         self.factory = factory
         self.config = config
         self.servers = servers
         self.state = state
+        self.expected = expected
         self.paused = False
         self._limit = config.limit_connections
         self._most = (self._limit or 0) + (SPARE if config.health is not None else 0)
@@ -120,7 +122,11 @@ class Acceptor:
         context = None if plain else config.listening_context
         tls = listen_arguments(context, config.timeout_request_head, config.uses_core, loop)
         backlog = BATCH if self._in_batches else config.backlog
-        server = await listen(sock, functools.partial(self._make_protocol, factory), loop, backlog, tls)
+        make = functools.partial(self._make_protocol, factory)
+        if self.expected is not None:
+            make = functools.partial(self.expected, make, tls)
+            tls = {}
+        server = await listen(sock, make, loop, backlog, tls)
         if self._in_batches:
             sock.listen(config.backlog)
         return server

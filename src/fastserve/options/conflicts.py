@@ -113,6 +113,8 @@ def conflicts_of_proxies(options: Options) -> Iterator[str]:
             "forwarded_prefix and proxy_headers_family 'forwarded': Forwarded has no prefix; use --root-path in place"
             " of --forwarded-prefix"
         )
+    if options.proxy_protocol_from is not None and options.proxy_protocol == "off":
+        yield "proxy_protocol_from without proxy_protocol: add --proxy-protocol auto, or leave it out"
     if options.root_path_mode != "add" and not (options.root_path or options.forwarded_prefix):
         yield "root_path_mode without root_path: add --root-path or --forwarded-prefix, or leave it out"
 

@@ -66,6 +66,7 @@ LIFESPAN = ("auto", "on", "off")
 DISCONNECT = ("silent", "raise")
 LOG_FORMATS = ("default", "json")
 HEADER_FAMILIES = ("x-forwarded", "forwarded")
+PROXY_PROTOCOLS = ("off", "v1", "v2", "auto")
 ROOT_PATH_MODES = ("add", "given")
 INTERFACES = ("auto", "asgi3", "asgi2", "wsgi")
 SSL_VERSIONS = {17: "TLS_SERVER", 2: "TLS", 3: "TLSv1", 4: "TLSv1_1", 5: "TLSv1_2"}  # ssl.PROTOCOL_*
@@ -393,6 +394,11 @@ class Options:
     allowed_hosts: Sequence[str] | str | None = option(None, PROXIES, HostNames(),
         "Hosts that requests may be for, with any port, separated by commas: example.com, or *.example.com for all"
         " below it. Others get 421, except for --health.  [default: any]")
+    proxy_protocol: str = option("off", PROXIES, Choice(PROXY_PROTOCOLS),
+        "The PROXY protocol's header that connections must begin with, before TLS as well; auto takes both versions.")
+    proxy_protocol_from: list[str] | str | None = option(None, PROXIES, Hosts(),
+        "Peers that speak the PROXY protocol, as in --forwarded-allow-ips; connections of others are closed."
+        "  [default: 127.0.0.1,::1]")
     # fmt: on
 
     def __post_init__(self) -> None:

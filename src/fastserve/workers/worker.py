@@ -6,6 +6,7 @@ timeout                                      notify() from the event loop, so th
 graceful_timeout                             timeout_graceful_shutdown, a little less, so that the arbiter need not kill
 keepalive, max_requests(_jitter)             timeout_keep_alive, limit_max_requests
 forwarded_allow_ips                          the same
+proxy_protocol, proxy_allow_ips              proxy_protocol, proxy_protocol_from
 certfile, keyfile, ca_certs, cert_reqs,
 ciphers, ssl_context                         ssl_*, ssl_context_factory
 threads                                      wsgi_threads, if more than 1
@@ -110,6 +111,9 @@ class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn h
             "backlog": cfg.backlog or TABLE["backlog"].default,
             "forwarded_allow_ips": cfg.forwarded_allow_ips,
         }
+        if cfg.proxy_protocol not in (False, "off"):
+            options["proxy_protocol"] = "auto" if cfg.proxy_protocol is True else cfg.proxy_protocol
+            options["proxy_protocol_from"] = cfg.proxy_allow_ips
         if cfg.threads > 1:
             options["wsgi_threads"] = cfg.threads
         for name in ("limit_request_line", "limit_request_fields"):

@@ -13,6 +13,7 @@ cdef class Peers:
     cdef dict template  # of a scope; shared
     cdef dict extensions  # of every request over HTTP/1.1
     cdef dict tls  # the extension of that name; None on plain connections
+    cdef dict proxied  # the extension of the PROXY protocol; None without
     cdef Proxies proxies  # None unless the peer is a trusted one
 
     cdef int set(self, client, server, str scheme) except -1

@@ -381,8 +381,13 @@ class H11Protocol(asyncio.Protocol):
             "client": self.client,
             "server": self.server,
             "state": self.app_state.copy(),
-            "extensions": {},  # only the compiled core has any
+            "extensions": self.extensions(),
         }
+
+    def extensions(self) -> dict[str, Any]:
+        """Return those that the compiled core is not needed for."""
+        said = self.transport.get_extra_info("proxy_protocol")
+        return {} if said is None else {"fastserve.proxy_protocol": said.copy()}
 
     def may_be_https(self) -> bool:
         """Return whether the connection may be encrypted, here or at a trusted proxy (RFC 9110 section 7.4)."""

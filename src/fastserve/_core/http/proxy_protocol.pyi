@@ -1,0 +1,13 @@
+from typing import Any, TypeAlias
+
+Client: TypeAlias = tuple[str, int]
+
+class Proxied:
+    transport: Any
+    client: Client | None
+    extension: dict[str, Any] | None
+    def __init__(self, transport: Any, client: Client | None, extension: dict[str, Any] | None) -> None: ...
+    def __getattr__(self, name: str) -> Any: ...
+    def get_extra_info(self, name: str, default: Any = None) -> Any: ...
+
+def parse(data: bytes, mode: str) -> tuple[int, Client | None, dict[str, Any] | None] | None: ...

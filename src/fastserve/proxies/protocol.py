@@ -1,0 +1,157 @@
+"""The beginning of connections from proxies that speak the PROXY protocol, before TLS and HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from fastserve._core.http.proxies import plain_host
+from fastserve._core.http.proxy_protocol import Proxied, parse
+from fastserve.middleware.proxy_headers import TrustedHosts
+from fastserve.options.environment import TRUSTED_PROXIES
+
+if TYPE_CHECKING:
+    from fastserve.options.table import Options
+
+Factory = Callable[[], asyncio.Protocol]
+
+logger = logging.getLogger("fastserve.error")
+
+
+class Expected:
+    """What connections have to begin with, by the options; call it for a connection's first protocol.
+
+    `connections` are those that the server has to close.
+    """
+
+    def __init__(self, options: Options, connections: set[Any]) -> None:
+        self.mode = options.proxy_protocol
+        listed = options.proxy_protocol_from
+        self.hosts = TrustedHosts(TRUSTED_PROXIES if listed is None else listed)
+        self.seconds = options.timeout_request_head
+        self.connections = connections
+        self.loop = asyncio.get_running_loop()
+
+    def __call__(self, factory: Factory, tls: dict[str, Any]) -> asyncio.Protocol:
+        return Preface(self, factory, tls)
+
+
+class Preface(asyncio.Protocol):
+    """Reads the PROXY header, then leaves the connection to the protocol that `factory` makes, over TLS if `tls`."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, expected: Expected, factory: Factory, tls: dict[str, Any]) -> None:
+        self.expected = expected
+        self.factory = factory
+        self.tls = tls
+        self.received = b""
+        self.ended = self.encrypting = self.eof = False
+        self.timer: asyncio.TimerHandle | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        expected = self.expected
+        peer = transport.get_extra_info("peername")
+        host = plain_host(str(peer[0])) if isinstance(peer, tuple) else None
+        if not expected.hosts.trusts(host):
+            self.refuse(f"{host or 'a UNIX socket'} is not in --proxy-protocol-from")
+            return
+        expected.connections.add(self)
+        if expected.seconds:
+            late = functools.partial(self.refuse, "PROXY header not complete in time")
+            self.timer = expected.loop.call_later(expected.seconds, late)
+
+    def data_received(self, data: bytes) -> None:
+        if self.ended:
+            return
+        data = self.received = self.received + data if self.received else data
+        if self.encrypting:
+            return
+        try:
+            found = parse(data, self.expected.mode)
+        except ValueError as exc:
+            self.refuse(str(exc))
+            return
+        if found is None:
+            return
+        size, client, extension = found
+        self.received = b""
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.tls:
+            self.encrypting = True
+            self.task = self.expected.loop.create_task(self.encrypt(client, extension, data[size:]))
+        else:
+            self.leave(self.transport, client, extension, data[size:])
+
+    def leave(self, transport: Any, client: Any, extension: Any, rest: bytes) -> None:
+        self.ended = True
+        self.expected.connections.discard(self)
+        successor: Any = self.factory()
+        transport.set_protocol(successor)
+        successor.connection_made(transport if extension is None else Proxied(transport, client, extension))
+        if rest:
+            successor.data_received(rest)
+        if self.eof and not successor.eof_received():
+            transport.close()
+
+    async def encrypt(self, client: Any, extension: Any, rest: bytes) -> None:
+        """Begin TLS with what has been read of it."""
+        loop = self.expected.loop
+        if rest:  # once start_tls() has connected its protocol, and before that reads
+            loop.call_soon(loop.call_soon, feed, self.transport, rest)
+        arguments = {name: value for name, value in self.tls.items() if name != "ssl"}
+        try:
+            encrypted = await loop.start_tls(self.transport, self, self.tls["ssl"], server_side=True, **arguments)
+        except OSError as exc:
+            logger.debug("TLS handshake failed: %s", exc)
+            encrypted = None
+        if encrypted is None or self.ended:
+            self.end()
+        else:
+            self.leave(encrypted, client, extension, self.received)
+
+    def eof_received(self) -> bool:
+        if not self.encrypting and not self.ended:
+            self.refuse("PROXY header is cut off" if self.received else "")
+        self.eof = True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.end()
+
+    def shutdown(self) -> None:
+        """Close, for a server that stops."""
+        self.refuse("")
+
+    def refuse(self, why: str) -> None:
+        """Close; `why` is empty if the client is not to blame."""
+        if why:
+            logger.warning("Invalid PROXY header received: %s", why)
+        self.end()
+
+    def end(self) -> None:
+        self.ended = True
+        self.expected.connections.discard(self)
+        if self.timer is not None:
+            self.timer.cancel()
+        self.transport.abort()
+
+
+def feed(transport: Any, data: bytes) -> None:
+    """Give bytes to a transport's protocol, as if they had been read now."""
+    protocol = transport.get_protocol()
+    if not hasattr(protocol, "get_buffer"):
+        protocol.data_received(data)
+        return
+    while data:
+        buffer = protocol.get_buffer(len(data))
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        protocol.buffer_updated(size)
+        data = data[size:]
