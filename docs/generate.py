@@ -420,6 +420,10 @@ def extensions() -> str:
             "to clients that send `TE: trailers`",
             "`headers` after the body, once `http.response.start` had `trailers: True`.",
         ),
+        "fastserve.proxy_protocol": (
+            "with `--proxy-protocol`, where the proxy names a client",
+            "`version`, `destination` and, of version 2, `authority`, `alpn`, `unique_id`, `ssl`, `netns`, `aws_vpce_id`.",
+        ),
         "http.response.zerocopysend": (
             "not on Windows",
             "`file` (a file object or descriptor), `offset`, `count`: a part of a file as part of the body.",
@@ -434,7 +438,7 @@ def extensions() -> str:
         ),
     }
     source = (SOURCE / "_core" / "http" / "scope.pyx").read_text(encoding="utf-8")
-    announced = set(re.findall(r'"((?:http|websocket)\.[a-z_.]+)"', source)) | {"tls"}
+    announced = set(re.findall(r'"((?:http|websocket)\.[a-z_.]+)"', source)) | {"tls", "fastserve.proxy_protocol"}
     announced -= {"http.request", "http.disconnect"}
     if announced != set(texts):
         raise SystemExit(f"extensions announced and not described, or the reverse: {announced ^ set(texts)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +14,8 @@ from fastserve.options.environment import TRUSTED_PROXIES
 
 if TYPE_CHECKING:
     from fastserve.options.table import Options
+
+REMEMBERED = 4096
 
 Factory = Callable[[], asyncio.Protocol]
 
@@ -34,6 +35,39 @@ class Expected:
         self.seconds = options.timeout_request_head
         self.connections = connections
         self.loop = asyncio.get_running_loop()
+        self.waiting: dict[Preface, float] = {}  # until when, the first one first
+        self.timer: asyncio.TimerHandle | None = None  # one for all: few connections wait so long
+        self.trusted: dict[str | None, bool] = {}  # by host as the transport has it
+
+    def trusts(self, host: str | None) -> bool:
+        found = self.trusted.get(host)
+        if found is None:
+            if len(self.trusted) >= REMEMBERED:
+                self.trusted.clear()
+            found = self.trusted[host] = self.hosts.trusts(None if host is None else plain_host(host))
+        return found
+
+    def wait(self, preface: Preface) -> None:
+        """Refuse a connection that has not sent its header in time."""
+        self.connections.add(preface)
+        if self.seconds:
+            self.waiting[preface] = self.loop.time() + self.seconds
+            if self.timer is None:
+                self.timer = self.loop.call_later(self.seconds, self.expire)
+
+    def forget(self, preface: Preface) -> None:
+        self.connections.discard(preface)
+        self.waiting.pop(preface, None)
+
+    def expire(self) -> None:
+        now = self.loop.time()
+        while self.waiting:
+            preface, when = next(iter(self.waiting.items()))
+            if when > now:
+                self.timer = self.loop.call_at(when, self.expire)
+                return
+            preface.refuse("PROXY header not complete in time")
+        self.timer = None
 
     def __call__(self, factory: Factory, tls: dict[str, Any]) -> asyncio.Protocol:
         return Preface(self, factory, tls)
@@ -43,28 +77,24 @@ class Preface(asyncio.Protocol):
     """Reads the PROXY header, then leaves the connection to the protocol that `factory` makes, over TLS if `tls`."""
 
     transport: asyncio.Transport
+    received = b""
+    ended = encrypting = eof = False
+    task: asyncio.Task[None] | None = None
 
     def __init__(self, expected: Expected, factory: Factory, tls: dict[str, Any]) -> None:
         self.expected = expected
         self.factory = factory
         self.tls = tls
-        self.received = b""
-        self.ended = self.encrypting = self.eof = False
-        self.timer: asyncio.TimerHandle | None = None
-        self.task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         expected = self.expected
         peer = transport.get_extra_info("peername")
-        host = plain_host(str(peer[0])) if isinstance(peer, tuple) else None
-        if not expected.hosts.trusts(host):
+        host = peer[0] if isinstance(peer, tuple) else None
+        if expected.trusts(host):
+            expected.wait(self)
+        else:
             self.refuse(f"{host or 'a UNIX socket'} is not in --proxy-protocol-from")
-            return
-        expected.connections.add(self)
-        if expected.seconds:
-            late = functools.partial(self.refuse, "PROXY header not complete in time")
-            self.timer = expected.loop.call_later(expected.seconds, late)
 
     def data_received(self, data: bytes) -> None:
         if self.ended:
@@ -81,9 +111,8 @@ class Preface(asyncio.Protocol):
             return
         size, client, extension = found
         self.received = b""
-        if self.timer is not None:
-            self.timer.cancel()
         if self.tls:
+            self.expected.waiting.pop(self, None)
             self.encrypting = True
             self.task = self.expected.loop.create_task(self.encrypt(client, extension, data[size:]))
         else:
@@ -91,7 +120,7 @@ class Preface(asyncio.Protocol):
 
     def leave(self, transport: Any, client: Any, extension: Any, rest: bytes) -> None:
         self.ended = True
-        self.expected.connections.discard(self)
+        self.expected.forget(self)
         successor: Any = self.factory()
         transport.set_protocol(successor)
         successor.connection_made(transport if extension is None else Proxied(transport, client, extension))
@@ -137,9 +166,7 @@ class Preface(asyncio.Protocol):
 
     def end(self) -> None:
         self.ended = True
-        self.expected.connections.discard(self)
-        if self.timer is not None:
-            self.timer.cancel()
+        self.expected.forget(self)
         self.transport.abort()
 
 

@@ -11,6 +11,7 @@ cdef enum:
     LONGEST_V1 = 107  # bytes, the end of the line included
     HEAD_V2 = 16
     LONGEST_V2 = 536  # bytes after the head
+    MOST_DESTINATIONS = 256
     TLV_ALPN = 0x01
     TLV_AUTHORITY = 0x02
     TLV_UNIQUE_ID = 0x05
@@ -18,6 +19,7 @@ cdef enum:
     TLV_NETNS = 0x30
     TLV_AWS = 0xEA
 
+cdef dict destinations = {}  # addresses of the proxies, by their octets and port
 cdef dict SSL_NAMES = {0x21: "version", 0x22: "cn", 0x23: "cipher", 0x24: "sig_alg", 0x25: "key_alg"}
 cdef dict LENGTHS = {1: 12, 2: 36, 3: 216}  # of the addresses, by family
 
@@ -109,7 +111,7 @@ cdef object parse_v2(bytes data):
     client, extension = None, {"version": 2}
     if addresses and family < 3:
         client, extension["destination"] = ends_of(data, family == 1)
-    if family and protocol:
+    if family and protocol and length > addresses:
         add_tlvs(extension, data[HEAD_V2 + addresses:size])
     return size, client, extension
 
@@ -118,10 +120,21 @@ cdef tuple ends_of(bytes data, bint ipv4):
     cdef const unsigned char* octets = data
     cdef Py_ssize_t size = 4 if ipv4 else 16, at = HEAD_V2, ports = HEAD_V2 + 2 * size
     family = AF_INET if ipv4 else AF_INET6
-    return (
-        (plain_host(inet_ntop(family, data[at:at + size])), octets[ports] << 8 | octets[ports + 1]),
-        (plain_host(inet_ntop(family, data[at + size:ports])), octets[ports + 2] << 8 | octets[ports + 3]),
-    )
+    cdef bytes server = data[at + size:ports]
+    cdef tuple destination = None
+    key = (server, octets[ports + 2] << 8 | octets[ports + 3])
+    destination = <tuple>destinations.get(key)
+    if destination is None:
+        if len(destinations) >= MOST_DESTINATIONS:
+            destinations.clear()
+        destination = destinations[key] = (plain_host(inet_ntop(family, server)), key[1])
+    if ipv4:
+        octets += at
+        host = f"{octets[0]}.{octets[1]}.{octets[2]}.{octets[3]}"
+        octets -= at
+    else:
+        host = plain_host(inet_ntop(family, data[at:at + size]))
+    return (host, octets[ports] << 8 | octets[ports + 1]), destination
 
 
 cdef list tlvs_of(bytes data):
