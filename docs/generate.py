@@ -422,7 +422,7 @@ def extensions() -> str:
         ),
         "fastserve.proxy_protocol": (
             "with `--proxy-protocol`, where the proxy names a client",
-            "`version`, `destination` and, of version 2, `authority`, `alpn`, `unique_id`, `ssl`, `netns`, `aws_vpce_id`.",
+            "`version`, `destination`; of version 2 `authority`, `alpn`, `unique_id`, `ssl`, `netns`, `aws_vpce_id`.",
         ),
         "http.response.zerocopysend": (
             "not on Windows",

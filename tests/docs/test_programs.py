@@ -72,13 +72,13 @@ def accepts(port: int, process: Command) -> bool:
     return False
 
 
-def start_application(command: StartCommand, folder: Path, page: str) -> None:
-    """Serve the application of how-to/nginx.md by the command of a page."""
+def start_application(command: StartCommand, folder: Path, page: str, trusted: str = "unix:", number: int = 0) -> None:
+    """Serve the application of how-to/nginx.md by a command of a page."""
     (folder / "main.py").write_text(block("how-to/nginx.md", "main.py"))
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    found = re.search(r"^fastserve main:app (.*?)\n```", text, re.DOTALL | re.MULTILINE)
-    assert found is not None
-    options = found[1].replace("\\\n", "").replace("'", "").replace("/run/app", str(folder)).replace("660", "666")
+    found = re.findall(r"^fastserve main:app (.*?)\n```", text, re.DOTALL | re.MULTILINE)
+    options = found[number].replace("--forwarded-allow-ips unix:", f"--forwarded-allow-ips {trusted}")
+    options = options.replace("\\\n", "").replace("'", "").replace("/run/app", str(folder)).replace("660", "666")
     process = command("main:app", *options.split(), cwd=folder)
     process.wait_line("Application startup complete")
 
@@ -127,7 +127,7 @@ def test_nginx_appending_under_a_star_lets_the_client_choose(
     """What the page warns of."""
     site = block("how-to/nginx.md", "app.nginx").replace("$remote_addr", "$proxy_add_x_forwarded_for")
     start = nginx(folder, site)
-    start_application(command, folder, "how-to/nginx.md")
+    start_application(command, folder, "how-to/nginx.md", trusted="*")
     reply = httpx.get(f"http://127.0.0.1:{start_proxy(start)}/", headers=FORGED, timeout=PATIENCE)
     assert reply.json()["client"] == "203.0.113.9"
 
@@ -136,7 +136,7 @@ def test_nginx_of_the_tutorial(command: StartCommand, folder: Path, start_proxy:
     """Workers on a UNIX socket behind nginx: health, the client, logs in JSON, and a restart under load."""
     start = nginx(folder, block("tutorial/production.md", "app.nginx"))
     (folder / "main.py").write_text(block("tutorial/production.md", "main.py"))
-    options = ["--workers", "2", "--uds", str(folder / "app.sock"), "--forwarded-allow-ips", "*"]
+    options = ["--workers", "2", "--uds", str(folder / "app.sock"), "--forwarded-allow-ips", "unix:"]
     server = command("main:app", *options, "--log-format", "json", "--access-log-format", "json", cwd=folder)
     server.wait_line("Application startup complete", count=2)
     replaced = "takes over from child process"
@@ -150,6 +150,19 @@ def test_nginx_of_the_tutorial(command: StartCommand, folder: Path, start_proxy:
     assert {"client": "127.0.0.1", "path": "/healthz", "status": 200}.items() <= next(
         line for line in lines if line["logger"] == "fastserve.access"
     ).items()
+
+
+@pytest.mark.parametrize(("number", "title"), [(0, "http.haproxy"), (1, "tcp.haproxy")])
+def test_haproxy(command: StartCommand, folder: Path, start_proxy: Callable[..., int], number: int, title: str) -> None:
+    program = need("haproxy")
+    start_application(command, folder, "how-to/proxies.md", number=number)
+    text = block("how-to/proxies.md", title).replace("/run/app/", f"{folder}/")
+
+    def arguments(port: int) -> list[str]:
+        (folder / "haproxy.cfg").write_text(text.replace("bind :80", f"bind 127.0.0.1:{port}"))
+        return [program, "-db", "-f", str(folder / "haproxy.cfg")]
+
+    check_through(start_proxy(arguments))
 
 
 def test_caddy(command: StartCommand, folder: Path, start_proxy: Callable[..., int]) -> None:

@@ -112,12 +112,17 @@ def trust(case: Case) -> Iterator[Finding]:
         remedy = "use --proxy-headers" if proxied else ""
         text = "what they say is not used"
         yield Finding(WARN if proxied else OK, check, text, remedy)
+    elif trusted == ["*"] and case.options.forwarded_hops is not None:
+        yield Finding(OK, check, f"the address {case.options.forwarded_hops} from the right counts, whoever sends it")
     elif "*" in trusted:
         if all(place.path is not None for place in places):
-            yield Finding(OK, check, "anyone who can open the UNIX socket is trusted")
+            text = "anyone who can open the UNIX socket is trusted, and the first address counts"
+            yield Finding(OK, check, text, "use --forwarded-allow-ips unix: to have the last one count")
         else:
             text = "any client can say which address it has (--forwarded-allow-ips '*')"
             yield Finding(WARN, check, text, "use --forwarded-allow-ips with the proxies' addresses or networks")
+    elif case.balancer == "nlb" and case.options.proxy_protocol != "off":
+        yield Finding(OK, check, f"the PROXY protocol tells clients ({case.options.proxy_protocol})")
     elif case.balancer not in (None, "nlb") and all(part.startswith(LOCAL) for part in trusted):
         yield from untrusted(case, check, trusted)
     else:

@@ -262,7 +262,7 @@ ROWS = [
     Row("--permit-unconventional-http-version", none(STRICT), "flag", "permit_unconventional_http_version"),
     Row("--casefold-http-method", none("methods have capital and small letters: they are passed on as sent"), "flag",
         "casefold_http_method"),
-    Row("--forwarder-headers", none("proxies say scheme and client alone; --root-path is the application's place"),
+    Row("--forwarder-headers", none("see --forwarded-prefix and --root-path for SCRIPT_NAME"),
         setting="forwarder_headers"),
     Row("--header-map", none("headers with an underscore are left out of a WSGI environ; ASGI has them as sent"),
         setting="header_map"),
@@ -321,6 +321,8 @@ def translate(result: Result, words: Sequence[str], environ: Mapping[str, str]) 
 
 def defaults(result: Result, environ: Mapping[str, str]) -> None:
     """Add what gunicorn does without an option and fastserve does not."""
+    if "proxy_protocol_from" in result.options and "proxy_protocol" not in result.options:
+        result.drop("proxy_protocol_from", "without --proxy-protocol it has no effect")
     if result.interface == "wsgi":
         result.set("interface", "--worker-class", "wsgi")
         result.options.setdefault("wsgi_threads", ["1"])
