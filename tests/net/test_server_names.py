@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trustme
@@ -68,3 +70,24 @@ def test_other_exceptions_that_nothing_handles_are_reported(monkeypatch: pytest.
 
     Failing()
     assert [type(each) for each in seen] == [UnicodeDecodeError]
+
+
+@pytest.mark.parametrize(
+    ("of", "message", "silent"),
+    [
+        (b"\xff", None, True),
+        (None, r"Exception ignored in ssl servername callback while decoding name b'\xff'", True),
+        (None, "Exception ignored in something else", False),
+        (None, None, False),
+    ],
+)
+def test_names_as_each_python_reports_them(
+    monkeypatch: pytest.MonkeyPatch, of: Any, message: str | None, silent: bool
+) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", seen.append)
+    silence_wrong_names()
+    wrong = UnicodeDecodeError("ascii", b"\xff", 0, 1, "ordinal not in range(128)")
+    hook: Any = sys.unraisablehook
+    hook(SimpleNamespace(exc_value=wrong, object=of, err_msg=message))
+    assert (seen == []) == silent

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import socket
 import ssl
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,18 @@ def test_a_client_gets_the_certificate_for_its_name(serve: Serve, pki: Pki, file
     assert {name: shown(server.port, name, context) for name in ASKED} == ASKED
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     assert {name: shown(server.port, name, context) for name in ASKED} == ASKED
+
+
+def test_openssl(serve: Serve, pki: Pki, files: dict[str, Any]) -> None:
+    """What OpenSSL's client shows: the certificate and its chain, no stapled OCSP response, and a session ticket."""
+    server = serve(show, **files)
+    argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-servername", "x.b.example"]
+    argv += ["-verify_hostname", "x.b.example", "-CAfile", pki.ca, "-verify_return_error", "-status", "-tls1_2"]
+    done = subprocess.run(argv, input="", capture_output=True, text=True, timeout=support.PATIENCE, check=True)
+    assert re.search(r"subject=.*CN ?= ?second\n", done.stdout)
+    assert "Verification: OK" in done.stdout
+    assert "OCSP response: no response sent" in done.stdout
+    assert "TLS session ticket:" in done.stdout
 
 
 def test_the_application_is_told_which_it_was(serve: Serve, pki: Pki, files: dict[str, Any]) -> None:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+DECODING = "servername callback while decoding"
+
 T = TypeVar("T")
 
 
@@ -40,7 +42,9 @@ def silence_wrong_names() -> None:
         return
 
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
-        if not (isinstance(unraisable.exc_value, UnicodeDecodeError) and isinstance(unraisable.object, bytes)):
+        # Up to Python 3.13 the name is the object, after that it is in the message.
+        is_name = isinstance(unraisable.object, bytes) or DECODING in (unraisable.err_msg or "")
+        if not (is_name and isinstance(unraisable.exc_value, UnicodeDecodeError)):
             before(unraisable)
 
     hook.silences_wrong_names = True  # type: ignore[attr-defined]
