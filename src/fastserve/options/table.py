@@ -361,7 +361,7 @@ class Options:
         "Seconds that clients may keep static files without asking again (Cache-Control: max-age).  [default: none]")
     ssl_redirect: int | str | None = option(None, TLS, Redirecting(),
         "Redirect from HTTP at this port of the same hosts, or at an address as in --bind, to the addresses with TLS."
-        " Requests below /.well-known/acme-challenge/ get to the application.")
+        " Challenges of ACME, /.well-known/acme-challenge/TOKEN, get to the application.")
     ssl_hsts: int | str | None = option(None, TLS, StrictTransport(),
         "Strict-Transport-Security of responses over TLS: the seconds for which browsers use nothing else, or a text"
         " like 'max-age=31536000; includeSubDomains'.")
