@@ -140,6 +140,17 @@ def test_item_20_client_and_server(serve: support.Serve) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has all of 127.0.0.0/8")
+def test_item_20_each_connection_has_its_own_address_of_the_server(serve: support.Serve) -> None:
+    app = Scopes()
+    server = serve(app, host="0.0.0.0")
+    hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.2", "127.0.0.1"]
+    for host in hosts:
+        with socket.create_connection((host, server.port), support.PATIENCE) as sock:
+            assert Client(sock).ask(get()).status == 200
+    assert [scope["server"][0] for scope in app.scopes] == hosts
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has all of 127.0.0.0/8")
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.10.99", "127.100.109.255", "127.250.0.205"])
 def test_item_20_addresses_of_every_length(serve: support.Serve, host: str) -> None:
     app = Scopes()

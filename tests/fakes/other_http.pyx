@@ -72,7 +72,7 @@ cdef class OtherConnection(Handler):
         cdef OtherResponse response = self.response
         _, method, path, size = head.split(b" ")
         self.left = int(size)
-        response.peers = peers_of(self.transport, -1, self.worker.settings)
+        response.peers = peers_of(self.transport, -1, self.worker)
         response.address = address_text(response.peers.client)
         response.state = NOTHING
         response.is_head = method == b"HEAD"

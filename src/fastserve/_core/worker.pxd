@@ -32,6 +32,9 @@ cdef class Worker:
     cdef readonly object ws_protocol  # makes the protocol that serves WebSockets from the handshake on, or None
     cdef readonly list others  # workers whose connections and tasks are among those of this one
     cdef type plain_transport  # of the loop, for connections without TLS; None before the first
+    cdef unsigned char own_host[4]  # IPv4 address and port of the server's end of the last plain connection,
+    cdef int own_port
+    cdef dict own_template  # and the template of its scopes; None before the first
     cdef readonly set connections  # of the core, and protocols outside it that serve WebSockets
     cdef readonly long lingering  # connections that only wait for their client to close
     cdef Deadline lingerings  # sentinel of the circular list of their nodes, the oldest first

@@ -1,5 +1,6 @@
 """The ASGI scope of a request."""
 from ..settings cimport Settings
+from ..worker cimport Worker
 from .proxies cimport Proxies
 from .request cimport Request
 
@@ -17,10 +18,11 @@ cdef class Peers:
     cdef Proxies proxies  # None unless the peer is a trusted one
 
     cdef int set(self, client, server, str scheme) except -1
+    cdef int begin(self, client, str scheme, dict template) except -1
     cdef int speak(self, str version) except -1
 
 
-cdef Peers peers_of(transport, int fd, Settings settings)  # `fd` is that of a plain connection, or -1
+cdef Peers peers_of(transport, int fd, Worker worker)  # `fd` is that of a plain connection, or -1
 cdef int complete(dict scope, Request head, Peers peers) except -1
 cdef list header_list(Request head)
 cdef dict scope_of(Peers peers, Settings settings, dict state, str method, bytes target, list headers, bint te_trailers)

@@ -6,10 +6,11 @@ from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_INCREF
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
-from libc.string cimport memchr
+from libc.string cimport memchr, memcmp, memcpy
 
 from ..llhttp cimport HTTP_GET
 from ..system cimport fastserve_ipv4
+from ..worker cimport Worker
 from .field_names cimport HOST, LOWER, UNKNOWN, known
 from .methods cimport method_name
 from .proxies cimport Proxies, plain_host
@@ -64,12 +65,15 @@ cdef class Peers:
         self.set(client, server, scheme)
 
     cdef int set(self, client, server, str scheme) except -1:
+        return self.begin(client, scheme, template_of("1.1", scheme, server))
+
+    cdef int begin(self, client, str scheme, dict template) except -1:
         self.client = client
         self.scheme = scheme
         self.encrypted = scheme == "https"
         self.extensions = EXTENSIONS
-        self.template = template_of("1.1", scheme, server)
-        self.server = self.template["server"]  # one object for all connections
+        self.template = template
+        self.server = template["server"]  # one object for all connections
         return 0
 
     cdef int speak(self, str version) except -1:
@@ -84,8 +88,12 @@ cdef class Peers:
 
 
 cdef Peers make_peers(client, server, scheme, Settings settings):
+    return settled(client, scheme, template_of("1.1", scheme, server), settings)
+
+
+cdef Peers settled(client, str scheme, dict template, Settings settings):
     cdef Peers peers = Peers.__new__(Peers)
-    peers.set(client, server, scheme)
+    peers.begin(client, scheme, template)
     if settings.sendfile:
         peers.extensions = EXTENSIONS_WITH_PATHSEND
     if settings.proxies is not None and (<Proxies?>settings.proxies).trust(client):
@@ -93,13 +101,28 @@ cdef Peers make_peers(client, server, scheme, Settings settings):
     return peers
 
 
-cdef Peers peers_of(transport, int fd, Settings settings):
+cdef dict own_template(int fd, Worker worker):
+    """Return the template of the scopes of a plain connection by IPv4, which is mostly that of the last one, or None."""
+    cdef unsigned char host[4]
+    cdef int port = 0
+    if not fastserve_ipv4(fd, False, host, &port):
+        return None
+    if worker.own_template is None or port != worker.own_port or memcmp(host, worker.own_host, 4):
+        memcpy(worker.own_host, host, 4)
+        worker.own_port = port
+        worker.own_template = template_of("1.1", "http", ipv4_of(fd, False))
+    return worker.own_template
+
+
+cdef Peers peers_of(transport, int fd, Worker worker):
+    cdef Settings settings = worker.settings
     cdef Peers peers
-    cdef bint proxied = type(transport) is Proxied
+    cdef dict template
     # Asking the kernel directly takes a fifth of the time that uvloop takes to ask it.
-    client, server = (None, None) if proxied else (ipv4_of(fd, True), ipv4_of(fd, False))
-    if client is not None and server is not None:
-        return make_peers(client, server, "http", settings)
+    client = None if type(transport) is Proxied else ipv4_of(fd, True)
+    template = None if client is None else own_template(fd, worker)
+    if template is not None:
+        return settled(client, "http", template, settings)
     info = transport.get_extra_info
     encrypted = info("sslcontext") is not None
     scheme = "https" if encrypted else "http"

@@ -151,8 +151,9 @@ cdef class Http1Connection(Incoming):
         cdef int status = 0
         stop(self)
         if response.peers is None:
-            response.peers = peers_of(self.transport, self.writer.fd, worker.settings)
-            response.address = address_text(response.peers.client)
+            response.peers = peers_of(self.transport, self.writer.fd, worker)
+            if worker.access is not None or worker.accounts:
+                response.address = address_text(response.peers.client)
         self.reading = BODY if request.has_body() else DONE
         self.content_length = request.content_length
         set_use(self.writer, ACTIVE_CONNECTIONS)
@@ -333,7 +334,7 @@ cdef class Http1Connection(Incoming):
         """Log at debug level what the client did wrong, and its address."""
         cdef bytes address = self.response.address
         if address is None:
-            address = address_text(peers_of(self.transport, self.writer.fd, self.worker.settings).client)
+            address = address_text(peers_of(self.transport, self.writer.fd, self.worker).client)
         self.worker.report(f"{what} ({address.decode() or 'client without an address'})", None, DEBUG)
         return 0
 

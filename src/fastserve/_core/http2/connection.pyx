@@ -336,7 +336,7 @@ cdef class Http2Connection(StreamCarrier):
         cdef bytes static = None
         cdef int status
         if self.peers is None:
-            self.peers = peers_of(self.transport, self.writer.fd, worker.settings)
+            self.peers = peers_of(self.transport, self.writer.fd, worker)
             self.peers.speak("2")
             self.address = address_text(self.peers.client)
         stream.worker = worker
@@ -791,7 +791,7 @@ cdef class Http2Connection(StreamCarrier):
         """Say at debug level what the client did wrong, and which one that was."""
         cdef bytes address = self.address
         if address is None:
-            address = address_text(peers_of(self.transport, self.writer.fd, self.worker.settings).client)
+            address = address_text(peers_of(self.transport, self.writer.fd, self.worker).client)
         what = reason.decode()
         self.worker.report(f"{what} ({address.decode() or 'client without an address'})", None, DEBUG)
         return 0
