@@ -39,3 +39,24 @@ def test_cpython(kind: str, name: str) -> None:
     if result.skipped:
         pytest.skip(result.skipped[0][1])
     assert result.testsRun == 1
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_eager_start(eager: bool) -> None:
+    """As of CPython 3.12 and later, whose own tests of it need 3.14."""
+
+    async def main() -> None:
+        steps: list[int] = []
+
+        async def step() -> None:
+            steps.append(1)
+            await asyncio.sleep(0)
+            steps.append(2)
+
+        task = Task(step(), loop=asyncio.get_running_loop(), eager_start=eager)
+        assert steps == [1] * eager
+        assert task in asyncio.all_tasks()
+        await task
+        assert steps == [1, 2]
+
+    asyncio.run(main())

@@ -85,7 +85,7 @@ cdef class Task(Sleeper):
         fastserve_count(&live_counts.task, 1)
         self.log_destroyed = True
 
-    def __init__(self, coro, *, loop=None, name=None, context=None):
+    def __init__(self, coro, *, loop=None, name=None, context=None, eager_start=False):
         if not asyncio.iscoroutine(coro):
             self.log_destroyed = False
             raise TypeError(f"a coroutine was expected, got {coro!r}")
@@ -95,8 +95,11 @@ cdef class Task(Sleeper):
         self.context = contextvars.copy_context() if context is None else context
         if self.loop.get_debug():
             self.source_traceback = asyncio.format_helpers.extract_stack()
-        self.loop.call_soon(self._step, context=self.context)
-        self.register()
+        if eager_start and self.loop.is_running():
+            self.begin()
+        else:
+            self.loop.call_soon(self._step, context=self.context)
+            self.register()
 
     def __dealloc__(self):
         fastserve_count(&live_counts.task, -1)
