@@ -96,9 +96,8 @@ cdef class Awaitable:
         if self.done:
             return None
         with cython.critical_section(unstarted):
-            if function not in unstarted:
-                unstarted[function] = function(*(None,) * function.__code__.co_argcount)
-            return unstarted[function].cr_frame
+            coroutine = unstarted_of(function)
+        return coroutine.cr_frame
 
     @property
     def cr_running(self):
@@ -115,6 +114,12 @@ cdef class Awaitable:
     @property
     def cr_origin(self):
         return None
+
+
+cdef object unstarted_of(function):
+    if function not in unstarted:
+        unstarted[function] = function(*(None,) * function.__code__.co_argcount)
+    return unstarted[function]
 
 
 cdef object advance(Awaitable self):

@@ -113,8 +113,7 @@ cdef class Message(Shared):
     cdef Message in_json(self):
         with cython.critical_section(self):
             if self.as_json is None:
-                text = json.dumps({"topic": self.topic, "id": self.id, "data": self.text}, ensure_ascii=False)
-                self.as_json = make_message(self.topic, text, self.id, self.event)
+                self.as_json = made_json(self)
             return self.as_json
 
     cdef bytes payload(self):
@@ -142,6 +141,11 @@ cdef class Message(Shared):
         lines.extend([f"data: {line}\n" for line in LINES.split(self.text)])
         lines.append("\n")
         return "".join(lines).encode()
+
+
+cdef Message made_json(Message message):
+    text = json.dumps({"topic": message.topic, "id": message.id, "data": message.text}, ensure_ascii=False)
+    return make_message(message.topic, text, message.id, message.event)
 
 
 cdef class Comment(Shared):

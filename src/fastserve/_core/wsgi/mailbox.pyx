@@ -62,7 +62,7 @@ cdef class Reports:
             self.loop.call_soon_threadsafe(self.deliver)
         except RuntimeError:
             with cython.critical_section(self):
-                self.calls.clear()  # the server has stopped without waiting for this thread
+                self.calls = []  # the server has stopped without waiting for this thread
         return 0
 
     def _read(self):
