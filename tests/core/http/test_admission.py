@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from core.responses import read_one, read_responses
-from fakes.http2 import POST, Http2Client, data, headers, rst_stream
+from fakes.http2 import INITIAL_WINDOW_SIZE, POST, Http2Client, data, headers, rst_stream, window_update
 from fakes.worker import FakeWorker, Peer, get, post, read_body, respond
 from ws import close, closing, read_frames, split_response, upgrade
 
@@ -515,6 +515,32 @@ class TestHttp2:
         desk.end("/a")
         assert (desk.calls, desk.counted("queue")) == (["/a"], 0)
         assert desk.wire.worker.admission.ends_awaited == 0
+
+    def test_client_that_does_not_read(self, work: Work) -> None:
+        """Streams that are not begun for its sake leave their places to others, and apply again once it reads."""
+        calls = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            calls.append(scope["path"])
+            await respond(send, bytes(1 << 21))
+
+        wire = work(app, limit_requests=2, queue_timeout=3.0)
+        client = Http2Client(wire, (INITIAL_WINDOW_SIZE, 0))
+        client.send(*(headers(1 + 2 * number, to(f"/{number}")) for number in range(8)))
+        begun = ["/0", "/1", "/2"]
+        assert (calls, wire.worker.active, wire.worker.admission.length) == (begun, 0, 0)
+        wire.advance(4)
+        client.hear()
+        peer = wire.connect()
+        assert read_one(peer.feed(get("/other"))).status == 200
+        assert calls == [*begun, "/other"]
+        client.send(rst_stream(9))
+        streams = (1, 3, 5, 7, 11, 13, 15)
+        client.send(window_update(0, 1 << 30), *(window_update(stream, 1 << 22) for stream in streams))
+        client.hear()
+        assert sorted(calls) == ["/0", "/1", "/2", "/3", "/5", "/6", "/7", "/other"]
+        assert all(len(client.replies[stream].body) == 1 << 21 for stream in streams)
+        assert (wire.worker.active, wire.worker.admission.length, wire.worker.admission.ends_awaited) == (0, 0, 0)
 
 
 def test_leftovers_and_queue(office: Callable[..., Office]) -> None:

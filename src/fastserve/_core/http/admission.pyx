@@ -6,7 +6,7 @@ does not count. Its turn comes by loop/admission.pyx.
 """
 from libc.stdint cimport uint64_t
 
-from ..loop.admission cimport Applicant
+from ..loop.admission cimport Applicant, Place
 from ..loop.turn cimport Runnable
 from ..metrics cimport ACTIVE, QUEUE_GONE, fastserve_add
 from ..worker cimport Worker
@@ -16,9 +16,35 @@ from .inflight cimport stop_tracking
 cdef list REFUSAL = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1")]
 
 
+cdef Place NOWHERE = Place()  # of an exchange that waits, but not in the queue
+
+
 cdef int wait_in_queue(HttpExchange exchange, Runnable start, object line) except -1:
     count_out(exchange)
     return enter_queue(exchange, start, line)
+
+
+cdef int give_place_back(HttpExchange exchange) except -1:
+    count_out(exchange)
+    exchange.place = NOWHERE
+    exchange.queued = True
+    return exchange.worker.let_in()
+
+
+cdef int apply_again(HttpExchange exchange, Runnable start, object line) except -1:
+    cdef Worker worker = exchange.worker
+    if worker.active >= worker.places:
+        return enter_queue(exchange, start, line)
+    exchange.place = None
+    exchange.queued = False
+    count_in(exchange)
+    return worker.turn.submit(start)
+
+
+cdef int count_in(HttpExchange exchange) except -1:
+    exchange.worker.active += 1
+    fastserve_add(exchange.worker.metrics.cells + ACTIVE, 1)
+    return 0
 
 
 cdef int count_out(HttpExchange exchange) except -1:
@@ -48,8 +74,7 @@ cdef class Candidate(Applicant):
             stop_tracking(&exchange.entry)
             fastserve_add(worker.metrics.cells + QUEUE_GONE, 1)
             return False
-        worker.active += 1
-        fastserve_add(worker.metrics.cells + ACTIVE, 1)
+        count_in(exchange)
         worker.turn.submit(self.start)
         return True
 

@@ -21,7 +21,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport memcmp, strlen
 
 from ..http.access_log cimport address_text
-from ..http.admission cimport wait_in_queue
+from ..http.admission cimport apply_again, give_place_back, wait_in_queue
 from ..http.exchange cimport HttpExchange, attach_account, make_exchange
 from ..http.methods cimport known_method
 from ..http.response cimport TO_WAIT, fields_of_refusal, is_misdirected, when_crowded
@@ -554,11 +554,18 @@ cdef class Http2Connection(StreamCarrier):
         if self.waiting is None:
             self.waiting = deque()
         self.waiting.append(start)
+        if self.worker.settings.limit_requests:
+            give_place_back(stream.exchange)
         return True
 
     cdef int start_waiting(self) except -1:
+        cdef Start start
         while self.waiting and self.flow.backlog <= BACKLOG:
-            self.worker.turn.submit(<Start>self.waiting.popleft())
+            start = self.waiting.popleft()
+            if start.stream.exchange is not None and start.stream.exchange.queued:
+                apply_again(start.stream.exchange, start, self)
+            else:
+                self.worker.turn.submit(start)
             if self.flow.backlog + (1 << 19) > BACKLOG:
                 break
         return 0
