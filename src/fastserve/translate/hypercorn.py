@@ -69,9 +69,8 @@ def log_config(result: Result, theirs: str, value: str) -> None:
 
 
 def server_name(result: Result, theirs: str, value: str) -> None:
-    before = result.options.get("allowed_hosts", [])
     where_available("allowed_hosts", "any host is served: have the proxy or a middleware refuse the others")(
-        result, theirs, ",".join([*before, value])
+        result, theirs, value
     )
 
 
