@@ -21,6 +21,7 @@ cdef class Proxies:
     cdef int forward_list(self, dict scope, list headers) except -1
     cdef int apply(self, dict scope, bytes protocol, bytes forwarded) except -1
     cdef int read(self, dict scope, list headers) except -1
+    cdef tuple ask(self, key, tuple values)
     cdef int apply_said(self, dict scope, list headers, tuple said) except -1
     cdef int apply_prefix(self, dict scope, str prefix) except -1
     cdef tuple client_of(self, bytes forwarded)

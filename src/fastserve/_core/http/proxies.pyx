@@ -115,8 +115,18 @@ cdef class Proxies:
         cdef Py_ssize_t count = len(self.names), index
         cdef bint found = False
         cdef list values = [None] * count
-        cdef tuple pair, key, said
-        cdef bytes name, value
+        cdef tuple pair, said
+        cdef bytes name, value = None, only
+        cdef object key
+        if count == 1 and self.joined[0]:  # as for Forwarded alone: nothing is made but the value
+            only = <bytes>self.names[0]
+            for pair in headers:
+                if <bytes>pair[0] == only:
+                    value = <bytes>pair[1] if value is None else value + b", " + <bytes>pair[1]
+            if value is None:
+                return 0
+            said = <tuple>self.said.get(value)
+            return self.apply_said(scope, headers, self.ask(value, (value,)) if said is None else said)
         for pair in headers:
             name = <bytes>pair[0]
             for index in range(count):
@@ -130,13 +140,16 @@ cdef class Proxies:
             return 0
         key = tuple(values)
         said = <tuple>self.said.get(key)
-        if said is None:
-            said = tuple(self.reader.said(key))
-            if sum([len(each) for each in values if each is not None]) <= LONGEST:
-                if len(self.said) >= REMEMBERED:
-                    self.said.clear()
-                self.said[key] = said
-        return self.apply_said(scope, headers, said)
+        return self.apply_said(scope, headers, self.ask(key, key) if said is None else said)
+
+    cdef tuple ask(self, key, tuple values):
+        """Return what the reader says of values, and remember it."""
+        cdef tuple said = tuple(self.reader.said(values))
+        if sum([len(each) for each in values if each is not None]) <= LONGEST:
+            if len(self.said) >= REMEMBERED:
+                self.said.clear()
+            self.said[key] = said
+        return said
 
     cdef int apply_said(self, dict scope, list headers, tuple said) except -1:
         cdef bytes host
