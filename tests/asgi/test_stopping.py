@@ -217,7 +217,7 @@ def test_a_timeout_is_the_grace_of_streams(serve: support.Serve, monkeypatch: py
     assert idle.at_end()  # the server stops
     gate.open()
     assert client.rest().endswith(b"4\r\nlast\r\n0\r\n\r\n")
-    assert finished.is_set()
+    assert finished.wait(support.PATIENCE)
 
     streams = Streams()
     running = serve(streams.watches, timeout_graceful_shutdown=0.05)
