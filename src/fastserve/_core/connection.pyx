@@ -55,6 +55,8 @@ cdef class Connection(Carrier):
         set_use(self.writer, NEW_CONNECTIONS)
         self.handler = self.first_handler()
         self.worker.connections.add(self)
+        if self.spare:
+            self.worker.count_spare(1)
         self.worker.look_at_loop()
 
     cdef bint is_plain(self, transport) except -1:
@@ -216,7 +218,6 @@ cdef class Connection(Carrier):
     def accepted_beyond(self):
         """There are as many connections as may be: serve it only if it asks for health, or once there are fewer."""
         self.spare = True
-        self.worker.count_spare(1)
 
     cdef int count_in(self) except -1:
         if self.spare:
