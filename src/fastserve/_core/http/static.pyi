@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 from fastserve._core.http.exchange import HttpExchange
 
-Fields: TypeAlias = list[tuple[bytes, bytes]]
+_Fields: TypeAlias = list[tuple[bytes, bytes]]
 
 class Kept:
     def __init__(
@@ -12,9 +12,9 @@ class Kept:
         directory: bytes,
         name: bytes,
         status: os.stat_result,
-        headers: Fields,
+        headers: _Fields,
         etag: bytes,
-        headers_304: Fields,
+        headers_304: _Fields,
         content: bytes | None,
     ) -> None: ...
 
@@ -24,7 +24,7 @@ class StaticFiles:
         routes: list[bytes],
         everything: bytes | None,
         find: Callable[[bytes], Any],
-        ask: Callable[[str, bytes, Fields], Any],
+        ask: Callable[[str, bytes, _Fields], Any],
     ) -> None: ...
 
 class StaticExchange(HttpExchange): ...
