@@ -97,7 +97,7 @@ def test_refused_before_it_is_all_there() -> None:
 
 
 @pytest.mark.parametrize(("mode", "header"), [("v1", v2()), ("v2", v1()), ("v1", v2()[:1]), ("v2", b"P")])
-def test_other_version(mode: str, header: bytes) -> None:
+def test_version_that_is_not_spoken(mode: str, header: bytes) -> None:
     with pytest.raises(ValueError, match="no PROXY header"):
         parse(header, mode)
 
