@@ -892,7 +892,7 @@ cdef class Http2Connection(StreamCarrier):
         return self.writer.output()
 
     cdef int settle(self) except -1:
-        """Let replies leave, and wait for what comes next."""
+        """Let replies leave, send what may now be sent, and wait for what comes next."""
         if self.replied:
             self.replied = False
             if self.writer.buffer is not None and not self.writer.broken:
@@ -903,6 +903,10 @@ cdef class Http2Connection(StreamCarrier):
                 return 0
         if self.phase == CLOSED:
             return 0
+        if self.flow.due:
+            self.flow.pump()
+            if self.phase == CLOSED:
+                return 0
         if self.waiting:
             self.start_waiting()
         if self.flow.excessive:

@@ -54,6 +54,9 @@ cdef class Flow:
     cdef Py_ssize_t largest  # payload of a frame that it takes
     cdef long long backlog  # bytes that wait, those of one stream up to a limit
     cdef bint excessive  # the guard has had enough
+    # Windows are open, and pump() is to be called once all of a read is known: a client that gives back what it takes
+    # frame by frame would otherwise get each piece as a frame of its own, smaller and smaller ones.
+    cdef bint due
     cdef Link ready[URGENCIES]  # sentinels of circular lists: streams that wait for the connection alone
     # Receiving.
     cdef long long credit  # bytes of bodies that the client may send

@@ -223,6 +223,7 @@ cdef class Flow:
         """Send of what waits as much as the windows and the client allow."""
         cdef SendingStream stream
         cdef bint alone
+        self.due = False
         while self.window > 0 and not self.writer.paused and not self.writer.broken:
             stream = self.most_urgent()
             if stream is None:
@@ -284,7 +285,7 @@ cdef class Flow:
             self.window += more
             if self.window > LARGEST_WINDOW:
                 return 1
-            self.pump()
+            self.due = True
             return 0
         return self.resize(stream, more)
 
@@ -297,7 +298,7 @@ cdef class Flow:
             unlink(stream)
         elif stream.unsent:
             self.insert(stream)
-            self.pump()
+            self.due = True
         return 0
 
     cdef int prioritise(self, SendingStream stream, bytes value) except -1:

@@ -18,6 +18,7 @@ cdef enum:
     CHEAP_A_SECOND = 100
     CHEAP_A_REQUEST = 2
     UPDATES_A_FRAME = 10
+    PAID = 2048  # bytes of a frame of body that are worth a cheap one
     UNPAID = 1 << 20  # bytes that carry nothing, at any rate
 
 
@@ -68,6 +69,8 @@ cdef void note_completed(Guard* guard) noexcept:
 cdef void note_sent(Guard* guard, Py_ssize_t size) noexcept:
     guard.updates += UPDATES_A_FRAME
     guard.payload += size
+    if size >= PAID:
+        guard.cheap = min(guard.cheap + size // PAID, <double>CHEAP)
 
 
 cdef bint is_padding(Guard* guard) noexcept:
