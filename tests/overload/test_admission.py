@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -258,3 +259,26 @@ def test_twice_the_load(settings: dict[str, Any], least: float, most: float) -> 
         wire.close()
         TIME.go_on()
     assert least <= share <= most
+
+
+def test_static_files_do_not_count(serve: Serve, desk: Desk, tmp_path: Path) -> None:
+    """Nobody waits for clients that take files slowly; what is no file waits as any request does."""
+    (tmp_path / "large.bin").write_bytes(bytes(32 << 20))  # more than sockets take
+    server = serve(desk, static=f"/={tmp_path}", limit_requests=1, queue_timeout=support.PATIENCE)
+    slow = [ask(server, "/large.bin") for _ in range(3)]
+    heads = [connection.getresponse() for connection in slow]
+    first = ask(server, "/first")
+    until(lambda: desk.calls == ["/first"], "the application is called")
+    second = ask(server, "/second")
+    file = ask(server, "/large.bin")
+    with file.getresponse() as response:
+        assert response.status == 200
+    assert desk.calls == ["/first"]
+    desk.end(2)
+    assert [answer(connection)[:2] for connection in (first, second)] == [(200, b"/first"), (200, b"/second")]
+    assert desk.most == 1
+    for connection, head in zip(slow, heads, strict=True):
+        assert len(head.read()) == 32 << 20
+        connection.close()
+    for connection in (first, second, file):
+        connection.close()
