@@ -23,6 +23,7 @@ COMPILED = [
     "logging",
     "os",
     "re",
+    "socket",
     "stat",
     "traceback",
     "types",
