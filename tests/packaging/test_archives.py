@@ -150,7 +150,8 @@ def test_wheel_needs_no_newer_glibc_than_its_tag_says(wheel: Path, tmp_path: Pat
     symbols = re.findall(r"\(?GLIBC_2\.(\d+)[.\d]*\)? +(\w+)", result.stdout)
     assert len(symbols) > len(modules)
     newer = {name for minor, name in symbols if int(minor) > 17}
-    assert newer <= {name for name in newer if name.startswith("pthread_")}
+    # Functions of threads were in a library of their own until 2.34, and those of stat() in each program until 2.33.
+    assert newer <= {name for name in newer if name.startswith("pthread_") or name in {"stat64", "fstat64"}}
 
 
 def test_wheel_has_types_and_no_sources(wheel: Path) -> None:
