@@ -78,7 +78,7 @@ CONTRADICTIONS: list[tuple[str, str]] = [
     (
         "--ssl-certfile c --ssl-redirect 80 --uds x",
         (
-            "ssl_redirect 80 and addresses that are no host and port: give an address, as in --ssl-redirect 0.0.0.0:80"
+            "ssl_redirect 80 and addresses without a host and port: give an address, as in --ssl-redirect 0.0.0.0:80"
             " or --ssl-redirect fd://4"
         ),
     ),

@@ -167,7 +167,7 @@ def conflicts_of_redirect(options: Options) -> Iterator[str]:
         yield "ssl_redirect and bind http://: no address has TLS; leave http:// out, or --ssl-redirect"
     if not options.redirects:
         yield (
-            f"ssl_redirect {where} and addresses that are no host and port: give an address, as in --ssl-redirect"
+            f"ssl_redirect {where} and addresses without a host and port: give an address, as in --ssl-redirect"
             f" 0.0.0.0:{where} or --ssl-redirect fd://4"
         )
     taken = {(place.host, place.port, place.path, place.fd) for place in options.binds}
