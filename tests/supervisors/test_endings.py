@@ -61,6 +61,7 @@ def test_sigterm(serve: Start, options: tuple[str, ...]) -> None:
     server = serve(*options)
     assert ask(server, "/task") == server.pid
     child = ask(server, "/daemon")
+    server.wait_line(f"^child {child}$")
     assert server.stop() == -signal.SIGTERM
     assert server.stdout[-2:] == [f"task left in {server.pid}", f"exit handler in {server.pid}"]
     assert ended(child)
