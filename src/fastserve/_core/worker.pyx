@@ -80,7 +80,8 @@ cdef class Worker:
             beside.others.append(self)
         self.lingerings.next = self.lingerings.previous = &self.lingerings
         self.tasks = set() if beside is None else beside.tasks
-        fastserve_keep_freed()
+        if settings.tls is None:  # else uvloop's 256 KB a connection would come out of what is kept, and all be resident
+            fastserve_keep_freed()
 
     def __dealloc__(self):
         # Nodes still in the list may be freed together with the worker, and must find themselves unlinked.
