@@ -182,6 +182,7 @@ REFERENCE = "uvicorn"
 
 # What the rows' applications and the servers' command lines need beside the servers themselves.
 _COMPANIONS = ("uvloop", "zuvloop", "httptools", "zttp", "starlette", "fastapi", "pydantic", "a2wsgi", "flask")
+_DISTRIBUTIONS = {"peregrine": "peregrine-server"}  # of packages that are called otherwise
 
 
 def missing(servers: list[Server], rows: list[Row]) -> list[str]:
@@ -225,5 +226,5 @@ def versions(servers: list[Server]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in [server.package for server in servers] + list(_COMPANIONS):
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
+            found[name] = metadata.version(_DISTRIBUTIONS.get(name, name))
     return found
