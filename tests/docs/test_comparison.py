@@ -33,8 +33,10 @@ def benchmark(name: str) -> dict[str, str]:
     lines = (ROOT / "bench" / "ROWS.md").read_text(encoding="utf-8").splitlines()
     head = next(line for line in lines if line.startswith("| row |"))
     row = next(line for line in lines if line.startswith(f"| {name} |"))
-    cells = dict(zip(*([cell.strip() for cell in line.strip("|").split("|")] for line in (head, row)), strict=True))
-    return {"fastserve": cells["of uvicorn"], "uvicorn": "1", "gunicorn": "", **{s: cells[s] for s in SERVERS[3:]}}
+    cells = dict(zip(*([cell.strip(" *") for cell in line.strip("|").split("|")] for line in (head, row)), strict=True))
+    figures = {server: float(cells[server].split()[0].replace(",", "")) for server in SERVERS if server in cells}
+    shares = {server: f"{figure / figures['uvicorn']:.2f}" for server, figure in figures.items()}
+    return {"gunicorn": "", **shares, "uvicorn": "1"}
 
 
 @pytest.mark.parametrize(("title", "name"), BENCHMARKS.items())
