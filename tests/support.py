@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import faulthandler
 import gc
 import http.client
+import io
 import os
 import re
+import selectors
 import signal
 import socket
 import subprocess
@@ -182,6 +185,36 @@ def assert_nothing_lives() -> None:
     assert not left, f"still alive after the server stopped: {left}"
 
 
+AT_ONCE = 10_000  # lines, of a process that never stops writing
+
+
+class Output:
+    """A pipe from a process, and the lines that have come from it."""
+
+    def __init__(self, stream: IO[bytes], lines: list[str]) -> None:
+        self.stream = stream
+        self.lines = lines
+        self.rest = ""
+        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self.decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
+        os.set_blocking(stream.fileno(), False)
+
+    def take(self, found: list[tuple[list[str], str]]) -> bool:
+        """Read what there is, put its lines into `found`, and close the pipe at its end; False for nothing."""
+        if self.stream.closed:
+            return False
+        try:
+            data = os.read(self.stream.fileno(), 65536)
+        except BlockingIOError:
+            return False
+        *lines, self.rest = (self.rest + self.decoder.decode(data, final=not data)).split("\n")
+        if not data:
+            lines += [self.rest] if self.rest else []
+            self.stream.close()
+        found += ((self.lines, line) for line in lines)
+        return True
+
+
 class Command:
     """A real `python -m fastserve` process (or another command line), with both outputs read as they come."""
 
@@ -212,28 +245,36 @@ class Command:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="backslashreplace",
         )
         assert self.process.stdout is not None and self.process.stderr is not None
-        self._threads = [
-            threading.Thread(target=self._pump, args=(self.process.stdout, self.stdout), daemon=True),
-            threading.Thread(target=self._pump, args=(self.process.stderr, self.stderr), daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        outputs = [Output(self.process.stdout, self.stdout), Output(self.process.stderr, self.stderr)]
+        self._thread = threading.Thread(target=self._pump, args=(outputs,), daemon=True)
+        self._thread.start()
 
-    def _pump(self, stream: IO[str], lines: list[str]) -> None:
-        with stream:
-            for line in stream:
+    def _pump(self, outputs: list[Output]) -> None:
+        """Note the lines of both outputs as they come, until both have ended.
+
+        A line is noted with all that was written before it to the other output, by whichever process: both are read
+        until neither has more. So who has waited for a line of one may look at the lines of the other.
+        """
+        with selectors.DefaultSelector() as selector:
+            for each in outputs:
+                selector.register(each.stream, selectors.EVENT_READ)
+            while outputs:
+                selector.select()
+                found: list[tuple[list[str], str]] = []
+                while sum(each.take(found) for each in outputs) and len(found) < AT_ONCE:
+                    pass
+                ended = [each for each in outputs if each.stream.closed]
+                outputs = [each for each in outputs if each not in ended]
+                for each in ended:
+                    selector.unregister(each.stream)
                 with self._changed:
-                    lines.append(line.rstrip("\n"))
-                    self.lines.append(line.rstrip("\n"))
+                    for lines, line in found:
+                        lines.append(line)
+                        self.lines.append(line)
+                    self._open -= len(ended)
                     self._changed.notify_all()
-        with self._changed:
-            self._open -= 1
-            self._changed.notify_all()
 
     @property
     def pid(self) -> int:
@@ -298,8 +339,7 @@ class Command:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {timeout} s:\n{self.output}") from None
-        for thread in self._threads:
-            thread.join(timeout)
+        self._thread.join(timeout)
         return code
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -317,8 +357,7 @@ class Command:
             except subprocess.TimeoutExpired:
                 self.process.kill()
         self.process.wait()
-        for thread in self._threads:
-            thread.join(STOP_SECONDS)
+        self._thread.join(STOP_SECONDS)
 
 
 def command(*args: str, **options: Any) -> Command:
