@@ -93,13 +93,14 @@ class Exchange:
         self.output = b""
         self.chunked = False
         self.headed = False
+        self.status = 0
         self.ended = False
 
     def take_head(self, fields: list[tuple[bytes, bytes]], ended: bool) -> None:
         if self.headed:
             self.finish(fields)
             return
-        status = int(fields.pop(0)[1])
+        status = self.status = int(fields.pop(0)[1])
         final = status >= 200
         if final and self.method != b"HEAD" and status not in (204, 304) and b"content-length" not in dict(fields):
             self.chunked = not ended
@@ -135,6 +136,8 @@ class Http2Socket:
         self.streams: dict[int, Exchange] = {}
         self.order: list[Exchange] = []
         self.closing = False  # after the exchanges that are under way
+        self.failed = False  # a response was a 500: over HTTP/1.1 it would be the last
+        self.pongs = 0
         self.lost = self.shut = False
         if sock.family != getattr(socket, "AF_UNIX", None):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -221,15 +224,16 @@ class Http2Socket:
         return True
 
     def send_body(self, piece: bytes, end: bool) -> None:
-        exchange = self.streams[self.stream]
-        while piece and not self.lost:
+        exchange, rest = self.streams[self.stream], memoryview(piece)
+        while rest and not self.lost:
             while self.room() <= 0 and not self.lost:
                 self.hear()
-            part, piece = piece[: min(16384, self.room())], piece[min(16384, self.room()) :]
+            part = bytes(rest[: min(16384, self.room())])
+            rest = rest[len(part) :]
             self.window -= len(part)
             exchange.window -= len(part)
-            self.put(data(self.stream, part, end and not piece))
-            end = end and bool(piece)
+            self.put(data(self.stream, part, end and not rest))
+            end = end and bool(rest)
         if end:
             self.put(data(self.stream, b"", True))
 
@@ -255,9 +259,19 @@ class Http2Socket:
         while not self.collect():
             if self.lost or (self.closing and not self.order):
                 return b""
+            if self.failed and not self.order:
+                self.look_on()
+                return b""
             self.hear()
         found, self.output = self.output[:size], self.output[size:]
         return found
+
+    def look_on(self) -> None:
+        """Return once the server has replied to a PING: nothing more has come for streams that have ended."""
+        self.failed, pongs = False, self.pongs
+        self.put(ping(b"look on!"))
+        while self.pongs == pongs and not self.lost:
+            self.hear()
 
     def collect(self) -> bytes:
         """Return the HTTP/1.1 that is there, in the order of the requests."""
@@ -288,6 +302,8 @@ class Http2Socket:
             self.put(settings(ack=True))
         elif each.type == PING and not each.flags & ACK:
             self.put(ping(each.payload, ack=True))
+        elif each.type == PING:
+            self.pongs += 1
         elif each.type == WINDOW_UPDATE:
             self.window += each.number
         elif each.type == GOAWAY:
@@ -295,12 +311,14 @@ class Http2Socket:
 
     def take(self, each: Frame) -> None:
         exchange = self.streams[each.stream]
+        assert not exchange.ended or each.type in (RST_STREAM, WINDOW_UPDATE), each
         if each.type in (HEADERS, CONTINUATION):
             self.encoded += each.payload
             if each.flags & END_HEADERS:
                 block: list[Any] = list(self.decoder.decode(self.encoded, raw=True))
                 self.encoded = b""
                 exchange.take_head([(bytes(name), bytes(value)) for name, value in block], each.ends)
+                self.failed |= exchange.status == 500
         elif each.type == DATA:
             exchange.take_data(each.payload, each.ends)
             if each.payload and not each.ends:
