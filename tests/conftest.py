@@ -3,12 +3,22 @@ from __future__ import annotations
 import gc
 import logging
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 import support
+
+# The same inputs in each run, and no clock: a check must not fail by chance. --hypothesis-profile=default has others.
+hypothesis.settings.register_profile(
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("repeatable")
 
 # A shell's background job and nohup start with these ignored, and every process of the tests would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -20,10 +30,7 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_I
 @pytest.fixture(scope="session", autouse=True)
 def noted_random_numbers() -> None:
     """Have Hypothesis note its random numbers: once what refers to them is frozen it cannot see that anything does."""
-    if "hypothesis" in sys.modules:
-        from hypothesis import given, strategies
-
-        given(strategies.none())(lambda _: None)()
+    hypothesis.given(hypothesis.strategies.none())(lambda _: None)()
 
 
 @pytest.fixture(scope="module", autouse=True)
