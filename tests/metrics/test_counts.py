@@ -112,7 +112,7 @@ def test_http2(served: Serve) -> None:
         for path in ("/200", "/200", "/503", "/raise", "/missing"):
             client.get(path)
         client.post("/201", content=b"x" * 1000)
-        assert server.scrape().value("fastserve_connections", state="idle") == 1
+        server.until(lambda found: found.value("fastserve_connections", state="idle") == 1)
     found = server.until(lambda found: found.value("fastserve_connections") == 0)
     assert found.requests(network_protocol_version="2") == found.requests() == 6
     assert [found.requests(status) for status in (200, 503, 500, 201)] == [2, 1, 2, 1]
@@ -156,7 +156,7 @@ def test_wsgi(served: Serve) -> None:
     server = served("--no-access-log", "--interface", "wsgi", app="wsgi")
     for _ in range(3):
         server.command.get("/")
-    found = server.until(lambda found: found.value("fastserve_wsgi_threads") > 0)
+    found = server.until(lambda found: found.value("fastserve_wsgi_threads") > 0 and found.requests() == 3)
     assert found.requests(200) == found.requests() == 3
 
 
@@ -189,8 +189,7 @@ def test_many_series(served: Serve) -> None:
             client.sendall(b"%b /%d HTTP/1.1\r\nHost: test\r\n\r\n" % (methods[status % len(methods)], status))
             statuses(client, 1)
             sent += 1
-    found = server.scrape()
-    assert found.requests() == sent
+    found = server.until(lambda found: found.requests() == sent)
     assert found.requests("_OTHER") == sent - 63
     exact = {key for key in found.samples if key[0] == "http_server_request_duration_seconds_count"}
     assert len(exact) == 64

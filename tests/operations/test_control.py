@@ -423,8 +423,9 @@ def test_hung_worker(controlled: Start, args: tuple[str, ...]) -> None:
         client.sendall(b"GET /spin HTTP/1.1\r\nHost: localhost\r\n\r\n")
         until(lambda: server.get("/status")["active"])
         place = next(each["worker"] for each in server.get("/workers") if each["active"])
-        assert server.get(f"/workers/{place}/requests")[0]["path"] == "/spin"
-        assert "in spin" in server.text(f"/workers/{place}/stacks", "POST")[1]
+        (request,) = until(lambda: server.get(f"/workers/{place}/requests"))
+        assert request["path"] == "/spin"
+        until(lambda: "in spin" in server.text(f"/workers/{place}/stacks", "POST")[1])
         if not args:
             assert server.refusal("/drain")[0] == 503
     for pid in {server.command.pid, *pids}:
