@@ -47,7 +47,8 @@ def new_client(server: Command) -> httpx.Client:
 
 
 def start_workers(start: Start, app: str, *options: str) -> Command:
-    return start(app, "--workers", "2", "--log-level", "debug", "--no-access-log", *options)
+    patient = ("--timeout-worker-healthcheck", str(TIMEOUT))  # with workers that a test has stopped
+    return start(app, "--workers", "2", "--log-level", "debug", "--no-access-log", *patient, *options)
 
 
 def assert_clean_stop(server: Command) -> None:

@@ -42,9 +42,16 @@ def ask(server: support.Command, path: str = "/") -> int:
 def ended(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        status = Path(f"/proc/{pid}/stat").read_text("ascii")
+    except (ProcessLookupError, FileNotFoundError):
         return True
-    return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] == "Z"
+    return status.rpartition(")")[2].split()[0] in "ZX"
+
+
+def wait_for_end(*pids: int) -> None:
+    """Wait until processes of others have ended: the system closes what they had open a moment before."""
+    for pid in pids:
+        until(functools.partial(ended, pid), f"the end of process {pid}")
 
 
 def processor_seconds(pid: int) -> float:
@@ -103,7 +110,7 @@ class Load:
         """Send one request; say whether the connection stays open."""
         connection = b"Connection: close\r\n" if close else b""
         writer.write(b"GET / HTTP/1.1\r\nHost: test\r\n%s\r\n" % connection)
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), TIMEOUT)
         length = re.search(rb"content-length: (\d+)", head)
         assert head.startswith(b"HTTP/1.1 200"), head
         assert length is not None, head
@@ -249,5 +256,4 @@ class Succeeding:
         for pid in self.found:
             if not ended(pid):
                 os.kill(pid, signal.SIGTERM)
-        for pid in self.found:
-            until(functools.partial(ended, pid), "the end of a successor")
+        wait_for_end(*self.found)

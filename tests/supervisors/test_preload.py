@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import support
 from load import until
-from supervisors.clients import Load, ended, ready, stopped
+from supervisors.clients import Load, ended, ready, stopped, wait_for_end
 
 from fastserve.options import conflicts
 from fastserve.options.table import Options
@@ -105,7 +105,8 @@ def of_each(server: support.Command, pids: list[int]) -> list[list[str]]:
 
 def test_preload(command: support.StartCommand) -> None:
     """One process imports; workers have what it leaves, each for itself, and end as others do."""
-    server = start(command, "--request-id-header", "x-request-id", "--metrics-bind", "127.0.0.1:0")
+    patient = ("--timeout-worker-healthcheck", "60")  # with workers that are stopped below
+    server = start(command, "--request-id-header", "x-request-id", "--metrics-bind", "127.0.0.1:0", *patient)
     pids = ready(server, 2)
     template = int(server.wait_line(r"Started template process \[(\d+)\]")[1])
     imported = [line for line in server.stdout if line.startswith("imported")]
@@ -145,7 +146,7 @@ def test_hangup_brings_new_code(command: support.StartCommand, tmp_path: Path, o
     assert load.failures == []
     assert set(load.answers) & set(new)
     assert changing.version() == "2"
-    until(lambda: ended(first), "the end of the first template")
+    wait_for_end(first)
     changing.workers = new
     changing.kill_worker()
     assert changing.version() == "2"
@@ -177,7 +178,7 @@ def test_code_that_cannot_start(changing: Changing) -> None:
     changing.write("2", lifespan="failed")
     changing.server.send_signal(signal.SIGHUP)
     changing.server.wait_line(r"^ERROR:    New child process \[\d+\] .*aborting the restart\.$")
-    until(lambda: ended(changing.template(2)), "the end of its template")
+    wait_for_end(changing.template(2))
     changing.kill_worker()
     assert changing.version() == "1"
     assert changing.server.stop() == 0
@@ -192,7 +193,7 @@ def test_hangups_while_code_is_imported(changing: Changing, gate: Path) -> None:
     changing.server.send_signal(signal.SIGHUP)
     changing.template(3)
     changing.replaced(2)
-    until(lambda: ended(second), "the end of the one that was given up")
+    wait_for_end(second)
     changing.serves("3")
     assert changing.server.stop() == 0
     assert "aborting" not in changing.server.output
@@ -266,7 +267,7 @@ def test_parent_is_killed(changing: Changing) -> None:
     """Nothing outlives it."""
     changing.server.process.kill()
     changing.server.wait()  # the outputs end with the last of the processes that hold them
-    assert [ended(pid) for pid in (*changing.workers, changing.template())] == [True] * 3
+    wait_for_end(*changing.workers, changing.template())
 
 
 def test_log_files(command: support.StartCommand, tmp_path: Path) -> None:

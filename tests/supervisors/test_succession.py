@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import support
 from load import until
-from supervisors.clients import Http2Load, Load, Succeeding, ask, ended, ready
+from supervisors.clients import Http2Load, Load, Succeeding, ask, ended, ready, wait_for_end
 
 from fastserve.net.address import Bind
 from fastserve.net.socket_activation import HANDOVER
@@ -54,7 +54,7 @@ def test_no_connection_is_lost(start: Start, successors: Succeeding, options: tu
         first = successors.next(server)
         assert server.process.wait(support.PATIENCE) == 0
         second = successors.next(server, 2)
-        until(lambda: ended(first), "the end of the first successor")
+        wait_for_end(first)
         new = ready(server, 6)[4:]
         until(lambda: bool(set(new) & set(load.answers)), "a response of the new workers")
     assert load.failures == []
@@ -144,7 +144,7 @@ def test_everything_is_the_successors(command: support.StartCommand, successors:
             client.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert support.read_all(client).endswith(b"\r\n\r\nok\n")
         os.kill(pid, signal.SIGTERM)
-        until(lambda: ended(pid), "the end of the successor")
+        wait_for_end(pid)
     assert not {"pid", "app.sock", "ctl.sock"} & {path.name for path in tmp_path.iterdir()}
 
 
@@ -196,7 +196,7 @@ def test_stop_while_a_successor_starts(command: support.StartCommand, tmp_path: 
     pid = int(server.wait_line(r"Started parent process \[(\d+)\]", count=2)[1])
     server.send_signal(signal.SIGTERM)
     assert server.wait() == 0
-    assert ended(pid)
+    wait_for_end(pid)
 
 
 def test_other_options(command: support.StartCommand, successors: Succeeding, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import support
-from supervisors.clients import ask, ended, processor_seconds, ready, stopped
+from supervisors.clients import ask, processor_seconds, ready, stopped, wait_for_end
 
 import fastserve
 from fastserve.supervisors.process import Process
@@ -82,6 +82,7 @@ def test_access_lines_of_workers_that_share_a_pipe() -> None:
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     args = ["process_apps:app", "--app-dir", support.APPS, "--port", "0", "--workers", "4"]
+    args += ["--timeout-worker-healthcheck", "60"]  # for those that are stopped below
     argv = [sys.executable, "-c", TO_PIPE, str(writer), *args, "--log-level", "debug"]
     server = support.Command(argv, pass_fds=(writer,))
     os.close(writer)
@@ -344,7 +345,7 @@ def test_workers_outlive_no_parent(start: Start, gate: Path) -> None:
     for pid in pids:
         server.wait_line(rf"Finished server process \[{pid}\]")
     server.wait()  # the outputs end with the last of the processes that hold them
-    assert [ended(pid) for pid in pids] == [True, True]
+    wait_for_end(*pids)
 
 
 LAMBDA = """
@@ -454,7 +455,7 @@ def test_blocked_worker_outlives_no_parent(start: Start) -> None:
         server.wait_line(r"^Timeout \(0:00:01\)!$")
         server.wait_line(r"process_apps\.py\", line \d+ in block$")
         server.wait()  # the outputs end with the last of the processes that hold them
-    assert [ended(pid) for pid in pids] == [True, True]
+    wait_for_end(*pids)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no /proc")
