@@ -214,7 +214,7 @@ MEANINGS = {  # what to make of a line, by its beginning
     " startup and shutdown. Its exception is logged at debug level.",
     "Certificate not reloaded": "SIGHUP found a file that cannot be used. New connections get the certificate in use.",
     "Certificate reloaded": "New connections get it; those that are open keep theirs.",
-    "… certificates reloaded": "The same, of several.",
+    "… certificates reloaded": "The same for several.",
     "Cancel …": "`--timeout-graceful-shutdown` has passed. A line for each of the first ten says where it stood.",
     "Cancelling …": "A stop without `--timeout-graceful-shutdown` ends streams of unknown length after 3 seconds.",
     "Child process … died": "The worker ended by itself, by a signal or by an exception. The next one is started at"
@@ -226,7 +226,8 @@ MEANINGS = {  # what to make of a line, by its beginning
     "Child process … takes over": "A replacement is ready; the previous worker finishes its requests and ends.",
     "Child process … …. Killing": "Nothing of the process has answered for `--timeout-worker-healthcheck` seconds.",
     "Dropped the hop-by-hop": "WSGI applications may not set these headers (PEP 3333).",
-    "Error while serving the static file": "It could not be opened, or became shorter: a 500, or a closed connection.",
+    "Error while serving the static file": "The file could not be opened (500), or became shorter while it was sent"
+    " (the connection is closed).",
     "Exceeded concurrency limit": "A request got a 503: `--limit-concurrency`.",
     "Exception in ASGI application": "The application raised. The traceback follows; the client got a 500 if the"
     " response had not begun, else a closed connection.",
@@ -243,14 +244,14 @@ MEANINGS = {  # what to make of a line, by its beginning
     "The logging configuration names only": "A configuration written for uvicorn is used as it is.",
     "Serving on for": "`--shutdown-delay`.",
     "Slow request": "`--log-slow`: once when it has passed, with the stack of the request's task, and once at the end.",
-    "Successor … …; this": "SIGUSR2 failed; the lines before it say why. This server goes on with all that it has.",
+    "Successor … …; this": "SIGUSR2 failed; the lines before say why. This server goes on unchanged.",
     "Successor … serves": "The workers of this server finish their requests, and its parent ends after them.",
-    "Taken over from": "The line of the successor: pid file, metrics and control socket are its own from here on.",
-    "Template process … died": "`--preload`: another one is started, and the workers are replaced by its own.",
+    "Taken over from": "Logged by the successor: pid file, metrics and control socket are its own from here on.",
+    "Template process … died": "`--preload`: a new template is started, and its workers replace the present ones.",
     "Unsupported upgrade request": "An upgrade to something other than WebSocket, or with `--ws none`. It is served"
     " as a plain request.",
-    "…; keeping the workers and aborting": "`--preload`: the code on the disk cannot be imported after SIGHUP. The line"
-    " begins with which process has ended, and how; the lines before it say why.",
+    "…; keeping the workers and aborting": "`--preload`: after SIGHUP, the code on the disk could not be imported. The"
+    " line names the process and how it ended; the lines before say why.",
     "Waiting for connections to close": "Requests are under way.",
     "Waiting for background tasks": "Responses are complete, but applications still run.",
     "… running on": "The sockets are bound. Tools wait for this line. With workers, the first `Application startup"

@@ -194,7 +194,7 @@ class Config(Options):
         check_activated(self)
 
     def join_family(self, pid: int) -> None:
-        """Note the process that the first parent of the workers was, by which they find one another; once."""
+        """Set the process id of the first parent, by which its workers find one another; the first call counts."""
         if self.family is None:
             self.family = pid
 
@@ -241,20 +241,20 @@ class Config(Options):
 
     @property
     def certificate_names(self) -> ByName[bool] | None:
-        """The names that the certificates in use are for; None where they are not known of each."""
+        """The names in the certificates in use; None if those of one are not known."""
         own = self.certificates
         return own.names if own is not None and own.context is self.ssl else None
 
     @property
     def certificate_ends(self) -> list[float]:
-        """Until when the certificates in use are valid, as time.time() has it, of those of which it is known."""
+        """When the certificates in use expire, in seconds since 1970; without those whose end is not known."""
         own = self.certificates
         return own.ends if own is not None and own.context is self.ssl else []
 
     def reload_certificates(self) -> None:
         """Read certificates and keys again for the connections from now on; those that are open keep theirs.
 
-        Raises ConfigError, and goes on with what there is, if they cannot be used.
+        Raises ConfigError if they cannot be used; the present ones stay in use.
         """
         assert self.certificates is not None
         before = self.certificates.context
@@ -309,7 +309,7 @@ class Config(Options):
             fail("%s", exc, exc_info=exc.__cause__)
 
     def core_settings(self, **changes: Any) -> Settings:
-        """Return the compiled core's copy of what concerns it; `changes` are fields with other values."""
+        """Return the settings of the compiled core; `changes` are fields with other values."""
         if not self.uses_core:
             changes = {"limit_concurrency": 0, "hosts": None, **changes}  # not for WebSockets alone
         extension = None if self.ssl is None else tls.Extension()

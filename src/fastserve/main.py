@@ -116,7 +116,7 @@ def run(*args: Any, **options: Any) -> None:
 
 
 def left_by_predecessor() -> Handover | None:
-    """Return what a server has left that this process replaces, None without one."""
+    """Return what the predecessor of this process has handed over, None without one."""
     if HANDOVER not in os.environ:
         return None
     from fastserve.process.handover import Handover
@@ -133,7 +133,7 @@ def run_config(*args: Any, **options: Any) -> None:
     if not isinstance(config.app, str):
         config.give_up_workers()
     if handover is not None and not config.use_workers:
-        logger.error("Cannot take over from a server with workers: the options ask for none.")
+        logger.error("Cannot take over from a server with workers: the options do not ask for workers.")
         sys.exit(STARTUP_FAILURE)
     if config.use_subprocess:
         if not isinstance(config.app, str):

@@ -328,7 +328,7 @@ class Server:
         return [] if self._acceptor is None else self._acceptor.sockets
 
     def _note_certificate(self) -> None:
-        """Put into the metrics when the first certificate ends."""
+        """Put into the metrics when the first certificate expires."""
         if ends := self.config.certificate_ends:
             self._metrics.set(CERTIFICATE_END, max(int(min(ends)), 0))
 
@@ -423,9 +423,9 @@ class Server:
             await self._unless_forced(node.stop(asyncio.get_running_loop()))
 
     def _plain_of_given(self, sockets: Sequence[socket.socket]) -> PlainSockets:
-        """Which of the sockets that serve() got are without TLS: by default what the configuration has bound so.
+        """Return which of the sockets given to serve() have no TLS: by default those that the configuration bound so.
 
-        Of those that a program has bound, such as gunicorn, the one at the address of ssl_redirect redirects.
+        Of sockets that another program has bound, as gunicorn does, the one at the address of ssl_redirect redirects.
         """
         plain = self.config.plain_sockets if self.plain_sockets is None else self.plain_sockets
         if self.config.ssl_redirect is not None and not any(plain.values()):
@@ -458,7 +458,7 @@ class Server:
             self.notifier.ready()
 
     def _expected(self) -> Expected | None:
-        """Return what connections begin with, None for HTTP or TLS."""
+        """Return what comes before TLS and HTTP on each connection, None for nothing."""
         if self.config.proxy_protocol == "off":
             return None
         from fastserve.proxies.protocol import Expected
@@ -497,7 +497,7 @@ class Server:
     def _redirect_factory(
         self, sockets: Sequence[socket.socket], plain: PlainSockets
     ) -> Callable[[], asyncio.Protocol]:
-        """Return what makes the protocols of connections that redirect to the first of the sockets with TLS."""
+        """Return the factory of connections that redirect to the first socket with TLS."""
         from fastserve._core.connection import Connection
         from fastserve._core.worker import Worker
         from fastserve.net.redirect import Redirect, secure_port

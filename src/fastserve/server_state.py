@@ -67,7 +67,7 @@ class ServerState:
 
     @property
     def open_connections(self) -> int:
-        """How many connections there are, without those that only wait for their client to close."""
+        """The number of connections, without those that only wait for their client to close."""
         lingering = len(self.lingering) + (0 if self.worker is None else self.worker.lingering)
         return len(self.connections) - lingering
 

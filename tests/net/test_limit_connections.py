@@ -59,7 +59,7 @@ def test_limit_connections(
         spare.append(connect(address))
         until(lambda: connections(server) == 3 + len(spare), "it is accepted")
     until(lambda: acceptor(server).paused, "accepting has paused")
-    assert "There are 3 connections, the limit" in caplog.text
+    assert "Reached the limit of 3 connections" in caplog.text
     outside = connect(address)
     outside.sendall(GET)
     checked, refused = spare[0], spare[1]

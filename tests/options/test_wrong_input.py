@@ -49,7 +49,7 @@ CONTRADICTIONS: list[tuple[str, str]] = [
     ),
     (
         "--static /a=b --static-expires 9 --static-header Cache-Control:no-cache",
-        "static_headers and static_expires both make Cache-Control: leave out --static-expires",
+        "static_headers and static_expires both set Cache-Control: leave out --static-expires",
     ),
     ("--queue 5", "queue without limit_requests: add --limit-requests, or leave it out"),
     ("--queue-timeout 5", "queue_timeout without limit_requests: add --limit-requests, or leave it out"),
@@ -58,8 +58,8 @@ CONTRADICTIONS: list[tuple[str, str]] = [
     (
         "--ssl-certfile c --ssl-certfile d --ssl-keyfile k",
         (
-            "ssl_certfile has 2 and ssl_keyfile 1: give as many --ssl-keyfile as --ssl-certfile, in the same"
-            " order (a file with both can be given as both), or none if the certificates' files have the keys"
+            "ssl_certfile has 2 and ssl_keyfile 1: give one --ssl-keyfile for each --ssl-certfile, in the same"
+            " order (a file with both can be given as both), or none if each certificate's file has its key"
         ),
     ),
     ("--ssl-redirect 80", "ssl_redirect has no effect without ssl_certfile: give both"),
@@ -67,28 +67,28 @@ CONTRADICTIONS: list[tuple[str, str]] = [
     (
         "--ssl-certfile c --ssl-hsts 9 --header Strict-Transport-Security:x",
         (
-            "ssl_hsts and headers both give strict-transport-security: leave out --header, which sends it without TLS"
+            "ssl_hsts and headers both set strict-transport-security: leave out --header, which sends it without TLS"
             " as well"
         ),
     ),
     (
         "--ssl-certfile c --ssl-redirect 80 --bind http://h:1",
-        "ssl_redirect and bind http://: no address has TLS; leave http:// out, or --ssl-redirect",
+        "ssl_redirect and bind http://: no address has TLS; leave out http:// or --ssl-redirect",
     ),
     (
         "--ssl-certfile c --ssl-redirect 80 --uds x",
         (
-            "ssl_redirect 80 and addresses without a host and port: give an address, as in --ssl-redirect 0.0.0.0:80"
-            " or --ssl-redirect fd://4"
+            "ssl_redirect 80 and addresses without a host and port: give the address to redirect from, as in"
+            " --ssl-redirect 0.0.0.0:80 or --ssl-redirect fd://4"
         ),
     ),
     (
         "--ssl-certfile c --ssl-redirect 80 --port 80",
-        "ssl_redirect 80 and the server's own address are the same: redirect from another one",
+        "ssl_redirect 80 is the server's own address: redirect from another one",
     ),
     (
         "--ssl-certfile c --ssl-redirect unix:x --uds x",
-        "ssl_redirect unix:x and the server's own address are the same: redirect from another one",
+        "ssl_redirect unix:x is the server's own address: redirect from another one",
     ),
     ("--ssl-ca-certs c", "ssl_ca_certs has no effect without ssl_certfile: give both"),
     (

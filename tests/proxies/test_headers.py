@@ -162,7 +162,7 @@ class TestContradictions:
             ({"proxy_headers": False, "forwarded_host": True}, "leave out --no-proxy-headers or --forwarded-host"),
             ({"proxy_headers": False, **F}, "leave out --no-proxy-headers or --proxy-headers-family"),
             ({"client_ip_header": "X-Real-IP", "forwarded_hops": 1}, "client_ip_header and forwarded_hops"),
-            (F | PREFIX, "use --root-path in place of --forwarded-prefix"),
+            (F | PREFIX, "use --root-path instead of --forwarded-prefix"),
             ({"root_path_mode": "given"}, "root_path_mode without root_path: add --root-path or --forwarded-prefix"),
             ({"forwarded_hops": 0}, "from 1 to 100"),
             ({"proxy_headers_family": "both"}, "'both' is not one of x-forwarded, forwarded"),

@@ -306,7 +306,7 @@ def test_threads_of_libraries(log: Callable[[], list[str]]) -> None:
     thread.join()
     [line] = log()
     assert line.startswith("WARNING --preload: ")
-    assert "thread(s) of libraries run after the import, which workers do not have: " in line
+    assert "thread(s) after the import, which workers will not have: " in line
 
 
 @pytest.mark.parametrize(("platform", "why"), [("darwin", "macOS, whose"), ("win32", "Windows, which cannot fork")])

@@ -280,7 +280,7 @@ def test_socket_activation(pki: Pki, option: str, code: int) -> None:
         if code:
             assert server.wait() == code
             (line,) = server.lines
-            assert line.startswith("Error: ssl_redirect 80 and addresses without a host and port: give an address")
+            assert line.startswith("Error: ssl_redirect 80 and addresses without a host and port: give the address")
             return
         server.wait_line("Redirecting to HTTPS")
         port = redirecting.getsockname()[1]

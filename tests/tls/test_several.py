@@ -221,7 +221,7 @@ def test_a_certificate_without_a_name_of_its_own(
         files[option].append(file)
     fastserve.Config(show, log_config=None, **files).load()
     assert caplog.messages == [
-        f"ssl_certfile '{files['ssl_certfile'][3]}' is not used: it has no name that is not in one before it."
+        f"ssl_certfile '{files['ssl_certfile'][3]}' is not used: the certificates before it have all of its names."
     ]
 
 

@@ -216,7 +216,7 @@ cdef class Connection(Carrier):
         return 0
 
     def accepted_beyond(self):
-        """There are as many connections as may be: serve it only if it asks for health, or once there are fewer."""
+        """Note that this connection is beyond the limit: serve only health checks, until there are fewer."""
         self.spare = True
 
     cdef int count_in(self) except -1:
@@ -226,7 +226,7 @@ cdef class Connection(Carrier):
         return 0
 
     cdef int leave_crowd(self) except -1:
-        """Note that there is a connection less."""
+        """Note that this connection is gone."""
         self.count_in()
         if self.worker.when_lost is not None:
             self.worker.when_lost()

@@ -39,11 +39,11 @@ cdef class Worker:
     cdef readonly long lingering  # connections that only wait for their client to close
     cdef Deadline lingerings  # sentinel of the circular list of their nodes, the oldest first
     cdef readonly set tasks  # of exchanges that did not end in their first step
-    cdef readonly long active  # exchanges that do not wait to be called, and whose application has not returned
-    cdef long room  # how many of them there have to be before anything limits them
-    cdef readonly long places  # and how many there may be
+    cdef readonly long active  # exchanges that are not queued and whose application has not returned
+    cdef long room  # the value of `active` from which on a limit applies
+    cdef readonly long places  # the highest value of `active` that is allowed
     cdef readonly Admission admission
-    cdef long apart  # of them, open WebSockets and files under way, which do not count for the limit of requests
+    cdef long apart  # of them, open WebSockets and files being sent, which limit_requests does not count
     cdef readonly long spares  # connections beyond their limit
     cdef public object when_lost  # is called when a connection is lost, or None
     cdef readonly long total_requests
@@ -56,7 +56,7 @@ cdef class Worker:
 
     cdef int measure_room(self) except -1
     cdef int count_apart(self, int more) except -1
-    cdef int let_in(self) except -1  # an exchange has ended: begin with those that wait
-    cdef bint is_full(self) except -1  # there are as many connections as may be, or more
+    cdef int let_in(self) except -1  # an exchange has ended: begin those that wait
+    cdef bint is_full(self) except -1  # the limit of connections is reached or exceeded
     cdef int count_spare(self, int more) except -1
     cdef int look_at_loop(self) except -1  # see whether it makes the tasks; with each connection, for it may change

@@ -20,7 +20,7 @@ from typing import NamedTuple
 CLIENTS = 8
 REQUEST_BYTES = 8192
 REQUEST_SECONDS = 5.0
-PLACE_SECONDS = 0.5  # between two looks whether it is stopped, while all CLIENTS are served
+PLACE_SECONDS = 0.5  # between two checks for a stop, while CLIENTS are being served
 LAST_SECONDS = 1.0  # that stop() waits for responses under way, such as that to the request for the stop itself
 
 logger = logging.getLogger("fastserve.error")

@@ -44,10 +44,9 @@ def of_process() -> Metrics:
 
 
 def adopt(page: Page) -> None:
-    """Make a page that the parent reads that of this process.
+    """Make a page that the parent reads the page of this process, and move into it what has been counted.
 
-    What has been counted moves into it. So a process that is forked after its application has made metrics counts in
-    its own page, by the objects that the application has.
+    Metrics that the application made before this process was forked then count there.
     """
     with _lock:
         if not _own:
@@ -117,11 +116,11 @@ class Page:
         return mmap.mmap(self.fd, WHOLE)
 
     def write(self, content: bytes) -> None:
-        """Begin the page with what another one has."""
+        """Copy the cells of another page into this one."""
         os.pwrite(self.fd, content, 0)
 
     def map_over(self, memory: mmap.mmap) -> None:
-        """Put this page in the place of memory that is mapped already, and let go of what leads to it."""
+        """Map this page over memory that is mapped already, and close what leads to it."""
         import ctypes
         import mmap
 
@@ -254,7 +253,7 @@ class Pages:
             live.page.close()
 
     def inherit(self, dead: dict[int, Totals], dead_cpu: dict[int, float], live: list[Live]) -> None:
-        """Take over the pages of a predecessor: the sums of processes that have ended, and those that are about to."""
+        """Take over from a predecessor: the sums of processes that have ended, and the pages of those that run."""
         with self.lock:
             for place, totals in dead.items():
                 self.dead.setdefault(place, Totals()).include(totals)

@@ -34,7 +34,10 @@ class Service:
 
     @classmethod
     def bound(cls, options: Options, inherited: Mapping[Bind, list[socket.socket]] = NONE) -> Service | None:
-        """Bind what the option names but is not inherited, None without it. Raises OSError saying what failed."""
+        """Bind the addresses that are not inherited; return None if the option names none.
+
+        Raises OSError saying what failed.
+        """
         if not options.metrics_bind:
             return None
         made = Listeners()

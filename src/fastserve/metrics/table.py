@@ -144,13 +144,13 @@ TABLE: tuple[Metric, ...] = (
     ),
     Metric(
         "fastserve_queue_length", GAUGE,
-        "Requests that wait because the application works on as many as --limit-requests says.",
+        "Requests that wait because the application works on --limit-requests others.",
         cells=(Cell("queue"),),
     ),
     Metric(
         "fastserve_queue_refused", COUNTER,
-        "Requests that were not served: they found the queue full, waited for too long (deadline), or their client left"
-        " while they waited (gone).",
+        "Requests refused by the queue: it was full, they waited for too long (deadline), or their client left"
+        " meanwhile (gone).",
         ("reason",), by("reason", "full", "deadline", "gone", prefix="queue"),
     ),
     Metric(
@@ -227,7 +227,7 @@ TABLE: tuple[Metric, ...] = (
     ),
     Metric(
         "fastserve_tls_certificate_not_after_seconds", GAUGE,
-        "When the first of the certificates in use ends, in seconds since 1970.",
+        "When the first of the certificates in use expires, in seconds since 1970.",
         cells=(Cell("certificate_end"),), unit="seconds", merge="min",
     ),
     Metric(

@@ -53,7 +53,7 @@ class Watched:
         self.reloads[result] += 1
 
     def left(self) -> tuple[bytes, list[int]]:
-        """Return what a successor goes on with, and the descriptors of the pages that are still written."""
+        """Return the counts for a successor, and the descriptors of the pages that are still written."""
         with self.pages.lock:
             live = [each for each in self.pages.live if each.pid is not None][:MOST_PAGES]
             about = [(each.place, each.pid, each.since, each.shown_cpu) for each in live]
@@ -61,7 +61,7 @@ class Watched:
             return pickle.dumps((self.pages.dead, self.pages.dead_cpu, about, counts)), [each.page.fd for each in live]
 
     def inherit(self, left: bytes, descriptors: list[int]) -> list[Live]:
-        """Go on with what a predecessor has counted; return those of its processes that still live."""
+        """Continue with the counts of a predecessor; return those of its processes that still live."""
         dead, dead_cpu, about, counts = pickle.loads(left)
         found = []
         for (place, pid, since, shown_cpu), descriptor in zip(about, descriptors, strict=True):

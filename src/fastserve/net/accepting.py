@@ -6,8 +6,8 @@ new descriptor the lowest free number, and a number within RESERVE of the limit 
 then wait in the kernel's queue, and the reserve is left for the application. If the application uses up the reserve
 between two checks, uvloop closes the connections that arrive at that moment.
 
-With --limit-connections it stops as well while there are as many connections. SPARE more are accepted where the server
-has a path for health checks, since these come by connections of their own; what else they ask for gets a 503.
+With --limit-connections accepting also stops at that number of connections. If the server has a path for health checks,
+which come by connections of their own, it accepts SPARE more; other requests on those get a 503.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ ACCEPT_STEPS = 4  # iterations of a loop from the end of its poll to connection_
 SETTLE_ROUNDS = 50  # at most, where clients never stop coming
 PROBED = 4  # connections between two checks for free descriptors
 BATCH = 8  # connections that asyncio accepts before anything else runs, such as that check
-SPARE = 16  # connections beyond --limit-connections, for health checks
-FRESH_SECONDS = 15.0  # that a connection may take until its protocol is told of it, which is after a TLS handshake
+SPARE = 16  # connections accepted beyond --limit-connections, for health checks
+FRESH_SECONDS = 15.0  # from the accept of a connection to connection_made(), which follows the TLS handshake
 RETRY_SECONDS = 1.5  # after which asyncio has retried to accept
 WARN_SECONDS = 60.0  # between two warnings of a server that keeps reaching its limit
 
 PAUSE = "Out of file descriptors (the limit is %d): not accepting connections until some are closed"
-FULL = "There are %d connections, the limit: further clients wait to be accepted"
+FULL = "Reached the limit of %d connections: further clients wait to be accepted"
 RESUME = "File descriptors are free again: accepting connections"
 ASYNCIO_MESSAGE = "socket.accept() out of system resource"
 ASYNCIO_RETRY = "._start_serving("  # in the message when the retry fails, which asyncio calls after a second
@@ -67,8 +67,9 @@ def descriptor_limit() -> int:
 class Acceptor:
     """Starts an asyncio server for each socket, in `servers`, and starts them anew after a pause.
 
-    `factory` makes the protocol of a connection, which puts itself into those of `state`, and `expected` the one before
-    that and TLS, if any. Call start() for each socket, look() regularly, close() at the end.
+    `factory` makes the protocol of a connection, which adds itself to the connections of `state`. `expected` makes the
+    protocol that comes before that one and before TLS, if there is one. Call start() for each socket, look() regularly,
+    close() at the end.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Acceptor:
 
     @property
     def sockets(self) -> list[socket.socket]:
-        """What clients connect to, also while nobody is accepted."""
+        """The listening sockets, also during a pause."""
         return [copy for copy, *_ in self._copies]
 
     async def _listen(self, sock: socket.socket, plain: bool, factory: Factory) -> asyncio.Server:
@@ -142,7 +143,7 @@ class Acceptor:
         return protocol
 
     def _count(self, protocol: asyncio.Protocol, limit: int) -> None:
-        """Note another connection, and pause when there are as many as may be."""
+        """Count a new connection, and pause at the limit."""
         self._fresh[weakref.ref(protocol)] = time.monotonic()
         count = self._open_connections()
         if count > limit and hasattr(protocol, "accepted_beyond"):
@@ -154,7 +155,7 @@ class Acceptor:
             self._loop.call_soon(self._pause)
 
     def _open_connections(self) -> int:
-        """Return how many connections there are, those included that are still in their TLS handshake."""
+        """Return the number of connections, including those in their TLS handshake."""
         known, oldest = self.state.connections, time.monotonic() - FRESH_SECONDS
         self._fresh = {
             ref: when
@@ -166,7 +167,7 @@ class Acceptor:
     def _connection_lost(self) -> None:
         """Accept as soon as there is room, rather than with the next look()."""
         if self._full and not self._resuming and self._open_connections() < self._most:
-            self._loop.create_task(self.look())  # the loop keeps it: it waits for nothing
+            self._loop.create_task(self.look())  # nobody else needs the task: it never waits
 
     def _has_room(self, count: int) -> bool:
         """Return whether `count` descriptors are free besides the reserve."""

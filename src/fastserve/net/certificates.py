@@ -120,9 +120,9 @@ def subject(certificate: bytes) -> str | None:
 
 
 def names(certificate: bytes) -> list[str]:
-    """Return the names of hosts that a certificate in DER form is for, in lower case, and its IP addresses.
+    """Return the host names, in lower case, and the IP addresses that a certificate in DER form is for.
 
-    They are its alternative names; the common name counts in a certificate without any (RFC 9525 section 6.3).
+    They are its alternative names, or its common name if it has none (RFC 9525 section 6.3).
     """
     try:
         return alternative_names(certificate) or common_names(certificate)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastserve.options.table import Options
 
 NONE: Mapping[Bind, list[socket.socket]] = {}
-PlainSockets = dict[int, bool]  # by the indexes of sockets: whether they redirect to those with TLS
+PlainSockets = dict[int, bool]  # sockets without TLS, by index: whether they redirect to those with TLS
 
 logger = logging.getLogger("fastserve.error")
 
@@ -36,7 +36,7 @@ class Listeners:
 
     @classmethod
     def bind(cls, options: Options, inherited: dict[Bind, list[socket.socket]] | None = None) -> Listeners:
-        """Bind every address of a configuration but those of inherited sockets. Raises OSError saying what failed."""
+        """Bind the addresses of a configuration that are not inherited. Raises OSError saying what failed."""
         there = inherited or {}
         infos = {bind: addresses(bind) for bind in options.places if bind.is_tcp and bind not in there}
         return cls.of(options, infos, there)

@@ -1,4 +1,4 @@
-"""`--ssl-redirect`: what responds where there is no TLS."""
+"""The redirect from HTTP to HTTPS (`--ssl-redirect`)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 HTTP, HTTPS = 80, 443
 HOST = re.compile(rb"(?:([A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}))|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?\Z")
-# RFC 8555 section 8.3. Nothing else gets by: no other segment, nor anything that an application could read as one.
+# RFC 8555 section 8.3. No other path is passed on, nor one that an application could read as another path.
 CHALLENGE = re.compile(rb"/\.well-known/acme-challenge/[A-Za-z0-9_-]+\Z")
-KEPT = "/:?[]@!$&'()*+,;=-._~%"  # of a target; every other character is written as its number
+KEPT = "/:?[]@!$&'()*+,;=-._~%"  # in a target; all other characters are percent-encoded
 
 
 class Redirect:
     """An ASGI application that redirects to HTTPS, and leaves the challenges of ACME to `app`.
 
-    `names` gives the names that certificates are for, None if they are not known: a redirect leads to no other host.
-    `port` is that of the server with TLS.
+    `names` returns the names in the certificates, None if they are not known: it redirects to no other host. `port` is
+    the port of the server with TLS.
     """
 
     def __init__(self, app: Any, names: Callable[[], ByName[bool] | None], port: int) -> None:
@@ -46,7 +46,7 @@ class Redirect:
         await send({"type": "http.response.body"})
 
     def response(self, scope: Any, path: bytes) -> tuple[int, str | None]:
-        """Return the status, and where to go with a redirect."""
+        """Return the status, and the location of a redirect."""
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
         found = HOST.match(host)
         if found is None:
@@ -60,20 +60,21 @@ class Redirect:
         target = quote(path, safe=KEPT) if path.startswith(b"/") else "/"  # that of OPTIONS may be `*`
         query = quote(scope["query_string"], safe=KEPT)
         location = f"https://{shown}{'' if port == HTTPS else f':{port}'}{target}{f'?{query}' if query else ''}"
-        # By 301 clients make a GET of a POST (RFC 9110 section 15.4.2).
+        # Clients may turn a POST into a GET at a 301, but not at a 308 (RFC 9110 section 15.4.2).
         return 301 if scope["method"] in ("GET", "HEAD") else 308, location
 
     def port_for(self, asked: int, server: Any) -> int:
-        """Return the port to go to for one that a client asks at.
+        """Return the port to redirect to from the port that the client `asked`.
 
-        If it asks at that of HTTP and this server has another one, something passes both ports on, as of a container.
+        If the client asked for port 80 and this server listens on another one, both ports of HTTP are forwarded to it,
+        as those of a container are.
         """
         own = server[1] if server else None
         return HTTPS if asked == HTTP and own != HTTP else self.port
 
 
 def address(text: str) -> str | None:
-    """Return an IPv6 address as certificates' names have it, None for what is not one."""
+    """Return an IPv6 address in the form that it has among the names of certificates, None for anything else."""
     try:
         return str(ipaddress.IPv6Address(text))
     except ValueError:
@@ -81,7 +82,7 @@ def address(text: str) -> str | None:
 
 
 def redirecting(sockets: Iterable[socket.socket], places: Iterable[Bind]) -> set[int]:
-    """Return the indexes of those of a program's sockets that are bound to addresses that redirect."""
+    """Return the indexes of the sockets that are bound to one of the redirecting `places`."""
     places = list(places)
     return {index for index, sock in enumerate(sockets) if any(is_at(sock, place) for place in places)}
 

@@ -1,4 +1,4 @@
-"""The names of certificates, and the name that a client asks for (SNI, RFC 6066 section 3)."""
+"""Finding things by the names of certificates, for the name that a client asks for (SNI, RFC 6066 section 3)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ T = TypeVar("T")
 
 
 class ByName(Generic[T]):
-    """What belongs to the names of certificates, in which `*` stands for one label at the beginning.
+    """Values by the names of certificates, in which a leading `*` matches one label.
 
-    A name belongs to the first that is added with it. One that is spelled out goes before one with a `*`.
+    The value that is added first for a name keeps it. An exact name is preferred to one with a `*`.
     """
 
     def __init__(self) -> None:
         self.of: dict[str, T] = {}
 
     def add(self, names: Iterable[str], value: T) -> bool:
-        """Return whether one of the names is new."""
+        """Add a value for those of the names that are new; return whether any is."""
         new = [name for name in names if name not in self.of]
         self.of.update(dict.fromkeys(new, value))
         return bool(new)
@@ -33,16 +33,16 @@ class ByName(Generic[T]):
 
 
 def silence_wrong_names() -> None:
-    """Have no traceback printed for each client that asks for a name outside ASCII.
+    """Keep the ssl module from printing a traceback for each client that asks for a name outside ASCII.
 
-    The ssl module ends its handshake, but reports the name as an exception that nothing handles.
+    The module ends the handshake correctly, but reports the name as an unraisable exception.
     """
     before = sys.unraisablehook
     if getattr(before, "silences_wrong_names", False):
         return
 
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
-        # Up to Python 3.13 the name is the object, after that it is in the message.
+        # Up to Python 3.13 the object is the name, later the message contains it.
         is_name = isinstance(unraisable.object, bytes) or DECODING in (unraisable.err_msg or "")
         if not (is_name and isinstance(unraisable.exc_value, UnicodeDecodeError)):
             before(unraisable)

@@ -85,16 +85,16 @@ class Context(ssl.SSLContext):
 
 
 class Choice:
-    """The callback of a context that switches connections to one of several, by default to the first.
+    """The SNI callback that gives a connection the context for the name it asks for, by default the first.
 
-    `unused` are the later contexts all of whose names belong to those before them.
+    `unused` are the contexts whose names all belong to earlier ones.
     """
 
     def __init__(self, contexts: list[Context]) -> None:
         self.contexts = contexts
         self.by_name: ByName[Context] = ByName()
         self.unused = [each for each in contexts if not self.by_name.add(each.names, each)]
-        if contexts[0] in self.unused:  # without a name it is that of clients who ask for none of the others
+        if contexts[0] in self.unused:  # it may have no name: it is the default
             self.unused.remove(contexts[0])
         silence_wrong_names()
 
@@ -232,7 +232,7 @@ class Certificates:
         return context
 
     def from_options(self) -> ssl.SSLContext:
-        """Return the context of the first certificate, which has the choice among all if there are more."""
+        """Return the context of the first certificate; if there are more, its callback chooses among all."""
         options = self.options
         if not options.certificate_files:
             raise ConfigError("ssl_context_factory asks for the default context, which needs ssl_certfile")
@@ -255,12 +255,12 @@ class Certificates:
 
     @property
     def in_use(self) -> list[ssl.SSLContext]:
-        """The contexts of new connections, that of the first certificate first."""
+        """The contexts of new connections, in the order of the certificates."""
         choice = self.context.sni_callback
         return list(choice.contexts) if isinstance(choice, Choice) else [self.context]
 
     def names_in_use(self) -> ByName[bool] | None:
-        """Return the names that the certificates in use are for; None where that is not known of each."""
+        """Return the names in the certificates in use; None if those of one are not known."""
         found: ByName[bool] = ByName()
         for context in self.in_use:
             names = getattr(context, "names", ())
@@ -271,14 +271,14 @@ class Certificates:
 
     @property
     def ends(self) -> list[float]:
-        """Until when the certificates in use are valid, as time.time() has it, of those of which it is known."""
+        """When the certificates in use expire, in seconds since 1970; without those whose end is not known."""
         pems = [pem for context in self.in_use if (pem := getattr(context, "server_cert", None))]
         found = [certificates.validity(ssl.PEM_cert_to_DER_cert(pem)) for pem in pems]
         return [each[1] for each in found if each is not None]
 
     @property
     def unused(self) -> list[str]:
-        """The files of certificates that no client gets."""
+        """The files of certificates that are never sent to a client."""
         choice = self.context.sni_callback
         if not isinstance(choice, Choice):
             return []
@@ -318,7 +318,7 @@ def certificates_of(options: Options, alpn_protocols: list[str] | None) -> Certi
         return None
     made = Certificates(options, alpn_protocols)
     for file in made.unused:
-        logger.warning("ssl_certfile '%s' is not used: it has no name that is not in one before it.", file)
+        logger.warning("ssl_certfile '%s' is not used: the certificates before it have all of its names.", file)
     if options.ssl_context_factory is None:
         if options.ssl_cert_reqs and not options.ssl_ca_certs:
             logger.warning("Client certificates cannot be verified: ssl_cert_reqs is set without ssl_ca_certs.")

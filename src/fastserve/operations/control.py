@@ -43,9 +43,9 @@ class Control:
 
     @classmethod
     def bound(cls, options: Options, inherited: socket.socket | None = None) -> Control | None:
-        """Bind what the option names, None without it. Raises OSError saying what failed.
+        """Bind the socket of the option, None without it. Raises OSError saying what failed.
 
-        A predecessor's socket is used where it is of the same path; its file is the predecessor's until `owns_file`.
+        A predecessor's socket is used if it has the same path; its file belongs to the predecessor until `owns_file`.
         """
         if options.control_socket is None:
             return None

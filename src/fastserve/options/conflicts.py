@@ -80,7 +80,7 @@ def conflicts_of_platform(options: Options) -> Iterator[str]:
     if options.preload and sys.platform in why:
         yield f"preload and {why[sys.platform]}: leave out --preload"
     if options.workers_affinity and not hasattr(os, "sched_setaffinity"):
-        yield "workers_affinity: this platform pins no process to a processor; leave it out"
+        yield "workers_affinity: this platform cannot pin a process to a processor; leave it out"
 
 
 def conflicts_of_http2(options: Options) -> Iterator[str]:
@@ -98,7 +98,7 @@ def conflicts_of_static(options: Options) -> Iterator[str]:
         routes[route] = text
     named = any(name.lower() == "cache-control" for name, _ in options.static_headers or [])
     if named and options.static_expires is not None:
-        yield "static_headers and static_expires both make Cache-Control: leave out --static-expires"
+        yield "static_headers and static_expires both set Cache-Control: leave out --static-expires"
 
 
 def conflicts_of_proxies(options: Options) -> Iterator[str]:
@@ -110,8 +110,8 @@ def conflicts_of_proxies(options: Options) -> Iterator[str]:
         yield "client_ip_header and forwarded_hops both say who the client is: leave one out"
     if options.forwarded_prefix and options.proxy_headers_family == "forwarded":
         yield (
-            "forwarded_prefix and proxy_headers_family 'forwarded': Forwarded has no prefix; use --root-path in place"
-            " of --forwarded-prefix"
+            "forwarded_prefix and proxy_headers_family 'forwarded': Forwarded has no prefix; use --root-path instead of"
+            " --forwarded-prefix"
         )
     if options.proxy_protocol_from is not None and options.proxy_protocol == "off":
         yield "proxy_protocol_from without proxy_protocol: add --proxy-protocol auto, or leave it out"
@@ -149,14 +149,14 @@ def conflicts_of_certificates(options: Options) -> Iterator[str]:
     certificates, keys = len(as_list(options.ssl_certfile)), len(as_list(options.ssl_keyfile))
     if keys and certificates and keys != certificates:
         yield (
-            f"ssl_certfile has {certificates} and ssl_keyfile {keys}: give as many --ssl-keyfile as --ssl-certfile, in"
-            " the same order (a file with both can be given as both), or none if the certificates' files have the keys"
+            f"ssl_certfile has {certificates} and ssl_keyfile {keys}: give one --ssl-keyfile for each --ssl-certfile,"
+            " in the same order (a file with both can be given as both), or none if each certificate's file has its key"
         )
 
 
 def conflicts_of_hsts(options: Options) -> Iterator[str]:
     if options.ssl_hsts is not None and any(name.lower() == HSTS for name, _ in options.headers or []):
-        yield f"ssl_hsts and headers both give {HSTS}: leave out --header, which sends it without TLS as well"
+        yield f"ssl_hsts and headers both set {HSTS}: leave out --header, which sends it without TLS as well"
 
 
 def conflicts_of_redirect(options: Options) -> Iterator[str]:
@@ -164,13 +164,13 @@ def conflicts_of_redirect(options: Options) -> Iterator[str]:
     if where is None:
         return
     if all(place.tls is False for place in options.binds):
-        yield "ssl_redirect and bind http://: no address has TLS; leave http:// out, or --ssl-redirect"
+        yield "ssl_redirect and bind http://: no address has TLS; leave out http:// or --ssl-redirect"
     if not options.redirects:
         yield (
-            f"ssl_redirect {where} and addresses without a host and port: give an address, as in --ssl-redirect"
-            f" 0.0.0.0:{where} or --ssl-redirect fd://4"
+            f"ssl_redirect {where} and addresses without a host and port: give the address to redirect from, as in"
+            f" --ssl-redirect 0.0.0.0:{where} or --ssl-redirect fd://4"
         )
     taken = {(place.host, place.port, place.path, place.fd) for place in options.binds}
     for place in options.redirects:
         if (place.host, place.port, place.path, place.fd) in taken and (place.port or not place.is_tcp):
-            yield f"ssl_redirect {where} and the server's own address are the same: redirect from another one"
+            yield f"ssl_redirect {where} is the server's own address: redirect from another one"

@@ -45,7 +45,7 @@ def core_settings(options: Options, **changes: Any) -> Settings:
 
 
 def allowed_hosts(options: Options) -> AllowedHosts | None:
-    """Return what decides on the hosts of requests, None where any is allowed."""
+    """Return the hosts that requests may be for, None for any."""
     if not options.allowed_hosts:
         return None
     from fastserve.proxies.hosts import AllowedHosts

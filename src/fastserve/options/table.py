@@ -224,13 +224,13 @@ class Options:
         " blocked for as long is logged with its stack.")
     callback_notify: Callable[[], Awaitable[None]] | None = api(None, Callback())
     ssl_keyfile: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = option(None, TLS, PemFiles(),
-        "Private key of the certificate, a PEM file; as many, and in the same order, as --ssl-certfile."
+        "Private key of the certificate, a PEM file; one for each --ssl-certfile, in the same order."
         "  [default: the certificate's file has it]")
     ssl_certfile: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = option(None, TLS, PemFiles(),
         "The server's certificate, a PEM file, followed by the intermediate certificates. Can be given many times:"
-        " clients get the one for the name that they ask for, else the first.")
+        " clients get the certificate for the name that they ask for, or else the first.")
     ssl_keyfile_password: str | None = option(None, TLS, OptionalText(),
-        "Password of the private key; with several, of each that is encrypted.")
+        "Password of the private key; with several keys, of all that are encrypted.")
     ssl_version: int = option(17, TLS, Number(SSL_VERSIONS),
         "TLS protocol, as a number of the ssl module's PROTOCOL_*.")
     ssl_cert_reqs: int = option(0, TLS, Number(SSL_CERT_REQS),
@@ -348,54 +348,53 @@ class Options:
         "Permissions of that socket, in octal digits. Who may connect may look; root, the server's own user and, with"
         " 660, the group of the socket may use verbs.  [default: 600]")
     preload: bool = option(False, PROCESSES, Flag(),
-        "Import the application once, in a process that workers are forked from: they share its memory. SIGHUP imports"
-        " it again.")
+        "Import the application once, in a process that forks the workers: they share its memory. SIGHUP imports it"
+        " again.")
     workers_affinity: bool = option(False, PROCESSES, Flag(),
-        "Pin each worker to a processor of its own, in turn, of those that the server may use.")
+        "Pin each worker to one of the processors that the server may use, in turn.")
     static: list[str] | str | None = option(None, FILES, Mounts(),
-        "Serve the files of a directory below a route, before the application is called, as in /static=public; can be"
+        "Serve the files of a directory below a route, as in /static=public, before the application is called; can be"
         " given many times.")
     static_headers: list[tuple[str, str]] | None = option(None, FILES, Headers(),
         "Header of responses with static files, as Name:Value; can be given many times.", flag="static-header")
     static_expires: int | None = option(None, FILES, Integer(0),
         "Seconds that clients may keep static files without asking again (Cache-Control: max-age).  [default: none]")
     ssl_redirect: int | str | None = option(None, TLS, Redirecting(),
-        "Redirect from HTTP at this port of the same hosts, or at an address as in --bind, to the addresses with TLS."
-        " Challenges of ACME, /.well-known/acme-challenge/TOKEN, get to the application.")
+        "Redirect HTTP requests on this port of the same hosts, or on an address as in --bind, to the addresses with"
+        " TLS. ACME challenges (/.well-known/acme-challenge/TOKEN) reach the application.")
     ssl_hsts: int | str | None = option(None, TLS, StrictTransport(),
-        "Strict-Transport-Security of responses over TLS: the seconds for which browsers use nothing else, or a text"
-        " like 'max-age=31536000; includeSubDomains'.")
+        "Strict-Transport-Security of responses over TLS: the seconds for which browsers use only HTTPS, or a whole"
+        " value such as 'max-age=31536000; includeSubDomains'.")
     proxy_headers_family: str = option("x-forwarded", PROXIES, Choice(HEADER_FAMILIES),
-        "The headers of trusted proxies that count, and no others: X-Forwarded-For and its like, or Forwarded"
-        " (RFC 7239).")
+        "The only headers of trusted proxies that count: X-Forwarded-For and its relatives, or Forwarded (RFC 7239).")
     forwarded_hops: int | None = option(None, PROXIES, Integer(1, 100),
-        "Number of proxies in front: the client is the address that far from the right, whatever those after it are."
-        "  [default: the last that is not a trusted proxy's]")
+        "Number of proxies in front: the client is the Nth address from the right, whatever the addresses after it are."
+        "  [default: the last address that is not trusted]")
     forwarded_host: bool = option(False, PROXIES, Flag(),
-        "Put the host that a trusted proxy forwards, in X-Forwarded-Host and X-Forwarded-Port or in Forwarded, into the"
-        " request's Host header.")
+        "Replace the request's Host header by the host that a trusted proxy forwards, in X-Forwarded-Host and"
+        " X-Forwarded-Port or in Forwarded.")
     forwarded_prefix: bool = option(False, PROXIES, Flag(),
         "Take the root_path of a request from the X-Forwarded-Prefix of a trusted proxy.")
     client_ip_header: str | None = option(None, PROXIES, HeaderName(),
-        "Header with nothing but the client's IP address, of a trusted proxy, like X-Real-IP or CF-Connecting-IP; then"
-        " no other header tells the client.  [default: none]")
+        "Header of a trusted proxy that contains only the client's IP address, such as X-Real-IP or CF-Connecting-IP;"
+        " the client's address is then taken from no other header.  [default: none]")
     root_path_mode: str = option("add", PROXIES, Choice(ROOT_PATH_MODES),
-        "Whether --root-path is put before the path of a request, or the proxy's requests have it already: add, given.")
+        "add puts --root-path before the path of a request; given is for proxies whose requests have it already.")
     limit_requests: int | None = option(None, LIMITS, Limit(1),
-        "Maximum number of requests that the application works on at a time, in each worker; further ones wait."
-        " Connections do not count, nor do WebSockets that are open.  [default: none]")
+        "Maximum number of requests that the application works on at a time, in each worker; further requests wait."
+        " Idle connections and open WebSockets do not count.  [default: none]")
     queue: int = option(1000, LIMITS, Integer(0, 2**62 - 1),
-        "With --limit-requests, maximum number of requests that wait; further ones get a 503 at once.")
+        "Maximum number of requests that wait with --limit-requests; further requests get a 503 at once.")
     queue_timeout: float = option(0.5, TIMEOUTS, Seconds(positive=True),
-        "With --limit-requests, seconds that a request waits for its turn; then it gets a 503.")
+        "Seconds that a request waits with --limit-requests; then it gets a 503.")
     limit_connections: int | None = option(None, LIMITS, Limit(1),
-        "Maximum number of connections of each process; further ones wait to be accepted. Where the server responds to"
-        " health checks, up to 16 more are accepted for these alone.  [default: none]")
+        "Maximum number of connections of each process; further ones wait to be accepted. With --health, up to 16 more"
+        " are accepted for health checks only.  [default: none]")
     allowed_hosts: Sequence[str] | str | None = option(None, PROXIES, HostNames(),
-        "Hosts that requests may be for, with any port, separated by commas: example.com, or *.example.com for all"
-        " below it. Others get 421, except for --health.  [default: any]")
+        "Hosts that requests may be for, on any port, separated by commas: example.com, or *.example.com for all"
+        " its subdomains. Requests for others get 421, except for --health.  [default: any]")
     proxy_protocol: str = option("off", PROXIES, Choice(PROXY_PROTOCOLS),
-        "The PROXY protocol's header that connections must begin with, before TLS as well; auto takes both versions.")
+        "The version of the PROXY protocol header that connections must begin with, before TLS if any; auto is both.")
     proxy_protocol_from: list[str] | str | None = option(None, PROXIES, Hosts(),
         "Peers that speak the PROXY protocol, as in --forwarded-allow-ips; connections of others are closed."
         "  [default: 127.0.0.1,::1]")
@@ -405,7 +404,7 @@ class Options:
         """Bring every field into the form that the server uses. Raises OptionError for the first invalid value."""
         # What is known of the process rather than chosen:
         self.activated: list[int] = []  # descriptors of sockets that systemd has bound
-        self.family: int | None = None  # the process that the first parent of these workers was
+        self.family: int | None = None  # the process id of the first parent of these workers
         for row in dataclasses.fields(Options):
             if row.name in TABLE:
                 setattr(self, row.name, TABLE[row.name].checked(getattr(self, row.name)))
@@ -424,7 +423,7 @@ class Options:
         return passed or [Bind(host=self.host or None, port=self.port)]
 
     def redirects_at(self) -> list[Bind]:
-        """Return the address of ssl_redirect, if it is one and not a port."""
+        """Return the address of ssl_redirect if it is an address rather than a port."""
         if not isinstance(self.ssl_redirect, str):
             return []
         return [replace(Bind.parse(self.ssl_redirect), tls=False, redirects=True)]
@@ -444,7 +443,7 @@ class Options:
 
     @property
     def certificate_files(self) -> list[tuple[str | os.PathLike[str], str | os.PathLike[str] | None]]:
-        """The files of each certificate, and of its key where that is in another file."""
+        """The file of each certificate, and that of its key if it is another one."""
         certfiles, keyfiles = as_list(self.ssl_certfile), as_list(self.ssl_keyfile)
         return list(zip(certfiles, keyfiles or [None] * len(certfiles), strict=False))
 
@@ -470,7 +469,7 @@ class Options:
 
     @property
     def reads_more_headers(self) -> bool:
-        """Whether what proxies say is more than uvicorn knows of."""
+        """Whether more is read of proxies' headers than uvicorn reads."""
         more = (self.forwarded_hops, self.client_ip_header)
         return (
             self.forwarded_host

@@ -10,7 +10,8 @@ from fastserve.options.values import Integer, Kind
 
 MOST_PORT = 65535
 STRICT_TRANSPORT = re.compile(r"max-age=(\d{1,10})(; includeSubDomains(; preload)?)?", re.IGNORECASE)
-LEAST_TO_PRELOAD = 31536000  # seconds that browsers' lists ask for
+EXPECTED = "expected seconds, or a value such as 'max-age=31536000; includeSubDomains'"
+LEAST_TO_PRELOAD = 31536000  # seconds that the preload lists of browsers require
 
 
 class PemFiles(Kind):
@@ -33,13 +34,13 @@ class PemFiles(Kind):
         return text
 
     def split(self, text: str) -> list[str]:
-        # The name of a single file, which may be missing, may contain the separator.
+        # The name of a single file, which may not exist, may contain the separator.
         parts = [] if os.path.exists(text) else super().split(text)  # noqa: PTH110
         return parts if parts and os.path.exists(parts[0]) else [text]  # noqa: PTH110
 
 
 class Redirecting(Kind):
-    """The port that redirects, or the address of it as in --bind."""
+    """The port to redirect from, or an address as in --bind."""
 
     metavar = "PORT"
 
@@ -62,11 +63,11 @@ class StrictTransport(Kind):
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, str):
-            raise TypeError(f"{value!r}: expected seconds, or a text like 'max-age=31536000; includeSubDomains'")
+            raise TypeError(f"{value!r}: {EXPECTED}")
         text = f"max-age={value}" if value.isdecimal() else value
         found = STRICT_TRANSPORT.fullmatch(text)
         if found is None:
-            raise ValueError(f"{value!r}: expected seconds, or a text like 'max-age=31536000; includeSubDomains'")
+            raise ValueError(f"{value!r}: {EXPECTED}")
         if found[3] and int(found[1]) < LEAST_TO_PRELOAD:
             raise ValueError(f"{value!r}: preload needs a max-age of at least {LEAST_TO_PRELOAD}")
         return text

@@ -1,8 +1,8 @@
-"""What a server leaves to its successor (SIGUSR2): its sockets, by the convention of systemd, and what they were for.
+"""What a server hands over to its successor (SIGUSR2): its sockets, by the convention of systemd, and their purposes.
 
 The successor is the same command, started again by a process that puts the sockets at descriptors 3 and up and sets
-LISTEN_FDS and LISTEN_PID. FASTSERVE_HANDOVER says what each of them is. A socket pair between the two servers carries
-READY, once the successor serves, and then GO, once its predecessor has let go of what only one server may have.
+LISTEN_FDS and LISTEN_PID. FASTSERVE_HANDOVER names the purpose of each. A socket pair between the two servers carries
+READY when the successor serves, and then GO when the predecessor has released what only one server may have.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from fastserve.net.socket_activation import HANDOVER, activated
 
 READY, GO = b"ready\n", b"go\n"
 MOST_DESCRIPTORS = 253  # Linux's SCM_MAX_FD
-GO_SECONDS = 10.0  # for the predecessor to let go; it may as well be dead
+GO_SECONDS = 10.0  # for the predecessor to let go; it may have died
 BIND, OWN, METRICS, CONTROL, CHANNEL = "bind", "own", "metrics", "control", "channel"
 
 Inherited = dict[str, list[socket.socket]]
 
 
 def key(bind: Bind) -> str:
-    """Return what a socket is found by again: its address, whether with TLS or without."""
+    """Return the name that a socket is found by: its address, with or without TLS."""
     if bind.fd is not None:
         return f"fd://{bind.fd}"
     return f"unix:{bind.path}" if bind.path is not None else f"{bind.host}:{bind.port}"
 
 
 class Bequest:
-    """What a server leaves: descriptors, each with its purpose and the address that it is found by."""
+    """What a server hands over: descriptors, each with its purpose and the name that it is found by."""
 
     def __init__(self) -> None:
         self.descriptors: list[int] = []
@@ -50,16 +50,16 @@ class Bequest:
 
 
 class Handover:
-    """What this process has from its predecessor."""
+    """What this process has got from its predecessor."""
 
     def __init__(self, document: dict[str, Any], descriptors: list[int]) -> None:
         self.parent: int = document["parent"]
         self.family: int = document["family"]
-        self.activated: list[int] = document["activated"]  # those of systemd, as the predecessor knew them
-        self.files: list[str] = document["files"]  # of UNIX sockets, that are removed at the end
+        self.activated: list[int] = document["activated"]  # systemd's descriptors, by the predecessor's numbers
+        self.files: list[str] = document["files"]  # of UNIX sockets, to be removed at the end
         self.binds: Inherited = {}
         self.metrics: Inherited = {}
-        self.own: list[socket.socket] = []  # of the slots of workers, with --reuse-port
+        self.own: list[socket.socket] = []  # sockets of single workers, with --reuse-port
         self.control: socket.socket | None = None
         self.channel: socket.socket
         for descriptor, (purpose, name) in zip(descriptors, document["sockets"], strict=True):
@@ -75,7 +75,7 @@ class Handover:
 
     @classmethod
     def from_environment(cls) -> Handover | None:
-        """Return what the predecessor has left to this process, None without one; take it from the environment."""
+        """Return what the predecessor has handed over, None without one, and remove it from the environment."""
         text = os.environ.pop(HANDOVER, "")
         if not text:
             return None
@@ -86,9 +86,9 @@ class Handover:
         return cls(document, descriptors)
 
     def take_binds(self, binds: Sequence[Bind]) -> dict[Bind, list[socket.socket]]:
-        """Return the sockets of these addresses, and close those of others."""
+        """Return the sockets of these addresses, and close all others."""
         names = [key(bind) for bind in binds]
-        if names != list(self.binds):  # the slots' are those of all addresses, in their order
+        if names != list(self.binds):  # sockets of workers stand in the order of the addresses
             close(self.own)
             self.own = []
         return taken(self.binds, binds)
@@ -97,7 +97,7 @@ class Handover:
         return taken(self.metrics, binds)
 
     def take_control(self, wanted: bool) -> socket.socket | None:
-        """Return the control socket, if this server has one as well."""
+        """Return the control socket if this server has one, too."""
         found, self.control = self.control, None
         if found is not None and not wanted:
             found.close()
@@ -107,7 +107,7 @@ class Handover:
     def announce(self) -> tuple[bytes, list[int]]:
         """Tell the predecessor that this process serves, and wait until it has let go.
 
-        Return what it has counted, and descriptors of the pages that its workers still write; nothing if it is dead.
+        Return its counts, and descriptors of the pages that its workers still write; neither if it has died.
         """
         with contextlib.suppress(OSError):
             self.channel.sendall(READY)
@@ -123,7 +123,7 @@ class Handover:
 
 
 def let_go(channel: socket.socket, counted: bytes, descriptors: list[int]) -> None:
-    """Tell the successor that this process has let go, and what it has counted. Raises OSError."""
+    """Tell the successor that this process has let go, and pass its counts on. Raises OSError."""
     with tempfile.TemporaryFile() as file:
         file.write(counted)
         file.flush()

@@ -18,7 +18,7 @@ class PidFile:
     def written(cls, path: str | os.PathLike[str], predecessor: int | None = None) -> PidFile:
         """Write this process's id to a file. Raises OSError on failure, or if it names another running process.
 
-        The predecessor is one that this process replaces.
+        The file may name the `predecessor`, which this process replaces.
         """
         file = cls(path)
         if predecessor is None or file.owner() != predecessor:

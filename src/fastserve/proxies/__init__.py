@@ -1,1 +1,1 @@
-"""What proxies in front of the server say of clients, and which of them are believed."""
+"""What proxies in front of the server say about clients, and which proxies are trusted."""

@@ -1,4 +1,4 @@
-"""The Forwarded header (RFC 7239): its grammar in full, and nothing beyond it."""
+"""The Forwarded header (RFC 7239): the whole grammar, and no extension of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Element = dict[str, str]  # values by parameter, whose names are in lower case
 
 
 class Malformed(ValueError):
-    """A value that is not a Forwarded header's."""
+    """A value that does not match the grammar."""
 
 
 def elements(text: str) -> list[Element]:

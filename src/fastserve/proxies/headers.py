@@ -1,4 +1,4 @@
-"""What the headers of a trusted proxy say of a request: client, scheme, host and prefix."""
+"""What the headers of a trusted proxy say about a request: client, scheme, host and prefix."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ Values = tuple[bytes | None, ...]
 
 
 class Said(NamedTuple):
-    """What a proxy says; None is what it does not say."""
+    """What a proxy says; None for what it does not say."""
 
     client: Client | None = None
     scheme: str | None = None
-    host: bytes | None = None  # to be checked, as it is
-    port: bytes | None = None  # to be added to `host` if it has none
+    host: bytes | None = None  # not checked yet
+    port: bytes | None = None  # for a `host` without one
     prefix: str | None = None  # percent-encoded
 
 
 class Headers:
     """Reads the headers that the options name, and no others.
 
-    `fields` has their names in lower case, each with whether the values of many are one list; if not, the last counts.
+    `fields` are their names in lower case, each with whether several such headers form one list; else the last counts.
     """
 
     def __init__(self, options: Options, hosts: TrustedHosts) -> None:
@@ -89,7 +89,7 @@ class Headers:
         return client if client[0] else None
 
     def by_forwarded(self, value: bytes | None) -> Said:
-        """Return what the element says that is the client's: its address, and how it reached the first proxy."""
+        """Return what the client's element says: the client's address, and how it reached the first proxy."""
         if value is None:
             return Said()
         try:
@@ -128,7 +128,7 @@ def checked_port(value: bytes | None) -> bytes | None:
 
 
 def one_address(value: bytes | None) -> Client | None:
-    """Return the client of a header that has one IP address."""
+    """Return the client of a header that contains one IP address."""
     if value is None:
         return None
     import ipaddress
@@ -142,7 +142,7 @@ def one_address(value: bytes | None) -> Client | None:
 
 
 def checked_prefix(value: bytes | None) -> str | None:
-    """Return a prefix without the slash at its end, None for one that is empty or no path of plain segments."""
+    """Return a prefix without its final slash, None unless it is a path of plain segments."""
     text = "" if value is None else value.decode("latin-1").strip().removesuffix("/")
     if len(text) > LONGEST_PREFIX or not PREFIX.fullmatch(text):
         return None

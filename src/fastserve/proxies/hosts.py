@@ -12,7 +12,7 @@ REMEMBERED = 1024
 
 
 class AllowedHosts:
-    """Names of hosts, and `*.name` for all below a name. Any port is allowed, and capitals do not matter."""
+    """Names of hosts, and `*.name` for all subdomains of a name, on any port and in any case."""
 
     def __init__(self, names: Iterable[str]) -> None:
         texts = [name.lower().encode("latin-1") for name in names]
@@ -21,7 +21,7 @@ class AllowedHosts:
         self.remembered: dict[bytes, bool] = {}
 
     def allows(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Return whether the Host header of a request is one of them; a request without one is not allowed."""
+        """Return whether the Host header of a request is allowed; a request without one is not."""
         for name, value in headers:
             if name == b"host":
                 known = self.remembered.get(value)
@@ -41,7 +41,7 @@ class AllowedHosts:
 
 
 class HostCheck:
-    """Responds with 421 to requests for other hosts, in front of what the compiled core does not serve."""
+    """Responds with 421 to requests for other hosts, where the compiled core does not serve."""
 
     def __init__(self, app: ASGI3Application, hosts: AllowedHosts, types: tuple[str, ...]) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""The same for requests that the compiled core does not serve: those of --http h11, and of classes of other servers."""
+"""What proxies say about requests that the compiled core does not serve: with --http h11, and by classes of others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Forwarding:
-    """Applies what a trusted proxy says to the scopes of these types."""
+    """Applies what trusted proxies say to scopes of these types."""
 
     def __init__(self, app: ASGI3Application, proxies: Proxies, types: tuple[str, ...]) -> None:
         self.app = app

@@ -23,9 +23,9 @@ logger = logging.getLogger("fastserve.error")
 
 
 class Expected:
-    """What connections have to begin with, by the options; call it for a connection's first protocol.
+    """What connections must begin with, by the options; calling it returns the first protocol of a connection.
 
-    `connections` are those that the server has to close.
+    `connections` are those that the server closes when it stops.
     """
 
     def __init__(self, options: Options, connections: set[Any]) -> None:
@@ -35,9 +35,9 @@ class Expected:
         self.seconds = options.timeout_request_head
         self.connections = connections
         self.loop = asyncio.get_running_loop()
-        self.waiting: dict[Preface, float] = {}  # until when, the first one first
+        self.waiting: dict[Preface, float] = {}  # with the end of its time, the earliest first
         self.timer: asyncio.TimerHandle | None = None  # one for all: few connections wait so long
-        self.trusted: dict[str | None, bool] = {}  # by host as the transport has it
+        self.trusted: dict[str | None, bool] = {}  # by the host as the transport gives it
 
     def trusts(self, host: str | None) -> bool:
         found = self.trusted.get(host)
@@ -48,7 +48,7 @@ class Expected:
         return found
 
     def wait(self, preface: Preface) -> None:
-        """Refuse a connection that has not sent its header in time."""
+        """Refuse a connection if its header does not come in time."""
         self.connections.add(preface)
         if self.seconds:
             self.waiting[preface] = self.loop.time() + self.seconds
@@ -130,9 +130,9 @@ class Preface(asyncio.Protocol):
             transport.close()
 
     async def encrypt(self, client: Any, extension: Any, rest: bytes) -> None:
-        """Begin TLS with what has been read of it."""
+        """Begin TLS, of which `rest` has been read already."""
         loop = self.expected.loop
-        if rest:  # once start_tls() has connected its protocol, and before that reads
+        if rest:  # after start_tls() has connected its protocol, before that reads
             loop.call_soon(loop.call_soon, feed, self.transport, rest)
         arguments = {name: value for name, value in self.tls.items() if name != "ssl"}
         try:
@@ -155,7 +155,7 @@ class Preface(asyncio.Protocol):
         self.end()
 
     def shutdown(self) -> None:
-        """Close, for a server that stops."""
+        """Close because the server stops."""
         self.refuse("")
 
     def refuse(self, why: str) -> None:
@@ -171,7 +171,7 @@ class Preface(asyncio.Protocol):
 
 
 def feed(transport: Any, data: bytes) -> None:
-    """Give bytes to a transport's protocol, as if they had been read now."""
+    """Give bytes to a transport's protocol as if they had just been read."""
     protocol = transport.get_protocol()
     if not hasattr(protocol, "get_buffer"):
         protocol.data_received(data)

@@ -1,4 +1,4 @@
-"""The warning about trust that is given to everybody."""
+"""The warning that every client is trusted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from fastserve.options.table import Options
 
 CHOOSES = (
-    "Clients may choose the address that they have: by --forwarded-allow-ips '*' the first one in %s counts. List the"
+    "Clients can choose their own address: with --forwarded-allow-ips '*' the first one in %s counts. List the"
     " proxies, with unix: for those on UNIX sockets, or add --forwarded-hops."
 )
 
@@ -17,12 +17,12 @@ logger = logging.getLogger("fastserve.error")
 
 
 def lets_clients_choose(options: Options) -> bool:
-    """Return whether the client's address may be one that it has sent itself."""
+    """Return whether clients can choose their own address."""
     named = options.forwarded_hops is not None or options.client_ip_header is not None
     return options.proxy_headers and options.forwarded_allow_ips in ("*", ["*"]) and not named
 
 
 def warn(options: Options) -> None:
-    """Log a warning where everybody is trusted."""
+    """Log a warning if every client is trusted."""
     if lets_clients_choose(options):
         logger.warning(CHOOSES, "Forwarded" if options.proxy_headers_family == "forwarded" else "X-Forwarded-For")

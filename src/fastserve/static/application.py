@@ -1,4 +1,4 @@
-"""Static files in front of an application, for protocols that are not the core's."""
+"""Static files before an application, for protocols outside the core."""
 
 from __future__ import annotations
 

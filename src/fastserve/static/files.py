@@ -1,4 +1,4 @@
-"""From a request to the response with a file."""
+"""The response to a request for a static file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 FieldList = list[tuple[bytes, bytes]]
 
-SMALL = 65536  # bytes of a file that is read at once rather than left to sendfile(2)
-# A file system's clock may stand still for some milliseconds, in which a change of a file does not show.
+SMALL = 65536  # bytes up to which a file is read at once rather than sent with sendfile(2)
+# A file system's clock advances in steps of some milliseconds: two changes within one step look like one.
 SETTLED_NS = 2_000_000_000
 ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG, errno.EINVAL, errno.ENXIO}
 ABSENT |= {errno.EILSEQ}  # not UTF-8 where names have to be
@@ -32,7 +32,7 @@ REFUSED: FieldList = [(b"content-type", b"text/plain; charset=utf-8")]
 
 
 class Answer(NamedTuple):
-    """A response: `body`, or with a descriptor `size` bytes of that file, which the receiver closes."""
+    """A response: its `body` or, with a descriptor, `size` bytes of that file, which the receiver must close."""
 
     status: int
     headers: FieldList
@@ -62,17 +62,17 @@ class StaticFiles:
             self.added.append((b"cache-control", b"max-age=%d" % options.static_expires))
 
     def for_core(self) -> CoreFiles:
-        """Return the same as the core asks for it."""
+        """Return these files in the form that the core uses."""
         last = self.mounts[-1]
         everything = last.directory if last.leaves_the_rest else None
         return CoreFiles([mount.route for mount in self.mounts], everything, self.find, self.answer)
 
     def find(self, path: bytes) -> Mount | None:
-        """Return the mount that a path, as it was sent, is below; None if there is none."""
+        """Return the mount of a path as the client sent it, None if it is below no route."""
         return self.located(path)[0]
 
     def located(self, path: bytes) -> tuple[Mount | None, bytes]:
-        """Return the mount of a path, and what follows its route."""
+        """Return the mount of a path, and the rest of the path after its route."""
         if b"%" in path:
             path = decoded(path)
         for mount in self.mounts:
@@ -108,7 +108,7 @@ class StaticFiles:
     def with_file(
         self, method: str, directory: bytes, name: bytes, file: Opened, varies: bool, fields: Fields
     ) -> Answer:
-        """Return the response with a file, whose descriptor is the response's or closed."""
+        """Return the response with a file; its descriptor is closed unless the response has it."""
         size, modified = file.status.st_size, file.status.st_mtime_ns
         etag = entity_tag(file)
         validators = [(b"etag", etag)]
@@ -163,7 +163,7 @@ def opened(directory: bytes, name: bytes) -> Opened | None:
 
 
 def open_resolved(directory: bytes, name: bytes) -> int:
-    """Open a file below a directory where the system cannot keep the path beneath it. Raises OSError."""
+    """Open a file below a directory on systems without openat2(2). Raises OSError."""
     base = Path(os.fsdecode(directory)).resolve()
     path = (base / os.fsdecode(name)).resolve(strict=True)
     if base not in path.parents:
@@ -188,7 +188,7 @@ def variants(directory: bytes, name: bytes, ends: list[bytes], accepted: bytes |
 
 
 def entity_tag(file: Opened) -> bytes:
-    """Return the strong entity tag of a file in its present state; those of a file and its variants differ."""
+    """Return the strong entity tag of a file in its present state. A file and its variants have different ones."""
     variant = b"-" + file.coding if file.coding else b""
     return b'"%x-%x%s"' % (file.status.st_mtime_ns, file.status.st_size, variant)
 
@@ -200,7 +200,7 @@ def read_whole(file: Opened) -> bytes:
 
 
 def is_settled(file: Opened) -> bool:
-    """Return whether a file is as it was when it was opened, and a further change of it would show."""
+    """Return whether a file is unchanged since it was opened, and old enough for any further change to show."""
     after = os.fstat(file.fd)
     before = file.status
     same = (after.st_size, after.st_mtime_ns, after.st_ctime_ns) == (

@@ -12,9 +12,9 @@ from urllib.parse import unquote_to_bytes
 
 from fastserve.logging.log_config import ConfigError
 
-ROUTE = re.compile(r"/[!\"$&->@-~]*\Z")  # visible ASCII but for # % ?
+ROUTE = re.compile(r"/[!\"$&->@-~]*\Z")  # visible ASCII except # % ?
 ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-NEVER = b"\0"  # is in no name of a file
+NEVER = b"\0"  # which no file name contains
 FORBIDDEN = (NEVER, b"\\", b":") if os.name == "nt" else (NEVER,)
 
 
@@ -26,12 +26,12 @@ class Mount(NamedTuple):
 
     @property
     def template(self) -> str:
-        """What the metrics call it."""
+        """The route in the metrics."""
         return f"{self.route.decode('ascii')}/{{file}}"
 
     @property
     def leaves_the_rest(self) -> bool:
-        """Whether the application has what is not a file: with a route that covers all paths."""
+        """Whether paths that are not files go to the application: with the route /, which covers all paths."""
         return not self.route
 
 
@@ -64,19 +64,19 @@ def mounts_of(texts: Iterable[str]) -> list[Mount]:
 
 
 def decoded(path: bytes) -> bytes:
-    """Return a path with its escapes resolved. What cannot be in a name, an escaped slash included, becomes NEVER."""
+    """Return a path with its escapes resolved. Escapes that no file name contains, such as a slash, become NEVER."""
     path = ESCAPE.sub(NEVER, path)
     return unquote_to_bytes(path.replace(b"%2f", NEVER).replace(b"%2F", NEVER))
 
 
 def name_of(path: bytes) -> bytes | None:
-    """Return the name of the file that a path below a route means, None if no file that is served has it.
+    """Return the file name for the rest of a path after its route, None if no file may be served by it.
 
-    Nothing whose name begins with a dot is served, `..` included, and no directory.
+    Names that begin with a dot, `..` included, and directories are not served.
     """
     for segment in path.split(b"/"):
         if not segment or segment.startswith(b".") or any(each in segment for each in FORBIDDEN):
             return None
-        if os.name == "nt" and segment.endswith((b".", b" ")):  # which Windows leaves out
+        if os.name == "nt" and segment.endswith((b".", b" ")):  # which Windows ignores
             return None
     return path

@@ -1,4 +1,4 @@
-"""What the fields of a request say of a file (RFC 9110 sections 8.8, 12.5.3, 13 and 14), without any I/O."""
+"""What the headers of a request mean for a file (RFC 9110 sections 8.8, 12.5.3, 13 and 14), without any I/O."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DATES = (
 
 
 class Part(NamedTuple):
-    """What the response is about: its status and, with 206, the part of the file; all of it with 200."""
+    """The status of the response and, for 200 and 206, the part of the file that it contains."""
 
     status: int
     offset: int = 0
@@ -34,26 +34,26 @@ class Part(NamedTuple):
 
 
 def joined(fields: Fields, name: bytes) -> bytes | None:
-    """Return the value of a field that is a list, None if the request has none."""
+    """Return the value of a list-based field, None if the request does not have it."""
     values = [value for each, value in fields if each == name]
     return b", ".join(values) if values else None
 
 
 def single(fields: Fields, name: bytes) -> bytes | None:
-    """Return the value of a field that a request may have once, None if it has none or several."""
+    """Return the value of a singleton field, None if the request has it not at all or more than once."""
     values = [value for each, value in fields if each == name]
     return values[0] if len(values) == 1 else None
 
 
 def http_date(seconds: int) -> bytes:
-    """Return a time in the form of HTTP (RFC 9110 section 5.6.7)."""
+    """Return a time in HTTP's format (RFC 9110 section 5.6.7)."""
     when = time.gmtime(seconds)
     date = f"{DAYS[when.tm_wday]}, {when.tm_mday:02} {MONTHS[when.tm_mon - 1]} {when.tm_year:04}"
     return f"{date} {when.tm_hour:02}:{when.tm_min:02}:{when.tm_sec:02} GMT".encode()
 
 
 def read_date(value: bytes | None) -> int | None:
-    """Return the time that a date in any of HTTP's three forms means, None for anything else."""
+    """Parse a date in any of HTTP's three formats; return None for anything else."""
     if value is None:
         return None
     text = value.decode("latin-1")
@@ -87,7 +87,7 @@ def names(value: bytes, etag: bytes, *, weakly: bool) -> bool:
 
 
 def judge(method: str, fields: Fields, etag: bytes, modified: int, size: int) -> Part:
-    """Return what a request is to get of a file of this size, in the order of RFC 9110 section 13.2.2.
+    """Decide what a request for a file gets, in the order of RFC 9110 section 13.2.2.
 
     `etag` is a strong entity tag, `modified` in whole seconds.
     """
@@ -114,7 +114,7 @@ def judge(method: str, fields: Fields, etag: bytes, modified: int, size: int) ->
 
 
 def may_be_partial(condition: bytes | None, etag: bytes, modified: int) -> bool:
-    """Return whether If-Range, if there is one, means the present state of the file (RFC 9110 section 13.1.5)."""
+    """Return whether there is no If-Range, or one that matches the file's state (RFC 9110 section 13.1.5)."""
     if condition is None:
         return True
     if condition.startswith((b'"', b"W/")):
@@ -123,7 +123,7 @@ def may_be_partial(condition: bytes | None, etag: bytes, modified: int) -> bool:
 
 
 def part_of(wanted: bytes, size: int) -> Part:
-    """Return the part that a Range means. Several ranges, other units and mistakes mean all of the file."""
+    """Return the part that a Range asks for; the whole file for several ranges, other units and invalid values."""
     found = RANGE.match(wanted)
     if found is None or size == 0:
         return Part(200, 0, size)
@@ -139,7 +139,7 @@ def part_of(wanted: bytes, size: int) -> Part:
 
 
 def codings_of(value: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the codings that Accept-Encoding prefers to none, the best first, each with its end of a name."""
+    """Return the codings that Accept-Encoding prefers to identity, the best first, each with its file name suffix."""
     if value is None:
         return ()
     weights: dict[bytes, float] = {}
@@ -154,5 +154,5 @@ def codings_of(value: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
     others = weights.get(b"*", 0.0)
     least = weights.get(b"identity", 0.0)
     wanted = [(weights.get(coding, others), coding, end) for coding, end in CODINGS]
-    wanted.sort(key=lambda each: -each[0])  # those of equal weight stay in order
+    wanted.sort(key=lambda each: -each[0])  # stable: equal weights stay in the server's order
     return tuple((coding, end) for weight, coding, end in wanted if weight > 0 and weight >= least)

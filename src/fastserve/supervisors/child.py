@@ -46,7 +46,7 @@ def process(
     """Return a process, not started yet, that calls `target(sockets=sockets)`, by default Server.run.
 
     `connection` is its end of a pipe to the parent; it writes its hang report to `dump`. `plain` are the sockets
-    without TLS, `page` is where it counts, and `place` is the one of a worker among all.
+    without TLS, `page` is where it counts, and `place` is the number of a worker.
     """
     arguments = (config, target, sockets, connection, dump, replaces, standard_input(), plain, page, place)
     return spawn.Process(target=main, args=arguments)
@@ -111,7 +111,7 @@ def main(
 
 
 def prepare(config: Config, stdin: int | None) -> None:
-    """Do what a process does before it imports the application."""
+    """Prepare a process for importing the application."""
     handle_signals()
     if stdin is not None:
         with contextlib.suppress(OSError):
@@ -128,7 +128,7 @@ def work(
     replaces: bool,
     plain: PlainSockets | None,
 ) -> None:
-    """Serve, with what main() is given."""
+    """Serve, with the arguments of main()."""
     for sock in sockets:
         sock.set_inheritable(False)
     if dump is not None:
@@ -139,7 +139,7 @@ def work(
 
 
 def pin(place: int) -> None:
-    """Let this process run on one processor only: that of its place, in turn, of those that it may use."""
+    """Pin this process to one of the processors that it may use, in turn by its place."""
     if sys.platform == "linux":  # elsewhere the option is refused
         usable = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {usable[place % len(usable)]})

@@ -1,7 +1,7 @@
 """The template processes of a parent (--preload): a generation of workers is forked from each.
 
-A new template imports the code that is on the disk while the current one goes on forking. The current one is kept until
-the new generation serves, in case that cannot start.
+A new template imports the code on the disk while the current one goes on forking. The current one is kept until the
+new generation serves, in case that cannot start.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from fastserve.supervisors.template import Template
 if TYPE_CHECKING:
     from fastserve.config import Config
 
-FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds before a template is started in the place of one that ended
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds before a template that ended is replaced
 
 logger = logging.getLogger("fastserve.error")
 
 
 class Generations:
-    """Template processes: begin() one, look() at all often; `current` is what forks workers, None for now.
+    """Template processes: begin() one, and call look() often; `current` forks the workers, None until one is ready.
 
-    `ready` is called once a template has become the current one, `failed` with what to say of one that has not.
+    `ready` is called when a template has become the current one, `failed` with the reason when one has not.
     """
 
     def __init__(self, config: Config, ready: Callable[[], None], failed: Callable[[str], None]) -> None:
@@ -35,13 +35,13 @@ class Generations:
         self.failed = failed
         self.current: Template | None = None
         self.coming: Template | None = None  # imports the application
-        self.previous: Template | None = None  # until the new generation serves
+        self.previous: Template | None = None  # kept until the new generation serves
         self.leaving: list[Template] = []  # end after their last workers
-        self.failures = 0  # in a row: ends of current templates, and of those to take their place
-        self.due: float | None = None  # when to start one in the place of one that ended
+        self.failures = 0  # templates in a row that ended, as the current one or before they were
+        self.due: float | None = None  # when to replace a template that ended
 
     def begin(self) -> None:
-        """Start a template; one that still imports may have read old code, and ends."""
+        """Start a template, and end one that still imports: it may have read old code."""
         self.due = None
         self.leave(self.coming)
         self.coming = None
@@ -73,7 +73,7 @@ class Generations:
             self.begin()
 
     def lost(self) -> None:
-        """Replace a current template that has ended, as when the system was short of memory."""
+        """Replace a current template that has ended, for example because memory ran out."""
         assert self.current is not None
         logger.error("Template process [%d] died: %s", self.current.pid, fate(self.current.process.exitcode))
         if time.monotonic() - self.current.ready_at >= STABLE_SECONDS:
@@ -82,14 +82,14 @@ class Generations:
         self.retry()
 
     def retry(self) -> None:
-        """Start a template later, in the place of one that ended."""
+        """Schedule a template in place of one that ended."""
         self.failures += 1
         if self.coming is None:
             delay = 0.0 if self.failures == 1 else min(FIRST_DELAY * 2.0 ** (self.failures - 2), LONGEST_DELAY)
             self.due = time.monotonic() + delay
 
     def settle(self, failed: bool) -> None:
-        """End what the restart does not need: the previous generation, or the new one if that could not serve."""
+        """End the generation that a restart leaves over: the previous one, or the new one if that has failed."""
         if failed and self.previous is not None:
             self.current, self.previous = self.previous, self.current
         self.leave(self.previous)
@@ -115,7 +115,7 @@ class Generations:
             template.reopen()
 
     def stop_coming(self) -> None:
-        """Have none become the current one any more."""
+        """Let no further template become the current one."""
         self.due = None
         self.leave(self.coming)
         self.coming = None
@@ -126,7 +126,7 @@ class Generations:
 
 
 def ended(template: Template | None) -> bool:
-    """Return whether there was a template that has ended, and reap it."""
+    """Return whether a template has ended, and reap it then."""
     if template is None or not template.gone:
         return False
     template.process.join()

@@ -9,7 +9,7 @@ LEVEL = "level"  # parent: set the level of the server's loggers, by its name
 DRAIN = "drain"  # parent: whether --health says that no more requests are wanted
 REPORT = "report"  # parent: write where it stands, see hang_report
 RETIRE = "retire"  # parent: another worker has taken over, stop without losing a request
-FORK = "fork"  # parent, to a template: fork a worker; the number of the request, place, plain sockets, has it a page
+FORK = "fork"  # parent, to a template: fork a worker; number of the request, place, plain sockets, has it a page
 
 PONG = "pong"  # worker: whether it has started, seconds since its event loop ran (None: not expected to run)
 READY = "ready"  # worker: serving
@@ -18,5 +18,5 @@ WORN = "worn"  # worker: should be replaced, with the reason
 
 IMPORTED = "imported"  # template: it can fork
 FORKED = "forked"  # template: the number of the request, the worker's pid
-UNFORKED = "unforked"  # template: the number of the request, the error's number
+UNFORKED = "unforked"  # template: the number of the request, errno
 ENDED = "ended"  # template: a worker's pid and exit code

@@ -144,7 +144,7 @@ class Multiprocess(Obedient, Succession):
         self.log_process("Stopping parent process [%d]")
 
     def show(self) -> None:
-        """Begin to respond to what asks for metrics and control."""
+        """Begin to serve the metrics and the control socket."""
         source = ParentSource(self.watched, self.states, self.is_ready, lambda: self.all_sockets)
         if self.metrics is not None:
             self.metrics.start(source)
@@ -500,18 +500,18 @@ class Multiprocess(Obedient, Succession):
                 self.replacements.append(Replacement(slot, slot.successor, "SIGHUP", restart=True))
 
     def template_ready(self) -> None:
-        """Fork workers from a new template in the place of all others."""
+        """Replace all workers by ones forked from the new template."""
         self.replace_all()
 
     def template_failed(self, text: str) -> None:
-        """Go on with the generation that there is, if there is one."""
+        """Go on with the present generation, if there is one."""
         assert self.generations is not None
         if self.restarting:
             logger.error("%s; keeping the workers and aborting the restart.", text)
             self.watched.reloaded("failed")
             self.restart_failed = True
         elif self.serving:
-            logger.error("%s; the workers that there are serve on.", text)
+            logger.error("%s; the present workers go on.", text)
             self.generations.retry()
         else:
             logger.error("%s, stopping the parent process.", text)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastserve.supervisors.generations import Generations
     from fastserve.supervisors.process import Process
 
-REQUESTS_SECONDS = 0.3  # for a worker to say what it has under way; nothing else is looked at in this time
+REQUESTS_SECONDS = 0.3  # for a worker to report its requests; the parent does nothing else in this time
 
 logger = logging.getLogger("fastserve.error")
 
@@ -193,7 +193,7 @@ class Obedient:
         return {"draining": drained}
 
     def order_stop(self, asked: Asked) -> Any:
-        # A worker that lingers takes the second SIGINT for the end of that, and the third for a stop at once.
+        # To a worker that lingers, the second SIGINT means to stop lingering, and the third to stop at once.
         self.told[signal.SIGINT if asked.value == "quick" else signal.SIGTERM] = 3 if asked.value == "quick" else 1
         if self.should_exit.is_set():
             self.hasten()
@@ -209,7 +209,7 @@ class Obedient:
             self.remove_worker()
         self.tell_summary()
         if len(self.slots) != wanted:
-            raise Refused(503, f"there are {len(self.slots)} workers, the log says why")
+            raise Refused(503, f"there are {len(self.slots)} workers; the log says why")
         return {"workers": wanted}
 
     def order_replace(self, asked: Asked) -> Any:

@@ -1,7 +1,7 @@
 """What runs in a template process: it imports the application once, then forks workers and reports their ends.
 
-The template has no event loop, no listening socket and one thread. What a fork would share and must not is made anew in
-the worker: the page of metrics, signal handlers, the state of random number generators that Python does not know.
+The template has no event loop, no listening socket and one thread. What processes must not share is made anew in each
+worker: the page of metrics, signal handlers, the state of random number generators that Python does not reseed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PACKET_BYTES = 65536
 MOST_DESCRIPTORS = 250  # Linux's SCM_MAX_FD is 253
 
-NEEDED = "fastserve.server", "fastserve._core.worker", "fastserve._core.http.inflight"  # by every worker, so shared
+NEEDED = "fastserve.server", "fastserve._core.worker", "fastserve._core.http.inflight"  # by every worker
 
 logger = logging.getLogger("fastserve.error")
 
@@ -51,22 +51,22 @@ class Fork(NamedTuple):
 
 
 def main(config: Config, channel: socket.socket, stdin: int | None) -> None:
-    """Import the application, and fork until the parent is gone or says that it is enough; serve in each child."""
+    """Import the application, and fork workers until the parent ends this process or is gone; serve in each child."""
     with contextlib.suppress(KeyboardInterrupt):  # the parent logs it
         child.prepare(config, stdin)
         try:
             load(config)
         except SystemExit as exc:
-            leave(exc.code if isinstance(exc.code, int) else 1)  # threads that were started would hold it up
+            leave(exc.code if isinstance(exc.code, int) else 1)  # sys.exit() would wait for threads
         warn_of_native_threads()
-        # A collection would write to all that the workers share, and so make copies of it.
+        # Garbage collections write to every object, which would copy the memory that the workers share.
         gc.collect()
         gc.freeze()
         worker = Forker(channel).next_worker()  # returns in children alone
         if config.workers_affinity:
             child.pin(worker.place)
         child.work(config, None, worker.sockets, worker.connection, worker.dump, True, worker.plain)
-    begin_end(0)  # as workers do that were not forked
+    begin_end(0)  # as workers without a template do
 
 
 def load(config: Config) -> None:
@@ -82,7 +82,7 @@ def load(config: Config) -> None:
 
 
 class Forker:
-    """Forks workers as the parent asks for them, and reports their ends."""
+    """Forks workers at the parent's request, and reports their ends."""
 
     def __init__(self, channel: socket.socket) -> None:
         self.channel = channel
@@ -94,7 +94,7 @@ class Forker:
         self.handlers: dict[signal.Signals, Any] = {}  # of the application and of workers
 
     def next_worker(self) -> Fork:
-        """Serve the parent; return in the child, which is to be a worker, what it has been forked with."""
+        """Serve the parent; return in each child, which is a worker, what it was forked with."""
         self.take_signals()
         self.report(IMPORTED)
         while True:
@@ -109,14 +109,14 @@ class Forker:
                 leave()
 
     def take_signals(self) -> None:
-        """Ignore what is sent to the process group: the parent decides when the template ends."""
+        """Ignore signals to the process group: the parent decides when the template ends."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self.handlers[number] = signal.signal(number, signal.SIG_IGN)
         self.handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self.writer.fileno(), warn_on_full_buffer=False)
 
     def give_back_signals(self) -> None:
-        """In a worker: let it have the handlers that a worker has which has imported the application itself."""
+        """In a worker: install the handlers that it would have if it had imported the application itself."""
         signal.set_wakeup_fd(-1)
         for number, handler in self.handlers.items():
             own = Own(handler.handler) if isinstance(handler, Own) else handler  # it was the template's
@@ -129,14 +129,14 @@ class Forker:
         self.channel.setblocking(False)
 
     def reap(self) -> None:
-        for pid in list(self.children):  # not of any child: the application may have its own
+        for pid in list(self.children):  # not waitpid(-1): the application may have children
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:
                 self.children.remove(pid)
                 self.report(ENDED, pid, os.waitstatus_to_exitcode(status))
 
     def receive(self) -> Fork | None:
-        """Do what the parent asks for; return what a worker has been forked with, in that worker."""
+        """Handle the parent's requests; return in a forked worker what it was forked with."""
         while True:
             try:
                 flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -146,7 +146,7 @@ class Forker:
             except OSError:
                 packet, descriptors = b"", []
             if not packet:
-                leave()  # the workers notice by themselves that the parent is gone
+                leave()  # the parent is gone, which the workers notice themselves
             kind, *details = pickle.loads(packet)
             if kind == FORK:
                 number, place, plain, has_page = details
@@ -163,8 +163,8 @@ class Forker:
     ) -> Fork | None:
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
-        flush_standard_streams()  # what the import has printed is not to be printed by the worker
-        # One that reaches the child before it has its handlers would be lost.
+        flush_standard_streams()  # else the worker would print again what the import has printed
+        # A signal that reaches the child before it has its handlers would be lost.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, child.HELD)
         try:
             pid = os.fork()
@@ -182,7 +182,7 @@ class Forker:
         return None
 
     def made(self, place: int, plain: PlainSockets | None, has_page: bool, descriptors: list[int]) -> Fork:
-        """In the worker, just forked: take over what it is to have, and leave what is the template's."""
+        """In the worker, just forked: take its own descriptors, and close those of the template."""
         connection, dump, *rest = descriptors
         page = Page.of(rest.pop(0)) if has_page else None
         if page is not None:
@@ -203,25 +203,25 @@ class Forker:
 
 
 def leave(code: int = 0) -> NoReturn:
-    """End the template without the exit handlers of the application, which are for the workers to run."""
+    """End the template without the exit handlers of the application, which run in the workers."""
     flush_standard_streams()
     os._exit(code)
 
 
 def seed_generators() -> None:
-    """Seed numpy's global generator, as Python does its own: workers would draw the same numbers."""
+    """Reseed numpy's global generator, as Python does its own: else all workers would draw the same numbers."""
     random = sys.modules.get("numpy.random")
     if random is not None:
         random.seed()
 
 
 def python_threads() -> list[str]:
-    """Return the names of the threads that Python knows, except the one that calls this."""
+    """Return the names of all threads that Python knows, except the caller's."""
     return [each.name for each in threading.enumerate() if each is not threading.current_thread()]
 
 
 def threads_error(app: object, names: Iterable[str]) -> str:
-    """Return what to say of an application whose import has started threads, which a fork would not copy."""
+    """Return the error text for an application whose import has started threads, which a fork does not copy."""
     return (
         f"--preload: importing '{app}' has started threads, which forked workers would not have:"
         f" {', '.join(sorted(names))}. Start them in the application's lifespan, or leave out --preload."
@@ -229,7 +229,7 @@ def threads_error(app: object, names: Iterable[str]) -> str:
 
 
 def warn_of_native_threads() -> None:
-    """Log threads that libraries have started without Python: most of them know what to do at a fork, some do not."""
+    """Log threads that libraries have started outside Python: most of these libraries handle a fork, some do not."""
     try:
         tasks = [task for task in os.listdir("/proc/self/task") if int(task) != os.getpid()]  # noqa: PTH208
     except OSError:
@@ -239,5 +239,5 @@ def warn_of_native_threads() -> None:
         with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/comm", encoding="utf-8") as file:  # noqa: PTH123
             names.add(file.read().strip())
     if names:
-        text = "--preload: %d thread(s) of libraries run after the import, which workers do not have: %s"
+        text = "--preload: libraries run %d thread(s) after the import, which workers will not have: %s"
         logger.warning(text, len(tasks), ", ".join(sorted(names)))

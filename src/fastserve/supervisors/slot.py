@@ -51,7 +51,7 @@ class Slot:
         other.own = []
 
     def keep(self, own: list[socket.socket]) -> None:
-        """Have sockets that came without a slot, as those of a predecessor which had more workers."""
+        """Take sockets that belong to no slot, such as those of a predecessor with more workers."""
         self.received.append(own)
         self.sockets = [*self.sockets, *own]
         self.own = [*self.own, *own]

@@ -1,7 +1,7 @@
-"""How a parent of workers leaves everything to a successor (SIGUSR2), or takes over from its predecessor.
+"""How a parent of workers hands over to its successor (SIGUSR2), or takes over from its predecessor.
 
 The successor serves with all its workers before the predecessor lets go. Then the predecessor's workers retire one
-after another, as when they are replaced, so that each can give what it keeps of topics to those that stay.
+after another, as when they are replaced, so that each can pass its histories of topics on to those that stay.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastserve.operations.control import Control
     from fastserve.supervisors.process import Process
 
-RETIRE_SECONDS = 1.0  # that the next worker retires after the one before it, if that takes longer to end
+RETIRE_SECONDS = 1.0  # between two workers that retire, unless the first one ends sooner
 
 logger = logging.getLogger("fastserve.error")
 
@@ -50,11 +50,11 @@ class Succession:
         self.estate: Estate | None = None  # what a successor would get
         self.successor: Successor | None = None  # while it starts
         self.succeeded = False  # it serves
-        self.takeover: Takeover | None = None  # until this process serves in another one's place
+        self.takeover: Takeover | None = None  # until this process has replaced its predecessor
         self.to_retire: list[Process] = []
         self.retiring: Process | None = None
         self.retire_due = 0.0
-        self.channel: socket.socket | None = None  # to the other one, as long as both are there
+        self.channel: socket.socket | None = None  # to the predecessor or the successor, while both exist
         self.inherited: list[Live] = []  # processes of the predecessor
 
     @property
@@ -70,7 +70,7 @@ class Succession:
     def show(self) -> None:
         raise NotImplementedError
 
-    # Of the one that is replaced
+    # As the predecessor
 
     def handle_usr2(self) -> None:
         """Start a successor."""
@@ -92,7 +92,7 @@ class Succession:
             logger.error("Cannot start a successor: %s", exc)
 
     def look_at_next_parent(self) -> None:
-        """Let go once the successor serves; go on if it has failed."""
+        """Let go if the successor serves; go on if it has failed."""
         successor = self.successor
         if successor is None or self.estate is None or self.should_exit.is_set():
             return
@@ -103,19 +103,19 @@ class Succession:
         elif successor.serves:
             logger.info("Successor [%d] serves: stopping this server.", successor.pid)
             if self.notifier is not None:
-                self.notifier.passed_on(successor.pid)  # this one alone can say so
+                self.notifier.passed_on(successor.pid)  # systemd takes it from the main process only
                 self.notifier = None
             self.estate.let_go()
             self.metrics = self.control = None
             successor.go(*self.watched.left())
             self.close_channel()
-            self.channel = successor.channel  # closed by the end of this process, which its successor waits for
+            self.channel = successor.channel  # the end of this process closes it, for which the successor waits
             self.successor = None
             self.succeeded = True
             self.should_exit.set()
 
     def retire_all(self) -> None:
-        """Begin to let the workers retire."""
+        """Begin to retire the workers."""
         self.to_retire = self.everyone
         self.leaving = self.everyone
         for slot in self.slots:
@@ -123,7 +123,7 @@ class Succession:
         self.retire_next()
 
     def retire_next(self) -> None:
-        """Let the next worker retire, or all if this process is told to stop as well."""
+        """Retire the next worker if it is time, or all of them if this process was told to stop as well."""
         while self.to_retire:
             waits = self.retiring in self.leaving and time.monotonic() < self.retire_due
             if waits and not self.told:
@@ -133,22 +133,22 @@ class Succession:
             process.why = process.why or "replaced"
             process.retire()
 
-    # Of the one that replaces
+    # As the successor
 
     def go_on_counting(self, counted: bytes, pages: list[int]) -> None:
-        """Have no counter fall because this process has not counted from the start."""
+        """Continue with the predecessor's counts, so that no counter falls."""
         try:
             self.inherited = self.watched.inherit(counted, pages) if counted else []
-        except Exception as exc:  # of another version, perhaps
-            logger.warning("Counters begin anew, as those of the predecessor cannot be read: %s", exc)
+        except Exception as exc:  # the predecessor may be another version
+            logger.warning("Counters start from zero: those of the predecessor cannot be read: %s", exc)
 
     def look_at_last_parent(self) -> None:
-        """Count the predecessor's workers as ended once it has."""
+        """Count the predecessor's workers as ended once the predecessor has ended."""
         if self.channel is None or self.succeeded:
             return
         try:
             self.channel.setblocking(False)
-            self.channel.recv(1)  # it says nothing more
+            self.channel.recv(1)  # nothing comes but the end
         except BlockingIOError:
             return
         except OSError:
@@ -163,7 +163,7 @@ class Succession:
             self.channel = None
 
     def take_over(self) -> None:
-        """Serve in the predecessor's place, once all workers of this one do."""
+        """Replace the predecessor if all workers of this process serve."""
         if self.takeover is None or not all(slot.current is not None and slot.current.ready for slot in self.slots):
             return
         takeover, self.takeover = self.takeover, None

@@ -1,7 +1,7 @@
 """The successor of a parent (SIGUSR2): the same command, started again with the sockets of this one.
 
-It starts with the working directory that the command was given, the code, the Python and the configuration that are
-there now. Until it serves, this parent goes on, and it goes on where the successor fails.
+It starts in the working directory of the command, with the present code, Python and configuration. Until it serves this
+parent goes on, also if the successor fails.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from fastserve.net.listeners import Listeners
     from fastserve.operations.control import Control
 
-STOP_SECONDS = 5.0  # for a successor that is not wanted any more to end
+STOP_SECONDS = 5.0  # for a successor to end that is no longer wanted
 FIRST_PROCESS = 1
 
-# Runs in the process that becomes the successor: only that one knows its own process id.
+# Runs in the process that becomes the successor, because LISTEN_PID is its own process id.
 STARTER = """
 import fcntl, json, os, sys
 descriptors, predecessor, argv = json.loads(sys.argv[1])
@@ -51,15 +51,15 @@ os.execv(argv[0], argv)
 
 @dataclass
 class Estate:
-    """What a parent has and its successor gets."""
+    """What a parent hands over to its successor."""
 
     listeners: Listeners
     metrics: Service | None
     control: Control | None
-    directory: str  # that the command was started in
+    directory: str  # in which the command was started
 
     def let_go(self) -> None:
-        """Leave to the successor what only one server may have; it has said that it serves."""
+        """Leave to the successor, which serves by now, what only one server may have."""
         self.listeners.files = []
         if self.metrics is not None:
             self.metrics.let_go()
@@ -68,7 +68,7 @@ class Estate:
 
 
 def working_directory() -> str:
-    """Return the directory of the command as it was named: a link may lead to another one by the next start."""
+    """Return the working directory by its name, not resolved: a symbolic link may lead elsewhere at the next start."""
     named = os.environ.get("PWD", "")
     with contextlib.suppress(OSError):
         if Path(named).samefile("."):
@@ -77,19 +77,19 @@ def working_directory() -> str:
 
 
 def impossible() -> str | None:
-    """Return why this process can have no successor, None if it can."""
+    """Return why this process cannot have a successor, None if it can."""
     if os.getpid() == FIRST_PROCESS:
-        return "process 1 of a container ends with the container: start another one"
+        return "a container ends with its process 1; start another container"
     if getattr(sys, "frozen", False) or not sys.executable:
-        return "this program has no interpreter to start again"
+        return "this program does not run in an interpreter that can be started again"
     return None
 
 
 class Successor:
-    """The successor while it starts: `serves` or `failed` say what became of it, after look()."""
+    """The successor while it starts: after look(), `serves` or `failed` tell its state."""
 
     def __init__(self, config: Config, estate: Estate, own: list[socket.socket]) -> None:
-        """Start it. `own` are the sockets of the slots, with --reuse-port. Raises OSError."""
+        """Start it. `own` are the sockets of single workers, with --reuse-port. Raises OSError."""
         self.serves = False
         self.failed: str | None = None
         self.channel, theirs = socket.socketpair()
@@ -129,7 +129,7 @@ class Successor:
         return self.process.pid
 
     def look(self) -> None:
-        """Find out whether it serves, or has ended."""
+        """Check whether it serves, or has ended."""
         try:
             said = self.channel.recv(len(READY))
         except BlockingIOError:
@@ -143,13 +143,13 @@ class Successor:
             self.failed = f"ended before it was ready ({fate(self.process.returncode)})"
 
     def go(self, counted: bytes, pages: list[int]) -> None:
-        """Tell it that this process has let go, and what it has counted. The channel closes with this process."""
+        """Tell it that this process has let go, and pass the counts on. The channel closes with this process."""
         with contextlib.suppress(OSError):
             let_go(self.channel, counted, pages)
-        self.process.returncode = 0  # it outlives this process, which subprocess would complain about
+        self.process.returncode = 0  # it outlives this process, of which subprocess would warn
 
     def stop(self) -> None:
-        """End it, by force if it does not end by itself."""
+        """Terminate it, by force if it does not end in time."""
         self.channel.close()
         self.process.terminate()
         try:
@@ -169,14 +169,14 @@ class Takeover:
         self.predecessor = handover.parent
 
     def own_sockets(self, count: int) -> list[list[socket.socket]]:
-        """Return the sockets that the predecessor's slots had to themselves, by slot, which has `count` or as many."""
+        """Return the sockets that single workers of the predecessor had, `count` for each worker."""
         own = self.handover.own
         return [own[at : at + count] for at in range(0, len(own), count)]
 
     def complete(self, config: Config) -> tuple[bytes, list[int]]:
-        """Take what only one server may have, and return what the other has counted.
+        """Take what only one server may have, and return the predecessor's counts.
 
-        Raises OSError, and takes nothing.
+        Raises OSError, having taken nothing.
         """
         if config.pid_file is not None:
             self.stack.callback(PidFile.written(config.pid_file, self.predecessor).remove)

@@ -1,7 +1,7 @@
 """The parent's handle of a template process, which has imported the application and forks workers (--preload).
 
-Parent and template talk in packets over a socket: a worker's sockets and pipes go with the request for it, and the
-template, whose child it is, reports its end. Templates are told apart by their generation: a new one has new code.
+Parent and template exchange packets over a socket: the request for a worker carries the worker's sockets and pipes, and
+the template, whose child the worker is, reports its end.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from fastserve.metrics.pages import Page
     from fastserve.net.listeners import PlainSockets
 
-FORK_SECONDS = 30.0  # for a fork, of a process that may be large
-END_SECONDS = 2.0  # for a template to end whose workers have
-POLL_SECONDS = 0.05  # between two looks at a worker whose template is gone
+FORK_SECONDS = 30.0  # for a fork; the process may be large
+END_SECONDS = 2.0  # for a template to end after its workers
+POLL_SECONDS = 0.05  # between two checks of a worker whose template is gone
 UNKNOWN_END = 255  # the exit code of a worker whose template could not report it
 
 logger = logging.getLogger("fastserve.error")
@@ -43,7 +43,7 @@ class Template:
         self.ready = False
         self.ready_at = 0.0
         self.gone = False
-        self.workers: dict[int, ForkedProcess] = {}  # those that live, by pid
+        self.workers: dict[int, ForkedProcess] = {}  # living ones, by pid
         self.answers: dict[int, tuple[Any, ...]] = {}  # to requests for workers
         self.requests = 0
         try:
@@ -84,7 +84,7 @@ class Template:
                 self.answers[details[0]] = (kind, *details[1:])
 
     def fork(self, worker: ForkedProcess) -> int:
-        """Have a worker forked, and return its pid. Raises OSError."""
+        """Fork a worker, and return its pid. Raises OSError."""
         self.requests += 1
         number = self.requests
         packet = pickle.dumps((FORK, number, worker.place, worker.plain, worker.page is not None))
@@ -112,7 +112,7 @@ class Template:
             self.channel.send(pickle.dumps(message))
 
     def reopen(self) -> None:
-        """Have it open its log files again, for the workers that it forks from then on."""
+        """Tell it to open its log files again, for the workers that it will fork."""
         self.tell(REOPEN)
 
     def retire(self) -> None:
@@ -134,7 +134,7 @@ class Template:
 
 
 class ForkedProcess:
-    """A worker that a template forks, with the face of multiprocessing's processes."""
+    """A worker forked by a template, with the interface of multiprocessing's processes."""
 
     sentinel = None  # the template tells of its end
 
@@ -184,7 +184,7 @@ class ForkedProcess:
 
 
 def end_of_orphan(pid: int) -> int | None:
-    """Return the exit code of a process whose parent has ended, UNKNOWN_END if another has reaped it; None before."""
+    """Return the exit code of a process whose parent has ended: None while it runs, UNKNOWN_END if others reaped it."""
     try:
         found, status = os.waitpid(pid, os.WNOHANG)  # the first process of a container inherits orphans
     except ChildProcessError:

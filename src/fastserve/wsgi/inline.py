@@ -1,4 +1,4 @@
-"""Calls of WSGI applications in the event loop's own thread: what of them has to wait."""
+"""Calls of WSGI applications in the event loop's own thread: the parts that wait."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fastserve._core.wsgi.call import WSGICall
 from fastserve._types import Message, Receive, Send
 from fastserve.wsgi.call import has_left, raise_failure
 
-IN_MEMORY = 1 << 20  # bytes of a body, beyond which it is kept in a temporary file
-MOST_WRITTEN = 1 << 28  # bytes that write() takes before the application returns
+IN_MEMORY = 1 << 20  # bytes of a body; a longer one goes into a temporary file
+MOST_WRITTEN = 1 << 28  # bytes that an application may write() before it returns
 BLOCK = 65536  # bytes
 
 
@@ -47,7 +47,7 @@ class Kept:
 
 
 class Written(Kept):
-    """What an application has given to write() before it returned, and the message before that, if there is one."""
+    """What an application has given to write() before it returned, and the start of its response."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,19 +61,19 @@ class Written(Kept):
 
 
 class InlineCall(WSGICall):
-    """A call of a WSGI application without a thread: serve() waits for the client, advance() never waits."""
+    """A call of a WSGI application without a thread. serve() waits for the client; advance() never waits."""
 
     __slots__ = ()
 
     def open_body(self, piece: bytes) -> None:
-        """Keep the body of a request, which begins with this and goes on: the application must not wait for it."""
+        """Keep the body of a request, of which `piece` is the first part, until it is complete."""
         self.body = Kept()
         self.body.put(piece)
 
     def wait(self, most: int) -> None:
-        """Take what write() was given out of memory: nothing can be sent before the application returns.
+        """Move what write() was given to a file, because nothing can be sent before the application returns.
 
-        Raises RuntimeError if that is more than can be kept.
+        Raises RuntimeError if it is too much.
         """
         if self.written is None:
             self.written = Written()
@@ -87,7 +87,7 @@ class InlineCall(WSGICall):
             raise RuntimeError(f"write() takes at most {MOST_WRITTEN} bytes with --wsgi-threads 0: return an iterable")
 
     async def serve(self, receive: Receive, send: Send) -> None:
-        """Pass messages on until the application has ended. Raises what it raised, or what send() raised."""
+        """Pass messages on until the application has ended. Raises what the application or send() raises."""
         body = self.body
         try:
             if body is None or await self._receive_body(receive, body):
@@ -119,7 +119,7 @@ class InlineCall(WSGICall):
             if self.ended:
                 return
             if self.called:
-                await asyncio.sleep(0)  # the piece must not wait for the next one, nor other requests for all of them
+                await asyncio.sleep(0)  # so that the piece is sent before the next one is made, and other requests run
                 if has_left(receive):
                     return
             self.advance()

@@ -1,8 +1,8 @@
 # setup.py: cold
 """Exchanges that wait to be called until others have ended (--limit-requests).
 
-Those that run are counted by the worker. One that waits is made, so that its request's body has somewhere to go, but it
-does not count. Its turn comes by loop/admission.pyx.
+The worker counts those that run. An exchange that waits exists already, so that its request's body has somewhere to go,
+but is not counted. loop/admission.pyx decides when it is called.
 """
 from libc.stdint cimport uint64_t
 
@@ -99,11 +99,11 @@ cdef class Candidate(Applicant):
 
 
 cdef class Guest(Applicant):
-    """A request that a protocol outside the core serves: one call of enter(), and then of exit().
+    """A request that a protocol outside the core serves: call enter() once, then exit() once.
 
-    `start()` is called once an application may run, which can be within enter(); `refuse()` if that cannot wait any
-    longer. exit() says that the application has ended, or that nobody waits for it any more. Guests with the same
-    `line` take turns with others.
+    `start()` is called as soon as the application may be called, possibly within enter(); `refuse()` is called if the
+    request cannot wait any longer. Call exit() when the application has ended, or when nobody waits for it any more.
+    Guests with the same `line` share its turns.
     """
 
     def __init__(self, Worker worker not None, start, refuse, line=None):

@@ -56,7 +56,7 @@ cdef class HttpExchange(Exchange):
     cdef list receiving  # the futures of others
     cdef list sending  # the futures that calls of send() wait for
     cdef int drops  # messages dropped in this turn of the loop
-    cdef Place place  # that it has until its application ends, or waits in before it is called; None for neither
+    cdef Place place  # held until the application returns, or waited in before it is called; else None
     cdef Entry entry  # in the list for the signal handler, while there is one
     cdef double head_at  # when the head of its request was complete
     cdef str method  # shown there

@@ -457,7 +457,7 @@ cdef class HttpExchange(Exchange):
     # The end of the application
 
     cdef int never_started(self) except -1:
-        """Its request was taken back before the application was called."""
+        """End an exchange whose request was taken back before the application was called."""
         self.started = True
         self.worker.active -= 1
         fastserve_add(self.worker.metrics.cells + ACTIVE, <uint64_t>-1)
@@ -465,7 +465,7 @@ cdef class HttpExchange(Exchange):
         return self.worker.let_in()
 
     cdef int leave_queue(self) except -1:
-        """Its client has left before its turn came to call the application."""
+        """End an exchange whose client has left while it waited to be called."""
         self.queued = False
         self.stage = COMPLETE
         place, self.place = self.place, None
@@ -477,7 +477,7 @@ cdef class HttpExchange(Exchange):
         return 0
 
     cdef int end_awaited(self) except -1:
-        """Tell those who wait for the end of an exchange that this one has ended."""
+        """Tell those that wait for an exchange to end that this one has."""
         if self.place is not None:
             self.place.leave()
             self.place = None

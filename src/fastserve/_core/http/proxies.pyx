@@ -143,7 +143,7 @@ cdef class Proxies:
         return self.apply_said(scope, headers, self.ask(key, key) if said is None else said)
 
     cdef tuple ask(self, key, tuple values):
-        """Return what the reader says of values, and remember it."""
+        """Return what the reader makes of these values, and remember it."""
         cdef tuple said = tuple(self.reader.said(values))
         if sum([len(each) for each in values if each is not None]) <= LONGEST:
             if len(self.said) >= REMEMBERED:

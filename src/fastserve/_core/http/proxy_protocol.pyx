@@ -47,7 +47,7 @@ def parse(bytes data not None, str mode not None):
     """Return (size, client, extension) of the header that begins `data`, None while it is incomplete.
 
     The client is None where the header names none, and the extension where the proxy speaks for itself. `mode` is v1,
-    v2 or auto. Raises ValueError for anything else than a header.
+    v2 or auto. Raises ValueError for anything but a header.
     """
     if mode != "v1" and SIGNATURE.startswith(data[:12]):
         return parse_v2(data)

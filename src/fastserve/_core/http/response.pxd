@@ -62,9 +62,9 @@ cdef enum:
 cdef enum:
     TO_WAIT = 1  # not a status: the application is called as soon as one of the others has ended
 
-# What becomes of a request on the connection `carrier`: each returns a status, TO_WAIT, or 0 for neither. The first is
-# called where the request is for https, where hosts are limited, or what the second asks about; that where
-# worker.active >= worker.room.
+# What to do with a request on the connection `carrier`: both return the status of a refusal, TO_WAIT, or 0 to serve it.
+# Call when_crowded() if worker.active >= worker.room. Call refused(), which includes that, also if the request is for
+# https or hosts are limited.
 cdef int refused(Worker worker, Request request, Peers peers, dict scope, Carrier carrier) except -1
 cdef int when_crowded(Worker worker, Carrier carrier) except -1
 cdef bint is_misdirected(Worker worker, dict scope) except -1

@@ -1,4 +1,4 @@
-"""Files that the server itself responds with, before the application is called."""
+"""Files that the server serves itself, before the application is called."""
 from ..interfaces cimport Stream
 from ..system cimport fastserve_identity
 from ..worker cimport Worker
@@ -6,16 +6,16 @@ from .exchange cimport HttpExchange
 
 
 cdef class Kept:
-    """A response with a file that has been sent once, for as long as the file is the same."""
+    """A response with a file that was sent before; valid as long as the file does not change."""
     cdef bytes directory
     cdef bytes name  # below it
-    cdef bytes path  # of both
+    cdef bytes path  # directory and name, joined
     cdef fastserve_identity identity
     cdef list headers
     cdef bytes etag
     cdef list headers_304
     cdef bytes content  # None for a large file
-    cdef double until  # by the clock: then other files beside it are looked for
+    cdef double until  # by the clock: from then on its compressed variants are looked for again
 
 
 cdef class StaticFiles:

@@ -1,8 +1,8 @@
-"""Files that the server itself responds with, before the application is called.
+"""Files that the server serves itself, before the application is called.
 
-What a response says is decided in Python (fastserve.static), which sees each file once. A plain request for a file that
-has not changed since gets the same response from here: one stat(2) tells whether it is the same, and what is small
-is kept. What is large is opened anew, and goes by sendfile(2).
+fastserve.static decides in Python what the response with a file says. This module keeps the decision, and serves the
+next plain requests for the file from it, as long as one stat(2) shows that the file has not changed. It also keeps the
+content of small files; a large file is opened for each request and sent with sendfile(2).
 """
 import os
 
@@ -84,10 +84,10 @@ cdef class Kept:
 
 
 cdef class StaticFiles:
-    """The files below some routes, the longest first; `everything` is the directory of the route / if that is the last.
+    """The files below `routes`, the longest route first. `everything` is the directory of the route /, or None.
 
-    `find(path)` returns which of them a path is below, with its `template` for metrics, or None.
-    `ask(method, path, fields)` returns None to have the application called, else
+    `find(path)` returns the mount of a path, with its `template` for metrics, or None.
+    `ask(method, path, fields)` returns None if the application is to be called, else
     (status, headers, body, descriptor or -1, offset, size, Kept or None).
     """
 
@@ -120,7 +120,7 @@ cdef class StaticFiles:
         return None
 
     cdef bint has_none(self, bytes target) except -1:
-        """Return whether there is surely no such file, and so the application is to be called."""
+        """Return whether there certainly is no such file, so that the application is to be called."""
         cdef fastserve_identity found
         cdef bytes route
         if not FASTSERVE_IDENTIFIES or self.everything is None or b"%" in target:
@@ -152,7 +152,7 @@ cdef HttpExchange make_static_exchange(Worker worker, Stream stream, dict scope,
 
 
 cdef class StaticExchange(HttpExchange):
-    """An exchange that the server completes itself, unless there is no such file and the application has its turn."""
+    """An exchange that the server completes itself, or leaves to the application if there is no such file."""
 
     cdef void run(self) noexcept:
         self.started = True
@@ -198,7 +198,7 @@ cdef class StaticExchange(HttpExchange):
         return self.serve_anew(key)
 
     cdef bint serve_kept(self, Kept kept, bint unmodified) except -1:
-        """Respond as before. Return false if the file is not the same."""
+        """Respond as last time. Return false if the file has changed."""
         cdef fastserve_identity found
         cdef int fd
         if unmodified or kept.content is not None or self.scope["method"] == "HEAD":

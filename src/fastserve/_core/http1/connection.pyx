@@ -188,7 +188,7 @@ cdef class Http1Connection(Incoming):
         return worker.turn.submit(new_exchange(self, scope, static))
 
     cdef int begin_with_care(self, Request request, dict scope, bytes static) except -1:
-        """Refuse a request, or let it wait, or find that it may begin."""
+        """Refuse a request, queue it, or begin it."""
         cdef Worker worker = self.worker
         cdef bytes fields = b""
         cdef HttpExchange exchange

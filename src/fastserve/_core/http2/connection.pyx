@@ -1,6 +1,6 @@
 """An HTTP/2 connection (RFC 9113): what it reads, and which streams it has. Only this file assigns `phase`.
 
-phase     OPENING  nothing has come: our own first frames leave with the first that we answer
+phase     OPENING  nothing has come: our own first frames leave with the response to the first that comes
           OPEN     streams are served
           LEAVING  the client has been told to open no more streams (GOAWAY with the highest id); those that it opened
                    before it heard of that are still served, until it answers the PING that followed, or a second has
@@ -376,7 +376,7 @@ cdef class Http2Connection(StreamCarrier):
         return self.start(stream, exchange)
 
     cdef int begin_crowded(self, Http2Stream stream, dict scope, bytes static) except -1:
-        """Refuse a request, or let it wait, or find that it may begin."""
+        """Refuse a request, queue it, or begin it."""
         cdef Worker worker = self.worker
         cdef HttpExchange exchange
         cdef int status = when_crowded(worker, self.carrier)

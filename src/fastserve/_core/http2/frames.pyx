@@ -60,7 +60,7 @@ cdef class FrameParser:
             frames.append((self.type, self.flags, self.stream, payload, bool(self.first), bool(self.last)))
 
     cdef int next(self, const unsigned char** position, const unsigned char* end) except -1:
-        """Find the next frame, or piece of one, in what came, and move `position` behind it."""
+        """Find the next frame, or piece of one, in what came, and move `position` past it."""
         if self.kept is not None and self.state == IN_HEAD:
             give(self.kept)
             self.kept = None

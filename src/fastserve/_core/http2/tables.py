@@ -35,8 +35,8 @@ STATIC = tuple(
 )  # fmt: skip
 
 END = 256  # the symbol that pads the last byte, as far as its bits are needed
-# Appendix B: the symbols whose codes have so many bits. Codes count up, the shorter ones first, and among those of one
-# length in the order of symbols, so the lengths say everything.
+# Appendix B: the symbols by the length of their codes in bits. Codes count up, the shorter ones first, and those of one
+# length in the order of the symbols, so the lengths define all codes.
 LENGTHS: dict[int, Iterable[int]] = {
     5: b"012aceiost",
     6: b" %-./3456789=A_bdfghlmnpru",

@@ -1,19 +1,19 @@
-"""The queue of what waits until one of those that run has ended."""
+"""The queue of applicants that wait until something that runs has ended."""
 from ..metrics cimport Metrics
 from .clock cimport Clock, Timed
 
 
 cdef class Place(Timed):
-    """What an exchange has while it counts among those that something is limited to, or waits for that."""
+    """What a limit gives an exchange: a place among those that run, or one in the queue."""
     cdef int leave(self) except -1
 
 
 cdef class Applicant(Place):
-    """Something that waits for its turn."""
+    """A place in the queue."""
     cdef Admission admission  # while it waits, else None
-    cdef object line  # that it waits in: those with the same line take turns with all others; None for one of its own
+    cdef object line  # applicants with the same line share its turns; None for a line of its own
 
-    cdef bint admitted(self) except -1  # begin; returns false if that has become pointless
+    cdef bint admitted(self) except -1  # begin; return false if that has become pointless
     cdef int refused(self) except -1  # the queue is full, or it has waited for too long
 
 
@@ -22,7 +22,7 @@ cdef class Admission:
     cdef Metrics metrics
     cdef Py_ssize_t most
     cdef readonly Py_ssize_t length  # of the queue
-    cdef readonly Py_ssize_t ends_awaited  # by how many the end of an exchange is awaited: by these, and by others
+    cdef readonly Py_ssize_t ends_awaited  # how many wait for an exchange to end: those in the queue, and others
     cdef object lines  # an OrderedDict of dicts of applicants, by their line
 
     cdef int enter(self, Applicant applicant) except -1

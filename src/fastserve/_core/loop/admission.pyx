@@ -1,10 +1,9 @@
 # setup.py: cold
-"""The queue of what waits until one of those that run has ended.
+"""The queue of applicants that wait until something that runs has ended.
 
-Each connection has one line, in the order of its requests, and the lines take turns: a connection with a hundred streams
-waits a hundred times as long for the last of them as one with a single request waits for that. Where each has one, as
-over HTTP/1, the queue is first in, first out. If it is full, the newest of the longest line is refused in place of
-one that comes from a shorter line.
+Each connection has a line, in the order of its requests, and the lines take turns: a hundred streams of one connection
+delay the single request of another by one stream. With one request a connection, as over HTTP/1, the queue is first in,
+first out. If it is full, the newest applicant of the longest line is refused to make room for one of a shorter line.
 """
 from collections import OrderedDict
 
@@ -26,7 +25,7 @@ cdef class Applicant(Place):
         return 0
 
     cdef int leave(self) except -1:
-        """Take it out of the queue: nobody waits for its outcome any more."""
+        """Leave the queue: nobody waits for the outcome any more."""
         fastserve_add(self.admission.metrics.cells + QUEUE_GONE, 1)
         return self.admission.remove(self)
 
@@ -47,7 +46,7 @@ cdef class Admission:
         self.lines = OrderedDict()
 
     cdef int enter(self, Applicant applicant) except -1:
-        """Let it wait, or refuse it, or another one in its place."""
+        """Queue an applicant, or refuse it, or refuse another one to make room for it."""
         cdef object key = applicant if applicant.line is None else applicant.line
         cdef dict line
         cdef Applicant newest
@@ -68,7 +67,7 @@ cdef class Admission:
         return self.count(1)
 
     cdef object line_to_cut(self, object line):
-        """Return the longest line, None if it is no longer than `line` with one more."""
+        """Return the longest line, None if `line` with one more would be as long."""
         cdef dict longest = None
         if self.length == len(self.lines):
             return None  # all have one
@@ -76,7 +75,7 @@ cdef class Admission:
         return longest if len(longest) > len(self.lines.get(line, ())) + 1 else None
 
     cdef int let_in(self, long places) except -1:
-        """Begin with as many as there are places, one of each line in turn."""
+        """Admit as many applicants as there are places, one of each line in turn."""
         cdef dict line
         cdef Applicant applicant
         cdef double now = self.clock.now()

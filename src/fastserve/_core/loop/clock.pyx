@@ -118,7 +118,7 @@ cdef class Clock:
         return self.date_text
 
     cdef bytes date_object(self):
-        """Return the same as an object, the same one for all connections in a second."""
+        """Return date() as an object, which all connections share for a second."""
         cdef const char* now = self.date()
         if self.last_date is None or memcmp(now, PyBytes_AS_STRING(self.last_date), DATE_SIZE) != 0:
             self.last_date = PyBytes_FromStringAndSize(now, DATE_SIZE)

@@ -8,13 +8,12 @@ report, and the event loop puts it into the exchange's stream without a task, a 
 cases (a body in pieces, a request whose body is still arriving, a client that leaves, a server that stops) the call
 goes on in a task that runs its serve(), which is the same for every ASGI server, like everything that the thread does.
 
-In every case the iterable is closed and `ended` is reported. `gone` means that nobody reads the response: the
-application is then asked for at most one more piece.
+In every case the iterable is closed and `ended` is reported. `gone` means that nobody reads the response: the application is then asked for at most one more piece.
 
 Without threads the event loop makes the response itself, a part at a time by advance(): the first part is the call of
-the application, each further one a piece of its iterable, for which it is asked once the client has taken the one
-before. The body of the request is complete before the first part. While the application runs, its thread has no running
-loop and no current task: what a WSGI application calls may refuse to be called in an event loop, or run one itself.
+the application, each further one a piece of its iterable, asked for once the client has taken the previous one. The
+body of the request is complete before the first part. While the application runs, its thread has no running loop and
+no current task: code that a WSGI application calls may refuse to run in an event loop, or run one itself.
 """
 import asyncio
 import contextvars
@@ -163,8 +162,8 @@ cdef class WSGICall(DirectCall):
                     self.respond()
             finally:
                 PyContext_Exit(self.context)
-        except CancelledError as exc:  # of some task of the application's: this call has no task to be cancelled
-            self.error = RuntimeError("asyncio.CancelledError out of a WSGI application")
+        except CancelledError as exc:  # by the application itself: this call has no task that could be cancelled
+            self.error = RuntimeError("a WSGI application raised asyncio.CancelledError")
             self.error.__cause__ = exc
         except BaseException as exc:  # SystemExit as well: it ends the request, not the thread
             self.error = exc
@@ -174,7 +173,7 @@ cdef class WSGICall(DirectCall):
         cdef WSGIApplication application = self.application
         environ = application.environs.environ_of(self.scope, self.input)
         self.input = None
-        return application.app(environ, self.start_response)  # only the application keeps the environ
+        return application.app(environ, self.start_response)  # from here on only the application keeps the environ
 
     cdef int respond(self) except -1:
         result = self.call_application()
@@ -194,7 +193,7 @@ cdef class WSGICall(DirectCall):
         return 0
 
     cdef bint send_at_once(self, result) except -1:
-        """Send what is there without asking for it piece by piece. Return false, having done nothing, if it is not."""
+        """Send a body that is complete at once. Return false, having done nothing, if it is not."""
         if type(result) is list or type(result) is tuple:
             self.send_items(result)
             return True
@@ -346,7 +345,7 @@ cdef class WSGICall(DirectCall):
         if whole is not None:
             try:
                 exchange.answer(self.status, self.headers, whole)
-                if self.reports is None and not self.ended:  # the application goes on, and the response may not wait
+                if self.reports is None and not self.ended:  # the application goes on, and the response cannot wait for it
                     note_sender(exchange.worker.turn, exchange.scope, True)
             except Exception as exc:
                 self.failure = exc
@@ -383,7 +382,7 @@ cdef class WSGICall(DirectCall):
     # Without threads
 
     cdef int run_here(self) except -1:
-        """Serve the exchange at once, or start a task for what has to wait."""
+        """Serve the exchange at once, or start a task if something must wait."""
         if self.body is not None:
             return self.to_task()
         self.advance_here()

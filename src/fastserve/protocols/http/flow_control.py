@@ -28,7 +28,7 @@ class FlowControl:
         await self._writable.wait()
 
     def peer_has_ended(self) -> bool:
-        """Return whether the client has ended its side, as far as that can be seen while reading is paused."""
+        """Return whether the client has ended its side, as far as the system shows while reading is paused."""
         sock = self._transport.get_extra_info("socket")
         if sock is None or not hasattr(select, "POLLRDHUP"):
             return False

@@ -385,7 +385,7 @@ class H11Protocol(asyncio.Protocol):
         }
 
     def extensions(self) -> dict[str, Any]:
-        """Return those that the compiled core is not needed for."""
+        """Return the extensions that this protocol supports."""
         said = self.transport.get_extra_info("proxy_protocol")
         return {} if said is None else {"fastserve.proxy_protocol": said.copy()}
 
@@ -409,7 +409,7 @@ class H11Protocol(asyncio.Protocol):
     # The limits of requests and connections
 
     def accepted_beyond(self) -> None:
-        """There are as many connections as may be: serve it only if it asks for health, or once there are fewer."""
+        """Note that this connection is beyond the limit: serve only health checks, until there are fewer."""
         self.spare = True
 
     def is_beyond(self) -> bool:
@@ -422,14 +422,14 @@ class H11Protocol(asyncio.Protocol):
         return self.guest is not None and self.guest.waits
 
     def decline(self) -> None:
-        """Respond to a request that cannot wait any longer."""
+        """Refuse a request that cannot wait any longer."""
         assert self.exchange is not None
         self.exchange.stage = "complete"
         self.head = response.response_head(503, REFUSAL_FIELDS)
         self.body(b"Service Unavailable", False)
 
     def leave_queue(self) -> None:
-        """Respond to a request whose client has ended its side, and has probably left, while it waited."""
+        """Refuse a request whose client has ended its side, and probably left, while it waited."""
         cut = self.reading == "body"
         self.count_as(400 if cut else CLIENT_LEFT)
         self.detach()
