@@ -26,7 +26,8 @@ from topics.test_memory import about
 from fastserve._core.topics.message import Message
 from fastserve.topics import directory
 from fastserve.topics.engine import EngineDown, Keep
-from fastserve.topics.mesh import HEAD, HELLO, MeshEngine
+from fastserve.topics.mesh import MeshEngine
+from fastserve.topics.mesh_peers import HEAD, HELLO
 from fastserve.topics.wire import pack
 
 TESTS = Path(__file__).parent.parent
@@ -133,7 +134,7 @@ class TestHistories:
                 positions = [await node.keeps("room", str(at)) for at, node in enumerate(made)]
                 assert [each.partition(":")[2] for each in positions] == ["1", "2", "3"]
                 assert len({each.partition(":")[0] for each in positions}) == 1
-                assert sum("room" in node.engine.histories.topics for node in made) == 1
+                assert sum("room" in node.engine.histories.kept.topics for node in made) == 1
                 for node in made:
                     await node.hears("0", "1", "2")
                     found = await node.engine.history("room", positions[0])
@@ -171,12 +172,12 @@ class TestHistories:
                 await until(lambda: all(peer.owns for node in (one, two) for peer in node.engine.peers.values()))
                 names = [f"room-{number}" for number in range(20)]
                 position = {name: await one.keeps(name, "0") for name in names}
-                lost = list(two.engine.histories.topics)
-                kept = list(one.engine.histories.topics)
+                lost = list(two.engine.histories.kept.topics)
+                kept = list(one.engine.histories.kept.topics)
                 assert lost
                 assert kept
-                two.engine.owns = False
-                two.engine.histories.topics.clear()
+                two.engine.histories.owns = False
+                two.engine.histories.kept.topics.clear()
                 for connection in [*two.engine.accepted]:
                     connection.transport.abort()
                 await until(lambda: not one.engine.peers)
@@ -193,7 +194,7 @@ class TestHistories:
                 for connection in two.engine.accepted:
                     connection.transport.pause_reading()
                 names = [f"room-{number}" for number in range(40)]
-                theirs = next(name for name in names if one.engine._owner(name) is not None)
+                theirs = next(name for name in names if one.engine.histories.owner(name) is not None)
                 asked = asyncio.ensure_future(one.engine.history(theirs, None))
                 stored = one.engine.publish(Message(theirs, "x"), Keep(1, 1), None)
                 await asyncio.sleep(0)

@@ -258,7 +258,7 @@ class TestRedis:
                 await one.watches("room")
                 two.engine.join("room", "ann", "{}")
                 await one.hears("ann joined room: {}")
-                two.engine._members.clear()  # type: ignore[attr-defined]
+                two.engine._members._own.clear()  # type: ignore[attr-defined]
                 server.cli("DEL", "test:members:room")
                 clock.move(10)
                 await one.hears("ann left room: {}")

@@ -22,6 +22,7 @@ from topics.test_memory import about
 
 from fastserve._core.topics.message import Message
 from fastserve.topics import redis as engine_module
+from fastserve.topics import redis_queue
 from fastserve.topics.engine import EngineDown, Keep
 from fastserve.topics.redis import RedisEngine
 from fastserve.topics.resp import address_of
@@ -308,7 +309,7 @@ class TestAway:
         server.kill()
         while "count" in about(rooms, "room"):
             pass
-        monkeypatch.setattr(engine_module, "WAITING_MESSAGES", 0)
+        monkeypatch.setattr(redis_queue, "MOST", 0)
         assert b" 503 " in post(rooms, "/store/room?text=x", "")
         assert b" 200 " in post(rooms, "/publish/room?text=y", "")
         while not any("a message is lost" in line for line in log()):
@@ -338,7 +339,7 @@ class TestAway:
         run(work)
 
     def test_what_waits_is_bounded(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(engine_module, "WAITING_MESSAGES", 3)
+        monkeypatch.setattr(redis_queue, "MOST", 3)
 
         async def work() -> None:
             async with started(server, 1) as [node]:
@@ -347,8 +348,8 @@ class TestAway:
                 waiting = [asyncio.ensure_future(node.keeps("room", str(number))) for number in range(5)]
                 done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 assert done <= {*waiting[3:]}
-                monkeypatch.setattr(engine_module, "WAITING_SECONDS", 0.0)
-                node.engine._drop_old()
+                monkeypatch.setattr(redis_queue, "SECONDS", 0.0)
+                node.engine._waiting.drop_old()
                 for each in waiting:
                     with pytest.raises(EngineDown, match="away"):
                         await each

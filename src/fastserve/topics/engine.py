@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from fastserve._core.topics.message import Message
 
@@ -125,3 +125,8 @@ class Engine:
     async def members(self, topic: str) -> dict[str, str]:
         """Return who is in a topic, each with its info. Raises EngineDown."""
         raise NotImplementedError
+
+
+def quiet(future: asyncio.Future[Any]) -> None:
+    """Do not report how a future ends that nobody may wait for."""
+    future.add_done_callback(lambda each: each.cancelled() or each.exception())

@@ -8,12 +8,9 @@ connections  One is for pub/sub, one for all else. When one is lost both are clo
              Before anything is published then, all topics are subscribed again, what was missed is read from the
              histories of those that have one, and all others are told a gap. What is published meanwhile waits, up to
              a bound.
-members      A hash a topic has, for each member, the nodes that have connections of it, with the time and its info. A
-             node renews what it has every RENEW_SECONDS; what is MEMBER_SECONDS old is gone. Joins and leaves go by
-             the topic's channel, in a payload that begins with NUL and 1; a node that is asked to tell them compares
-             what it knows with the hash as often as it renews.
-positions    An offset that jumps has what is missing read from the history before what is newer is delivered; an offset
-             that has been is dropped.
+members      See redis_members.
+positions    If an offset jumps, what is missing is read from the history before anything newer is delivered; a message
+             whose offset has been seen is dropped.
 """
 
 from __future__ import annotations
@@ -25,126 +22,25 @@ import logging
 import os
 import random
 import time
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from fastserve._core.topics.message import Message
-from fastserve.topics import presence
-from fastserve.topics.engine import Engine, EngineDown, Keep, Receiver, Recovery, Stored
+from fastserve.topics.engine import Engine, EngineDown, Keep, Receiver, Recovery, Stored, quiet
 from fastserve.topics.history import parsed
+from fastserve.topics.redis_members import Members
+from fastserve.topics.redis_queue import Waiting
+from fastserve.topics.redis_scripts import KEEP
 from fastserve.topics.resp import PING_SECONDS, Address, Redis, connect, reader
 from fastserve.topics.wire import fields_of, message_of, payload_of, unpacked
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two attempts to connect
 READY_SECONDS = 1.0  # that a start waits for the server
-WAITING_MESSAGES, WAITING_SIZE, WAITING_SECONDS = 10_000, 8 << 20, 10.0  # that may wait for it
 COUNT_SECONDS = 1.0
 FLUSH_SECONDS = 2.0
 CHUNK = 1000  # channels of a SUBSCRIBE
 
-SCRIPT = b"""
-local epoch = redis.call('HGET', KEYS[1], 'epoch')
-if not epoch then
-    epoch = ARGV[1]
-    redis.call('DEL', KEYS[2])
-    redis.call('HSET', KEYS[1], 'epoch', epoch)
-end
-local offset = redis.call('HINCRBY', KEYS[1], 'offset', 1)
-redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[2], offset .. '-1', 'm', ARGV[5])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
-local position = epoch .. ':' .. offset
-redis.call('PUBLISH', ARGV[4], '\\0' .. position .. ' ' .. ARGV[5])
-return position
-"""
-
-RENEW_SECONDS = 10.0
-MEMBER_SECONDS = 30.0
-MEMBERS_CHUNK = 500  # of a script
-
-NOW = b"""
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local exact = string.format('%.0f', time[1] * 1000000 + time[2]) -- of which JSON would not have all digits
-local function tell(what, member, info)
-    redis.call('PUBLISH', ARGV[1], '\\0\\1' .. cjson.encode({what, member, info}))
-end
-"""
-# ARGV: channel, milliseconds that they stay, of which some are over, node, and members each with its info
-JOIN_SCRIPT = (
-    NOW
-    + b"""
-for at = 5, #ARGV, 2 do
-    local known = redis.call('HGET', KEYS[1], ARGV[at])
-    local nodes = known and cjson.decode(known) or {}
-    local own = nodes[ARGV[4]]
-    local since = own and own[2] == ARGV[at + 1] and own[3] or exact
-    nodes[ARGV[4]] = {now - ARGV[3], ARGV[at + 1], since}
-    redis.call('HSET', KEYS[1], ARGV[at], cjson.encode(nodes))
-    if not known then tell('join', ARGV[at], ARGV[at + 1]) end
-end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-"""
-)
-LEAVE_SCRIPT = (
-    NOW
-    + b"""
-local known = redis.call('HGET', KEYS[1], ARGV[3])
-if not known then return end
-local nodes = cjson.decode(known)
-local own = nodes[ARGV[2]]
-if not own then return end
-nodes[ARGV[2]] = nil
-if next(nodes) then
-    redis.call('HSET', KEYS[1], ARGV[3], cjson.encode(nodes))
-else
-    redis.call('HDEL', KEYS[1], ARGV[3])
-    tell('leave', ARGV[3], own[2])
-end
-"""
-)
-MEMBERS_SCRIPT = (
-    NOW
-    + b"""
-local found = {0} -- no text: a member may have the name of a kind of push
-local all = redis.call('HGETALL', KEYS[1])
-for at = 1, #all, 2 do
-    local newest, changed = nil, false
-    local nodes = cjson.decode(all[at + 1])
-    for node, entry in pairs(nodes) do
-        if not newest or tonumber(entry[3]) > tonumber(newest[3]) then newest = entry end
-    end
-    for node, entry in pairs(nodes) do
-        if entry[1] <= now - ARGV[2] then
-            nodes[node] = nil
-            changed = true
-        end
-    end
-    if next(nodes) then
-        if changed then redis.call('HSET', KEYS[1], all[at], cjson.encode(nodes)) end
-        found[#found + 1] = all[at]
-        found[#found + 1] = newest[2]
-    else
-        redis.call('HDEL', KEYS[1], all[at])
-        tell('leave', all[at], newest[2])
-    end
-end
-return found
-"""
-)
-
 logger = logging.getLogger("fastserve.error")
-
-
-class Waiting:
-    """A command that waits for the server."""
-
-    def __init__(self, words: tuple[Any, ...], future: asyncio.Future[Any]) -> None:
-        self.words = words
-        self.future = future
-        self.since = time.monotonic()
-        self.size = sum(len(word) for word in words if isinstance(word, bytes))
 
 
 class RedisEngine(Engine):
@@ -169,21 +65,15 @@ class RedisEngine(Engine):
         self._is_up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._ping: asyncio.TimerHandle | None = None
-        self._waiting: deque[Waiting] = deque()
-        self._waiting_size = 0
+        self._waiting = Waiting(lambda: self._reason)
         self._wanted: dict[str, asyncio.Future[None] | None] = {}  # topics, each with who waits for its subscription
         self._positions: dict[str, str] = {}  # of the newest messages of topics with a history
         self._baselines: dict[str, str] = {}  # where others began: a subscription's history is ahead of its messages
         self._held: dict[str, list[tuple[Message, str | None]]] = {}  # while a topic reads what it has missed
-        self._members: dict[str, dict[str, str]] = {}  # those of this node, by topic
-        self._present: dict[str, dict[str, str]] = {}  # those of any that the receiver knows, of what it watches
-        self._compared: set[str] = set()  # topics of which all are there
-        self._looking: dict[str, list[set[str]]] = {}  # who has come or gone since the hash was asked for
-        self._renewing: presence.Timer | None = None
+        self._members = Members(self)
         self._counting: dict[str, tuple[dict[str, int], list[int]]] = {}
         self._counted = asyncio.Event()  # an answer has come
         self._work: set[asyncio.Future[Any]] = set()
-        self._stopping = False
 
     # Life
 
@@ -191,7 +81,7 @@ class RedisEngine(Engine):
         self.receiver = receiver
         self._task = asyncio.ensure_future(self._run())
         if not self.publishes:
-            self._renewing = presence.later(asyncio.get_running_loop(), RENEW_SECONDS, self._renew)
+            self._members.start()
         try:
             await asyncio.wait_for(self._is_up.wait(), READY_SECONDS)
         except asyncio.TimeoutError:
@@ -199,11 +89,7 @@ class RedisEngine(Engine):
                 self._away(EngineDown("it does not answer"))
 
     async def stop(self) -> None:
-        self._stopping = True
-        if self._renewing is not None:
-            self._renewing.cancel()
-        for topic in self._members:  # who comes back to another server within that time has not left
-            self._tell_members(topic, MEMBER_SECONDS - presence.LEAVE_SECONDS)
+        self._members.stop()
         deadline = time.monotonic() + FLUSH_SECONDS
         while self._commands is not None and self._commands.asked and self.up and time.monotonic() < deadline:
             await asyncio.wait([*self._commands.asked], timeout=deadline - time.monotonic())
@@ -215,8 +101,7 @@ class RedisEngine(Engine):
         self.up = False
         self._lost.set()
         self._close(EngineDown("the server stops"))
-        while self._waiting:
-            self._drop(self._waiting.popleft(), "the server stops")
+        self._waiting.drop_all("the server stops")
 
     async def _run(self) -> None:
         pause = FIRST_PAUSE
@@ -226,7 +111,7 @@ class RedisEngine(Engine):
             except (OSError, asyncio.TimeoutError, ValueError) as exc:
                 self._close(exc)
                 self._away(exc)
-                self._drop_old()
+                self._waiting.drop_old()
                 await asyncio.sleep(pause * random.uniform(0.5, 1))
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
@@ -271,19 +156,16 @@ class RedisEngine(Engine):
             if not first:
                 for topic in topics:
                     await self._catch_up(topic)
-        for topic in self._members:
-            self._tell_members(topic)
+        self._members.tell()
         self.up = True
         if not first:
             self.reconnects += 1
             logger.info("topics: Redis is back.")
         self._is_up.set()
         self._look()
-        self._drop_old()
+        self._waiting.drop_old()
         while self._waiting and not self._lost.is_set():
-            each = self._waiting.popleft()
-            self._waiting_size -= each.size
-            self._forward(each.words, each.future)
+            self._forward(*self._waiting.next())
 
     def _look(self) -> None:
         """Find a connection over which nothing comes any more."""
@@ -305,10 +187,10 @@ class RedisEngine(Engine):
             return self._command("PUBLISH", channel, payload_of(message, exclude))
         return self._command(
             "EVAL",
-            SCRIPT,
+            KEEP,
             2,
-            self._key(b"meta", message.topic),
-            self._key(b"log", message.topic),
+            self.key(b"meta", message.topic),
+            self.key(b"log", message.topic),
             os.urandom(4).hex(),
             keep.size,
             max(round(keep.ttl * 1000), 1),
@@ -316,39 +198,19 @@ class RedisEngine(Engine):
             fields_of(message, exclude),
         )
 
-    def _key(self, kind: bytes, topic: str) -> bytes:
-        return self.prefix + kind + b":" + topic.encode()
-
     def _command(self, *words: Any) -> Stored:
         """Send a command once the server is there; return the future of its position."""
         future: Stored = asyncio.get_running_loop().create_future()
         if self.up and self._commands is not None and not self._waiting:
             self._forward(words, future)
-            return future
-        waiting = Waiting(words, future)
-        self._drop_old()
-        if len(self._waiting) >= WAITING_MESSAGES or self._waiting_size + waiting.size > WAITING_SIZE:
-            future.set_exception(EngineDown(f"Redis is away, and too many messages wait for it: {self._reason}"))
-            return future
-        self._waiting.append(waiting)
-        self._waiting_size += waiting.size
-        asyncio.get_running_loop().call_later(WAITING_SECONDS, self._drop_old)
+        else:
+            self._waiting.add(words, future)
         return future
 
     def _forward(self, words: tuple[Any, ...], future: Stored) -> None:
         assert self._commands is not None
         asked = self._commands.ask(*words)
         asked.add_done_callback(lambda each: settle(each, future))
-
-    def _drop_old(self) -> None:
-        now = time.monotonic()
-        while self._waiting and now - self._waiting[0].since >= WAITING_SECONDS:
-            self._drop(self._waiting.popleft(), f"Redis was away for {WAITING_SECONDS:.0f} s: {self._reason}")
-
-    def _drop(self, waiting: Waiting, why: str) -> None:
-        self._waiting_size -= waiting.size
-        if not waiting.future.done():
-            waiting.future.set_exception(EngineDown(why))
 
     # Subscribing
 
@@ -397,7 +259,7 @@ class RedisEngine(Engine):
             self.oversized += 1
             return
         if payload.startswith(b"\0\1"):
-            self._take_presence(topic, payload)
+            self._members.take(topic, payload)
             return
         try:
             message, exclude = message_of(topic, payload)
@@ -419,17 +281,12 @@ class RedisEngine(Engine):
                     return
                 if epoch == last_epoch and offset > last_offset + 1:
                     self._held[topic] = [(message, exclude)]
-                    self._later(self._fill(topic))
+                    self.later(self._fill(topic))
                     return
                 if epoch != last_epoch:
                     self.receiver.gap(topic)
             self._positions[topic] = message.id
         self.receiver.receive(message, exclude)
-
-    def _later(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
 
     async def _fill(self, topic: str) -> None:
         """Deliver what is missing of a topic, and then what has come meanwhile."""
@@ -472,7 +329,7 @@ class RedisEngine(Engine):
 
     async def history(self, topic: str, since: str | None, only_position: bool = False) -> Recovery:
         if not self.up:
-            raise EngineDown(f"Redis is away: {self._reason}")
+            raise self.down
         found = await self._history(topic, since, only_position)
         if topic in self._wanted and found.position is not None and topic not in self._held:
             self._baselines.setdefault(topic, found.position)
@@ -481,12 +338,12 @@ class RedisEngine(Engine):
     async def _history(self, topic: str, since: str | None, only_position: bool = False) -> Recovery:
         connection = self._commands
         if connection is None:
-            raise EngineDown(f"Redis is away: {self._reason}")
-        meta = connection.ask("HMGET", self._key(b"meta", topic), "epoch", "offset")
+            raise self.down
+        meta = connection.ask("HMGET", self.key(b"meta", topic), "epoch", "offset")
         if only_position:
             return Recovery([], True, position_of(await meta))
         epoch, offset = parsed(since or "")
-        entries = connection.ask("XRANGE", self._key(b"log", topic), f"{offset + 1}-0" if epoch else "-", "+")
+        entries = connection.ask("XRANGE", self.key(b"log", topic), f"{offset + 1}-0" if epoch else "-", "+")
         position = position_of(await meta)
         rows = await entries
         if position is None:
@@ -494,7 +351,7 @@ class RedisEngine(Engine):
         newest_epoch, newest = parsed(position)
         if since is not None and epoch != newest_epoch:
             if epoch:  # what was asked for began in another history
-                rows = await connection.ask("XRANGE", self._key(b"log", topic), "-", "+")
+                rows = await connection.ask("XRANGE", self.key(b"log", topic), "-", "+")
             offset = 0
         messages = [stored_message(topic, newest_epoch, row) for row in rows]
         if messages:
@@ -505,109 +362,49 @@ class RedisEngine(Engine):
             and (offset == newest or (bool(messages) and messages[0].id == f"{epoch}:{offset + 1}"))
         )
         if since is not None and not complete and epoch == newest_epoch and offset > newest:
-            rows = await connection.ask("XRANGE", self._key(b"log", topic), "-", "+")
+            rows = await connection.ask("XRANGE", self.key(b"log", topic), "-", "+")
             messages = [stored_message(topic, newest_epoch, row) for row in rows]
         return Recovery(messages, complete, f"{newest_epoch}:{newest}")
 
     # Members
 
     def join(self, topic: str, member: str, info: str) -> None:
-        self._members.setdefault(topic, {})[member] = info
-        self._tell_members(topic, only=member)
+        self._members.join(topic, member, info)
 
     def leave(self, topic: str, member: str) -> None:
-        members = self._members[topic]
-        del members[member]
-        if not members:
-            del self._members[topic]
-        if self._commands is not None:  # else it leaves by not being renewed
-            words = (self._channel(topic), self.receiver.name, member)
-            quiet(self._commands.ask("EVAL", LEAVE_SCRIPT, 1, self._key(b"members", topic), *words))
+        self._members.leave(topic, member)
 
     async def members(self, topic: str) -> dict[str, str]:
-        if not self.up or self._commands is None:
-            raise EngineDown(f"Redis is away: {self._reason}")
-        words = (self._key(b"members", topic), self._channel(topic), round(MEMBER_SECONDS * 1000))
-        changed: set[str] = set()
-        looking = self._looking.setdefault(topic, [])
-        looking.append(changed)
-        try:
-            found = [each.decode() for each in (await self._commands.ask("EVAL", MEMBERS_SCRIPT, 1, *words))[1:]]
-        finally:
-            looking[:] = [each for each in looking if each is not changed]
-            if not looking:
-                self._looking.pop(topic, None)
-        members = dict(zip(found[::2], found[1::2], strict=True))
-        if topic in self.receiver.watched():
-            self._compare(topic, members, changed)
-        return members
+        return await self._members.of(topic)
 
-    def _channel(self, topic: str) -> bytes:
+    def channel(self, topic: str) -> bytes:
+        """Return the name of the channel of a topic."""
         return self.prefix + topic.encode()
 
-    def _tell_members(self, topic: str, over: float = 0.0, only: str | None = None) -> None:
-        """Write who is here; of the time that they stay some is over."""
-        if self._commands is None:
-            return  # it does so when the server is back
-        members = self._members[topic]
-        names = [only] if only is not None else list(members)
-        first = (self._channel(topic), round(MEMBER_SECONDS * 1000), round(over * 1000), self.receiver.name)
-        for at in range(0, len(names), MEMBERS_CHUNK):
-            words = [word for name in names[at : at + MEMBERS_CHUNK] for word in (name, members[name])]
-            quiet(self._commands.ask("EVAL", JOIN_SCRIPT, 1, self._key(b"members", topic), *first, *words))
+    def key(self, kind: bytes, topic: str) -> bytes:
+        """Return the name of what is kept of a topic."""
+        return self.prefix + kind + b":" + topic.encode()
 
-    def _renew(self) -> None:
-        self._renewing = presence.later(asyncio.get_running_loop(), RENEW_SECONDS, self._renew)
-        for topic in self._members:
-            self._tell_members(topic)
-        watched = set(self.receiver.watched())
-        for topic in self._present.keys() - watched:
-            del self._present[topic]
-        self._compared &= watched
-        for topic in watched:
-            self._later(self._look_at_members(topic))
+    def ask(self, *words: Any) -> asyncio.Future[Any] | None:
+        """Send a command, and return the future of its reply; None while the server is away."""
+        return None if self._commands is None else self._commands.ask(*words)
 
-    async def _look_at_members(self, topic: str) -> None:
-        with contextlib.suppress(OSError):
-            await self.members(topic)
+    def later(self, work: Awaitable[Any]) -> None:
+        """Do some work that stop() cancels."""
+        task = asyncio.ensure_future(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
 
-    def _compare(self, topic: str, members: dict[str, str], changed: set[str]) -> None:
-        """Tell the receiver what it does not know of a topic's members, but for those who have changed meanwhile."""
-        known = self._present.setdefault(topic, {})
-        told = topic in self._compared
-        self._compared.add(topic)
-        for member in known.keys() - members.keys() - changed:
-            info = known.pop(member)
-            if told:
-                self.receiver.left(topic, member, info)
-        for member in members.keys() - known.keys() - changed:
-            known[member] = members[member]
-            if told:
-                self.receiver.joined(topic, member, members[member])
-
-    def _take_presence(self, topic: str, payload: bytes) -> None:
-        try:
-            what, member, info = json.loads(payload[2:])
-            json.loads(info)
-        except (ValueError, TypeError) as exc:
-            logger.warning("topics: a message of %r that is not valid: %s", topic, exc)
-            return
-        if topic not in self.receiver.watched():
-            return
-        for changed in self._looking.get(topic, ()):
-            changed.add(member)
-        known = self._present.setdefault(topic, {})
-        if what == "join" and member not in known:
-            known[member] = info
-            self.receiver.joined(topic, member, info)
-        elif what == "leave" and (known.pop(member, None) is not None or topic not in self._compared):
-            self.receiver.left(topic, member, info)
+    @property
+    def down(self) -> EngineDown:
+        """What to raise while the server is away."""
+        return EngineDown(f"Redis is away: {self._reason}")
 
     # Counting
 
     async def counts(self, topics: list[str]) -> dict[str, int]:
         if not self.up or self._commands is None:
-            raise EngineDown(f"Redis is away: {self._reason}")
+            raise self.down
         if self.publishes:
             raise EngineDown("a connection that only publishes cannot count subscribers")
         key = os.urandom(4).hex()
@@ -642,11 +439,6 @@ class RedisEngine(Engine):
                     found[topic] += count
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             logger.warning("topics: a message between servers that is not valid: %s", exc)
-
-
-def quiet(future: asyncio.Future[Any]) -> None:
-    """Let nobody hear how it ends."""
-    future.add_done_callback(lambda each: each.cancelled() or each.exception())
 
 
 def settle(asked: asyncio.Future[Any], future: Stored) -> None:
