@@ -79,11 +79,37 @@ def test_no_counter_falls(start: Start, successors: Succeeding) -> None:
     until(lambda: requests_of(port) == sent, f"a count of {sent}")
 
 
-def requests_of(port: int) -> int:
+def test_counts_of_the_oldest_workers(start: Start, successors: Succeeding, gate: Path) -> None:
+    """What they serve after a second replacement counts as well, and goes on to count once they have ended."""
+    options = ("--port", "0", "--workers", "2", "--metrics-bind", "127.0.0.1:0", *QUIET)
+    server = start("app", *options, env={"GATE": str(gate)})
+    ready(server, 2)
+    port = int(server.wait_line(r"Metrics on http://127.0.0.1:(\d+)/metrics$")[1])
+    with server.connect() as client:
+        client.sendall(b"GET /gate HTTP/1.1\r\nHost: test\r\n\r\n")
+        server.wait_line("waiting in")
+        first = successors.next(server)
+        successors.next(server, 2)
+        until(lambda: ended(first), "the end of the first successor")
+        assert server.process.poll() is None
+        assert requests_of(port) == 0
+        os.close(os.open(gate, os.O_WRONLY))
+        assert support.read_all(client).startswith(b"HTTP/1.1 200")
+        until(lambda: requests_of(port) == 1, "a count of 1")
+    assert server.process.wait(support.PATIENCE) == 0
+    until(lambda: 'worker_ends_total{reason="replaced"} 4' in scraped(port), "the ends of four workers")
+    assert requests_of(port) == 1
+
+
+def scraped(port: int) -> str:
     with socket.create_connection(("127.0.0.1", port), timeout=support.PATIENCE) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        text = support.read_all(client).decode()
-    return sum(map(int, re.findall(r"^http_server_request_duration_seconds_count\{.*\} (\d+)$", text, re.MULTILINE)))
+        return support.read_all(client).decode()
+
+
+def requests_of(port: int) -> int:
+    found = re.findall(r"^http_server_request_duration_seconds_count\{.*\} (\d+)$", scraped(port), re.MULTILINE)
+    return sum(map(int, found))
 
 
 def test_over_http2(start: Start, successors: Succeeding) -> None:

@@ -136,7 +136,7 @@ class Multiprocess(Obedient, Succession):
         for slot in self.slots:
             slot.close()
         self.signals.close()
-        self.close_channel()
+        self.close_channels()
         if self.metrics is not None:
             self.metrics.stop()
         if self.control is not None:
@@ -297,7 +297,7 @@ class Multiprocess(Obedient, Succession):
             self.generations.look()
         self.keep_subprocess_alive()
         self.look_at_next_parent()
-        self.look_at_last_parent()
+        self.look_at_ancestors()
         if self.notifier is not None:
             self.notifier.watchdog()
 
@@ -309,8 +309,7 @@ class Multiprocess(Obedient, Succession):
             handles += self.generations.handles
         if self.successor is not None and not self.should_exit.is_set():
             handles.append(self.successor.channel)
-        if self.channel is not None and not self.succeeded:
-            handles.append(self.channel)
+        handles += [each.channel for each in self.ancestors]
         wait([self.signals.reader, *handles], tick)
         now = time.monotonic()
         stood_still = now - self.looked_at - 2 * TICK  # the whole machine, perhaps

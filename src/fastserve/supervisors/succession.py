@@ -7,10 +7,12 @@ after another, as when they are replaced, so that each can pass its histories of
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastserve.logging.log_files import take_user_signal
 from fastserve.process.service_manager import Notifier
@@ -18,8 +20,6 @@ from fastserve.supervisors.slot import Slot
 from fastserve.supervisors.successor import Estate, Successor, Takeover, impossible
 
 if TYPE_CHECKING:
-    import socket
-
     from fastserve.config import Config
     from fastserve.metrics.pages import Live
     from fastserve.metrics.service import Service
@@ -27,9 +27,17 @@ if TYPE_CHECKING:
     from fastserve.operations.control import Control
     from fastserve.supervisors.process import Process
 
+MOST_ANCESTORS = 12  # whose workers are told apart, with the pages of metrics in one message
 RETIRE_SECONDS = 1.0  # between two workers that retire, unless the first one ends sooner
 
 logger = logging.getLogger("fastserve.error")
+
+
+class Ancestor(NamedTuple):
+    """A parent that has been replaced, and has not ended: then it closes the channel."""
+
+    channel: socket.socket
+    processes: list[Live]
 
 
 class Succession:
@@ -54,8 +62,8 @@ class Succession:
         self.to_retire: list[Process] = []
         self.retiring: Process | None = None
         self.retire_due = 0.0
-        self.channel: socket.socket | None = None  # to the predecessor or the successor, while both exist
-        self.inherited: list[Live] = []  # processes of the predecessor
+        self.channel: socket.socket | None = None  # to the successor, while both exist
+        self.ancestors: list[Ancestor] = []  # the predecessor, and those before it
 
     @property
     def everyone(self) -> list[Process]:
@@ -107,8 +115,10 @@ class Succession:
                 self.notifier = None
             self.estate.let_go()
             self.metrics = self.control = None
-            successor.go(*self.watched.left())
-            self.close_channel()
+            del self.ancestors[MOST_ANCESTORS:]
+            counted, pages = self.watched.left([each.processes for each in self.ancestors])
+            successor.go(counted, [*pages, *(each.channel.fileno() for each in self.ancestors)])
+            self.close_channels()
             self.channel = successor.channel  # the end of this process closes it, for which the successor waits
             self.successor = None
             self.succeeded = True
@@ -135,29 +145,39 @@ class Succession:
 
     # As the successor
 
-    def go_on_counting(self, counted: bytes, pages: list[int]) -> None:
+    def go_on_counting(self, counted: bytes, descriptors: list[int], channel: socket.socket) -> None:
         """Continue with the predecessor's counts, so that no counter falls."""
+        processes: list[list[Live]] = [[]]
         try:
-            self.inherited = self.watched.inherit(counted, pages) if counted else []
+            if counted:
+                processes, descriptors = self.watched.inherit(counted, descriptors)
         except Exception as exc:  # the predecessor may be another version
             logger.warning("Counters start from zero: those of the predecessor cannot be read: %s", exc)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            descriptors = []
+        channels = [channel, *(socket.socket(fileno=descriptor) for descriptor in descriptors)]
+        self.ancestors = [Ancestor(*each) for each in zip(channels, processes, strict=True)]
 
-    def look_at_last_parent(self) -> None:
-        """Count the predecessor's workers as ended once the predecessor has ended."""
-        if self.channel is None or self.succeeded:
-            return
-        try:
-            self.channel.setblocking(False)
-            self.channel.recv(1)  # nothing comes but the end
-        except BlockingIOError:
-            return
-        except OSError:
-            pass
-        self.watched.predecessor_ended(self.inherited)
-        self.inherited = []
-        self.close_channel()
+    def look_at_ancestors(self) -> None:
+        """Count the workers of an earlier parent as ended once it has."""
+        for each in list(self.ancestors):
+            try:
+                each.channel.setblocking(False)
+                each.channel.recv(1)  # it says nothing more
+            except BlockingIOError:
+                continue
+            except OSError:
+                pass
+            self.watched.ancestor_ended(each.processes)
+            self.ancestors.remove(each)
+            each.channel.close()
 
-    def close_channel(self) -> None:
+    def close_channels(self) -> None:
+        """Close what leads to others: a successor looks at the ancestors of this process from now on."""
+        for each in self.ancestors:
+            each.channel.close()
+        self.ancestors = []
         if self.channel is not None:
             self.channel.close()
             self.channel = None
@@ -168,13 +188,12 @@ class Succession:
             return
         takeover, self.takeover = self.takeover, None
         try:
-            counted, pages = takeover.complete(self.config)
+            counted, descriptors = takeover.complete(self.config)
         except OSError as exc:
             logger.error("%s", exc)
             self.fail()
             return
-        self.channel = takeover.handover.channel
-        self.go_on_counting(counted, pages)
+        self.go_on_counting(counted, descriptors, takeover.handover.channel)
         logger.info("Taken over from process [%d].", takeover.predecessor)
         assert self.estate is not None
         self.metrics, self.control = self.estate.metrics, self.estate.control
