@@ -13,6 +13,7 @@ from fastserve.doctor.finding import FAIL, OK, WARN, Case, Finding
 from fastserve.logging.formatters import LOGGING_CONFIG
 from fastserve.logging.log_config import ConfigError
 from fastserve.net import certificates, tls
+from fastserve.static.mounts import mounts_of
 
 DAY = 86400.0
 SOON = 14 * DAY
@@ -160,6 +161,18 @@ def sockets(case: Case) -> Iterator[Finding]:
             yield Finding(WARN, check, text, "use --uds-permissions 660 with a group for the proxy")
         else:
             yield Finding(OK, check, f"{path} (mode {mode:o})")
+
+
+def static_files(case: Case) -> Iterator[Finding]:
+    """Look at the directories of --static."""
+    for text in case.options.static or []:
+        try:
+            (mount,) = mounts_of([text])
+        except ConfigError as exc:
+            yield Finding(FAIL, "static files", str(exc), "make it, or let the server's user search it (mode x)")
+        else:
+            route = mount.route.decode("ascii") or "/"
+            yield Finding(OK, "static files", f"{route} from {os.fsdecode(mount.directory)}")
 
 
 def certificate(case: Case) -> Iterator[Finding]:
