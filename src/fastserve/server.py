@@ -507,7 +507,7 @@ class Server:
         worker = Worker(
             asyncio.get_running_loop(),
             Redirect(config.loaded_app, lambda: config.certificate_names, secure_port(sockets, plain)),
-            config.core_settings(websocket=False, root_path=""),
+            config.core_settings(websocket=False, redirects=True, root_path=""),
             state=self.lifespan.state,
             log=logger.log,
             access=access_log(config),

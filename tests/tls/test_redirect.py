@@ -108,8 +108,8 @@ class TestResponses:
         done = subprocess.run(argv, capture_output=True, timeout=support.PATIENCE, check=True)
         assert json.loads(done.stdout) == ["https", "/x", True]
 
-    def test_websocket(self, serve: Serve) -> None:
-        """An upgrade is a request like others."""
+    def test_websocket(self, serve: Serve, log: Callable[[], list[str]]) -> None:
+        """An upgrade is a request like others, of which the log says nothing."""
         server = serve(seen, ssl_redirect=0)
         fields = (
             "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -120,6 +120,7 @@ class TestResponses:
         with socket.create_connection(("127.0.0.1", port), support.PATIENCE) as sock:
             sock.sendall(data + request())
             assert [each.status for each in read_responses(support.read_all(sock))] == [301, 301]
+        assert not [line for line in log() if "upgrade" in line]
 
     @pytest.mark.parametrize("options", [{}, {"http": "h11"}])
     def test_challenge_gets_to_the_application(self, serve: Serve, options: dict[str, Any]) -> None:

@@ -31,6 +31,7 @@ def core_settings(options: Options, **changes: Any) -> Settings:
         "date": options.date_header,
         "timeout_keep_alive": options.timeout_keep_alive or AT_ONCE,
         "websocket": options.ws != "none",
+        "redirects": False,
         "serves_http2": options.serves_http2,
         "raise_disconnect": options.raises_disconnect,
         "health_path": options.health.encode() if options.health else None,

@@ -58,6 +58,8 @@ cdef Handshake read_handshake(Request request, Worker worker):
         if field.known == UPGRADE:
             found = found or has_member(request.head + field.value.start, field.value.size, b"websocket", 9)
     if not found:
+        if worker.settings.redirects:
+            return None
         worker.report("Unsupported upgrade request.", None, WARNING)
         return None
     self = make_handshake(worker)
