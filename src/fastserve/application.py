@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastserve._types import ASGI3Application
     from fastserve.middleware.wsgi import WSGIMiddleware
     from fastserve.options.table import Options
+    from fastserve.protocols.foreign import Limited
 
 logger = logging.getLogger("fastserve.error")
 
@@ -29,6 +30,7 @@ class Served(NamedTuple):
     app: ASGI3Application
     interface: str  # of the application itself: "asgi2", "asgi3" or "wsgi"
     wsgi: WSGIMiddleware | None  # around a WSGI application
+    limited: Limited | None  # around one whose requests the core does not count
 
 
 def described(app: Any) -> str:
@@ -82,14 +84,21 @@ def check(app: Any, options: Options) -> None:
 
 
 def as_asgi3(
-    app: Any, options: Options, *, uses_core: bool, leaves_websockets: bool, proxies: Proxies | None = None
+    app: Any,
+    options: Options,
+    *,
+    uses_core: bool,
+    leaves_websockets: bool,
+    foreign: tuple[str, ...] = (),
+    proxies: Proxies | None = None,
 ) -> Served:
     """Return an application as ASGI 3, inside the middleware that the options ask for.
 
-    `uses_core` means that the core serves HTTP, `leaves_websockets` that another class serves WebSockets. `proxies`
-    reads more of what proxies say than uvicorn's middleware does.
+    `uses_core` means that the core serves HTTP, `leaves_websockets` that another class serves WebSockets; `foreign` are
+    the types of scopes that protocol classes of others make. `proxies` reads more of what proxies say than uvicorn's
+    middleware does.
     """
-    interface, wsgi = options.interface, None
+    interface, wsgi, limited = options.interface, None, None
     if interface == "auto":
         interface = "asgi3" if is_asgi3(app) else "asgi2"
     if interface == "asgi2":
@@ -104,6 +113,10 @@ def as_asgi3(
         from fastserve.middleware.message_logger import MessageLoggerMiddleware
 
         app = MessageLoggerMiddleware(app)
+    if options.limit_requests is not None and foreign:
+        from fastserve.protocols.foreign import Limited
+
+        app = limited = Limited(app, foreign)
     if options.allowed_hosts and not uses_core:  # the core does it for WebSockets of others as well
         from fastserve.options.core import allowed_hosts
         from fastserve.proxies.hosts import HostCheck
@@ -125,7 +138,7 @@ def as_asgi3(
         from fastserve.middleware.proxy_headers import WebSocketProxyHeaders
 
         app = WebSocketProxyHeaders(app, trusted_hosts=options.forwarded_allow_ips or "")
-    return Served(app, interface, wsgi)
+    return Served(app, interface, wsgi, limited)
 
 
 def takes_no_arguments(app: Any) -> bool:

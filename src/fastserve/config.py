@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fastserve.net.listeners import PlainSockets
     from fastserve.net.server_names import ByName
     from fastserve.net.tls import Certificates
+    from fastserve.protocols.foreign import Limited
     from fastserve.protocols.websockets.contract import Framing
     from fastserve.static.files import StaticFiles
 
@@ -132,6 +133,7 @@ class Config(Options):
         self.ssl: SSLContext | None = None
         self.certificates: Certificates | None = None
         self.wsgi: WSGIMiddleware | None = None  # around a WSGI application
+        self.limited: Limited | None = None  # around the application of protocol classes of others
         self.static_files: StaticFiles | None = None
         self.plain_sockets: PlainSockets = {}  # of what bind_socket() has bound: which are without TLS
         self.loaded = False
@@ -220,17 +222,24 @@ class Config(Options):
             application.check(app, self)
         except application.ApplicationError as exc:
             fail("%s", exc, exc_info=exc.__cause__)
-        self.loaded_app, self.interface, self.wsgi = application.as_asgi3(
+        foreign = self.foreign_types
+        self.loaded_app, self.interface, self.wsgi, self.limited = application.as_asgi3(
             app,
             self,
             uses_core=self.uses_core,
             leaves_websockets=self.leaves_websockets,
+            foreign=foreign,
             proxies=self.trusted_proxies() if self.reads_more_headers else None,
         )
         if self.static_files is not None and not self.uses_core:
             from fastserve.static.application import StaticApplication
 
-            self.loaded_app = StaticApplication(self.static_files, self.loaded_app, self.root_path)
+            prefix = "" if self.root_path_mode == "given" else self.root_path
+            self.loaded_app = StaticApplication(self.static_files, self.loaded_app, prefix)
+        if foreign:
+            from fastserve.protocols.foreign import around
+
+            self.loaded_app = around(self.loaded_app, self, foreign)
         self.loaded = True
 
     @property
@@ -300,6 +309,12 @@ class Config(Options):
         from fastserve._core.connection import Connection
 
         return self.ws_protocol_class is not None and not issubclass(self.ws_protocol_class, Connection)
+
+    @property
+    def foreign_types(self) -> tuple[str, ...]:
+        """The types of scopes that protocol classes of others make."""
+        http = not self.uses_core and not getattr(self.http_protocol_class, "is_own", False)
+        return (*(["http"] if http else []), *(["websocket"] if self.leaves_websockets else []))
 
     def load_app(self) -> Any:
         """Import the application and return it. Logs an error and exits with STARTUP_FAILURE if that fails."""

@@ -487,6 +487,8 @@ class Server:
         if config.metrics_routes:
             worker.metrics.count_by_route()
         self.server_state.attach(worker)
+        if config.limited is not None:
+            config.limited.worker = worker
         if not config.uses_core:
             # A class on uvicorn's protocol contract; the core serves its WebSockets.
             contract: Any = config.http_protocol_class

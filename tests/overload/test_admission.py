@@ -14,6 +14,7 @@ import support
 from fakes.worker import TIME, FakeWorker, get
 from load import until
 from support import Serve
+from ws import upgrade
 
 GET = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
 HTTP = ["auto", "h11"]
@@ -259,6 +260,58 @@ def test_twice_the_load(settings: dict[str, Any], least: float, most: float) -> 
         wire.close()
         TIME.go_on()
     assert least <= share <= most
+
+
+UVICORNS_HTTP = "uvicorn.protocols.http.h11_impl:H11Protocol"
+UVICORNS_WS = "uvicorn.protocols.websockets."
+WEBSOCKETS = ["websockets_sansio_impl:WebSocketsSansIOProtocol", "wsproto_impl:WSProtocol"]
+
+
+def test_classes_of_others(serve: Serve, desk: Desk) -> None:
+    """Their requests wait with those that the core serves, and get the same 503."""
+    server = serve(desk, http=UVICORNS_HTTP, limit_requests=1, queue=1, queue_timeout=60)
+    first = ask(server, "/first")
+    until(lambda: desk.calls == ["/first"], "the application is called")
+    second = ask(server, "/second")
+    until(lambda: waiting(server) == 1, "the next one waits")
+    refused = ask(server, "/refused")
+    assert answer(refused) == (503, b"Service Unavailable", "1")
+    desk.end(2)
+    assert [answer(each)[:2] for each in (first, second)] == [(200, b"/first"), (200, b"/second")]
+    for each in (first, second, refused):
+        each.close()
+
+
+@pytest.mark.parametrize("http", [*HTTP, UVICORNS_HTTP])
+@pytest.mark.parametrize("name", WEBSOCKETS)
+def test_websockets_of_classes_of_others(serve: Serve, name: str, http: str) -> None:
+    """A handshake counts until it has its response: a WebSocket that is open does not."""
+    gate = threading.Semaphore(0)
+    calls: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        calls.append(scope["path"])
+        await receive()
+        await asyncio.get_running_loop().run_in_executor(None, gate.acquire)
+        await send({"type": "websocket.accept"})
+        await receive()
+
+    server = serve(app, http=http, ws=UVICORNS_WS + name, limit_requests=1, queue=1, queue_timeout=60, lifespan="off")
+    clients = []
+    for path in ("/first", "/second", "/refused"):
+        client = server.connect()
+        client.sendall(upgrade(path))
+        clients.append(client)
+        if path == "/refused":
+            assert client.recv(100).startswith(b"HTTP/1.1 503 ")
+        else:
+            until(lambda: len(calls) + waiting(server) == len(clients), "it is called or waits")
+    for client in clients[:2]:
+        gate.release()
+        assert client.recv(100).startswith(b"HTTP/1.1 101 ")
+    assert calls == ["/first", "/second"]
+    for client in clients:
+        client.close()
 
 
 def test_static_files_do_not_count(serve: Serve, desk: Desk, tmp_path: Path) -> None:

@@ -19,12 +19,18 @@ WAYS: dict[str, dict[str, Any]] = {
     "websocket": {},
     "websocket-h11": {"http": "h11"},
     "websocket-library": {"ws": "websockets"},
+    "uvicorn": {"http": "uvicorn.protocols.http.h11_impl:H11Protocol"},
+    "websocket-uvicorn": {"ws": "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol"},
 }
 
 
 def seen_in(scope: Any) -> dict[str, Any]:
-    seen = {name: scope[name] for name in ("client", "server", "scheme", "path", "root_path", "extensions")}
-    return {**seen, "host": dict(scope["headers"]).get(b"host", b"").decode()}
+    seen = {name: scope[name] for name in ("client", "server", "scheme", "path", "root_path")}
+    return {
+        **seen,
+        "extensions": scope.get("extensions", {}),
+        "host": dict(scope["headers"]).get(b"host", b"").decode(),
+    }
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -97,6 +97,15 @@ def test_the_route_is_what_a_proxy_leaves_of_a_path(serve: support.Serve, folder
     assert server.fetch("/other")[2] == b"application: /api/other"
 
 
+@pytest.mark.parametrize("http", [*WIRES, "uvicorn.protocols.http.h11_impl:H11Protocol"])
+def test_the_route_is_compared_with_what_is_given(serve: support.Serve, folder: Path, http: str) -> None:
+    """A proxy that sends the prefix as well: the route has it, too."""
+    options = {"static": [f"/api/static={folder}"], "root_path": "/api", "root_path_mode": "given"}
+    server = serve(application, http=http, **options)
+    assert server.fetch("/api/static/small.txt")[2] == b"0123456789"
+    assert server.fetch("/api/other")[2] == b"application: /api/other"
+
+
 @pytest.mark.parametrize("http", WIRES)
 def test_in_front_of_a_wsgi_application(serve: support.Serve, folder: Path, http: str) -> None:
     def wsgi(environ: Any, start_response: Any) -> list[bytes]:

@@ -40,6 +40,26 @@ def test_ssl_hsts(serve: Serve, http: str) -> None:
         assert given(read_one(plain(port, b"wrong\r\n\r\n"))) == []
 
 
+@pytest.mark.parametrize("name", ["h11_impl:H11Protocol", "httptools_impl:HttpToolsProtocol"])
+def test_classes_of_others(serve: Serve, name: str) -> None:
+    binds = ["127.0.0.1:0", "http://127.0.0.1:0"]
+    app = hello(headers=OWN)
+    seen: list[bytes] = []
+
+    async def either(scope: Any, receive: Any, send: Any) -> None:
+        await (app if scope["path"] == "/own" else hello())(scope, receive, send)
+
+    server = serve(either, http=f"uvicorn.protocols.http.{name}", ssl_hsts=VALUE, bind=binds, port=8000)
+    unsecured = server.server.servers[1].sockets[0].getsockname()[1]
+    for answer in (
+        server.request(request("/", "localhost")),
+        server.request(request("/own", "localhost")),
+        plain(unsecured, request(fields="X-Forwarded-Proto: https\r\n")),
+    ):
+        seen += re.findall(rb"^strict-transport-security: (.*)\r$", answer, re.MULTILINE | re.IGNORECASE) or [b"none"]
+    assert seen == [VALUE.encode(), b"max-age=5", b"none"]
+
+
 @HTTP
 def test_a_proxy_that_says_https_does_not_count(serve: Serve, http: str) -> None:
     """The connection counts: who ends TLS adds the header."""

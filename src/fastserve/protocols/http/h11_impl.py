@@ -58,6 +58,7 @@ FIELD_NAME = re.compile(rb"^[^\s:]+:", re.MULTILINE)
 class H11Protocol(asyncio.Protocol):
     """One connection, by uvicorn's protocol contract."""
 
+    is_own = True  # needs nothing of protocols/foreign
     transport: asyncio.Transport
     flow: FlowControl
 
