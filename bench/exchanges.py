@@ -107,6 +107,7 @@ EXCHANGES: tuple[Exchange, ...] = (
     Exchange("stream", apps.stream, (GET,)),
     Exchange("wsgi", apps.wsgi_hello, (GET,), wsgi=True),
     Exchange("wsgi-inline", apps.wsgi_hello, (GET,), wsgi=True, inline=True),
+    Exchange("wsgi-post-inline", apps.wsgi_echo, (_sized(1024) + _KIB,), wsgi=True, inline=True),
     Exchange("http2-hello", apps.hello, (head2(),), http2=True),
     Exchange("http2-16", apps.hello, (b"".join(moved(head2(), 2 * at) for at in range(16)),), answers=16, http2=True),
     Exchange("http2-browser", apps.hello, (head2(headers=BROWSER_HEADERS),), http2=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import socket
 import struct
 import threading
@@ -21,6 +22,7 @@ Environ = dict[str, Any]
 Connect = Callable[..., Client]
 Log = Callable[[], list[str]]
 Start = Callable[..., support.Running]
+ROUNDS = 20  # enough for requests that come together to be served together
 RESET = struct.pack("ii", 1, 0)  # for SO_LINGER: close() resets the connection
 
 
@@ -70,6 +72,70 @@ def test_it_is_called_in_the_thread_of_the_loop_without_the_loop(start: Start) -
     server.server.loop.call_soon_threadsafe(lambda: loops.append(threading.get_ident()))
     server.go_round()
     assert seen == [(loops[0], False)] * 3
+
+
+def test_other_code_sees_the_loop_between_two_calls(start: Start) -> None:
+    """Of several requests that are served at once, the ones that need a task, or log an error, have a running loop."""
+    loops: list[Any] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            loops.append(asyncio.get_running_loop())
+
+    def app(environ: Environ, start_response: Any) -> Any:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        if environ["PATH_INFO"] == "/wrong":
+            raise ValueError("wrong")
+        start_response("200 OK", [])
+        return pieces() if environ["PATH_INFO"] == "/pieces" else [b"whole"]
+
+    def pieces() -> Iterator[bytes]:
+        yield b"pie"
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        yield b"ces"
+
+    server = start(app)
+    handler = Handler()
+    logger = logging.getLogger("fastserve.error")
+    logger.addHandler(handler)
+    try:
+        clients = {path: Client(server.connect()) for path in ("/a", "/pieces", "/b", "/wrong", "/c")}
+        for _ in range(ROUNDS):
+            blocked = threading.Event()
+            server.server.loop.call_soon_threadsafe(blocked.wait)
+            for path, client in clients.items():
+                client.send(get(path))
+            blocked.set()
+            read = {path: client.read() for path, client in clients.items()}
+            assert read["/wrong"].status == 500
+            clients["/wrong"] = Client(server.connect())
+            assert {path: answer.body for path, answer in read.items() if answer.status == 200} == {
+                "/a": b"whole", "/pieces": b"pieces", "/b": b"whole", "/c": b"whole",
+            }  # fmt: skip
+    finally:
+        logger.removeHandler(handler)
+    assert loops == [server.server.loop] * ROUNDS
+
+
+def test_what_an_application_keeps_of_a_call_does_not_reach_another(start: Start) -> None:
+    kept: list[Any] = []
+
+    def app(environ: Environ, start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/late":
+            for late in kept:
+                with pytest.raises(AssertionError, match="called again"):
+                    late("500 Late", [])
+        start_response("200 OK", [("X-Path", environ["PATH_INFO"])])
+        if environ["PATH_INFO"] == "/keep":
+            kept.append(start_response)
+        return [environ["PATH_INFO"].encode()]
+
+    client = Client(start(app).connect())
+    for path in ("/a", "/keep", "/b", "/late", "/c", "/keep", "/late"):
+        answer = client.ask(get(path))
+        assert (answer.status, answer.body, answer.get(b"x-path")) == (200, path.encode(), path.encode())
 
 
 def test_a_body_that_comes_slowly_keeps_nobody_waiting(start: Start) -> None:

@@ -72,6 +72,7 @@ cdef class Worker:
             or settings.request_id_field is not None
             or access is not None and access.needs_accounts
         )
+        self.scope_is_seen = direct is None or self.accounts
         self.ws_framing = ws_framing
         self.ws_protocol = ws_protocol
         self.connections = set() if beside is None else beside.connections
@@ -119,6 +120,7 @@ cdef class Worker:
 
     def report(self, message, exception=None, level=logging.ERROR):
         """Log a message and an exception; print them if logging fails, so that no exchange suffers from its logging."""
+        self.turn.show_loop()
         try:
             self.log(level, message, exc_info=exception)
         except Exception:

@@ -33,7 +33,9 @@ cdef class AccessLog(Flushable):
     cdef bytes after_request
     cdef dict status_texts  # by status: the bytes after the request line, to the end of the line
 
-    cdef int record(self, dict scope, object client, bytes address, int status, Account account) except -1
+    cdef int record(
+        self, Worker worker, dict scope, object client, bytes address, int status, Account account
+    ) except -1
     cdef int end(self, Account account) except -1
     cdef bint leaves_out(self, dict scope, Account account) except -1
     cdef bint is_whole(self, stream) except -1

@@ -52,7 +52,7 @@ cdef int log_response(
         return log_websocket(worker, scope, status)
     if access is not None and not access.late:
         try:
-            access.record(scope, client, address, status, account)
+            access.record(worker, scope, client, address, status, account)
         except Exception as exception:
             worker.report("Exception in the access log", exception)
         worker.turn.hold_last()
@@ -157,7 +157,9 @@ cdef class AccessLog(Flushable):
         """Whether lines need more than the response's head."""
         return self.format is not None
 
-    cdef int record(self, dict scope, object client, bytes address, int status, Account account) except -1:
+    cdef int record(
+        self, Worker worker, dict scope, object client, bytes address, int status, Account account
+    ) except -1:
         """Log the response with `status` to the request of `scope`; `address` is the text of `client`."""
         if self.picky and 0 < status < 400 and self.leaves_out(scope, account):
             if account is not None:
@@ -167,6 +169,8 @@ cdef class AccessLog(Flushable):
         if scope["client"] is not client:
             address = address_text(scope["client"])
         if handler is None:
+            if worker is not None:
+                worker.turn.show_loop()
             self.emit_record(scope, address.decode(), status, account)
             return 0
         if handler is not self.handler:
@@ -204,11 +208,11 @@ cdef class AccessLog(Flushable):
         return (number ^ number >> 33) >= self.kept
 
     cdef int end(self, Account account) except -1:
-        return self.record(account.scope, account.peer, account.address, account.status, account)
+        return self.record(account.worker, account.scope, account.peer, account.address, account.status, account)
 
     def log(self, dict scope not None, peer, int status):
         """Log a response of a protocol outside the core, whose exchange has no account."""
-        self.record(scope, peer, address_text(peer), status, None)
+        self.record(None, scope, peer, address_text(peer), status, None)
         self.write_held()
 
     @property

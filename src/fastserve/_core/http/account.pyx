@@ -131,6 +131,7 @@ cdef class Account(Timed):
         self.tell()
 
     cdef void tell(self) noexcept:
+        self.worker.turn.show_loop()
         try:
             self.worker.slow(self)
         except Exception as exception:

@@ -112,6 +112,9 @@ cdef class HttpExchange(Exchange):
             # Not raised inside the application: the call itself failed.
             self.ended(None, exception)
 
+    cdef bint hides_loop(self) noexcept:
+        return self.worker.direct is not None and not self.worker.draining
+
     cdef int start_task(self, coro, context) except -1:
         cdef Worker worker = self.worker
         cdef bint goes_on

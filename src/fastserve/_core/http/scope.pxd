@@ -27,5 +27,6 @@ cdef int complete(dict scope, Request head, Peers peers) except -1
 cdef list header_list(Request head)
 cdef dict scope_of(Peers peers, Settings settings, dict state, str method, bytes target, list headers, bint te_trailers)
 cdef dict http_scope(Request head, Peers peers, Settings settings, dict state)
+cdef dict unseen_scope(Request head, Peers peers, Settings settings)
 cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict state, list subprotocols)
 cdef dict websocket_scope_of(Peers peers, Settings settings, dict state, bytes target, list headers, list subprotocols)

@@ -55,7 +55,7 @@ cdef dict template_of(str version, str scheme, server):
             "client": None,
             "server": server,
             "state": None,
-            "extensions": None,
+            "extensions": EXTENSIONS,
         }
     return template
 
@@ -257,6 +257,20 @@ cdef dict http_scope(Request head, Peers peers, Settings settings, dict state):
     return fill(scope, head, peers, settings, state)
 
 
+cdef dict unseen_scope(Request head, Peers peers, Settings settings):
+    """Build the scope of a request whose application does not see it: without copies of what all scopes share."""
+    cdef dict scope = peers.template.copy()
+    scope["client"] = peers.client
+    if head.minor == 0:
+        scope["http_version"] = "1.0"
+    if head.method != HTTP_GET:
+        scope["method"] = method_name(head.method)
+    put_target(scope, head, settings)
+    if peers.proxies is not None:
+        peers.proxies.forward(scope, head)
+    return scope
+
+
 cdef dict websocket_scope(Request head, Peers peers, Settings settings, dict state, list subprotocols):
     """Build the scope of the handshake whose head was just parsed (ASGI WebSocket 2.5)."""
     return fill(empty_websocket_scope(peers, subprotocols), head, peers, settings, state)
@@ -322,6 +336,14 @@ cdef dict fill_from(dict scope, Peers peers, Settings settings, dict state, byte
 
 cdef dict fill(dict scope, Request head, Peers peers, Settings settings, dict state):
     """Fill in what every kind of scope has. Its extensions are there already."""
+    put_target(scope, head, settings)
+    scope["state"] = state.copy()
+    complete(scope, head, peers)
+    return scope
+
+
+cdef int put_target(dict scope, Request head, Settings settings) except -1:
+    """Put the target and the headers of a request into its scope."""
     if head.path.size == 0:  # an absolute-form target without a path (RFC 9110 section 4.2.3)
         put_path(scope, b"/", 1, False, settings)
     else:
@@ -331,9 +353,7 @@ cdef dict fill(dict scope, Request head, Peers peers, Settings settings, dict st
     if settings.root_path:
         scope["root_path"] = settings.root_path
     scope["headers"] = header_list(head)
-    scope["state"] = state.copy()
-    complete(scope, head, peers)
-    return scope
+    return 0
 
 
 cdef int put_path(dict scope, const char* start, Py_ssize_t size, bint escaped, Settings settings) except -1:

@@ -27,7 +27,7 @@ from ..http.exchange cimport HttpExchange, attach_account, make_exchange
 from ..http.methods cimport counted_as
 from ..http.request cimport Request
 from ..http.response cimport TO_WAIT, fields_of_refusal, refused
-from ..http.scope cimport Peers, http_scope, peers_of
+from ..http.scope cimport Peers, http_scope, peers_of, unseen_scope
 from ..http.static cimport StaticFiles, make_static_exchange
 from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler
@@ -167,7 +167,10 @@ cdef class Http1Connection(Incoming):
         if self.handshake is None:
             if worker.static is not None:
                 static = (<StaticFiles>worker.static).match(request.head + request.path.start, request.path.size)
-            scope = http_scope(request, response.peers, worker.settings, worker.state)
+            if worker.scope_is_seen:
+                scope = http_scope(request, response.peers, worker.settings, worker.state)
+            else:
+                scope = unseen_scope(request, response.peers, worker.settings)
         else:
             scope = self.handshake.scope(request, response.peers)
             status = self.handshake.status

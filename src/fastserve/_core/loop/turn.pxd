@@ -13,6 +13,7 @@ cdef double SHARE_SECONDS
 cdef class Runnable:
     """An exchange that is ready to be started, or to go on."""
     cdef void run(self) noexcept
+    cdef bint hides_loop(self) noexcept  # it runs while its thread has no running loop
 
 
 cdef class Flushable(Timed):
@@ -32,6 +33,7 @@ cdef class Queue:
 
 
 cdef class Turn:
+    cdef object loop
     cdef object call_soon  # the loop's
     cdef object end  # bound method end_of_turn, made once
     cdef Queue runs  # Runnables in order of arrival
@@ -42,6 +44,7 @@ cdef class Turn:
     cdef bint running  # run_all() is on the stack, perhaps with another call by the loop above it
     cdef bint flushing  # flush_all() is
     cdef bint scheduled  # end_of_turn is in the loop's queue
+    cdef bint hidden  # the thread has no running loop, for the sake of what hides_loop()
     cdef bint fanning  # fan_out is in the loop's queue
     cdef bint gave_way  # it was, and went behind the end of the turn
     cdef bint hurried  # what is queued holds much memory: run it before more is read
@@ -69,6 +72,8 @@ cdef class Turn:
     cdef void flush_all(self) noexcept
     cdef void flush_last(self) noexcept
     cdef void schedule(self) noexcept
+    cdef int hide_loop(self) except -1
+    cdef int show_loop(self) except -1
 
 
 cdef inline int note_sender(Turn turn, dict scope, bint last) except -1:

@@ -21,6 +21,8 @@ holding   Outside of batches a response is written as soon as it is complete, si
 fan-out   Messages for many clients are written after the responses, in slices of FAN_OUT_SECONDS: a thousand system calls
           take as long as a few hundred requests, and neither these nor the loop's timers wait for all of them.
 """
+import asyncio
+
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint64_t
@@ -40,6 +42,7 @@ cdef enum:
 cdef extern from "memory/prefetch.h":
     void fastserve_prefetch(const void* object) nogil
 
+cdef object set_running_loop = asyncio._set_running_loop
 cdef double HELD_SECONDS = 0.002
 cdef double RUN_SECONDS = 0.005
 cdef double TURN_SECONDS = 0.05
@@ -51,6 +54,9 @@ SHARE_SECONDS = 0.001
 cdef class Runnable:
     cdef void run(self) noexcept:
         """Start the exchange; never raises."""
+
+    cdef bint hides_loop(self) noexcept:
+        return False
 
 
 cdef class Flushable(Timed):
@@ -92,6 +98,7 @@ cdef class Turn:
 
     def __cinit__(self, loop, Metrics metrics=None):
         self.metrics = Metrics() if metrics is None else metrics
+        self.loop = loop
         self.call_soon = loop.call_soon
         self.runs = Queue()
         self.writes = Queue()
@@ -267,6 +274,8 @@ cdef class Turn:
         self.running = True
         while done < self.runs.count:
             self.steps.begin_step(now, self.writes.count > 0)
+            if self.hidden and not (<Runnable>self.runs.items[done]).hides_loop():
+                self.show_loop()
             (<Runnable>self.runs.items[done]).run()
             done += 1
             now = monotonic()
@@ -288,6 +297,8 @@ cdef class Turn:
         cdef Flushable output
         if self.flushing:
             return
+        if self.hidden:
+            self.show_loop()
         self.flushing = True
         while done < self.writes.count:
             output = <Flushable>self.writes.items[done]
@@ -309,6 +320,19 @@ cdef class Turn:
             began = monotonic() - began
             if began > BLOCKED_SECONDS:
                 fastserve_add(self.metrics.cells + LOG_BLOCKED, <uint64_t>(began * 1e9))
+
+    cdef int hide_loop(self) except -1:
+        """Leave the thread without a running loop until the batch ends, or runs what needs one."""
+        if not self.hidden:
+            set_running_loop(None)
+            self.hidden = True
+        return 0
+
+    cdef int show_loop(self) except -1:
+        if self.hidden:
+            self.hidden = False
+            set_running_loop(self.loop)
+        return 0
 
     cdef void schedule(self) noexcept:
         if not self.scheduled:

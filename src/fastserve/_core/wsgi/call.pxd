@@ -14,10 +14,15 @@ cdef class WSGIApplication(DirectApplication):
     cdef type kind  # of the calls, a subclass of WSGICall
     cdef type file_wrapper
     cdef dict reports  # by loop
+    cdef WSGICall spare  # one that nobody has any more, to be used again, or None
 
     cdef WSGICall make(
         self, object loop, dict scope, object context, bytes piece, bint more, HttpExchange exchange
     )
+    cdef int prepare(
+        self, WSGICall call, object loop, dict scope, object context, bytes piece, bint more, HttpExchange exchange
+    ) except -1
+    cdef int run_here(self, HttpExchange http, bytes piece, bint more) except -1
     cdef Reports new_reports(self, object loop, Turn turn)
     cdef WSGICall start(
         self, object loop, Turn turn, dict scope, object context, bytes piece, bint more, HttpExchange exchange
@@ -78,3 +83,5 @@ cdef class WSGICall(DirectCall):
     cdef int step(self) except -1
     cdef bint next_part(self) except -1
     cdef int close_result(self) except -1
+    cdef bint is_spent(self) noexcept
+    cdef void renew(self) noexcept

@@ -27,6 +27,7 @@ from ..http.exchange cimport HttpExchange, receive_of, send_of
 from ..interfaces cimport Exchange
 from ..loop.current_task cimport make_current, restore_current
 from ..loop.turn cimport note_sender
+from ..threads cimport FASTSERVE_FREE_THREADED
 from .environ cimport Environs
 from .mailbox cimport Reports, make_reports
 from .start_response cimport checked_headers, status_of
@@ -35,6 +36,7 @@ cdef extern from "Python.h":
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
     object PyContext_Copy(object context)
+    Py_ssize_t Py_REFCNT(object of) noexcept
 
 cdef object BytesIO = io.BytesIO
 cdef object set_running_loop = asyncio._set_running_loop
@@ -76,12 +78,23 @@ cdef class WSGIApplication(DirectApplication):
         cdef HttpExchange http = <HttpExchange?>exchange
         cdef bint more = http.may_come()
         cdef bytes piece = http.take_arrived()
-        cdef WSGICall call
         if self.threads is None:
-            call = self.make(http.worker.loop, http.scope, http.context, piece, more, http)
-            call.run_here()
+            self.run_here(http, piece, more)
             return None
         return self.start(http.worker.loop, http.worker.turn, http.scope, http.context, piece, more, http)
+
+    cdef int run_here(self, HttpExchange http, bytes piece, bint more) except -1:
+        cdef WSGICall call = self.spare
+        self.spare = None
+        if call is None or FASTSERVE_FREE_THREADED:  # where another thread may have taken the same one
+            call = self.make(http.worker.loop, http.scope, http.context, piece, more, http)
+        else:
+            self.prepare(call, http.worker.loop, http.scope, http.context, piece, more, http)
+        call.run_here()
+        if call.is_spent():
+            call.renew()
+            self.spare = call
+        return 0
 
     cdef WSGICall start(
         self, object loop, Turn turn, dict scope, object context, bytes piece, bint more, HttpExchange exchange
@@ -104,6 +117,12 @@ cdef class WSGIApplication(DirectApplication):
         self, object loop, dict scope, object context, bytes piece, bint more, HttpExchange exchange
     ):
         cdef WSGICall call = self.kind()
+        self.prepare(call, loop, scope, context, piece, more, exchange)
+        return call
+
+    cdef int prepare(
+        self, WSGICall call, object loop, dict scope, object context, bytes piece, bint more, HttpExchange exchange
+    ) except -1:
         call.application = self
         call.loop = loop
         call.scope = scope
@@ -114,7 +133,7 @@ cdef class WSGIApplication(DirectApplication):
             call.input = call.open_body(piece)
         else:
             call.input = BytesIO(piece) if piece else BytesIO()
-        return call
+        return 0
 
     cdef Reports new_reports(self, object loop, Turn turn):
         self.close()
@@ -226,10 +245,10 @@ cdef class WSGICall(DirectCall):
 
     cdef int send_items(self, items) except -1:
         cdef Py_ssize_t size = 0
-        for item in items:
-            size += len(checked(item))  # all of them before any is sent
         if len(items) == 1:
             return self.put(checked(items[0]), False)
+        for item in items:
+            size += len(checked(item))  # all of them before any is sent
         if size <= JOINED:
             return self.put(b"".join(items), False)
         for item in items:
@@ -362,6 +381,7 @@ cdef class WSGICall(DirectCall):
     cdef int to_task(self) except -1:
         cdef HttpExchange exchange = self.exchange
         self.exchange = None
+        exchange.worker.turn.show_loop()
         coro = self.serve(receive_of(exchange), send_of(exchange))
         return exchange.start_task(coro, PyContext_Copy(exchange.worker.context))
 
@@ -394,13 +414,14 @@ cdef class WSGICall(DirectCall):
 
     cdef int advance_here(self) except -1:
         cdef bint in_task = self.exchange is None
-        current = make_current(self.loop, None) if in_task else None
+        if not in_task:
+            self.exchange.worker.turn.hide_loop()
+            return self.guard()
+        current = make_current(self.loop, None)
         set_running_loop(None)
         self.guard()
         set_running_loop(self.loop)
-        if in_task:
-            restore_current(self.loop, current)
-        return 0
+        return restore_current(self.loop, current)
 
     def finish(self):
         """Ask the application for nothing more: close its iterable; never raises."""
@@ -439,10 +460,31 @@ cdef class WSGICall(DirectCall):
     cdef int close_result(self) except -1:
         result, self.result, self.iterator = self.result, None, None
         self.ended = True
+        if type(result) is list or type(result) is tuple:
+            return 0
         close = getattr(result, "close", None)
         if close is not None:
             close()
         return 0
+
+    cdef bint is_spent(self) noexcept:
+        """Return whether a call has ended, was a simple one, and is known to the caller alone."""
+        return (
+            self.ended
+            and Py_REFCNT(self) == 1
+            and self.outbox is None
+            and self.body is None
+            and self.written is None
+            and self.iterator is None
+        )
+
+    cdef void renew(self) noexcept:
+        """Forget all of a spent call."""
+        self.application = self.loop = None
+        self.scope = self.context = self.headers = self.error = self.failure = self.whole = None
+        self.length = -1
+        self.head_sent = self.complete = self.ended = self.gone = self.news = self.called = False
+        self.produced = self.consumed = 0
 
     # Of both
 

@@ -53,10 +53,15 @@ def paths_of(dict scope not None):
     return script_and_path(scope)
 
 
+cdef bint is_plain(str path) noexcept:
+    """Return whether a scope's path is PATH_INFO as it is, where there is no root path."""
+    return PyUnicode_IS_ASCII(path) and PyUnicode_GET_LENGTH(path) > 0 and PyUnicode_READ_CHAR(path, 0) == c"/"
+
+
 cdef tuple script_and_path(dict scope):
     cdef str path = scope["path"]
     cdef str root = scope.get("root_path", "")
-    if not root and PyUnicode_IS_ASCII(path) and PyUnicode_GET_LENGTH(path) and PyUnicode_READ_CHAR(path, 0) == c"/":
+    if not root and is_plain(path):
         return "", path
     if not path.isascii():
         # The scope's path is decoded from UTF-8, which loses bytes that are not UTF-8.
@@ -113,16 +118,15 @@ cdef class Environs:
         return self.environ_of(scope if type(scope) is dict else dict(scope), body)
 
     cdef dict environ_of(self, dict scope, body):
-        cdef tuple ends = (scope.get("server"), scope.get("scheme", "http"), scope["http_version"])
-        cdef dict template = self.templates.get(ends)
-        cdef dict environ
+        cdef dict environ = self.template_of(scope.get("server"), scope.get("scheme", "http"), scope["http_version"]).copy()
         cdef bint has_port = False
         cdef PyObject* errors = PySys_GetObject(b"stderr")
-        if template is None:
-            template = self.template_of(ends)
-        environ = template.copy()
+        cdef str path = scope["path"]
         environ["REQUEST_METHOD"] = scope["method"]
-        environ["SCRIPT_NAME"], environ["PATH_INFO"] = script_and_path(scope)
+        if is_plain(path) and not scope.get("root_path"):
+            environ["PATH_INFO"] = path
+        else:
+            environ["SCRIPT_NAME"], environ["PATH_INFO"] = script_and_path(scope)
         environ["QUERY_STRING"] = (<bytes?>scope["query_string"]).decode("latin-1")
         client = scope.get("client")
         if client:
@@ -139,7 +143,20 @@ cdef class Environs:
             name_server(environ)
         return environ
 
-    cdef dict template_of(self, tuple ends):
+    cdef dict template_of(self, object server, object scheme, object version):
+        """Return the template of environs with these ends, which are mostly the very objects of the last request."""
+        cdef tuple last = self.last
+        cdef tuple ends
+        cdef dict template
+        if last is None or last[0] is not server or last[1] is not scheme or last[2] is not version:
+            ends = (server, scheme, version)
+            template = self.templates.get(ends)
+            if template is None:
+                template = self.make_template(ends)
+            self.last = last = (server, scheme, version, template)
+        return <dict>last[3]
+
+    cdef dict make_template(self, tuple ends):
         cdef dict template = self.constants.copy()
         server, scheme, version = ends
         template["SERVER_PROTOCOL"] = f"HTTP/{version}"
@@ -150,6 +167,7 @@ cdef class Environs:
         # What each request sets has its place already: the table need not grow.
         for key in REQUEST_KEYS:
             template[key] = None
+        template["SCRIPT_NAME"] = ""
         if server and server[1] is not None:
             template["SERVER_NAME"] = server[0]
             template["SERVER_PORT"] = str(server[1])
