@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.load import __main__ as command
-from bench.load import chart, h2load, rows, servers, table
-from bench.load.measure import Sample
+from bench.load import alone, chart, h2load, rows, servers, table
+from bench.load.measure import Bench, Sample
 from bench.load.process import Failed
 from bench.load.results import Results, load
 
@@ -120,3 +120,21 @@ def test_the_most_that_a_row_may_take() -> None:
     results = Results([row], ["fastserve"], "uvicorn")
     results.add(row, "fastserve", Sample(9.0))
     assert "at most 8 KB/connection missed" in table.ratios(results)
+
+
+@pytest.mark.parametrize("row", [row for row in rows.ROWS if row.alone], ids=lambda row: row.name)
+def test_an_application_alone(row: rows.Row) -> None:
+    calls, seconds = alone.measure(row, 1e-6)
+    assert calls >= 1
+    assert seconds > 0
+    with pytest.raises(alone.Wrong, match="wrong response: 200, b'"):
+        alone.measure(dataclasses.replace(row, answer=rows.Answer(b"another")), 1e-6)
+
+
+def test_figures_of_an_application_alone(tmp_path: Path) -> None:
+    server = servers.BY_NAME[rows.ALONE]
+    sample = Bench(None, None, 0, 0.001, tmp_path).sample(rows.BY_NAME["starlette"], server)
+    assert sample.fault is None
+    assert sample.value is not None
+    assert sample.value > 0
+    assert not server.serves(rows.BY_NAME["hello"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.sax.saxutils import escape
 
 from bench.load.results import Figure, Results
-from bench.load.rows import Row
+from bench.load.rows import ALONE, Row
 from bench.load.table import number
 
 _WIDTH = 840
@@ -61,6 +61,7 @@ def _heading(results: Results) -> str:
 
 def _explanation(results: Results) -> str:
     text = f"less is better; bars are drawn as a share of {results.reference}'s, the dashed line"
+    text += "; alone: the application without a server" if ALONE in results.servers else ""
     return text + ("; floor: a bare uvloop protocol with one fixed answer" if "floor" in results.servers else "")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import resource
 import socket
 import statistics
@@ -12,11 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.load import frames, h2load, machine, wrk, wsload
+from bench.load import frames, generator, h2load, machine, wrk, wsload
 from bench.load.check import Wrong, check, connect, request_bytes
 from bench.load.generator import Load
 from bench.load.process import Failed, Running
-from bench.load.rows import Row
+from bench.load.rows import ALONE, Row
 from bench.load.servers import Server
 
 _STARTS = 5
@@ -62,6 +63,8 @@ class Bench:
         """Measures one row of one server; whatever fails is the sample's `fault`, never an exception."""
         row = server.asked(row)
         try:
+            if server.name == ALONE:
+                return self._alone(row, server)
             if row.kind == "start":
                 return self._start(row, server)
             with self._running(row, server) as running:
@@ -116,6 +119,14 @@ class Bench:
         if row.streams:
             return h2load.Generator(row, port, self.load_core, self.folder).run
         return lambda seconds: wrk.run(row, port, seconds, self.load_core, self.folder)
+
+    def _alone(self, row: Row, server: Server) -> Sample:
+        output, code = generator.printed([*server.command(row), str(self.seconds)], self.seconds, self.server_core)
+        line = output.strip().rpartition("\n")[2]
+        if code:
+            raise Failed(f"{server.name} exited with code {code}: {line or 'no output'}")
+        calls, seconds = json.loads(line)
+        return Sample(seconds / calls * 1e6, requests=calls, seconds=seconds, rate=calls / seconds)
 
     def _idle(self, row: Row, running: Running) -> Sample:
         # A tenth first, left open: what the first connections make the allocator take is not theirs.

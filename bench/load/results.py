@@ -13,6 +13,8 @@ from bench.load import rows as row_table
 from bench.load.measure import Sample
 from bench.load.rows import Row
 
+NO_PEERS = ("floor", row_table.ALONE)
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -95,7 +97,7 @@ class Results:
     def is_least(self, row: Row, server: str) -> bool | None:
         """Whether the server's figure is below those of all peers; None when that cannot be said."""
         own = self.figure(row, server)
-        names = [name for name in self.servers if name != "floor" and not name.startswith("fastserve")]
+        names = [name for name in self.servers if name not in NO_PEERS and not name.startswith("fastserve")]
         others = [self.figure(row, name) for name in names]
         values = [other.value for other in others if other is not None and other.value is not None]
         return own.value < min(values) if own is not None and own.value is not None and values else None

@@ -81,6 +81,7 @@ class Row:
     kind: Kind = "cpu"
     wsgi: bool = False  # of the application; servers without a WSGI interface are left out
     tls: bool = False
+    alone: bool = False  # its application, a framework's, can be measured without a server as well
     static: bool = False  # a file that the server serves without the application; others are left out
 
     @property
@@ -163,6 +164,7 @@ _ECHO_64K, _FLOOR_64K = _echoed(64 * _KIB)
 _COUNT_10M = b"%d" % (10 * _MIB)
 _EXTRA = b"".join(b"%s: %s\r\n" % header for header in apps.EXTRA_HEADERS)
 
+ALONE = "alone"  # what calls the application without any server
 OVER_HTTP1 = "fastserve-http1"  # the server that is asked for rows of HTTP/2 over HTTP/1.1
 
 
@@ -259,11 +261,11 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("suspend", "Hello, after asyncio.sleep(0)", f"{_APPS}:suspend", _TEXT, goal=12 / 26.9),
     Row("tls", "Hello, over TLS", f"{_APPS}:hello", _TEXT, floor=_FLOOR, goal=14 / 32.1, tls=True),
-    Row("starlette", "Starlette, plain text", _STARLETTE, _TEXT, goal=16.5 / 35.6),
+    Row("starlette", "Starlette, plain text", _STARLETTE, _TEXT, goal=16.5 / 35.6, alone=True),
     Row("file", "Starlette FileResponse, 1 MiB", _STARLETTE, Answer(apps.MEGABYTE), Request(path="/file"), goal=1.0),
     _static("static-10k", "Static file, 10 KiB", "10k.bin", 0.8),
     _static("static-1m", "Static file, 1 MiB", "1m.bin", 0.8),
-    Row("fastapi", "FastAPI, JSON", _FASTAPI, _JSON, goal=53 / 94.6),
+    Row("fastapi", "FastAPI, JSON", _FASTAPI, _JSON, goals=((ALONE, 1.15), ("uvicorn", 53 / 94.6)), alone=True),
     Row("fastapi-access", "FastAPI, JSON, access log on", _FASTAPI, _JSON, access_log=True, goal=55 / 146),
     Row("fastapi-512", "FastAPI, JSON, 512 connections", _FASTAPI, _JSON, connections=512, goal=57 / 127),
     Row(
@@ -291,7 +293,7 @@ ROWS: tuple[Row, ...] = (
         _post(_KIB),
         wsgi=True,
     ),
-    Row("flask", "Flask, plain text (WSGI)", "bench.load.flask_app:app", _TEXT, wsgi=True),
+    Row("flask", "Flask, plain text (WSGI)", "bench.load.flask_app:app", _TEXT, wsgi=True, alone=True),
     Row(
         "idle",
         "Memory of an idle connection",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.load import files
 from bench.load.certificate import certificate
-from bench.load.rows import OVER_HTTP1, Row
+from bench.load.rows import ALONE, OVER_HTTP1, Row
 
 _HOST = "127.0.0.1"
 
@@ -46,6 +46,8 @@ class Server:
     def serves(self, row: Row) -> bool:
         if self.name == "floor":
             return row.floor is not None
+        if self.name == ALONE:
+            return row.alone
         if self.over_http1 and (not row.streams or row.kind != "cpu"):
             return False
         if self.only_wsgi and not row.wsgi:
@@ -147,6 +149,10 @@ def _floor(row: Row) -> list[str]:
     return ["bench.load.floor", row.name, *(certificate()[:2] if row.tls else ())]
 
 
+def _alone(row: Row) -> list[str]:
+    return ["bench.load.alone", row.name]
+
+
 # What h2load says of them: requests that are errored.
 _UVICORN_CANNOT = {"h2-1x100": "takes it for a flood, and closes the connection after some 4,000 requests"}
 _PEREGRINE_CANNOT = {"h2-1x100": "resets some of the streams where 100 are open on a connection"}
@@ -164,6 +170,7 @@ SERVERS: tuple[Server, ...] = (
     Server("hypercorn", "hypercorn", _hypercorn),
     Server(OVER_HTTP1, "fastserve", _fastserve, over_http1=True),
     Server("fastserve-inline", "fastserve", _fastserve_inline, only_wsgi=True),
+    Server(ALONE, "uvloop", _alone),
     Server("floor", "uvloop", _floor),
 )
 BY_NAME: dict[str, Server] = {server.name: server for server in SERVERS}
@@ -176,6 +183,7 @@ DEFAULT = (
     "hypercorn",
     OVER_HTTP1,
     "fastserve-inline",
+    ALONE,
     "floor",
 )
 REFERENCE = "uvicorn"
