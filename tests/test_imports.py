@@ -22,7 +22,7 @@ ORDER = (
     "memory", "loop", "interfaces", "worker", "transport", "http", "websocket", "wsgi", "http1", "http2", "topics",
     "connection", "testing",
 )  # fmt: skip
-PLAIN_PYTHON = {"grammar", "http2/tables", "loop/coroutine"}
+PLAIN_PYTHON = {"grammar", "http2/tables", "loop/coroutine", "loop/give_way"}
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
 SEAM = {"connection", "counters", "ending", "errors", "grammar", "metrics", "settings", "worker"}
@@ -38,7 +38,7 @@ SEAM |= {
     "http.response_head",
     "http.static",
 }
-SEAM |= {"loop.clock", "topics.hub", "topics.message", "wsgi.call", "wsgi.environ", "wsgi.wakeup"}
+SEAM |= {"loop.clock", "loop.give_way", "topics.hub", "topics.message", "wsgi.call", "wsgi.environ", "wsgi.wakeup"}
 THIRD_PARTY = {"PyInstaller", "channels", "click", "dotenv", "gunicorn", "h11", "hiredis", "nats", "prometheus_client"}
 THIRD_PARTY |= {"rich", "socketio", "starlette", "tomli", "uvloop", "watchfiles", "websockets", "wsproto", "yaml"}
 # Imported at once by who asks for it alone, in the files whose path starts so.

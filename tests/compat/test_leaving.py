@@ -140,6 +140,8 @@ STREAMS = [
 # From ASGI 2.4 on Starlette does not call receive() for a stream: it learns from its next send() alone that its client
 # has left. See test_a_quiet_stream_of_starlette_ends_with_its_next_event.
 ONLY_SENDS = ("/starlette/stream", "/base/stream", "/fastapi/stream")
+# BaseHTTPMiddleware has a generator wait after each piece until that is sent, so not in the generator.
+ONCE_MORE = [each for each in itertools.product(("item", "burst"), STREAMS) if each != ("burst", "/base/stream")]
 
 
 def rows() -> Iterator[tuple[str, str, str]]:
@@ -159,6 +161,21 @@ class TestStreams:
             visit.read_until(b"first")
         visit.leave(how)
         visit.wait("closed")
+        if path == "/fastapi/stream":
+            visit.wait("given back")
+        assert log.count("Traceback|ERROR") == 0, log.new()
+
+    @leaving
+    @on(*SILENT)
+    @pytest.mark.parametrize(("kind", "path"), ONCE_MORE)
+    def test_a_stream_that_sends_once_more_is_closed_where_it_waits(
+        self, server: Command, log: LogMark, kind: str, path: str, how: str
+    ) -> None:
+        """Its finally blocks run at once, and in its own task."""
+        visit = Visit(server, path, kind)
+        visit.read_until(b"first")
+        visit.leave(how)
+        visit.wait("closed at once")
         if path == "/fastapi/stream":
             visit.wait("given back")
         assert log.count("Traceback|ERROR") == 0, log.new()
@@ -374,11 +391,12 @@ class TestStop:
             server.close()
 
     @pytest.mark.parametrize("name", ["fastserve", "h11"])
-    def test_a_quiet_stream_does_not_hold_it(self, name: str) -> None:
-        """uvicorn waits for it for ever."""
+    @pytest.mark.parametrize("path", ["/plain/ignores", "/plain/floods"])
+    def test_a_stream_does_not_hold_it(self, name: str, path: str) -> None:
+        """Whether it is quiet or sends without end. uvicorn waits for it for ever."""
         server = started(name)
         try:
-            visit = Visit(server, "/plain/ignores")
+            visit = Visit(server, path)
             visit.read_until(b"first")
             visit.leave("reset")
             visit.fire("barrier")

@@ -1,8 +1,9 @@
 """One stream, one background task and the same failures, written with each of many frameworks, below /NAME/.
 
 Every address takes `name`, that of the request, and `kind`, what its stream does: "before" waits for ever before its
-first event, "quiet" after it, "late" and "told" do so until the event "go", "busy" goes on sending. What happens is
-told to GET /wait/EVENT:ID.
+first event, "quiet" after it, "late" and "told" do so until the event "go", "busy" goes on sending. "item" and "burst"
+have something to send, one event or ten, in the very turn in which they learn that the client has gone, and then wait.
+What happens is told to GET /wait/EVENT:ID; "closed at once" is that a stream was closed within its own task.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ START = {"type": "http.response.start", "status": 200, "headers": [(b"content-ty
 
 async def stream(identity: str, kind: str) -> AsyncIterator[str]:
     events.fire(f"entered:{identity}")
+    task = asyncio.current_task()
     try:
         if kind not in ("before", "late"):
             yield "data: first\n\n"
@@ -49,8 +51,14 @@ async def stream(identity: str, kind: str) -> AsyncIterator[str]:
         while kind in ("late", "told", "busy"):
             yield "data: more\n\n"
             await asyncio.sleep(0.005)
+        if kind in ("item", "burst"):
+            await events.wait(f"left:{identity}")
+            for _ in range(10 if kind == "burst" else 1):
+                yield "data: more\n\n"
         await asyncio.Event().wait()
     finally:
+        if asyncio.current_task() is task:
+            events.fire(f"closed at once:{identity}")
         events.fire(f"closed:{identity}")
 
 
@@ -296,19 +304,29 @@ async def plain_watches(scope: Any, receive: Any, send: Any) -> None:
     task.cancel()
 
 
-async def plain_ignores(scope: Any, receive: Any, send: Any) -> None:
-    """Notice nothing, and have no end."""
+async def plain_begins(send: Any) -> None:
     await send(START)
     await send({"type": "http.response.body", "body": b"data: first\n\n", "more_body": True})
+
+
+async def plain_ignores(scope: Any, receive: Any, send: Any) -> None:
+    """Notice nothing, and have no end."""
+    await plain_begins(send)
     await asyncio.Event().wait()
+
+
+async def plain_floods(scope: Any, receive: Any, send: Any) -> None:
+    """Send without end, whoever listens."""
+    await plain_begins(send)
+    while True:
+        await send({"type": "http.response.body", "body": b"data: more\n\n", "more_body": True})
 
 
 async def plain_answers_twice(scope: Any, receive: Any, send: Any) -> None:
     """Answer a session that has ended, as the MCP SDK does."""
     identity = parse_qs(scope["query_string"].decode())["name"][0]
     events.fire(f"entered:{identity}")
-    await send(START)
-    await send({"type": "http.response.body", "body": b"data: first\n\n", "more_body": True})
+    await plain_begins(send)
     while (await receive())["type"] != "http.disconnect":
         pass
     await send(START)
@@ -341,6 +359,7 @@ async def plain_behind(scope: Any, receive: Any, send: Any) -> None:
 PLAIN = {
     "/stream": plain_watches,
     "/ignores": plain_ignores,
+    "/floods": plain_floods,
     "/twice": plain_answers_twice,
     "/before": plain_before,
     "/between": plain_between,
@@ -393,4 +412,12 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     if name in ("wait", "collect", "fire"):
         await control(scope, receive, send)
     else:
-        await APPS[name]({**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}, receive, send)
+        identity = parse_qs(scope["query_string"].decode()).get("name", [""])[0]
+
+        async def watched() -> Any:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                events.fire(f"left:{identity}")
+            return message
+
+        await APPS[name]({**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}, watched, send)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from core import responses
@@ -171,30 +172,121 @@ def test_send_after_the_loss(work: Work, script: Script) -> None:
     assert wire.messages == []
 
 
-def test_of_sixteen_sends_to_nobody_the_last_takes_a_turn_of_the_loop(work: Work, script: Script) -> None:
-    wire = work(script)
-    peer = wire.connect()
-    peer.feed(wire.speech.get())
-    peer.lose()
-    turns: list[str] = []
+class TestToNobody:
+    """send() once the client is gone; tests/compat/test_nobody.py has what applications see of a cancellation in it."""
 
-    async def flood() -> None:
-        for _ in range(48):
-            turns.append("sent")
-            await script.send({"type": "http.response.body", "body": b"x", "more_body": True})
+    PIECE: ClassVar[dict[str, Any]] = {"type": "http.response.body", "body": b"x", "more_body": True}
 
-    async def tick() -> None:
-        for _ in range(3):
-            turns.append("other")
+    @pytest.fixture
+    def wire(self, work: Work, script: Script) -> Iterator[FakeWorker]:
+        wire = work(script)
+        peer = wire.connect()
+        peer.feed(wire.speech.get())
+        peer.lose()
+        yield wire
+        script.finish(wire)
+        assert wire.messages == []
+
+    def test_each_gives_the_loop_a_turn(self, wire: FakeWorker, script: Script) -> None:
+        turns: list[str] = []
+
+        async def flood() -> None:
+            for _ in range(20):
+                turns.append("sent")
+                await script.send(self.PIECE)
+
+        async def tick() -> None:
+            for _ in range(20):
+                turns.append("other")
+                await asyncio.sleep(0)
+
+        async def both() -> None:
+            await asyncio.gather(flood(), tick())
+
+        wire.loop.run_until_complete(both())
+        assert turns == ["sent", "other"] * 20
+
+    def test_tasks_that_are_cancelled_together(self, wire: FakeWorker, script: Script) -> None:
+        """Each is put off for itself."""
+        sent: list[int] = []
+
+        async def flood(number: int) -> None:
+            while True:
+                await script.send(self.PIECE)
+                sent.append(number)
+
+        async def both() -> None:
+            tasks = [asyncio.create_task(flood(number)) for number in range(2)]
             await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            assert all(task.cancelled() for task in tasks)
 
-    async def both() -> None:
-        await asyncio.gather(flood(), tick())
+        wire.loop.run_until_complete(both())
+        assert sent == [0, 1] * 16
 
-    wire.loop.run_until_complete(both())
-    assert turns == [*["sent"] * 16, "other"] * 3
-    script.finish(wire)
-    assert wire.messages == []
+    def test_what_is_put_off_is_forgotten_in_the_next_turn(self, wire: FakeWorker, script: Script) -> None:
+        """A later one is put off as often."""
+        waits: list[str] = []
+
+        async def work() -> None:
+            for _ in range(40):
+                asyncio.get_running_loop().call_soon(task.cancel)
+                await script.send(self.PIECE)
+                try:
+                    await asyncio.sleep(1000)
+                except asyncio.CancelledError:
+                    waits.append("cancelled")
+
+        task = wire.loop.create_task(work())
+        wire.loop.run_until_complete(task)
+        assert waits == ["cancelled"] * 40
+
+    @pytest.mark.parametrize("error", [ValueError, GeneratorExit, KeyboardInterrupt])
+    @pytest.mark.parametrize("made", [True, False])
+    def test_any_other_exception_is_raised(
+        self, wire: FakeWorker, script: Script, error: type[BaseException], made: bool
+    ) -> None:
+        async def run() -> None:
+            sending = script.send(self.PIECE)
+            assert sending.send(None) is None
+            with pytest.raises(error):
+                sending.throw(error() if made else error)
+            with pytest.raises(RuntimeError, match="cannot reuse"):
+                sending.send(None)
+
+        wire.loop.run_until_complete(run())
+
+    def test_a_cancellation_by_hand_is_raised(self, wire: FakeWorker, script: Script) -> None:
+        """Nobody has cancelled the task, so it could not be put off."""
+
+        async def run() -> None:
+            sending = script.send(self.PIECE)
+            sending.send(None)
+            with pytest.raises(asyncio.CancelledError):
+                sending.throw(asyncio.CancelledError())
+
+        if sys.version_info >= (3, 11):  # before, a task cannot tell
+            wire.loop.run_until_complete(run())
+        sending = script.send(self.PIECE)  # where no loop runs
+        sending.send(None)
+        with pytest.raises(asyncio.CancelledError):
+            sending.throw(asyncio.CancelledError())
+
+    def test_closing_a_coroutine_that_is_in_it(self, wire: FakeWorker, script: Script) -> None:
+        told: list[str] = []
+
+        async def work() -> None:
+            try:
+                await script.send(self.PIECE)
+            finally:
+                told.append("closed")
+
+        coroutine = work()
+        coroutine.send(None)
+        coroutine.close()
+        assert told == ["closed"]
 
 
 @pytest.mark.parametrize("how", ["eof", "lose"])

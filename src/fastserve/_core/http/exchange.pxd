@@ -55,7 +55,7 @@ cdef class HttpExchange(Exchange):
     cdef Waiter waiter  # of the first call of receive() that waits, None before that
     cdef list receiving  # the futures of others
     cdef list sending  # the futures that calls of send() wait for
-    cdef int drops  # messages dropped in this turn of the loop
+    cdef public object put_off  # the cancellation that send() has put off in this turn of the loop, or None
     cdef Place place  # held until the application returns, or waited in before it is called; else None
     cdef Entry entry  # in the list for the signal handler, while there is one
     cdef double head_at  # when the head of its request was complete
@@ -70,7 +70,6 @@ cdef class HttpExchange(Exchange):
     cdef int take(self, message) except -1  # 1 if the message is dropped
     cdef int take_late(self, dict message) except -1
     cdef int drop(self, dict message) except -1
-    cdef bint drops_too_much(self) except -1
     cdef int take_start(self, dict message) except -1
     cdef int take_body(self, dict message) except -1
     cdef int take_other(self, dict message) except -1
@@ -109,6 +108,7 @@ cdef class Send(Awaitable):
     cdef bint taken  # by the exchange, or held back by it
     cdef bint held  # its message waits with it
     cdef bint released  # its message was held back and has been taken, or was dropped
+    cdef object way  # the turn that it gives the loop where that was dropped, or None
     cdef Transfer transfer  # the file of this message, or None
 
 

@@ -12,9 +12,8 @@ http.response.early_hint is accepted at any time, and written as long as the hea
 receive() gives the body as it arrives, then waits. It gives http.disconnect, repeatedly, once the response is complete or
 the client is gone. Bytes of a body that have arrived are given first, even if the client has left since.
 
-Once the client is gone, send() accepts any message and drops it; with `raises` it raises. Of DROPS_A_TURN such calls
-the last gives the loop a turn: an application that sends without end must not block it. The others do not suspend, so
-that a generator which sends and then waits is cancelled where it waits, and its finally blocks run at once.
+Once the client is gone, send() accepts any message and drops it; with `raises` it raises. Each such call gives the loop a
+turn (loop/give_way.py): an application that sends without end must not block it.
 A client that has only ended its side may still read: a message that continues the response is sent to it, and any other
 ends the response.
 """
@@ -30,6 +29,7 @@ from ..interfaces cimport DirectApplication, Exchange, Stream, Subscribing
 from ..loop.awaitable cimport WAIT, Awaitable, CoroutineFunction, make_function
 from ..loop.clock cimport monotonic
 from ..loop.coroutine import call, receive, send, start_in_loop
+from ..loop.give_way import give_way
 from ..loop.task cimport PENDING, Task, start
 from ..loop.turn cimport note_sender
 from ..loop.waiter cimport Waiter, make_waiter
@@ -46,8 +46,6 @@ cdef extern from "Python.h":
     Py_ssize_t PyVectorcall_NARGS(size_t flags)
     object PyContext_Copy(object context)
     object PyContext_New()
-
-cdef int DROPS_A_TURN = 16
 
 cdef HttpExchange make_exchange(Worker worker, Stream stream, dict scope):
     cdef HttpExchange exchange = HttpExchange.__new__(HttpExchange)
@@ -236,16 +234,6 @@ cdef class HttpExchange(Exchange):
             self.endless = False
             self.stage = COMPLETE
         return 1
-
-    cdef bint drops_too_much(self) except -1:
-        """Count a dropped message. Return whether the loop needs a turn before the next."""
-        self.drops += 1
-        if self.drops == 1:
-            self.worker.loop.call_soon(self.turn_passed)
-        return self.drops >= DROPS_A_TURN
-
-    def turn_passed(self):
-        self.drops = 0
 
     cdef int take_start(self, dict message) except -1:
         if not is_kind(message["type"], "http.response.start"):
@@ -644,7 +632,9 @@ cdef class Send(Awaitable):
             message, self.message = self.message, None
             if exchange.take(message):
                 self.released = True
-                return WAIT if exchange.drops_too_much() else None
+                self.way = give_way(exchange)
+                next(self.way)
+                return WAIT
             self.transfer = exchange.transfer
         elif self.released:
             return None
@@ -668,10 +658,15 @@ cdef class Send(Awaitable):
         return WAIT
 
     def throw(self, kind, value=None, traceback=None):
-        """Stop waiting with this exception."""
+        """Stop waiting with this exception, or return where it is a cancellation that is put off."""
         if self.held:
             self.exchange.give_up(self)
-        return Awaitable.throw(self, kind, value, traceback)
+        if self.way is None or self.done:
+            return Awaitable.throw(self, kind, value, traceback)
+        try:
+            Awaitable.throw(self, kind, value, traceback)
+        except BaseException as exception:
+            self.way.throw(exception)
 
     def close(self):
         """Stop waiting."""

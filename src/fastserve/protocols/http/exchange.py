@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from fastserve._core.errors import ClientDisconnected, only_disconnects
+from fastserve._core.loop.give_way import PutOff, give_way
 from fastserve._types import ASGI3Application, Message, Scope
 from fastserve.options.table import Options
 from fastserve.protocols.http.counting import Counting
@@ -21,7 +22,6 @@ from fastserve.protocols.http.flow_control import FlowControl
 from fastserve.server_state import ServerState
 
 logger = logging.getLogger("fastserve.error")
-DROPS_A_TURN = 16
 
 
 class Stream(Protocol):
@@ -66,7 +66,7 @@ class HttpExchange:
         self.started = False  # the application has been called
         self.gone = False  # nobody reads the response any more
         self.left = False  # the client was gone before the response was complete
-        self.drops = 0  # messages dropped in this turn of the loop
+        self.put_off: PutOff | None = None  # the cancellation that send() has put off in this turn of the loop
         self.endless = False  # and the response had begun, with no declared end
         self.raises = stream.config.raises_disconnect  # send() raises once the client is gone
         self.server_state = stream.server_state
@@ -153,24 +153,14 @@ class HttpExchange:
     async def send(self, message: Message) -> None:
         """Take a message, and return once the client has taken enough of what was sent before.
 
-        Once the client is gone this raises ClientDisconnected, or else does nothing; but the last of DROPS_A_TURN such
-        calls gives the loop a turn: an application that sends without end must not block it.
+        Once the client is gone this raises ClientDisconnected, or else does nothing but give the loop a turn: an
+        application that sends without end must not block it.
         """
         if not self.take(message):
-            return await self.dropped()
+            return await give_way(self)
         while self.stage != "complete" and self.stream is not None and self.stream.flow.write_paused:
             await self.stream.flow.drain()
             self.check_connected()
-
-    async def dropped(self) -> None:
-        self.drops += 1
-        if self.drops == 1:
-            self.loop.call_soon(self.turn_passed)
-        if self.drops >= DROPS_A_TURN:
-            await asyncio.sleep(0)
-
-    def turn_passed(self) -> None:
-        self.drops = 0
 
     def check_connected(self) -> None:
         if self.stream is None and self.stage != "complete" and self.raises:
