@@ -24,12 +24,13 @@ from types import TracebackType
 from typing import IO, Any
 
 import fastserve
+from fastserve import server_life
 
 APPS = str(Path(__file__).parent / "apps")  # the applications that tests serve in processes of their own
 PATIENCE = 60.0  # seconds until something counts as hanging; a busy machine must not come near it
 STOP_SECONDS = PATIENCE
 
-fastserve.server.TICK = 0.01  # servers of this process see should_exit sooner than others do
+server_life.TICK = 0.01  # servers of this process see should_exit sooner than others do
 
 
 def read_all(sock: socket.socket) -> bytes:

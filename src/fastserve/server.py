@@ -6,43 +6,38 @@ import asyncio
 import contextlib
 import functools
 import logging
-import math
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastserve import serving
-from fastserve._core.metrics import SCALAR_CELLS, Metrics
 from fastserve.config import STARTUP_FAILURE, Config, ConfigError
 from fastserve.lifespan.off import LifespanOff
 from fastserve.lifespan.on import LifespanOn
-from fastserve.logging import slow_requests
-from fastserve.logging.access_log import access_log
 from fastserve.logging.formatters import style
 from fastserve.logging.log_files import take_user_signal
 from fastserve.loops import running
-from fastserve.metrics.heartbeat import Heartbeat
-from fastserve.metrics.pages import of_process
 from fastserve.net.accepting import Acceptor
 from fastserve.net.listeners import Listeners
 from fastserve.net.sockets import stop_listening
 from fastserve.net.tls import TlsHandshake
 from fastserve.options.core import AT_ONCE
-from fastserve.process import signals, task_stacks
+from fastserve.process import signals
 from fastserve.process.signals import HANDLED_SIGNALS
+from fastserve.protocols.factory import connection_factory, redirect_factory
 from fastserve.proxies import trust
+from fastserve.server_drain import Drain
 from fastserve.server_life import Cause, Life, Phase
+from fastserve.server_metrics import ServerMetrics
 from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
-    from fastserve.metrics.service import Service
     from fastserve.net.listeners import PlainSockets
-    from fastserve.operations.control import Control
     from fastserve.process.pid_file import PidFile
     from fastserve.process.service_manager import Notifier
     from fastserve.proxies.protocol import Expected
@@ -50,15 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HANDLED_SIGNALS", "Server", "ServerState"]
 
-TICK = 0.1  # seconds between two calls of on_tick(), and the longest between two checks of what stopping waits for
-SETTLE_SECONDS = 0.1  # allowed for what was told to end, before anything is logged about it
-CANCEL_SECONDS = 1.0  # for cancelled requests to end before the application is told to shut down
 LONGEST_GOODBYE = 5.0  # seconds
-STREAM_SECONDS = 3.0  # that responses without an end may go on during a stop without a timeout
-SHOWN_TASKS = 10  # of those that are cancelled
-
-ACCEPTING, CERTIFICATE_END = SCALAR_CELLS["accepting"], SCALAR_CELLS["certificate_end"]
-WSGI_BUSY, WSGI_IDLE, WSGI_QUEUE = (SCALAR_CELLS[name] for name in ("wsgi_busy", "wsgi_idle", "wsgi_queue"))
 
 logger = logging.getLogger("fastserve.error")
 
@@ -90,14 +77,8 @@ class Server:
         self._listeners = Listeners()
         self._pid_file: PidFile | None = None
         self._acceptor: Acceptor | None = None
-        self._heartbeat: Heartbeat | None = None
-        self._service: Service | None = None  # that shows the metrics, without a parent
-        self._control: Control | None = None
+        self._metrics = ServerMetrics(config)
         self._drained = False  # told that no more requests are wanted, and not to stop
-
-    @property
-    def _metrics(self) -> Metrics:
-        return of_process()
 
     @property
     def started(self) -> bool:
@@ -267,7 +248,7 @@ class Server:
                     await self.shutdown(sockets=sockets)
                     self._enter(Phase.STOPPED)
                     self._log_process("Finished server process [%d]")
-                self._stop_metrics()
+                self._metrics.stop()
 
     @contextlib.contextmanager
     def _hangup_reloads(self) -> Iterator[None]:
@@ -293,70 +274,16 @@ class Server:
 
     def _enter(self, phase: Phase) -> None:
         self._life.phase = phase
-        self._metrics.enter(phase)
+        self._metrics.page.enter(phase)
 
-    def _start_metrics(self) -> None:
-        """Listen for what asks for metrics, unless a parent does, and begin the heartbeat. Raises OSError."""
-        self._metrics.begin(os.getpid(), int(time.time()))
-        if (self.config.metrics_bind or self.config.control_socket) and not self.has_parent:
-            self._show_metrics()
-        self._note_certificate()
-        self._heartbeat = Heartbeat(self._metrics, self._note_readings)
-        self._heartbeat.start()
+    def _is_accepting(self) -> bool:
+        return self._acceptor is not None and self._life.phase is Phase.SERVING and not self._acceptor.paused
 
-    def _show_metrics(self) -> None:
-        from fastserve.metrics.service import Service
-        from fastserve.metrics.source import OwnSource
-
-        source = OwnSource(lambda: self.started and not (self.should_exit or self._drained), self._listening)
-        self._service = Service.bound(self.config)
-        if self.config.control_socket:
-            from fastserve.operations.control import Control
-            from fastserve.operations.own import OwnOrders
-
-            self._control = Control.bound(self.config)
-            if self._control is not None:
-                self._control.start(source, OwnOrders(self, asyncio.get_running_loop()))
-        if self._service is not None:
-            self._service.start(source)
-
-    @property
-    def reloads_certificates(self) -> bool:
-        return self.config.certificates is not None
+    def _is_ready(self) -> bool:
+        return self.started and not (self.should_exit or self._drained)
 
     def _listening(self) -> list[socket.socket]:
         return [] if self._acceptor is None else self._acceptor.sockets
-
-    def _note_certificate(self) -> None:
-        """Put into the metrics when the first certificate expires."""
-        if ends := self.config.certificate_ends:
-            self._metrics.set(CERTIFICATE_END, max(int(min(ends)), 0))
-
-    def _note_readings(self) -> None:
-        """Put into the metrics what is read rather than counted."""
-        if self._acceptor is not None:
-            self._metrics.set(ACCEPTING, int(self._life.phase is Phase.SERVING and not self._acceptor.paused))
-        pool = None if self.config.wsgi is None else self.config.wsgi.threads
-        if pool is not None:
-            idle = pool.idle
-            self._metrics.set(WSGI_IDLE, idle)
-            self._metrics.set(WSGI_BUSY, max(len(pool) - idle, 0))
-            self._metrics.set(WSGI_QUEUE, len(pool.calls))
-        if "fastserve.topics.node" in sys.modules:
-            from fastserve.topics.publishing import note_metrics
-
-            note_metrics(self._metrics)
-
-    def _stop_metrics(self) -> None:
-        if self._heartbeat is not None:
-            self._heartbeat.stop()
-            self._heartbeat = None
-        if self._service is not None:
-            self._service.stop()
-            self._service = None
-        if self._control is not None:
-            self._control.stop()
-            self._control = None
 
     def _log_process(self, message: str) -> None:
         coloured = message.replace("%d", style("%d", fg="cyan"))
@@ -365,11 +292,11 @@ class Server:
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application's lifespan, then listen. Raises SystemExit(3) if either fails."""
         await self._start_topics()
-        await self._unless_forced(self.lifespan.startup())
+        await self._life.unless_forced(self.lifespan.startup())
         await self._start_topics()  # the application may have imported them only now
         if self.lifespan.should_exit:
             sys.exit(STARTUP_FAILURE)
-        if self._forced:
+        if self._life.gives_up:
             return
         bound = sockets or []
         loop = asyncio.get_running_loop()
@@ -381,11 +308,15 @@ class Server:
                 from fastserve.process.pid_file import PidFile
 
                 self._pid_file = PidFile.written(self.config.pid_file)
-            self._start_metrics()
-            factory = self._connection_factory()
+            self._metrics.start(self._is_accepting)
+            if not self.has_parent:
+                self._metrics.show(self, self._is_ready, self._listening)
+            self.server_state.renew_default_headers(self.config.encoded_headers, self.config.date_header)
+            shared = self.config, self.server_state, self.lifespan.state, self._metrics.page
+            factory = connection_factory(*shared)
             self._acceptor = Acceptor(factory, self.config, self.servers, self.server_state, self._expected())
             plain = self._listeners.plain if sockets is None else self._plain_of_given(sockets)
-            redirects = self._redirect_factory(bound, plain) if any(plain.values()) else None
+            redirects = redirect_factory(*shared, bound, plain) if any(plain.values()) else None
             for index, sock in enumerate(bound):
                 await self._acceptor.start(sock, index in plain, redirects if plain.get(index) else None)
         except OSError as exc:
@@ -420,7 +351,7 @@ class Server:
         if "fastserve.topics.node" in sys.modules:
             from fastserve.topics import node
 
-            await self._unless_forced(node.stop(asyncio.get_running_loop()))
+            await self._life.unless_forced(node.stop(asyncio.get_running_loop()))
 
     def _plain_of_given(self, sockets: Sequence[socket.socket]) -> PlainSockets:
         """Return which of the sockets given to serve() have no TLS: by default those that the configuration bound so.
@@ -437,6 +368,10 @@ class Server:
             plain = {**plain, **dict.fromkeys(found, True)}
         return plain
 
+    @property
+    def reloads_certificates(self) -> bool:
+        return self.config.certificates is not None
+
     def reload_certificates(self) -> None:
         """Reload TLS certificates and keys for new connections. A failure is logged and changes nothing."""
         if self.config.certificates is None:
@@ -448,7 +383,7 @@ class Server:
         except ConfigError as exc:
             logger.error("Certificate not reloaded, keeping the current one: %s", exc)
         else:
-            self._note_certificate()
+            self._metrics.note_certificates()
             count = len(self.config.certificates.in_use)
             if count == 1:
                 logger.info("Certificate reloaded.")
@@ -465,68 +400,6 @@ class Server:
 
         return Expected(self.config, self.server_state.connections)
 
-    def _connection_factory(self) -> Callable[[], asyncio.Protocol]:
-        config, loop = self.config, asyncio.get_running_loop()
-        self.server_state.renew_default_headers(config.encoded_headers, config.date_header)
-        from fastserve._core.worker import Worker
-
-        worker = Worker(
-            loop,
-            config.loaded_app,
-            config.core_settings(),
-            state=self.lifespan.state,
-            log=logger.log,
-            access=access_log(config),
-            slow=None if config.log_slow is None else slow_requests.report,
-            static=None if config.static_files is None else config.static_files.for_core(),
-            direct=config.wsgi.calls if config.wsgi is not None and config.loaded_app is config.wsgi else None,
-            ws_framing=config.ws_framing,
-            ws_protocol=self._make_ws_protocol if config.leaves_websockets else None,
-            metrics=self._metrics,
-        )
-        if config.metrics_routes:
-            worker.metrics.count_by_route()
-        self.server_state.attach(worker)
-        if config.limited is not None:
-            config.limited.worker = worker
-        if not config.uses_core:
-            # A class on uvicorn's protocol contract; the core serves its WebSockets.
-            contract: Any = config.http_protocol_class
-            state, app_state = self.server_state, self.lifespan.state
-            return lambda: contract(config=config, server_state=state, app_state=app_state, _loop=loop)
-        return functools.partial(config.http_protocol_class, worker)
-
-    def _redirect_factory(
-        self, sockets: Sequence[socket.socket], plain: PlainSockets
-    ) -> Callable[[], asyncio.Protocol]:
-        """Return the factory of connections that redirect to the first socket with TLS."""
-        from fastserve._core.connection import Connection
-        from fastserve._core.worker import Worker
-        from fastserve.net.redirect import Redirect, secure_port
-
-        config = self.config
-        connection: Any = Connection
-        worker = Worker(
-            asyncio.get_running_loop(),
-            Redirect(config.loaded_app, lambda: config.certificate_names, secure_port(sockets, plain)),
-            config.core_settings(websocket=False, redirects=True, root_path=""),
-            state=self.lifespan.state,
-            log=logger.log,
-            access=access_log(config),
-            slow=None if config.log_slow is None else slow_requests.report,
-            metrics=self._metrics,
-            beside=self.server_state.worker,
-        )
-        return functools.partial(connection, worker)
-
-    def _make_ws_protocol(self) -> asyncio.BaseProtocol:
-        """Make a protocol on uvicorn's contract for a WebSocket, as uvicorn's HTTP protocols do."""
-        contract: Any = self.config.ws_protocol_class
-        made: asyncio.BaseProtocol = contract(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
-        return made
-
     def _log_started_message(self, listeners: Sequence[socket.socket]) -> None:
         self._listeners.log_running(self.config)
 
@@ -535,14 +408,14 @@ class Server:
         counter = 0
         told = self.should_exit
 
-        def told_since() -> bool:  # a subclass may go on all the same, and then each TICK
+        def told_since() -> bool:  # a subclass may go on all the same, and then each tick
             return self.should_exit and not told
 
         while not await self.on_tick(counter):
             if self._acceptor is not None:
                 await self._acceptor.look()
             counter = (counter + 1) % 864000
-            await self._life.sleep(TICK, told_since)
+            await self._life.tick(told_since)
             told = self.should_exit
 
     async def on_tick(self, counter: int) -> bool:
@@ -586,7 +459,7 @@ class Server:
             if self._acceptor is not None:
                 await self._acceptor.look()
             counter += 1
-            await self._life.sleep(min(TICK, left), self._impatient)
+            await self._life.tick(self._impatient, left)
         self._redden()
 
     async def _linger(self) -> None:
@@ -616,7 +489,7 @@ class Server:
             if self._acceptor is not None and not self._retiring:
                 await self._acceptor.look()
             counter += 1
-            await self._life.sleep(TICK, self._impatient)
+            await self._life.tick(self._impatient)
 
     def _impatient(self) -> bool:
         return Phase.DRAINING in self._life.told or self.force_exit
@@ -638,7 +511,11 @@ class Server:
         if self.link is not None:
             self.link.stopped_listening()
         await self._take_waiting_connections()
-        await self._drain()
+        patience, why = self.drain_seconds, "timeout graceful shutdown exceeded"
+        if patience is None and self._life.cause is Cause.CANCELLED:
+            patience = 0  # a caller that cancels serve() does not wait for the slowest client
+            why = Cause.CANCELLED.value
+        await Drain(self.server_state, self._life, self._wait_tasks_to_complete).run(patience, why, self._retiring)
         if self.link is not None:
             self.link.drained()
         await self._end_lifespan()
@@ -659,90 +536,21 @@ class Server:
         if self._pid_file is not None:
             self._pid_file.remove()
 
-    async def _drain(self) -> None:
-        """Let every connection finish its requests, for drain_seconds at most."""
-        await self._close_idle_connections()
-        if not self.server_state.connections and not self.server_state.tasks:
-            return
-        patience, why = self.drain_seconds, "timeout graceful shutdown exceeded"
-        if patience is None and self._life.cause is Cause.CANCELLED:
-            patience = 0  # a caller that cancels serve() does not wait for the slowest client
-            why = Cause.CANCELLED.value
-        await self._finish_requests(patience, why)
-        await self._abort_connections()
-
-    async def _close_idle_connections(self) -> None:
-        """Close idle connections, and give them a moment to go before anything is logged."""
-        self.server_state.drain(self._retiring)
-        await self._until(lambda: not self.server_state.connections, SETTLE_SECONDS)
-
-    async def _finish_requests(self, patience: float | None, why: str) -> None:
-        """Wait up to `patience` seconds for requests, then end streams and cancel the rest, giving `why` as reason."""
-        state = self.server_state
-        grace = STREAM_SECONDS if patience is None else patience
-        waiting = asyncio.ensure_future(self._wait_tasks_to_complete())
-        try:
-            if grace > STREAM_SECONDS:
-                await asyncio.wait([waiting], timeout=STREAM_SECONDS)
-                await self._cancel_streams(state.orphans())
-                grace -= STREAM_SECONDS
-            await asyncio.wait([waiting], timeout=grace)
-            if not waiting.done() and not self.force_exit:
-                streams = await self._end_streams()
-                if patience is not None and state.tasks:
-                    logger.error("Cancel %s running task(s), %s", len(state.tasks), why)
-                    await self._cancel(state.tasks, f"Task cancelled, {why}")
-                elif patience is None:
-                    await self._cancel_streams(streams)
-            if patience is None:
-                await waiting
-        finally:
-            waiting.cancel()
-
-    async def _end_streams(self) -> list[Any]:
-        """Break off responses that have no end; return the tasks of applications that still run after that.
-
-        Such applications get http.disconnect, as do those that wait for their client to leave. Those whose client had
-        left before are included.
-        """
-        tasks = self.server_state.orphans() + self.server_state.end_streams()
-        await self._until(lambda: not self.server_state.tasks, SETTLE_SECONDS)
-        return [task for task in tasks if not task.done()]
-
-    async def _cancel_streams(self, tasks: list[Any]) -> None:
-        if tasks and not self.force_exit:
-            logger.error("Cancelling %s task(s) whose streaming responses have no end", len(tasks))
-            await self._cancel(tasks, "Task cancelled, the server stops")
-
-    async def _cancel(self, tasks: Iterable[Any], reason: str) -> None:
-        """Cancel tasks, log where each stood, and give them CANCEL_SECONDS to end."""
-        tasks = list(tasks)
-        for task in tasks[:SHOWN_TASKS]:
-            logger.error("Cancelled task %s was at:\n%s", task.get_name(), task_stacks.where(task))
-        for task in tasks:
-            task.cancel(reason)
-        await self._until(lambda: all(task.done() for task in tasks), CANCEL_SECONDS)
-
     async def _wait_tasks_to_complete(self) -> None:
         state = self.server_state
         if state.connections and not self.force_exit:
             logger.info("Waiting for connections to close. (CTRL+C to force quit)")
-            await self._until(lambda: not state.connections)
+            await self._life.until(lambda: not state.connections)
         if state.tasks and not self.force_exit:
             logger.info("Waiting for background tasks to complete. (CTRL+C to force quit)")
-            await self._until(lambda: not state.tasks)
-
-    async def _abort_connections(self) -> None:
-        """Close the remaining connections, whatever they are doing."""
-        self.server_state.abort()
-        await self._until(lambda: not self.server_state.connections, SETTLE_SECONDS)
+            await self._life.until(lambda: not state.tasks)
 
     async def _end_lifespan(self) -> None:
         """Shut down the application's lifespan; if forced to exit, cancel the remaining requests instead."""
         if self.force_exit:
             self._cancel_tasks("Task cancelled, server forced to exit")
         else:
-            await self._unless_forced(self.lifespan.shutdown())
+            await self._life.unless_forced(self.lifespan.shutdown())
 
     def _cancel_tasks(self, reason: str) -> None:
         for task in list(self.server_state.tasks):
@@ -752,32 +560,3 @@ class Server:
         if self.config.wsgi is not None:
             self.config.wsgi.close()
         self.server_state.close()
-
-    # Waiting
-
-    @property
-    def _forced(self) -> bool:
-        return self.force_exit and (self.should_exit or self._life.phase >= Phase.DRAINING)
-
-    async def _until(self, done: Callable[[], bool], seconds: float = math.inf) -> None:
-        """Return once `done()` is true, force_exit is set, or `seconds` have passed."""
-        clock = asyncio.get_running_loop().time
-        end = clock() + seconds
-        pause = 0.001
-        while not done() and not self.force_exit and clock() < end:
-            await self._life.sleep(pause, lambda: self.force_exit)
-            pause = min(2 * pause, TICK)
-
-    async def _unless_forced(self, work: Coroutine[Any, Any, None]) -> None:
-        """Await `work`; cancel it if the server is told to stop and force_exit is set."""
-        task = asyncio.ensure_future(work)
-        task.add_done_callback(lambda task: self._life.wake())
-        try:
-            while not task.done() and not self._forced:
-                await self._life.sleep(TICK, lambda: task.done() or self._forced)
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait([task])
-        if not task.cancelled():
-            task.result()

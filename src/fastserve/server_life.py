@@ -17,7 +17,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+TICK = 0.1  # seconds between two calls of on_tick(), and the longest between two checks of what is waited for
 
 
 class Phase(enum.IntEnum):
@@ -71,6 +75,39 @@ class Life:
         finally:
             self._loop = None
 
+    @property
+    def is_forced(self) -> bool:
+        """Whether the server is told to exit at once: it waits for nothing any more."""
+        return Phase.STOPPED in self.told
+
+    async def until(self, done: Callable[[], bool], seconds: float = math.inf) -> None:
+        """Return once `done()` is true, the server is forced to exit, or `seconds` have passed."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + seconds
+        pause = 0.001
+        while not done() and not self.is_forced and clock() < deadline:
+            await self.sleep(pause, lambda: self.is_forced)
+            pause = min(2 * pause, TICK)
+
+    async def unless_forced(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await `work`; cancel it if the server is told to stop and is forced to exit."""
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(lambda task: self.wake())
+        try:
+            while not task.done() and not self.gives_up:
+                await self.sleep(TICK, lambda: task.done() or self.gives_up)
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether the server is forced to exit, and has been told to stop at all."""
+        return self.is_forced and (Phase.LINGERING in self.told or self.phase >= Phase.DRAINING)
+
     async def sleep(self, seconds: float, ended: Callable[[], bool]) -> None:
         """Sleep, but not when `ended()` is true, now or at a wake()."""
         if ended():
@@ -84,6 +121,10 @@ class Life:
         finally:
             del self._sleeping[sleep]
             timer.cancel()
+
+    async def tick(self, ended: Callable[[], bool], most: float = math.inf) -> None:
+        """Sleep until the next tick, for `most` seconds at most, or until `ended()` is true at a wake()."""
+        await self.sleep(min(TICK, most), ended)
 
     def wake(self) -> None:
         """End the sleeps whose condition is true now."""

@@ -65,7 +65,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def start(serve: support.Serve, http: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Serve a WSGI application: start(app, **config) -> Running."""
-    monkeypatch.setattr("fastserve.server.TICK", 0.01)
+    monkeypatch.setattr("fastserve.server_life.TICK", 0.01)
     inline = {"wsgi_threads": 0} if mode == "inline" else {}
     return lambda app, **config: by_wire(http, serve(app, **{"interface": "wsgi", **inline, **config}))
 
