@@ -10,6 +10,7 @@ from fastserve.operations.verbs import Asked
 
 PATIENCE_SECONDS = 4.0  # for the thread that carries orders out to take one
 LONGEST_SECONDS = 8.0  # for it to end one that it has taken
+WHILE_STOPPING = ("stop", "requests", "stacks")
 
 
 class Refused(Exception):
@@ -57,6 +58,22 @@ class Order:
         if self._refusal is not None:
             raise self._refusal
         return self._result
+
+
+class Orders:
+    """Carries out verbs: order_WORD(asked) returns what the control socket responds, or raises Refused."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether orders are refused because the server stops."""
+        return False
+
+    def obey(self, asked: Asked) -> Any:
+        """Carry out a verb. Raises Refused."""
+        word = asked.verb.word
+        if self.is_stopping and word not in WHILE_STOPPING:
+            raise Refused(409, "the server stops")
+        return getattr(self, f"order_{word.replace('-', '_')}")(asked)
 
 
 class Controlled(Protocol):

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from fastserve.logging import log_files
 from fastserve.logging.log_levels import set_level
-from fastserve.operations.orders import Order, Refused
+from fastserve.operations.orders import Order, Orders, Refused
 from fastserve.operations.reports import requests_of
 from fastserve.operations.verbs import Asked
 
@@ -31,7 +31,7 @@ class Operated(Protocol):
     def drain(self, drained: bool) -> None: ...
 
 
-class OwnOrders:
+class OwnOrders(Orders):
     """Carries orders out in the loop of a server; what is to be seen while the loop hangs, in the asking thread."""
 
     def __init__(self, server: Operated, loop: asyncio.AbstractEventLoop) -> None:
@@ -44,6 +44,10 @@ class OwnOrders:
         os.set_blocking(self.writer.fileno(), False)  # the thread that writes the report reads it
         hang_report.enable(self.writer)
 
+    @property
+    def is_stopping(self) -> bool:
+        return self.server.should_exit
+
     def submit(self, order: Order) -> None:
         if order.asked.verb.word in ("requests", "stacks"):
             order.carry_out(self.obey)
@@ -52,12 +56,6 @@ class OwnOrders:
             self.loop.call_soon_threadsafe(order.carry_out, self.obey)
         except RuntimeError:
             raise Refused(503, "the server has stopped") from None
-
-    def obey(self, asked: Asked) -> Any:
-        word = asked.verb.word
-        if self.server.should_exit and word not in ("stop", "requests", "stacks"):
-            raise Refused(409, "the server stops")
-        return getattr(self, f"order_{word.replace('-', '_')}")(asked)
 
     def order_reload(self, asked: Asked) -> Any:
         if not self.server.reloads_certificates:

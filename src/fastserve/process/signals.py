@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -182,8 +182,14 @@ def restore(number: signal.Signals, handler: Any, before: Any) -> None:
         if previous[number] == handler:
             previous[number] = before
             return
-    # None stands for a handler that was not set from Python, which Python cannot restore.
-    signal.signal(number, signal.SIG_DFL if before is None else before)
+    put_back({number: before})
+
+
+def put_back(before: Mapping[Any, Any]) -> None:
+    """Set signal handlers as signal.signal() has returned them."""
+    for number, handler in before.items():
+        # None stands for a handler that was not set from Python, which Python cannot restore.
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """Parents of server processes: of workers that share sockets, or of one that restarts when files change.
 
 multiprocess      the parent of workers: starts, monitors and replaces them
-obedient          what it is told, by signals and the control socket
+parent            what parents do with their processes as the control socket asks
+obedient          what that of workers is told, by signals and the control socket
 succession        how it leaves everything to a successor, and takes over from a predecessor
 successor         that process, as its predecessor sees it
 generations       the templates that it has workers forked from (--preload): template is its handle of one, preloading

@@ -20,16 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 from fastserve._subprocess import get_subprocess
 from fastserve.config import STARTUP_FAILURE, Config
-from fastserve.logging import log_files
 from fastserve.logging.formatters import style
 from fastserve.logging.log_files import take_user_signal
-from fastserve.logging.log_levels import set_level
 from fastserve.metrics.source import ParentSource
 from fastserve.metrics.watched import Watched
 from fastserve.operations.orders import Order, Refused
-from fastserve.operations.reports import requests_of
-from fastserve.process.signals import HANDLED_SIGNALS, Own, user_signals_handled
+from fastserve.process.signals import HANDLED_SIGNALS, Own, put_back, user_signals_handled
 from fastserve.supervisors.messages import READY
+from fastserve.supervisors.parent import Parent
 from fastserve.supervisors.process import Process, fate
 from fastserve.supervisors.slot import Slot
 
@@ -51,7 +49,7 @@ logger = logging.getLogger("fastserve.error")
 __all__ = ["HANDLED_SIGNALS", "BaseReload", "Config", "get_subprocess", "logger", "style"]
 
 
-class BaseReload:
+class BaseReload(Parent):
     """Runs `target(sockets=sockets)` in a process, and again in a new one when should_restart() returns files."""
 
     reloader_name: str | None = None
@@ -68,8 +66,6 @@ class BaseReload:
         self.metrics: Service | None = None  # serves what the process counts
         self.control: Control | None = None
         self.orders: deque[Order] = deque()  # of the control socket
-        self.drained = False  # by one: --health is red
-        self.level: str | None = None  # of the loggers, once one has changed it
         self.watched = Watched()
         self.close_listeners: Callable[[], object] | None = None  # called once no process is listening
         self.process: Process
@@ -111,8 +107,7 @@ class BaseReload:
                 self.metrics.stop()
             if self.control is not None:
                 self.control.stop()
-            for number, handler in before.items():
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            put_back(before)
 
     def is_ready(self) -> bool:
         """Return whether the process serves, and there is no stop."""
@@ -179,10 +174,7 @@ class BaseReload:
         self.ended_before = self.waits_for_changes = self.hung_up = False
         self.process = Process(self.config, self.sockets, target=self.target, watched=self.watched)
         self.process.start()
-        if self.level is not None:
-            self.process.set_level(self.level)
-        if self.drained:
-            self.process.drain(True)
+        self.brief(self.process)
 
     def look(self) -> None:
         """Handle what the process has sent, and restart it if it has ended."""
@@ -215,32 +207,22 @@ class BaseReload:
     def submit(self, order: Order) -> None:
         self.orders.append(order)
 
-    def obey(self, asked: Asked) -> Any:
-        """Carry out a verb, and return what the control socket responds. Raises Refused."""
+    @property
+    def everyone(self) -> list[Process]:
+        return [self.process]
+
+    def process_of(self, asked: Asked) -> Process:
         if asked.worker:
             raise Refused(404, f"there is no worker {asked.worker}")
-        return getattr(self, f"order_{asked.verb.word.replace('-', '_')}")(asked)
+        return self.process
 
     def order_reload(self, asked: Asked) -> Any:
         self.hung_up = True
         return {"reloading": 1}
 
-    order_replace = order_reload
-
-    def order_reopen(self, asked: Asked) -> Any:
-        self.process.reopen()
-        return {"reopened": log_files.reopen()}
-
-    def order_drain(self, asked: Asked) -> Any:
-        return self.drain(True)
-
-    def order_undrain(self, asked: Asked) -> Any:
-        return self.drain(False)
-
-    def drain(self, drained: bool) -> Any:
-        self.drained = drained
-        self.process.drain(drained)
-        return {"draining": drained}
+    def order_replace(self, asked: Asked) -> Any:
+        self.process_of(asked)
+        return self.order_reload(asked)
 
     def order_stop(self, asked: Asked) -> Any:
         quick = asked.value == "quick"
@@ -252,19 +234,6 @@ class BaseReload:
 
     def order_scale(self, asked: Asked) -> Any:
         raise Refused(409, "there is one process with --reload")
-
-    def order_log_level(self, asked: Asked) -> Any:
-        assert asked.value is not None
-        self.level = asked.value
-        set_level(asked.value)
-        self.process.set_level(asked.value)
-        return {"level": asked.value}
-
-    def order_requests(self, asked: Asked) -> Any:
-        return requests_of(self.process.where())
-
-    def order_stacks(self, asked: Asked) -> Any:
-        return self.process.where()
 
     def log_end(self) -> None:
         """Decide when to start the next process after one has ended, and log it.

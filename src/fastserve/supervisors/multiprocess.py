@@ -82,8 +82,6 @@ class Multiprocess(Obedient, Succession):
         self.notifier: Notifier | None = None
         self.metrics: Service | None = None  # serves what the workers count
         self.control: Control | None = None
-        self.drained = False  # by the control socket: --health is red
-        self.level: str | None = None  # of the loggers, once it was changed
         self.close_listeners: Callable[[], object] | None = None  # called once no worker is listening
         self.listens = True
         self.watched = Watched()  # what its processes count, and what becomes of them
@@ -107,7 +105,6 @@ class Multiprocess(Obedient, Succession):
 
     @property
     def everyone(self) -> list[Process]:
-        """Every process that was started and not joined yet."""
         successors = [slot.successor for slot in self.slots if slot.successor is not None]
         return [*self.processes, *successors, *self.leaving]
 
@@ -216,10 +213,7 @@ class Multiprocess(Obedient, Succession):
                 template=template,
             )
             process.start()
-            if self.level is not None:
-                process.set_level(self.level)
-            if self.drained:
-                process.drain(True)
+            self.brief(process)
         except ValueError as exc:
             logger.error("%s", exc)
             self.fail()

@@ -7,11 +7,9 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
-from fastserve.logging import log_files
 from fastserve.logging.log_files import take_user_signal
-from fastserve.logging.log_levels import set_level
 from fastserve.operations.orders import Order, Refused
-from fastserve.operations.reports import requests_of
+from fastserve.supervisors.parent import Parent
 from fastserve.supervisors.signal_queue import SIGNALS, Signals
 from fastserve.supervisors.slot import Replacement, Slot
 
@@ -22,12 +20,10 @@ if TYPE_CHECKING:
     from fastserve.supervisors.generations import Generations
     from fastserve.supervisors.process import Process
 
-REQUESTS_SECONDS = 0.3  # for a worker to report its requests; the parent does nothing else in this time
-
 logger = logging.getLogger("fastserve.error")
 
 
-class Obedient:
+class Obedient(Parent):
     """A parent of workers that is told by handle_signal(), and by submit(), which calls obey() in the main thread."""
 
     config: Config
@@ -41,12 +37,10 @@ class Obedient:
     notifier: Notifier | None
     should_exit: threading.Event
     told: dict[int, int]
-    drained: bool
-    level: str | None
 
     @property
-    def everyone(self) -> list[Process]:
-        raise NotImplementedError
+    def is_stopping(self) -> bool:
+        return self.should_exit.is_set()
 
     def restart_all(self) -> None:
         raise NotImplementedError
@@ -98,19 +92,12 @@ class Obedient:
 
     def handle_usr1(self) -> None:
         take_user_signal(signal.SIGUSR1)
-        self.reopen_workers()
+        self.reopen_processes()
 
-    def reopen_files(self) -> int:
-        """Open log files again, also in the workers; return how many there are here."""
-        count = log_files.reopen()
-        self.reopen_workers()
-        return count
-
-    def reopen_workers(self) -> None:
+    def reopen_processes(self) -> None:
         if self.generations is not None:
             self.generations.reopen()
-        for process in self.everyone:
-            process.reopen()
+        super().reopen_processes()
 
     def handle_ttin(self) -> None:
         logger.info("Received SIGTTIN, increasing the number of processes.")
@@ -166,31 +153,9 @@ class Obedient:
     def submit(self, order: Order) -> None:
         self.signals.submit(order)
 
-    def obey(self, asked: Asked) -> Any:
-        """Carry out a verb, and return what the control socket responds. Raises Refused."""
-        word = asked.verb.word
-        if self.should_exit.is_set() and word not in ("stop", "requests", "stacks"):
-            raise Refused(409, "the server stops")
-        return getattr(self, f"order_{word.replace('-', '_')}")(asked)
-
     def order_reload(self, asked: Asked) -> Any:
         self.restart_all()
         return {"reloading": len(self.slots)}
-
-    def order_reopen(self, asked: Asked) -> Any:
-        return {"reopened": self.reopen_files()}
-
-    def order_drain(self, asked: Asked) -> Any:
-        return self.drain(True)
-
-    def order_undrain(self, asked: Asked) -> Any:
-        return self.drain(False)
-
-    def drain(self, drained: bool) -> Any:
-        self.drained = drained
-        for process in self.everyone:
-            process.drain(drained)
-        return {"draining": drained}
 
     def order_stop(self, asked: Asked) -> Any:
         # To a worker that lingers, the second SIGINT means to stop lingering, and the third to stop at once.
@@ -219,22 +184,11 @@ class Obedient:
         self.replacements.append(Replacement(slot, process, "control socket"))
         return {"replacing": process.pid}
 
-    def order_log_level(self, asked: Asked) -> Any:
-        assert asked.value is not None
-        self.level = asked.value
-        set_level(asked.value)
-        for process in self.everyone:
-            process.set_level(asked.value)
-        return {"level": asked.value}
-
-    def order_requests(self, asked: Asked) -> Any:
-        return requests_of(self.of_order(asked)[0].where(REQUESTS_SECONDS))
-
-    def order_stacks(self, asked: Asked) -> Any:
-        return self.of_order(asked)[0].where()
+    def process_of(self, asked: Asked) -> Process:
+        return self.of_order(asked)[0]
 
     def of_order(self, asked: Asked) -> tuple[Process, Slot]:
-        """Return the worker that an order names. Raises Refused."""
+        """Return the worker that an order names, and its slot. Raises Refused."""
         slot = next((slot for slot in self.slots if slot.place == asked.worker), None)
         if slot is None:
             raise Refused(404, f"there is no worker {asked.worker}")

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from fastserve.config import STARTUP_FAILURE
 from fastserve.logging import log_files
 from fastserve.metrics.pages import Page, adopt
-from fastserve.process.signals import Own, begin_end, flush_standard_streams
+from fastserve.process.signals import Own, begin_end, flush_standard_streams, put_back
 from fastserve.supervisors import child
 from fastserve.supervisors.messages import ENDED, FORK, FORKED, IMPORTED, REOPEN, RETIRE, UNFORKED
 
@@ -118,9 +118,9 @@ class Forker:
     def give_back_signals(self) -> None:
         """In a worker: install the handlers that it would have if it had imported the application itself."""
         signal.set_wakeup_fd(-1)
-        for number, handler in self.handlers.items():
-            own = Own(handler.handler) if isinstance(handler, Own) else handler  # it was the template's
-            signal.signal(number, signal.SIG_DFL if own is None else own)
+        # An Own one was the template's.
+        handlers = self.handlers.items()
+        put_back({number: Own(each.handler) if isinstance(each, Own) else each for number, each in handlers})
 
     def report(self, *message: Any) -> None:
         with contextlib.suppress(OSError):  # receive() notices that the parent is gone

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from fastserve.operations.orders import Order
-from fastserve.process.signals import Own
+from fastserve.process.signals import Own, put_back
 
 NAMES = ("INT", "TERM", "BREAK", "HUP", "QUIT", "TTIN", "TTOU", "USR1", "USR2", "WINCH")
 SIGNALS: dict[int, str] = {int(getattr(signal, f"SIG{name}")): name for name in NAMES if hasattr(signal, f"SIG{name}")}
@@ -40,8 +40,7 @@ class Signals:
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            put_back(before)
 
     def take(self, number: int, frame: FrameType | None) -> None:
         self.queue.append(number)
