@@ -226,9 +226,9 @@ def denied(clients: Clients, *messages: dict[str, Any]) -> Response:
 
 
 class TestDenialResponse:
-    """The extension websocket.http.response, which items 9 and 44 allow."""
+    """The extension websocket.http.response, item 64."""
 
-    def test_item_44_in_one_piece(self, clients: Clients) -> None:
+    def test_item_64_in_one_piece(self, clients: Clients) -> None:
         headers = [(b"X-Why", b"a"), (b"x-why", b"b")]
         found = denied(
             clients, {"type": "start", "status": 401, "headers": headers}, {"type": "body", "body": b"who are you?"}
@@ -238,14 +238,14 @@ class TestDenialResponse:
         assert found.all(b"x-why") == [b"a", b"b"]
 
     @pytest.mark.parametrize("clients", OVER_HTTP1, indirect=True)
-    def test_item_44_in_pieces(self, clients: Clients) -> None:
+    def test_item_64_in_pieces(self, clients: Clients) -> None:
         pieces = [{"type": "body", "body": piece, "more_body": True} for piece in (b"a", b"", None, b"b")]
         found = denied(clients, {"type": "start", "status": 404}, *pieces, {"type": "body"})
         assert (found.status, found.body, found.get(b"transfer-encoding")) == (404, b"ab", b"chunked")
 
     @pytest.mark.parametrize("clients", OVER_HTTP1, indirect=True)
     @pytest.mark.parametrize("behind", ["websocket.accept", "websocket.close", "websocket.http.response.start"])
-    def test_item_44_nothing_else_may_follow(self, clients: Clients, behind: str) -> None:
+    def test_item_64_nothing_else_may_follow(self, clients: Clients, behind: str) -> None:
         app = Raises({"type": behind, "status": 200}, first={"type": "websocket.http.response.start", "status": 404})
         client = clients(app)
         client.send(upgrade()).end()
