@@ -22,7 +22,7 @@ ORDER = (
     "memory", "loop", "interfaces", "worker", "transport", "http", "websocket", "wsgi", "http1", "http2", "topics",
     "connection", "testing",
 )  # fmt: skip
-PLAIN_PYTHON = {"grammar", "http2/tables", "loop/coroutine", "loop/give_way"}
+PLAIN_PYTHON = {"errors", "grammar", "http2/tables", "loop/coroutine", "loop/give_way"}
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
 SEAM = {"connection", "counters", "ending", "errors", "grammar", "metrics", "settings", "worker"}

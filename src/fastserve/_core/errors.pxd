@@ -1,1 +1,0 @@
-"""The errors of the core. They are Python classes; this file marks the module as one that can be cimported."""
