@@ -7,6 +7,8 @@ the coverage that guides libFuzzer; it needs clang, so set CC=clang).
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import os
 import re
 import sys
@@ -168,6 +170,11 @@ class BuildExt(build_ext):
         from Cython.Compiler import Options
 
         Options.warning_errors = kind.warnings_are_errors
+        if sys.platform == "linux":
+            # What a forked process inherits, others would import and set again; Python 3.14 no longer forks by itself.
+            multiprocessing.set_start_method("fork", force=True)
+        if self.parallel != 1:
+            gc.disable()  # it took two fifths of the time; now each of two processes has 0.4 GB at its end, not 0.25
         translated = cythonize(  # type: ignore[no-untyped-call]
             self.extensions,
             # A process that is not forked knows nothing of warning_errors.
@@ -177,6 +184,7 @@ class BuildExt(build_ext):
             include_path=[CORE],
             compiler_directives={**DIRECTIVES, **dict.fromkeys(kind.directives, True)},
         )
+        gc.enable()
         sources = {module.name: module.sources for module in translated}
         for module in self.extensions:
             module.sources = sources[module.name]
