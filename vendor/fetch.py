@@ -12,8 +12,10 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,6 +80,24 @@ def ensure(vendor: Path = HERE) -> Path:
     return target
 
 
+def requirements(vendor: Path = HERE) -> list[str]:
+    """Return what must be installed before `ensure()`: pip, if it has to download and finds none."""
+    present = os.environ.get(VARIABLE) or _is_current(vendor / "llhttp", read_pin(vendor / "llhttp.txt"))
+    return [] if present or find_pip() else ["pip"]
+
+
+def find_pip() -> list[str]:
+    """Return the arguments with which this Python runs pip, none if it has no pip.
+
+    An isolated build environment hides the packages of the environment that it is for, which has the pip that builds.
+    """
+    # Not importlib.util.find_spec(), with which setuptools puts an older distutils in the place of its own.
+    if PathFinder.find_spec("pip") is not None:
+        return ["-m", "pip"]
+    hidden = Path(sysconfig.get_path("purelib"), "pip")
+    return [os.fspath(hidden)] if (hidden / "__main__.py").is_file() else []
+
+
 def _is_current(target: Path, pin: Pin) -> bool:
     try:
         stamp = (target / STAMP).read_text("utf-8")
@@ -93,12 +113,17 @@ def _read_named(path: Path, pin: Pin) -> bytes:
         raise FetchError(f"cannot read {path}, named by {VARIABLE}: {error.strerror}.", pin) from error
 
 
-def _download(requirements: Path, pin: Pin) -> bytes:
+def _download(pinned: Path, pin: Pin) -> bytes:
     """Let pip fetch the archive, because pip honours the user's index, proxy and certificates."""
+    # With these, which a build leaves to its processes, pip would look for the backend of that archive in this folder.
+    passed_on = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PEP517_", "_PYPROJECT_HOOKS"))
+    }
     with tempfile.TemporaryDirectory(prefix="fastserve-llhttp-") as folder:
         options = ["--no-deps", "--no-binary=:all:", "--no-build-isolation", "--require-hashes", "--dest", folder]
         result = subprocess.run(
-            [sys.executable, "-m", "pip", "download", *options, "-r", os.fspath(requirements)],
+            [sys.executable, *(find_pip() or ["-m", "pip"]), "download", *options, "-r", os.fspath(pinned)],
+            env=passed_on,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -6,12 +6,15 @@ import hashlib
 import io
 import subprocess
 import sys
+import sysconfig
 import tarfile
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import fetch
 import pytest
 
+PIP = next(iter(getattr(PathFinder.find_spec("pip"), "submodule_search_locations", [])))
 SETUP_PY = b"from setuptools import setup\nsetup(name='httptools', version='0.9.0')\n"
 
 
@@ -77,6 +80,53 @@ def test_downloads_with_pip(vendor: Path, archive: Path, monkeypatch: pytest.Mon
     """Without a named archive pip brings it, from wherever pip is configured to look."""
     monkeypatch.setenv("PIP_FIND_LINKS", str(archive.parent))
     assert contents(fetch.ensure(vendor))["LICENSE"] == "content of LICENSE"
+
+
+@pytest.fixture
+def hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Hide pip as an isolated build environment does; the folder of packages around that, which has none either."""
+    found = PathFinder.find_spec
+    monkeypatch.setattr(PathFinder, "find_spec", lambda name, *rest: None if name == "pip" else found(name, *rest))
+    packages = tmp_path / "packages"
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(packages))
+    return packages
+
+
+def test_downloads_with_the_pip_around_a_build_environment(
+    vendor: Path, archive: Path, hidden: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden.mkdir()
+    (hidden / "pip").symlink_to(PIP)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(archive.parent))
+    for name in ("PEP517_BACKEND_PATH", "_PYPROJECT_HOOKS_BACKEND_PATH"):  # older and newer pips
+        monkeypatch.setenv(name, str(fetch.HERE))
+    assert fetch.requirements(vendor) == []
+    assert fetch.find_pip() == [str(hidden / "pip")]
+    assert contents(fetch.ensure(vendor))["LICENSE"] == "content of LICENSE"
+
+
+def test_a_build_requires_pip_only_to_download_where_there_is_none(
+    vendor: Path, archive: Path, hidden: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fetch.requirements(vendor) == ["pip"]
+    monkeypatch.setenv(fetch.VARIABLE, str(archive))
+    assert fetch.requirements(vendor) == []
+    fetch.ensure(vendor)
+    monkeypatch.delenv(fetch.VARIABLE)
+    assert fetch.requirements(vendor) == []
+
+
+def test_the_backend_asks_for_what_is_required() -> None:
+    """In a process of its own, because setuptools replaces distutils where it is imported."""
+    script = (
+        "import fetch; fetch.requirements = lambda: ['what']\n"
+        "import backend; print(*(getattr(backend, f'get_requires_for_build_{each}')() for each in "
+        "('wheel', 'editable', 'sdist')))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=fetch.HERE, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert result.stdout == "['what'] ['what'] ['what']\n", result.stderr
 
 
 def test_a_fitting_stamp_is_enough(vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:

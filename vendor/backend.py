@@ -1,0 +1,33 @@
+"""The build backend: setuptools', with the requirements of fetch.py, which setup.py calls.
+
+They are found without running setup.py, as setuptools would.
+"""
+
+from __future__ import annotations
+
+import fetch
+from setuptools.build_meta import (
+    build_editable,
+    build_sdist,
+    build_wheel,
+    prepare_metadata_for_build_editable,
+    prepare_metadata_for_build_wheel,
+)
+
+__all__ = [
+    "build_editable",
+    "build_sdist",
+    "build_wheel",
+    "get_requires_for_build_editable",
+    "get_requires_for_build_sdist",
+    "get_requires_for_build_wheel",
+    "prepare_metadata_for_build_editable",
+    "prepare_metadata_for_build_wheel",
+]
+
+
+def get_requires_for_build_wheel(config_settings: object = None) -> list[str]:
+    return fetch.requirements()
+
+
+get_requires_for_build_editable = get_requires_for_build_sdist = get_requires_for_build_wheel
