@@ -73,6 +73,7 @@ cdef class Worker:
             or access is not None and access.needs_accounts
         )
         self.scope_is_seen = direct is None or self.accounts
+        self.first_bytes = access is not None and access.wants_first_bytes
         self.ws_framing = ws_framing
         self.ws_protocol = ws_protocol
         self.connections = set() if beside is None else beside.connections

@@ -90,6 +90,7 @@ PARAMETRIC = {  # atoms with a name in them
     "{x}e": "Environment variable x, read once at the start",
     "header{x}": "Header x of the request",
 }
+KINDS = {"i": "HEADER", "o": "RESPONSE_HEADER", "header": "FIRST_HEADER"}
 PATTERN = re.compile(r"%(?:%|\(([^)]*)\)([^a-zA-Z%]*)([a-zA-Z]))")
 
 
@@ -242,16 +243,16 @@ def step(name: str, before: bytes, digits: int | None) -> Step:
     if kind == "e":
         found = {key.lower(): value for key, value in os.environ.items()}.get(parameter)
         return CODES["LITERAL"], before + ("-" if found is None else harmless(found)).encode(), b"", None, 0, 0
-    return CODES["RESPONSE_HEADER" if kind == "o" else "HEADER"], before, b"", parameter.encode("latin-1"), 0, 0
+    return CODES[KINDS[kind]], before, b"", parameter.encode("latin-1"), 0, 0
 
 
 def parametric(name: str) -> tuple[str, str]:
-    """Return the kind of an atom with a name in it, i, o or e, and the name in lower case."""
+    """Return the kind of an atom with a name in it, i, o, e or header, and the name in lower case."""
     match = re.fullmatch(r"\{([!-z|~]+)\}([ioe])|header\{([!-z|~]+)\}", name)
     if match is None:
         choices = ", ".join([*ATOMS, *PARAMETRIC])
         raise ValueError(f"unknown atom %({name})s; choose from {choices}")
-    return match[2] or "i", (match[1] or match[3]).lower()
+    return match[2] or "header", (match[1] or match[3]).lower()
 
 
 def harmless(text: str) -> str:

@@ -1,13 +1,20 @@
 """Formats of access lines, compiled to steps."""
 cimport cython
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
 
 from ..memory.buffer cimport Buffer
 from .account cimport Account
 
 
+cdef enum:
+    TEXTS = 20
+    MOST_SAME = 48  # bytes of a step that are kept
+
+
 cdef struct Step:
     int op
-    # What precedes the value, and what follows it; borrowed from `kept`. Of LITERAL the first alone.
+    # What precedes the value, and what follows it; borrowed from `kept`, with PADDING after each. Of LITERAL the first alone.
     const char* before
     Py_ssize_t before_size
     const char* after
@@ -15,6 +22,17 @@ cdef struct Step:
     void* argument  # borrowed from `kept`; the name of a header, or a constant
     int scale  # of a time: 0 for seconds, 3, 6, 9 for thousandths and so on
     int digits  # after the point
+    Py_ssize_t limit  # bytes of the value
+    # The whole of the step for the value that it had last, of those that most requests have the same object for.
+    PyObject* same  # owned
+    char text[MOST_SAME]
+    Py_ssize_t text_size
+
+
+cdef struct Values:
+    # What is known of one request.
+    PyObject* of[TEXTS]  # by code: bytes or a str, owned; NULL for none
+    uint64_t lacking  # a bit for each code whose value is missing
 
 
 @cython.final
@@ -27,25 +45,30 @@ cdef class AccessFormat:
     cdef readonly bint is_json
     cdef readonly bint late  # a line needs the end of its exchange
     cdef readonly bint wants_headers  # those of the response
-    # Fields of the request whose line is made.
-    cdef bytes host, agent, referer, trace
+    cdef readonly bint wants_first_byte
+    cdef uint64_t wanted  # a bit for each code of a text that lines show, be it as a part
+    # The real time less monotonic(), and when it was read.
+    cdef double offset, offset_read
     # Times in texts, each for the second before it.
     cdef long long iso_second, clf_second, plain_second
     cdef bytes iso, clf, plain
 
     cdef int put(self, Buffer out, Account account) except -1  # a line and its end
-    cdef int find_fields(self, Account account) except -1
-    cdef bint lacks(self, Account account, int op) noexcept
-    cdef char* run(self, char* to, Account account, Py_ssize_t path, Py_ssize_t query) except NULL
-    cdef char* value(self, char* to, Account account, Step* step, Py_ssize_t path, Py_ssize_t query) except NULL
+    cdef int gather(self, Account account, Values* values) except -1
+    cdef int keep_fields(self, list headers, Values* values) except -1
+    cdef char* run(self, char* to, Account account, Values* values, Py_ssize_t path, Py_ssize_t query) except NULL
+    cdef char* value(
+        self, char* to, Account account, Values* values, Step* step, Py_ssize_t path, Py_ssize_t query
+    ) except NULL
     # These write to where there is room, and return what follows.
     cdef char* put_some(self, char* to, long long number) noexcept
     cdef char* put_span(self, char* to, double since, double until, Step* step) noexcept
-    cdef char* put_path(self, char* to, dict scope, Py_ssize_t limit) except NULL
-    cdef char* put_target(self, char* to, dict scope, Py_ssize_t path, Py_ssize_t query) except NULL
+    cdef char* put_target(self, char* to, Values* values, Py_ssize_t path, Py_ssize_t query) except NULL
+    cdef char* put_known(self, char* to, PyObject* value, Py_ssize_t limit) except NULL
     cdef char* put_object(self, char* to, value, Py_ssize_t limit) except NULL
     cdef char* put_text(self, char* to, const char* data, Py_ssize_t size, Py_ssize_t limit) noexcept
     cdef char* put_time(self, char* to, int op, Account account) except NULL
+    cdef double real(self, double when) noexcept
 
 
 cdef object response_field(object headers, bytes name)

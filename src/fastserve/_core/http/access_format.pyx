@@ -12,11 +12,14 @@ import time
 from binascii import a2b_base64
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.tuple cimport PyTuple_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from ..loop.clock cimport monotonic
 from ..memory.buffer cimport Buffer
@@ -31,6 +34,7 @@ cdef enum:
     AGENT_SIZE = 256
     ID_SIZE = 128
     OTHER = 256
+    PADDING = 32
     LARGEST = PATH + QUERY + 3 * OTHER  # of any value, with what is between its parts
 
 cdef enum:
@@ -39,33 +43,36 @@ cdef enum:
     CONSTANT
     OPEN
     CLOSE
-    # What is known when the head of the response is given.
+    # Texts of the request; the framework's route is known at the end.
     CLIENT_HOST
+    METHOD
+    RAW_PATH
+    PATH_DECODED
+    QUERY_STRING
+    VERSION
+    SCHEME
+    HOST
+    REFERER
+    USER_AGENT
+    REQUEST_ID
+    TRACE_ID
+    ROUTE
+    # What else is known when the head of the response is given.
     CLIENT_PORT
     USER
     TIME_CLF
     TIME_ISO
     TIME_BEGAN
-    METHOD
-    RAW_PATH
-    PATH_DECODED
-    QUERY_STRING
     TARGET
     REQUEST_LINE
     URL
     PROTOCOL
-    VERSION
-    SCHEME
-    HOST
     HOST_NAME
     STATUS
     PHRASE
-    REFERER
-    USER_AGENT
     HEADER
+    FIRST_HEADER
     RESPONSE_HEADER
-    REQUEST_ID
-    TRACE_ID
     SUMMARY
     WAIT
     FIRST_BYTE
@@ -76,23 +83,39 @@ cdef enum:
     BYTES_OUT
     ENDING
     ABORTED
-    ROUTE
     MESSAGES_IN
     MESSAGES_OUT
     CLOSE_CODE
     CODES
 
 cdef tuple NAMES = (
-    "LITERAL", "CONSTANT", "OPEN", "CLOSE", "CLIENT_HOST", "CLIENT_PORT", "USER", "TIME_CLF", "TIME_ISO", "TIME_BEGAN",
-    "METHOD", "RAW_PATH", "PATH_DECODED", "QUERY_STRING", "TARGET", "REQUEST_LINE", "URL", "PROTOCOL", "VERSION",
-    "SCHEME", "HOST", "HOST_NAME", "STATUS", "PHRASE", "REFERER", "USER_AGENT", "HEADER", "RESPONSE_HEADER",
-    "REQUEST_ID", "TRACE_ID", "SUMMARY", "WAIT", "FIRST_BYTE", "DURATION", "BODY_BYTES", "BYTES_IN", "BYTES_OUT",
-    "ENDING", "ABORTED", "ROUTE", "MESSAGES_IN", "MESSAGES_OUT", "CLOSE_CODE",
-)
-assert len(NAMES) == CODES
+    "LITERAL", "CONSTANT", "OPEN", "CLOSE",
+    "CLIENT_HOST", "METHOD", "RAW_PATH", "PATH_DECODED", "QUERY_STRING", "VERSION", "SCHEME", "HOST", "REFERER",
+    "USER_AGENT", "REQUEST_ID", "TRACE_ID", "ROUTE",
+    "CLIENT_PORT", "USER", "TIME_CLF", "TIME_ISO", "TIME_BEGAN", "TARGET", "REQUEST_LINE", "URL", "PROTOCOL",
+    "HOST_NAME", "STATUS", "PHRASE", "HEADER", "FIRST_HEADER", "RESPONSE_HEADER", "SUMMARY", "WAIT", "FIRST_BYTE",
+    "DURATION", "BODY_BYTES", "BYTES_IN", "BYTES_OUT", "ENDING", "ABORTED", "MESSAGES_IN", "MESSAGES_OUT", "CLOSE_CODE",
+)  # fmt: skip
+assert len(NAMES) == CODES <= 64 and ROUTE < TEXTS
 CODE = {name: code for code, name in enumerate(NAMES)}
 
+cdef uint64_t ALL_TEXTS = (<uint64_t>2 << ROUTE) - (<uint64_t>2 << CLOSE)
+cdef uint64_t OF_HEADERS = <uint64_t>1 << HOST | <uint64_t>1 << REFERER | <uint64_t>1 << USER_AGENT | <uint64_t>1 << TRACE_ID
+cdef uint64_t OF_WEBSOCKETS = <uint64_t>1 << MESSAGES_IN | <uint64_t>1 << MESSAGES_OUT | <uint64_t>1 << CLOSE_CODE
+# Most requests have the same objects for these.
+cdef uint64_t SAME = <uint64_t>1 << METHOD | <uint64_t>1 << VERSION | <uint64_t>1 << SCHEME
+LIMITS = {
+    RAW_PATH: PATH, PATH_DECODED: PATH, QUERY_STRING: QUERY, REFERER: REFERER_SIZE, USER_AGENT: AGENT_SIZE,
+    REQUEST_ID: ID_SIZE, TRACE_ID: ID_SIZE,
+}
+PARTS = {  # the texts in a value that is more than one
+    TARGET: (RAW_PATH, QUERY_STRING), REQUEST_LINE: (METHOD, RAW_PATH, QUERY_STRING, VERSION), PROTOCOL: (VERSION,),
+    URL: (SCHEME, HOST, RAW_PATH, QUERY_STRING), SUMMARY: (METHOD, RAW_PATH), HOST_NAME: (HOST,),
+}  # fmt: skip
+cdef double OFFSET_SECONDS = 0.1  # that the difference of the real time and monotonic() is used for
+
 cdef bytes HEXADECIMAL = b"0123456789abcdef"
+cdef bytes PAIRS = b"".join([b"%02d" % number for number in range(100)])
 cdef bytes plain_table = bytes([0x20 <= byte < 0x7F and byte not in b'"\\' for byte in range(256)])
 cdef extern from "<time.h>" nogil:
     struct timespec:
@@ -100,6 +123,11 @@ cdef extern from "<time.h>" nogil:
         long tv_nsec
     int timespec_get(timespec* now, int base)
     int TIME_UTC
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    const char* PyUnicode_DATA(object text)
 
 cdef uint64_t ONES = 0x0101010101010101
 cdef long long POWERS[10]
@@ -125,6 +153,15 @@ cdef inline char* put_bytes(char* to, const char* text, Py_ssize_t size) noexcep
     return to + size
 
 
+cdef inline char* put_fixed(char* to, const char* text, Py_ssize_t size) noexcept:
+    """Write a text after which there are PADDING bytes, to where there is room for as many more."""
+    if size <= PADDING:
+        memcpy(to, text, PADDING)  # of a size that the compiler knows
+    else:
+        memcpy(to, text, size)
+    return to + size
+
+
 cdef inline char* put_number(char* to, unsigned long long number) noexcept:
     cdef char digits[20]
     cdef int first = 20
@@ -136,14 +173,28 @@ cdef inline char* put_number(char* to, unsigned long long number) noexcept:
             return put_bytes(to, digits + first, 20 - first)
 
 
+cdef inline char* put_six(char* to, unsigned int number) noexcept:
+    """Write six digits."""
+    cdef const char* pairs = PyBytes_AS_STRING(PAIRS)
+    memcpy(to, pairs + 2 * (number // 10000), 2)
+    memcpy(to + 2, pairs + 2 * (number // 100 % 100), 2)
+    memcpy(to + 4, pairs + 2 * (number % 100), 2)
+    return to + 6
+
+
 cdef char* put_seconds(char* to, double since, double until, Step* step) noexcept:
     """Write a time in the step's unit and with its digits; nothing for one that did not come."""
     cdef long long number, rest
     cdef int at
     if since == 0 or until == 0:
         return to
-    number = <long long>((until - since) * 1e9 + 0.5)
-    number = max(number, 0) // POWERS[9 - step.scale - step.digits]
+    number = max(<long long>((until - since) * 1e9 + 0.5), 0)
+    if step.digits == 6 and step.scale == 0:
+        number //= 1000
+        to = put_number(to, number // 1000000)
+        to[0] = c"."
+        return put_six(to + 1, number % 1000000)
+    number = number // POWERS[9 - step.scale - step.digits]
     if step.digits == 0:
         return put_number(to, number)
     rest = number % POWERS[step.digits]
@@ -155,22 +206,23 @@ cdef char* put_seconds(char* to, double since, double until, Step* step) noexcep
     return to + step.digits + 1
 
 
-cdef object text_field(Account account, bytes name):
+cdef object text_field(Account account, bytes name, bint last):
     headers = account.scope.get("headers")
-    return None if headers is None else field_of(headers, name)
+    return None if headers is None else field_of(reversed(headers) if last else headers, name)
 
 
 cdef object response_field(object headers, bytes name):
-    """Return the value of a response's header, whose name the application may have written in any way."""
+    """Return the last value of a response's header, whose name the application may have written in any way."""
+    found = None
     try:
         for key, value in headers or ():
             if key is name:
-                return value
-            if (key.encode("latin-1", "replace") if isinstance(key, str) else bytes(key)).lower() == name:
-                return value if isinstance(value, str) else bytes(value)
+                found = value
+            elif (key.encode("latin-1", "replace") if isinstance(key, str) else bytes(key)).lower() == name:
+                found = value if isinstance(value, str) else bytes(value)
     except (TypeError, ValueError):
         pass  # what no response can have: the application is told by who encodes it
-    return None
+    return found
 
 
 cdef object user_of(bytes authorization):
@@ -211,6 +263,30 @@ cdef object route_of(dict scope):
     return root + path if root and route is not None else path
 
 
+cdef inline object known(PyObject* value):
+    return None if value == NULL else <object>value
+
+
+cdef int keep(Values* values, int code, PyObject* value) except -1:
+    """Keep what is shown for a code, unless it is None or missing."""
+    if value == NULL or <object>value is None:
+        return 0
+    shown = <object>value
+    if type(shown) is not bytes and type(shown) is not str:
+        shown = str(shown)
+    Py_XDECREF(values.of[code])
+    Py_INCREF(shown)
+    values.of[code] = <PyObject*>shown
+    values.lacking &= ~(<uint64_t>1 << code)
+    return 0
+
+
+cdef void release(Values* values) noexcept:
+    cdef int code
+    for code in range(CLOSE + 1, ROUTE + 1):
+        Py_XDECREF(values.of[code])
+
+
 cdef class AccessFormat:
     """A format: `steps` are tuples (code, text before, text after, argument, scale, digits)."""
 
@@ -218,162 +294,209 @@ cdef class AccessFormat:
         cdef Py_ssize_t at
         cdef Step* step
         cdef bytes before, after
-        self.room = 1
-        self.steps = <Step*>PyMem_Malloc(max(len(steps), 1) * sizeof(Step))
+        self.room = 1 + PADDING
+        self.steps = <Step*>PyMem_Calloc(max(len(steps), 1), sizeof(Step))
         if self.steps == NULL:
             raise MemoryError
         self.count = len(steps)
         self.kept = []
         self.is_json = is_json
         self.iso_second = self.clf_second = self.plain_second = -1
+        self.offset_read = -1
         for at in range(self.count):
             code, before, after, argument, scale, digits = steps[at]
-            self.kept.append((before, after, argument))
             step = &self.steps[at]
             step.op = code
-            step.before, step.before_size = PyBytes_AS_STRING(before), PyBytes_GET_SIZE(before)
-            step.after, step.after_size = PyBytes_AS_STRING(after), PyBytes_GET_SIZE(after)
+            step.before_size, step.after_size = PyBytes_GET_SIZE(before), PyBytes_GET_SIZE(after)
+            before, after = before + bytes(PADDING), after + bytes(PADDING)
+            step.before, step.after = PyBytes_AS_STRING(before), PyBytes_AS_STRING(after)
+            self.kept.append((before, after, argument))
             step.argument = <void*>argument
             step.scale, step.digits = scale, digits
+            step.limit = LIMITS.get(step.op, OTHER)
             self.room += step.before_size + step.after_size + 1 + (LARGEST if step.op > CLOSE else 0)
-            if step.op >= DURATION:
+            if step.op >= DURATION or step.op == ROUTE:
                 self.late = True
             if step.op == RESPONSE_HEADER:
                 self.wants_headers = True
+            elif step.op == FIRST_BYTE:
+                self.wants_first_byte = True
+            for code in PARTS.get(step.op, (step.op,)):
+                self.wanted |= <uint64_t>1 << <int>code
 
     def __dealloc__(self):
+        cdef Py_ssize_t at
+        for at in range(self.count):
+            Py_XDECREF(self.steps[at].same)
         PyMem_Free(self.steps)
 
     cdef int put(self, Buffer out, Account account) except -1:
         cdef Py_ssize_t path = PATH, query = QUERY, size
+        cdef Values values
         cdef char* begin = out.reserve(self.room)
-        self.find_fields(account)
-        while True:
-            size = self.run(begin, account, path, query) - begin
-            if size <= LONGEST:
-                break
-            if not self.is_json or path == 0:
-                size = LONGEST
-                break
-            path //= 2
-            query //= 2
+        memset(&values, 0, sizeof(Values))
+        try:
+            self.gather(account, &values)
+            while True:
+                size = self.run(begin, account, &values, path, query) - begin
+                if size <= LONGEST:
+                    break
+                if not self.is_json or path == 0:
+                    size = LONGEST
+                    break
+                path //= 2
+                query //= 2
+        finally:
+            release(&values)
         begin[size] = c"\n"
         out.size += size + 1
         return 0
 
-    cdef int find_fields(self, Account account) except -1:
+    cdef int gather(self, Account account, Values* values) except -1:
+        """Find the texts that lines show of a request."""
+        cdef dict scope = account.scope
+        cdef uint64_t wanted = self.wanted
+        cdef PyObject* client
+        values.lacking = ALL_TEXTS | OF_WEBSOCKETS | <uint64_t>1 << ABORTED
+        if wanted >> METHOD & 1:
+            keep(values, METHOD, PyDict_GetItemWithError(scope, "method"))
+            if values.of[METHOD] == NULL:
+                keep(values, METHOD, <PyObject*>"GET")
+        if wanted >> VERSION & 1:
+            keep(values, VERSION, PyDict_GetItemWithError(scope, "http_version"))
+        if wanted >> SCHEME & 1:
+            keep(values, SCHEME, PyDict_GetItemWithError(scope, "scheme"))
+        if wanted >> RAW_PATH & 1:
+            keep(values, RAW_PATH, PyDict_GetItemWithError(scope, "raw_path"))
+        if wanted >> PATH_DECODED & 1 or values.of[RAW_PATH] == NULL:
+            keep(values, PATH_DECODED, PyDict_GetItemWithError(scope, "path"))
+            if values.of[RAW_PATH] == NULL:
+                keep(values, RAW_PATH, values.of[PATH_DECODED])
+        if wanted >> QUERY_STRING & 1:
+            keep(values, QUERY_STRING, PyDict_GetItemWithError(scope, "query_string"))
+        if wanted >> CLIENT_HOST & 1:
+            client = PyDict_GetItemWithError(scope, "client")
+            if client != NULL and type(<object>client) is tuple and PyTuple_GET_SIZE(<object>client):
+                keep(values, CLIENT_HOST, PyTuple_GET_ITEM(<object>client, 0))
+            elif client != NULL and <object>client:
+                host = (<object>client)[0]
+                keep(values, CLIENT_HOST, <PyObject*>host)
+        if wanted & OF_HEADERS:
+            headers = scope.get("headers")
+            if type(headers) is list:
+                self.keep_fields(<list>headers, values)
+        if account.request_id is not None:
+            keep(values, REQUEST_ID, <PyObject*>account.request_id)
+        if wanted >> ROUTE & 1:
+            route = route_of(scope)
+            keep(values, ROUTE, <PyObject*>route)
+        if account.websocket:
+            values.lacking &= ~OF_WEBSOCKETS
+        if account.aborted:
+            values.lacking &= ~(<uint64_t>1 << ABORTED)
+        return 0
+
+    cdef int keep_fields(self, list headers, Values* values) except -1:
         """Find the fields of the request that most formats have, in one pass."""
         cdef const char* name
         cdef Py_ssize_t size
-        self.host = self.agent = self.referer = self.trace = None
-        headers = account.scope.get("headers")
-        if type(headers) is not list:
-            return 0
-        for pair in <list>headers:
+        for pair in headers:
             if type(pair) is not tuple or PyTuple_GET_SIZE(pair) != 2:
                 continue
             key, value = (<tuple>pair)[0], (<tuple>pair)[1]
             if type(key) is not bytes or type(value) is not bytes:
                 continue
             name, size = PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)
-            if size == 4 and self.host is None and memcmp(name, b"host", 4) == 0:
-                self.host = <bytes>value
-            elif size == 7 and self.referer is None and memcmp(name, b"referer", 7) == 0:
-                self.referer = <bytes>value
-            elif size == 10 and self.agent is None and memcmp(name, b"user-agent", 10) == 0:
-                self.agent = <bytes>value
-            elif size == 11 and self.trace is None and memcmp(name, b"traceparent", 11) == 0:
-                self.trace = <bytes>value
+            if size == 4 and memcmp(name, b"host", 4) == 0:
+                keep(values, HOST, <PyObject*>value)
+            elif size == 7 and memcmp(name, b"referer", 7) == 0:
+                keep(values, REFERER, <PyObject*>value)
+            elif size == 10 and memcmp(name, b"user-agent", 10) == 0:
+                keep(values, USER_AGENT, <PyObject*>value)
+            elif size == 11 and memcmp(name, b"traceparent", 11) == 0:
+                trace = trace_of(<bytes>value)
+                keep(values, TRACE_ID, <PyObject*>trace)
         return 0
 
-    cdef bint lacks(self, Account account, int op) noexcept:
-        """Return whether a value is missing that often is."""
-        if op == REFERER:
-            return self.referer is None
-        if op == USER_AGENT:
-            return self.agent is None
-        if op == TRACE_ID:
-            return self.trace is None
-        if op == REQUEST_ID:
-            return account.request_id is None
-        if op == ABORTED:
-            return not account.aborted
-        return op >= MESSAGES_IN and not account.websocket
-
-    cdef char* run(self, char* to, Account account, Py_ssize_t path, Py_ssize_t query) except NULL:
+    cdef char* run(self, char* to, Account account, Values* values, Py_ssize_t path, Py_ssize_t query) except NULL:
         """Write a line without its end to where there is room for it, and return what follows it."""
-        cdef Py_ssize_t at
+        cdef Py_ssize_t at, limit
         cdef Step* step
         cdef char* mark
         cdef char* begin
+        cdef PyObject* value
+        cdef bint is_json = self.is_json
         for at in range(self.count):
             step = &self.steps[at]
             if step.op == LITERAL:
-                to = put_bytes(to, step.before, step.before_size)
+                to = put_fixed(to, step.before, step.before_size)
                 continue
             mark = to
-            if self.is_json:
-                if self.lacks(account, step.op):
+            if is_json:
+                if values.lacking >> step.op & 1:
                     continue
                 if step.op != CLOSE and (to - 1)[0] != c"{":
                     to[0] = c","
                     to += 1
-            begin = to = put_bytes(to, step.before, step.before_size)
+            value = values.of[step.op] if step.op <= ROUTE else NULL
+            if value != NULL and value == step.same:
+                to = put_fixed(to, step.text, step.text_size)
+                continue
+            begin = to = put_fixed(to, step.before, step.before_size)
             if step.op <= CLOSE:
                 continue
             self.present = True
-            to = self.value(to, account, step, path, query)
-            if not self.is_json:
+            if value != NULL:
+                limit = step.limit
+                if step.op == RAW_PATH or step.op == PATH_DECODED:
+                    limit = path
+                elif step.op == QUERY_STRING:
+                    limit = query
+                to = self.put_known(to, value, limit)
+            elif step.op <= ROUTE:
+                self.present = False
+            else:
+                to = self.value(to, account, values, step, path, query)
+            if not is_json:
                 if to == begin and not self.present:
                     to[0] = c"-"
                     to += 1
             elif to == begin:
                 to = mark
+                continue
             else:
-                to = put_bytes(to, step.after, step.after_size)
+                to = put_fixed(to, step.after, step.after_size)
+            if value != NULL and SAME >> step.op & 1:
+                keep_same(step, value, begin - step.before_size, to)
         return to
 
-    cdef char* value(self, char* to, Account account, Step* step, Py_ssize_t path, Py_ssize_t query) except NULL:
-        """Write a value. Where there is none, `present` is false."""
-        cdef dict scope = account.scope
+    cdef char* value(
+        self, char* to, Account account, Values* values, Step* step, Py_ssize_t path, Py_ssize_t query
+    ) except NULL:
+        """Write a value that is not a text of the request. Where there is none, `present` is false."""
         cdef int op = step.op
-        if op == CLIENT_HOST:
-            client = scope.get("client")
-            return self.put_object(to, (<tuple>client)[0] if type(client) is tuple else client and client[0], OTHER)
-        elif op == TIME_ISO or op == TIME_CLF or op == TIME_BEGAN:
+        if op == TIME_ISO or op == TIME_CLF or op == TIME_BEGAN:
             return self.put_time(to, op, account)
-        elif op == METHOD:
-            return self.put_object(to, scope.get("method", "GET"), OTHER)
-        elif op == RAW_PATH:
-            return self.put_path(to, scope, path)
-        elif op == PATH_DECODED:
-            return self.put_object(to, scope.get("path"), path)
-        elif op == QUERY_STRING:
-            return self.put_object(to, scope.get("query_string"), query)
         elif op == TARGET:
-            return self.put_target(to, scope, path, query)
+            return self.put_target(to, values, path, query)
         elif op == REQUEST_LINE:
-            to = self.put_object(to, scope.get("method", "GET"), OTHER)
+            to = self.put_known(to, values.of[METHOD], OTHER)
             to[0] = c" "
-            to = put_bytes(self.put_target(to + 1, scope, path, query), b" HTTP/", 6)
-            return self.put_object(to, scope.get("http_version"), OTHER)
+            to = put_bytes(self.put_target(to + 1, values, path, query), b" HTTP/", 6)
+            return self.put_known(to, values.of[VERSION], OTHER)
         elif op == URL:
-            to = put_bytes(self.put_object(to, scope.get("scheme"), OTHER), b"://", 3)
-            return self.put_target(self.put_object(to, self.host, OTHER), scope, path, query)
+            to = put_bytes(self.put_known(to, values.of[SCHEME], OTHER), b"://", 3)
+            return self.put_target(self.put_known(to, values.of[HOST], OTHER), values, path, query)
         elif op == SUMMARY:
-            to = self.put_object(to, scope.get("method", "GET"), OTHER)
+            to = self.put_known(to, values.of[METHOD], OTHER)
             to[0] = c" "
-            to = self.put_path(to + 1, scope, path)
+            to = self.put_known(to + 1, values.of[RAW_PATH], path)
             if account.status:
                 to[0] = c" "
                 to = put_number(to + 1, account.status)
             return to
         elif op == PROTOCOL:
-            return self.put_object(put_bytes(to, b"HTTP/", 5), scope.get("http_version"), OTHER)
-        elif op == VERSION:
-            return self.put_object(to, scope.get("http_version"), OTHER)
-        elif op == SCHEME:
-            return self.put_object(to, scope.get("scheme"), OTHER)
+            return self.put_known(put_bytes(to, b"HTTP/", 5), values.of[VERSION], OTHER)
         elif op == STATUS:
             return self.put_some(to, account.status)
         elif op == DURATION:
@@ -388,36 +511,24 @@ cdef class AccessFormat:
             return put_number(to, account.received)
         elif op == BYTES_OUT:
             return put_number(to, account.sent)
-        elif op == USER_AGENT:
-            return self.put_object(to, self.agent, AGENT_SIZE)
-        elif op == REFERER:
-            return self.put_object(to, self.referer, REFERER_SIZE)
-        elif op == HOST:
-            return self.put_object(to, self.host, OTHER)
         elif op == HOST_NAME:
-            return self.put_object(to, None if self.host is None else without_port(self.host), OTHER)
-        elif op == HEADER:
-            return self.put_object(to, text_field(account, <bytes>step.argument), OTHER)
+            return self.put_object(to, without_port(known(values.of[HOST])), OTHER)
+        elif op == HEADER or op == FIRST_HEADER:
+            return self.put_object(to, text_field(account, <bytes>step.argument, op == HEADER), OTHER)
         elif op == RESPONSE_HEADER:
             return self.put_object(to, response_field(account.headers, <bytes>step.argument), OTHER)
-        elif op == REQUEST_ID:
-            return self.put_object(to, account.request_id, ID_SIZE)
-        elif op == TRACE_ID:
-            return self.put_object(to, trace_of(self.trace), ID_SIZE)
         elif op == ENDING:
             to[0] = c"X" if account.aborted else c"+" if account.kept else c"-"
             return to + 1
         elif op == ABORTED:
             return put_bytes(to, b"true", 4 if account.aborted else 0)
-        elif op == ROUTE:
-            return self.put_object(to, route_of(scope), OTHER)
         elif op == CLIENT_PORT:
-            client = scope.get("client")
+            client = account.scope.get("client")
             return self.put_some(to, client[1] if client else 0)
         elif op == PHRASE:
             return self.put_object(to, (reason_phrase(account.status) or None) if account.status else None, OTHER)
         elif op == USER:
-            return self.put_object(to, user_of(text_field(account, b"authorization")), OTHER)
+            return self.put_object(to, user_of(text_field(account, b"authorization", True)), OTHER)
         elif op == MESSAGES_IN or op == MESSAGES_OUT:
             if account.websocket:
                 return put_number(to, account.messages_in if op == MESSAGES_IN else account.messages_out)
@@ -436,17 +547,24 @@ cdef class AccessFormat:
         self.present = end != to
         return end
 
-    cdef char* put_path(self, char* to, dict scope, Py_ssize_t limit) except NULL:
-        raw = scope.get("raw_path")
-        return self.put_object(to, scope.get("path") if raw is None else raw, limit)
-
-    cdef char* put_target(self, char* to, dict scope, Py_ssize_t path, Py_ssize_t query) except NULL:
-        to = self.put_path(to, scope, path)
-        asked = scope.get("query_string")
-        if not asked:
+    cdef char* put_target(self, char* to, Values* values, Py_ssize_t path, Py_ssize_t query) except NULL:
+        cdef PyObject* asked = values.of[QUERY_STRING]
+        to = self.put_known(to, values.of[RAW_PATH], path)
+        if asked == NULL or not <object>asked:
             return to
         to[0] = c"?"
-        return self.put_object(to + 1, asked, query)
+        return self.put_known(to + 1, asked, query)
+
+    cdef char* put_known(self, char* to, PyObject* value, Py_ssize_t limit) except NULL:
+        """Write what is known of a request, cut at the limit, or for NULL the sign that there is no value."""
+        if value == NULL:
+            self.present = False
+            return to
+        if type(<object>value) is bytes:
+            return self.put_text(to, PyBytes_AS_STRING(<object>value), PyBytes_GET_SIZE(<object>value), limit)
+        if PyUnicode_IS_COMPACT_ASCII(<object>value):
+            return self.put_text(to, PyUnicode_DATA(<object>value), PyUnicode_GET_LENGTH(<object>value), limit)
+        return self.put_object(to, <object>value, limit)
 
     cdef char* put_object(self, char* to, value, Py_ssize_t limit) except NULL:
         """Write bytes or a text, cut at the limit, or for None the sign that there is no value."""
@@ -499,13 +617,9 @@ cdef class AccessFormat:
             (to - 1)[0] = digits[byte & 15]
 
     cdef char* put_time(self, char* to, int op, Account account) except NULL:
-        cdef timespec now
-        cdef long long second, rest
-        cdef int at
-        timespec_get(&now, TIME_UTC)
-        second = now.tv_sec
-        if op == TIME_BEGAN:
-            second = <long long>(second + now.tv_nsec / 1e9 - ((account.ended or monotonic()) - account.began))
+        cdef double when = account.began if op == TIME_BEGAN else account.ended or monotonic()
+        cdef double now = self.real(when)
+        cdef long long second = <long long>now
         if op == TIME_CLF:
             if second != self.clf_second:
                 self.clf = time.strftime("[%d/%b/%Y:%H:%M:%S %z]", time.localtime(second)).encode()
@@ -517,19 +631,38 @@ cdef class AccessFormat:
                 self.plain_second = second
             return put_bytes(to, PyBytes_AS_STRING(self.plain), PyBytes_GET_SIZE(self.plain))
         if second != self.iso_second:
-            self.iso = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
+            self.iso = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second)).encode()
             self.iso_second = second
         to = put_bytes(to, PyBytes_AS_STRING(self.iso), PyBytes_GET_SIZE(self.iso))
-        rest = now.tv_nsec // 1000
-        to[0] = c"."
-        for at in range(6, 0, -1):
-            to[at] = <char>(c"0" + rest % 10)
-            rest //= 10
-        to[7] = c"Z"
-        return to + 8
+        to = put_six(to, <unsigned int>((now - second) * 1e6))
+        to[0] = c"Z"
+        return to + 1
+
+    cdef double real(self, double when) noexcept:
+        """Return the real time of a reading of monotonic(), which is seldom more than a moment ago."""
+        cdef timespec now
+        if not 0 <= when - self.offset_read < OFFSET_SECONDS:
+            timespec_get(&now, TIME_UTC)
+            self.offset_read = monotonic()
+            self.offset = now.tv_sec + now.tv_nsec / 1e9 - self.offset_read
+        return when + self.offset
+
+
+cdef void keep_same(Step* step, PyObject* value, const char* begin, const char* end) noexcept:
+    """Keep what was written for a value that is likely to come again."""
+    if end - begin > MOST_SAME:
+        return
+    memcpy(step.text, begin, end - begin)
+    step.text_size = end - begin
+    Py_XDECREF(step.same)
+    Py_INCREF(<object>value)
+    step.same = value
 
 
 cdef bytes without_port(bytes host):
-    """Return the name or address of a Host header."""
-    cdef Py_ssize_t colon = host.rfind(b":")
+    """Return the name or address of a Host header, None without one."""
+    cdef Py_ssize_t colon
+    if host is None:
+        return None
+    colon = host.rfind(b":")
     return host if colon < 0 or colon < host.rfind(b"]") else host[:colon]

@@ -25,8 +25,9 @@ cdef class AccessLog(Flushable):
     cdef object handler  # that the held lines are for
     cdef Py_ssize_t handler_attribute_count
     cdef Buffer lines  # held lines in UTF-8
-    cdef object stream  # of which `stream_is_file` is known
+    cdef object stream  # of which the next two are known
     cdef bint stream_is_file
+    cdef object raw  # the file that its text goes to, for writes past its layers; None for none
     cdef bint colors
     cdef bytes prefix  # of a line, up to the client's address
     cdef bytes before_request
@@ -38,7 +39,8 @@ cdef class AccessLog(Flushable):
     ) except -1
     cdef int end(self, Account account) except -1
     cdef bint leaves_out(self, dict scope, Account account) except -1
-    cdef bint is_whole(self, stream) except -1
+    cdef int look_at(self, stream) except -1
+    cdef bint is_plainly_handled(self) except -1
     cdef object plain_handler(self)
     cdef int use(self, handler) except -1
     cdef int add_line(self, dict scope, bytes address, int status) except -1

@@ -11,6 +11,7 @@ class AccessLog(Flushable):
     format: AccessFormat | None
     late: bool
     needs_accounts: bool
+    wants_first_bytes: bool
     def __init__(
         self,
         logger: logging.Logger,
@@ -34,4 +35,4 @@ class Foreign:
     def head(self, status: int, headers: Iterable[tuple[bytes, bytes]], logged: bool) -> None: ...
     def end(self, aborted: bool, kept: bool, body: int, sent: int, received: int) -> None: ...
 
-def pieces(lines: bytes) -> list[str]: ...
+def pieces(lines: bytes) -> list[bytes]: ...

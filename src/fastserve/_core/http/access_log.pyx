@@ -3,17 +3,17 @@
 A LogRecord, a formatter and a write for each request cost more than serving it. So while `fastserve.access` has only
 the handler and formatter that the server gave it, the same text is made here, and the lines of a turn are written to
 the handler's stream with one write; with several where a pipe shared with other processes could split a line. This is
-checked for every line: as soon as there is another handler, filter, level or formatter, real LogRecords with the
-five arguments that formatters expect are emitted instead.
+checked for the first line of each write: as soon as there is another handler, filter, level or formatter, real
+LogRecords with the five arguments that formatters expect are emitted instead.
 
 A line is written when the response begins, or, in a format that has durations or bytes, at the end of the exchange.
 """
 import logging
 import os
 import stat
+from io import BufferedWriter, FileIO, TextIOWrapper
 
-from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
 from ..loop.clock cimport monotonic
 from ..loop.turn cimport Flushable
@@ -76,7 +76,7 @@ class Foreign:
     """The log of one exchange of a protocol outside the core, whose client is `peer` and perhaps a `trusted` proxy."""
 
     def __init__(self, Worker worker not None, dict scope not None, peer, bint trusted):
-        self.account = open_account(worker, scope, peer, address_text(peer), trusted)
+        self.account = open_account(worker, scope, peer, address_text(peer), trusted, monotonic())
 
     def started(self, exchange):
         """The application is called; `exchange` has its task."""
@@ -157,6 +157,11 @@ cdef class AccessLog(Flushable):
         """Whether lines need more than the response's head."""
         return self.format is not None
 
+    @property
+    def wants_first_bytes(self):
+        """Whether lines say when the first byte of a response was given."""
+        return self.format is not None and self.format.wants_first_byte
+
     cdef int record(
         self, Worker worker, dict scope, object client, bytes address, int status, Account account
     ) except -1:
@@ -165,22 +170,18 @@ cdef class AccessLog(Flushable):
             if account is not None:
                 account.withheld = True
             return 0
-        handler = self.plain_handler()
-        if scope["client"] is not client:
-            address = address_text(scope["client"])
-        if handler is None:
+        held = self.lines.size
+        if held == 0 and not self.is_plainly_handled():
             if worker is not None:
                 worker.turn.show_loop()
-            self.emit_record(scope, address.decode(), status, account)
+            client = scope["client"]
+            self.emit_record(scope, address_text(client).decode(), status, account)
             return 0
-        if handler is not self.handler:
-            self.use(handler)
-        elif self.format is None and self.colors != bool(handler.formatter.use_colors):
-            self.use(handler)
-        held = self.lines.size
         try:
             if self.format is not None:
                 return self.format.put(self.lines, account)
+            if scope["client"] is not client:
+                address = address_text(scope["client"])
             return self.add_line(scope, address, status)
         except BaseException:
             self.lines.size = held  # drop an incomplete line
@@ -219,6 +220,17 @@ cdef class AccessLog(Flushable):
     def is_plain(self):
         """Whether every response has the default line."""
         return self.format is None and not self.picky
+
+    cdef bint is_plainly_handled(self) except -1:
+        """Return whether lines may be made here, and prepare for that."""
+        handler = self.plain_handler()
+        if handler is None:
+            return False
+        if handler is not self.handler:
+            self.use(handler)
+        elif self.format is None and self.colors != bool(handler.formatter.use_colors):
+            self.use(handler)
+        return True
 
     cdef object plain_handler(self):
         """Return the handler to write to directly, or None if LogRecords (or no lines at all) are wanted."""
@@ -330,34 +342,41 @@ cdef class AccessLog(Flushable):
     cdef void flush(self) noexcept:
         self.write_held()
 
-    cdef bint is_whole(self, stream) except -1:
-        """Return whether a write is never torn: that to a regular file, whatever its size."""
-        if stream is not self.stream:
-            self.stream = stream
-            try:
-                self.stream_is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-            except Exception:
-                self.stream_is_file = False
-        return self.stream_is_file
+    cdef int look_at(self, stream) except -1:
+        """Find out what the handler's stream is."""
+        self.stream = stream
+        self.raw = None
+        self.stream_is_file = False
+        try:
+            self.stream_is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+            self.raw = raw_of(stream)
+        except Exception:
+            pass  # it is something of a program's own
+        return 0
 
     def write_held(self):
-        """Write the held lines, with one write unless they are too long together."""
+        """Write the held lines, with one write unless a pipe could tear them."""
         cdef Py_ssize_t size = self.lines.size
+        cdef bytes lines
         if not size:
             return
-        if size > ATOMIC and not self.is_whole(self.handler.stream):
-            texts = pieces(self.lines.data[:size])
-        else:
-            texts = (PyUnicode_DecodeUTF8(self.lines.data, size, b"replace"),)
+        lines = self.lines.data[:size]
         self.lines.size = 0
         handler = self.handler
         text = ""
         handler.acquire()
         try:
             stream = handler.stream
-            if size > WHOLE and hasattr(stream, "flush"):
+            if stream is not self.stream:
+                self.look_at(stream)
+            whole = size <= ATOMIC or self.stream_is_file  # a write to a regular file is never torn, whatever its size
+            if (self.raw is not None or size > WHOLE) and hasattr(stream, "flush"):
                 stream.flush()  # the application's output would go into the same write
-            for text in texts:
+            for piece in (lines,) if whole else pieces(lines):
+                if self.raw is not None:
+                    put_all(self.raw, stream, piece)
+                    continue
+                text = piece.decode("utf-8", "replace")
                 stream.write(text)
                 handler.flush()
         except Exception:
@@ -366,14 +385,32 @@ cdef class AccessLog(Flushable):
             handler.release()
 
 
+cdef object raw_of(stream):
+    """Return the file to which what a text stream is given goes as it is; None where that is not certain."""
+    if type(stream) is not TextIOWrapper or type(stream.buffer) is not BufferedWriter or os.linesep != "\n":
+        return None
+    if type(stream.buffer.raw) is not FileIO or stream.encoding.lower() not in ("utf-8", "utf8"):
+        return None
+    return stream.buffer.raw
+
+
+cdef int put_all(raw, stream, bytes data) except -1:
+    """Write to the file of a stream, in which nothing is held."""
+    written = raw.write(data)
+    if written is None or <Py_ssize_t>written != len(data):
+        stream.buffer.write(data[written or 0:])  # which goes on, or raises
+        stream.flush()
+    return 0
+
+
 def pieces(bytes lines not None):
-    """Return lines as texts of at most ATOMIC bytes; a longer line is a text of its own."""
-    cdef list texts = []
+    """Return lines in pieces of at most ATOMIC bytes; a longer line is a piece of its own."""
+    cdef list found = []
     cdef Py_ssize_t begin = 0, end
     while begin < len(lines):
         end = len(lines)
         if end - begin > ATOMIC:
             end = lines.rfind(b"\n", begin, begin + ATOMIC) + 1 or lines.find(b"\n", begin) + 1
-        texts.append(lines[begin:end].decode("utf-8", "replace"))
+        found.append(lines[begin:end])
         begin = end
-    return texts
+    return found

@@ -18,6 +18,7 @@ cdef class Account(Timed):
     cdef double began  # the head was complete
     cdef double started  # the application was called
     cdef double first  # the response's head was given to the connection
+    cdef double last  # the last byte was given, where a reading of the clock is at hand
     cdef double ended
     cdef readonly int status  # of the response, 0 for none
     cdef object headers  # of the response, as the application gave them, if the format asks for some
@@ -43,7 +44,8 @@ cdef class Account(Timed):
 
 
 # `peer` is the client of the connection, and `address` how the log shows it; `trusted`: it is a proxy that is trusted.
-cdef Account open_account(Worker worker, dict scope, object peer, bytes address, bint trusted)
+# `began` is when the head was complete.
+cdef Account open_account(Worker worker, dict scope, object peer, bytes address, bint trusted, double began)
 cdef bytes field_of(object headers, bytes name)
 # Of random numbers whose state this is, four words.
 cdef unsigned long long next_random(uint64_t* state) noexcept

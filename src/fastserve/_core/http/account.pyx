@@ -81,14 +81,14 @@ cdef str id_given(object headers, bytes name):
     return PyUnicode_DecodeASCII(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), NULL)
 
 
-cdef Account open_account(Worker worker, dict scope, object peer, bytes address, bint trusted):
+cdef Account open_account(Worker worker, dict scope, object peer, bytes address, bint trusted, double began):
     cdef Account account = Account.__new__(Account)
     cdef bytes name = worker.settings.request_id_field
     account.worker = worker
     account.scope = scope
     account.peer = peer
     account.address = address
-    account.began = monotonic()
+    account.began = began
     if name is not None:
         if trusted:
             account.request_id = id_given(scope["headers"], name)
@@ -139,7 +139,7 @@ cdef class Account(Timed):
 
     cdef int close(self, bint aborted) except -1:
         stop(self)
-        self.ended = monotonic()
+        self.ended = self.last or monotonic()
         self.aborted = aborted
         self.exchange = None
         if self.slow:

@@ -27,7 +27,6 @@ from ..counters cimport live_counts
 from ..errors import ClientDisconnected, only_disconnects
 from ..interfaces cimport DirectApplication, Exchange, Stream, Subscribing
 from ..loop.awaitable cimport WAIT, Awaitable, CoroutineFunction, make_function
-from ..loop.clock cimport monotonic
 from ..loop.coroutine import call, receive, send, start_in_loop
 from ..loop.give_way import give_way
 from ..loop.task cimport PENDING, Task, start
@@ -93,7 +92,7 @@ cdef class HttpExchange(Exchange):
         cdef Worker worker = self.worker
         self.started = True
         if self.account is not None:
-            self.account.started = monotonic()
+            self.account.started = worker.turn.steps.step_began
         fastserve_observe(worker.metrics.cells + WAITED, worker.turn.steps.step_began - self.head_at)
         try:
             if worker.direct is not None and not worker.draining:

@@ -74,11 +74,14 @@ cdef class Response(Stream):
         `held`: the turn holds the last of it, and has read the clock for that.
         """
         cdef Worker worker = self.worker
-        cdef double seconds
+        cdef double now, seconds
         if self.began == 0:
             return
-        seconds = (worker.turn.newest_held if held else monotonic()) - self.began
+        now = worker.turn.newest_held if held else monotonic()
+        seconds = now - self.began
         self.began = 0
+        if self.account is not None and not self.is_websocket:
+            self.account.last = now
         worker.metrics.count(self.key, status, seconds)
         if worker.metrics.by_route and self.exchange is not None:
             worker.metrics.count_route(self.key, status, seconds, self.exchange.scope)
@@ -131,7 +134,8 @@ cdef class Response(Stream):
         cdef int status = self.extent.facts.status
         if self.account is not None:
             self.account.status = status
-            self.account.first = monotonic()
+            if self.worker.first_bytes:
+                self.account.first = monotonic()
         if self.exchange is None:
             return 0  # the server's health
         if status == 500 and self.client_has_ended():
@@ -145,7 +149,7 @@ cdef class Response(Stream):
     cdef int open_account(self, dict scope) except -1:
         """Open the account of the request of `scope`."""
         cdef bint trusted = self.peers.proxies is not None
-        self.account = open_account(self.worker, scope, self.peers.client, self.address, trusted)
+        self.account = open_account(self.worker, scope, self.peers.client, self.address, trusted, self.began)
         self.account.mark = self.bytes_given()
         return 0
 
