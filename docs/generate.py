@@ -364,6 +364,7 @@ CODES = {  # what a code of the core gives, for the fields of JSON
     "PROTOCOL": "`HTTP/` and the version", "VERSION": "version of HTTP", "SCHEME": "scheme", "HOST": "Host",
     "HOST_NAME": "Host, without the port", "STATUS": "status", "REFERER": "Referer", "USER_AGENT": "User-Agent",
     "REQUEST_ID": "request id", "TRACE_ID": "trace id of `traceparent`", "PID": "process id of the worker",
+    "WORKER": "place of the worker among all, from 0",
     "WAIT": "wait before the application", "DURATION": "duration", "BYTES_IN": "bytes of the request",
     "BYTES_OUT": "bytes of the response", "ABORTED": "`true`: the client did not get all of it",
     "ROUTE": "the framework's route", "MESSAGES_IN": "messages of a WebSocket's client",

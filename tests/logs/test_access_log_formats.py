@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -28,7 +29,8 @@ APPS = """
     released = asyncio.Event()
 
     def wsgi(environ, start_response):
-        start_response("200 OK", [("Content-Type", "text/plain"), ("X-Out", "out"), ("Content-Length", "5")])
+        fields = [("Content-Type", "text/plain"), ("X-Out", "out"), ("X-Two", "1"), ("X-Two", "2")]
+        start_response("200 OK", [*fields, ("Content-Length", "5")])
         return [b"hello"]
 
     async def asgi(scope, receive, send):
@@ -52,6 +54,7 @@ APPS = """
         if scope["path"] == "/fails":
             raise ValueError("wanted")
         headers = [(b"content-type", b"text/plain"), (b"x-out", b"out"), (b"content-length", b"5")]
+        headers += [(b"x-two", b"1"), (b"x-two", b"2")]
         body = scope.get("state", {}).get("request_id", "hello").encode()[:5]
         status = 999 if scope["path"] == "/unnamed" else 200
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -59,6 +62,7 @@ APPS = """
 """
 REQUEST = (
     b"GET /a%20b/%C3%A9?x=%20y HTTP/1.1\r\nHost: test\r\nUser-Agent: agent/1\r\nReferer: http://r/\r\nX-In: in\r\n"
+    b"X-Twice: one\r\nX-Twice: two\r\n"
     b"Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\nConnection: close\r\n\r\n"
 )
 
@@ -105,6 +109,7 @@ def test_atoms_of_gunicorn(command: support.StartCommand, start_other: Any, fold
     """The same request over WSGI: each atom is what gunicorn itself writes."""
     pytest.importorskip("gunicorn")
     names = [*atoms_of("gunicorn"), "{x-in}i", "{User-Agent}i", "{nothing}i", "{x-out}o", "{X-Out}o", "{nothing}o"]
+    names += ["{x-twice}i", "{x-two}o"]
     form = "|" + "|".join(f"%({name})s" for name in names) + "|"
     theirs = start_other("gunicorn", "formats_app:wsgi", "-b", "127.0.0.1:0", "--access-logfile", "-",
                          "--access-logformat", form)  # fmt: skip
@@ -125,7 +130,7 @@ def test_atoms_of_hypercorn(command: support.StartCommand, start_other: Any, fol
     """Each is what hypercorn writes, but for those whose difference the table tells."""
     pytest.importorskip("hypercorn")
     differ = {"h": r"127\.0\.0\.1", "r": None, "H": "HTTP/1.1", "p": None}
-    names = [*atoms_of("hypercorn"), "{x-in}i", "{x-out}o", "{LOGGED}e", "{nothing}e"]
+    names = [*atoms_of("hypercorn"), "{x-in}i", "{x-out}o", "{LOGGED}e", "{nothing}e", "{x-twice}i", "{x-two}o"]
     form = "|" + "|".join(f"%({name})s" for name in names) + "|"
     theirs = start_other("hypercorn", "formats_app:asgi", "-b", "127.0.0.1:0", "--access-logfile", "-",
                          "--access-logformat", form)  # fmt: skip
@@ -249,6 +254,36 @@ def test_websocket_over_http2(command: support.StartCommand, folder: Path) -> No
         assert int(line[1]) > 40  # the frames have 11
     finally:
         bridge.stop()
+
+
+@pytest.mark.parametrize("preload", [False, True][: 2 if sys.platform == "linux" else 1])
+def test_workers_are_named_by_their_place(command: support.StartCommand, folder: Path, preload: bool) -> None:
+    """As in the metrics and in `fastserve top`: one that takes another's place has its name."""
+    server = command("formats_app:asgi", "--port", "0", "--app-dir", str(folder), "--workers", "2", "--lifespan", "off",
+                     "--access-log-format", "|%(wk)s|%(p)s|", "--log-format", "json",
+                     *(["--preload"] if preload else []))  # fmt: skip
+    places: dict[int, int] = {}
+
+    def find(count: int) -> None:
+        while len(places) < count:
+            server.get()
+            for line in server.stdout:
+                if match := re.fullmatch(r"\|(\d)\|<(\d+)>\|", line.strip()):
+                    assert places.setdefault(int(match[2]), int(match[1])) == int(match[1])
+
+    find(2)
+    assert sorted(places.values()) == [0, 1]
+    killed = next(iter(places))
+    os.kill(killed, signal.SIGKILL)
+    find(3)
+    assert list(places.values())[2] == places[killed]
+    server.stop()
+    said = [json.loads(line) for line in server.stderr]
+    (died,) = (each for each in said if "died" in each["message"])
+    assert died["worker"] == places[killed]
+    started = {each["process"]: each.get("worker") for each in said if "Started server process" in each["message"]}
+    assert started == places
+    assert "worker" not in next(each for each in said if "parent process" in each["message"])
 
 
 @pytest.mark.parametrize("form", [*PRESETS, "combined", "%(r)s %(D)s"])

@@ -16,6 +16,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from fastserve.process import place
+
 if TYPE_CHECKING:
     from fastserve._core.http.access_format import AccessFormat
 
@@ -79,7 +81,7 @@ ATOMS: dict[str, Atom] = {
     "O": Atom("BYTES_OUT", "Bytes of the response, head and framing, as given to the connection", OURS),
     "X": Atom("ENDING", "`X`: the client did not get all of it; `+`: the connection is kept; `-`: it is closed", OURS),
     "route": Atom("ROUTE", "The framework's route, `/items/{id}`", OURS),
-    "wk": Atom("", "Process id of the worker", OURS),
+    "wk": Atom("", "Place of the worker among all, from 0, as in the metrics", OURS),
     "mi": Atom("MESSAGES_IN", "Messages of the client, of a WebSocket", OURS),
     "mo": Atom("MESSAGES_OUT", "Messages to the client, of a WebSocket", OURS),
     "code": Atom("CLOSE_CODE", "Close code, of a WebSocket", OURS),
@@ -90,7 +92,6 @@ PARAMETRIC = {  # atoms with a name in them
     "{x}e": "Environment variable x, read once at the start",
     "header{x}": "Header x of the request",
 }
-KINDS = {"i": "HEADER", "o": "RESPONSE_HEADER", "header": "FIRST_HEADER"}
 PATTERN = re.compile(r"%(?:%|\(([^)]*)\)([^a-zA-Z%]*)([a-zA-Z]))")
 
 
@@ -114,7 +115,8 @@ SECONDS, WAIT = Field("DURATION", "number", digits=6), Field("WAIT", "number", d
 NANOSECONDS, WAIT_NANOSECONDS = Field("DURATION", "number", scale=9), Field("WAIT", "number", scale=9)
 AGENT, REFERER = Field("USER_AGENT"), Field("REFERER")
 REQUEST_ID, TRACE_ID, ROUTE = Field("REQUEST_ID"), Field("TRACE_ID"), Field("ROUTE")
-PID, ABORTED, TIME = Field("PID", "number"), Field("ABORTED", "number"), Field("TIME_ISO")
+PID, WORKER = Field("PID", "number"), Field("WORKER", "number")
+ABORTED, TIME = Field("ABORTED", "number"), Field("TIME_ISO")
 IN, OUT, CODE = Field("MESSAGES_IN", "number"), Field("MESSAGES_OUT", "number"), Field("CLOSE_CODE", "number")
 SUMMARY, URL = Field("SUMMARY"), Field("URL")
 
@@ -129,7 +131,7 @@ PRESETS: dict[str, Fields] = {
         "client": CLIENT, "method": METHOD, "path": PATH, "query": QUERY, "http": VERSION, "status": STATUS,
         "bytes_in": BYTES_IN, "bytes_out": BYTES_OUT, "duration": SECONDS, "wait": WAIT,
         "user_agent": AGENT, "referer": REFERER, "host": Field("HOST"), "scheme": SCHEME,
-        "request_id": REQUEST_ID, "trace_id": TRACE_ID, "route": ROUTE, "worker": PID,
+        "request_id": REQUEST_ID, "trace_id": TRACE_ID, "route": ROUTE, "worker": WORKER,
         "messages_in": IN, "messages_out": OUT, "close_code": CODE, "aborted": ABORTED,
     },
     "json:ecs": {
@@ -139,8 +141,8 @@ PRESETS: dict[str, Fields] = {
         "http.request.id": REQUEST_ID, "http.response.status_code": STATUS, "http.response.bytes": BYTES_OUT,
         "http.version": VERSION, "url.path": PATH, "url.query": QUERY, "url.domain": HOST, "url.scheme": SCHEME,
         "user_agent.original": AGENT, "trace.id": TRACE_ID, "process.pid": PID,
-        "fastserve.wait": WAIT_NANOSECONDS, "fastserve.route": ROUTE, "fastserve.messages_in": IN,
-        "fastserve.messages_out": OUT, "fastserve.close_code": CODE, "fastserve.aborted": ABORTED,
+        "fastserve.worker": WORKER, "fastserve.wait": WAIT_NANOSECONDS, "fastserve.route": ROUTE,
+        "fastserve.messages_in": IN, "fastserve.messages_out": OUT, "fastserve.close_code": CODE, "fastserve.aborted": ABORTED,
     },
     "json:gcp": {
         "time": TIME, "severity": constant("INFO"),
@@ -150,7 +152,7 @@ PRESETS: dict[str, Fields] = {
             "latency": Field("DURATION", unit="s", digits=6), "protocol": Field("PROTOCOL"),
         },
         "logging.googleapis.com/trace": TRACE_ID,
-        "logger": constant(LOGGER), "request_id": REQUEST_ID, "wait": WAIT, "route": ROUTE, "worker": PID,
+        "logger": constant(LOGGER), "request_id": REQUEST_ID, "wait": WAIT, "route": ROUTE, "worker": WORKER,
         "messages_in": IN, "messages_out": OUT, "close_code": CODE, "aborted": ABORTED,
     },
     "json:datadog": {
@@ -165,7 +167,7 @@ PRESETS: dict[str, Fields] = {
         },
         "trace_id": TRACE_ID,
         "fastserve": {
-            "worker": PID, "wait": WAIT_NANOSECONDS, "route": ROUTE, "messages_in": IN, "messages_out": OUT,
+            "worker": WORKER, "wait": WAIT_NANOSECONDS, "route": ROUTE, "messages_in": IN, "messages_out": OUT,
             "close_code": CODE, "aborted": ABORTED,
         },
     },
@@ -232,7 +234,7 @@ def step(name: str, before: bytes, digits: int | None) -> Step:
 
     atom = ATOMS.get(name)
     if atom is not None and not atom.code:
-        constant = f"<{os.getpid()}>" if name == "p" else str(os.getpid()) if name == "wk" else "-"
+        constant = f"<{os.getpid()}>" if name == "p" else str(own_place()) if name == "wk" else "-"
         return CODES["LITERAL"], before + constant.encode(), b"", None, 0, 0
     if atom is not None and digits is not None and atom.code not in ("DURATION", "WAIT", "FIRST_BYTE"):
         raise ValueError(f"%({name}).{digits}f: {name} is not a time")
@@ -243,16 +245,21 @@ def step(name: str, before: bytes, digits: int | None) -> Step:
     if kind == "e":
         found = {key.lower(): value for key, value in os.environ.items()}.get(parameter)
         return CODES["LITERAL"], before + ("-" if found is None else harmless(found)).encode(), b"", None, 0, 0
-    return CODES[KINDS[kind]], before, b"", parameter.encode("latin-1"), 0, 0
+    return CODES["RESPONSE_HEADER" if kind == "o" else "HEADER"], before, b"", parameter.encode("latin-1"), 0, 0
+
+
+def own_place() -> int:
+    """Return the place of this worker; a server without workers is at 0, as in its metrics."""
+    return place.own() or 0
 
 
 def parametric(name: str) -> tuple[str, str]:
-    """Return the kind of an atom with a name in it, i, o, e or header, and the name in lower case."""
+    """Return the kind of an atom with a name in it, i, o or e, and the name in lower case."""
     match = re.fullmatch(r"\{([!-z|~]+)\}([ioe])|header\{([!-z|~]+)\}", name)
     if match is None:
         choices = ", ".join([*ATOMS, *PARAMETRIC])
         raise ValueError(f"unknown atom %({name})s; choose from {choices}")
-    return match[2] or "header", (match[1] or match[3]).lower()
+    return match[2] or "i", (match[1] or match[3]).lower()
 
 
 def harmless(text: str) -> str:
@@ -314,8 +321,8 @@ def object_steps(fields: Fields) -> Iterator[Step]:
             yield CODES["OPEN"], f"{key}{{".encode(), b"", None, 0, 0
             yield from object_steps(field)  # type: ignore[arg-type]
             yield CODES["CLOSE"], b"}", b"", None, 0, 0
-        elif field is PID or not field.code:
-            constant = str(os.getpid()) if field is PID else field.kind
+        elif field in (PID, WORKER) or not field.code:
+            constant = str(os.getpid()) if field is PID else str(own_place()) if field is WORKER else field.kind
             yield CODES["CONSTANT"], (key + constant).encode(), b"", None, 0, 0
         else:
             yield field_step(name, field)

@@ -7,11 +7,13 @@ import logging
 import time
 from typing import Any
 
+from fastserve.process import place
+
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
 class JsonFormatter(logging.Formatter):
-    """A formatter with the fields time, level, logger, message, process, and those of `extra`."""
+    """A formatter with the fields time, level, logger, message, process, worker (its place), and those of `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         values: dict[str, Any] = {
@@ -21,6 +23,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage().rstrip("\n"),
             "process": record.process,
         }
+        if place.own() is not None:
+            values["worker"] = place.own()
         if record.exc_info:
             values["exception"] = self.formatException(record.exc_info)
         elif record.exc_text:

@@ -13,6 +13,7 @@ from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any
 
 from fastserve.metrics import pages
+from fastserve.process import place as own_place
 from fastserve.process.signals import Own, begin_end
 from fastserve.supervisors.link import Link
 
@@ -99,8 +100,8 @@ def main(
     place: int | None = None,
 ) -> None:
     """Serve in this process, just started by the parent."""
-    if place is not None and config.workers_affinity:
-        pin(place)
+    if place is not None:
+        take(place, config)
     if page is not None:
         pages.adopt(page)  # before the application is imported, which may have metrics of its own
     with contextlib.suppress(KeyboardInterrupt):  # the parent logs it
@@ -136,6 +137,13 @@ def work(
 
         hang_report.enable(dump)
     serve(config, target, sockets, None if connection is None else Link(connection, replaces), plain)
+
+
+def take(place: int, config: Config) -> None:
+    """Be the worker of a place among all."""
+    own_place.take(place)
+    if config.workers_affinity:
+        pin(place)
 
 
 def pin(place: int) -> None:

@@ -359,7 +359,8 @@ class Multiprocess(Obedient, Succession):
             self.log_death(process)
             self.fail()
         elif process.exitcode == STARTUP_FAILURE and slot.initial:
-            logger.error("Child process [%d] failed to start, stopping the parent process.", process.pid)
+            message = "Child process [%d] failed to start, stopping the parent process."
+            logger.error(message, process.pid, extra=which(process))
             self.fail()
         elif slot.successor is not None:
             self.log_death(process)
@@ -375,7 +376,8 @@ class Multiprocess(Obedient, Succession):
         if process.process.is_alive():
             process.why = process.silent_why(self.config.timeout_worker_healthcheck)
             silence = process.silence(self.config.timeout_worker_healthcheck) or "has not answered in time"
-            logger.error("Child process [%d] %s. Killing it. It was at:\n%s", process.pid, silence, process.where())
+            message = "Child process [%d] %s. Killing it. It was at:\n%s"
+            logger.error(message, process.pid, silence, process.where(), extra=which(process))
             process.kill()
             if self.notifier is not None:
                 self.notifier.watchdog()  # this may have taken seconds, and others may hang as well
@@ -387,11 +389,12 @@ class Multiprocess(Obedient, Succession):
         seconds = process.new_block(self.config.timeout_worker_healthcheck)
         if seconds is not None:
             message = "Child process [%d] has an event loop that has been blocked for %.1f s. It is at:\n%s"
-            logger.warning(message, process.pid, seconds, process.where())
+            logger.warning(message, process.pid, seconds, process.where(), extra=which(process))
 
     def log_death(self, process: Process, delay: float = 0.0) -> None:
         later = f"; starting the next one in {delay:g} s" if delay else ""
-        logger.warning("Child process [%d] died: %s%s", process.pid, fate(process.exitcode), later)
+        code = process.exitcode
+        logger.warning("Child process [%d] died: %s%s", process.pid, fate(code), later, extra=which(process))
 
     def started_serving(self) -> None:
         if not self.serving:
@@ -407,7 +410,7 @@ class Multiprocess(Obedient, Succession):
 
     def worn(self, slot: Slot, process: Process, reason: str, again_soon: bool) -> None:
         """Schedule the replacement of a worker that asks for it; after a back-off unless `again_soon`."""
-        logger.info("Replacing worker [%d]: %s", process.pid, reason)
+        logger.info("Replacing worker [%d]: %s", process.pid, reason, extra=which(process))
         process.why = limit_of(reason)
         delay = 0.0 if again_soon else slot.failed(process)
         self.replacements.append(Replacement(slot, process, reason, due=time.monotonic() + delay))
@@ -437,7 +440,8 @@ class Multiprocess(Obedient, Succession):
         if process.ready:
             old, slot.current, slot.successor, self.replacing = slot.current, process, None, None
             assert old is not None
-            logger.info("Child process [%d] takes over from child process [%d]", process.pid, old.pid)
+            message = "Child process [%d] takes over from child process [%d]"
+            logger.info(message, process.pid, old.pid, extra=which(process))
             old.why = old.why or "replaced"
             old.retire()
             self.leaving.append(old)
@@ -526,3 +530,8 @@ def limit_of(reason: str) -> str:
         if text in reason:
             return limit
     return "replaced"
+
+
+def which(process: Process) -> dict[str, int]:
+    """Return what a record has of the worker that it is about, for a log of JSON."""
+    return {"worker": process.place}

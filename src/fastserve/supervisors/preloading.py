@@ -63,8 +63,7 @@ def main(config: Config, channel: socket.socket, stdin: int | None) -> None:
         gc.collect()
         gc.freeze()
         worker = Forker(channel).next_worker()  # returns in children alone
-        if config.workers_affinity:
-            child.pin(worker.place)
+        child.take(worker.place, config)
         child.work(config, None, worker.sockets, worker.connection, worker.dump, True, worker.plain)
     begin_end(0)  # as workers without a template do
 

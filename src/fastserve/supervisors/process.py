@@ -48,6 +48,7 @@ class Process:
         template: Template | None = None,
     ) -> None:
         self.watched = watched  # counts what becomes of it
+        self.place = place
         self.live = None if watched is None else watched.pages.begin(place)
         self.why: str | None = None  # it ends, where that is known
         self.config = config

@@ -88,12 +88,13 @@ VALUES = [
     ("%({x-out}o)s %({X-Out}o)s %({server}o)s", "1 1 -"),
     ("%(X)s %(rid)s %(tid)s %(route)s %(mi)s %(mo)s %(code)s", "+ - - - - - -"),
     ("100%% %(s)s %%", "100% 200 %"),
+    ("%({x-b}i)s %(header{x-b})s %(a)s", "2 2 agent"),
 ]
 
 
 @pytest.mark.parametrize(("form", "line"), VALUES)
 def test_values(log: Log, form: str, line: str) -> None:
-    request = get("/a%20b?c=d", "User-Agent: agent", "X-A: b")
+    request = get("/a%20b?c=d", "User-Agent: first", "User-Agent: agent", "X-A: b", "X-B: 1", "X-B: 2")
     assert log.one(form, request, hello(headers=[(b"X-Out", b"1")])) == line
 
 

@@ -71,7 +71,6 @@ cdef enum:
     STATUS
     PHRASE
     HEADER
-    FIRST_HEADER
     RESPONSE_HEADER
     SUMMARY
     WAIT
@@ -93,7 +92,7 @@ cdef tuple NAMES = (
     "CLIENT_HOST", "METHOD", "RAW_PATH", "PATH_DECODED", "QUERY_STRING", "VERSION", "SCHEME", "HOST", "REFERER",
     "USER_AGENT", "REQUEST_ID", "TRACE_ID", "ROUTE",
     "CLIENT_PORT", "USER", "TIME_CLF", "TIME_ISO", "TIME_BEGAN", "TARGET", "REQUEST_LINE", "URL", "PROTOCOL",
-    "HOST_NAME", "STATUS", "PHRASE", "HEADER", "FIRST_HEADER", "RESPONSE_HEADER", "SUMMARY", "WAIT", "FIRST_BYTE",
+    "HOST_NAME", "STATUS", "PHRASE", "HEADER", "RESPONSE_HEADER", "SUMMARY", "WAIT", "FIRST_BYTE",
     "DURATION", "BODY_BYTES", "BYTES_IN", "BYTES_OUT", "ENDING", "ABORTED", "MESSAGES_IN", "MESSAGES_OUT", "CLOSE_CODE",
 )  # fmt: skip
 assert len(NAMES) == CODES <= 64 and ROUTE < TEXTS
@@ -206,9 +205,10 @@ cdef char* put_seconds(char* to, double since, double until, Step* step) noexcep
     return to + step.digits + 1
 
 
-cdef object text_field(Account account, bytes name, bint last):
+cdef object text_field(Account account, bytes name):
+    """Return the value of the last field of this name, or None."""
     headers = account.scope.get("headers")
-    return None if headers is None else field_of(reversed(headers) if last else headers, name)
+    return None if headers is None else field_of(reversed(list(headers)), name)
 
 
 cdef object response_field(object headers, bytes name):
@@ -513,8 +513,8 @@ cdef class AccessFormat:
             return put_number(to, account.sent)
         elif op == HOST_NAME:
             return self.put_object(to, without_port(known(values.of[HOST])), OTHER)
-        elif op == HEADER or op == FIRST_HEADER:
-            return self.put_object(to, text_field(account, <bytes>step.argument, op == HEADER), OTHER)
+        elif op == HEADER:
+            return self.put_object(to, text_field(account, <bytes>step.argument), OTHER)
         elif op == RESPONSE_HEADER:
             return self.put_object(to, response_field(account.headers, <bytes>step.argument), OTHER)
         elif op == ENDING:
@@ -528,7 +528,7 @@ cdef class AccessFormat:
         elif op == PHRASE:
             return self.put_object(to, (reason_phrase(account.status) or None) if account.status else None, OTHER)
         elif op == USER:
-            return self.put_object(to, user_of(text_field(account, b"authorization", True)), OTHER)
+            return self.put_object(to, user_of(text_field(account, b"authorization")), OTHER)
         elif op == MESSAGES_IN or op == MESSAGES_OUT:
             if account.websocket:
                 return put_number(to, account.messages_in if op == MESSAGES_IN else account.messages_out)
