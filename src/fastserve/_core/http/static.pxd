@@ -16,6 +16,7 @@ cdef class Kept:
     cdef list headers_304
     cdef bytes content  # None for a large file
     cdef double until  # by the clock: from then on its compressed variants are looked for again
+    cdef double seen  # when it was last found to be unchanged
 
 
 cdef class StaticFiles:

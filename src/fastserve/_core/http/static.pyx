@@ -1,8 +1,9 @@
 """Files that the server serves itself, before the application is called.
 
 fastserve.static decides in Python what the response with a file says. This module keeps the decision, and serves the
-next plain requests for the file from it, as long as one stat(2) shows that the file has not changed. It also keeps the
-content of small files; a large file is opened for each request and sent with sendfile(2).
+next plain requests for the file from it, as long as one stat(2) shows that the file has not changed; requests that had
+arrived by then share one. It also keeps the content of small files; a large file is opened for each request and sent
+with sendfile(2).
 """
 import os
 
@@ -202,8 +203,11 @@ cdef class StaticExchange(HttpExchange):
         cdef fastserve_identity found
         cdef int fd
         if unmodified or kept.content is not None or self.scope["method"] == "HEAD":
-            if not fastserve_identify(kept.path, -1, &found) or not is_same(&found, &kept.identity):
-                return False
+            if kept.seen < self.head_at:
+                kept.seen = monotonic()
+                if not fastserve_identify(kept.path, -1, &found) or not is_same(&found, &kept.identity):
+                    kept.until = 0
+                    return False
             if unmodified:
                 self.send_whole(304, kept.headers_304, b"")
             else:
