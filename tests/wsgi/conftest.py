@@ -64,10 +64,13 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def start(serve: support.Serve, http: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Serve a WSGI application: start(app, **config) -> Running."""
+    """Serve a WSGI application: start(app, **config) -> Running.
+
+    Without an access log, an environ is made from a request's head; with one, from the scope that the log needs.
+    """
     monkeypatch.setattr("fastserve.server_life.TICK", 0.01)
     inline = {"wsgi_threads": 0} if mode == "inline" else {}
-    return lambda app, **config: by_wire(http, serve(app, **{"interface": "wsgi", **inline, **config}))
+    return lambda app, **config: by_wire(http, serve(app, **{"interface": "wsgi", "access_log": False, **inline, **config}))
 
 
 @pytest.fixture
@@ -93,9 +96,18 @@ def log(serve: support.Serve, caplog: pytest.LogCaptureFixture) -> Iterator[Call
 
 @pytest.fixture
 def environ_of(start: Callable[..., support.Running]) -> Callable[..., dict[str, Any]]:
-    """Return the environ that a request gives: environ_of(raw request, **config)."""
+    """Return the environ that a request gives, with an access log or without: environ_of(raw request, **config)."""
 
     def ask(request: bytes, **config: Any) -> dict[str, Any]:
+        one, other = ask_once(request, access_log=True, **config), ask_once(request, access_log=False, **config)
+        of_connection = ("SERVER_PORT", "REMOTE_PORT", "HTTP_HOST", "wsgi.input")
+        assert one.keys() == other.keys()
+        assert {key: value for key, value in one.items() if key not in of_connection} == {
+            key: value for key, value in other.items() if key not in of_connection
+        }
+        return other
+
+    def ask_once(request: bytes, **config: Any) -> dict[str, Any]:
         seen: list[dict[str, Any]] = []
 
         def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:

@@ -23,6 +23,8 @@ cdef class DirectCall:
 
 cdef class DirectApplication:
     """An application whose calls the core can serve without a task as long as they are simple."""
+    # What it makes of the head of a request over HTTP/1 in place of a scope, or None; an http.Request and its http.Peers.
+    cdef dict environ_of(self, object head, object peers)
     cdef DirectCall begin(self, Exchange exchange)
 
 

@@ -33,6 +33,9 @@ cdef class DirectCall:
 
 
 cdef class DirectApplication:
+    cdef dict environ_of(self, object head, object peers):
+        return None
+
     cdef DirectCall begin(self, Exchange exchange):
         return None
 

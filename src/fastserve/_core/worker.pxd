@@ -16,6 +16,7 @@ cdef class Worker:
     cdef bint app_is_coroutine_function  # calling it runs none of its code
     cdef bint asyncio_tasks  # the loop makes the tasks of applications: it has a task factory, or is in debug mode
     cdef object direct  # the application as a DirectApplication if it can be called without tasks, else None
+    cdef bint needs_scopes  # by more than a direct application
     cdef bint scope_is_seen  # by the application, or by more than reads its strings
     cdef readonly Settings settings
     cdef readonly Clock clock

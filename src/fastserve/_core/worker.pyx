@@ -74,6 +74,9 @@ cdef class Worker:
         )
         self.scope_is_seen = direct is None or self.accounts
         self.first_bytes = access is not None and access.wants_first_bytes
+        self.needs_scopes = (
+            self.scope_is_seen or access is not None or settings.hosts is not None or bool(settings.root_path)
+        )
         self.ws_framing = ws_framing
         self.ws_protocol = ws_protocol
         self.connections = set() if beside is None else beside.connections

@@ -30,7 +30,8 @@ cdef enum:
 cdef class HttpExchange(Exchange):
     cdef Worker worker
     cdef Stream stream  # None once the response is complete or the connection is gone
-    cdef readonly dict scope
+    cdef readonly dict scope  # None if there is an environ
+    cdef dict environ  # what a direct application has in place of a scope, until it is called
     cdef Account account  # as the stream's
     cdef object context  # the contextvars.Context of the application
     cdef readonly object task  # if it goes on after its first step
@@ -117,4 +118,5 @@ cdef object send_of(HttpExchange exchange)
 cdef int wake(list waiting) except -1
 cdef int init_exchange(HttpExchange exchange, Worker worker, Stream stream, dict scope) except -1
 cdef int attach_account(HttpExchange exchange, Account account) except -1
+cdef bint needs_scope(Worker worker) noexcept  # with a direct application
 cdef HttpExchange make_exchange(Worker worker, Stream stream, dict scope)

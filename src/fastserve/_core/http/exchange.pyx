@@ -68,6 +68,10 @@ cdef int init_exchange(HttpExchange exchange, Worker worker, Stream stream, dict
     return 0
 
 
+cdef bint needs_scope(Worker worker) noexcept:
+    return worker.needs_scopes or worker.metrics.by_route or somebody_asks
+
+
 cdef int attach_account(HttpExchange exchange, Account account) except -1:
     """Let an exchange keep the account of its stream."""
     exchange.account = account
@@ -95,10 +99,12 @@ cdef class HttpExchange(Exchange):
             self.account.started = worker.turn.steps.step_began
         fastserve_observe(worker.metrics.cells + WAITED, worker.turn.steps.step_began - self.head_at)
         try:
-            if worker.direct is not None and not worker.draining:
+            if self.hides_loop():
                 self.direct = (<DirectApplication?>worker.direct).begin(self)
                 if self.direct is not None:
                     self.direct.begun()
+                    if worker.draining:
+                        self.direct.to_task()
                 return
             if worker.app_is_coroutine_function:
                 coro = worker.app(self.scope, bind(receive_function, self), bind(send_function, self))
@@ -110,7 +116,7 @@ cdef class HttpExchange(Exchange):
             self.ended(None, exception)
 
     cdef bint hides_loop(self) noexcept:
-        return self.worker.direct is not None and not self.worker.draining
+        return self.worker.direct is not None and (not self.worker.draining or self.scope is None)
 
     cdef int start_task(self, coro, context) except -1:
         cdef Worker worker = self.worker

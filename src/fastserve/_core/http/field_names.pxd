@@ -24,3 +24,4 @@ cdef const unsigned char* LOWER  # 256 bytes: a token character in lower case, 0
 
 cdef int lookup(const char* name, Py_ssize_t size) noexcept  # index in the table, or UNKNOWN
 cdef object known(int index)  # the name at this index
+cdef tuple known_names()  # all of them

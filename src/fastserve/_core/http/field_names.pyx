@@ -61,6 +61,10 @@ cdef object known(int index):
     return NAMES[index]
 
 
+cdef tuple known_names():
+    return NAMES
+
+
 cdef void fill() noexcept:
     cdef int index
     cdef unsigned int bucket

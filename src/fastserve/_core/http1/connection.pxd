@@ -33,7 +33,7 @@ cdef class Http1Connection(Incoming):
 
     cdef int parse(self, bytes data, Py_ssize_t at) except -1
     cdef int begin(self) except -1
-    cdef int begin_with_care(self, Request request, dict scope, bytes static) except -1
+    cdef int begin_with_care(self, Request request, dict scope, dict environ, bytes static) except -1
     cdef int deliver(self, bytes data) except -1
     cdef int end_request(self) except -1
     cdef int wait_for_more(self) except -1

@@ -23,14 +23,14 @@ from libc.string cimport memcmp
 
 from ..http.access_log cimport address_text
 from ..http.admission cimport wait_in_queue
-from ..http.exchange cimport HttpExchange, attach_account, make_exchange
+from ..http.exchange cimport HttpExchange, attach_account, make_exchange, needs_scope
 from ..http.methods cimport counted_as
 from ..http.request cimport Request
 from ..http.response cimport TO_WAIT, fields_of_refusal, refused
 from ..http.scope cimport Peers, http_scope, peers_of, unseen_scope
 from ..http.static cimport StaticFiles, make_static_exchange
 from ..http.version cimport Version
-from ..interfaces cimport Carrier, Handler
+from ..interfaces cimport Carrier, DirectApplication, Handler
 from ..llhttp cimport HTTP_GET, HTTP_HEAD
 from ..loop.clock cimport GOODBYE, KEEP_ALIVE, REQUEST_BODY, REQUEST_HEAD, stop
 from ..loop.turn cimport Runnable
@@ -80,7 +80,7 @@ cdef class Http1(Version):
 cdef Version HTTP1 = Http1()
 
 
-cdef inline HttpExchange new_exchange(Http1Connection self, dict scope, bytes static):
+cdef inline HttpExchange new_exchange(Http1Connection self, dict scope, dict environ, bytes static):
     cdef HttpExchange exchange
     cdef Http1Response response = self.response
     if static is not None:
@@ -89,6 +89,7 @@ cdef inline HttpExchange new_exchange(Http1Connection self, dict scope, bytes st
         exchange = make_exchange(self.worker, response, scope)
     else:
         exchange = make_websocket_exchange(self.worker, response, scope)
+    exchange.environ = environ
     exchange.expect_continue = response.expect_continue
     exchange.head_at = response.began
     response.exchange = exchange
@@ -148,6 +149,7 @@ cdef class Http1Connection(Incoming):
         cdef Request request = self.parser.request
         cdef Http1Response response = self.response
         cdef bytes static = None
+        cdef dict scope = None, environ = None
         cdef int status = 0
         stop(self)
         if response.peers is None:
@@ -167,9 +169,11 @@ cdef class Http1Connection(Incoming):
         if self.handshake is None:
             if worker.static is not None:
                 static = (<StaticFiles>worker.static).match(request.head + request.path.start, request.path.size)
+            if static is None and not needs_scope(worker):
+                environ = (<DirectApplication>worker.direct).environ_of(request, response.peers)
             if worker.scope_is_seen:
                 scope = http_scope(request, response.peers, worker.settings, worker.state)
-            else:
+            elif environ is None:
                 scope = unseen_scope(request, response.peers, worker.settings)
         else:
             scope = self.handshake.scope(request, response.peers)
@@ -179,18 +183,18 @@ cdef class Http1Connection(Incoming):
                 fastserve_add(worker.metrics.cells + WS_REFUSED, 1)
         if response.peers.proxies is not None:
             response.peers.proxies.note_wait(request, worker.metrics)
-            if scope["scheme"] in ("https", "wss"):
+            if scope is not None and scope["scheme"] in ("https", "wss"):
                 response.key |= 1
         self.parser.release_head()
         if worker.accounts:
             response.open_account(scope)
         if status or request.is_https or worker.settings.hosts is not None or worker.active >= worker.room:
-            return self.begin_with_care(request, scope, static)
+            return self.begin_with_care(request, scope, environ, static)
         if self.is_served_elsewhere():
             return 0  # parse() hands the whole request over at its end
-        return worker.turn.submit(new_exchange(self, scope, static))
+        return worker.turn.submit(new_exchange(self, scope, environ, static))
 
-    cdef int begin_with_care(self, Request request, dict scope, bytes static) except -1:
+    cdef int begin_with_care(self, Request request, dict scope, dict environ, bytes static) except -1:
         """Refuse a request, queue it, or begin it."""
         cdef Worker worker = self.worker
         cdef bytes fields = b""
@@ -207,7 +211,7 @@ cdef class Http1Connection(Incoming):
             return self.response.answer(status, fields)
         if self.is_served_elsewhere():
             return 0
-        exchange = new_exchange(self, scope, static)
+        exchange = new_exchange(self, scope, environ, static)
         if status == TO_WAIT and static is None:
             return wait_in_queue(exchange, exchange, None)
         return worker.turn.submit(exchange)

@@ -33,7 +33,8 @@ cdef class WSGICall(DirectCall):
     cdef WSGIApplication application
     cdef Reports reports  # None without threads
     cdef object loop
-    cdef dict scope
+    cdef dict scope  # None for an exchange that has an environ in its place
+    cdef dict environ  # until the application has it, None before it is made
     cdef object context  # the contextvars.Context of the application
     cdef public object input  # wsgi.input, until the application has it
     # The thread's; the event loop reads it.

@@ -24,6 +24,8 @@ cimport cython
 
 from ..errors import ClientDisconnected
 from ..http.exchange cimport HttpExchange, receive_of, send_of
+from ..http.request cimport Request
+from ..http.scope cimport Peers
 from ..interfaces cimport Exchange
 from ..loop.current_task cimport make_current, restore_current
 from ..loop.turn cimport note_sender
@@ -73,6 +75,9 @@ cdef class WSGIApplication(DirectApplication):
         if self.threads is None:
             return self.make(loop, fields, context, piece, more, None)
         return self.start(loop, None, fields, context, piece, more, None)
+
+    cdef dict environ_of(self, object head, object peers):
+        return self.environs.environ_of_head(<Request>head, <Peers>peers)
 
     cdef DirectCall begin(self, Exchange exchange):
         cdef HttpExchange http = <HttpExchange?>exchange
@@ -126,6 +131,8 @@ cdef class WSGIApplication(DirectApplication):
         call.application = self
         call.loop = loop
         call.scope = scope
+        if exchange is not None:
+            call.environ, exchange.environ = exchange.environ, None
         call.context = context
         call.length = -1
         call.exchange = exchange
@@ -190,8 +197,12 @@ cdef class WSGICall(DirectCall):
 
     cdef object call_application(self):
         cdef WSGIApplication application = self.application
-        environ = application.environs.environ_of(self.scope, self.input)
-        self.input = None
+        cdef dict environ = self.environ
+        if environ is None:
+            environ = application.environs.environ_of(self.scope, self.input)
+        else:
+            environ["wsgi.input"] = self.input
+        self.environ = self.input = None
         return application.app(environ, self.start_response)  # from here on only the application keeps the environ
 
     cdef int respond(self) except -1:
@@ -308,7 +319,8 @@ cdef class WSGICall(DirectCall):
     cdef bint send_file(self, wrapper) except -1:
         """Let the server send a file by its descriptor. Return false, having done nothing, if it cannot."""
         cdef Py_ssize_t count
-        extent = wrapper.extent() if "http.response.zerocopysend" in self.scope.get("extensions", ()) else None
+        cdef bint possible = self.scope is None or "http.response.zerocopysend" in self.scope.get("extensions", ())
+        extent = wrapper.extent() if possible else None
         if extent is None or self.headers is None:
             return False
         offset, count = extent

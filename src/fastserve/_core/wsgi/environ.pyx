@@ -1,21 +1,24 @@
 """The environ of a request (PEP 3333), made from its ASGI scope."""
+import sys
 from urllib.parse import unquote_to_bytes
 
-from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_GET_LENGTH, PyUnicode_READ_CHAR
+
+from ..http.field_names cimport UNKNOWN, X_FORWARDED_FOR, X_FORWARDED_PROTO, known_names
+from ..http.methods cimport method_name
+from ..http.request cimport Field, Request
+from ..http.scope cimport Peers
+from ..llhttp cimport HTTP_GET
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_ASCII(object text) noexcept
-    PyObject* PySys_GetObject(const char* name)
 
 cdef enum:
     KNOWN_NAMES = 1000  # header names whose keys are kept
     KNOWN_ENDS = 100  # addresses of the server whose templates are kept
 
-cdef tuple REQUEST_KEYS = (
-    "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REMOTE_PORT", "SERVER_NAME", "SERVER_PORT",
-    "wsgi.input", "wsgi.errors",
-)
+cdef dict system = vars(sys)
+cdef tuple REQUEST_KEYS = ("PATH_INFO", "REMOTE_PORT", "SERVER_NAME", "SERVER_PORT", "wsgi.input")
 cdef str LEFT_OUT = ""  # the key of a header that has no key
 cdef dict DEFAULT_PORTS = {"http": "80", "https": "443"}
 
@@ -32,20 +35,59 @@ cdef str key_of(bytes name):
     return key
 
 
+cdef list table_keys = [known_keys.get(name) or key_of(name) for name in known_names()]
+
+
 cdef int add_headers(dict environ, headers) except -1:
-    """Put the request's headers into the environ, the values of one name joined."""
-    cdef str text
+    """Put the request's headers into the environ."""
     for name, value in <list?>headers if type(headers) is list else list(headers):
         key = known_keys.get(name)
         if key is None:
             key = key_of(name)
-        if not key:
-            continue
-        text = (<bytes?>value).decode("latin-1")
-        before = environ.setdefault(key, text)
-        if before is not text:
-            environ[key] = f"{before}{'; ' if key == 'HTTP_COOKIE' else ','}{text}"
+        if key:
+            add_header(environ, <str>key, (<bytes?>value).decode("latin-1"))
     return 0
+
+
+cdef int add_header(dict environ, str key, str text) except -1:
+    """Put a header into the environ, the values of one name joined."""
+    before = environ.setdefault(key, text)
+    if before is not text:
+        environ[key] = f"{before}{'; ' if key == 'HTTP_COOKIE' else ','}{text}"
+    return 0
+
+
+cdef int add_fields(dict environ, Request head) except -1:
+    """Put the headers of a head into the environ."""
+    cdef Py_ssize_t index
+    cdef Field* field
+    cdef str text
+    for index in range(head.count):
+        field = &head.fields[index]
+        if field.known == UNKNOWN:
+            name = head.head[field.name.start:field.name.start + field.name.size].lower()
+            key = known_keys.get(name)
+            if key is None:
+                key = key_of(name)
+        else:
+            key = table_keys[field.known]
+        if key:
+            text = head.head[field.value.start:field.value.start + field.value.size].decode("latin-1")
+            add_header(environ, <str>key, text)
+    return 0
+
+
+cdef bint needs_scope(Request head, Peers peers) except -1:
+    """Return whether what the environ has is not in the head, or not as it is."""
+    cdef Py_ssize_t index
+    if head.escaped or head.authority.size or head.path.size == 0 or head.head[head.path.start] != c"/":
+        return True
+    if peers.proxies is None:
+        return False
+    for index in range(head.count):
+        if head.fields[index].known in (X_FORWARDED_FOR, X_FORWARDED_PROTO):
+            return True
+    return peers.proxies.reader is not None
 
 
 def paths_of(dict scope not None):
@@ -119,26 +161,35 @@ cdef class Environs:
 
     cdef dict environ_of(self, dict scope, body):
         cdef dict environ = self.template_of(scope.get("server"), scope.get("scheme", "http"), scope["http_version"]).copy()
-        cdef bint has_port = False
-        cdef PyObject* errors = PySys_GetObject(b"stderr")
-        cdef str path = scope["path"]
-        environ["REQUEST_METHOD"] = scope["method"]
+        cdef str path = scope["path"], method = scope["method"]
+        cdef bytes query = scope["query_string"]
+        if method is not "GET":
+            environ["REQUEST_METHOD"] = method
         if is_plain(path) and not scope.get("root_path"):
             environ["PATH_INFO"] = path
         else:
             environ["SCRIPT_NAME"], environ["PATH_INFO"] = script_and_path(scope)
-        environ["QUERY_STRING"] = (<bytes?>scope["query_string"]).decode("latin-1")
-        client = scope.get("client")
-        if client:
-            environ["REMOTE_ADDR"] = client[0]
-            if client[1]:  # a proxy may not name the port
-                environ["REMOTE_PORT"] = port_text(client[1])
-                has_port = True
-        if not has_port:
-            del environ["REMOTE_PORT"]
+        if query:
+            environ["QUERY_STRING"] = query.decode("latin-1")
+        add_client(environ, scope.get("client"))
         add_headers(environ, scope["headers"])
         environ["wsgi.input"] = body
-        environ["wsgi.errors"] = None if errors == NULL else <object>errors
+        if environ["SERVER_NAME"] is None:
+            name_server(environ)
+        return environ
+
+    cdef dict environ_of_head(self, Request head, Peers peers):
+        cdef dict environ
+        if needs_scope(head, peers):
+            return None
+        environ = self.template_of(peers.server, peers.scheme, "1.1" if head.minor else "1.0").copy()
+        if head.method != HTTP_GET:
+            environ["REQUEST_METHOD"] = method_name(head.method)
+        environ["PATH_INFO"] = PyUnicode_DecodeASCII(head.head + head.path.start, head.path.size, NULL)
+        if head.query.size:
+            environ["QUERY_STRING"] = PyUnicode_DecodeASCII(head.head + head.query.start, head.query.size, NULL)
+        add_client(environ, peers.client)
+        add_fields(environ, head)
         if environ["SERVER_NAME"] is None:
             name_server(environ)
         return environ
@@ -148,6 +199,11 @@ cdef class Environs:
         cdef tuple last = self.last
         cdef tuple ends
         cdef dict template
+        errors = system.get("stderr")
+        if errors is not self.errors:  # it has been replaced
+            self.errors = errors
+            self.templates.clear()
+            last = None
         if last is None or last[0] is not server or last[1] is not scheme or last[2] is not version:
             ends = (server, scheme, version)
             template = self.templates.get(ends)
@@ -167,13 +223,26 @@ cdef class Environs:
         # What each request sets has its place already: the table need not grow.
         for key in REQUEST_KEYS:
             template[key] = None
-        template["SCRIPT_NAME"] = ""
+        template["REQUEST_METHOD"] = "GET"
+        template["SCRIPT_NAME"] = template["QUERY_STRING"] = ""
+        template["wsgi.errors"] = self.errors
         if server and server[1] is not None:
             template["SERVER_NAME"] = server[0]
             template["SERVER_PORT"] = str(server[1])
         if len(self.templates) < KNOWN_ENDS:
             self.templates[ends] = template
         return template
+
+
+cdef int add_client(dict environ, client) except -1:
+    if client and client[1]:
+        environ["REMOTE_ADDR"] = client[0]
+        environ["REMOTE_PORT"] = port_text(client[1])
+        return 0
+    if client:
+        environ["REMOTE_ADDR"] = client[0]
+    del environ["REMOTE_PORT"]  # a proxy may not name the port
+    return 0
 
 
 cdef int name_server(dict environ) except -1:
