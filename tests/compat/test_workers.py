@@ -47,7 +47,7 @@ def new_client(server: Command) -> httpx.Client:
 
 
 def start_workers(start: Start, app: str, *options: str) -> Command:
-    patient = ("--timeout-worker-healthcheck", str(TIMEOUT))  # with workers that a test has stopped
+    patient = ("--timeout-worker-healthcheck", "60")  # with workers that a test has stopped
     return start(app, "--workers", "2", "--log-level", "debug", "--no-access-log", *patient, *options)
 
 

@@ -55,7 +55,7 @@ def test_a_handshake_that_is_under_way_when_a_worker_retires(serve: Callable[...
 def test_workers(pki: Pki, command: support.StartCommand, start: support.StartCommand) -> None:
     certificate, key = pki.issue("before")
     files = ["--ssl-certfile", certificate, "--ssl-keyfile", key]
-    patient = ("--timeout-worker-healthcheck", str(TIMEOUT))  # with workers that this test has stopped
+    patient = ("--timeout-worker-healthcheck", "60")  # with workers that this test has stopped
     server = start("app", "--workers", "2", "--log-level", "debug", "--no-access-log", *patient, *files)
     context = ssl.create_default_context(cafile=pki.ca)
     url = f"https://localhost:{server.port}"
