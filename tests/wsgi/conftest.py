@@ -70,7 +70,9 @@ def start(serve: support.Serve, http: str, mode: str, monkeypatch: pytest.Monkey
     """
     monkeypatch.setattr("fastserve.server_life.TICK", 0.01)
     inline = {"wsgi_threads": 0} if mode == "inline" else {}
-    return lambda app, **config: by_wire(http, serve(app, **{"interface": "wsgi", "access_log": False, **inline, **config}))
+    return lambda app, **config: by_wire(
+        http, serve(app, **{"interface": "wsgi", "access_log": False, **inline, **config})
+    )
 
 
 @pytest.fixture

@@ -142,7 +142,8 @@ PRESETS: dict[str, Fields] = {
         "http.version": VERSION, "url.path": PATH, "url.query": QUERY, "url.domain": HOST, "url.scheme": SCHEME,
         "user_agent.original": AGENT, "trace.id": TRACE_ID, "process.pid": PID,
         "fastserve.worker": WORKER, "fastserve.wait": WAIT_NANOSECONDS, "fastserve.route": ROUTE,
-        "fastserve.messages_in": IN, "fastserve.messages_out": OUT, "fastserve.close_code": CODE, "fastserve.aborted": ABORTED,
+        "fastserve.messages_in": IN, "fastserve.messages_out": OUT, "fastserve.close_code": CODE,
+        "fastserve.aborted": ABORTED,
     },
     "json:gcp": {
         "time": TIME, "severity": constant("INFO"),
