@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from static.conftest import LARGE, LONG_AGO, Site
 
-from fastserve.static.rules import http_date
+from fastserve._core.loop.clock import http_date
 
 WHEN = http_date(LONG_AGO).decode()
 

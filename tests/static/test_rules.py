@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastserve._core.loop.clock import http_date
 from fastserve.logging.log_config import ConfigError
 from fastserve.static.media_types import media_type
 from fastserve.static.mounts import decoded, mounts_of, name_of, parts_of
-from fastserve.static.rules import Part, codings_of, http_date, judge, read_date
+from fastserve.static.rules import Part, codings_of, judge, read_date
 
 ETAG = b'"abc"'
 MODIFIED = 784111777
@@ -150,6 +151,12 @@ def test_the_three_forms_of_a_date() -> None:
         b"Sun, 06 Nov 1994 24:00:00 GMT",
     ):
         assert read_date(wrong) is None
+
+
+@pytest.mark.parametrize("seconds", [-62135596801, 253402300800, 1 << 62])
+def test_a_date_of_no_year(seconds: int) -> None:
+    with pytest.raises(ValueError, match="expected seconds of the years 1 to 9999"):
+        http_date(seconds)
 
 
 @given(st.integers(0, 4102444800))

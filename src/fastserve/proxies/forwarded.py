@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+from fastserve._core.grammar import TOKEN
 from fastserve.middleware.proxy_headers import IDENTIFIER, Client, checked
 
 MOST = 100  # elements
 
-TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 PAIR = re.compile(rf'({TOKEN})=(?:({TOKEN})|"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*)")')
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 COMMA = re.compile(r"[ \t]*(?:,[ \t]*)+")

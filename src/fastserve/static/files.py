@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fastserve._core.http.static import Kept, open_beneath
 from fastserve._core.http.static import StaticFiles as CoreFiles
+from fastserve._core.loop.clock import http_date
 from fastserve.static.media_types import media_type
 from fastserve.static.mounts import Mount, decoded, mounts_of, name_of
-from fastserve.static.rules import CODINGS, Fields, Part, codings_of, http_date, joined, judge
+from fastserve.static.rules import CODINGS, Fields, Part, codings_of, joined, judge
 
 if TYPE_CHECKING:
     from fastserve.options.table import Options

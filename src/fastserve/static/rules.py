@@ -14,7 +14,6 @@ CODINGS = ((b"br", b".br"), (b"zstd", b".zst"), (b"gzip", b".gz"))  # the server
 ENTITY_TAG = re.compile(rb'[ \t,]*((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?=,|\Z)')
 RANGE = re.compile(rb"bytes=[ \t]*(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))[ \t]*\Z", re.IGNORECASE)
 WEIGHT = re.compile(rb"q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\Z", re.IGNORECASE)
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
 MONTH = rf"(?P<month>{'|'.join(MONTHS)})"
@@ -43,13 +42,6 @@ def single(fields: Fields, name: bytes) -> bytes | None:
     """Return the value of a singleton field, None if the request has it not at all or more than once."""
     values = [value for each, value in fields if each == name]
     return values[0] if len(values) == 1 else None
-
-
-def http_date(seconds: int) -> bytes:
-    """Return a time in HTTP's format (RFC 9110 section 5.6.7)."""
-    when = time.gmtime(seconds)
-    date = f"{DAYS[when.tm_wday]}, {when.tm_mday:02} {MONTHS[when.tm_mon - 1]} {when.tm_year:04}"
-    return f"{date} {when.tm_hour:02}:{when.tm_min:02}:{when.tm_sec:02} GMT".encode()
 
 
 def read_date(value: bytes | None) -> int | None:

@@ -30,10 +30,15 @@ cdef double LOOK_SECONDS = 0.01
 simulated = False
 
 
-def http_date():
-    """Return the value of the Date header at this second (RFC 9110 section 5.6.7)."""
+def http_date(seconds=None):
+    """Return a time in seconds since 1970, by default now, as HTTP writes it (RFC 9110 section 5.6.7).
+
+    Raises ValueError outside the years 1 to 9999.
+    """
     cdef char text[DATE_SIZE + 1]
-    fastserve_format_date(fastserve_second(), text)
+    if seconds is not None and not -62135596800 <= seconds < 253402300800:
+        raise ValueError(f"{seconds}: expected seconds of the years 1 to 9999")
+    fastserve_format_date(fastserve_second() if seconds is None else <long long>seconds, text)
     return (<const char*>text)[:DATE_SIZE]
 
 
