@@ -1,4 +1,4 @@
-"""A timer of a connection."""
+"""The timers of a connection."""
 
 from __future__ import annotations
 
@@ -33,3 +33,22 @@ class Deadline:
         if self.handle is not None:
             self.handle.cancel()
             self.handle = None
+
+
+class WriteDeadline(Deadline):
+    """The timer of a client that does not take what is written: `expired` is called once it has not taken a byte."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.transport = transport
+        self.stuck = 0  # bytes that the client had not taken when the timer was started
+
+    def watch(self, seconds: float, expired: Callable[[], None]) -> None:
+        self.stuck = self.transport.get_write_buffer_size()
+        self.start(seconds, lambda: self.look(seconds, expired))
+
+    def look(self, seconds: float, expired: Callable[[], None]) -> None:
+        if self.transport.get_write_buffer_size() < self.stuck:
+            self.watch(seconds, expired)
+        else:
+            expired()

@@ -17,16 +17,13 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote
 
 import h11
 
 from fastserve._core.errors import ClientDisconnected, ProtocolError
-from fastserve._core.http.access_log import Foreign
 from fastserve._core.http.admission import Guest
 from fastserve._core.http.response_head import is_streaming
 from fastserve._core.metrics import SCALAR_CELLS
@@ -34,25 +31,25 @@ from fastserve.middleware.proxy_headers import TrustedHosts
 from fastserve.options.core import AT_ONCE
 from fastserve.protocols import utils
 from fastserve.protocols.http import response, rules, upgrade
-from fastserve.protocols.http.chunks import Chunked
 from fastserve.protocols.http.counting import CLIENT_LEFT, Counting
-from fastserve.protocols.http.deadline import Deadline
+from fastserve.protocols.http.deadline import Deadline, WriteDeadline
 from fastserve.protocols.http.exchange import HttpExchange
 from fastserve.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from fastserve.protocols.http.framing import RequestBody, ResponseFraming
 from fastserve.protocols.http.known import __getattr__  # noqa: F401  # what programs know from uvicorn's module
 from fastserve.protocols.http.lingering import Lingering
+from fastserve.protocols.http.request_log import RequestLog
+from fastserve.protocols.http.scope import scope_of
 
 if TYPE_CHECKING:
     from fastserve.config import Config
     from fastserve.server_state import ServerState
 
-DISCARD = 1 << 20  # bytes of an unwanted body that are read in order to keep the connection
 HEALTH_FIELDS = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
 RETRY = [(b"retry-after", b"1")]
 REFUSAL_FIELDS = [(b"content-type", b"text/plain; charset=utf-8"), *RETRY]
 HELD_HEAD_SECONDS = 0.25  # that a head waits for the first piece of body unless it is a stream's
 SHARE_SECONDS = 0.001  # of one client's body, before others have their turn
-FIELD_NAME = re.compile(rb"^[^\s:]+:", re.MULTILINE)
 
 
 class H11Protocol(asyncio.Protocol):
@@ -61,6 +58,7 @@ class H11Protocol(asyncio.Protocol):
     is_own = True  # needs nothing of protocols/foreign
     transport: asyncio.Transport
     flow: FlowControl
+    write_deadline: WriteDeadline
 
     def __init__(
         self,
@@ -89,11 +87,10 @@ class H11Protocol(asyncio.Protocol):
         self.input = bytearray()  # what is not parsed yet; h11 gets it head by head
         self.behind = False  # some of it waits for a turn of the loop
         self.empty = 0  # bytes of empty lines before the next head
-        self.chunks: Chunked | None = None  # of the body under way
+        self.request_body: RequestBody | None = None  # of the request under way
+        self.framing = ResponseFraming(self.conn)
         self.deadline = Deadline(self.loop)
-        self.write_deadline = Deadline(self.loop)
         self.head_deadline = Deadline(self.loop)
-        self.stuck = 0  # bytes that the client had not taken when write_deadline was started
         self.reading = "init"
         self.writing = "done"
         self.exchange: HttpExchange | None = None
@@ -103,14 +100,8 @@ class H11Protocol(asyncio.Protocol):
         self.parting = False  # idle for a last request of a client that could not be told of the drain
         self.eof_seen = False
         self.lingering: Lingering | None = None
-        self.is_head = False
         self.expect_continue = False
-        self.body_length: int | None = None  # of the request under way, if known
-        self.body_size = 0  # of it so far
-        self.remaining: int | None = None  # bytes of the response's Content-Length still to come
-        self.no_body = False
-        self.account: Foreign | None = None  # of the request under way, where something asks for it
-        self.received = self.sent = self.sent_body = 0  # bytes of it, and of its response
+        self.log = RequestLog(config, server_state, self.access_logger)
         self.status = 0  # of the response that has begun
         self.spare = False  # accepted beyond the limit of connections, for the sake of health checks
         self.guest: Guest | None = None  # of the request under way, where they are limited
@@ -120,6 +111,7 @@ class H11Protocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.flow = FlowControl(self.transport)
+        self.write_deadline = WriteDeadline(self.transport, self.loop)
         self.server = utils.get_local_addr(transport)
         self.client = utils.get_remote_addr(transport)
         self.scheme = "https" if utils.is_ssl(transport) else "http"
@@ -154,7 +146,7 @@ class H11Protocol(asyncio.Protocol):
             return False
         if self.waits:
             self.leave_queue()
-        elif self.writing == "body" and self.no_body and self.reading == "done" and not self.input:
+        elif self.writing == "body" and self.framing.no_body and self.reading == "done" and not self.input:
             self.close_silently()  # no write will ever show whether the client is still there
         else:
             self.exchange.disconnected()
@@ -175,28 +167,21 @@ class H11Protocol(asyncio.Protocol):
         if self.lingering is not None:
             self.lingering.lost()
         self.detach()
-        self.end_account(aborted=True)
+        self.log.end(aborted=True, kept=False)
         self.flow.resume_writing()
         self.transport.close()  # CPython 3.10 warns of a transport over TLS that only its client has closed
 
     def pause_writing(self) -> None:
         self.flow.pause_writing()
-        self.stuck = self.transport.get_write_buffer_size()
-        self.write_deadline.start(self.config.timeout_write, self.write_expired)
+        self.write_deadline.watch(self.config.timeout_write, self.write_expired)
 
     def resume_writing(self) -> None:
         self.write_deadline.stop()
         self.flow.resume_writing()
 
     def write_expired(self) -> None:
-        """Abort if the client has not taken a byte for that long."""
-        left = self.transport.get_write_buffer_size()
-        if left < self.stuck:
-            self.stuck = left
-            self.write_deadline.start(self.config.timeout_write, self.write_expired)
-        else:
-            self.counting.closing("write")
-            self.transport.abort()
+        self.counting.closing("write")
+        self.transport.abort()
 
     # The request
 
@@ -248,35 +233,25 @@ class H11Protocol(asyncio.Protocol):
         event = self.conn.next_event()
         assert isinstance(event, h11.Request)
         del self.input[:size]
-        self.received, self.sent, self.sent_body = self.empty + size, 0, 0
+        self.log.begin(self.empty + size)
         self.empty = 0
         self.begin(event)
         return True
 
     def read_body(self) -> bool:
         """Deliver some of the body. Return False once it has to wait for more. Raises ProtocolError."""
-        before = len(self.input)
-        if self.chunks is not None:
-            data, ended = self.chunks.decode(self.input), self.chunks.ended
-        else:
-            left = (self.body_length or 0) - self.body_size
-            data, ended = bytes(self.input[:left]), len(self.input) >= left
-            del self.input[:left]
-            if data:
-                self.conn.receive_data(data)
-                self.conn.next_event()
-        self.received += before - len(self.input)
+        before, body = len(self.input), self.request_body
+        assert body is not None
+        data = body.take(self.input)
+        self.log.received += before - len(self.input)
         if data:
             self.deliver(data)
         if self.reading != "body":
             return True
-        if self.chunks is not None and self.chunks.fault is not None:
-            raise self.chunks.fault
-        if not ended:
-            return self.chunks is not None and self.chunks.more
-        if self.chunks is not None:
-            self.conn.receive_data(b"0\r\n\r\n")  # h11 sees none of the chunks
-        self.conn.next_event()
+        body.check()
+        if not body.ended:
+            return body.has_more
+        body.finish()
         self.end_request()
         return True
 
@@ -302,13 +277,11 @@ class H11Protocol(asyncio.Protocol):
         fields = dict(headers)
         self.reading, self.writing = "body", "start"
         self.head = None
-        self.is_head = event.method == b"HEAD"
-        self.body_length = int(fields.get(b"content-length", 0)) if b"transfer-encoding" not in fields else None
-        self.body_size = 0
-        self.chunks = Chunked(self.config.limit_request_head) if self.body_length is None else None
+        self.framing.is_head = event.method == b"HEAD"
+        self.request_body = RequestBody(self.conn, fields, self.config.limit_request_head)
         version = b"1.0" if event.http_version == b"1.0" else b"1.1"  # also for 1.2 to 1.9 (RFC 9110 section 2.5)
         waits = version == b"1.1" and rules.has_member(headers, b"expect", b"100-continue")
-        self.expect_continue = self.body_length != 0 and waits
+        self.expect_continue = self.request_body.length != 0 and waits
         self.counting.begin(event.method.decode(), version.decode(), self.scheme == "https")
         # h11 ends the connection after every request of HTTP/1.0.
         self.keep_alive = version == b"1.1" and not rules.wants_close(headers)
@@ -317,16 +290,27 @@ class H11Protocol(asyncio.Protocol):
             headers = rules.with_host(headers, named[1])
         if event.method in (b"GET", b"HEAD") and rules.split_target(event.target)[0] == self.health_path:
             return self.tell_health()
-        scope = self.scope_of(event, version, headers)
+        said = self.transport.get_extra_info("proxy_protocol")
+        scope = scope_of(
+            event,
+            version,
+            headers,
+            self.config,
+            scheme=self.scheme,
+            client=self.client,
+            server=self.server,
+            state=self.app_state.copy(),
+            extensions={} if said is None else {"fastserve.proxy_protocol": said.copy()},
+        )
         if named is not None and named[0] == b"https" and not self.may_be_https():
-            self.open_account(scope)
+            self.log.open(scope, self.client, self.is_from_proxy)
             self.counting.refused(421, "host")
-            self.log_access(scope, 421)
+            self.log.head(scope, self.client, 421)
             return self.answer(421)
         if self.is_beyond() or self.is_over_limit():
             self.counting.refused(503, "limit")
-            self.open_account(scope)
-            self.log_access(scope, 503)
+            self.log.open(scope, self.client, self.is_from_proxy)
+            self.log.head(scope, self.client, 503)
             return self.answer(503, RETRY)
         if self.config.ws_protocol_class is not None and rules.wants_websocket(version, headers):
             if self.eof_seen:
@@ -339,7 +323,7 @@ class H11Protocol(asyncio.Protocol):
         if rules.wants_upgrade(version, headers):
             self.logger.warning("Unsupported upgrade request.")
         self.server_state.total_requests += 1
-        self.open_account(scope)
+        self.log.open(scope, self.client, self.is_from_proxy)
         self.exchange = HttpExchange(self, scope, self.expect_continue, self.counting)
         worker = self.server_state.worker
         if self.config.limit_requests is None or worker is None:
@@ -355,8 +339,7 @@ class H11Protocol(asyncio.Protocol):
             self.counting.metrics.add(SCALAR_CELLS["queue_gone"])
             self.close_silently()
             return guest.exit()
-        if self.account is not None:
-            self.account.started(exchange)
+        self.log.started(exchange)
         exchange.task = task = self.start_task(exchange)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -364,38 +347,14 @@ class H11Protocol(asyncio.Protocol):
             task.add_done_callback(lambda task: guest.exit())
             self.flow.resume_reading()
 
-    def scope_of(self, event: h11.Request, version: bytes, headers: response.Fields) -> dict[str, Any]:
-        raw_path, query = rules.split_target(event.target)
-        root_path = self.config.root_path
-        prepended = "" if self.config.root_path_mode == "given" else root_path
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.5" if self.config.raises_disconnect else "2.3"},
-            "http_version": version.decode(),
-            "method": event.method.decode(),
-            "scheme": self.scheme,
-            "path": prepended + unquote(raw_path.decode()),
-            "raw_path": prepended.encode() + raw_path,
-            "query_string": query,
-            "root_path": root_path,
-            "headers": headers,
-            "client": self.client,
-            "server": self.server,
-            "state": self.app_state.copy(),
-            "extensions": self.extensions(),
-        }
-
-    def extensions(self) -> dict[str, Any]:
-        """Return the extensions that this protocol supports."""
-        said = self.transport.get_extra_info("proxy_protocol")
-        return {} if said is None else {"fastserve.proxy_protocol": said.copy()}
-
     def may_be_https(self) -> bool:
         """Return whether the connection may be encrypted, here or at a trusted proxy (RFC 9110 section 7.4)."""
-        if self.scheme == "https" or not self.config.proxy_headers:
-            return self.scheme == "https"
+        return self.scheme == "https" or self.is_from_proxy()
+
+    def is_from_proxy(self) -> bool:
+        """Return whether the client is a trusted proxy."""
         proxies = TrustedHosts(self.config.forwarded_allow_ips or "")
-        return proxies.trusts(self.client[0] if self.client else None)
+        return self.config.proxy_headers and proxies.trusts(self.client[0] if self.client else None)
 
     def is_over_limit(self) -> bool:
         limit = self.config.limit_concurrency
@@ -443,17 +402,19 @@ class H11Protocol(asyncio.Protocol):
 
     def deliver(self, data: bytes) -> None:
         self.deadline.stop()
-        self.body_size += len(data)
+        body = self.request_body
+        assert body is not None
+        body.size += len(data)
         limit = self.config.limit_request_body
-        if limit and self.body_size > limit:
-            data = data[: limit - self.body_size]
+        if limit and body.size > limit:
+            data = data[: limit - body.size]
         if self.exchange is None:
             self.deadline.start(self.config.timeout_request_body, self.body_expired)
         elif data:
             if self.exchange.buffered > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
             self.exchange.put_body(data)
-        if limit and self.body_size > limit:
+        if limit and body.size > limit:
             return self.refuse(413, "request body over the limit")
         return None
 
@@ -477,7 +438,7 @@ class H11Protocol(asyncio.Protocol):
         self.deadline.stop()
         in_body = self.reading == "body"
         if not in_body:
-            self.is_head = False
+            self.framing.is_head = False
         self.reading = "closed"
         self.counting.closing("error")
         self.counting.refused(status, reason)
@@ -520,15 +481,15 @@ class H11Protocol(asyncio.Protocol):
         """Send a response of the server's own, and close."""
         self.count_as(status)
         output = response.plain_response(
-            status, self.default_headers(), [*extra, *self.id_fields([])], not self.is_head
+            status, self.default_headers(), [*extra, *self.log.id_fields([])], not self.framing.is_head
         )
         self.write(output)
-        if self.account is not None:
+        if self.log.account is not None:
             if not self.eof_seen or self.reading == "body":  # else the client left
-                self.account.head(status, (), logged=False)
-            self.sent, self.sent_body = self.sent + len(output), 0 if self.is_head else len(response.phrase(status))
-            self.keep_alive = False
-            self.end_account(aborted=self.eof_seen)
+                self.log.note_head(status, [])
+            self.log.sent += len(output)
+            self.log.sent_body = 0 if self.framing.is_head else len(response.phrase(status))
+            self.log.end(aborted=self.eof_seen, kept=False)
         self.close()
 
     def write(self, data: bytes) -> None:
@@ -561,7 +522,7 @@ class H11Protocol(asyncio.Protocol):
         if exchange is None or exchange.task is None or exchange.stage == "complete":
             return
         if self.writing == "body":
-            exchange.endless = self.remaining is None
+            exchange.endless = self.framing.remaining is None
         elif self.head is not None:
             exchange.endless = self.head.content_length is None
         left = self.server_state.left
@@ -605,13 +566,13 @@ class H11Protocol(asyncio.Protocol):
         self.counting.used("closing")
         self.orphan()
         self.detach()
-        self.end_account(aborted=True)
+        self.log.end(aborted=True, kept=False)
         self.reading = self.writing = "closed"
         self.deadline.stop()
         self.transport.close()
 
     def head_expired(self) -> None:
-        self.is_head = False
+        self.framing.is_head = False
         self.counting.closing("head")
         self.counting.refused(408, "timeout")
         self.debug_client("request head not complete in time")
@@ -637,7 +598,7 @@ class H11Protocol(asyncio.Protocol):
         exchange = self.exchange
         if exchange is None:
             return []
-        if self.writing != "body" or self.remaining is not None:
+        if self.writing != "body" or self.framing.remaining is not None:
             if exchange.body_taken and exchange.waits():
                 exchange.disconnected()
             return []
@@ -652,7 +613,7 @@ class H11Protocol(asyncio.Protocol):
         """Send 100 (Continue) unless the final response has begun (RFC 9110 section 10.1.1)."""
         self.expect_continue = False
         if self.writing == "start":
-            self.write(self.encode(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")))
+            self.write(self.framing.encode(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")))
 
     def want_body(self, waits: Callable[[], bool]) -> None:
         if not self.eof_seen:
@@ -693,71 +654,46 @@ class H11Protocol(asyncio.Protocol):
             output = self.framed(self.head, len(data), more)
             self.head = None
             self.head_deadline.stop()
-        elif self.remaining is not None and not self.no_body:
-            response.check_length(self.remaining, len(data), more)
-        if self.remaining is not None:
-            self.remaining -= len(data)
-        if data and not self.no_body:
-            output += self.encode(h11.Data(data=data))
-        if not more and self.conn.our_state is h11.SEND_BODY:
-            output += self.encode(h11.EndOfMessage())
+        else:
+            self.framing.check(len(data), more)
+        output += self.framing.body(data, more)
         if output:
             self.write(output)
-        self.sent += len(output)
-        self.sent_body += 0 if self.no_body else len(data)
+        self.log.sent += len(output)
+        self.log.sent_body += 0 if self.framing.no_body else len(data)
         if not more:
             self.finish()
-        elif self.no_body and self.eof_seen:
+        elif self.framing.no_body and self.eof_seen:
             self.eof_received()
 
     def framed(self, head: response.Head, size: int, more: bool) -> bytes:
-        """Decide how the body is delimited (RFC 9112 section 6) and return the encoded head."""
-        length = 0 if head.status == 205 else head.content_length
-        self.no_body = self.is_head or response.has_no_body(head.status)
-        if not self.no_body and length is not None:
-            response.check_length(length, size, more)
-        if head.status == 204:
-            length = None
-        elif length is None and not more and head.status != 304 and (size or not self.is_head):
-            length = size
-        self.remaining = None if self.no_body else length
+        """Decide how the body is delimited and whether the connection goes on, and return the encoded head."""
+        length = self.framing.decide(head, size, more)
         if self.expect_continue or head.close or self.draining or self.server_state.draining:
             self.keep_alive = False
-        elif self.reading == "body" and not self.may_be_discarded():
+        elif self.reading == "body" and not (self.request_body and self.request_body.may_be_discarded):
             self.keep_alive = False  # the client must know now: after the response it may send the next request
         fields = response.with_defaults(head.fields, self.default_headers())
-        fields += self.id_fields(head.fields)
+        fields += self.log.id_fields(head.fields)
         if length is not None:
             fields.append((b"content-length", str(length).encode()))
         if not self.keep_alive:
             fields.append((b"connection", b"close"))
         self.status = head.status
         if self.exchange is not None and (head.status != 500 or not self.eof_seen):
-            self.log_access(self.exchange.scope, head.status, head.fields)
-        elif self.account is not None:  # a failure because the client has left is of no interest
-            self.account.head(head.status, head.fields, logged=False)
-        try:
-            output = self.encode(
-                h11.Response(status_code=head.status, headers=fields, reason=response.phrase(head.status))
-            )
-        except h11.LocalProtocolError as exc:
-            raise ValueError(str(exc)) from None
+            self.log.head(self.exchange.scope, self.client, head.status, head.fields)
+        else:  # a failure because the client has left is of no interest
+            self.log.note_head(head.status, head.fields)
+        output = self.framing.head(head.status, fields)
         self.writing = "body"
-        return FIELD_NAME.sub(lambda match: match[0].lower(), output)  # h11 capitalises its own
-
-    def may_be_discarded(self) -> bool:
-        """Return whether the rest of the request's body may be read in order to keep the connection."""
-        return self.body_length is not None and self.body_length <= self.body_size + DISCARD
-
-    def encode(self, event: h11.Event) -> bytes:
-        return self.conn.send(event) or b""
+        return output
 
     def finish(self) -> None:
         """Go on to the next request, or close: the application has sent the last of its response."""
         self.writing = "done"
         self.count_as(self.status)
         self.detach()
-        self.end_account(aborted=False)
+        self.log.end(aborted=False, kept=self.keep_alive and not self.eof_seen)
         ends = self.draining and not self.server_state.replaced
         if not self.keep_alive or ends or self.conn.our_state is not h11.DONE:
             self.close()
@@ -787,54 +723,6 @@ class H11Protocol(asyncio.Protocol):
             if self.eof_seen and self.reading == "body":
                 return self.answer(400)  # the client never sent all of its request (RFC 9112 section 8)
             if scope is not None and not self.eof_seen:
-                self.log_access(scope, status)
+                self.log.head(scope, self.client, status)
             return self.answer(status, RETRY if status == 503 else ())
         return self.close_silently()
-
-    # The log
-
-    def open_account(self, scope: Any) -> None:
-        """Begin what the log is told of a request, where it asks for more than the head of the response."""
-        worker = self.server_state.worker
-        if worker is not None and worker.accounts:
-            trusted = self.config.proxy_headers and TrustedHosts(self.config.forwarded_allow_ips or "").trusts(
-                self.client[0] if self.client else None
-            )
-            self.account = Foreign(worker, scope, self.client, trusted)
-
-    def end_account(self, aborted: bool) -> None:
-        account, self.account = self.account, None
-        if account is not None:
-            account.end(
-                aborted, self.keep_alive and not (aborted or self.eof_seen), self.sent_body, self.sent, self.received
-            )
-
-    def id_fields(self, fields: response.Fields) -> response.Fields:
-        """Return the header with the request's id, unless the application's fields have it or there is none."""
-        name = self.config.request_id_header
-        if name is None or self.account is None or self.account.account.request_id is None:
-            return []
-        field = name.lower().encode()
-        return [] if any(each == field for each, _ in fields) else [(field, self.account.account.request_id.encode())]
-
-    def log_access(self, scope: Any, status: int, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        worker = self.server_state.worker
-        access = None if worker is None else worker.access
-        is_plain = access is None or access.is_plain
-        if self.account is not None:
-            self.account.head(status, fields, logged=not is_plain)
-        elif access is not None and not is_plain:
-            access.log(scope, self.client, status)
-        if not is_plain:
-            return
-        if self.config.access_log and self.access_logger.hasHandlers():
-            request_id = None if self.account is None else self.account.account.request_id
-            self.access_logger.info(
-                '%s - "%s %s HTTP/%s" %d',
-                utils.get_client_addr(scope),
-                scope["method"],
-                utils.get_path_with_query_string(scope),
-                scope["http_version"],
-                status,
-                extra=None if request_id is None else {"request_id": request_id},
-            )

@@ -22,11 +22,13 @@ class Connection(Protocol):
 
     transport: asyncio.Transport
     flow: FlowControl
-    write_deadline: Deadline
     input: bytearray
     connections: set[Any]
     server_state: ServerState
     app_state: dict[str, Any]
+
+    @property
+    def write_deadline(self) -> Deadline: ...
 
     @property
     def config(self) -> Any: ...  # what `ws_protocol_class` takes as its configuration
