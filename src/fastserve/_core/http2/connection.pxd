@@ -11,20 +11,11 @@ from ..memory.buffer cimport Buffer
 from ..transport.lingering cimport Lingering
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
+from .closed cimport ClosedStreams
 from .fields cimport RequestFields, TrailerFields
 from .frames cimport FrameParser
 from .hpack cimport Decoder
 from .stream cimport Http2Stream, StreamCarrier
-
-cdef enum:
-    REMEMBERED = 64
-
-
-cdef struct Closed:
-    # How a stream of which a late frame may still come was closed.
-    uint32_t id
-    int how
-
 
 cdef class Leftovers(Place):
     """The applications of a connection that still run after their stream was reset."""
@@ -61,8 +52,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef uint32_t last_id  # the highest that the client has used
     cdef uint32_t served_id  # the highest of a stream that is served; later ones are ignored once that is said
     cdef Http2Stream receiver  # of the DATA frame that is coming, None where it is discarded
-    cdef Closed closed[REMEMBERED]
-    cdef unsigned int closed_at
+    cdef ClosedStreams closed
 
     cdef int open(self) except -1
     cdef int take_frame(self, bytes data) except -1
@@ -85,8 +75,6 @@ cdef class Http2Connection(StreamCarrier):
     cdef int take_window_update(self) except -1
     cdef int take_reset(self) except -1
     cdef int take_priority_update(self) except -1
-    cdef int how_closed(self, uint32_t id) noexcept
-    cdef int remember(self, uint32_t id, int how) noexcept
     cdef int refuse_stream(self, int error) except -1
     cdef int malformed(self, Http2Stream stream, const char* reason) except -1
     cdef int refuse(self, Http2Stream stream, int status) except -1

@@ -40,6 +40,7 @@ from ..transport.writer cimport Writer, set_use, set_why
 from ..websocket.exchange cimport make_websocket_exchange
 from ..websocket.handshake cimport Handshake, read_extended_connect, serves_extended_connect
 from ..worker cimport Worker
+from .closed cimport COMPLETED, RESET_BY_CLIENT, RESET_BY_US, UNKNOWN, how_closed, remember
 from .fields cimport TrailerFields, make_request_fields
 from .flow cimport FIRST_WINDOW, LARGEST_WINDOW, make_flow
 from .frames cimport (
@@ -97,13 +98,6 @@ cdef enum:
     CLOSED
 
 cdef enum:
-    # How a stream was closed.
-    UNKNOWN  # a while ago, or it never was there
-    COMPLETED
-    RESET_BY_CLIENT
-    RESET_BY_US
-
-cdef enum:
     NOTHING = -1
     MOST_SETTINGS = 32  # in one frame
     LARGEST_TAKEN = 65536  # bytes of payload of the frames that are sent
@@ -145,6 +139,17 @@ cdef class Http2(Version):
 
 
 cdef Version HTTP2 = Http2()
+
+
+cdef inline HttpExchange new_exchange(Worker worker, Http2Stream stream, dict scope, bytes static):
+    cdef HttpExchange exchange
+    if static is not None:
+        exchange = make_static_exchange(worker, stream, scope, static)
+    else:
+        exchange = make_exchange(worker, stream, scope)
+    exchange.expect_continue = stream.expect_continue
+    exchange.body_ended = stream.ended
+    return exchange
 
 
 cdef inline Start new_start(Http2Stream stream, HttpExchange exchange):
@@ -331,7 +336,6 @@ cdef class Http2Connection(StreamCarrier):
         """Make the exchange of a request, or refuse it."""
         cdef Worker worker = self.worker
         cdef RequestFields fields = self.fields
-        cdef HttpExchange exchange
         cdef str method = known_method(fields.method)
         cdef bytes static = None
         cdef int status
@@ -367,13 +371,7 @@ cdef class Http2Connection(StreamCarrier):
             static = (<StaticFiles>worker.static).match(fields.path, len(fields.path))
         if worker.active >= worker.room:
             return self.begin_crowded(stream, scope, static)
-        if static is not None:
-            exchange = make_static_exchange(worker, stream, scope, static)
-        else:
-            exchange = make_exchange(worker, stream, scope)
-        exchange.expect_continue = stream.expect_continue
-        exchange.body_ended = stream.ended
-        return self.start(stream, exchange)
+        return self.start(stream, new_exchange(worker, stream, scope, static))
 
     cdef int begin_crowded(self, Http2Stream stream, dict scope, bytes static) except -1:
         """Refuse a request, queue it, or begin it."""
@@ -389,12 +387,7 @@ cdef class Http2Connection(StreamCarrier):
         if stream.is_websocket:
             exchange = make_websocket_exchange(worker, stream, scope)
         else:
-            if static is not None:
-                exchange = make_static_exchange(worker, stream, scope, static)
-            else:
-                exchange = make_exchange(worker, stream, scope)
-            exchange.expect_continue = stream.expect_continue
-            exchange.body_ended = stream.ended
+            exchange = new_exchange(worker, stream, scope, static)
         if status == TO_WAIT and static is None:
             return wait_in_queue(exchange, new_start(stream, exchange), self)
         return self.start(stream, exchange)
@@ -637,7 +630,7 @@ cdef class Http2Connection(StreamCarrier):
             return 0
         if parser.type != WINDOW_UPDATE and self.spend_cheap():
             return 0
-        how = self.how_closed(parser.stream)
+        how = how_closed(&self.closed, parser.stream)
         if how == RESET_BY_US or parser.type == WINDOW_UPDATE or parser.type == RST_STREAM:
             return 0
         if how == UNKNOWN and parser.type == DATA:
@@ -728,22 +721,10 @@ cdef class Http2Connection(StreamCarrier):
 
     # Faults
 
-    cdef int how_closed(self, uint32_t id) noexcept:
-        cdef int index
-        for index in range(REMEMBERED):
-            if self.closed[index].id == id:
-                return self.closed[index].how
-        return UNKNOWN
-
-    cdef int remember(self, uint32_t id, int how) noexcept:
-        self.closed[self.closed_at % REMEMBERED] = Closed(id, how)
-        self.closed_at += 1
-        return 0
-
     cdef int refuse_stream(self, int error) except -1:
         """Reset the stream of the frame, which is not served."""
-        if self.how_closed(self.parser.stream) == UNKNOWN:
-            self.remember(self.parser.stream, RESET_BY_US)
+        if how_closed(&self.closed, self.parser.stream) == UNKNOWN:
+            remember(&self.closed, self.parser.stream, RESET_BY_US)
         put_number(self.reply(FRAME_HEAD + 4), RST_STREAM, self.parser.stream, error)
         return self.spend_reset()
 
@@ -833,7 +814,7 @@ cdef class Http2Connection(StreamCarrier):
         return self.settle()
 
     cdef int close_stream(self, Http2Stream stream, int how) except -1:
-        self.remember(stream.id, how)
+        remember(&self.closed, stream.id, how)
         return self.forget(stream)
 
     cdef int forget(self, Http2Stream stream) except -1:
