@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import PATIENCE
 
 SOURCE = Path(__file__).parents[1] / "src" / "fastserve"
 SHELL = sorted(
@@ -34,4 +35,4 @@ for name in sys.argv[1:]:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
 def test_each_module_can_be_imported_first() -> None:
     command = [sys.executable, "-c", CODE, *SHELL]
-    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == ""
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=4 * PATIENCE).stdout == ""

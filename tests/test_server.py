@@ -37,7 +37,7 @@ async def ask(port: int, request: bytes = REQUEST) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
     try:
-        return await asyncio.wait_for(reader.read(), 5)
+        return await asyncio.wait_for(reader.read(), support.PATIENCE)
     finally:
         writer.close()
         with contextlib.suppress(OSError):
@@ -61,7 +61,7 @@ class InLoop(Server):
         """Begin to serve, and return the running serve() once the server listens."""
         self.listens = asyncio.Event()
         serving = asyncio.ensure_future(self.serve())
-        await asyncio.wait_for(self.listens.wait(), 5)
+        await asyncio.wait_for(self.listens.wait(), support.PATIENCE)
         return serving
 
 
@@ -274,7 +274,7 @@ def test_server_state_shows_what_goes_on() -> None:
     async def waiting(scope: Any, receive: Any, send: Any) -> None:
         loop = asyncio.get_running_loop()
         loop.call_soon(inside.set)
-        await loop.run_in_executor(None, gate.wait, 5)
+        await loop.run_in_executor(None, gate.wait, support.PATIENCE)
         await app(scope, receive, send)
 
     server = support.EventServer(config(waiting, headers=[("X-Own", "1")]))
@@ -365,7 +365,7 @@ def test_lifecycle_lines_of_a_drained_connection(log: Log) -> None:
 
     async def waiting(scope: Any, receive: Any, send: Any) -> None:
         inside.set()
-        await asyncio.get_running_loop().run_in_executor(None, gate.wait, 5)
+        await asyncio.get_running_loop().run_in_executor(None, gate.wait, support.PATIENCE)
         await app(scope, receive, send)
 
     class Watching(support.EventServer):

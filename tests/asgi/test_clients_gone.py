@@ -20,7 +20,7 @@ from ws import upgrade
 Log = Callable[[], list[str]]
 START = {"type": "http.response.start", "status": 200, "headers": []}
 RESET = struct.pack("ii", 1, 0)  # for SO_LINGER: close() resets the connection
-SECONDS = 5
+SECONDS = support.PATIENCE
 
 
 @pytest.fixture(params=WIRES)

@@ -108,7 +108,7 @@ class TestEarlyHint:
         assert connected.ask(b"GET / HTTP/1.0\r\n\r\n").body == b"x"
 
     def test_item_68_real_client(self, serve: support.Serve) -> None:
-        response = httpx.get(serve(sends(START, hint(b"</a>"), body(b"x"))).url)
+        response = httpx.get(serve(sends(START, hint(b"</a>"), body(b"x"))).url, timeout=support.PATIENCE)
         assert (response.status_code, response.content) == (200, b"x")
 
     @pytest.mark.parametrize("link", [b"</a>\r\nx: y", b"a\n", b"\0", b"</a>\x1b", b"\x7f", "</a>"])

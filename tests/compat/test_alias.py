@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from supervisors.clients import ready
-from support import Command
+from support import PATIENCE, Command
 
 import fastserve.compat
 
@@ -54,7 +54,9 @@ def python(code: str) -> str:
 
 def python_file(*arguments: str) -> str:
     """Return what Python prints when it is called so."""
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=4 * PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import httpx_ws
 import pytest
-from support import Command
+from support import PATIENCE, Command
 
 from .conftest import Start
 
@@ -18,7 +18,7 @@ def server(start: Start) -> Command:
 @pytest.mark.parametrize("kind", ["threaded", "async"])
 def test_websocket_consumers(server: Command, kind: str) -> None:
     session: httpx_ws.WebSocketSession
-    with httpx.Client() as client, httpx_ws.connect_ws(f"{server.url}/{kind}", client) as session:
+    with httpx.Client(timeout=PATIENCE) as client, httpx_ws.connect_ws(f"{server.url}/{kind}", client) as session:
         for number in range(3):
             session.send_text(str(number))
             assert session.receive_text(timeout=60) == f"{kind} {number}"

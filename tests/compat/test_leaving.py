@@ -322,7 +322,7 @@ class TestWork:
         visit.sock.sendall(b"half")
         visit.wait("entered")
         visit.leave(how)
-        server.wait_line("handler called for ClientDisconnect")
+        log.wait("handler called for ClientDisconnect")
         assert log.count(r'" 500') == 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from compat.conftest import Start
-from support import Command
+from support import PATIENCE, Command
 
 TESTS = Path(__file__).parents[1]
 
@@ -19,7 +19,7 @@ TESTS = Path(__file__).parents[1]
 @pytest.mark.parametrize("name", ["quart_app", "litestar_app"])
 def test_framework(start: Start, name: str) -> None:
     server = start(f"{name}:app")
-    with httpx.Client(base_url=server.url, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=PATIENCE) as client:
         assert client.get("/").json() == {"seen": ["started"]}
         assert client.post("/upper", content=b"abc" * 30_000).text == "ABC" * 30_000
         assert client.get("/stream").content == b"0\n1\n2\n"
@@ -60,7 +60,8 @@ def test_datasette(tmp_path: Path) -> None:
     process = Command(argv, cwd=tmp_path)
     try:
         process.wait_line("Uvicorn running on")
-        answer = httpx.get(f"{process.url}/_memory.json?sql=select+6*7+as+n&_shape=array", trust_env=False)
+        url = f"{process.url}/_memory.json?sql=select+6*7+as+n&_shape=array"
+        answer = httpx.get(url, trust_env=False, timeout=PATIENCE)
         assert json.loads(answer.text) == [{"n": 42}]
         assert answer.headers["server"] == "fastserve"
     finally:

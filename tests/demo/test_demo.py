@@ -480,9 +480,10 @@ class Window:
 
 
 class TestRoom:
-    @pytest.fixture(autouse=True)
-    def closed(self) -> Iterator[None]:
-        yield
+    @pytest.fixture
+    def serve(self, serve: support.Serve) -> Iterator[support.Serve]:
+        """Close the clients before the servers stop, which wait for their close frames."""
+        yield serve
         close_all()
 
     def test_windows_see_one_another(self, serve: support.Serve) -> None:

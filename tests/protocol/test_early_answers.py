@@ -165,4 +165,4 @@ def test_a_stop_waits_for_no_client_that_has_its_answer(
             began = time.monotonic()
             server.server.should_exit = True
             server.join()
-            assert time.monotonic() - began < 2, "it waits for what the client may still send"
+            assert time.monotonic() - began < 4.5, "it waits for what the client may still send, 5 s"

@@ -65,5 +65,5 @@ def test_forwarded_host_is_the_one_that_counts(serve: support.Serve, way: str) -
 
 def test_log_has_the_refusal(command: support.StartCommand) -> None:
     server = command("shell_apps:app", "--app-dir", support.APPS, "--port", "0", "--allowed-hosts", "shop.example")
-    assert httpx.get(server.url, trust_env=False).status_code == 421
+    assert httpx.get(server.url, trust_env=False, timeout=support.PATIENCE).status_code == 421
     server.wait_line(r'"GET / HTTP/1\.1" 421 Misdirected Request$')

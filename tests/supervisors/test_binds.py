@@ -368,7 +368,8 @@ def test_service_manager_is_told_of_reloading(start: Start, tmp_path: Path) -> N
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_shutdown_delay(start: Start, number: int, workers: str) -> None:
     """Until it is over, or the same signal comes again, new connections are served, and each response is the last."""
-    server = start("app", "--port", "0", "--shutdown-delay", "1000", "--workers", workers)
+    options = ["--timeout-keep-alive", "60", "--shutdown-delay", "1000", "--workers", workers]
+    server = start("app", "--port", "0", *options)
     serves(server)
     if workers == "2":
         ready(server, 2)

@@ -16,7 +16,7 @@ SHELL = support.APPS
 
 
 def asked(port: int, context: ssl.SSLContext | None) -> bytes:
-    plain = socket.create_connection(("127.0.0.1", port), 5)
+    plain = socket.create_connection(("127.0.0.1", port), support.PATIENCE)
     with plain if context is None else context.wrap_socket(plain, server_hostname="localhost") as client:
         client.sendall(REQUEST)
         return support.read_all(client)

@@ -68,7 +68,7 @@ def connect_by_tls_1_1(server: TlsRunning) -> ssl.SSLSocket:
 
 def fetched(server: support.Command, context: ssl.SSLContext) -> Any:
     url = server.url.replace("127.0.0.1", "localhost")
-    return httpx.get(url, verify=context, trust_env=False).raise_for_status().json()
+    return httpx.get(url, verify=context, trust_env=False, timeout=support.PATIENCE).raise_for_status().json()
 
 
 def common_name(pem: str) -> str:
@@ -447,7 +447,7 @@ class TestCommand:
         put(pki, "one", certificate, key)
         server = start("secure", "--lifespan", "off", "--ssl-certfile", certificate, "--ssl-keyfile", key)
         context = pki.trusting()
-        with httpx.Client(verify=context, trust_env=False) as kept:
+        with httpx.Client(verify=context, trust_env=False, timeout=support.PATIENCE) as kept:
             url = server.url.replace("127.0.0.1", "localhost")
             before = kept.get(url).json()
             put(pki, "two", certificate, key)

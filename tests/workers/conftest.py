@@ -22,7 +22,7 @@ class Gunicorn(support.Command):
     def port(self) -> int:
         return int(self.wait_line(r"Listening at: .*?https?://127\.0\.0\.1:(\d+)")[1])
 
-    def wait_lines(self, pattern: str, count: int, timeout: float = 20) -> list[re.Match[str]]:
+    def wait_lines(self, pattern: str, count: int, timeout: float = support.PATIENCE) -> list[re.Match[str]]:
         """Return the first `count` matches of `pattern` in lines, waiting for them."""
         deadline = time.monotonic() + timeout
         with self._changed:

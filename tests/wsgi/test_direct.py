@@ -16,7 +16,7 @@ from fakes.worker import get, post
 Start = Callable[..., support.Running]
 Environ = dict[str, Any]
 
-SECONDS = 10
+SECONDS = support.PATIENCE
 
 
 class Application:

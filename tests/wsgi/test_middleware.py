@@ -22,7 +22,7 @@ from fakes.worker import get, post
 from fastserve.middleware.wsgi import WSGIMiddleware
 from fastserve.wsgi.threads import Threads
 
-SECONDS = 10
+SECONDS = support.PATIENCE
 
 Environ = dict[str, Any]
 

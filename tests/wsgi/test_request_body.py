@@ -22,7 +22,7 @@ Environ = dict[str, Any]
 Start = Callable[..., support.Running]
 Connect = Callable[..., Client]
 RESET = struct.pack("ii", 1, 0)  # for SO_LINGER: close() resets the connection
-SECONDS = 10
+SECONDS = support.PATIENCE
 
 TEXT = b"first line\nsecond\n\nlast, without an end"
 

@@ -18,7 +18,7 @@ Environ = dict[str, Any]
 Start = Callable[..., support.Running]
 Connect = Callable[..., Client]
 Log = Callable[[], list[str]]
-SECONDS = 10
+SECONDS = support.PATIENCE
 
 
 def returning(body: Any, headers: list[tuple[str, str]] | None = None, status: str = "200 OK") -> Any:

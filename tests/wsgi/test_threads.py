@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support import PATIENCE as SECONDS
 
 from fastserve._core.wsgi.wakeup import Gate
 from fastserve.wsgi import threads
 from fastserve.wsgi.threads import Call, Threads
-
-SECONDS = 10
 
 
 class FakeLoop:

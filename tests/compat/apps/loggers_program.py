@@ -5,6 +5,9 @@ It prints, for each case, what the loggers are like once uvicorn is configured; 
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
 import json
 import logging
 import logging.config
@@ -147,22 +150,38 @@ def case(setting: Callable[[], None], before_import: bool, options: dict[str, An
     return found
 
 
+def in_a_fork(work: Callable[[], Any]) -> Any:
+    """Return what a function returns in a process of its own."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with os.fdopen(writing, "w") as pipe:
+            json.dump(work(), pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        found = json.loads(pipe.read() or '"failed"')
+    os.waitpid(pid, 0)
+    return found
+
+
+def needed() -> list[str]:
+    """Return the modules that the server imports from elsewhere."""
+    configured({})
+    return [name for name in sys.modules if name.partition(".")[0] not in ("fastserve", "uvicorn")]
+
+
 def main() -> None:
+    for name in in_a_fork(needed):  # once, and not for each case
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     answers = {}
     for setting in SETTINGS:
         for before_import in (True, False):
             for name, options in CONFIGURATIONS.items():
-                reading, writing = os.pipe()
-                pid = os.fork()
-                if pid == 0:
-                    with os.fdopen(writing, "w") as pipe:
-                        json.dump(case(setting, before_import, options), pipe)
-                    os._exit(0)
-                os.close(writing)
-                with os.fdopen(reading) as pipe:
-                    when = "before the import" if before_import else "before Config"
-                    answers[f"{setting.__name__}, {when}, {name}"] = json.loads(pipe.read() or '"failed"')
-                os.waitpid(pid, 0)
+                when = "before the import" if before_import else "before Config"
+                found = in_a_fork(functools.partial(case, setting, before_import, options))
+                answers[f"{setting.__name__}, {when}, {name}"] = found
     print(json.dumps(answers))
 
 
