@@ -18,7 +18,7 @@ from test_imports import CORE, core_imports
 
 import fastserve._pyinstaller
 
-SECONDS = 280
+SECONDS = 540
 
 APPLICATION = """
 import os
