@@ -229,7 +229,7 @@ cdef class Connection(Carrier):
         """Note that this connection is gone."""
         self.count_in()
         if self.worker.when_lost is not None:
-            self.worker.when_lost()
+            self.worker.when_lost(self)
         return 0
 
     cdef int cut(self) except -1:

@@ -31,7 +31,7 @@ class Worker:
     admission: Admission
     spares: int
     lingering: int
-    when_lost: Callable[[], object] | None
+    when_lost: Callable[[Any], object] | None  # called with the connection
     total_requests: int
     metrics: Metrics
     red: bool

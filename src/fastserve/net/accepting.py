@@ -164,8 +164,9 @@ class Acceptor:
         }
         return self.state.open_connections + len(self._fresh)
 
-    def _connection_lost(self) -> None:
+    def _connection_lost(self, protocol: asyncio.Protocol) -> None:
         """Accept as soon as there is room, rather than with the next look()."""
+        self._fresh.pop(weakref.ref(protocol), None)
         if self._full and not self._resuming and self._open_connections() < self._most:
             self._loop.create_task(self.look())  # nobody else needs the task: it never waits
 

@@ -156,7 +156,7 @@ class H11Protocol(asyncio.Protocol):
         self.connections.discard(self)
         worker = self.server_state.worker
         if worker is not None and worker.when_lost is not None:
-            worker.when_lost()
+            worker.when_lost(self)
         self.count_as(CLIENT_LEFT)
         self.counting.lost()
         self.orphan()
