@@ -171,7 +171,7 @@ class Config(Options):
 
             access.handlers = [AccessFile.opened(self.access_log_file)]
             access.propagate = False
-        if self.log_format == "json" or "JOURNAL_STREAM" in os.environ:
+        if self.log_format != "default" or "JOURNAL_STREAM" in os.environ:
             log_config.adapt(self.log_format)
         if renamed:
             logger.info("The logging configuration names only uvicorn's loggers: it is applied to fastserve's.")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import support
@@ -100,6 +101,39 @@ def test_log_format(run: support.StartCommand) -> None:
     assert (extra["message"], extra["user"], extra["logger"]) == ("watch out", "me", "fastserve.error")
     assert extra["time"].endswith("Z") and isinstance(extra["process"], int)
     assert lines(server) == ["/raise", "/extra"]
+
+
+SHOWN = {  # where each platform looks for a level, a time, what was said and why, and a traceback
+    "json:ecs": ("log.level", "@timestamp", "message", "error.type", "error.stack_trace"),
+    "json:gcp": ("severity", "time", "message", None, "stack_trace"),
+    "json:datadog": ("status", "timestamp", "message", "error.kind", "error.stack"),
+}
+
+
+@pytest.mark.parametrize("form", SHOWN)
+def test_log_format_of_a_platform(run: support.StartCommand, form: str) -> None:
+    level, moment, message, kind, trace = SHOWN[form]
+
+    def at(values: dict[str, Any], name: str) -> Any:
+        if name in values or form != "json:datadog":
+            return values[name]
+        outer, _, inner = name.partition(".")
+        return values[outer][inner]
+
+    server = run("--log-format", form, "--access-log-format", form, "--workers", "2")
+    server.wait_line("running on")
+    server.get("/raise")
+    server.stop()
+    values = [json.loads(line) for line in server.stderr]
+    assert all(at(each, moment).endswith("Z") and at(each, message) for each in values)
+    (raised,) = (each for each in values if at(each, level).upper() == "ERROR")
+    assert at(raised, level) == ("ERROR" if form == "json:gcp" else "error")
+    assert at(raised, trace).endswith("ValueError: first\nsecond")
+    assert kind is None or at(raised, kind) == "ValueError"
+    (line,) = (json.loads(each) for each in server.stdout)
+    place = "worker" if form == "json:gcp" else "fastserve.worker"
+    assert at(line, place) == at(raised, place) in (0, 1)
+    assert set(line) & {level, moment} == {level, moment}
 
 
 def test_log_format_leaves_handlers_of_a_configuration(run: support.StartCommand, tmp_path: Path) -> None:

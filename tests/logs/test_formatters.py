@@ -13,7 +13,7 @@ import pytest
 
 import fastserve
 from fastserve.logging import formatters
-from fastserve.logging.json_lines import JsonFormatter
+from fastserve.logging.json_lines import FORMATS, JsonFormatter
 
 
 def record_of(level: int, message: str, *args: Any, **extra: Any) -> logging.LogRecord:
@@ -143,6 +143,18 @@ def test_no_access_log() -> None:
     logger = logging.getLogger("fastserve.access")
     fastserve.Config("a:b", access_log=False)
     assert (logger.handlers, logger.propagate) == ([], False)
+
+
+def test_json_of_a_slow_request() -> None:
+    """Platforms that have a duration of requests have it in nanoseconds, and an id's own field."""
+    record = logging.makeLogRecord(
+        {"msg": "slow", "levelno": 5, "levelname": "TRACE", "duration": 1.5, "request_id": "x"}
+    )
+    shown = {form: json.loads(JsonFormatter(form).format(record)) for form in FORMATS}
+    assert (shown["json"]["duration"], shown["json"]["request_id"], shown["json"]["level"]) == (1.5, "x", "TRACE")
+    assert (shown["json:ecs"]["event.duration"], shown["json:ecs"]["http.request.id"]) == (1_500_000_000, "x")
+    assert (shown["json:datadog"]["duration"], shown["json:datadog"]["http"]) == (1_500_000_000, {"request_id": "x"})
+    assert (shown["json:gcp"]["duration"], shown["json:gcp"]["severity"]) == (1.5, "DEBUG")
 
 
 def test_json_of_extra_values_that_json_has_not() -> None:

@@ -53,10 +53,10 @@ def adapt(log_format: str) -> None:
     for handler in {id(each): each for name in ("fastserve", "fastserve.error") for each in handlers_of(name)}.values():
         if type(handler.formatter) is not DefaultFormatter:
             continue
-        if log_format == "json":
+        if log_format != "default":
             from fastserve.logging.json_lines import JsonFormatter
 
-            handler.setFormatter(JsonFormatter())
+            handler.setFormatter(JsonFormatter(log_format))
         if isinstance(handler, logging.StreamHandler) and journal.is_journal(handler.stream):
             handler.setFormatter(journal.Prioritized(handler.formatter))
 

@@ -64,7 +64,7 @@ HTTP = ("auto", "llhttp", "httptools", "h11")
 CORE_HTTP = ("auto", "llhttp", "httptools")  # those that are the compiled core
 LIFESPAN = ("auto", "on", "off")
 DISCONNECT = ("silent", "raise")
-LOG_FORMATS = ("default", "json")
+LOG_FORMATS = ("default", "json", "json:ecs", "json:gcp", "json:datadog")
 HEADER_FAMILIES = ("x-forwarded", "forwarded")
 PROXY_PROTOCOLS = ("off", "v1", "v2", "auto")
 ROOT_PATH_MODES = ("add", "given")
@@ -329,7 +329,8 @@ class Options:
         "Header with the id of a request: taken from trusted proxies, else made, and sent with the response."
         "  [default: no ids]")
     log_format: str = option("default", LOGGING, Choice(LOG_FORMATS),
-        "Format of the general log: json has one line a record, tracebacks included.")
+        "Format of the general log: json has one line a record, tracebacks included; json:ecs, json:gcp and"
+        " json:datadog name its fields as these platforms do.")
     metrics_bind: list[str] | str | None = option(None, METRICS, Binds(),
         "Serve /metrics, /livez, /readyz and a page for browsers at host:port, [v6]:port or unix:path, apart from the"
         " application; can be given many times.")
