@@ -111,6 +111,8 @@ def test_point_of_a_worker_that_is_new() -> None:
     now = {**shared, "now": 5.0, "requests": 10, "workers": [{"worker": 0, "pid": 8, "requests": 10}]}
     found = point(before, now)
     assert (found["rate"], found["workers"], found["p99"]) == (0, {"0": 2.0}, None)
+    now["workers"].append({"worker": 0, "pid": 7, "requests": 70})  # the one before still has requests to finish
+    assert point(before, now)["workers"] == {"0": 6.0}
 
 
 def test_percentiles() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from top.statuses import durations, status, worker
 
@@ -14,6 +16,7 @@ from fastserve.top.layout import (
     bars,
     frame,
     number,
+    row,
     seconds,
     size,
     span,
@@ -170,6 +173,30 @@ def test_text_without_a_screen() -> None:
     text = text_of(figures(64))
     assert text.count(" 40000") == 64
     assert "q quit" not in text and "\n\n\n" not in text
+
+
+NUMBERS = (0, 7, 99, 999, 1000, 9999, 10_000, 99_999, 123_456, 999_499, 999_500, 5_000_000)
+SECONDS = (0.0, 0.0099, 0.00999, 0.5, 0.9994, 0.9999, 9.99, 99.94, 99.96, 3600.0)
+
+
+@pytest.mark.parametrize("count", NUMBERS)
+def test_no_figure_is_cut(count: int) -> None:
+    """A row is as wide as its heading, whatever is in it: 12,000 that wait are not shown as 1,200."""
+    (worker,) = figures(1).workers
+    for took in SECONDS:
+        crowded = replace(
+            worker, rate=float(count), active=count, queue=count, p99=took, lag=took, rss=count * 2**20,
+            busy=min(took, 64), cpu=min(took, 64), idle=count, serving=count, websockets=count, age=took * 1000,
+        )  # fmt: skip
+        text = "".join(piece for piece, _ in row(crowded, 80, Shown()))
+        assert len(text.rstrip()) == 79 and f" {number(count, 4):>4} {number(count, 4):>4} " in text
+    assert all(abs(unpacked(number(count, width)) - count) <= count / 4 for width in (3, 4, 5))
+    assert number(12_000, 4) == "12k" and number(123_456, 3) == ".1M"
+
+
+def unpacked(text: str) -> float:
+    units = {"k": 1e3, "M": 1e6}
+    return float(text.rstrip("kM")) * units.get(text[-1], 1)
 
 
 def test_numbers() -> None:

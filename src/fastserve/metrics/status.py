@@ -147,6 +147,10 @@ def point(before: Document, now: Document) -> Document:
     """Return what happened between two documents: rates a second, and of each worker the rate and its lag."""
     seconds = max(now["now"] - before["now"], 1e-3)
     earlier = {worker["pid"]: worker for worker in before["workers"]}
+    rates: dict[str, float] = {}  # by place, where an old worker and its successor may serve at a time
+    for worker in now["workers"]:
+        place = str(worker["worker"])
+        rates[place] = round(rates.get(place, 0.0) + rate(earlier.get(worker["pid"]), worker, "requests", seconds), 3)
     return {
         "at": now["now"],
         "rate": round(rate(before, now, "requests", seconds), 3),
@@ -155,10 +159,7 @@ def point(before: Document, now: Document) -> Document:
         "p99": percentile(0.99, difference(before, now)),
         "active": now["active"],
         "queue": now["queue"],
-        "workers": {
-            str(worker["worker"]): round(rate(earlier.get(worker["pid"]), worker, "requests", seconds), 3)
-            for worker in now["workers"]
-        },
+        "workers": rates,
     }
 
 

@@ -13,6 +13,7 @@ LATE_SECONDS = 0.1  # a lag beyond it is yellow
 BARS = " ▁▂▃▄▅▆▇█"
 WIDE = 120  # columns from which on each worker has its rate drawn
 HEAD_LINES, FEWEST_WORKERS, MOST_REQUESTS = 4, 3, 12
+MOST_CONNECTIONS = 11  # columns of three numbers
 KEYS = "q quit   space pause   s sort   w worker"
 
 Piece = tuple[str, str]  # text, style
@@ -36,14 +37,14 @@ COLUMNS = (
     Column("STATE", 5, lambda worker: worker.state[:5], state_style),
     Column("AGE", 4, lambda worker: span(worker.age)),
     Column("REQ/S", 6, lambda worker: number(worker.rate)),
-    Column("ACT", 4, lambda worker: number(worker.active)),
-    Column("WAIT", 4, lambda worker: number(worker.queue), lambda worker: YELLOW if worker.queue else ""),
+    Column("ACT", 4, lambda worker: number(worker.active, 4)),
+    Column("WAIT", 4, lambda worker: number(worker.queue, 4), lambda worker: YELLOW if worker.queue else ""),
     Column("P99", 5, lambda worker: seconds(worker.p99)),
     Column("LAG", 5, lambda worker: seconds(worker.lag), lambda worker: YELLOW if worker.lag > LATE_SECONDS else ""),
     Column("BUSY", 4, lambda worker: percent(worker.busy)),
     Column("CPU", 4, lambda worker: percent(worker.cpu)),
     Column("RSS", 5, lambda worker: size(worker.rss)),
-    Column("IDLE/ACT/WS", 11, lambda worker: connections(worker)),  # noqa: PLW0108
+    Column("IDLE/ACT/WS", MOST_CONNECTIONS, lambda worker: connections(worker)),  # noqa: PLW0108
 )
 SORTS: dict[str, Callable[[Worker], tuple[float, ...]]] = {
     "worker": lambda worker: (worker.worker, worker.age),
@@ -118,7 +119,7 @@ def row(worker: Worker, width: int, shown: Shown) -> Line:
     chosen = BOLD if worker.worker == shown.worker else ""
     line: Line = []
     for column in COLUMNS:
-        line.append((column.value(worker)[: column.width].rjust(column.width), column.style(worker) or chosen))
+        line.append((column.value(worker).rjust(column.width), column.style(worker) or chosen))
         line.append((" ", ""))
     if width >= WIDE:
         line.append((f" {bars(worker.trail, width - 82)}", GREEN))
@@ -177,22 +178,25 @@ def printable(text: str) -> str:
     return "".join(char if char.isascii() and char.isprintable() else "?" for char in text)
 
 
-def number(value: float) -> str:
-    """Return a number in at most five columns."""
-    if value < 10 and value != int(value):
+def number(value: float, width: int = 5) -> str:
+    """Return a number in at most this many columns, of which there are three to five."""
+    if value < 9.95 and value != int(value):
         return f"{value:.1f}"
     for limit, unit, divisor in ((99_999, "", 1), (999_999, "k", 1e3), (999_999_999, "M", 1e6)):
-        if value <= limit:
-            return f"{value / divisor:.0f}{unit}"
+        text = f"{value / divisor:.0f}{unit}"
+        if value <= limit and len(text) <= width:
+            return text if value >= divisor / 2 or not value else f"{value / divisor:.1f}{unit}"[1:]
     return f"{value / 1e9:.1f}G"
 
 
 def seconds(value: float | None) -> str:
     if value is None:
         return "-"
-    if value < 0.01:
+    if value < 0.00995:
         return f"{value * 1e3:.1f}ms"
-    return f"{value * 1e3:.0f}ms" if value < 1 else f"{value:.1f}s"
+    if value < 0.9995:
+        return f"{value * 1e3:.0f}ms"
+    return f"{value:.1f}s" if value < 99.95 else f"{value:.0f}s"
 
 
 def span(value: float) -> str:
@@ -206,15 +210,20 @@ def span(value: float) -> str:
 def size(value: int | None) -> str:
     if value is None:
         return "-"
-    return f"{value / 2**20:.0f}M" if value < 9999 * 2**20 else f"{value / 2**30:.1f}G"
+    if value < 9999 * 2**20:
+        return f"{value / 2**20:.0f}M"
+    return f"{value / 2**30:.1f}G" if value < 99.95 * 2**30 else f"{value / 2**30:.0f}G"
 
 
 def percent(share: float) -> str:
-    return f"{share * 100:.0f}%"
+    """Return a share of one core; of ten and more, how many."""
+    return f"{share * 100:.0f}%" if share < 9.995 else f"{share:.0f}x"
 
 
 def connections(worker: Worker) -> str:
-    return f"{number(worker.idle)}/{number(worker.serving)}/{number(worker.websockets)}"
+    counts = worker.idle, worker.serving, worker.websockets
+    texts = ("/".join(number(each, width) for each in counts) for width in (5, 4, 3))
+    return next(text for text in texts if len(text) <= MOST_CONNECTIONS)
 
 
 def bars(values: list[float], width: int) -> str:
