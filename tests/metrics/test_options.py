@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -192,6 +193,9 @@ def test_a_worker_that_hangs_is_still_counted(served: Serve) -> None:
             probe.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
             with pytest.raises(TimeoutError):
                 probe.recv(65536)
+        # It grows while the loop stands still, not only once it goes on.
+        server.until(lambda found: found.value("fastserve_worker_lag_seconds", worker="0") > 0.5)
+        assert json.loads(server.fetch("/status.json")[1])["workers"][0]["lag"] > 0.5
         pid = int(server.command.wait_line(r"Started server process \[(\d+)\]")[1])
         os.kill(pid, signal.SIGKILL)
         server.until(lambda found: found.value("fastserve_worker_ends_total", reason="signal") == 1)

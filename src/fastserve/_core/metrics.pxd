@@ -51,6 +51,7 @@ cdef enum:
     SUBSCRIPTIONS
     ACCEPTING
     QUEUE
+    BEAT_DUE  # nanoseconds of the monotonic clock; 0: there is no next heartbeat
     # Counters.
     LOOP_BUSY  # nanoseconds
     PROCESS_BUSY

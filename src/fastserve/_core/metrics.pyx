@@ -58,6 +58,7 @@ SCALAR_CELLS = {
     "subscriptions": SUBSCRIPTIONS,
     "accepting": ACCEPTING,
     "queue": QUEUE,
+    "beat_due": BEAT_DUE,
     "loop_busy": LOOP_BUSY,
     "process_busy": PROCESS_BUSY,
     "log_blocked": LOG_BLOCKED,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fastserve._core.metrics import SCALAR_CELLS, Metrics
 
 SECONDS = 0.25
-LAG, LAST_LAG = SCALAR_CELLS["lag"], SCALAR_CELLS["last_lag"]
+LAG, LAST_LAG, BEAT_DUE = SCALAR_CELLS["lag"], SCALAR_CELLS["last_lag"], SCALAR_CELLS["beat_due"]
 LOOP_BUSY, PROCESS_BUSY = SCALAR_CELLS["loop_busy"], SCALAR_CELLS["process_busy"]
 
 
@@ -32,10 +32,12 @@ class Heartbeat:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self.metrics.set(BEAT_DUE, 0)
             self._note()
 
     def _wait(self) -> None:
         self._due = time.monotonic() + SECONDS
+        self.metrics.set(BEAT_DUE, int(self._due * 1e9))
         self._timer = asyncio.get_running_loop().call_later(SECONDS, self._beat)
 
     def _beat(self) -> None:

@@ -144,7 +144,7 @@ def of_workers(
         seconds[worker.place] = seconds.get(worker.place, 0.0) + shown(source, worker.pid, cpu)
         by_place["accepting"].setdefault(worker.place, 0)
         by_place["accepting"][worker.place] += worker.totals.scalar("accepting")
-        by_place["lag"][worker.place] = worker.totals.scalar("last_lag") / 1e9
+        by_place["lag"][worker.place] = lag_of(worker.totals)
         for name, value in (("rss", reading.rss), ("open_fds", reading.open_fds), ("max_fds", reading.max_fds)):
             if value is not None:
                 by_place[name][worker.place] = by_place[name].get(worker.place, 0) + value
@@ -152,6 +152,12 @@ def of_workers(
     by_place["requests"] = {place: totals.sums.requests for place, totals in places.items()}
     for name, values in by_place.items():
         found[f"worker_{name}"] = [((("worker", str(place)),), value) for place, value in sorted(values.items())]
+
+
+def lag_of(totals: Totals) -> float:
+    """Return how late the loop of a process was at its last heartbeat, or is by now if the next one is overdue."""
+    due = totals.scalar("beat_due") / 1e9
+    return max(totals.scalar("last_lag") / 1e9, time.monotonic() - due if due else 0.0)
 
 
 def shown(source: Source, pid: int, seconds: float) -> float:

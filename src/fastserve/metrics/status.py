@@ -16,7 +16,7 @@ from fastserve import _version
 from fastserve._core.metrics import BOUNDS, SHAPE, parts_of_key
 from fastserve.metrics import processes, queues
 from fastserve.metrics.pages import Totals
-from fastserve.metrics.source import Source, WorkerReading
+from fastserve.metrics.source import Source, WorkerReading, lag_of
 
 BUCKETS = SHAPE["histogram"] - 1
 CONNECTIONS = ("new", "idle", "active", "websocket", "closing")
@@ -81,7 +81,7 @@ def worker_of(worker: WorkerReading) -> Document:
         "age": round(time.time() - worker.since, 3),
         **counted(totals),
         "queue": totals.scalar("queue") + totals.scalar("wsgi_queue"),
-        "lag": totals.scalar("last_lag") / 1e9,
+        "lag": round(lag_of(totals), 9),
         "busy": totals.scalar("loop_busy") / 1e9,
         "cpu": max(reading.cpu or 0.0, totals.scalar("process_busy") / 1e9),
         "rss": reading.rss,

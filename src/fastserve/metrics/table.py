@@ -268,7 +268,7 @@ TABLE: tuple[Metric, ...] = (
     ),
     Metric(
         "fastserve_worker_lag_seconds", GAUGE,
-        "How late the event loop of a worker was at its last heartbeat.",
+        "How late the event loop of a worker was at its last heartbeat, or is by now.",
         ("worker",), source="worker_lag", unit="seconds",
     ),
     Metric(
