@@ -200,6 +200,13 @@ class TestCheapFrames:
         assert 900 < len(client.replies[1].body) <= CHEAP
         assert_enough(client)
 
+    def test_large_frames_pay_for_small_ones(self, work: Work) -> None:
+        client = Http2Client(work(hello(bytes(4_000_000))), (INITIAL_WINDOW_SIZE, 0))
+        client.send(headers(1) + window_update(0, 1 << 24))
+        for _ in range(1500):
+            client.send(window_update(1, 100), window_update(1, 2048))
+        assert (len(client.replies[1].body), client.closed) == (1500 * 2148, False)
+
     def test_windows_of_256_are_no_fault(self, work: Work) -> None:
         client = Http2Client(work(hello(bytes(512_000))), (INITIAL_WINDOW_SIZE, 0))
         client.send(headers(1) + window_update(0, 1 << 20))

@@ -6,7 +6,6 @@ What a WebSocket does with bytes, whatever carries them, is in core/websocket; t
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -724,22 +723,6 @@ class TestSending:
         client.send(*(window_update(1, 22) for _ in range(200)))
         assert len(frames(client)) == 200
         assert not client.closed
-
-    def test_credit_that_comes_back_frame_by_frame(self, work: Work) -> None:
-        """Windows cut more and more frames very small then; the large ones between them are worth that."""
-        client = Http2Client(work(self.body(200, 65536, [])), (INITIAL_WINDOW_SIZE, 1 << 20))
-        client.send(window_update(0, (1 << 20) - FIRST_WINDOW))
-        taken = deque(client.send(opening()))
-        small = 0
-        while taken:
-            each = taken.popleft()
-            if each.type == DATA and each.payload:
-                small += 10 < len(each.payload) < 256  # 10 bytes are the head of a message
-                more = len(each.payload)
-                taken += client.send(window_update(0, more) + window_update(1, more))
-        assert not client.closed
-        assert [payload for _, payload in frames(client)] == [bytes([number]) * 65536 for number in range(200)]
-        assert small > 1000
 
 
 class TestReceiving:

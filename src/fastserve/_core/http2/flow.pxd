@@ -27,6 +27,7 @@ cdef class SendingStream(Response):
     """A stream in what it has to send; how a body is cut into frames is for Flow."""
     cdef uint32_t id
     cdef long long window  # bytes that the client takes of it; a change of settings can make it negative
+    cdef long long owed  # bytes that it was sent and has not given back
     cdef int urgency  # 0 is the first to be sent
     cdef bint incremental  # others of the same urgency are sent in between
     cdef bint ends_sent  # END_STREAM is written
@@ -36,10 +37,12 @@ cdef class SendingStream(Response):
     cdef object pieces  # a deque of those after it, or None
     cdef long long unsent  # bytes of all of them
     cdef bint ends  # END_STREAM follows
+    cdef bint waited  # a small piece of it has, long enough for a larger window
     cdef list last_fields  # with trailers, or None
     cdef Link link
 
     cdef int moved(self) except -1  # some of what waited has left, or all of it
+    cdef int wait_for_window(self) except -1  # a small piece of it waits for a larger one, but not for long
 
 
 @cython.final
@@ -50,6 +53,7 @@ cdef class Flow:
     cdef Clock clock
     # Sending.
     cdef long long window  # bytes of bodies that the client takes on the connection
+    cdef long long owed  # bytes of bodies that it was sent and has not given back on the connection
     cdef long long first_window  # of its streams
     cdef Py_ssize_t largest  # payload of a frame that it takes
     cdef long long backlog  # bytes that wait, those of one stream up to a limit
@@ -70,10 +74,13 @@ cdef class Flow:
     cdef int end(self, SendingStream stream, list trailers) except -1
     cdef int close_fields(self, Py_ssize_t mark, uint32_t stream, int flags) except -1
     cdef int pump(self) except -1
+    cdef bint cuts_small(self, SendingStream stream) noexcept
+    cdef int send_small(self, SendingStream stream) except -1
     cdef int opened(self, SendingStream stream, long long more) except -1
     cdef int resize(self, SendingStream stream, long long change) except -1
     cdef int prioritise(self, SendingStream stream, bytes value) except -1
     cdef void forget(self, SendingStream stream) noexcept
+    cdef void take_out(self, SendingStream stream) noexcept
     cdef int wait(self, SendingStream stream, bytes data) except -1
     cdef bint fits(self, SendingStream stream, Py_ssize_t size) noexcept
     cdef int put_end(self, SendingStream stream) except -1

@@ -6,6 +6,10 @@ nothing but the connection are in `ready`, by urgency: those that are not increm
 take turns. Streams whose client has never said anything of priorities count as incremental: behind a proxy they belong to
 different people.
 
+A client that gives back what it was sent frame by frame would have bodies cut into smaller and smaller frames, as the
+silly windows of TCP do (RFC 9293 section 3.8.6.2.1). So a piece of less than SMALL bytes is not cut off where the client
+owes more than that, until the window has grown or a quarter of a second has passed.
+
 Receiving. Windows go back for what applications took, not for what has come. No sum of what streams are promised exceeds
 the window of the connection, so that applications which do not read never stop the uploads beside them.
 """
@@ -60,6 +64,14 @@ cdef Flow make_flow(Writer writer, Encoder encoder, Py_ssize_t streams):
     return self
 
 
+cdef inline void spend(Flow self, SendingStream stream, Py_ssize_t size) noexcept:
+    """Note that so much of a body is sent."""
+    stream.window -= size
+    stream.owed += size
+    self.window -= size
+    self.owed += size
+
+
 cdef void unlink(SendingStream stream) noexcept:
     cdef Link* link = &stream.link
     if link.next != NULL:
@@ -73,6 +85,9 @@ cdef class SendingStream(Response):
         unlink(self)
 
     cdef int moved(self) except -1:
+        return 0
+
+    cdef int wait_for_window(self) except -1:
         return 0
 
 
@@ -172,8 +187,7 @@ cdef class Flow:
         if size:
             memcpy(to + FRAME_HEAD, data, size)
         out.size += FRAME_HEAD + size
-        stream.window -= size
-        self.window -= size
+        spend(self, stream, size)
         if last:
             stream.ends_sent = True
         note_sent(&self.guard, size)
@@ -228,12 +242,31 @@ cdef class Flow:
             stream = self.most_urgent()
             if stream is None:
                 break
+            if self.cuts_small(stream):
+                stream.wait_for_window()
+                if self.window < stream.window:
+                    break
+                unlink(stream)
+                continue
             alone = not stream.incremental or stream.link.next == stream.link.previous
             unlink(stream)
             self.send_some(stream, alone)
             self.insert(stream)
             stream.moved()
         return 0
+
+    cdef bint cuts_small(self, SendingStream stream) noexcept:
+        """Whether only a small piece could be cut off now, which is to wait for what the client owes."""
+        cdef long long room = min(stream.window, self.window)
+        if room >= SMALL or stream.waited or room >= PyBytes_GET_SIZE(stream.piece) - stream.at:
+            return False
+        return (self.owed if self.window < stream.window else stream.owed) > SMALL
+
+    cdef int send_small(self, SendingStream stream) except -1:
+        """Do not let a small piece wait any longer for a larger window."""
+        stream.waited = True
+        self.insert(stream)
+        return self.pump()
 
     cdef int send_some(self, SendingStream stream, bint alone) except -1:
         """Send a frame of what waits; several if nobody else is waiting for the same."""
@@ -243,10 +276,13 @@ cdef class Flow:
         cdef Py_ssize_t size = <Py_ssize_t>min(<long long>rest, min(stream.window, self.window)), frames, part, index
         cdef char heads[FASTSERVE_MOST_SLICES * FRAME_HEAD]
         cdef bint last
+        stream.waited = False
         if size < SMALL and size < rest and not spend_cheap(&self.guard, self.clock.now()):
             self.excessive = True
         if alone and size >= COPIED and self.writer.fd >= 0:
             size = min(size, FASTSERVE_MOST_SLICES * self.largest)
+            if size < rest and size % self.largest < SMALL:
+                size -= size % self.largest  # the rest of the window is for the next call
             last = stream.ends and stream.last_fields is None and size == stream.unsent
             frames = (size + self.largest - 1) // self.largest
             for index in range(frames):
@@ -256,8 +292,7 @@ cdef class Flow:
             if size <= 0:
                 return 0
             frames = (size + self.largest - 1) // self.largest
-            stream.window -= size
-            self.window -= size
+            spend(self, stream, size)
             note_sent(&self.guard, size)
             self.guard.updates += 10 * (frames - 1)
             if last and size == stream.unsent:
@@ -283,10 +318,12 @@ cdef class Flow:
         """The client takes more of a stream, or of the connection if it is None; 1 if it is more than there can be."""
         if stream is None:
             self.window += more
+            self.owed = max(self.owed - more, 0)
             if self.window > LARGEST_WINDOW:
                 return 1
             self.due = True
             return 0
+        stream.owed = max(stream.owed - more, 0)
         return self.resize(stream, more)
 
     cdef int resize(self, SendingStream stream, long long change) except -1:
@@ -295,7 +332,7 @@ cdef class Flow:
         if stream.window > LARGEST_WINDOW:
             return 1
         if stream.window <= 0:
-            unlink(stream)
+            self.take_out(stream)
         elif stream.unsent:
             self.insert(stream)
             self.due = True
@@ -317,13 +354,20 @@ cdef class Flow:
                 stream.urgency = <int>member[2] - 48
         if waits:
             self.insert(stream)
+            self.due = True
         return 0
 
     cdef void forget(self, SendingStream stream) noexcept:
         """Nothing more of it is sent."""
-        unlink(stream)
+        self.take_out(stream)
         self.count_backlog(stream, 0)
         stream.piece = stream.pieces = stream.last_fields = None
+
+    cdef void take_out(self, SendingStream stream) noexcept:
+        """Let those go on that may have waited for this one."""
+        if stream.link.next != NULL:
+            unlink(stream)
+            self.due = True
 
     # Receiving
 

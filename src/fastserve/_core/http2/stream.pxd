@@ -50,6 +50,7 @@ cdef class Http2Stream(Bearer):
     cdef HeldHead held  # these are None where nothing ever had to wait
     cdef BodyWait body_wait
     cdef SendWait send_wait
+    cdef SmallPiece small_piece
     cdef Pending pending  # of topics, None without any
     cdef WebSocketWriter websocket  # None for any other request
 
@@ -101,6 +102,12 @@ cdef class HeldHead(Flushable):
 @cython.final
 cdef class BodyWait(Timed):
     """Ends a stream whose application waits for a body that does not come."""
+    cdef Http2Stream stream
+
+
+@cython.final
+cdef class SmallPiece(Timed):
+    """Lets a small piece go that has waited for a larger window."""
     cdef Http2Stream stream
 
 

@@ -18,7 +18,7 @@ from ..http.exchange cimport HttpExchange
 from ..http.response cimport CLIENT_LEFT, Response
 from ..http.response_head cimport HeadFacts, as_bytes, is_streamed, reason_phrase
 from ..interfaces cimport Channel, Handler, Pending, Shared
-from ..loop.clock cimport HELD_HEAD, REQUEST_BODY, REQUEST_REST, WRITE, Timed, stop
+from ..loop.clock cimport HELD_HEAD, REQUEST_BODY, REQUEST_REST, SMALL_PIECE, WRITE, Timed, stop
 from ..loop.turn cimport Flushable, Runnable
 from ..memory.buffer cimport Buffer
 from ..websocket.exchange cimport WebSocketExchange
@@ -104,6 +104,16 @@ cdef class SendWait(Timed):
         cdef Http2Stream stream = self.stream
         if stream is not None:
             give_up(stream)
+
+
+cdef class SmallPiece(Timed):
+    cdef void expired(self, int kind) noexcept:
+        cdef Http2Stream stream = self.stream
+        try:
+            if stream is not None:
+                stream.flow.send_small(stream)
+        except BaseException as exception:
+            stream.worker.report("Exception in connection", exception)
 
 
 cdef void give_up(Http2Stream stream) noexcept:
@@ -259,8 +269,11 @@ cdef class Http2Stream(Bearer):
         if self.send_wait is not None:
             stop(self.send_wait)
             self.send_wait.stream = None
+        if self.small_piece is not None:
+            stop(self.small_piece)
+            self.small_piece.stream = None
         self.connection = None
-        self.held = None
+        self.held = self.small_piece = None
         self.body_wait = None
         self.send_wait = None
         if self.websocket is not None:
@@ -510,6 +523,8 @@ cdef class Http2Stream(Bearer):
 
     cdef int moved(self) except -1:
         """Some of what waited has left."""
+        if self.small_piece is not None:
+            stop(self.small_piece)
         if self.unsent:
             self.wait(WRITE)
             return 0
@@ -518,6 +533,14 @@ cdef class Http2Stream(Bearer):
         if self.writing == DONE:
             return 0 if self.connection is None else self.connection.sent(self)
         return self.drained()
+
+    cdef int wait_for_window(self) except -1:
+        if self.small_piece is None:
+            self.small_piece = SmallPiece.__new__(SmallPiece)
+            self.small_piece.stream = self
+        if self.small_piece.deadline.next == NULL:
+            self.worker.clock.start(self.small_piece, SMALL_PIECE)
+        return 0
 
     cdef int drained(self) except -1:
         """The client may take more."""

@@ -12,6 +12,7 @@ cdef enum:
     WS_PONG  # for its pong
     WS_CLOSE  # for the client's close frame
     HELD_HEAD  # for the first piece of a response's body
+    SMALL_PIECE  # for a larger window over HTTP/2
     WS_HOLD  # for the application to deal with what came before a close frame
     LINGER_LOOK  # until the next check whether a client has everything
     REQUEST_REST  # for more of a request over HTTP/2 that has its response

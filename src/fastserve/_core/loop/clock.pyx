@@ -10,6 +10,7 @@ from libc.string cimport memcmp
 from ..settings cimport Settings
 
 cdef double HELD_HEAD_SECONDS = 0.25
+cdef double SMALL_PIECE_SECONDS = 0.25
 cdef double GOING_AWAY_SECONDS = 1
 
 
@@ -90,6 +91,7 @@ cdef class Clock:
         self.seconds[WS_PONG] = settings.ws_ping_timeout
         self.seconds[WS_CLOSE] = CLOSE_SECONDS
         self.seconds[HELD_HEAD] = HELD_HEAD_SECONDS
+        self.seconds[SMALL_PIECE] = SMALL_PIECE_SECONDS
         self.seconds[WS_HOLD] = HOLD_SECONDS
         self.seconds[LINGER_LOOK] = LOOK_SECONDS
         self.seconds[REQUEST_REST] = LINGER_SECONDS
