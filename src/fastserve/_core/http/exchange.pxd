@@ -56,7 +56,6 @@ cdef class HttpExchange(Exchange):
     cdef Waiter waiter  # of the first call of receive() that waits, None before that
     cdef list receiving  # the futures of others
     cdef list sending  # the futures that calls of send() wait for
-    cdef public object put_off  # the cancellation that send() has put off in this turn of the loop, or None
     cdef Place place  # held until the application returns, or waited in before it is called; else None
     cdef Entry entry  # in the list for the signal handler, while there is one
     cdef double head_at  # when the head of its request was complete
@@ -105,11 +104,10 @@ cdef class Receive(Awaitable):
 
 cdef class Send(Awaitable):
     cdef HttpExchange exchange
-    cdef object message
+    cdef object message  # None once it is taken; give_way()'s coroutine where it was dropped
     cdef bint taken  # by the exchange, or held back by it
     cdef bint held  # its message waits with it
     cdef bint released  # its message was held back and has been taken, or was dropped
-    cdef object way  # the turn that it gives the loop where that was dropped, or None
     cdef Transfer transfer  # the file of this message, or None
 
 

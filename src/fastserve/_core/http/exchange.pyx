@@ -637,8 +637,8 @@ cdef class Send(Awaitable):
             message, self.message = self.message, None
             if exchange.take(message):
                 self.released = True
-                self.way = give_way(exchange)
-                next(self.way)
+                self.message = give_way()
+                next(self.message)
                 return WAIT
             self.transfer = exchange.transfer
         elif self.released:
@@ -666,12 +666,12 @@ cdef class Send(Awaitable):
         """Stop waiting with this exception, or return where it is a cancellation that is put off."""
         if self.held:
             self.exchange.give_up(self)
-        if self.way is None or self.done:
+        if not self.released or self.message is None or self.done:
             return Awaitable.throw(self, kind, value, traceback)
         try:
             Awaitable.throw(self, kind, value, traceback)
         except BaseException as exception:
-            self.way.throw(exception)
+            self.message.throw(exception)
 
     def close(self):
         """Stop waiting."""

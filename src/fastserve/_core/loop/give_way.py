@@ -13,9 +13,10 @@ cancelled even if that is taken back: by a timeout or a group of tasks that ends
 from __future__ import annotations
 
 import asyncio
+import threading
 import types
 from collections.abc import Generator
-from typing import Any, Protocol
+from typing import Any
 
 PUT_OFF = 16
 # How the messages of anyio's cancellations begin, by version. Its scopes repeat them themselves in each turn of the
@@ -23,19 +24,21 @@ PUT_OFF = 16
 REPEATED = ("Cancelled by cancel scope ", "Cancelled via cancel scope ")
 
 
-class Sender(Protocol):
-    """An exchange whose client is gone."""
+class Latest(threading.local):
+    """What was put off last in the loop of this thread. The task's next suspension is in the same step."""
 
-    put_off: PutOff | None  # what was put off in this turn
+    put_off: PutOff | None = None
+
+
+latest = Latest()
 
 
 class PutOff:
     """A cancellation that was put off."""
 
-    __slots__ = ("before", "message", "sender", "task", "times")
+    __slots__ = ("before", "message", "task", "times")
 
-    def __init__(self, sender: Sender, task: Any, before: int | None, times: int, message: Any) -> None:
-        self.sender = sender
+    def __init__(self, task: Any, before: int | None, times: int, message: Any) -> None:
         self.task = task
         self.before = before  # requests of it that were there before
         self.times = times  # that this one has been put off, in a row
@@ -43,8 +46,8 @@ class PutOff:
 
     def repeat(self) -> None:
         """Cancel the task, which has gone on since, unless that has been taken back by uncancel()."""
-        if self.sender.put_off is self:
-            self.sender.put_off = None
+        if latest.put_off is self:
+            latest.put_off = None
         if isinstance(self.message, str) and self.message.startswith(REPEATED):
             return
         if not self.task.done() and is_requested(self.task, self.before):
@@ -72,10 +75,10 @@ def running_task() -> Any:
 
 
 @types.coroutine
-def give_way(sender: Sender) -> Generator[None, None, None]:
+def give_way() -> Generator[None, None, None]:
     """Suspend for a turn of the loop."""
     task = running_task()
-    last = sender.put_off
+    last = latest.put_off
     if last is not None and last.task is task:
         before, times = last.before, last.times
     else:
@@ -87,5 +90,5 @@ def give_way(sender: Sender) -> Generator[None, None, None]:
     except asyncio.CancelledError as error:
         if task is None or times == PUT_OFF or not is_requested(task, before):
             raise
-        put_off = sender.put_off = PutOff(sender, task, before, times + 1, error.args[0] if error.args else None)
-        task.get_loop().call_soon(put_off.repeat)
+        latest.put_off = PutOff(task, before, times + 1, error.args[0] if error.args else None)
+        task.get_loop().call_soon(latest.put_off.repeat)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from fastserve._core.errors import ClientDisconnected, only_disconnects
-from fastserve._core.loop.give_way import PutOff, give_way
+from fastserve._core.loop.give_way import give_way
 from fastserve._types import ASGI3Application, Message, Scope
 from fastserve.options.table import Options
 from fastserve.protocols.http.counting import Counting
@@ -66,7 +66,6 @@ class HttpExchange:
         self.started = False  # the application has been called
         self.gone = False  # nobody reads the response any more
         self.left = False  # the client was gone before the response was complete
-        self.put_off: PutOff | None = None  # the cancellation that send() has put off in this turn of the loop
         self.endless = False  # and the response had begun, with no declared end
         self.raises = stream.config.raises_disconnect  # send() raises once the client is gone
         self.server_state = stream.server_state
@@ -157,7 +156,7 @@ class HttpExchange:
         application that sends without end must not block it.
         """
         if not self.take(message):
-            return await give_way(self)
+            return await give_way()
         while self.stage != "complete" and self.stream is not None and self.stream.flow.write_paused:
             await self.stream.flow.drain()
             self.check_connected()
