@@ -35,6 +35,7 @@ static CYTHON_INLINE int fastserve_unacknowledged(int fd) { (void)fd; return -1;
 static CYTHON_INLINE int fastserve_unread(int fd) { (void)fd; return -1; }
 static CYTHON_INLINE double fastserve_silence(int fd) { (void)fd; return -1; }
 static CYTHON_INLINE void fastserve_limit_unsent(int fd) { (void)fd; }
+static CYTHON_INLINE int fastserve_wake_at(int fd, int size) { (void)fd; (void)size; return 0; }
 static CYTHON_INLINE int fastserve_hung_up(int fd) { (void)fd; return 0; }
 static CYTHON_INLINE int fastserve_peer_ended(int fd) { (void)fd; return 0; }
 static CYTHON_INLINE int fastserve_ipv4(int fd, int peer, unsigned char *host, int *port) {
@@ -175,6 +176,14 @@ static CYTHON_INLINE void fastserve_limit_unsent(int fd) {
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, sizeof(limit)); /* fails on a UNIX socket */
 #else
     (void)fd;
+#endif
+}
+static CYTHON_INLINE int fastserve_wake_at(int fd, int size) {
+#ifdef __linux__
+    return setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &size, sizeof(size)) == 0;
+#else
+    (void)fd; (void)size;
+    return 0;
 #endif
 }
 #endif

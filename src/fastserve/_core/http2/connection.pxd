@@ -9,6 +9,7 @@ from ..interfaces cimport Carrier, Handler
 from ..loop.admission cimport Admission, Place
 from ..memory.buffer cimport Buffer
 from ..transport.lingering cimport Lingering
+from ..transport.low_water cimport LowWater
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
 from .closed cimport ClosedStreams
@@ -51,6 +52,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef Leftovers leftovers  # None until there is one
     cdef uint32_t last_id  # the highest that the client has used
     cdef uint32_t served_id  # the highest of a stream that is served; later ones are ignored once that is said
+    cdef LowWater low_water  # None until a large body comes
     cdef Http2Stream receiver  # of the DATA frame that is coming, None where it is discarded
     cdef ClosedStreams closed
 
@@ -68,6 +70,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int take_data(self, bytes data) except -1
     cdef int begin_data(self) except -1
     cdef int end_request(self, Http2Stream stream) except -1
+    cdef int note_upload(self, Py_ssize_t size) except -1
     cdef int discard(self, Http2Stream stream) except -1
     cdef int take_late(self) except -1
     cdef int take_settings(self) except -1
