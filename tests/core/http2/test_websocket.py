@@ -31,7 +31,7 @@ from fakes.http2 import (
     settings,
     window_update,
 )
-from fakes.worker import FakeWorker, respond
+from fakes.worker import TIME, FakeWorker, respond
 from ws import Script, close, closing, disconnect, echo, read_frames, received, sent
 
 Work = Callable[..., FakeWorker]
@@ -668,6 +668,23 @@ class TestSending:
         assert client.replies[1].reset == CANCEL
         assert isinstance(app.error, OSError)
         assert not client.closed
+
+    @pytest.mark.parametrize("size", [900, 2000, 20_000])
+    def test_a_message_that_finds_bytes_held_for_too_long(self, work: Work, size: int) -> None:
+        """It does not fit the window and so is written at once; meanwhile all that is held is, its own writer's too."""
+
+        async def body(receive: Any, send: Any) -> None:
+            await receive()
+            await send(sent(bytes(100)))
+            TIME.spin(0.003)
+            await send(sent(bytes(size)))
+            await send(sent("end"))
+
+        client = opened(work(Script(body), ws_per_message_deflate=False), (INITIAL_WINDOW_SIZE, 1000))
+        client.send(data(1, text("go")))
+        client.send(window_update(1, 30_000))
+        found = [(opcode, len(payload)) for opcode, payload in frames(client)]
+        assert found == [(BINARY, 100), (BINARY, size), (TEXT, 3), (CLOSE, 2)]
 
     def test_a_close_frame_and_the_end_wait_as_well(self, work: Work) -> None:
         async def body(receive: Any, send: Any) -> None:
