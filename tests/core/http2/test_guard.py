@@ -219,15 +219,16 @@ class TestCheapFrames:
         client = Http2Client(work(Counting()))
         client.send(headers(1, POST, end=False))
         padded = data(1, b"x", pad=255)
-        client.send(padded * 100)
-        size = payload = 0
-        while not client.closed and size < 20 << 20:
-            if size % (266 * 200) == 0:
-                client.send(padded)
-            client.send(padded * 199)
-            size += len(padded) * 199
-        assert client.error in (ENHANCE_YOUR_CALM, 3)
-        assert payload == 0
+        total = len(PREFACE + settings() + headers(1, POST))
+        payload = len(raw_block(POST))
+        count = 0
+        while (total + (count + 1) * len(padded)) // 8 <= payload + count + 1 + (1 << 20):
+            count += 1
+        assert count > 32_000
+        client.send(*[padded * 200] * (count // 200), padded * (count % 200))
+        assert not client.closed
+        client.send(padded)
+        assert_enough(client)
 
 
 class TestHeaderBlocks:
@@ -338,19 +339,33 @@ class TestStreams:
         client.send(settings(*[(0xAA, 1)] * count))
         assert client.error == error
 
+    def test_refused_ones_count_as_resets(self, work: Work) -> None:
+        client = Http2Client(work(Counting()))
+        client.send(*(headers(stream) for stream in streams(128 + RESETS)))
+        assert [each.number for each in client.heard if each.type == RST_STREAM] == [REFUSED_STREAM] * RESETS
+        assert not client.closed
+        client.send(headers(1001))
+        assert_enough(client)
+
     def test_replies_that_are_not_read(self, work: Work) -> None:
-        client = Http2Client(work(hello()))
+        """64 KiB of them, besides those that wait for the kernel already."""
+        client = Http2Client(work(Counting(), timeout_write=0))
+        client.send(headers(1))
         client.peer.transport.stuck = True
         client.peer.transport.high = 0
-        client.wire.call(client.peer.connection.data_received, ping())
-        for _ in range(40):
-            client.wire.call(client.peer.connection.data_received, ping() * 90 + headers(1)[:0])
+
+        def send(count: int) -> None:
+            client.wire.call(client.peer.connection.data_received, ping() * count)
+
+        send(1)
+        spare = 65536 // len(ping())
+        for _ in range(spare // 90):
+            send(90)
             client.wire.advance(1)
+        send(spare % 90)
         assert not client.peer.transport.closed
-        for _ in range(40):
-            client.wire.call(client.peer.connection.data_received, ping() * 90)
-            client.wire.advance(1)
-        assert client.peer.transport.calls[-1] == "abort"
+        send(1)
+        assert client.peer.transport.calls == ["abort"]
 
 
 class TestMemory:
