@@ -104,13 +104,15 @@ def test_sigttin_and_sigttou(start: Start, options: tuple[str, ...]) -> None:
     assert "INFO:     Received SIGTTOU, decreasing number of processes." in server.lines
 
 
-@pytest.mark.parametrize("more", [(), ("--preload",)], ids=" ".join)
-def test_limit_max_requests(start: Start, more: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("more", "kind"), [((), Load), (("--preload",), Load), ((), Http2Load)], ids=["plain", "preload", "http2"]
+)
+def test_limit_max_requests(start: Start, more: tuple[str, ...], kind: type[Load | Http2Load]) -> None:
     """The worker serves on until its replacement is there; the limit of each is its own."""
     options = [*more, "--limit-max-requests", "400", "--limit-max-requests-jitter", "200"]
     server = start("app", "--port", "0", "--workers", "2", *options, *QUIET)
     ready(server, 2)
-    with Load(server.port) as load:
+    with kind(server.port) as load:
         replaced(server, 3)
     assert load.failures == []
     matches = [
