@@ -25,7 +25,7 @@ class RequestLog:
     def __init__(self, options: Options, state: State, logger: logging.Logger) -> None:
         self.options = options
         self.state = state
-        self.logger = logger
+        self.access_logger = logger
         self.account: Foreign | None = None
         self.received = self.sent = self.sent_body = 0  # bytes of the request, and of its response
 
@@ -75,8 +75,8 @@ class RequestLog:
             self.account.head(status, fields, logged=not is_plain)
         elif access is not None and not is_plain:
             access.log(scope, client, status)
-        if is_plain and self.options.access_log and self.logger.hasHandlers():
-            self.logger.info(
+        if is_plain and self.options.access_log and self.access_logger.hasHandlers():
+            self.access_logger.info(
                 '%s - "%s %s HTTP/%s" %d',
                 utils.get_client_addr(scope),
                 scope["method"],
