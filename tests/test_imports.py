@@ -233,6 +233,30 @@ def imported_with(path: Path) -> Iterator[Path | None]:
                 yield file
 
 
+@pytest.mark.parametrize("path", SHELL_SOURCES, ids=name_of)
+def test_imports_for_type_checkers_alone_are_of_what_is_not_loaded(path: Path) -> None:
+    """An import below TYPE_CHECKING saves the loading of a module: one that is loaded anyway is imported as usual."""
+    loaded = loaded_with(path)
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.If) and is_deferred(node):
+            for each in ast.walk(node):
+                if isinstance(each, ast.ImportFrom) and each.module and each.module.startswith("fastserve"):
+                    names = [f"{each.module}.{alias.name}" for alias in each.names]
+                    files = {module_file(name) or module_file(each.module) for name in names}
+                    assert not files & loaded, f"{name_of(path)}:{each.lineno} is loaded anyway"
+
+
+def loaded_with(path: Path) -> set[Path]:
+    """Return the shell's files that the import of this one loads, itself and the packages that it is in left out."""
+    loaded: set[Path] = set()
+    left = [path]
+    while left:
+        new = {file for file in imported_with(left.pop()) if file is not None} - loaded - {path}
+        loaded |= new
+        left += new
+    return loaded
+
+
 def assert_no_circle(needs: dict[Path, set[Path | None]]) -> None:
     done: set[Path] = set()
     while len(done) < len(needs):

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from fastserve import application
@@ -14,7 +15,8 @@ from fastserve.logging import log_config
 from fastserve.logging.formatters import LOG_LEVELS, LOGGING_CONFIG, TRACE_LOG_LEVEL, adopt_uvicorns
 from fastserve.logging.log_config import ConfigError
 from fastserve.net import tls
-from fastserve.net.tls import create_ssl_context
+from fastserve.net.server_names import ByName
+from fastserve.net.tls import Certificates, create_ssl_context
 from fastserve.options import environment
 from fastserve.options.conflicts import check, check_activated
 from fastserve.options.core import core_settings, default_headers
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     import asyncio
     import socket
     from pathlib import Path
-    from ssl import SSLContext
 
     from fastserve._core.http.proxies import Proxies
     from fastserve._core.settings import Settings
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from fastserve.lifespan.on import LifespanOn
     from fastserve.middleware.wsgi import WSGIMiddleware
     from fastserve.net.listeners import PlainSockets
-    from fastserve.net.server_names import ByName
-    from fastserve.net.tls import Certificates
     from fastserve.protocols.foreign import Limited
     from fastserve.protocols.websockets.contract import Framing
     from fastserve.static.files import StaticFiles

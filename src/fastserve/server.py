@@ -23,7 +23,7 @@ from fastserve.logging.formatters import style
 from fastserve.logging.log_files import take_user_signal
 from fastserve.loops import running
 from fastserve.net.accepting import Acceptor
-from fastserve.net.listeners import Listeners
+from fastserve.net.listeners import Listeners, PlainSockets
 from fastserve.net.sockets import stop_listening
 from fastserve.net.tls import TlsHandshake
 from fastserve.options.core import AT_ONCE
@@ -37,7 +37,6 @@ from fastserve.server_metrics import ServerMetrics
 from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
-    from fastserve.net.listeners import PlainSockets
     from fastserve.process.pid_file import PidFile
     from fastserve.process.service_manager import Notifier
     from fastserve.proxies.protocol import Expected

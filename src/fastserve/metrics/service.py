@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from fastserve.metrics import exposition
@@ -15,9 +17,6 @@ from fastserve.net.address import Bind
 from fastserve.net.listeners import NONE, Listeners, addresses
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Mapping
-
     from fastserve.options.table import Options
 
 logger = logging.getLogger("fastserve.error")

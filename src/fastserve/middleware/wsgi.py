@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
 from fastserve._core.http.exchange import HttpExchange
 from fastserve._core.wsgi.call import WSGIApplication
 from fastserve._core.wsgi.environ import Environs
+from fastserve._types import Message, Receive, Scope, Send
 from fastserve.wsgi.call import ServedCall
 from fastserve.wsgi.files import FileWrapper
 from fastserve.wsgi.inline import InlineCall
 from fastserve.wsgi.responder import WSGIResponder, build_environ
 from fastserve.wsgi.threads import Threads
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from fastserve._types import Message, Receive, Scope, Send
 
 __all__ = ["WSGIMiddleware", "WSGIResponder", "build_environ"]
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastserve.options.resolved import MASK, SECRETS
-from fastserve.options.table import OPTIONS
+from fastserve.options.table import OPTIONS, Options
 from fastserve.options.values import Headers, Mode
-
-if TYPE_CHECKING:
-    from fastserve.options.table import Options
 
 
 def configuration(options: Options) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastserve import _version
 from fastserve.metrics import status
@@ -20,9 +20,7 @@ from fastserve.operations.control_socket import bound
 from fastserve.operations.orders import Controlled, Order, Refused
 from fastserve.operations.peer import may_order, peer_of
 from fastserve.operations.verbs import GET, Asked, Unknown, Wrong, asked
-
-if TYPE_CHECKING:
-    from fastserve.options.table import Options
+from fastserve.options.table import Options
 
 OWN_MODE = 0o600
 TEXTS = {"stacks"}  # verbs whose responses are plain text

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastserve.options.table import TABLE
+from fastserve.options.table import TABLE, Options
 
 if TYPE_CHECKING:
     from fastserve._core.settings import Settings
-    from fastserve.options.table import Options
     from fastserve.proxies.hosts import AllowedHosts
 
 AT_ONCE = 0.001  # seconds: a timeout_keep_alive of 0 closes at once, while 0 means never to the core

@@ -8,6 +8,7 @@ those that only fastserve has, because all of them can be given by position.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import MISSING, dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -52,7 +53,6 @@ from fastserve.options.values import (
 
 if TYPE_CHECKING:
     import asyncio
-    import os
     import ssl
     from configparser import RawConfigParser
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from fastserve._core.http.proxies import plain_host
 from fastserve._core.http.proxy_protocol import Proxied, parse
 from fastserve.middleware.proxy_headers import TrustedHosts
 from fastserve.options.environment import TRUSTED_PROXIES
-
-if TYPE_CHECKING:
-    from fastserve.options.table import Options
+from fastserve.options.table import Options
 
 REMEMBERED = 4096
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections import deque
@@ -25,6 +26,7 @@ from fastserve.logging.log_files import take_user_signal
 from fastserve.metrics.source import ParentSource
 from fastserve.metrics.watched import Watched
 from fastserve.operations.orders import Order, Refused
+from fastserve.operations.verbs import Asked
 from fastserve.process.signals import HANDLED_SIGNALS, Own, put_back, user_signals_handled
 from fastserve.supervisors.messages import READY
 from fastserve.supervisors.parent import Parent
@@ -32,11 +34,8 @@ from fastserve.supervisors.process import Process, fate
 from fastserve.supervisors.slot import Slot
 
 if TYPE_CHECKING:
-    import socket
-
     from fastserve.metrics.service import Service
     from fastserve.operations.control import Control
-    from fastserve.operations.verbs import Asked
     from fastserve.process.service_manager import Notifier
 
 PATIENCE_SECONDS = 5.0  # for the process to end without timeout_graceful_shutdown; then again when forced

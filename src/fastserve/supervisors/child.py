@@ -13,6 +13,7 @@ from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any
 
 from fastserve.metrics import pages
+from fastserve.metrics.pages import Page
 from fastserve.process import place as own_place
 from fastserve.process.signals import Own, begin_end
 from fastserve.supervisors.link import Link
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import socket
 
     from fastserve.config import Config
-    from fastserve.metrics.pages import Page
     from fastserve.net.listeners import PlainSockets
 
 multiprocessing.allow_connection_pickling()

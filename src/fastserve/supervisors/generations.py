@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fastserve.config import Config
 from fastserve.supervisors.process import fate
 from fastserve.supervisors.slot import STABLE_SECONDS
 from fastserve.supervisors.template import Template
-
-if TYPE_CHECKING:
-    from fastserve.config import Config
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds before a template that ended is replaced
 

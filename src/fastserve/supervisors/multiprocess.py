@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from fastserve.metrics.source import ParentSource
 from fastserve.metrics.watched import Watched
 from fastserve.net.sockets import bind_again
 from fastserve.operations.orders import Order
+from fastserve.process.service_manager import Notifier
 from fastserve.server import Server
 from fastserve.supervisors.generations import Generations
 from fastserve.supervisors.messages import READY, WORN
@@ -33,11 +35,8 @@ from fastserve.supervisors.slot import Replacement, Slot
 from fastserve.supervisors.succession import Succession
 
 if TYPE_CHECKING:
-    import socket
-
     from fastserve.metrics.service import Service
     from fastserve.operations.control import Control
-    from fastserve.process.service_manager import Notifier
 
 TICK = 0.5  # longest time in seconds between two checks of the workers
 SCARCITY_SECONDS = 1.0  # before retrying to start a worker that the system had no resources for

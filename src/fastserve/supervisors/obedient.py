@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from fastserve.logging.log_files import take_user_signal
 from fastserve.operations.orders import Order, Refused
+from fastserve.operations.verbs import Asked
 from fastserve.supervisors.parent import Parent
 from fastserve.supervisors.signal_queue import SIGNALS, Signals
 from fastserve.supervisors.slot import Replacement, Slot
 
 if TYPE_CHECKING:
     from fastserve.config import Config
-    from fastserve.operations.verbs import Asked
     from fastserve.process.service_manager import Notifier
     from fastserve.supervisors.generations import Generations
     from fastserve.supervisors.process import Process

@@ -8,9 +8,9 @@ from fastserve.logging import log_files
 from fastserve.logging.log_levels import set_level
 from fastserve.operations.orders import Orders
 from fastserve.operations.reports import requests_of
+from fastserve.operations.verbs import Asked
 
 if TYPE_CHECKING:
-    from fastserve.operations.verbs import Asked
     from fastserve.supervisors.process import Process
 
 REQUESTS_SECONDS = 0.3  # for a process to report its requests; the parent does nothing else in this time

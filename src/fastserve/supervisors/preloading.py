@@ -21,7 +21,7 @@ from multiprocessing import current_process
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from fastserve.config import STARTUP_FAILURE
+from fastserve.config import STARTUP_FAILURE, Config
 from fastserve.logging import log_files
 from fastserve.metrics.pages import Page, adopt
 from fastserve.process.signals import Own, begin_end, flush_standard_streams, put_back
@@ -29,7 +29,6 @@ from fastserve.supervisors import child
 from fastserve.supervisors.messages import ENDED, FORK, FORKED, IMPORTED, REOPEN, RETIRE, UNFORKED
 
 if TYPE_CHECKING:
-    from fastserve.config import Config
     from fastserve.net.listeners import PlainSockets
 
 PACKET_BYTES = 65536

@@ -6,24 +6,22 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator
 from multiprocessing import Pipe
+from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any
 
+from fastserve.config import Config
 from fastserve.supervisors import child, hang_report
 from fastserve.supervisors.messages import CLOSED, DRAIN, HASTEN, LEVEL, PING, PONG, READY, REOPEN, REPORT, RETIRE
-from fastserve.supervisors.template import ForkedProcess
+from fastserve.supervisors.template import ForkedProcess, Template
 
 if TYPE_CHECKING:
-    import socket
-    from multiprocessing.context import SpawnProcess
-
-    from fastserve.config import Config
     from fastserve.metrics.watched import Watched
     from fastserve.net.listeners import PlainSockets
-    from fastserve.supervisors.template import Template
 
 STARTING = 12  # how many times longer a starting worker may be silent: imports can hold the interpreter
 

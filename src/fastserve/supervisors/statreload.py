@@ -5,18 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fastserve.config import Config
-from fastserve.supervisors.file_filter import FileFilter
-
-if TYPE_CHECKING:
-    import socket
-
-
 from fastserve.supervisors.basereload import BaseReload
+from fastserve.supervisors.file_filter import FileFilter
 
 logger = logging.getLogger("fastserve.error")
 

@@ -14,18 +14,18 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from fastserve.config import Config
 from fastserve.logging.log_files import take_user_signal
+from fastserve.metrics.pages import Live
 from fastserve.process.service_manager import Notifier
+from fastserve.supervisors.process import Process
 from fastserve.supervisors.slot import Slot
 from fastserve.supervisors.successor import Estate, Successor, Takeover, impossible
 
 if TYPE_CHECKING:
-    from fastserve.config import Config
-    from fastserve.metrics.pages import Live
     from fastserve.metrics.service import Service
     from fastserve.metrics.watched import Watched
     from fastserve.operations.control import Control
-    from fastserve.supervisors.process import Process
 
 MOST_ANCESTORS = 12  # whose workers are told apart, with the pages of metrics in one message
 RETIRE_SECONDS = 1.0  # between two workers that retire, unless the first one ends sooner

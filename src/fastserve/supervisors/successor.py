@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastserve.config import Config
 from fastserve.net.sockets import SocketFile, is_socket_file
 from fastserve.options import environment
 from fastserve.process.handover import BIND, CHANNEL, CONTROL, METRICS, OWN, READY, Bequest, Handover, key, let_go
@@ -23,7 +24,6 @@ from fastserve.process.pid_file import PidFile
 from fastserve.supervisors.process import fate
 
 if TYPE_CHECKING:
-    from fastserve.config import Config
     from fastserve.metrics.service import Service
     from fastserve.net.listeners import Listeners
     from fastserve.operations.control import Control

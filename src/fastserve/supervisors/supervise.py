@@ -9,19 +9,18 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fastserve.config import STARTUP_FAILURE
+from fastserve.config import STARTUP_FAILURE, Config
 from fastserve.net.address import Bind
 from fastserve.net.listeners import Listeners
+from fastserve.process.handover import Handover
 from fastserve.process.pid_file import PidFile
 from fastserve.process.service_manager import Notifier
 from fastserve.proxies import trust
 from fastserve.supervisors.successor import Estate, Takeover, working_directory
 
 if TYPE_CHECKING:
-    from fastserve.config import Config
     from fastserve.metrics.service import Service
     from fastserve.operations.control import Control
-    from fastserve.process.handover import Handover
 
 UNGUARDED = (
     "A child process imports the program, which calls run() again: with workers or reload, put the call under"

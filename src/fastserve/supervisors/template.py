@@ -17,12 +17,12 @@ import time
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
+from fastserve.config import Config
+from fastserve.metrics.pages import Page
 from fastserve.supervisors import child, preloading
 from fastserve.supervisors.messages import ENDED, FORK, FORKED, IMPORTED, REOPEN, RETIRE, UNFORKED
 
 if TYPE_CHECKING:
-    from fastserve.config import Config
-    from fastserve.metrics.pages import Page
     from fastserve.net.listeners import PlainSockets
 
 FORK_SECONDS = 30.0  # for a fork; the process may be large

@@ -5,23 +5,19 @@ from __future__ import annotations
 import logging
 import queue
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
-
-from fastserve.config import Config
-from fastserve.supervisors.child import held_signals
-from fastserve.supervisors.file_filter import FileFilter
-
-if TYPE_CHECKING:
-    import socket
-
+from typing import Any
 
 from watchfiles import watch
 
+from fastserve.config import Config
 from fastserve.supervisors.basereload import LOOK_SECONDS, BaseReload
+from fastserve.supervisors.child import held_signals
+from fastserve.supervisors.file_filter import FileFilter
 
 logger = logging.getLogger("fastserve.error")
 

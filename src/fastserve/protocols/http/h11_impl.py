@@ -19,7 +19,7 @@ import contextvars
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import h11
 
@@ -27,6 +27,7 @@ from fastserve._core.errors import ClientDisconnected, ProtocolError
 from fastserve._core.http.admission import Guest
 from fastserve._core.http.response_head import is_streaming
 from fastserve._core.metrics import SCALAR_CELLS
+from fastserve.config import Config
 from fastserve.middleware.proxy_headers import TrustedHosts
 from fastserve.options.core import AT_ONCE
 from fastserve.protocols import utils
@@ -40,10 +41,7 @@ from fastserve.protocols.http.known import __getattr__  # noqa: F401  # what pro
 from fastserve.protocols.http.lingering import Lingering
 from fastserve.protocols.http.request_log import RequestLog
 from fastserve.protocols.http.scope import scope_of
-
-if TYPE_CHECKING:
-    from fastserve.config import Config
-    from fastserve.server_state import ServerState
+from fastserve.server_state import ServerState
 
 HEALTH_FIELDS = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
 RETRY = [(b"retry-after", b"1")]

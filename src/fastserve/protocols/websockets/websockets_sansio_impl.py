@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from websockets.datastructures import Headers
@@ -28,8 +29,6 @@ from fastserve.protocols.websockets.connection import WebSocketConnection
 from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from websockets.extensions.base import Extension
     from websockets.typing import ExtensionParameter
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from wsproto.events import Event as LibraryEvent
 from wsproto.extensions import Extension, PerMessageDeflate
 from wsproto.handshake import server_extensions_handshake
 from wsproto.utilities import RemoteProtocolError
@@ -28,8 +29,6 @@ from fastserve.protocols.websockets.connection import WebSocketConnection
 from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
-    from wsproto.events import Event as LibraryEvent
-
     from fastserve._core.settings import Settings
     from fastserve.protocols.websockets.contract import Event
 
