@@ -22,10 +22,10 @@ class State(Protocol):
 class RequestLog:
     """The account of the request under way, where something asks for more than its line, and the bytes of it."""
 
-    def __init__(self, options: Options, state: State, logger: logging.Logger) -> None:
+    def __init__(self, options: Options, state: State, access_logger: logging.Logger) -> None:
         self.options = options
         self.state = state
-        self.access_logger = logger
+        self.access_logger = access_logger
         self.account: Foreign | None = None
         self.received = self.sent = self.sent_body = 0  # bytes of the request, and of its response
 
