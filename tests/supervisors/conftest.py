@@ -42,7 +42,9 @@ def start(command: support.StartCommand) -> support.StartCommand:
 
     def run(app: str, *args: str, **options: Any) -> support.Command:
         where = ["--app-dir", support.APPS, "--log-level", "debug"]
-        return command(f"process_apps:{app}", *where, *args, **options)
+        # For workers that a busy machine keeps from starting and from answering; the last one given counts.
+        patient = ["--timeout-worker-healthcheck", "60"]
+        return command(f"process_apps:{app}", *where, *patient, *args, **options)
 
     return run
 

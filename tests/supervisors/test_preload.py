@@ -49,6 +49,7 @@ class Changing:
         self.file = folder / "changing.py"
         self.write("1")
         args = ["--app-dir", str(folder), "--log-level", "debug", "--port", "0", "--workers", "2", "--preload"]
+        args += ["--timeout-worker-healthcheck", "60"]  # for workers that a busy machine keeps from starting
         # A .pyc file of the same second and size would hide the change.
         self.server = command("changing:app", *args, *options, env={"PYTHONDONTWRITEBYTECODE": "1"})
         self.workers = ready(self.server, 2)
