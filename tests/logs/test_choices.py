@@ -78,6 +78,16 @@ def test_request_id_header(run: support.StartCommand, http: str) -> None:
     assert response.count(b"x-request-id: " + made) == 1 and response.endswith(made)
 
 
+@pytest.mark.parametrize("http", ["auto", "h11"])
+def test_id_of_a_request_that_fails(run: support.StartCommand, http: str) -> None:
+    """The traceback has the id that the client got."""
+    server = run("--http", http, "--request-id-header", "X-Request-Id", "--log-format", "json")
+    response = server.get("/raise")
+    server.stop()
+    (raised,) = (each for each in map(json.loads, server.stderr) if each["level"] == "ERROR")
+    assert f"x-request-id: {raised['request_id']}\r\n".encode() in response
+
+
 def test_log_slow(run: support.StartCommand) -> None:
     """Nothing is said of a request that is quick enough; tests/core/http has those that are not."""
     server = run("--log-slow", "30")

@@ -122,11 +122,14 @@ cdef class Worker:
         self.asyncio_tasks = self.get_task_factory() is not None or self.get_debug()
         return 0
 
-    def report(self, message, exception=None, level=logging.ERROR):
+    def report(self, message, exception=None, level=logging.ERROR, extra=None):
         """Log a message and an exception; print them if logging fails, so that no exchange suffers from its logging."""
         self.turn.show_loop()
         try:
-            self.log(level, message, exc_info=exception)
+            if extra:
+                self.log(level, message, exc_info=exception, extra=extra)
+            else:
+                self.log(level, message, exc_info=exception)
         except Exception:
             if exception is not None:
                 traceback.print_exception(type(exception), exception, exception.__traceback__)

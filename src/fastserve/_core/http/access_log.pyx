@@ -331,7 +331,7 @@ cdef class AccessLog(Flushable):
         self.lines.size = 0
         extra = None
         if account is not None:
-            extra = {} if account.request_id is None else {"request_id": account.request_id}
+            extra = account.ids()
             if self.late:
                 extra |= {"duration": account.seconds, "bytes": account.body, "aborted": account.aborted}
         method = scope.get("method", "GET")

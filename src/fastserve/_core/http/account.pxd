@@ -39,6 +39,7 @@ cdef class Account(Timed):
     cdef long messages_out
     cdef int close_code
 
+    cdef dict ids(self)
     cdef void tell(self) noexcept  # the log that it is slow
     cdef int close(self, bint aborted) except -1  # the exchange is over
 

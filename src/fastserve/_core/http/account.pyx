@@ -110,6 +110,10 @@ cdef class Account(Timed):
         client = self.scope.get("client")
         return f"{client[0]}:{client[1]}" if client else ""
 
+    cdef dict ids(self):
+        """Return what log records have in `extra` of the request."""
+        return {} if self.request_id is None else {"request_id": self.request_id}
+
     @property
     def over(self):
         """Whether the exchange has ended."""

@@ -88,6 +88,7 @@ cdef class HttpExchange(Exchange):
     cdef bint is_unreachable(self) noexcept
     cdef bint is_cut_off(self) noexcept
     cdef bint waits(self) noexcept
+    cdef dict which(self)
     cdef int end(self, bint failed) except -1
     cdef object wait_to_receive(self)  # return what a call of receive() waits for
     cdef int wake_receivers(self) except -1

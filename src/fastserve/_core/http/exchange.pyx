@@ -497,12 +497,16 @@ cdef class HttpExchange(Exchange):
                     fastserve_add(
                         worker.metrics.cells + (FAILED_BEFORE if self.stage == EXPECT_START else FAILED_AFTER), 1
                     )
-                    worker.report("Exception in ASGI application\n", exception)
+                    worker.report("Exception in ASGI application\n", exception, extra=self.which())
             elif result is not None:
-                worker.report(f"ASGI callable should return None, but returned '{result}'.")
+                worker.report(f"ASGI callable should return None, but returned '{result}'.", extra=self.which())
             self.end(exception is not None)
         except BaseException as error:
             worker.report("Exception while ending an exchange", error)
+
+    cdef dict which(self):
+        """Return what a log record says of the request."""
+        return None if self.account is None else self.account.ids()
 
     cdef int end(self, bint failed) except -1:
         """Abandon what the application has left incomplete."""
@@ -511,7 +515,7 @@ cdef class HttpExchange(Exchange):
         if not failed and not self.gone and not self.stream.broken():
             what = "starting" if self.stage == EXPECT_START else "completing"
             fastserve_add(self.worker.metrics.cells + FAILED_MISSING, 1)
-            self.worker.report(f"ASGI callable returned without {what} response.")
+            self.worker.report(f"ASGI callable returned without {what} response.", extra=self.which())
         self.stage = COMPLETE
         return self.stream.abandon()
 

@@ -92,16 +92,21 @@ class HttpExchange:
         except BaseException as exc:
             if not self.is_quiet(exc):
                 self.counting.failed("before" if self.stage == "start" else "after")
-                logger.error("Exception in ASGI application\n", exc_info=exc)
+                logger.error("Exception in ASGI application\n", exc_info=exc, extra=self.ids())
             self.end()
         else:
             if result is not None:
-                logger.error("ASGI callable should return None, but returned '%s'.", result)
+                logger.error("ASGI callable should return None, but returned '%s'.", result, extra=self.ids())
             if self.stage != "complete" and not self.unreachable and not self.gone:
                 what = "starting" if self.stage == "start" else "completing"
                 self.counting.failed("missing")
-                logger.error("ASGI callable returned without %s response.", what)
+                logger.error("ASGI callable returned without %s response.", what, extra=self.ids())
             self.end()
+
+    def ids(self) -> dict[str, Any]:
+        """Return what log records have in `extra` of the request."""
+        made = (self.scope.get("state") or {}).get("request_id")  # with --request-id-header
+        return {} if made is None else {"request_id": made}
 
     def end(self) -> None:
         if self.stage != "complete" and self.stream is not None:
