@@ -1,4 +1,4 @@
-"""The documentation's files for nginx, Caddy and systemd, used by those programs."""
+"""The documentation's files for nginx, Caddy, HAProxy and systemd, used by those programs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,19 @@ import httpx
 import pytest
 import yaml
 from docs.pages import ROOT, block
+from load import until
 from support import PATIENCE, Command, StartCommand
 from websockets.sync.client import connect
 
 pytestmark = [pytest.mark.programs, pytest.mark.slow]
 
+FULL = """
+import os
+async def app(scope, receive, send):
+    status = os.environ["STATUS"]
+    await send({"type": "http.response.start", "status": int(status)})
+    await send({"type": "http.response.body", "body": status.encode()})
+"""
 FORGED = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "Host": "app.example"}
 
 
@@ -152,17 +160,48 @@ def test_nginx_of_the_tutorial(command: StartCommand, folder: Path, start_proxy:
     ).items()
 
 
-@pytest.mark.parametrize(("number", "title"), [(0, "http.haproxy"), (1, "tcp.haproxy")])
-def test_haproxy(command: StartCommand, folder: Path, start_proxy: Callable[..., int], number: int, title: str) -> None:
+def haproxy(folder: Path, text: str) -> Callable[[int], list[str]]:
     program = need("haproxy")
-    start_application(command, folder, "how-to/proxies.md", number=number)
-    text = block("how-to/proxies.md", title).replace("/run/app/", f"{folder}/")
 
     def arguments(port: int) -> list[str]:
-        (folder / "haproxy.cfg").write_text(text.replace("bind :80", f"bind 127.0.0.1:{port}"))
+        changed = text.replace("/run/app/", f"{folder}/").replace("bind :80", f"bind 127.0.0.1:{port}")
+        (folder / "haproxy.cfg").write_text(changed)
         return [program, "-db", "-f", str(folder / "haproxy.cfg")]
 
-    check_through(start_proxy(arguments))
+    return arguments
+
+
+@pytest.mark.parametrize(("number", "title"), [(0, "http.haproxy"), (1, "tcp.haproxy")])
+def test_haproxy(command: StartCommand, folder: Path, start_proxy: Callable[..., int], number: int, title: str) -> None:
+    start = haproxy(folder, block("how-to/haproxy.md", title))
+    start_application(command, folder, "how-to/haproxy.md", number=number)
+    check_through(start_proxy(start))
+
+
+def test_haproxy_asks_others(command: StartCommand, folder: Path, start_proxy: Callable[..., int]) -> None:
+    """Of two servers one is full and one drains: a GET gets to the second as long as that says it is well."""
+    text = block("how-to/haproxy.md", "http.haproxy").replace("inter 1s", "inter 20ms")
+    server = next(line for line in text.splitlines() if line.startswith("    server app1"))
+    other = server.replace("app1", "app2").replace("app.sock", "other.sock")
+    more = block("how-to/haproxy.md", "retry.haproxy").replace("leastconn", "first")
+    start = haproxy(folder, f"{text}{more}{other}\n")
+    (folder / "main.py").write_text(FULL)
+    options = ("--lifespan", "off", "--health", "/healthz", "--shutdown-delay", "1000", "--no-access-log")
+    servers = [
+        command("main:app", "--uds", str(folder / name), *options, cwd=folder, env={"STATUS": status})
+        for name, status in (("app.sock", "503"), ("other.sock", "200"))
+    ]
+    for each in servers:
+        each.wait_line("running on")
+    with httpx.Client(base_url=f"http://127.0.0.1:{start_proxy(start)}", timeout=PATIENCE) as client:
+        until(lambda: client.get("/").status_code == 200, "a response of the second server")
+        assert client.get("/").text == "200"
+        post = client.post("/")
+        assert (post.status_code, post.text) == (503, "503")
+        servers[1].send_signal(signal.SIGTERM)
+        until(lambda: client.get("/").text == "503", "nobody is asked but the first")
+    for each in servers:
+        each.process.kill()
 
 
 def test_caddy(command: StartCommand, folder: Path, start_proxy: Callable[..., int]) -> None:
