@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from fuzz import connection_target, hpack_target, http2_target, parser_target, wsframe_target
+from fuzz import (
+    connection_target,
+    forwarded_target,
+    hpack_target,
+    http2_target,
+    parser_target,
+    proxy_target,
+    wsframe_target,
+)
 from fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
@@ -13,5 +21,7 @@ TARGETS: dict[str, Target] = {
         http2_target.TARGET,
         wsframe_target.TARGET,
         hpack_target.TARGET,
+        proxy_target.TARGET,
+        forwarded_target.TARGET,
     )
 }
