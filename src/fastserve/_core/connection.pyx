@@ -9,6 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 
 from .counters cimport live_counts
+from .http.proxy_protocol cimport Proxied
 from .http.version cimport Version
 from .http1.connection cimport HTTP1
 from .http2.connection cimport HTTP2
@@ -46,11 +47,12 @@ cdef class Connection(Carrier):
         self.turn = worker.turn
 
     def connection_made(self, transport):
+        cdef object own = (<Proxied>transport).transport if type(transport) is Proxied else transport
         self.transport = transport
-        if self.is_plain(transport):
-            self.writer = Writer(transport, descriptor(transport), self.turn, self.worker.clock)
+        if self.is_plain(own):
+            self.writer = Writer(own, descriptor(own), self.turn, self.worker.clock)
         else:
-            self.writer = self.tls = TlsWriter(transport, descriptor(transport), self.turn, self.worker.clock)
+            self.writer = self.tls = TlsWriter(own, descriptor(own), self.turn, self.worker.clock)
         fastserve_add(self.writer.cells + CONNECTIONS, 1)
         set_use(self.writer, NEW_CONNECTIONS)
         self.handler = self.first_handler()

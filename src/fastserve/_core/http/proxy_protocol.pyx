@@ -24,7 +24,7 @@ cdef dict SSL_NAMES = {0x21: "version", 0x22: "cn", 0x23: "cipher", 0x24: "sig_a
 cdef dict LENGTHS = {1: 12, 2: 36, 3: 216}  # of the addresses, by family
 
 
-class Proxied:
+cdef class Proxied:
     """A transport whose peer is the client that a proxy names; `extension` is for scopes."""
 
     def __init__(self, transport, client, extension):

@@ -14,7 +14,7 @@ from ..worker cimport Worker
 from .field_names cimport HOST, LOWER, UNKNOWN, known
 from .methods cimport method_name
 from .proxies cimport Proxies, plain_host
-from .proxy_protocol import Proxied
+from .proxy_protocol cimport Proxied
 from .request cimport Field, Request
 
 
@@ -118,12 +118,15 @@ cdef Peers peers_of(transport, int fd, Worker worker):
     cdef Settings settings = worker.settings
     cdef Peers peers
     cdef dict template
-    cdef bint proxied = type(transport) is Proxied
+    cdef Proxied proxied = <Proxied>transport if type(transport) is Proxied else None
     # Asking the kernel directly takes a fifth of the time that uvloop takes to ask it.
-    client = None if proxied else ipv4_of(fd, True)
-    template = None if client is None else own_template(fd, worker)
+    client = ipv4_of(fd, True) if proxied is None or proxied.client is None else proxied.client
+    template = None if client is None or fd < 0 else own_template(fd, worker)
     if template is not None:
-        return settled(client, "http", template, settings)
+        peers = settled(client, "http", template, settings)
+        if proxied is not None:
+            peers.proxied = proxied.extension
+        return peers
     info = transport.get_extra_info
     encrypted = info("sslcontext") is not None
     scheme = "https" if encrypted else "http"
@@ -131,8 +134,8 @@ cdef Peers peers_of(transport, int fd, Worker worker):
     connection = info("ssl_object") if encrypted else None
     if connection is not None and settings.tls is not None:
         peers.tls = settings.tls(connection)
-    if proxied:
-        peers.proxied = transport.extension
+    if proxied is not None:
+        peers.proxied = proxied.extension
     return peers
 
 
