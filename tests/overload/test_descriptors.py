@@ -87,6 +87,7 @@ def test_the_limit_again_and_again(server: LoadedServer) -> None:
 
 def test_an_application_that_takes_the_last(server: LoadedServer) -> None:
     with server.connect() as first, server.connect() as second:
+        assert is_answered(second)  # it has been accepted
         first.sendall(b"GET /hoard HTTP/1.1\r\nHost: a\r\n\r\n")
         assert first.recv(4096).startswith(b"HTTP/1.1 200 ")
         until(lambda: WARNING in server.text, "the warning")

@@ -16,10 +16,12 @@ cdef class Connection(Carrier):
     cdef TlsWriter tls  # the writer, on a TLS connection
     cdef double reading_since  # when a series of reads began that each filled the loop's buffer; 0: none
     cdef tuple versions  # of HTTP with which it may begin
+    cdef bint early  # the loop has not begun to read
     cdef bint undecided  # its first bytes may be those of another one than the last
     cdef Handler handler  # of the protocol spoken now; assigned only in connection.pyx
 
     cdef bint is_plain(self, transport) except -1
+    cdef int read_first(self) except -1
     cdef Handler first_handler(self)
     cdef Handler begin(self, Version version)
     cdef int decide(self, bytes data) except -1

@@ -4,8 +4,13 @@ It owns the transport, the writer and the handler. Only this file changes the ha
 protocol outside the core. The first handler is that of the version of HTTP that TLS has negotiated (ALPN) or whose
 preface the client sends; the last version in VERSIONS serves all other clients. On a plain connection the handler of
 that one is there from the start, and keeps the connection unless the first byte begins a preface.
+
+Many clients have sent their request by the time that their connection is made. On a plain connection of uvloop it is read
+then and there, see read_first().
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+import sys
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 
 from .counters cimport live_counts
@@ -17,7 +22,7 @@ from .interfaces cimport Carrier, Handler
 from .loop.clock cimport REQUEST_HEAD, monotonic, stop
 from .loop.turn cimport SHARE_SECONDS, Turn
 from .metrics cimport BY_ERROR, CLOSED_BY_CLIENT, CONNECTIONS, NEW_CONNECTIONS, RECEIVED, fastserve_add
-from .system cimport FASTSERVE_DIRECT_WRITES
+from .system cimport FASTSERVE_DIRECT_WRITES, fastserve_receive
 from .threads cimport fastserve_count
 from .transport.tls_writer cimport TlsWriter
 from .transport.writer cimport Writer, set_use, set_why
@@ -25,9 +30,11 @@ from .worker cimport Worker
 
 cdef enum:
     FULL_READ = 65536  # bytes: the loop may have more of them at once
+    FIRST_READ = 4096  # bytes: so few that no handler needs to pause reading, which cannot be done yet
 
 VERSIONS = (HTTP2, HTTP1)
 ONLY_HTTP1 = (HTTP1,)
+cdef type transport_type = None
 
 
 cdef class Connection(Carrier):
@@ -60,6 +67,28 @@ cdef class Connection(Carrier):
         if self.spare:
             self.worker.count_spare(1)
         self.worker.look_at_loop()
+        self.worker.made += 1
+        if self.worker.when_scarce is not None and self.writer.fd >= self.worker.last_descriptor:
+            self.worker.when_scarce()
+        if self.writer.fd >= 0 and self.tls is None and type(transport) is first_read_type():
+            self.read_first()
+
+    cdef int read_first(self) except -1:
+        """Read what the client has sent already, without the loop.
+
+        A request that is the last of its connection is run now: the loop, which has not begun to poll the connection,
+        then never does. Where requests may have to wait, nothing is read, since reading could not be paused.
+        """
+        cdef char data[FIRST_READ]
+        cdef Py_ssize_t size
+        if self.worker.active >= self.worker.room:
+            return 0
+        size = fastserve_receive(self.writer.fd, data, FIRST_READ)
+        if size > 0:
+            self.early = True
+            self.data_received(PyBytes_FromStringAndSize(data, size))
+            self.early = False
+        return 0
 
     cdef bint is_plain(self, transport) except -1:
         """Return whether a transport is without TLS, which the loops' own transports have a type for."""
@@ -117,6 +146,8 @@ cdef class Connection(Carrier):
             if kept.undecided:
                 kept.decide(data)
             kept.handler.feed(data)
+            if kept.early and kept.handler.ends_connection():
+                kept.turn.hurried = True
         except BaseException as exception:
             kept.failed(exception)
         finally:
@@ -295,6 +326,14 @@ cdef class Choice(Handler):
             fallback.expired(kind)
         except BaseException as exception:
             connection.failed(exception)
+
+
+cdef type first_read_type():
+    """Return the type of the transports that begin to read once connection_made() has returned, even if it closes them."""
+    global transport_type
+    if transport_type is None and "uvloop.loop" in sys.modules:
+        transport_type = sys.modules["uvloop.loop"].TCPTransport
+    return transport_type
 
 
 cdef int descriptor(transport) except -2:

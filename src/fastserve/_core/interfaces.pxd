@@ -85,6 +85,7 @@ cdef class Handler(Timed):
     cdef int drain(self) except -1  # close as soon as nothing is under way
     cdef int end_streams(self, list tasks) except -1  # break off responses without a declared end; add their tasks
     cdef int drained(self) except -1  # the kernel has taken all that was written
+    cdef bint ends_connection(self) noexcept  # the request under way is the last that the client sends
 
 
 cdef class Channel(Handler):

@@ -151,6 +151,9 @@ cdef class Handler(Timed):
     cdef int drained(self) except -1:
         return 0
 
+    cdef bint ends_connection(self) noexcept:
+        return False
+
 
 cdef class Channel(Handler):
     cdef bint must_wait(self) noexcept:

@@ -48,6 +48,10 @@ cdef class Worker:
     cdef readonly Admission admission
     cdef long apart  # of them, open WebSockets and files being sent, which limit_requests does not count
     cdef readonly long spares  # connections beyond their limit
+    cdef readonly long long made  # connections so far
+    cdef public long last_descriptor  # a plain connection with this one or a higher one calls when_scarce(), if there is one
+    cdef public object when_scarce
+    cdef public bint has_one_address  # plain connections come to one IPv4 address alone
     cdef public object when_lost  # is called when a connection is lost, or None
     cdef readonly long total_requests
     cdef long long untaken  # bytes of bodies over HTTP/2 that no application has taken

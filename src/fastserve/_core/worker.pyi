@@ -31,6 +31,10 @@ class Worker:
     admission: Admission
     spares: int
     lingering: int
+    made: int
+    last_descriptor: int
+    when_scarce: Callable[[], object] | None
+    has_one_address: bool
     when_lost: Callable[[Any], object] | None  # called with the connection
     total_requests: int
     metrics: Metrics

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fastserve.server_state import ServerState
 
 RESERVE = 32  # descriptors below the limit that connections do not get
+NO_DESCRIPTOR = 2**31 - 1
 SETTLE_SECONDS = 0.05  # between asyncio's last accept() and the close of its server
 ACCEPT_STEPS = 4  # iterations of a loop from the end of its poll to connection_made()
 SETTLE_ROUNDS = 50  # at most, where clients never stop coming
@@ -62,6 +63,19 @@ def descriptor_limit() -> int:
 
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return 0 if limit == resource.RLIM_INFINITY else limit
+
+
+def last_of(limit: int) -> int:
+    """Return the number of the first descriptor that belongs to the reserve."""
+    return limit - min(RESERVE, limit // 4)
+
+
+def is_specific(sock: socket.socket) -> bool:
+    """Return whether each connection that this socket accepts has its address: an IPv4 one, and no wildcard."""
+    if sock.family != socket.AF_INET or sock.getsockname()[0] == "0.0.0.0":
+        return False
+    transparent = getattr(socket, "IP_TRANSPARENT", None)  # with it a socket gets what was sent to others
+    return transparent is None or not sock.getsockopt(socket.IPPROTO_IP, transparent)
 
 
 class Acceptor:
@@ -112,6 +126,8 @@ class Acceptor:
         factory = factory or self.factory
         self.servers.append(await self._listen(sock, plain, factory))
         self._copies.append((sock.dup(), plain, factory))
+        self._set_last()
+        self._note_addresses()
 
     @property
     def sockets(self) -> list[socket.socket]:
@@ -123,7 +139,7 @@ class Acceptor:
         context = None if plain else config.listening_context
         tls = listen_arguments(context, config.timeout_request_head, config.uses_core, loop)
         backlog = BATCH if self._in_batches else config.backlog
-        make = functools.partial(self._make_protocol, factory)
+        make = self._maker(factory, tls)
         if self.expected is not None:
             make = functools.partial(self.expected, make, tls)
             tls = {}
@@ -132,11 +148,35 @@ class Acceptor:
             sock.listen(config.backlog)
         return server
 
+    def _maker(self, factory: Factory, tls: dict[str, Any]) -> Factory:
+        """Return what makes the protocols of connections: where the core looks at their descriptors, its own class."""
+        worker = self.state.worker
+        counted = self._limit is not None or self.expected is not None or bool(tls) or self._in_batches
+        if worker is None or counted or not self.config.uses_core or factory is not self.factory:
+            return functools.partial(self._make_protocol, factory)
+        worker.when_scarce = self._pause_soon
+        return factory
+
+    def _pause_soon(self) -> None:
+        if not self.paused:
+            self.paused = True
+            self._loop.call_soon(self._pause)
+
+    def _set_last(self) -> None:
+        if self.state.worker is not None:
+            limit = descriptor_limit()
+            self.state.worker.last_descriptor = last_of(limit) if limit else NO_DESCRIPTOR
+
+    def _note_addresses(self) -> None:
+        """Tell the core whether all connections come to one address."""
+        worker = self.state.worker
+        if worker is not None:
+            worker.has_one_address = len(self._copies) == 1 and is_specific(self._copies[0][0])
+
     def _make_protocol(self, factory: Factory) -> asyncio.Protocol:
         self._accepted += 1
         if self._accepted % PROBED == 0 and not self.paused and not self._has_room(1):
-            self.paused = True
-            self._loop.call_soon(self._pause)  # uvloop is about to take the connection from the listening handle
+            self._pause_soon()  # not now: uvloop is about to take the connection from the listening handle
         protocol = factory()
         if self._limit is not None:
             self._count(protocol, self._limit)
@@ -175,7 +215,7 @@ class Acceptor:
         limit = descriptor_limit()
         if not limit or not self._copies:
             return True
-        last = limit - min(RESERVE, limit // 4)
+        last = last_of(limit)
         found: list[int] = []
         try:
             while len(found) < count and (not found or found[-1] < last):
@@ -231,6 +271,7 @@ class Acceptor:
 
     async def look(self) -> None:
         """Pause when descriptors run out (the application opens files as well); resume when there is room again."""
+        self._set_last()
         if self.paused:
             if self._resuming or (self._full and self._open_connections() >= self._most):
                 return
@@ -268,16 +309,19 @@ class Acceptor:
     async def settle(self) -> None:
         """Return when the loop has accepted what was waiting, and given each connection its protocol."""
         for _ in range(SETTLE_ROUNDS):
-            before = self._accepted
+            before = self._all_accepted()
             for _ in range(ACCEPT_STEPS):
                 await asyncio.sleep(0)
-            if self._accepted == before:
+            if self._all_accepted() == before:
                 return
+
+    def _all_accepted(self) -> int:
+        return self._accepted + (0 if self.state.worker is None else self.state.worker.made)
 
     def close(self) -> None:
         """Stop accepting for good."""
         if self.state.worker is not None:
-            self.state.worker.when_lost = None
+            self.state.worker.when_lost = self.state.worker.when_scarce = None
         for server in (*self.servers, *self._settling):
             server.close()
         for copy, *_ in self._copies:

@@ -105,6 +105,8 @@ cdef dict own_template(int fd, Worker worker):
     """Return the template of the scopes of a plain connection by IPv4, which is mostly that of the last one, or None."""
     cdef unsigned char host[4]
     cdef int port = 0
+    if worker.has_one_address and worker.own_template is not None:
+        return worker.own_template
     if not fastserve_ipv4(fd, False, host, &port):
         return None
     if worker.own_template is None or port != worker.own_port or memcmp(host, worker.own_host, 4):

@@ -431,6 +431,9 @@ cdef class Http1Connection(Incoming):
     cdef int drained(self) except -1:
         return self.response.drained()
 
+    cdef bint ends_connection(self) noexcept:
+        return self.reading == DONE and self.response.is_last and self.response.exchange is not None
+
     # What the response asks
 
     cdef bint expects_body(self) noexcept:
