@@ -69,10 +69,8 @@ def start(serve: support.Serve, http: str, mode: str, monkeypatch: pytest.Monkey
     Without an access log, an environ is made from a request's head; with one, from the scope that the log needs.
     """
     monkeypatch.setattr("fastserve.server_life.TICK", 0.01)
-    inline = {"wsgi_threads": 0} if mode == "inline" else {}
-    return lambda app, **config: by_wire(
-        http, serve(app, **{"interface": "wsgi", "access_log": False, **inline, **config})
-    )
+    defaults = {"interface": "wsgi", "access_log": False, **({"wsgi_threads": 0} if mode == "inline" else {})}
+    return lambda app, **config: by_wire(http, serve(app, **{**defaults, **config}))
 
 
 @pytest.fixture
