@@ -615,6 +615,33 @@ class TestReceiving:
         client.send(headers(1, POST, end=False))
         assert 65535 + client.updates(1) == 1 << 20
 
+    def test_it_grows_on_with_what_the_application_takes(self, work: Work) -> None:
+        client = Http2Client(work(length))
+        client.send(headers(1, POST, end=False))
+        largest = [0] * 16  # windows, for each MiB of the body
+        for used in range(1 << 14, 16 << 20, 1 << 14):
+            client.send(data(1, bytes(1 << 14)))
+            largest[used >> 20] = max(largest[used >> 20], 65535 + client.updates(1) - used)
+        assert largest[0] <= largest[1] <= 1 << 20
+        assert largest[2] <= largest[3] <= 2 << 20
+        assert 3 << 20 < max(largest) <= 4 << 20
+        assert len([each for each in client.heard if each.type == WINDOW_UPDATE and each.stream == 1]) < 20
+
+    def test_it_does_not_grow_for_an_application_that_is_behind(self, work: Work) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            for _ in range(10):
+                await receive()
+            await wire.loop.create_future()
+
+        wire = work(app)
+        client = Http2Client(wire)
+        client.send(headers(1, POST, end=False))
+        used = 0
+        while 65535 + client.updates(1) - used >= 1 << 14:
+            client.send(data(1, bytes(1 << 14)))
+            used += 1 << 14
+        assert used <= (1 << 20) + 10 * (1 << 14)
+
     @pytest.mark.parametrize("size", [65535, 65536, 3_072_000])
     def test_the_window_is_open_at_the_end(self, work: Work, size: int) -> None:
         """nghttp2 does not send END_STREAM by itself through a closed window, and so never would."""

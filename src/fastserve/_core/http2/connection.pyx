@@ -107,6 +107,7 @@ cdef enum:
     READ_AHEAD = 65536  # bytes of one read that are too many to hold while others are read
     LARGE_READ = 8192  # bytes of one read that may be of a large body
     TOPPED = 1 << 20  # the window of a stream whose application takes what comes
+    LARGEST_TOPPED = 1 << 22  # the same once it has taken very much, and all that was there
     UNTAKEN = 1 << 26  # bytes of all connections that no application has taken, beyond which no window grows
 
 cdef tuple OLD_TLS = ("TLSv1", "TLSv1.1")
@@ -582,7 +583,10 @@ cdef class Http2Connection(StreamCarrier):
     cdef int want_body(self, Http2Stream stream) except -1:
         if stream.ended or self.eof_seen:
             return 0
-        stream.target = TOPPED
+        if stream.target < TOPPED:
+            stream.target = TOPPED
+        elif stream.received >= 2 * stream.target and stream.target < LARGEST_TOPPED:
+            stream.target *= 2
         self.top_up(stream)
         stream.wait_for_body()
         return self.settle()
