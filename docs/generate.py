@@ -327,7 +327,7 @@ def lines_of_function(function: ast.AST, constants: dict[str, str]) -> Iterator[
 
 
 def lines_of_core(path: Path) -> Iterator[tuple[str, str]]:
-    call = re.compile(r'(?:\.report\(|logger\.(\w+)\()f?"((?:[^"\\]|\\.)*)"(?:, [\w()]+(?:, (\w+))?)?')
+    call = re.compile(r'(?:\.report\(|logger\.(\w+)\()f?"((?:[^"\\]|\\.)*)"(?:, [\w()]+(?:, (\w+)\b(?!=))?)?')
     for own, text, level in call.findall(path.read_text(encoding="utf-8")):
         yield (own or level or "error").lower(), text.replace("\\n", "")
 

@@ -71,7 +71,8 @@ cdef class Connection(Carrier):
         if self.worker.when_scarce is not None and self.writer.fd >= self.worker.last_descriptor:
             self.worker.when_scarce()
         if self.writer.fd >= 0 and self.tls is None and type(transport) is first_read_type():
-            self.read_first()
+            if transport.get_protocol() is self:  # else what another protocol has read comes before
+                self.read_first()
 
     cdef int read_first(self) except -1:
         """Read what the client has sent already, without the loop.

@@ -121,7 +121,7 @@ class Preface(asyncio.Protocol):
         self.expected.forget(self)
         successor: Any = self.factory()
         transport.set_protocol(successor)
-        successor.connection_made(transport if extension is None else Proxied(transport, client, extension))
+        successor.connection_made(Proxied(transport, client, extension))
         if rest:
             successor.data_received(rest)
         if self.eof and not successor.eof_received():
