@@ -95,7 +95,7 @@ cdef tuple NAMES = (
     "HOST_NAME", "STATUS", "PHRASE", "HEADER", "RESPONSE_HEADER", "SUMMARY", "WAIT", "FIRST_BYTE",
     "DURATION", "BODY_BYTES", "BYTES_IN", "BYTES_OUT", "ENDING", "ABORTED", "MESSAGES_IN", "MESSAGES_OUT", "CLOSE_CODE",
 )  # fmt: skip
-assert len(NAMES) == CODES <= 64 and ROUTE < TEXTS
+assert len(NAMES) == CODES <= 64 and <int>ROUTE < <int>TEXTS
 CODE = {name: code for code, name in enumerate(NAMES)}
 
 cdef uint64_t ALL_TEXTS = (<uint64_t>2 << ROUTE) - (<uint64_t>2 << CLOSE)
