@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -15,6 +16,7 @@ import support
 
 from fastserve import Config
 from fastserve.options.table import OptionError
+from fastserve.proxies.protocol import Expected
 
 from .seen import app, started
 from .wire import MEANT, TLVS, raw, v1, v2
@@ -165,12 +167,40 @@ class TestRefused:
         assert any("not complete in time" in line for line in log())
 
     def test_stop_closes_what_has_not_begun(self, serve: support.Serve, http: str) -> None:
-        server = started(serve, "http1", http=http, proxy_protocol="v1")
+        server = started(serve, "http1", http=http, proxy_protocol="v1", timeout_request_head=0)
         with server.connect() as sock, server.connect() as other:
             other.sendall(v1() + REQUEST)
             seen_in(support.read_all(other))  # so the first one is accepted as well
             server.server.should_exit = True
             assert closed(sock)
+
+
+def test_the_next_one_has_a_time_as_well() -> None:
+    """One timer is for all: it goes on with those that have waited for less."""
+    done: asyncio.Event
+    expected: Expected
+
+    class Waiting:
+        refused = False
+
+        def refuse(self, why: str) -> None:
+            expected.forget(self)  # type: ignore[arg-type]
+            self.refused = True
+            if both[1].refused:
+                done.set()
+
+    async def wait() -> None:
+        nonlocal done, expected
+        done = asyncio.Event()
+        expected = Expected(Config("app", log_config=None, proxy_protocol="v1", timeout_request_head=0.01), set())
+        for each in both:
+            expected.wait(each)  # type: ignore[arg-type]
+        expected.waiting[both[1]] += 0.05  # type: ignore[index]
+        await asyncio.wait_for(done.wait(), support.PATIENCE)
+
+    both = (Waiting(), Waiting())
+    asyncio.run(wait())
+    assert both[0].refused
 
 
 def test_unix_socket(serve: support.Serve, tmp_path: Path) -> None:
