@@ -89,14 +89,15 @@ cdef class WSGIApplication(DirectApplication):
         return self.start(http.worker.loop, http.worker.turn, http.scope, http.context, piece, more, http)
 
     cdef int run_here(self, HttpExchange http, bytes piece, bint more) except -1:
-        cdef WSGICall call = self.spare
-        self.spare = None
-        if call is None or FASTSERVE_FREE_THREADED:  # where another thread may have taken the same one
+        cdef WSGICall call = None
+        if not FASTSERVE_FREE_THREADED:  # else another thread may take it at the same moment
+            call, self.spare = self.spare, None
+        if call is None:
             call = self.make(http.worker.loop, http.scope, http.context, piece, more, http)
         else:
             self.prepare(call, http.worker.loop, http.scope, http.context, piece, more, http)
         call.run_here()
-        if call.is_spent():
+        if not FASTSERVE_FREE_THREADED and call.is_spent():
             call.renew()
             self.spare = call
         return 0

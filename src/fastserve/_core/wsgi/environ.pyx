@@ -2,6 +2,7 @@
 import sys
 from urllib.parse import unquote_to_bytes
 
+cimport cython
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_GET_LENGTH, PyUnicode_READ_CHAR
 
 from ..http.field_names cimport UNKNOWN, X_FORWARDED_FOR, X_FORWARDED_PROTO, known_names
@@ -196,20 +197,21 @@ cdef class Environs:
 
     cdef dict template_of(self, object server, object scheme, object version):
         """Return the template of environs with these ends, which are mostly the very objects of the last request."""
-        cdef tuple last = self.last
-        cdef tuple ends
+        cdef tuple last, ends
         cdef dict template
         errors = system.get("stderr")
-        if errors is not self.errors:  # it has been replaced
-            self.errors = errors
-            self.templates.clear()
-            last = None
-        if last is None or last[0] is not server or last[1] is not scheme or last[2] is not version:
-            ends = (server, scheme, version)
-            template = self.templates.get(ends)
-            if template is None:
-                template = self.make_template(ends)
-            self.last = last = (server, scheme, version, template)
+        with cython.critical_section(self):
+            last = self.last
+            if errors is not self.errors:  # it has been replaced
+                self.errors = errors
+                self.templates.clear()
+                last = None
+            if last is None or last[0] is not server or last[1] is not scheme or last[2] is not version:
+                ends = (server, scheme, version)
+                template = self.templates.get(ends)
+                if template is None:
+                    template = self.make_template(ends)
+                self.last = last = (server, scheme, version, template)
         return <dict>last[3]
 
     cdef dict make_template(self, tuple ends):
