@@ -71,7 +71,8 @@ class TestServed:
             (raw(bytes(216), family=0x31), None),
         ],
     )
-    def test_item_72(self, serve: support.Serve, http: str, loop: str, header: bytes, client: Any) -> None:
+    def test_proxy_protocol(self, serve: support.Serve, http: str, loop: str, header: bytes, client: Any) -> None:
+        """What the header says is in the scope: item 72 of the ASGI checklist."""
         server = started(serve, "http1", http=http, loop=loop, proxy_protocol="auto")
         for send in (socket.socket.sendall, pieces):
             with server.connect() as sock:

@@ -68,9 +68,7 @@ cdef class Connection(Carrier):
             self.worker.count_spare(1)
         self.worker.look_at_loop()
         self.worker.made += 1
-        if self.worker.when_scarce is None:
-            return  # not made by the loop itself: what has been read already may come after this
-        if self.writer.fd >= self.worker.last_descriptor:
+        if self.worker.when_scarce is not None and self.writer.fd >= self.worker.last_descriptor:
             self.worker.when_scarce()
         if self.writer.fd >= 0 and self.tls is None and type(transport) is first_read_type():
             if transport.get_protocol() is self:  # else what another protocol has read comes before
