@@ -346,7 +346,8 @@ def log_lines() -> str:
         raise SystemExit(f"meanings of lines that nothing logs: {unknown}")
     parts = []
     for area in AREAS:
-        lines = sorted({line for line in found if line.area == area}, key=lambda line: line.text.lstrip("…' ").lower())
+        lines = sorted({line for line in found if line.area == area})
+        lines.sort(key=lambda line: line.text.lstrip("…' ").lower())
         rows = ((line.level, code(line.text), meaning(line.text)) for line in lines)
         parts.append(f"## {area}\n\n{table('Level', 'Line', 'What it means', rows=rows)}")
     return "\n".join(parts)
