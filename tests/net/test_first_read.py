@@ -147,6 +147,26 @@ def test_the_last_request_is_responded_to_before_the_loop_reads(serve: Serve) ->
     assert all(closing for *_, closing in made)
 
 
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("http", ["auto", "h11"])
+def test_a_request_that_comes_with_the_end_of_its_connection(serve: Serve, http: str, loop: str) -> None:
+    """An application that gives up on http.disconnect has the end of the body first."""
+
+    async def giving_up(scope: Any, receive: Any, send: Any) -> None:
+        if (await receive())["type"] == "http.request":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"whole"})
+
+    server = serve(giving_up, http=http, loop=loop)
+    assert exchange(server, (LAST,), True, True).endswith(b"whole")
+    with server.connect() as sock:  # one that the loop polls already
+        server.go_round()
+        with Blocked(server):
+            sock.sendall(LAST)
+            sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock).endswith(b"whole")
+
+
 def test_a_client_that_is_gone(serve: Serve) -> None:
     server = serve(app, loop="uvloop")
     with Blocked(server), server.connect() as sock:

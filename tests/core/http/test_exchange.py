@@ -299,6 +299,43 @@ def test_the_disconnect_comes_before_an_empty_body(work: Work, script: Script, h
     script.finish(wire)
 
 
+def test_the_first_step_has_an_empty_body_before_the_disconnect(work: Work) -> None:
+    """Else a request in a batch fails if the end of its connection is read with it, and outside of one it does not."""
+    told: list[list[Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        told.append([await receive()])
+        await respond(send, b"answer")
+        told[-1].append(await receive())
+
+    wire = work(app)
+    peers = [wire.connect() for _ in range(8)]
+    for _ in range(100):  # requests that come together are run in batches after a while
+        for peer in peers:
+            peer.put(wire.speech.get())
+        wire.settle()
+        assert all(peer.take() for peer in peers)
+    for peer in peers:
+        peer.put(wire.speech.get())
+    assert wire.speech.read_one(peer.eof()).body == b"answer"
+    assert told == [[{"type": "http.request", "body": b"", "more_body": False}, DISCONNECT]] * 808
+
+
+def test_an_application_that_has_waited_is_told_of_the_end_first(work: Work) -> None:
+    told = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        told.append(await receive())
+
+    wire = work(app)
+    peer = wire.connect()
+    peer.put(wire.speech.get())
+    peer.eof()
+    assert told == [DISCONNECT]
+
+
 def test_send_waits_for_a_client_that_does_not_read(work: Work, script: Script) -> None:
     wire = work(script)
     peer = wire.connect()

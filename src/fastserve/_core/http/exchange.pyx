@@ -10,7 +10,8 @@ UPGRADED        the messages of the protocol that the connection now speaks: for
 http.response.early_hint is accepted at any time, and written as long as the head has not been sent.
 
 receive() gives the body as it arrives, then waits. It gives http.disconnect, repeatedly, once the response is complete or
-the client is gone. Bytes of a body that have arrived are given first, even if the client has left since.
+the client is gone. Bytes of a body that have arrived are given first, even if the client has left since, and so is the
+end of a body to the first step of an application that is called only then.
 
 Once the client is gone, send() accepts any message and drops it; with `raises` it raises. Each such call gives the loop a
 turn (loop/give_way.py): an application that sends without end must not block it.
@@ -110,10 +111,16 @@ cdef class HttpExchange(Exchange):
                 coro = worker.app(self.scope, bind(receive_function, self), bind(send_function, self))
             else:
                 coro = call(worker.app, self.scope, bind(receive_function, self), bind(send_function, self))
+            self.first_step = self.gone
             self.start_task(coro, self.context)
+            if self.first_step:
+                worker.loop.call_soon(self.turn_passed)
         except BaseException as exception:
             # Not raised inside the application: the call itself failed.
             self.ended(None, exception)
+
+    def turn_passed(self):
+        self.first_step = False
 
     cdef bint hides_loop(self) noexcept:
         return self.worker.direct is not None and (not self.worker.draining or self.scope is None)
@@ -177,7 +184,7 @@ cdef class HttpExchange(Exchange):
             self.stream.send_continue()
         if self.pieces is not None:
             return self.body_message()
-        if self.gone:
+        if self.gone and not (self.first_step and self.body_ended and not self.body_taken):
             return {"type": "http.disconnect"}
         if self.body_ended and not self.body_taken:
             return self.body_message()
