@@ -13,6 +13,7 @@ from fakes.transport import MemoryTransport
 
 from fastserve._core import counters, testing
 from fastserve._core.connection import Connection
+from fastserve._core.loop.give_way import PUT_OFF
 from fastserve._core.worker import Worker
 
 CLIENT = ("10.0.0.1", 1234)
@@ -259,6 +260,7 @@ class FakeWorker:
         self.worker.abort()
         for task in list(self.worker.tasks):
             task.cancel()
+        self.turn(PUT_OFF)  # what does nothing but send to nobody is cancelled only then
         self.settle()
         self.worker.close()
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
