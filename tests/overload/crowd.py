@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from load import LoadedServer, until
 
 SPARE = 256  # descriptors that the process has for other things
-PROMPT = 30.0  # seconds until somebody else has a response, on a machine that is busy with something else
+PROMPT = 5.0  # seconds until another client has its response, on a busy machine too
 HELLO = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
