@@ -182,6 +182,32 @@ class TestPersistence:
         assert [each.body for each in read_responses(peer.take())] == [b"/1", b"/2"]
         assert peer.transport.closed
 
+    @pytest.mark.parametrize("second", [get("/2"), chunked([b"ab"])[:-2]])
+    def test_a_request_that_begins_after_the_half_close_is_told_of_it(self, work: Work, second: bytes) -> None:
+        first: asyncio.Future[None] | None = None
+        told = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            nonlocal first
+            if scope["path"] == "/1":
+                first = asyncio.get_running_loop().create_future()
+                await first
+                await respond(send, b"first")
+                return
+            while (message := await receive())["type"] == "http.request":
+                told.append((message["body"], message["more_body"]))
+            told.append(message)
+
+        wire = work(app)
+        peer = wire.connect()
+        peer.feed(get("/1") + second)
+        peer.eof()
+        assert first is not None
+        wire.call(first.set_result, None)
+        assert told[:-1] == ([(b"", False)] if second.startswith(b"GET") else [(b"ab", True)])
+        assert told[-1] == {"type": "http.disconnect"}
+        assert peer.transport.closed
+
     def test_half_close_without_a_request(self, work: Work) -> None:
         peer = work(hello()).connect()
         assert peer.eof() == b""

@@ -476,6 +476,8 @@ cdef class Http1Connection(Incoming):
         else:
             tail, self.tail = self.tail, None
             self.parse(<bytes>tail, self.tail_at)
+            if self.eof_seen and self.response.exchange is not None and self.reading != CLOSED:
+                self.response.exchange.disconnected()  # the end came before this request began
         return 0 if self.reading == CLOSED else self.resume_reading()
 
     # Another protocol
