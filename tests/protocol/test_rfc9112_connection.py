@@ -215,6 +215,21 @@ class TestSection96TearDown:
         assert wire.response().body == b"late"
         assert wire.rest() == b""
 
+    @pytest.mark.parametrize("second", [get("/2"), b"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab"])
+    def test_a_request_behind_the_one_that_heard_of_the_end_hears_of_it(self, connect: Connect, second: bytes) -> None:
+        heard: list[str] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            while (message := await receive())["type"] == "http.request":
+                heard.append(f"{scope['path']} {message['body'].decode()}")
+            if scope["path"] == "/1":
+                await respond(send, b"first")
+
+        wire = connect(app).send(get("/1") + second).end()
+        assert wire.response().body == b"first"
+        wire.rest()
+        assert heard == ["/1 ", "/2 " if second.startswith(b"GET") else "/2 ab"]
+
     def test_a_client_that_closes_between_requests(self, connect: Connect) -> None:
         wire = connect(static())
         assert wire.ask(GOOD).status == 200

@@ -184,14 +184,13 @@ class TestPersistence:
 
     @pytest.mark.parametrize("second", [get("/2"), chunked([b"ab"])[:-2]])
     def test_a_request_that_begins_after_the_half_close_is_told_of_it(self, work: Work, second: bytes) -> None:
-        first: asyncio.Future[None] | None = None
-        told = []
+        firsts: list[asyncio.Future[None]] = []
+        told: list[Any] = []
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            nonlocal first
             if scope["path"] == "/1":
-                first = asyncio.get_running_loop().create_future()
-                await first
+                firsts.append(asyncio.get_running_loop().create_future())
+                await firsts[0]
                 await respond(send, b"first")
                 return
             while (message := await receive())["type"] == "http.request":
@@ -202,8 +201,7 @@ class TestPersistence:
         peer = wire.connect()
         peer.feed(get("/1") + second)
         peer.eof()
-        assert first is not None
-        wire.call(first.set_result, None)
+        wire.call(firsts[0].set_result, None)
         assert told[:-1] == ([(b"", False)] if second.startswith(b"GET") else [(b"ab", True)])
         assert told[-1] == {"type": "http.disconnect"}
         assert peer.transport.closed

@@ -65,6 +65,7 @@ class HttpExchange:
         self.stage = "start"
         self.started = False  # the application has been called
         self.gone = False  # nobody reads the response any more
+        self.first_step = False  # of an application that was called after that
         self.left = False  # the client was gone before the response was complete
         self.endless = False  # and the response had begun, with no declared end
         self.raises = stream.config.raises_disconnect  # send() raises once the client is gone
@@ -80,6 +81,9 @@ class HttpExchange:
     async def run(self, app: ASGI3Application) -> None:
         """Call the application, and handle its end. Never raises."""
         self.started = True
+        if self.gone:
+            self.first_step = True
+            self.loop.call_soon(self.turn_passed)
         self.counting.called(self.began)
         try:
             await self.call(app)
@@ -102,6 +106,9 @@ class HttpExchange:
                 self.counting.failed("missing")
                 logger.error("ASGI callable returned without %s response.", what, extra=self.ids())
             self.end()
+
+    def turn_passed(self) -> None:
+        self.first_step = False
 
     def ids(self) -> dict[str, Any]:
         """Return what log records have in `extra` of the request."""
@@ -139,9 +146,10 @@ class HttpExchange:
         if self.expect_continue and self.stream is not None:
             self.expect_continue = False
             self.stream.send_continue()
-        if not self.pieces and (self.gone or self.stream is None):
+        ended = self.body_ended and not self.body_taken
+        if not self.pieces and (self.gone or self.stream is None) and not (self.first_step and ended):
             return {"type": "http.disconnect"}
-        if self.pieces or (self.body_ended and not self.body_taken):
+        if self.pieces or ended:
             body = b"".join(self.pieces)
             self.pieces.clear()
             self.buffered = 0

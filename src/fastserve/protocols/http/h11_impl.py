@@ -142,13 +142,17 @@ class H11Protocol(asyncio.Protocol):
         self.eof_seen = True
         if self.exchange is None:
             return False
+        self.tell_end(self.exchange)
+        return not utils.is_ssl(self.transport)
+
+    def tell_end(self, exchange: HttpExchange) -> None:
+        """Tell the exchange under way that the client has ended its side."""
         if self.waits:
             self.leave_queue()
         elif self.writing == "body" and self.framing.no_body and self.reading == "done" and not self.input:
             self.close_silently()  # no write will ever show whether the client is still there
         else:
-            self.exchange.disconnected()
-        return not utils.is_ssl(self.transport)
+            exchange.disconnected()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connections.discard(self)
@@ -704,6 +708,8 @@ class H11Protocol(asyncio.Protocol):
             self.next_request()
             self.flow.resume_reading()
             self.handle_events()
+            if self.eof_seen and self.exchange is not None:
+                self.tell_end(self.exchange)  # it came before this request began
         return None
 
     def abandon(self) -> None:
