@@ -40,6 +40,7 @@ class Prometheus:
         arguments = [f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
         self.command = support.Command(["prometheus", *arguments, "--web.listen-address=127.0.0.1:0"])
         self.url = f"http://{self.command.wait_line(r'Listening on.* address=(127[.]0[.]0[.]1:[0-9]+)')[1]}"
+        self.command.wait_line("Server is ready to receive web requests")  # until then it responds with 503
 
     def ask(self, path: str, **parameters: str) -> Any:
         """Return the data of a response of its API."""
