@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fastserve.net.listeners import Listeners
     from fastserve.operations.control import Control
 
-STOP_SECONDS = 5.0  # for a successor to end that is no longer wanted
+STOP_SECONDS = 5.0  # that a cancelled successor has to end
 FIRST_PROCESS = 1
 
 # Runs in the process that becomes the successor, because LISTEN_PID is its own process id.

@@ -556,7 +556,7 @@ cdef class AccessFormat:
         return self.put_known(to + 1, asked, query)
 
     cdef char* put_known(self, char* to, PyObject* value, Py_ssize_t limit) except NULL:
-        """Write what is known of a request, cut at the limit, or for NULL the sign that there is no value."""
+        """Write a text of the request, cut at the limit; for NULL, the sign for a missing value."""
         if value == NULL:
             self.present = False
             return to
@@ -639,7 +639,7 @@ cdef class AccessFormat:
         return to + 1
 
     cdef double real(self, double when) noexcept:
-        """Return the real time of a reading of monotonic(), which is seldom more than a moment ago."""
+        """Return the real time of a reading of monotonic(), usually a recent one."""
         cdef timespec now
         if not 0 <= when - self.offset_read < OFFSET_SECONDS:
             timespec_get(&now, TIME_UTC)

@@ -121,7 +121,7 @@ cdef class StaticFiles:
         return None
 
     cdef bint has_none(self, bytes target) except -1:
-        """Return whether there certainly is no such file, so that the application is to be called."""
+        """Return whether the file is known to be missing, in which case the application is called."""
         cdef fastserve_identity found
         cdef bytes route
         if not FASTSERVE_IDENTIFIES or self.everything is None or b"%" in target:
@@ -153,7 +153,7 @@ cdef HttpExchange make_static_exchange(Worker worker, Stream stream, dict scope,
 
 
 cdef class StaticExchange(HttpExchange):
-    """An exchange that the server completes itself, or leaves to the application if there is no such file."""
+    """An exchange that the server completes itself, or leaves to the application if the file is missing."""
 
     cdef void run(self) noexcept:
         self.started = True

@@ -97,7 +97,7 @@ def paths_of(dict scope not None):
 
 
 cdef bint is_plain(str path) noexcept:
-    """Return whether a scope's path is PATH_INFO as it is, where there is no root path."""
+    """Return whether a scope's path can be PATH_INFO unchanged, for an empty root path."""
     return PyUnicode_IS_ASCII(path) and PyUnicode_GET_LENGTH(path) > 0 and PyUnicode_READ_CHAR(path, 0) == c"/"
 
 
