@@ -6,6 +6,10 @@ import asyncio
 import concurrent.futures
 import socket
 from collections.abc import Callable
+from typing import Any
+
+from core.responses import Client
+from fakes.worker import get
 
 
 class Gate:
@@ -43,3 +47,12 @@ def push(sock: socket.socket, barrier: Callable[[], object], limit: int) -> int:
             idle += 1
     sock.settimeout(timeout)
     return accepted
+
+
+def catch_up(running: Any) -> None:
+    """Return once the server has dealt with what clients have done so far; its application must respond to /barrier.
+
+    The response alone does not show that: a new connection's first request may run before the end of an older one.
+    """
+    Client(running.connect()).ask(get("/barrier"))
+    running.go_round()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import support
-from asgi.gates import Gate
+from asgi.gates import Gate, catch_up
 from core.responses import Client, read_one
 from fakes.worker import get, post, respond
 from protocols import WIRES, protocol_of
@@ -57,7 +57,7 @@ class Leaver:
         if how == "reset":
             self.client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.client.close()
-        Client(self.running.connect()).ask(get("/barrier"))
+        catch_up(self.running)
 
 
 class Meeting:
@@ -129,7 +129,7 @@ def test_a_message_out_of_order_ends_the_response_to_a_half_closed_client(serve:
     client.send(get())
     client.read_until(b"x\r\n")
     client.sock.shutdown(socket.SHUT_WR)
-    Client(running.connect()).ask(get("/barrier"))
+    catch_up(running)
     meeting.gate.open()
     rest = client.rest()
     assert b"another" not in rest
@@ -292,7 +292,7 @@ class TestAccessLog:
         client.send(get())
         assert meeting.inside.wait(SECONDS)
         client.sock.shutdown(socket.SHUT_WR)
-        Client(running.connect()).ask(get("/barrier"))
+        catch_up(running)
         meeting.gate.open()
         assert read_one(client.rest()).body == b"x"
         running.stop()

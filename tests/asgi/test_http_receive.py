@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import support
-from asgi.gates import Gate, push
+from asgi.gates import Gate, catch_up, push
 from core.responses import Client, read_one
 from fakes.worker import chunked, get, post, read_body, respond
 from protocols import WIRES, protocol_of
@@ -207,7 +207,7 @@ class TestDisconnect:
         assert begun.wait(60)
         connected.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         connected.close()
-        Client(server.connect()).ask(get("/barrier"))
+        catch_up(server)
         assert len(server.server.server_state.connections) == 1
         gate.open()
         assert done.wait(60)
@@ -361,7 +361,7 @@ class TestContinue:
         connected = Client(server.connect())
         connected.send(self.REQUEST)
         assert entered.wait(60)
-        Client(server.connect()).ask(get("/barrier"))
+        catch_up(server)
         connected.sock.setblocking(False)
         with pytest.raises(BlockingIOError):
             connected.sock.recv(100)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import support
-from asgi.gates import Gate
+from asgi.gates import Gate, catch_up
 from core.responses import Client, read_one, read_responses
 from fakes.worker import get, hello, post, respond
 from protocols import WIRES, protocol_of
@@ -118,7 +118,7 @@ class TestHead:
         connected = Client(server.connect())
         connected.send(get())
         assert sent.wait(60)
-        Client(server.connect()).ask(get("/barrier"))
+        catch_up(server)
         connected.sock.setblocking(False)
         with pytest.raises(BlockingIOError):
             connected.sock.recv(100)
@@ -518,7 +518,7 @@ class TestFlow:
         assert begun.wait(60)
         connected.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         connected.close()
-        Client(server.connect()).ask(get("/barrier"))
+        catch_up(server)
         gate.open()
         assert done.wait(60)
         server.stop()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import support
-from asgi.gates import Gate
+from asgi.gates import Gate, catch_up
 from core.responses import Client, read_one
 from fakes.worker import get, respond
 from protocols import WIRES, protocol_of
@@ -247,7 +247,7 @@ class TestClientsThatLeft:
             client.read_until(seen)
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         client.close()
-        Client(running.connect()).ask(get("/barrier"))
+        catch_up(running)
 
     @pytest.mark.parametrize("timeout", [None, 20])
     @pytest.mark.parametrize("begun", [True, False])
