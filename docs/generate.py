@@ -192,7 +192,7 @@ def signals() -> str:
 
 LEVELS = ("debug", "info", "warning", "error", "exception")
 AREAS = {  # a heading for each part of the source, the first whose prefix fits
-    "Starting and stopping": ("server", "main", "lifespan/", "net/listeners", "application", "logging/"),
+    "Starting and stopping": ("server", "serving/", "main", "lifespan/", "net/listeners", "application", "logging/"),
     "Configuration": ("config", "options/"),
     "Addresses, files and TLS": ("net/",),
     "Workers and reloading": ("supervisors/",),

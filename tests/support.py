@@ -24,13 +24,13 @@ from types import TracebackType
 from typing import IO, Any
 
 import fastserve
-from fastserve import server_life
+from fastserve.serving import life
 
 APPS = str(Path(__file__).parent / "apps")  # the applications that tests serve in processes of their own
 PATIENCE = 60.0  # seconds until something counts as hanging; a busy machine must not come near it
 STOP_SECONDS = PATIENCE
 
-server_life.TICK = 0.01  # servers of this process see should_exit sooner than others do
+life.TICK = 0.01  # servers of this process see should_exit sooner than others do
 
 
 def read_all(sock: socket.socket) -> bytes:

@@ -452,7 +452,7 @@ def test_timeout_with_nothing_to_wait_for(log: Log) -> None:
 
 
 def test_many_cancelled_tasks_are_not_all_shown(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastserve.server_drain.SHOWN_TASKS", 1)
+    monkeypatch.setattr("fastserve.serving.drain.SHOWN_TASKS", 1)
     arrived = threading.Semaphore(0)
 
     async def stuck(scope: Any, receive: Any, send: Any) -> None:

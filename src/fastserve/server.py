@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from fastserve import serving
 from fastserve.config import STARTUP_FAILURE, Config, ConfigError
 from fastserve.lifespan.off import LifespanOff
 from fastserve.lifespan.on import LifespanOn
@@ -31,10 +30,11 @@ from fastserve.process import signals
 from fastserve.process.signals import HANDLED_SIGNALS
 from fastserve.protocols.factory import connection_factory, redirect_factory
 from fastserve.proxies import trust
-from fastserve.server_drain import Drain
-from fastserve.server_life import Cause, Life, Phase
-from fastserve.server_metrics import ServerMetrics
 from fastserve.server_state import ServerState
+from fastserve.serving import by_loop
+from fastserve.serving.drain import Drain
+from fastserve.serving.life import Cause, Life, Phase
+from fastserve.serving.metrics import ServerMetrics
 
 if TYPE_CHECKING:
     from fastserve.process.pid_file import PidFile
@@ -228,7 +228,7 @@ class Server:
         loop = asyncio.get_running_loop()
         with (
             self._life.within(loop),
-            serving.noted(loop, self.config),
+            by_loop.noted(loop, self.config),
             self._hangup_reloads(),
             self._user_signals_taken(),
         ):

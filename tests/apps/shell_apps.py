@@ -229,15 +229,15 @@ async def secure(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def tickless(scope: Scope, receive: Receive, send: Send) -> None:
     """Speak lifespan on a server whose ticks are too far apart for any of them to come in a test."""
-    from fastserve import server_life
+    from fastserve.serving import life
 
-    server_life.TICK = 1000.0
+    life.TICK = 1000.0
     await living(scope, receive, send)
 
 
 async def tickless_deaf(scope: Scope, receive: Receive, send: Send) -> None:
     """Start and never say that it has stopped, on such a server."""
-    from fastserve import server_life
+    from fastserve.serving import life
 
-    server_life.TICK = 1000.0
+    life.TICK = 1000.0
     await deaf(scope, receive, send)

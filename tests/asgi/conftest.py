@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def quick_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server looks ten times as often whether it should stop: most of these tests would wait for that alone."""
-    monkeypatch.setattr("fastserve.server_life.TICK", 0.01)
+    monkeypatch.setattr("fastserve.serving.life.TICK", 0.01)
 
 
 @pytest.fixture

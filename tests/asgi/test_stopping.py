@@ -28,7 +28,7 @@ def http(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastserve.server_drain.STREAM_SECONDS", 0.05)
+    monkeypatch.setattr("fastserve.serving.drain.STREAM_SECONDS", 0.05)
 
 
 def piece(data: bytes, more: bool = True) -> dict[str, Any]:
@@ -199,7 +199,7 @@ def test_background_work_is_waited_for(serve: support.Serve) -> None:
 
 def test_a_timeout_is_the_grace_of_streams(serve: support.Serve, monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
     """Given a timeout, streams go on until then, and are told before they are cancelled."""
-    monkeypatch.setattr("fastserve.server_drain.STREAM_SECONDS", 0)
+    monkeypatch.setattr("fastserve.serving.drain.STREAM_SECONDS", 0)
     finished, gate = threading.Event(), Gate()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

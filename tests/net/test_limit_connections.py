@@ -13,7 +13,7 @@ from fakes.worker import hello
 from load import PATIENCE, until
 from support import Running, Serve
 
-import fastserve.server_life
+import fastserve.serving.life
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -89,7 +89,7 @@ def test_limit_connections(
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_without_health_checks(serve: Serve, connect: Connect, loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then nobody is accepted beyond it, and who waits is served as soon as another has gone."""
-    monkeypatch.setattr(fastserve.server_life, "TICK", 10 * PATIENCE)  # it is not what looks now and then that does it
+    monkeypatch.setattr(fastserve.serving.life, "TICK", 10 * PATIENCE)  # it is not what looks now and then that does it
     server = serve(hello(), loop=loop, limit_connections=2)
     address = server.address
     clients = [connect(address) for _ in range(2)]

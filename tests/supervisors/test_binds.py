@@ -20,7 +20,7 @@ from supervisors.clients import ask, ready
 import fastserve
 from fastserve.net.listeners import Listeners
 from fastserve.options.table import OptionError
-from fastserve.server_life import Phase
+from fastserve.serving.life import Phase
 from fastserve.supervisors.link import Link
 
 Start = support.StartCommand

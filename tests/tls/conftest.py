@@ -29,7 +29,7 @@ def loop(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def quick_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastserve.server_life.TICK", 0.01)
+    monkeypatch.setattr("fastserve.serving.life.TICK", 0.01)
 
 
 @pytest.fixture

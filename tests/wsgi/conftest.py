@@ -68,7 +68,7 @@ def start(serve: support.Serve, http: str, mode: str, monkeypatch: pytest.Monkey
 
     Without an access log, an environ is made from a request's head; with one, from the scope that the log needs.
     """
-    monkeypatch.setattr("fastserve.server_life.TICK", 0.01)
+    monkeypatch.setattr("fastserve.serving.life.TICK", 0.01)
     defaults = {"interface": "wsgi", "access_log": False, **({"wsgi_threads": 0} if mode == "inline" else {})}
     return lambda app, **config: by_wire(http, serve(app, **{**defaults, **config}))
 

@@ -1,8 +1,8 @@
 """The topics of one event loop: its subscribers, and the engine that connects them with those elsewhere.
 
 A node is made with the first use of topics in a loop, or by the server as it starts if the application has imported
-fastserve.topics. What a server's options say of topics is found by its loop (fastserve.serving); a loop that no server
-of ours runs in has the memory of its process.
+fastserve.topics. What a server's options say of topics is found by its loop (fastserve.serving.by_loop); a
+loop that no server of ours runs in has the memory of its process.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
-from fastserve import serving
 from fastserve._core.topics.hub import Hub, Subscriber
 from fastserve._core.topics.message import Message
+from fastserve.serving import by_loop
 from fastserve.topics.engine import FEATURES, Engine, EngineDown, Keep, Stored, Unsupported
 from fastserve.topics.engines import engine_for
 from fastserve.topics.memory import PROCESS, MemoryEngine
@@ -44,7 +44,7 @@ class Node:
     """The topics of a loop; its methods are called in that loop's thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine | None = None) -> None:
-        config = serving.options_of(loop)
+        config = by_loop.options_of(loop)
         self.loop = loop
         self.name = os.urandom(8).hex()
         self.max_size = MAX_SIZE if config is None else config.topics_max_size
@@ -217,7 +217,7 @@ def any_node() -> Node | None:
     for node in list(nodes.values()):
         if not node.loop.is_closed():
             found = node
-            if node.loop in serving.SERVING:
+            if node.loop in by_loop.SERVING:
                 break
     return found
 
@@ -225,7 +225,7 @@ def any_node() -> Node | None:
 def publish(message: Message, keep: Keep | None, exclude: str | None) -> None:
     """Publish from any thread, without waiting."""
     loop = asyncio._get_running_loop()
-    if loop is not None and (id(loop) in nodes or loop in serving.SERVING or not nodes):
+    if loop is not None and (id(loop) in nodes or loop in by_loop.SERVING or not nodes):
         node_of(loop).send(message, keep, exclude)
         return
     node = any_node()
@@ -241,7 +241,7 @@ def publish(message: Message, keep: Keep | None, exclude: str | None) -> None:
 async def ask(work: Callable[[Node], Awaitable[T]]) -> T:
     """Await `work(node)` in the loop of a node: that of the running loop, else one of this process."""
     loop = asyncio.get_running_loop()
-    node = node_of(loop) if id(loop) in nodes or loop in serving.SERVING else any_node() or node_of(loop)
+    node = node_of(loop) if id(loop) in nodes or loop in by_loop.SERVING else any_node() or node_of(loop)
 
     async def started() -> T:
         await node.started()
@@ -260,7 +260,7 @@ async def serve(loop: asyncio.AbstractEventLoop) -> None:
 async def stop(loop: asyncio.AbstractEventLoop) -> None:
     """Stop the node of a server's loop, if there is one and no other server runs there."""
     node = nodes.get(id(loop))
-    if len(serving.SERVING.get(loop, ())) > 1:
+    if len(by_loop.SERVING.get(loop, ())) > 1:
         return
     if node is not None and node.loop is loop:
         await node.stop()

@@ -36,7 +36,7 @@ from fastserve.loops import running
 from fastserve.options.table import TABLE, OptionError
 from fastserve.process.signals import flush_standard_streams, guard, take_default_action
 from fastserve.server import Server
-from fastserve.server_life import TICK, Cause
+from fastserve.serving.life import TICK, Cause
 from fastserve.workers.access import AccessLogMiddleware
 
 try:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from fastserve.process import task_stacks
-from fastserve.server_life import Life
 from fastserve.server_state import ServerState
+from fastserve.serving.life import Life
 
 SETTLE_SECONDS = 0.1  # allowed for what was told to end, before anything is logged about it
 CANCEL_SECONDS = 1.0  # for cancelled requests to end before the application is told to shut down

@@ -19,7 +19,7 @@ import support
 
 import fastserve
 from fastserve.server import Server
-from fastserve.server_life import Life, Phase
+from fastserve.serving.life import Life, Phase
 
 Log = Callable[[], list[str]]
 
@@ -30,7 +30,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 @pytest.fixture(autouse=True)
 def no_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastserve.server_life.TICK", 1000.0)
+    monkeypatch.setattr("fastserve.serving.life.TICK", 1000.0)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -156,7 +156,7 @@ def test_phases(monkeypatch: pytest.MonkeyPatch) -> None:
             await super().shutdown(sockets=sockets)
             self.note("shut down")
 
-    monkeypatch.setattr("fastserve.server_life.TICK", 0.01)
+    monkeypatch.setattr("fastserve.serving.life.TICK", 0.01)
     server = Noting(config(shutdown_delay=0.01))
     server._captured_signals.append(signal.SIGTERM)  # shutdown_delay is for stops by a signal
     run_in_a_thread(server)
