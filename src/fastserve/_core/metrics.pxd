@@ -51,7 +51,7 @@ cdef enum:
     SUBSCRIPTIONS
     ACCEPTING
     QUEUE
-    BEAT_DUE  # nanoseconds of the monotonic clock; 0: there is no next heartbeat
+    BEAT_DUE  # nanoseconds of the monotonic clock; 0: none is due
     # Counters.
     LOOP_BUSY  # nanoseconds
     PROCESS_BUSY

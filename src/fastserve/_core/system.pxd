@@ -29,7 +29,7 @@ cdef extern from "system.h":
     int fastserve_unacknowledged(int fd) nogil  # bytes in the kernel that the peer has not got; -1: unknown
     int fastserve_unread(int fd) nogil  # bytes received by the kernel and not read; -1: unknown
     double fastserve_silence(int fd) nogil  # seconds since data came from the peer; -1: unknown
-    void fastserve_limit_unsent(int fd) nogil  # have the kernel take no more while 64 KiB are not sent
+    void fastserve_limit_unsent(int fd) nogil  # not writable while 64 KiB wait to be sent
     bint fastserve_wake_at(int fd, int size) nogil  # have poll() tell only of so many bytes; false where it cannot
     void fastserve_keep_freed() nogil  # have the C library keep what large reads take and free
 
