@@ -247,9 +247,16 @@ static CYTHON_INLINE int fastserve_identify(const char *path, int fd, struct fas
     return 1;
 }
 #endif
+#ifdef _WIN32
+static CYTHON_INLINE int fastserve_open(const char *path) { (void)path; return -1; }
+#else
+#include <fcntl.h>
+static CYTHON_INLINE int fastserve_open(const char *path) {
+    return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+}
+#endif
 enum { FASTSERVE_NO_BENEATH = -1000000 };
 #ifdef __linux__
-#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif

@@ -42,6 +42,7 @@ cdef extern from "system.h":
     const bint FASTSERVE_IDENTIFIES  # false where the next finds nothing
     # Of the regular file at `path`, or of `fd` if that is NULL. False if there is none.
     bint fastserve_identify(const char* path, int fd, fastserve_identity* found) nogil
+    int fastserve_open(const char* path) nogil  # for reading; return a descriptor or -1
     enum:
         FASTSERVE_NO_BENEATH  # openat2(2) is missing
     # Open `path` for reading if it leads nowhere out of `directory`. Return a descriptor, -errno or the value above.

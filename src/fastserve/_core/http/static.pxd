@@ -7,9 +7,7 @@ from .exchange cimport HttpExchange
 
 cdef class Kept:
     """A response with a file that was sent before; valid as long as the file does not change."""
-    cdef bytes directory
-    cdef bytes name  # below it
-    cdef bytes path  # directory and name, joined
+    cdef bytes path
     cdef fastserve_identity identity
     cdef list headers
     cdef bytes etag

@@ -18,6 +18,7 @@ from ..system cimport (
     FASTSERVE_NO_BENEATH,
     fastserve_identify,
     fastserve_identity,
+    fastserve_open,
     fastserve_open_beneath,
 )
 from ..worker cimport Worker
@@ -69,8 +70,6 @@ cdef class Kept:
     def __init__(
         self, bytes directory, bytes name, status, list headers, bytes etag, list headers_304, bytes content
     ):
-        self.directory = directory
-        self.name = name
         self.path = directory + b"/" + name
         self.identity.device = status.st_dev
         self.identity.number = status.st_ino
@@ -213,7 +212,8 @@ cdef class StaticExchange(HttpExchange):
             else:
                 self.send_whole(200, kept.headers, b"" if kept.content is None else kept.content)
             return True
-        fd = fastserve_open_beneath(kept.directory, kept.name)
+        # Below its directory or not, the file of this identity was below it when the response was decided.
+        fd = fastserve_open(kept.path)
         if fd < 0:
             return False
         if not fastserve_identify(NULL, fd, &found) or not is_same(&found, &kept.identity):
