@@ -172,6 +172,12 @@ class TestCookies:
         assert request([*GET, (b"a", b"1"), cookies[0], (b"b", b"2"), *cookies[1:]]).headers == headers
         assert request([*GET, *cookies, HOST]).headers == [HOST, headers[2]]
 
+    @pytest.mark.parametrize("values", [[b""], [b"", b""], [b"a=b", b""], [b"", b"a=b"]])
+    def test_empty(self, values: list[bytes]) -> None:
+        """They are joined as all are, although no other value ends with a space."""
+        cookies = [(b"cookie", value) for value in values]
+        assert request([*GET, *cookies]).headers == [HOST, (b"cookie", b"; ".join(values))]
+
     def test_limits(self) -> None:
         """Crumbs count as one field, and each with its size."""
         cookies = [(b"cookie", b"abcd")] * 10  # 42 bytes each
