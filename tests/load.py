@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +90,23 @@ class LoadedServer:
     def state(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.ask(STATE))
         return found
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop the process, which has nothing to do with a stop of the server, and let it go on."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            stat = Path(f"/proc/{self.process.pid}/stat")
+            until(lambda: stat.read_text("utf-8").rpartition(") ")[2].startswith("T"), "the process is stopped")
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    def processor_time(self) -> float:
+        """Return the seconds of all its threads, as time.process_time() does in the process."""
+        clock = ctypes.c_int()
+        assert not ctypes.CDLL(None).clock_getcpuclockid(self.process.pid, ctypes.byref(clock))
+        return time.clock_gettime(clock.value)
 
     def quiet_state(self, seconds: float = PATIENCE) -> dict[str, Any]:
         """The state once nothing is left of any connection but the one that asks."""

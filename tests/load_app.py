@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +22,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 PIECE = bytes(65536)
 RETRY_SECONDS = 0.2
+BUSY_SECONDS = 0.1
 sends = {"done": 0, "waiting": 0}
 server: list[tuple[str, int]] = []  # its address
 hoarded: list[IO[bytes] | socket.socket] = []
@@ -126,6 +128,22 @@ async def large(receive: Receive, send: Send) -> None:
     await respond(send, PIECE * 4)
 
 
+async def clock(receive: Receive, send: Send) -> None:
+    """Answer with the processor time of the process at a moment when the response's beginning has left."""
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": b" ", "more_body": True})
+    await asyncio.sleep(0)
+    await send({"type": "http.response.body", "body": b"%.9f" % time.process_time()})
+
+
+async def busy(receive: Receive, send: Send) -> None:
+    """Keep the loop for longer than another client may have to wait."""
+    end = time.process_time() + BUSY_SECONDS
+    while time.process_time() < end:
+        pass
+    await respond(send)
+
+
 async def slow(receive: Receive, send: Send) -> None:
     await asyncio.sleep(0.001)
     await respond(send, b"slow")
@@ -179,6 +197,8 @@ PATHS: dict[str, Callable[[Receive, Send], Awaitable[None]]] = {
     "/endless": endless,
     "/large": large,
     "/slow": slow,
+    "/clock": clock,
+    "/busy": busy,
     "/waiting": waiting,
     "/stuck": stuck,
     "/hoard": hoard,

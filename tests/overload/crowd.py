@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 
 from load import LoadedServer, until
+from protocol.wire import Wire
 
 SPARE = 256  # descriptors that the process has for other things
-PROMPT = 5.0  # seconds until another client has its response, on a busy machine too
+PROMPT = 0.05  # seconds of the server's processor time until another client has its response
 HELLO = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+CLOCK = b"GET /clock HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 class Crowd:
@@ -109,6 +111,23 @@ def answer_seconds(server: LoadedServer) -> float:
     began = time.monotonic()
     assert server.ask(HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")) == b"ok"
     return time.monotonic() - began
+
+
+def processor_seconds(server: LoadedServer, first: Callable[[], object] = lambda: None) -> float:
+    """Ask as somebody else, and return how much processor time the server took from then until the response had left.
+
+    Unlike the time that passes, that does not depend on what else the machine does. The server is stopped while the
+    request comes (`first` is called before that), so none of its time is missed.
+    """
+    with contextlib.ExitStack() as stack:
+        with server.stopped():
+            first()
+            wire = stack.enter_context(Wire(server.connect()))
+            wire.send(CLOCK)
+            began = server.processor_time()
+        response = wire.response()
+    assert response.status == 200, response
+    return float(response.body) - began
 
 
 def settled(server: LoadedServer, count: Callable[[], int], what: str) -> int:
