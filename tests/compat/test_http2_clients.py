@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import shutil
 import socket
 import ssl
@@ -168,6 +169,21 @@ class TestHttpx:
     def test_an_upload_that_nobody_reads(self, client: httpx.Client) -> None:
         assert client.post("/", content=bytes(30_000)).text == "POST / 2"
         assert client.get("/").text == "GET / 2"
+
+
+@pytest.mark.parametrize("path", ["/read", "/"])
+def test_h2spec(server: Command, tls: bool, path: str) -> None:
+    """All cases, for an application that reads the body and for one that does not.
+
+    On a plain port what is no preface of HTTP/2 is HTTP/1.1, and gets a response of that where a GOAWAY is expected.
+    """
+    options = ["-h", "127.0.0.1", "-p", str(server.port), "-P", path, "-o", str(int(TIMEOUT)), *(["-t", "-k"] * tls)]
+    argv = [program("h2spec"), "--strict", *options]
+    result = subprocess.run(argv, capture_output=True, timeout=2 * TIMEOUT, check=False)
+    out = re.sub(r"\x1b\[[\d;]*m", "", result.stdout.decode())
+    failures = re.findall("^ *\u00d7 (.*)", out.partition("Failures:")[2], re.MULTILINE)
+    assert failures == ([] if tls else ["2: Sends invalid connection preface"]), out
+    assert out.splitlines()[-1] == f"147 tests, {147 - len(failures)} passed, 0 skipped, {len(failures)} failed"
 
 
 class Stream:

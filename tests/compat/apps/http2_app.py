@@ -40,6 +40,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await grpc(scope, receive, send)
     elif scope["path"] == "/echo":
         await echo(receive, send)
+    elif scope["path"] == "/read":
+        await read(scope, receive, send)
     elif scope["path"] == "/whole":
         await whole(receive, send)
     elif scope["path"] == "/events":
@@ -51,12 +53,23 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     elif scope["path"].startswith("/size/"):
         await respond(send, bytes(int(scope["path"][6:])))
     else:
-        await respond(send, f"{scope['method']} {scope['path']} {scope['http_version']}".encode())
+        await tell(scope, send)
 
 
 async def respond(send: Any, body: bytes, kind: bytes = b"text/plain") -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def tell(scope: Any, send: Any) -> None:
+    await respond(send, f"{scope['method']} {scope['path']} {scope['http_version']}".encode())
+
+
+async def read(scope: Any, receive: Any, send: Any) -> None:
+    """Respond once the body has come, to a client that has gone as well."""
+    while (await receive()).get("more_body"):
+        pass
+    await tell(scope, send)
 
 
 async def socket(scope: Any, receive: Any, send: Any) -> None:
