@@ -20,12 +20,12 @@ CORE = PACKAGE / "_core"
 ORDER = (
     "llhttp", "system", "threads", "counters", "metrics", "errors", "ending", "grammar", "settings",
     "memory", "loop", "interfaces", "worker", "transport", "http", "websocket", "wsgi", "http1", "http2", "topics",
-    "connection", "testing",
+    "connection", "preface", "testing",
 )  # fmt: skip
 PLAIN_PYTHON = {"errors", "grammar", "http2/tables", "loop/coroutine", "loop/give_way"}
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
-SEAM = {"connection", "counters", "ending", "errors", "grammar", "metrics", "settings", "worker"}
+SEAM = {"connection", "counters", "ending", "errors", "grammar", "metrics", "preface", "settings", "worker"}
 SEAM |= {
     "http.access_format",
     "http.access_log",

@@ -397,7 +397,8 @@ class Server:
             return None
         from fastserve.proxies.protocol import Expected
 
-        return Expected(self.config, self.server_state.connections)
+        state = self.server_state
+        return Expected(self.config, state.connections, state.worker if self.config.uses_core else None)
 
     def _log_started_message(self, listeners: Sequence[socket.socket]) -> None:
         self._listeners.log_running(self.config)

@@ -122,3 +122,22 @@ def test_many_at_once(serve: Serve, connect: Connect, loop: str) -> None:
 
 def acceptor(server: Running) -> Any:
     return server.server._acceptor
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_connections_without_a_proxy_header(
+    serve: Serve, connect: Connect, loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They count from their accept, and what comes after the header of those beyond the limit is as without it."""
+    header = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
+    server = serve(hello(), loop=loop, limit_connections=2, health="/healthz", proxy_protocol="v1")
+    address = server.address
+    for _ in range(2):
+        connect(address)
+    until(lambda: connections(server) == 2, "both are accepted")
+    assert ask(connect(address), header + HEALTH).startswith(b"HTTP/1.1 200 ")
+    refused = connect(address)
+    assert ask(refused, header + GET).startswith(b"HTTP/1.1 503 ") and is_closed(refused)
+    for _ in range(SPARE):
+        connect(address)
+    until(lambda: "Reached the limit of 2 connections" in caplog.text, "accepting pauses")

@@ -108,3 +108,15 @@ def test_stopping_while_accepting_is_paused(server: LoadedServer) -> None:
         server.process.terminate()
         server.process.wait(PATIENCE)
     assert len(complaints(server)) == 1
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_connections_without_a_proxy_header(tmp_path: Path, loop: str) -> None:
+    """They count before anything has come."""
+    pytest.importorskip(loop)
+    options = ("--loop", loop, "--proxy-protocol", "v1", "--timeout-request-head", "0")
+    with LoadedServer(tmp_path / "log", *options, descriptors=LIMIT) as server:
+        with Crowd(server, 2 * LIMIT):
+            until(lambda: WARNING in server.text, "the warning")
+            assert descriptors(server) <= LIMIT - 12
+        until(lambda: RESUMED in server.text, "accepting goes on")

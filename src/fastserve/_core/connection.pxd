@@ -22,6 +22,7 @@ cdef class Connection(Carrier):
 
     cdef bint is_plain(self, transport) except -1
     cdef int read_first(self) except -1
+    cdef int feed_early(self, bytes data) except -1
     cdef Handler first_handler(self)
     cdef Handler begin(self, Version version)
     cdef int decide(self, bytes data) except -1
@@ -39,3 +40,10 @@ cdef class Choice(Handler):
     cdef bytes received
 
     cdef int choose(self, Handler handler) except -1
+
+
+cdef type first_read_type()
+
+cdef bytes receive_first(int fd)
+
+cdef int descriptor(transport) except -2

@@ -80,15 +80,16 @@ cdef class Connection(Carrier):
         A request that is the last of its connection is run now: the loop, which has not begun to poll the connection,
         then never does. Where requests may have to wait, nothing is read, since reading could not be paused.
         """
-        cdef char data[FIRST_READ]
-        cdef Py_ssize_t size
+        cdef bytes data
         if self.worker.active >= self.worker.room:
             return 0
-        size = fastserve_receive(self.writer.fd, data, FIRST_READ)
-        if size > 0:
-            self.early = True
-            self.data_received(PyBytes_FromStringAndSize(data, size))
-            self.early = False
+        data = receive_first(self.writer.fd)
+        return 0 if data is None else self.feed_early(data)
+
+    cdef int feed_early(self, bytes data) except -1:
+        self.early = True
+        self.data_received(data)
+        self.early = False
         return 0
 
     cdef bint is_plain(self, transport) except -1:
@@ -335,6 +336,13 @@ cdef type first_read_type():
     if transport_type is None and "uvloop.loop" in sys.modules:
         transport_type = sys.modules["uvloop.loop"].TCPTransport
     return transport_type
+
+
+cdef bytes receive_first(int fd):
+    """Return what the client has sent already, None if nothing."""
+    cdef char data[FIRST_READ]
+    cdef Py_ssize_t size = fastserve_receive(fd, data, FIRST_READ)
+    return PyBytes_FromStringAndSize(data, size) if size > 0 else None
 
 
 cdef int descriptor(transport) except -2:

@@ -23,7 +23,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastserve.net.sockets import listen
 from fastserve.net.tls import listen_arguments
@@ -55,6 +55,14 @@ Factory = Callable[[], asyncio.Protocol]
 logger = logging.getLogger("fastserve.error")
 
 
+class Expected(Protocol):
+    """What comes before the protocols of connections, and before TLS."""
+
+    def before(self, factory: Factory, tls: dict[str, Any]) -> Factory:
+        """Return what makes the first protocol of a connection; that of `factory` follows it, over TLS if `tls`."""
+        ...
+
+
 def descriptor_limit() -> int:
     """Return the limit of open descriptors of this process, 0 for no limit."""
     if sys.platform == "win32":
@@ -81,8 +89,8 @@ def is_specific(sock: socket.socket) -> bool:
 class Acceptor:
     """Starts an asyncio server for each socket, in `servers`, and starts them anew after a pause.
 
-    `factory` makes the protocol of a connection, which adds itself to the connections of `state`. `expected` makes the
-    protocol that comes before that one and before TLS, if there is one. Call start() for each socket, look() regularly,
+    `factory` makes the protocol of a connection, which adds itself to the connections of `state`. What is
+    `expected` comes before it, if anything. Call start() for each socket, look() regularly,
     close() at the end.
     """
 
@@ -92,7 +100,7 @@ class Acceptor:
         config: Config,
         servers: list[asyncio.Server],
         state: ServerState,
-        expected: Callable[[Factory, dict[str, Any]], asyncio.Protocol] | None = None,
+        expected: Expected | None = None,
     ) -> None:
         self.factory = factory
         self.config = config
@@ -139,20 +147,20 @@ class Acceptor:
         context = None if plain else config.listening_context
         tls = listen_arguments(context, config.timeout_request_head, config.uses_core, loop)
         backlog = BATCH if self._in_batches else config.backlog
-        make = self._maker(factory, tls)
+        counts_itself = factory is self.factory and not tls
         if self.expected is not None:
-            make = functools.partial(self.expected, make, tls)
-            tls = {}
+            factory, tls = self.expected.before(factory, tls), {}
+        make = self._maker(factory, counts_itself)
         server = await listen(sock, make, loop, backlog, tls)
         if self._in_batches:
             sock.listen(config.backlog)
         return server
 
-    def _maker(self, factory: Factory, tls: dict[str, Any]) -> Factory:
+    def _maker(self, factory: Factory, counts_itself: bool) -> Factory:
         """Return what makes the protocols of connections: where the core looks at their descriptors, its own class."""
         worker = self.state.worker
-        counted = self._limit is not None or self.expected is not None or bool(tls) or self._in_batches
-        if worker is None or counted or not self.config.uses_core or factory is not self.factory:
+        counted = self._limit is not None or self._in_batches
+        if worker is None or counted or not self.config.uses_core or not counts_itself:
             return functools.partial(self._make_protocol, factory)
         worker.when_scarce = self._pause_soon
         return factory

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from fastserve._core.http.proxies import plain_host
-from fastserve._core.http.proxy_protocol import Proxied, parse
+from fastserve._core.preface import Preface
 from fastserve.middleware.proxy_headers import TrustedHosts
 from fastserve.options.environment import TRUSTED_PROXIES
 from fastserve.options.table import Options
+
+if TYPE_CHECKING:
+    from fastserve._core.worker import Worker
 
 REMEMBERED = 4096
 
@@ -21,17 +25,18 @@ logger = logging.getLogger("fastserve.error")
 
 
 class Expected:
-    """What connections must begin with, by the options; calling it returns the first protocol of a connection.
+    """What connections must begin with, by the options.
 
-    `connections` are those that the server closes when it stops.
+    `connections` are those that the server closes when it stops, `worker` that of the core where the core serves them.
     """
 
-    def __init__(self, options: Options, connections: set[Any]) -> None:
+    def __init__(self, options: Options, connections: set[Any], worker: Worker | None = None) -> None:
         self.mode = options.proxy_protocol
         listed = options.proxy_protocol_from
         self.hosts = TrustedHosts(TRUSTED_PROXIES if listed is None else listed)
         self.seconds = options.timeout_request_head
         self.connections = connections
+        self.worker = worker
         self.loop = asyncio.get_running_loop()
         self.waiting: dict[Preface, float] = {}  # with the end of its time, the earliest first
         self.timer: asyncio.TimerHandle | None = None  # one for all: few connections wait so long
@@ -57,6 +62,9 @@ class Expected:
         self.connections.discard(preface)
         self.waiting.pop(preface, None)
 
+    def warn(self, why: str) -> None:
+        logger.warning("Invalid PROXY header received: %s", why)
+
     def expire(self) -> None:
         now = self.loop.time()
         while self.waiting:
@@ -67,69 +75,30 @@ class Expected:
             preface.refuse("PROXY header not complete in time")
         self.timer = None
 
-    def __call__(self, factory: Factory, tls: dict[str, Any]) -> asyncio.Protocol:
-        return Preface(self, factory, tls)
+    def before(self, factory: Factory, tls: dict[str, Any]) -> Factory:
+        if tls:
+            return functools.partial(Encrypted, self, factory, tls)
+        return functools.partial(Preface, self, factory, self.worker)
 
 
-class Preface(asyncio.Protocol):
-    """Reads the PROXY header, then leaves the connection to the protocol that `factory` makes, over TLS if `tls`."""
+class Encrypted(Preface):
+    """Begins TLS after the PROXY header."""
 
-    transport: asyncio.Transport
-    received = b""
-    ended = encrypting = eof = False
     task: asyncio.Task[None] | None = None
 
     def __init__(self, expected: Expected, factory: Factory, tls: dict[str, Any]) -> None:
-        self.expected = expected
-        self.factory = factory
+        super().__init__(expected, factory)
+        self.expecting = expected
         self.tls = tls
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        expected = self.expected
-        peer = transport.get_extra_info("peername")
-        host = peer[0] if isinstance(peer, tuple) else None
-        if expected.trusts(host):
-            expected.wait(self)
-        else:
-            self.refuse(f"{host or 'a UNIX socket'} is not in --proxy-protocol-from")
-
-    def data_received(self, data: bytes) -> None:
-        if self.ended:
-            return
-        data = self.received = self.received + data if self.received else data
-        if self.encrypting:
-            return
-        try:
-            found = parse(data, self.expected.mode)
-        except ValueError as exc:
-            self.refuse(str(exc))
-            return
-        if found is None:
-            return
-        size, client, extension = found
-        self.received = b""
-        if self.tls:
-            self.expected.waiting.pop(self, None)
-            self.encrypting = True
-            self.task = self.expected.loop.create_task(self.encrypt(client, extension, data[size:]))
-        else:
-            self.leave(self.transport, client, extension, data[size:])
-
-    def leave(self, transport: Any, client: Any, extension: Any, rest: bytes) -> None:
-        self.ended = True
-        self.expected.forget(self)
-        successor: Any = self.factory()
-        transport.set_protocol(successor)
-        successor.connection_made(Proxied(transport, client, extension))
-        if rest:
-            successor.data_received(rest)
-        if self.eof and not successor.eof_received():
-            transport.close()
+    def found(self, client: Any, extension: Any, rest: bytes) -> None:
+        self.expecting.waiting.pop(self, None)
+        self.encrypting = True
+        self.task = self.expecting.loop.create_task(self.encrypt(client, extension, rest))
 
     async def encrypt(self, client: Any, extension: Any, rest: bytes) -> None:
         """Begin TLS, of which `rest` has been read already."""
-        loop = self.expected.loop
+        loop = self.expecting.loop
         if rest:  # after start_tls() has connected its protocol, before that reads
             loop.call_soon(loop.call_soon, feed, self.transport, rest)
         arguments = {name: value for name, value in self.tls.items() if name != "ssl"}
@@ -142,30 +111,6 @@ class Preface(asyncio.Protocol):
             self.end()
         else:
             self.leave(encrypted, client, extension, self.received)
-
-    def eof_received(self) -> bool:
-        if not self.encrypting and not self.ended:
-            self.refuse("PROXY header is cut off" if self.received else "")
-        self.eof = True
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.end()
-
-    def shutdown(self) -> None:
-        """Close because the server stops."""
-        self.refuse("")
-
-    def refuse(self, why: str) -> None:
-        """Close; `why` is empty if the client is not to blame."""
-        if why:
-            logger.warning("Invalid PROXY header received: %s", why)
-        self.end()
-
-    def end(self) -> None:
-        self.ended = True
-        self.expected.forget(self)
-        self.transport.abort()
 
 
 def feed(transport: Any, data: bytes) -> None:

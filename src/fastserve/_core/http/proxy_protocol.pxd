@@ -5,3 +5,6 @@ cdef class Proxied:
     cdef readonly object transport
     cdef readonly object client  # (host, port), None for the peer's own
     cdef readonly object extension  # for scopes
+
+
+cpdef object parse(bytes data, str mode)

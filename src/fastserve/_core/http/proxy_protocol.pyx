@@ -43,7 +43,7 @@ cdef class Proxied:
         return self.transport.get_extra_info(name, default)
 
 
-def parse(bytes data not None, str mode not None):
+cpdef object parse(bytes data, str mode):
     """Return (size, client, extension) of the header that begins `data`, None while it is incomplete.
 
     The client is None where the header names none, and the extension where the proxy speaks for itself. `mode` is v1,
