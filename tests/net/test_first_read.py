@@ -12,6 +12,8 @@ from core.frames import CLOSE, FIN, TEXT, frame
 from support import PATIENCE, Running, Serve, read_all
 
 from fastserve._core.connection import Connection
+from fastserve._core.preface import Preface
+from fastserve.proxies.protocol import Expected
 
 LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 FIRST = b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -21,6 +23,7 @@ HANDSHAKE = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 LARGE = LAST.replace(b"\r\n\r\n", b"\r\nX-Large: " + b"x" * 20_000 + b"\r\n\r\n")
+HEADER = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
 END = frame(FIN | CLOSE, b"\x03\xe8")
 
 
@@ -108,11 +111,13 @@ def exchange(server: Running, pieces: tuple[bytes, ...], early: bool, ends: bool
         ((POST[:1], POST[1:] + b"def"), False),
     ],
 )
-@pytest.mark.parametrize("config", [{}, {"limit_requests": 1}, {"limit_concurrency": 10}])
+@pytest.mark.parametrize("config", [{}, {"limit_requests": 1}, {"limit_concurrency": 10}, {"proxy_protocol": "v1"}])
 def test_it_makes_no_difference(
     serve: Serve, loop: str, pieces: tuple[bytes, ...], ends: bool, config: dict[str, Any]
 ) -> None:
     server = serve(app, loop=loop, **config)
+    if config.get("proxy_protocol"):
+        pieces = (HEADER + pieces[0], *pieces[1:])
     late, early = exchange(server, pieces, False, ends), exchange(server, pieces, True, ends)
     assert early == late
     assert late
@@ -145,6 +150,25 @@ def test_the_last_request_is_responded_to_before_the_loop_reads(serve: Serve) ->
             with sock:
                 assert read_all(sock).endswith(b"/last")
     assert all(closing for *_, closing in made)
+
+
+@pytest.mark.parametrize("config", [{}, {"limit_requests": 1}])
+def test_a_proxy_header_that_is_there_is_not_waited_for(
+    serve: Serve, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = []
+    wait = Expected.wait
+
+    def noted(self: Expected, preface: Preface) -> None:
+        waited.append(preface)
+        wait(self, preface)
+
+    monkeypatch.setattr(Expected, "wait", noted)
+    server = serve(app, loop="uvloop", proxy_protocol="v1", **config)
+    assert exchange(server, (HEADER + LAST,), True, False).endswith(b"/last")
+    assert not waited
+    assert exchange(server, (HEADER[:9], HEADER[9:] + LAST), True, False).endswith(b"/last")
+    assert len(waited) == 1
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
