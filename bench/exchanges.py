@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.load import apps
@@ -16,8 +16,9 @@ class Exchange:
     """One kind of exchange. Each of `reads` arrives in a loop turn of its own; `answers` is how many come back.
 
     With `http2` the reads are HTTP/2 frames, whose streams count from 1. `fresh` gives each exchange a connection of
-    its own, which the server closes; `access_log` writes the access log, in `log_format`; `wsgi` is of the
-    application, which is then called in the loop's thread, with `inline` as with --wsgi-threads 0.
+    its own, which the server closes; `options` are those of the server; `access_log` writes the access log, in
+    `log_format`; `wsgi` is of the application, which is then called in the loop's thread, with `inline` as with
+    --wsgi-threads 0.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Exchange:
     reads: tuple[bytes, ...]
     answers: int = 1
     fresh: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
     access_log: bool = False
     log_format: str = "default"
     wsgi: bool = False
@@ -87,6 +89,7 @@ _OPENING = (
 BROWSER = head(headers=BROWSER_HEADERS)
 _KIB = b"x" * 1024
 _BODY = b"x" * 65536
+_FORWARDED = head(headers=(("Forwarded", "for=192.0.2.7;proto=https;by=10.0.0.1, for=127.0.0.1"),))
 _CHUNKED = head("POST", (("Transfer-Encoding", "chunked"),))
 
 EXCHANGES: tuple[Exchange, ...] = (
@@ -97,6 +100,7 @@ EXCHANGES: tuple[Exchange, ...] = (
     Exchange("json-log", apps.hello, (GET,), access_log=True, log_format="json"),
     Exchange("json-log-browser", apps.hello, (BROWSER,), access_log=True, log_format="json"),
     Exchange("pipelined", apps.hello, (GET * 16,), answers=16),
+    Exchange("forwarded", apps.hello, (_FORWARDED,), options={"proxy_headers_family": "forwarded"}),
     Exchange("new-connection", apps.hello, (head(headers=(("Connection", "close"),)),), fresh=True),
     Exchange("split-head", apps.hello, (BROWSER[:300], BROWSER[300:])),
     Exchange("suspend", apps.suspend, (GET,)),

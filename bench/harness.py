@@ -21,9 +21,11 @@ import uvloop
 from bench.exchanges import Exchange
 from fastserve._core.connection import Connection
 from fastserve._core.http.access_log import AccessLog
+from fastserve._core.settings import Settings
 from fastserve._core.worker import Worker
 from fastserve._core.wsgi.call import WSGIApplication
 from fastserve._core.wsgi.environ import Environs
+from fastserve.config import Config
 from fastserve.logging.access_format import compiled
 from fastserve.logging.formatters import ACCESS_FORMAT, AccessFormatter
 from fastserve.options.core import core_settings
@@ -146,8 +148,7 @@ class Harness:
         self.worker = Worker(
             self.loop,
             exchange.app,
-            # The date would be of another size, once a second, in HTTP/2.
-            core_settings(Options("app", date_header=not exchange.http2)),
+            self._settings(),
             state={},
             log=logging.getLogger("fastserve.error").log,
             access=self._access_log() if exchange.access_log else None,
@@ -188,6 +189,12 @@ class Harness:
             self.wsgi.close()
         self.loop.close()
         self.files.close()
+
+    def _settings(self) -> Settings:
+        # The date would be of another size, once a second, in HTTP/2.
+        options = Options("app", date_header=not self.exchange.http2, **self.exchange.options)
+        proxies = Config("app", **self.exchange.options).trusted_proxies() if self.exchange.options else None
+        return core_settings(options, proxies=proxies)
 
     def _unraisable(self, what: sys.UnraisableHookArgs) -> None:
         self.error = what.exc_value

@@ -122,6 +122,18 @@ def test_remembered_values_say_the_same() -> None:
     assert clients[-1] == "192.0.0.1"
 
 
+def test_values_that_begin_alike_do_not_stand_in_for_each_other() -> None:
+    """The core keeps the latest value for each beginning at hand."""
+    made, peer = config({"proxy_headers_family": "forwarded"})
+    proxies = made.trusted_proxies()
+    assert proxies is not None
+    begin = "for=192.0.2.100;proto=http, for=192.0.2."
+    for end in ("1", "2", "1", "1", "3, for=10.0.0.1", "3, for=10.0.0.2", "x" * 200, "1"):
+        scope: dict[str, Any] = {"type": "http", "client": peer, "headers": [(b"forwarded", (begin + end).encode())]}
+        proxies.forward_scope(scope)
+        assert scope["client"] == (peer if "x" in end else (f"192.0.2.{end[0]}", 0))
+
+
 TEXTS = st.text(st.sampled_from('for=by;,"\\ \t_192.[]:ab/'), max_size=60)
 LATIN1 = st.binary(max_size=60).map(lambda octets: octets.decode("latin-1"))
 NODES = st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map("[{}]".format) | st.sampled_from(["unknown", "_x"])

@@ -13,6 +13,7 @@ cdef class Proxies:
     cdef tuple names  # of the headers that it reads
     cdef tuple joined  # whether the values of many are one list; else the last counts
     cdef dict said  # by the values of those headers
+    cdef list recent  # (value, said), each in the slot that its value chooses
     cdef str root_path  # of the options, which a prefix replaces
     cdef bint path_is_whole  # the proxy sends the prefix as well
 
@@ -21,6 +22,7 @@ cdef class Proxies:
     cdef int forward_list(self, dict scope, list headers) except -1
     cdef int apply(self, dict scope, bytes protocol, bytes forwarded) except -1
     cdef int read(self, dict scope, list headers) except -1
+    cdef tuple recall(self, bytes value)
     cdef tuple ask(self, key, tuple values)
     cdef int apply_said(self, dict scope, list headers, tuple said) except -1
     cdef int apply_prefix(self, dict scope, str prefix) except -1
