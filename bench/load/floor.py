@@ -1,5 +1,7 @@
 """The floor: a bare uvloop protocol that responds with one fixed bytes object, so what no Python server can be below.
 
+For a static file it sends that file, which stays open, with one write(2) and one sendfile(2).
+
 `python -m bench.load.floor ROW [CERTIFICATE KEY]` serves the response of a row on a free port until SIGTERM.
 """
 
@@ -8,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import os
 import signal
 import ssl
 import sys
+from pathlib import Path
 
 import uvloop
 
-from bench.load import frames
+from bench.load import files, frames
 from bench.load.rows import ROWS, Echo, Floor
 
 
@@ -44,6 +48,44 @@ class Protocol(asyncio.Protocol):
             self.transport.close()
 
 
+class File(asyncio.Protocol):
+    """Sends a head and a file for each read."""
+
+    left = 0
+
+    def __init__(self, floor: Floor) -> None:
+        self.head = floor.answer
+        self.size = len(files.FILES[floor.file])
+        self.file = descriptor(floor.file)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.socket = os.dup(transport.get_extra_info("socket").fileno())  # a loop waits for its own for itself
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        asyncio.get_running_loop().remove_writer(self.socket)
+        os.close(self.socket)
+
+    def data_received(self, data: bytes) -> None:
+        os.write(self.socket, self.head)
+        self.left = self.size
+        self.go_on()
+
+    def go_on(self) -> None:
+        try:
+            while self.left:
+                self.left -= os.sendfile(self.socket, self.file, self.size - self.left, self.left)
+        except BlockingIOError:
+            asyncio.get_running_loop().add_writer(self.socket, self.go_on)
+        else:
+            asyncio.get_running_loop().remove_writer(self.socket)
+
+
+@functools.cache
+def descriptor(name: str) -> int:
+    """Return an open file of those that the rows have."""
+    return os.open(Path(files.directory()) / name, os.O_RDONLY)
+
+
 class WebSocket(asyncio.Protocol):
     """Answers the handshake, then, each time that as many bytes came as a frame of the row has, with the next echo."""
 
@@ -71,7 +113,8 @@ async def serve(floor: Floor, echo: Echo | None, tls: ssl.SSLContext | None) -> 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    make = functools.partial(WebSocket, echo) if echo else functools.partial(Protocol, floor)
+    kind = File if floor.file else Protocol
+    make = functools.partial(WebSocket, echo) if echo else functools.partial(kind, floor)
     server = await loop.create_server(make, "127.0.0.1", 0, backlog=2048, ssl=tls)
     await stop.wait()
     server.close()

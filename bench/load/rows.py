@@ -45,12 +45,14 @@ class Echo:
 class Floor:
     """What the bare protocol does: write `answer` for each read, or for each `body` bytes after a head.
 
-    For a row with `echo` it answers the handshake and then sends the row's echoes without looking at what comes.
+    With `file` it sends that one of `files.FILES` after `answer`. For a row with `echo` it answers the handshake and
+    then sends the row's echoes without looking at what comes.
     """
 
     answer: bytes = b""
     body: int = 0
     close: bool = False
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,9 @@ def _h2(name: str, title: str, app: str, connections: int, streams: int, answer:
 def _static(name: str, title: str, file: str, share: float) -> Row:
     goals = (("granian", share), ("peregrine", share))
     answer, request = Answer(files.FILES[file]), Request(path=f"/static/{file}")
-    return Row(name, title, f"{_APPS}:hello", answer, request, goals=goals, static=True)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"
+    floor = Floor(head % len(files.FILES[file]), file=file)
+    return Row(name, title, f"{_APPS}:hello", answer, request, floor=floor, goals=goals, static=True)
 
 
 def _upload(share: float) -> dict[str, Any]:

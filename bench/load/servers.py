@@ -171,7 +171,7 @@ SERVERS: tuple[Server, ...] = (
     Server(OVER_HTTP1, "fastserve", _fastserve, over_http1=True),
     Server("fastserve-inline", "fastserve", _fastserve_inline, only_wsgi=True),
     Server(ALONE, "uvloop", _alone),
-    Server("floor", "uvloop", _floor),
+    Server("floor", "uvloop", _floor, static=True),
 )
 BY_NAME: dict[str, Server] = {server.name: server for server in SERVERS}
 DEFAULT = (
