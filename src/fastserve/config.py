@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fastserve.lifespan.on import LifespanOn
     from fastserve.middleware.wsgi import WSGIMiddleware
     from fastserve.net.listeners import PlainSockets
-    from fastserve.protocols.foreign import Limited
+    from fastserve.protocols.foreign import Health, Limited
     from fastserve.protocols.websockets.contract import Framing
     from fastserve.static.files import StaticFiles
 
@@ -132,7 +132,8 @@ class Config(Options):
         self.ssl: SSLContext | None = None
         self.certificates: Certificates | None = None
         self.wsgi: WSGIMiddleware | None = None  # around a WSGI application
-        self.limited: Limited | None = None  # around the application of protocol classes of others
+        self.limited: Limited | None = None  # around the application of protocol classes of others, as the next
+        self.health_response: Health | None = None
         self.static_files: StaticFiles | None = None
         self.plain_sockets: PlainSockets = {}  # of what bind_socket() has bound: which are without TLS
         self.loaded = False
@@ -239,6 +240,10 @@ class Config(Options):
             from fastserve.protocols.foreign import around
 
             self.loaded_app = around(self.loaded_app, self, foreign)
+        if self.health is not None and "http" in foreign:
+            from fastserve.protocols.foreign import Health
+
+            self.loaded_app = self.health_response = Health(self.loaded_app, self.health, self.root_path)
         self.loaded = True
 
     @property

@@ -128,6 +128,37 @@ def test_health_over_http2(served: Serve) -> None:
     assert not [line for line in server.command.lines if '"GET /healthz' in line]
 
 
+OTHERS = ("--http", "uvicorn.protocols.http.h11_impl:H11Protocol")
+
+
+def test_health_with_a_class_of_others(served: Serve) -> None:
+    """It passes --limit-requests and --allowed-hosts by. The class writes its own access log."""
+    limits = ("--limit-requests", "1", "--queue", "0", "--allowed-hosts", "test", "--shutdown-delay", "60")
+    server = served("--health", "/healthz", *OTHERS, *limits)
+    with server.connect() as busy:
+        busy.sendall(b"GET /wait HTTP/1.1\r\nHost: test\r\n\r\n")
+        busy.recv(65536)
+        for method, body in (("GET", b"ok"), ("HEAD", b"")):
+            with server.connect() as client:
+                client.sendall(f"{method} /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+                head, _, rest = support.read_all(client).partition(b"\r\n\r\n")
+                assert (head[:13], rest) == (b"HTTP/1.1 200 ", body)
+                assert b"content-length: 2" in head.lower()
+        with server.connect() as client:
+            client.sendall(b"POST /healthz HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 503 ")  # the application's
+        server.command.send_signal(signal.SIGTERM)
+        server.command.wait_line("Serving on for")
+        response = server.command.get("/healthz")
+        assert response.startswith(b"HTTP/1.1 503 ") and response.endswith(b"draining")
+        server.command.send_signal(signal.SIGTERM)
+
+
+def test_health_with_a_class_of_others_below_a_root_path(served: Serve) -> None:
+    server = served("--health", "/healthz", "--root-path", "/api", *OTHERS)
+    assert server.command.get("/healthz").endswith(b"ok")
+
+
 def test_health_with_workers(served: Serve) -> None:
     server = served("--health", "/healthz", "--shutdown-delay", "60", *TWO)
     server.until(lambda found: found.value("fastserve_workers", state="ready") == 2)

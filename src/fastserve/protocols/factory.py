@@ -45,8 +45,9 @@ def connection_factory(config: Config, state: ServerState, app_state: dict[str, 
     if config.metrics_routes:
         worker.metrics.count_by_route()
     state.attach(worker)
-    if config.limited is not None:
-        config.limited.worker = worker
+    for each in (config.limited, config.health_response):
+        if each is not None:
+            each.worker = worker
     contract: Any = config.http_protocol_class
     if config.uses_core:
         return functools.partial(contract, worker)

@@ -17,7 +17,8 @@ HSTS = b"strict-transport-security"
 # The messages that begin a response, with its headers.
 HEADS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 HANDSHAKE_ENDS = ("websocket.accept", "websocket.close", "websocket.http.response.start")
-REFUSAL = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1")]
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
+REFUSAL = [TEXT, (b"retry-after", b"1")]
 
 
 class Limited:
@@ -112,6 +113,26 @@ class StrictTransport:
             await send(message)
 
         return self.app(scope, receive, sending)
+
+
+class Health:
+    """Responds to requests for the server's own health (--health), whatever else is under way or in front."""
+
+    def __init__(self, app: ASGI3Application, path: str, root_path: str) -> None:
+        self.app = app
+        self.paths = (path, root_path + path)  # most classes put the root path before the path
+        self.worker: Worker | None = None  # that of the server, once there is one
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] not in self.paths or scope["method"] not in ("GET", "HEAD"):
+            return await self.app(scope, receive, send)
+        red = self.worker is not None and self.worker.red
+        text = b"draining" if red else b"ok"
+        headers = [TEXT, (b"cache-control", b"no-store"), (b"content-length", b"%d" % len(text))]
+        start: Any = {"type": "http.response.start", "status": 503 if red else 200, "headers": headers}
+        body: Any = {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else text}
+        await send(start)
+        return await send(body)
 
 
 def around(app: ASGI3Application, options: Options, types: tuple[str, ...]) -> ASGI3Application:
