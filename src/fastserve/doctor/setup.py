@@ -124,7 +124,10 @@ def trust(case: Case) -> Iterator[Finding]:
             yield Finding(WARN, check, text, "use --forwarded-allow-ips with the proxies' addresses or networks")
     elif case.balancer == "nlb" and case.options.proxy_protocol != "off":
         yield Finding(OK, check, f"the PROXY protocol tells clients ({case.options.proxy_protocol})")
-    elif case.balancer not in (None, "nlb") and all(part.startswith(LOCAL) for part in trusted):
+    elif case.balancer == "nlb":
+        text = "clients have their own addresses where the NLB's preserve_client_ip.enabled is on, as for instances"
+        yield Finding(OK, check, text, "for IP targets use its proxy_protocol_v2.enabled, and --proxy-protocol v2")
+    elif case.balancer is not None and all(part.startswith(LOCAL) for part in trusted):
         yield from untrusted(case, check, trusted)
     else:
         yield Finding(OK, check, f"trusted: {', '.join(trusted) or 'none'}")
