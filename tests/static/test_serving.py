@@ -18,6 +18,7 @@ from metrics.test_routes import count
 from static.conftest import LARGE, LONG_AGO, application, fill, put
 from tls.pki import Pki
 
+from fastserve.options import values
 from fastserve.options.table import Options
 from fastserve.static import files
 
@@ -61,6 +62,15 @@ def test_static_headers(serve: support.Serve, folder: Path, http: str) -> None:
     assert headers.get_all("x-all") == ["3"]
     headers = server.fetch("/other")[1]
     assert (headers.get_all("x-a"), headers.get_all("x-all")) == (None, ["3"])
+
+
+def test_a_static_header_as_people_write_it(serve: support.Serve, folder: Path) -> None:
+    """The blanks after the colon are not sent a second time; those of --header are, as uvicorn does."""
+    added = [values.Headers().parsed(text) for text in ("X-A: 1", "X-B:\t2 ")]
+    server = serve(application, static=[f"/static={folder}"], static_headers=added, headers=[("X-All", " 3")])
+    response = server.request(b"GET /static/small.txt HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+    assert b"\r\nx-a: 1\r\nx-b: 2\r\n" in response
+    assert b"\r\nx-all:  3\r\n" in response
 
 
 @pytest.mark.parametrize(("seconds", "value"), [(None, None), (0, "max-age=0"), (86400, "max-age=86400")])

@@ -57,7 +57,8 @@ class StaticFiles:
     def __init__(self, options: Options) -> None:
         self.mounts = mounts_of(options.static or [])
         self.added: FieldList = [
-            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in options.static_headers or []
+            (name.lower().encode("latin-1"), value.strip(" \t").encode("latin-1"))
+            for name, value in options.static_headers or []
         ]
         if options.static_expires is not None:
             self.added.append((b"cache-control", b"max-age=%d" % options.static_expires))
