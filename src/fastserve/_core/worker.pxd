@@ -28,6 +28,8 @@ cdef class Worker:
     cdef readonly object static  # StaticFiles, or None
     cdef object slow  # is called with the Account of a slow exchange, then and at its end; None for no such limit
     cdef readonly bint accounts  # each exchange has an Account
+    cdef bint notes_requests  # what lines show of them
+    cdef bint notes_headers  # of responses, for lines or ids
     cdef bint first_bytes  # and that says when its first byte was given
     cdef uint64_t random[4]  # the state of the random numbers that request ids are made of
     cdef bint seeded  # they are this process's and loop's own

@@ -73,6 +73,8 @@ cdef class Worker:
             or access is not None and access.needs_accounts
         )
         self.scope_is_seen = direct is None or self.accounts
+        self.notes_requests = access is not None and access.needs_accounts
+        self.notes_headers = settings.request_id_field is not None or access is not None and access.wants_headers
         self.first_bytes = access is not None and access.wants_first_bytes
         self.needs_scopes = (
             self.scope_is_seen or access is not None or settings.hosts is not None or bool(settings.root_path)

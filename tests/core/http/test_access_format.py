@@ -196,6 +196,28 @@ def test_times_agree(log: Log) -> None:
     assert 0 <= int(wait) <= int(first) <= int(micro)
 
 
+@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "proxied"])
+def test_a_request_is_shown_as_it_came(log: Log, proxied: bool) -> None:
+    """The client and the scheme alone are what the application has made of them, from the headers of a proxy."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope |= {
+            "method": "PUT",
+            "raw_path": b"/b",
+            "path": "/b",
+            "query_string": b"",
+            "headers": [],
+            "http_version": "9",
+        }
+        scope |= {"client": ("10.0.0.9", 1), "scheme": "https"}
+        await respond(send)
+
+    proxies = Proxies(TrustedHosts("*"), scheme_of) if proxied else None
+    values = json.loads(log.one("json", get("/a?c=d", "User-Agent: agent"), app, proxies=proxies))
+    came = {"method": "GET", "path": "/a", "query": "c=d", "http": "1.1", "user_agent": "agent", "host": "x"}
+    assert (came | {"client": "10.0.0.9", "scheme": "https"}).items() <= values.items()
+
+
 # No line is broken
 
 
@@ -218,6 +240,17 @@ def test_no_byte_breaks_a_line(log: Log, form: str) -> None:
             assert any(str(value).startswith('a\t !"#$') for value in values.values())
         elif form == "combined":
             assert re.fullmatch(r'\S+ - - \[[^]]+\] "[^"]+" 200 5 "[^"]+" "[^"]+"', line)
+
+
+def test_what_is_escaped_may_be_anywhere(log: Log) -> None:
+    """Plain text is copied many bytes at a time: each size, with a byte that is not plain at each place."""
+    worker = log.wire("json")
+    for size in range(1, 40):
+        texts = ["x" * at + byte + "y" * (size - at - 1) for at in range(size) for byte in '"\\\xe9\xff\t']
+        texts = [text for text in ("z" * size, *texts) if text == text.strip()]
+        for text in texts:
+            worker.connect().feed(get("/", f"User-Agent: {text}"))
+        assert [json.loads(line)["user_agent"] for line in log.take()] == texts
 
 
 @pytest.mark.parametrize("form", [*JSON, "combined", "%(r)s " * 5])

@@ -14,6 +14,7 @@ cdef enum:
 
 cdef struct Step:
     int op
+    bint comma  # before it, unless it is the first of its object
     # What precedes the value, and what follows it; borrowed from `kept`, with PADDING after each. Of LITERAL the first alone.
     const char* before
     Py_ssize_t before_size
@@ -31,7 +32,9 @@ cdef struct Step:
 
 cdef struct Values:
     # What is known of one request.
-    PyObject* of[TEXTS]  # by code: bytes or a str, owned; NULL for none
+    PyObject* of[TEXTS]  # by code: bytes or a str; NULL for none
+    PyObject* owned[TEXTS]  # those of them that nothing else keeps
+    int count  # of these
     uint64_t lacking  # a bit for each code whose value is missing
 
 
@@ -57,6 +60,9 @@ cdef class AccessFormat:
     cdef int gather(self, Account account, Values* values) except -1
     cdef int keep_fields(self, list headers, Values* values) except -1
     cdef char* run(self, char* to, Account account, Values* values, Py_ssize_t path, Py_ssize_t query) except NULL
+    cdef char* run_fields(
+        self, char* to, Account account, Values* values, Py_ssize_t path, Py_ssize_t query
+    ) except NULL
     cdef char* value(
         self, char* to, Account account, Values* values, Step* step, Py_ssize_t path, Py_ssize_t query
     ) except NULL
@@ -67,6 +73,9 @@ cdef class AccessFormat:
     cdef char* put_known(self, char* to, PyObject* value, Py_ssize_t limit) except NULL
     cdef char* put_object(self, char* to, value, Py_ssize_t limit) except NULL
     cdef char* put_text(self, char* to, const char* data, Py_ssize_t size, Py_ssize_t limit) noexcept
+    cdef char* put_escaped(
+        self, char* to, const char* data, Py_ssize_t size, Py_ssize_t limit, Py_ssize_t plain
+    ) noexcept
     cdef char* put_time(self, char* to, int op, Account account) except NULL
     cdef double real(self, double when) noexcept
 

@@ -12,10 +12,10 @@ import time
 from binascii import a2b_base64
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_GetItemWithError
+from cpython.dict cimport PyDict_GetItemWithError, PyDict_Size
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint64_t
@@ -103,6 +103,7 @@ cdef uint64_t OF_HEADERS = <uint64_t>1 << HOST | <uint64_t>1 << REFERER | <uint6
 cdef uint64_t OF_WEBSOCKETS = <uint64_t>1 << MESSAGES_IN | <uint64_t>1 << MESSAGES_OUT | <uint64_t>1 << CLOSE_CODE
 # Most requests have the same objects for these.
 cdef uint64_t SAME = <uint64_t>1 << METHOD | <uint64_t>1 << VERSION | <uint64_t>1 << SCHEME
+cdef frozenset ALWAYS = frozenset((CONSTANT, CLOSE, TIME_ISO, BYTES_IN, BYTES_OUT))  # fields that no line lacks
 LIMITS = {
     RAW_PATH: PATH, PATH_DECODED: PATH, QUERY_STRING: QUERY, REFERER: REFERER_SIZE, USER_AGENT: AGENT_SIZE,
     REQUEST_ID: ID_SIZE, TRACE_ID: ID_SIZE,
@@ -114,8 +115,6 @@ PARTS = {  # the texts in a value that is more than one
 cdef double OFFSET_SECONDS = 0.1  # that the difference of the real time and monotonic() is used for
 
 cdef bytes HEXADECIMAL = b"0123456789abcdef"
-cdef bytes PAIRS = b"".join([b"%02d" % number for number in range(100)])
-cdef bytes plain_table = bytes([0x20 <= byte < 0x7F and byte not in b'"\\' for byte in range(256)])
 cdef extern from "<time.h>" nogil:
     struct timespec:
         long long tv_sec
@@ -128,23 +127,13 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     const char* PyUnicode_DATA(object text)
 
-cdef uint64_t ONES = 0x0101010101010101
+cdef extern from "http/plain_text.h" nogil:
+    Py_ssize_t copy_plain "fastserve_copy_plain"(char* to, const char* text, Py_ssize_t size)
+    char* put_number "fastserve_put_number"(char* to, uint64_t number)
+    char* put_six "fastserve_put_six"(char* to, unsigned int number)
+
 cdef long long POWERS[10]
 POWERS[:] = [1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000]
-
-
-cdef inline bint all_plain(const char* data) noexcept:
-    """Return whether eight bytes are printable ASCII but for quotes and backslashes."""
-    cdef uint64_t word, quotes, slashes, deletes
-    memcpy(&word, data, 8)
-    quotes = word ^ 0x22 * ONES
-    slashes = word ^ 0x5C * ONES
-    deletes = word ^ 0x7F * ONES
-    # A byte below n becomes negative by n's subtraction, and was not before. Borrows only come from such bytes.
-    return not (
-        (word | word - 0x20 * ONES | quotes - ONES & ~quotes | slashes - ONES & ~slashes | deletes - ONES & ~deletes)
-        & 0x80 * ONES
-    )
 
 
 cdef inline char* put_bytes(char* to, const char* text, Py_ssize_t size) noexcept:
@@ -161,26 +150,6 @@ cdef inline char* put_fixed(char* to, const char* text, Py_ssize_t size) noexcep
     return to + size
 
 
-cdef inline char* put_number(char* to, unsigned long long number) noexcept:
-    cdef char digits[20]
-    cdef int first = 20
-    while True:
-        first -= 1
-        digits[first] = <char>(c"0" + number % 10)
-        number //= 10
-        if number == 0:
-            return put_bytes(to, digits + first, 20 - first)
-
-
-cdef inline char* put_six(char* to, unsigned int number) noexcept:
-    """Write six digits."""
-    cdef const char* pairs = PyBytes_AS_STRING(PAIRS)
-    memcpy(to, pairs + 2 * (number // 10000), 2)
-    memcpy(to + 2, pairs + 2 * (number // 100 % 100), 2)
-    memcpy(to + 4, pairs + 2 * (number % 100), 2)
-    return to + 6
-
-
 cdef char* put_seconds(char* to, double since, double until, Step* step) noexcept:
     """Write a time in the step's unit and with its digits; nothing for one that did not come."""
     cdef long long number, rest
@@ -189,10 +158,13 @@ cdef char* put_seconds(char* to, double since, double until, Step* step) noexcep
         return to
     number = max(<long long>((until - since) * 1e9 + 0.5), 0)
     if step.digits == 6 and step.scale == 0:
-        number //= 1000
+        number = <long long>(<uint64_t>number / 1000)
+        if number < 1000000:
+            memcpy(to, b"0.", 2)
+            return put_six(to + 2, <unsigned int>number)
         to = put_number(to, number // 1000000)
         to[0] = c"."
-        return put_six(to + 1, number % 1000000)
+        return put_six(to + 1, <unsigned int>(number % 1000000))
     number = number // POWERS[9 - step.scale - step.digits]
     if step.digits == 0:
         return put_number(to, number)
@@ -267,24 +239,64 @@ cdef inline object known(PyObject* value):
     return None if value == NULL else <object>value
 
 
-cdef int keep(Values* values, int code, PyObject* value) except -1:
-    """Keep what is shown for a code, unless it is None or missing."""
-    if value == NULL or <object>value is None:
-        return 0
-    shown = <object>value
-    if type(shown) is not bytes and type(shown) is not str:
-        shown = str(shown)
-    Py_XDECREF(values.of[code])
-    Py_INCREF(shown)
-    values.of[code] = <PyObject*>shown
+cdef inline void lend(Values* values, int code, PyObject* value) noexcept:
+    """Note what is shown for a code: bytes or a str, which the caller keeps until the line is written."""
+    values.of[code] = value
     values.lacking &= ~(<uint64_t>1 << code)
+
+
+cdef inline int keep(Values* values, int code, PyObject* value) except -1:
+    """Note what is shown for a code, and keep it."""
+    if type(<object>value) is not bytes and type(<object>value) is not str:
+        return keep_other(values, code, <object>value)
+    Py_INCREF(<object>value)
+    values.owned[values.count] = value
+    values.count += 1
+    lend(values, code, value)
     return 0
 
 
-cdef void release(Values* values) noexcept:
-    cdef int code
-    for code in range(CLOSE + 1, ROUTE + 1):
-        Py_XDECREF(values.of[code])
+cdef int keep_other(Values* values, int code, value) except -1:
+    if value is not None:
+        text = str(value)
+        keep(values, code, <PyObject*>text)
+    return 0
+
+
+cdef inline int lend_or_keep(Values* values, int code, value) except -1:
+    """Note what an account keeps."""
+    if type(value) is not bytes and type(value) is not str:
+        return keep_other(values, code, value)
+    lend(values, code, <PyObject*>value)
+    return 0
+
+
+cdef int keep_field(Values* values, int code, value) except -1:
+    """Keep a field of the request, in place of an earlier one of its name."""
+    cdef int at
+    if value is None:
+        return 0
+    for at in range(values.count):
+        if values.owned[at] == values.of[code]:
+            Py_DECREF(<object>values.owned[at])
+            values.count -= 1
+            values.owned[at] = values.owned[values.count]
+            break
+    values.of[code] = NULL
+    values.lacking |= <uint64_t>1 << code
+    return keep(values, code, <PyObject*>value)
+
+
+cdef inline void release(Values* values) noexcept:
+    cdef int at
+    for at in range(values.count):
+        Py_DECREF(<object>values.owned[at])
+
+
+cdef inline Py_ssize_t limit_of(Step* step, Py_ssize_t path, Py_ssize_t query) noexcept:
+    if RAW_PATH <= step.op <= QUERY_STRING:
+        return query if step.op == QUERY_STRING else path
+    return step.limit
 
 
 cdef class AccessFormat:
@@ -294,6 +306,7 @@ cdef class AccessFormat:
         cdef Py_ssize_t at
         cdef Step* step
         cdef bytes before, after
+        cdef bint opened = True, follows = False  # the next field begins its object; follows one in it that no line lacks
         self.room = 1 + PADDING
         self.steps = <Step*>PyMem_Calloc(max(len(steps), 1), sizeof(Step))
         if self.steps == NULL:
@@ -307,6 +320,13 @@ cdef class AccessFormat:
             code, before, after, argument, scale, digits = steps[at]
             step = &self.steps[at]
             step.op = code
+            if is_json and code != LITERAL and code != CLOSE and not opened:
+                if follows:
+                    before = b"," + before
+                else:
+                    step.comma = True
+            opened = code == OPEN or code == LITERAL
+            follows = not opened and (follows or code in ALWAYS)
             step.before_size, step.after_size = PyBytes_GET_SIZE(before), PyBytes_GET_SIZE(after)
             before, after = before + bytes(PADDING), after + bytes(PADDING)
             step.before, step.after = PyBytes_AS_STRING(before), PyBytes_AS_STRING(after)
@@ -334,7 +354,9 @@ cdef class AccessFormat:
         cdef Py_ssize_t path = PATH, query = QUERY, size
         cdef Values values
         cdef char* begin = out.reserve(self.room)
-        memset(&values, 0, sizeof(Values))
+        memset(values.of, 0, sizeof(values.of))
+        values.count = 0
+        values.lacking = ALL_TEXTS
         try:
             self.gather(account, &values)
             while True:
@@ -356,50 +378,46 @@ cdef class AccessFormat:
         """Find the texts that lines show of a request."""
         cdef dict scope = account.scope
         cdef uint64_t wanted = self.wanted
-        cdef PyObject* client
-        values.lacking = ALL_TEXTS | OF_WEBSOCKETS | <uint64_t>1 << ABORTED
-        if wanted >> METHOD & 1:
-            keep(values, METHOD, PyDict_GetItemWithError(scope, "method"))
-            if values.of[METHOD] == NULL:
-                keep(values, METHOD, <PyObject*>"GET")
-        if wanted >> VERSION & 1:
-            keep(values, VERSION, PyDict_GetItemWithError(scope, "http_version"))
-        if wanted >> SCHEME & 1:
-            keep(values, SCHEME, PyDict_GetItemWithError(scope, "scheme"))
-        if wanted >> RAW_PATH & 1:
-            keep(values, RAW_PATH, PyDict_GetItemWithError(scope, "raw_path"))
-        if wanted >> PATH_DECODED & 1 or values.of[RAW_PATH] == NULL:
-            keep(values, PATH_DECODED, PyDict_GetItemWithError(scope, "path"))
-            if values.of[RAW_PATH] == NULL:
-                keep(values, RAW_PATH, values.of[PATH_DECODED])
-        if wanted >> QUERY_STRING & 1:
-            keep(values, QUERY_STRING, PyDict_GetItemWithError(scope, "query_string"))
-        if wanted >> CLIENT_HOST & 1:
-            client = PyDict_GetItemWithError(scope, "client")
-            if client != NULL and type(<object>client) is tuple and PyTuple_GET_SIZE(<object>client):
-                keep(values, CLIENT_HOST, PyTuple_GET_ITEM(<object>client, 0))
-            elif client != NULL and <object>client:
-                host = (<object>client)[0]
-                keep(values, CLIENT_HOST, <PyObject*>host)
-        if wanted & OF_HEADERS:
-            headers = scope.get("headers")
-            if type(headers) is list:
-                self.keep_fields(<list>headers, values)
+        cdef PyObject* value
+        lend_or_keep(values, METHOD, account.method)
+        lend_or_keep(values, VERSION, account.version)
+        lend_or_keep(values, RAW_PATH, account.raw_path)
+        if type(account.query_string) is not bytes or PyBytes_GET_SIZE(account.query_string):
+            lend_or_keep(values, QUERY_STRING, account.query_string)
         if account.request_id is not None:
-            keep(values, REQUEST_ID, <PyObject*>account.request_id)
-        if wanted >> ROUTE & 1:
+            lend(values, REQUEST_ID, <PyObject*>account.request_id)
+        if wanted & OF_HEADERS and type(account.fields) is list:
+            self.keep_fields(<list>account.fields, values)
+        # For whom a proxy has asked may be for the application to say.
+        if wanted >> SCHEME & 1:
+            value = PyDict_GetItemWithError(scope, "scheme")
+            if value != NULL:
+                keep(values, SCHEME, value)
+        if wanted >> CLIENT_HOST & 1:
+            value = PyDict_GetItemWithError(scope, "client")
+            if value != NULL and type(<object>value) is tuple and PyTuple_GET_SIZE(<object>value):
+                keep(values, CLIENT_HOST, PyTuple_GET_ITEM(<object>value, 0))
+            elif value != NULL and <object>value:
+                host = (<object>value)[0]
+                keep(values, CLIENT_HOST, <PyObject*>host)
+        if wanted >> PATH_DECODED & 1:
+            value = PyDict_GetItemWithError(scope, "path")
+            if value != NULL:
+                keep(values, PATH_DECODED, value)
+        if wanted >> ROUTE & 1 and PyDict_Size(scope) > account.items:
             route = route_of(scope)
             keep(values, ROUTE, <PyObject*>route)
-        if account.websocket:
-            values.lacking &= ~OF_WEBSOCKETS
-        if account.aborted:
-            values.lacking &= ~(<uint64_t>1 << ABORTED)
+        if not account.websocket:
+            values.lacking |= OF_WEBSOCKETS
+        if not account.aborted:
+            values.lacking |= <uint64_t>1 << ABORTED
         return 0
 
     cdef int keep_fields(self, list headers, Values* values) except -1:
         """Find the fields of the request that most formats have, in one pass."""
         cdef const char* name
         cdef Py_ssize_t size
+        cdef int code
         for pair in headers:
             if type(pair) is not tuple or PyTuple_GET_SIZE(pair) != 2:
                 continue
@@ -408,66 +426,97 @@ cdef class AccessFormat:
                 continue
             name, size = PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)
             if size == 4 and memcmp(name, b"host", 4) == 0:
-                keep(values, HOST, <PyObject*>value)
+                code = HOST
             elif size == 7 and memcmp(name, b"referer", 7) == 0:
-                keep(values, REFERER, <PyObject*>value)
+                code = REFERER
             elif size == 10 and memcmp(name, b"user-agent", 10) == 0:
-                keep(values, USER_AGENT, <PyObject*>value)
+                code = USER_AGENT
             elif size == 11 and memcmp(name, b"traceparent", 11) == 0:
-                trace = trace_of(<bytes>value)
-                keep(values, TRACE_ID, <PyObject*>trace)
+                code = TRACE_ID
+                value = trace_of(<bytes>value)
+            else:
+                continue
+            keep_field(values, code, value)
         return 0
 
     cdef char* run(self, char* to, Account account, Values* values, Py_ssize_t path, Py_ssize_t query) except NULL:
         """Write a line without its end to where there is room for it, and return what follows it."""
-        cdef Py_ssize_t at, limit
         cdef Step* step
+        cdef Py_ssize_t at
+        cdef char* begin
+        cdef PyObject* value
+        if self.is_json:
+            return self.run_fields(to, account, values, path, query)
+        for at in range(self.count):
+            step = &self.steps[at]
+            begin = to = put_fixed(to, step.before, step.before_size)
+            if step.op == LITERAL:
+                continue
+            self.present = True
+            if step.op <= ROUTE:
+                value = values.of[step.op]
+                to = self.put_known(to, value, limit_of(step, path, query))
+            else:
+                to = self.value(to, account, values, step, path, query)
+            if to == begin and not self.present:
+                to[0] = c"-"
+                to += 1
+        return to
+
+    cdef char* run_fields(
+        self, char* to, Account account, Values* values, Py_ssize_t path, Py_ssize_t query
+    ) except NULL:
+        """Do the same for a format of JSON."""
+        cdef Step* step = self.steps - 1
+        cdef Step* last = step + self.count
+        cdef int op
         cdef char* mark
         cdef char* begin
         cdef PyObject* value
-        cdef bint is_json = self.is_json
-        for at in range(self.count):
-            step = &self.steps[at]
-            if step.op == LITERAL:
-                to = put_fixed(to, step.before, step.before_size)
+        while step != last:
+            step += 1
+            op = step.op
+            if values.lacking >> op & 1:
                 continue
             mark = to
-            if is_json:
-                if values.lacking >> step.op & 1:
+            if step.comma and (to - 1)[0] != c"{":
+                to[0] = c","
+                to += 1
+            if op <= CLOSE:
+                to = put_fixed(to, step.before, step.before_size)
+                continue
+            if op <= ROUTE:
+                value = values.of[op]
+                if value == step.same:
+                    to = put_fixed(to, step.text, step.text_size)
                     continue
-                if step.op != CLOSE and (to - 1)[0] != c"{":
-                    to[0] = c","
-                    to += 1
-            value = values.of[step.op] if step.op <= ROUTE else NULL
-            if value != NULL and value == step.same:
-                to = put_fixed(to, step.text, step.text_size)
-                continue
-            begin = to = put_fixed(to, step.before, step.before_size)
-            if step.op <= CLOSE:
-                continue
-            self.present = True
-            if value != NULL:
-                limit = step.limit
-                if step.op == RAW_PATH or step.op == PATH_DECODED:
-                    limit = path
-                elif step.op == QUERY_STRING:
-                    limit = query
-                to = self.put_known(to, value, limit)
-            elif step.op <= ROUTE:
-                self.present = False
+                begin = put_fixed(to, step.before, step.before_size)
+                to = self.put_known(begin, value, limit_of(step, path, query))
+                if to != begin:
+                    to = put_fixed(to, step.after, step.after_size)
+                    if SAME >> op & 1:
+                        keep_same(step, value, begin - step.before_size, to)
+                    continue
             else:
-                to = self.value(to, account, values, step, path, query)
-            if not is_json:
-                if to == begin and not self.present:
-                    to[0] = c"-"
-                    to += 1
-            elif to == begin:
-                to = mark
-                continue
-            else:
-                to = put_fixed(to, step.after, step.after_size)
-            if value != NULL and SAME >> step.op & 1:
-                keep_same(step, value, begin - step.before_size, to)
+                begin = to = put_fixed(to, step.before, step.before_size)
+                if op == STATUS:
+                    if account.status > 0:
+                        to = put_number(to, account.status)
+                elif op == BYTES_IN:
+                    to = put_number(to, account.received)
+                elif op == BYTES_OUT:
+                    to = put_number(to, account.sent)
+                elif op == DURATION:
+                    to = put_seconds(to, account.began, account.ended, step)
+                elif op == WAIT:
+                    to = put_seconds(to, account.began, account.started, step)
+                else:
+                    to = self.value(to, account, values, step, path, query)
+                if to != begin:
+                    if step.after_size:
+                        to = put_fixed(to, step.after, step.after_size)
+                    continue
+            to = mark
         return to
 
     cdef char* value(
@@ -585,29 +634,26 @@ cdef class AccessFormat:
         return self.put_text(to, text, size, limit)
 
     cdef char* put_text(self, char* to, const char* data, Py_ssize_t size, Py_ssize_t limit) noexcept:
-        cdef const char* safe = PyBytes_AS_STRING(plain_table)
+        cdef Py_ssize_t part = min(size, limit)
+        cdef Py_ssize_t plain = copy_plain(to, data, part)
+        return to + plain if plain == part else self.put_escaped(to, data, size, limit, plain)
+
+    cdef char* put_escaped(
+        self, char* to, const char* data, Py_ssize_t size, Py_ssize_t limit, Py_ssize_t plain
+    ) noexcept:
+        """Write a text whose first bytes, the plain ones, have been written, and are followed by another."""
         cdef const char* digits = PyBytes_AS_STRING(HEXADECIMAL)
         cdef Py_ssize_t escaped = 6 if self.is_json else 4
         cdef char* end = to + limit
         cdef const char* stop = data + size
         cdef unsigned char byte
         while True:
-            while stop - data >= 8 and end - to >= 8 and all_plain(data):
-                memcpy(to, data, 8)
-                to += 8
-                data += 8
-            if data == stop:
+            to += plain
+            data += plain
+            if data == stop or end - to < escaped:
                 return to
             byte = <unsigned char>data[0]
             data += 1
-            if safe[byte]:
-                if to == end:
-                    return to
-                to[0] = <char>byte
-                to += 1
-                continue
-            if end - to < escaped:
-                return to
             if self.is_json:
                 memcpy(to, b"\\u00", 4)
             else:
@@ -615,6 +661,7 @@ cdef class AccessFormat:
             to += escaped
             (to - 2)[0] = digits[byte >> 4]
             (to - 1)[0] = digits[byte & 15]
+            plain = copy_plain(to, data, min(stop - data, end - to))
 
     cdef char* put_time(self, char* to, int op, Account account) except NULL:
         cdef double when = account.began if op == TIME_BEGAN else account.ended or monotonic()

@@ -76,7 +76,10 @@ class Foreign:
     """The log of one exchange of a protocol outside the core, whose client is `peer` and perhaps a `trusted` proxy."""
 
     def __init__(self, Worker worker not None, dict scope not None, peer, bint trusted):
-        self.account = open_account(worker, scope, peer, address_text(peer), trusted, monotonic())
+        cdef Account account = open_account(worker, scope, peer, address_text(peer), trusted, monotonic())
+        if worker.notes_requests:
+            account.note(None)
+        self.account = account
 
     def started(self, exchange):
         """The application is called; `exchange` has its task."""
@@ -156,6 +159,11 @@ cdef class AccessLog(Flushable):
     def needs_accounts(self):
         """Whether lines need more than the response's head."""
         return self.format is not None
+
+    @property
+    def wants_headers(self):
+        """Whether lines show headers of responses."""
+        return self.format is not None and self.format.wants_headers
 
     @property
     def wants_first_bytes(self):

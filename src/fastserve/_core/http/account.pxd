@@ -4,6 +4,7 @@ from libc.stdint cimport uint64_t
 
 from ..loop.clock cimport Timed
 from ..worker cimport Worker
+from .request cimport Request
 
 
 @cython.final
@@ -13,6 +14,13 @@ cdef class Account(Timed):
     cdef object peer  # the client of the connection, and `address` as the log shows it
     cdef bytes address
     cdef object exchange  # whose task is looked at if it is slow; None otherwise, and once the account is closed
+    # What lines show of the request, as it came: an application may change its scope.
+    cdef object method
+    cdef object version
+    cdef object raw_path
+    cdef object query_string
+    cdef object fields
+    cdef Py_ssize_t items  # of the scope
     cdef readonly str request_id  # None without any
     # Seconds of monotonic(), 0 for what has not happened.
     cdef double began  # the head was complete
@@ -39,6 +47,7 @@ cdef class Account(Timed):
     cdef long messages_out
     cdef int close_code
 
+    cdef int note(self, Request request) except -1  # from its scope if that is None
     cdef dict ids(self)
     cdef void tell(self) noexcept  # the log that it is slow
     cdef int close(self, bint aborted) except -1  # the exchange is over

@@ -11,8 +11,11 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
+from ..llhttp cimport HTTP_GET
 from ..loop.clock cimport SLOW, Timed, monotonic, stop
 from ..worker cimport Worker
+from .methods cimport method_name
+from .request cimport Request
 
 cdef enum:
     LONGEST_ID = 128
@@ -109,6 +112,25 @@ cdef class Account(Timed):
         """The client as the log shows it: `host:port`, or nothing for a UNIX socket."""
         client = self.scope.get("client")
         return f"{client[0]}:{client[1]}" if client else ""
+
+    cdef int note(self, Request request) except -1:
+        cdef dict scope = self.scope
+        self.items = len(scope)
+        if request is not None and request.raw_path is not None:
+            self.method = "GET" if request.method == HTTP_GET else method_name(request.method)
+            self.version = "1.1" if request.minor else "1.0"
+            self.raw_path, request.raw_path = request.raw_path, None
+            self.query_string, request.query_string = request.query_string, None
+            self.fields, request.headers = request.headers, None
+            return 0
+        self.method = scope.get("method", "GET")
+        self.version = scope.get("http_version")
+        self.raw_path = scope.get("raw_path")
+        if self.raw_path is None:
+            self.raw_path = scope.get("path")
+        self.query_string = scope.get("query_string")
+        self.fields = scope.get("headers")
+        return 0
 
     cdef dict ids(self):
         """Return what log records have in `extra` of the request."""

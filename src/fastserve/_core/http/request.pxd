@@ -38,6 +38,11 @@ cdef class Request:
     cdef bint expect_continue
     cdef bint te_trailers  # the client takes trailers (`TE: trailers`)
     cdef bint upgrade  # `Connection: upgrade` with an Upgrade field
+    # What its scope was given, with `noting`, until an account takes it.
+    cdef bint noting
+    cdef bytes raw_path
+    cdef bytes query_string
+    cdef list headers
     # After a failed check.
     cdef int status
     cdef const char* reason

@@ -35,7 +35,7 @@ cdef class Response(Stream):
     cdef int count(self, long long size, bint more) except -1
     cdef int log(self, dict scope, int status) except -1
     cdef int log_head(self) except -1
-    cdef int open_account(self, dict scope) except -1
+    cdef int open_account(self, dict scope, Request request) except -1  # without a Request of HTTP/2
     cdef object noted(self, object headers)  # the response's, as the account keeps them
     cdef bytes id_line(self)
     cdef int count_body(self, long long size) except -1

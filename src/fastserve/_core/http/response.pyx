@@ -9,7 +9,7 @@ import logging
 from ..interfaces cimport Carrier, Stream
 from ..loop.clock cimport monotonic
 from ..worker cimport Worker
-from .access_log cimport AccessLog, log_end, log_response
+from .access_log cimport log_end, log_response
 from .access_format cimport response_field
 from .account cimport open_account
 from .exchange cimport HttpExchange
@@ -146,25 +146,22 @@ cdef class Response(Stream):
 
     # The account
 
-    cdef int open_account(self, dict scope) except -1:
+    cdef int open_account(self, dict scope, Request request) except -1:
         """Open the account of the request of `scope`."""
         cdef bint trusted = self.peers.proxies is not None
         self.account = open_account(self.worker, scope, self.peers.client, self.address, trusted, self.began)
+        if self.worker.notes_requests:
+            self.account.note(request)
         self.account.mark = self.bytes_given()
         return 0
 
     cdef object noted(self, object headers):
-        """Note what the account is asked for of the application's headers, which are returned as a list."""
-        cdef AccessLog access = self.worker.access
+        """Note the application's headers, which are returned as a list, if `worker.notes_headers`."""
         cdef bytes name = self.worker.settings.request_id_field
-        cdef bint wanted = access is not None and access.format is not None and access.format.wants_headers
-        if name is None and not wanted:
-            return headers
         headers = list(headers)
         if name is not None:
             self.account.named = response_field(headers, name) is not None
-        if wanted:
-            self.account.headers = headers
+        self.account.headers = headers
         return headers
 
     cdef bytes id_line(self):

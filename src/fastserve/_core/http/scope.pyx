@@ -349,19 +349,24 @@ cdef dict fill(dict scope, Request head, Peers peers, Settings settings, dict st
 
 cdef int put_target(dict scope, Request head, Settings settings) except -1:
     """Put the target and the headers of a request into its scope."""
+    cdef bytes raw_path, query = b""
+    cdef list headers = header_list(head)
     if head.path.size == 0:  # an absolute-form target without a path (RFC 9110 section 4.2.3)
-        put_path(scope, b"/", 1, False, settings)
+        raw_path = put_path(scope, b"/", 1, False, settings)
     else:
-        put_path(scope, head.head + head.path.start, head.path.size, head.escaped, settings)
+        raw_path = put_path(scope, head.head + head.path.start, head.path.size, head.escaped, settings)
     if head.query.size:
-        scope["query_string"] = PyBytes_FromStringAndSize(head.head + head.query.start, head.query.size)
+        query = PyBytes_FromStringAndSize(head.head + head.query.start, head.query.size)
+        scope["query_string"] = query
     if settings.root_path:
         scope["root_path"] = settings.root_path
-    scope["headers"] = header_list(head)
+    scope["headers"] = headers
+    if head.noting:
+        head.raw_path, head.query_string, head.headers = raw_path, query, headers
     return 0
 
 
-cdef int put_path(dict scope, const char* start, Py_ssize_t size, bint escaped, Settings settings) except -1:
+cdef bytes put_path(dict scope, const char* start, Py_ssize_t size, bint escaped, Settings settings):
     cdef bytes raw_path = PyBytes_FromStringAndSize(start, size)
     cdef str path = decode_path(start, size) if escaped else PyUnicode_DecodeASCII(start, size, NULL)
     if settings.raw_root_path:
@@ -369,7 +374,7 @@ cdef int put_path(dict scope, const char* start, Py_ssize_t size, bint escaped, 
         raw_path = settings.raw_root_path + raw_path
     scope["path"] = path
     scope["raw_path"] = raw_path
-    return 0
+    return raw_path
 
 
 cdef int complete(dict scope, Request head, Peers peers) except -1:

@@ -161,6 +161,7 @@ cdef class Http1Connection(Incoming):
         set_use(self.writer, ACTIVE_CONNECTIONS)
         response.begin(request)
         response.begin_counting(key_of(counted_as[request.method], request.minor, response.peers.encrypted))
+        request.noting = worker.notes_requests and response.peers.proxies is None  # proxies change scopes
         self.handshake = read_handshake(request, worker) if request.upgrade else None
         if worker.settings.health_path is not None and asks_for_health(request, worker.settings.health_path):
             self.handshake = None
@@ -185,9 +186,9 @@ cdef class Http1Connection(Incoming):
             response.peers.proxies.note_wait(request, worker.metrics)
             if scope is not None and scope["scheme"] in ("https", "wss"):
                 response.key |= 1
-        self.parser.release_head()
         if worker.accounts:
-            response.open_account(scope)
+            response.open_account(scope, request)
+        self.parser.release_head()
         if status or request.is_https or worker.settings.hosts is not None or worker.active >= worker.room:
             return self.begin_with_care(request, scope, environ, static)
         if self.is_served_elsewhere():

@@ -232,7 +232,7 @@ cdef class Http1Response(Response):
         cdef bint taken = False
         if self.writer.broken:
             raise ClientDisconnected("the client is gone")
-        if self.account is not None:
+        if self.account is not None and self.worker.notes_headers:
             headers = self.noted(headers)
         try:
             start_head(self.writer.output(), &self.extent.facts, status, headers)
@@ -309,7 +309,7 @@ cdef class Http1Response(Response):
         if self.account is not None:
             if more and begins_stream(out.data + self.writer.committed, out.size - self.writer.committed):
                 stop(self.account)  # which lasts as long as its client likes
-            if not self.account.named:
+            if not self.account.named and self.account.request_id is not None:
                 out.append_bytes(self.id_line())
         self.log_head()
         end_head(

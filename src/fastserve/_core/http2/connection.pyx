@@ -400,7 +400,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int note(self, Http2Stream stream, dict scope) except -1:
         """Note what the access log and the metrics say of a request."""
         if self.worker.accounts:
-            stream.open_account(scope)
+            stream.open_account(scope, None)
             stream.account.received = self.parser.length + FRAME_HEAD
         if self.peers.proxies is not None:
             self.peers.proxies.note_wait_of(self.fields.headers, self.worker.metrics)

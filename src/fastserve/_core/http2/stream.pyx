@@ -372,7 +372,7 @@ cdef class Http2Stream(Bearer):
         cdef list fields = []
         if self.broken():
             raise ClientDisconnected("the client is gone")
-        if self.account is not None:
+        if self.account is not None and self.worker.notes_headers:
             headers = self.noted(headers)
         check_head(&self.extent.facts, status, headers, fields)
         if self.extent.facts.status < 200:
