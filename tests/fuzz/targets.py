@@ -5,6 +5,7 @@ from __future__ import annotations
 from fuzz import (
     connection_target,
     forwarded_target,
+    frames_target,
     hpack_target,
     http2_target,
     parser_target,
@@ -19,6 +20,7 @@ TARGETS: dict[str, Target] = {
         parser_target.TARGET,
         connection_target.TARGET,
         http2_target.TARGET,
+        frames_target.TARGET,
         wsframe_target.TARGET,
         hpack_target.TARGET,
         proxy_target.TARGET,
