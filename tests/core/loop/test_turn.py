@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -131,6 +132,31 @@ def test_several_busy_connections_are_noticed(work: Work, count: int) -> None:
         in_batches.append([event.split()[0] for event in recorder.events] == kinds(count))
     assert in_batches[0] is False
     assert all(in_batches[-6:])
+
+
+def test_what_a_request_had_is_freed_before_the_next_of_its_batch_runs(work: Work) -> None:
+    """Else it fills the caches, and the youngest generation of the garbage collector, once for each of the batch."""
+
+    class Owned:
+        pass
+
+    owned: list[weakref.ref[Owned]] = []
+    alive: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        alive.append(sum(reference() is not None for reference in owned))
+        scope["owned"] = Owned()
+        owned.append(weakref.ref(scope["owned"]))
+        await respond(send)
+
+    wire = work(app)
+    peers = [wire.connect() for _ in range(20)]
+    warm(wire, peers)
+    alive.clear()
+    for peer in peers:
+        peer.put(get())
+    wire.settle()
+    assert alive == [0] * len(peers)
 
 
 def test_batching_ends_with_the_company(work: Work) -> None:

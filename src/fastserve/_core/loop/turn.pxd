@@ -29,6 +29,7 @@ cdef class Queue:
     cdef Py_ssize_t capacity
 
     cdef int push(self, object item) except -1
+    cdef void release(self, Py_ssize_t at) noexcept
     cdef void drop_first(self, Py_ssize_t count) noexcept
 
 

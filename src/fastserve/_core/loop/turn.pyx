@@ -24,7 +24,7 @@ fan-out   Messages for many clients are written after the responses, in slices o
 import asyncio
 
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
@@ -84,10 +84,16 @@ cdef class Queue:
         self.count += 1
         return 0
 
+    cdef void release(self, Py_ssize_t at) noexcept:
+        """Let go of one object, whose place stays until drop_first()."""
+        cdef PyObject* item = self.items[at]
+        self.items[at] = NULL
+        Py_XDECREF(item)
+
     cdef void drop_first(self, Py_ssize_t count) noexcept:
         cdef Py_ssize_t at
         for at in range(count):
-            Py_DECREF(<object>self.items[at])
+            Py_XDECREF(self.items[at])
         self.count -= count
         if self.count:
             memmove(self.items, self.items + count, self.count * sizeof(PyObject*))
@@ -277,6 +283,7 @@ cdef class Turn:
             if self.hidden and not (<Runnable>self.runs.items[done]).hides_loop():
                 self.show_loop()
             (<Runnable>self.runs.items[done]).run()
+            self.runs.release(done)
             done += 1
             now = monotonic()
             self.steps.end_step(now)
