@@ -108,7 +108,13 @@ def as_asgi3(
     elif interface == "wsgi":
         from fastserve.middleware.wsgi import WSGIMiddleware
 
-        app = wsgi = WSGIMiddleware(app, options.wsgi_threads, multiprocess=options.multiprocess, outermost=True)
+        app = wsgi = WSGIMiddleware(
+            app,
+            options.wsgi_threads,
+            multiprocess=options.multiprocess,
+            multithread=options.use_threads,
+            outermost=True,
+        )
     if logger.getEffectiveLevel() <= TRACE_LOG_LEVEL:
         from fastserve.middleware.message_logger import MessageLoggerMiddleware
 

@@ -327,6 +327,16 @@ class Config(Options):
         except application.ApplicationError as exc:
             fail("%s", exc, exc_info=exc.__cause__)
 
+    def made_app(self) -> Any:
+        """Import the application, and call it if it is a factory; return what is to be served by several servers.
+
+        Logs an error and exits with STARTUP_FAILURE if that fails.
+        """
+        try:
+            return application.made_by_factory(self.load_app(), self)
+        except application.ApplicationError as exc:
+            fail("%s", exc, exc_info=exc.__cause__)
+
     def core_settings(self, **changes: Any) -> Settings:
         """Return the settings of the compiled core; `changes` are fields with other values."""
         if not self.uses_core:

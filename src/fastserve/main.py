@@ -130,13 +130,13 @@ def run_config(*args: Any, **options: Any) -> None:
         logger.info("Options from %s", name)
     handover = left_by_predecessor()
     config.use_activated(activated() if handover is None else handover.activated)
-    if not isinstance(config.app, str):
+    if not isinstance(config.app, str) and not config.use_threads:
         config.give_up_workers()
     if handover is not None and not config.use_workers:
         logger.error("Cannot take over from a server with workers: the options do not ask for workers.")
         sys.exit(STARTUP_FAILURE)
-    if config.use_subprocess:
-        if not isinstance(config.app, str):
+    if config.use_subprocess or config.use_threads:
+        if not isinstance(config.app, str) and not config.use_threads:
             logger.warning("You must pass the application as an import string to enable 'reload' or 'workers'.")
             sys.exit(STARTUP_FAILURE)
         from fastserve.supervisors.supervise import supervise

@@ -286,7 +286,8 @@ class Server:
 
     def _log_process(self, message: str) -> None:
         coloured = message.replace("%d", style("%d", fg="cyan"))
-        logger.info(message, os.getpid(), extra={"color_message": coloured})
+        number = os.getpid() if self.link is None else self.link.number
+        logger.info(message, number, extra={"color_message": coloured})
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application's lifespan, then listen. Raises SystemExit(3) if either fails."""
@@ -483,7 +484,8 @@ class Server:
         counter = 0
         while not self._impatient() and clock() < end:
             # Not in the first round: accepted connections need a moment to get a protocol or begin their TLS handshake.
-            if self._retiring and counter and not self.server_state.connections and not TlsHandshake.underway:
+            busy = self.server_state.connections or TlsHandshake.underway.handshakes
+            if self._retiring and counter and not busy:
                 break
             await self._notify(counter)
             if self._acceptor is not None and not self._retiring:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastserve.metrics.pages import of_process
+from fastserve.metrics.pages import of_worker
 
 if TYPE_CHECKING:
     from fastserve._core.metrics import Metrics
@@ -54,8 +54,8 @@ class ServerState:
 
     @property
     def metrics(self) -> Metrics:
-        """The page of this process."""
-        return of_process() if self.worker is None else self.worker.metrics
+        """The page of this worker, or of this process."""
+        return of_worker() if self.worker is None else self.worker.metrics
 
     @property
     def total_requests(self) -> int:

@@ -18,6 +18,14 @@ CONTRADICTIONS: list[tuple[str, str]] = [
     ("--reload --workers-lifetime 9", f"reload and workers_lifetime: {ONE_PROCESS} --workers-lifetime"),
     ("--reload --workers-max-rss 1G", f"reload and workers_max_rss: {ONE_PROCESS} --workers-max-rss"),
     ("--reload --preload", f"reload and preload: {ONE_PROCESS} --preload"),
+    (
+        "--worker-class thread --preload",
+        "worker_class 'thread' and preload: threads share the application without a fork; leave out --preload",
+    ),
+    (
+        "--worker-class thread --workers-max-rss 1M",
+        "worker_class 'thread' and workers_max_rss: all threads share one memory; leave out --workers-max-rss",
+    ),
     ("--reload --workers-affinity", f"reload and workers_affinity: {ONE_PROCESS} --workers-affinity"),
     (
         "--reload --timeout-worker-blocked 9",

@@ -14,11 +14,17 @@ LOOP_BUSY, PROCESS_BUSY = SCALAR_CELLS["loop_busy"], SCALAR_CELLS["process_busy"
 
 
 class Heartbeat:
-    """Beats in a running loop from start() to stop(); `read` is called at each beat, and at the end."""
+    """Beats in a running loop from start() to stop(); `read` is called at each beat, and at the end.
 
-    def __init__(self, metrics: Metrics, read: Callable[[], None]) -> None:
+    `busy` is the clock of the CPU time that the worker is said to use, in nanoseconds.
+    """
+
+    def __init__(
+        self, metrics: Metrics, read: Callable[[], None], busy: Callable[[], int] = time.process_time_ns
+    ) -> None:
         self.metrics = metrics
         self.read = read
+        self.busy = busy
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._loop_busy = 0
@@ -48,7 +54,7 @@ class Heartbeat:
         self._wait()
 
     def _note(self) -> None:
-        busy, process = time.thread_time_ns(), time.process_time_ns()
+        busy, process = time.thread_time_ns(), self.busy()
         self.metrics.add(LOOP_BUSY, max(busy - self._loop_busy, 0))
         self._loop_busy = busy
         self.metrics.set(PROCESS_BUSY, max(process, self._process_busy))

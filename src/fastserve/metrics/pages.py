@@ -30,6 +30,7 @@ COUNTERS = "chs"  # the kinds of own cells that are summed for ever: of counters
 _lock = threading.Lock()
 _own: list[Metrics] = []  # that of this process, once it is made
 _memory: list[mmap.mmap] = []  # that it is in
+_of_thread = threading.local()  # that of a worker which is a thread
 
 
 def of_process() -> Metrics:
@@ -41,6 +42,18 @@ def of_process() -> Metrics:
 
                 _take(mmap.mmap(-1, WHOLE))
     return _own[0]
+
+
+def of_worker() -> Metrics:
+    """Return the page of the worker that this thread is, else that of this process."""
+    own: Metrics | None = getattr(_of_thread, "page", None)
+    return of_process() if own is None else own
+
+
+def adopt_in_thread(page: Page) -> None:
+    """Make this thread a worker that counts in a page of its own, which others of this process read."""
+    _of_thread.page = made = Metrics(page.map_again())
+    made.begin(threading.get_native_id(), int(time.time()))
 
 
 def adopt(page: Page) -> None:
@@ -149,6 +162,16 @@ class Page:
             self.fd = -1
 
 
+class OwnPage(Page):
+    """The page of this process, for a parent whose workers are threads: the application's own metrics are there."""
+
+    def __init__(self) -> None:
+        self.name, self.fd, self._mapped = "", -1, None
+
+    def read(self) -> bytes:
+        return of_process().read()
+
+
 class Totals:
     """The sum of pages: what the core counts, and own cells by name."""
 
@@ -231,9 +254,9 @@ class Pages:
         self.dead: dict[int, Totals] = {}  # by place
         self.dead_cpu: dict[int, float] = {}
 
-    def begin(self, place: int) -> Live:
+    def begin(self, place: int, page: Page | None = None) -> Live:
         """Return the page for a process that is about to start in a place."""
-        made = Live(place)
+        made = Live(place, page)
         with self.lock:
             self.live.append(made)
         return made

@@ -1,4 +1,4 @@
-"""What the system says of a process: memory, CPU time, descriptors."""
+"""What the system says of a process: memory, CPU time, descriptors; and of a thread: CPU time."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ class Reading:
 
 
 def reading_of(pid: int) -> Reading:
-    """Read what Linux says of a process; elsewhere only of this one, and less."""
+    """Read what Linux says of a process, or of a thread of this one; elsewhere only of this process, and less."""
     if sys.platform != "linux":
         return own_reading() if pid == os.getpid() else Reading()
+    if pid != os.getpid() and (thread := reading_of_thread(pid)) is not None:
+        return thread
     found = Reading()
     with contextlib.suppress(OSError, ValueError, IndexError):
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
@@ -41,6 +43,16 @@ def reading_of(pid: int) -> Reading:
 
         found.max_fds = resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
     return found
+
+
+def reading_of_thread(number: int) -> Reading | None:
+    """Read what Linux says of a thread of this process, by its native id: its CPU time; None for no thread."""
+    try:
+        with open(f"/proc/self/task/{number}/stat", "rb") as file:  # noqa: PTH123
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return Reading(cpu=(int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
 
 
 def own_reading() -> Reading:

@@ -24,9 +24,9 @@ class WSGIMiddleware:
     """Wraps a WSGI application as an ASGI one, and calls it in at most `workers` threads of its own.
 
     With 0 of them it is called in the event loop's thread, one request at a time.
-    It takes part in the lifespan, and refuses WebSockets. The application is told `multiprocess`; `outermost` means
-    that no middleware around this one needs to see the bodies of responses. close() ends idle threads; later requests
-    start new ones.
+    It takes part in the lifespan, and refuses WebSockets. The application is told `multiprocess`, and with
+    `multithread` that other loops' threads call it as well; `outermost` means that no middleware around this one needs
+    to see the bodies of responses. close() ends idle threads; later requests start new ones.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class WSGIMiddleware:
         workers: int = 10,
         *,
         multiprocess: bool = False,
+        multithread: bool = False,
         outermost: bool = False,
     ) -> None:
         if workers < 0:
@@ -42,7 +43,7 @@ class WSGIMiddleware:
         self.app = app
         self.outermost = outermost
         self.threads = Threads(workers) if workers else None
-        self.environs = Environs(workers > 1, multiprocess, FileWrapper)
+        self.environs = Environs(workers > 1 or multithread, multiprocess, FileWrapper)
         kind = ServedCall if workers else InlineCall
         self.calls = WSGIApplication(app, self.threads, self.environs, kind, FileWrapper)
 

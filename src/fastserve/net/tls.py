@@ -10,13 +10,14 @@ import logging
 import os
 import ssl
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastserve._core.metrics import SCALAR_CELLS
 from fastserve.logging.log_config import ConfigError
-from fastserve.metrics.pages import of_process
+from fastserve.metrics.pages import of_worker
 from fastserve.net import certificates
 from fastserve.net.server_names import ByName, silence_wrong_names
 
@@ -38,10 +39,17 @@ FOREVER = 86400.0  # seconds; the core has its own deadlines for closing, which 
 logger = logging.getLogger("fastserve.error")
 
 
+class Underway(threading.local):
+    """The handshakes that are under way in the loop of this thread."""
+
+    def __init__(self) -> None:
+        self.handshakes: weakref.WeakSet[TlsHandshake] = weakref.WeakSet()
+
+
 class TlsHandshake(ssl.SSLObject):
     """The TLS state of one connection, which logs why its handshake failed."""
 
-    underway: ClassVar[weakref.WeakSet[TlsHandshake]] = weakref.WeakSet()  # of connections that have no protocol yet
+    underway: ClassVar = Underway()  # of connections that have no protocol yet
     server_cert: str | None = None
     over = False
 
@@ -49,24 +57,24 @@ class TlsHandshake(ssl.SSLObject):
         try:
             super().do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            self.underway.add(self)
+            self.underway.handshakes.add(self)
             raise
         except ssl.SSLError as exc:
             self.end()
-            of_process().add(TLS_FAILED)
+            of_worker().add(TLS_FAILED)
             logger.debug("TLS handshake failed: %s", reason_of(exc))
             raise
         if not self.over:
-            of_process().add(TLS_OK)
+            of_worker().add(TLS_OK)
         self.end()
 
     def end(self) -> None:
         self.over = True
-        self.underway.discard(self)
+        self.underway.handshakes.discard(self)
 
     def __del__(self) -> None:
         if not self.over:
-            of_process().add(TLS_FAILED)
+            of_worker().add(TLS_FAILED)
             logger.debug("TLS handshake failed: the client left or took too long")
 
 

@@ -55,6 +55,7 @@ def conflicts(options: Options) -> Iterator[str]:
     yield from missing(options)
     yield from conflicts_of_http2(options)
     yield from conflicts_of_platform(options)
+    yield from conflicts_of_threads(options)
     yield from conflicts_of_static(options)
     yield from conflicts_of_proxies(options)
     if options.reload:
@@ -81,6 +82,15 @@ def conflicts_of_platform(options: Options) -> Iterator[str]:
         yield f"preload and {why[sys.platform]}: leave out --preload"
     if options.workers_affinity and not hasattr(os, "sched_setaffinity"):
         yield "workers_affinity: this platform cannot pin a process to a processor; leave it out"
+
+
+def conflicts_of_threads(options: Options) -> Iterator[str]:
+    if options.worker_class != "thread":
+        return
+    if options.preload:
+        yield "worker_class 'thread' and preload: threads share the application without a fork; leave out --preload"
+    if options.workers_max_rss is not None:
+        yield "worker_class 'thread' and workers_max_rss: all threads share one memory; leave out --workers-max-rss"
 
 
 def conflicts_of_http2(options: Options) -> Iterator[str]:

@@ -68,6 +68,7 @@ LOG_FORMATS = ("default", "json", "json:ecs", "json:gcp", "json:datadog")
 HEADER_FAMILIES = ("x-forwarded", "forwarded")
 PROXY_PROTOCOLS = ("off", "v1", "v2", "auto")
 ROOT_PATH_MODES = ("add", "given")
+WORKER_CLASSES = ("process", "thread")
 INTERFACES = ("auto", "asgi3", "asgi2", "wsgi")
 SSL_VERSIONS = {17: "TLS_SERVER", 2: "TLS", 3: "TLSv1", 4: "TLSv1_1", 5: "TLSv1_2"}  # ssl.PROTOCOL_*
 SSL_CERT_REQS = {0: "NONE", 1: "OPTIONAL", 2: "REQUIRED"}  # ssl.CERT_*
@@ -399,6 +400,9 @@ class Options:
     proxy_protocol_from: list[str] | str | None = option(None, PROXIES, Hosts(),
         "Peers that speak the PROXY protocol, as in --forwarded-allow-ips; connections of others are closed."
         "  [default: 127.0.0.1,::1]")
+    worker_class: str = option("process", PROCESSES, Choice(WORKER_CLASSES),
+        "process runs each worker in a process of its own; thread runs each in a thread of one process, with one import"
+        " of the application, for a Python without a global interpreter lock.")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -487,16 +491,21 @@ class Options:
     @property
     def multiprocess(self) -> bool:
         """Whether other processes serve the same application, which a WSGI application is told."""
-        return (self.workers or 1) > 1
+        return (self.workers or 1) > 1 and self.worker_class != "thread"
 
     @property
     def use_subprocess(self) -> bool:
         """Whether run() serves from child processes."""
-        return self.reload or self.use_workers
+        return self.reload or (self.use_workers and self.worker_class != "thread")
+
+    @property
+    def use_threads(self) -> bool:
+        """Whether run() supervises workers that are threads of this process."""
+        return self.use_workers and self.worker_class == "thread"
 
     @property
     def use_workers(self) -> bool:
-        """Whether run() supervises worker processes: more than one, or one that is replaced from time to time."""
+        """Whether run() supervises workers: more than one, or one that is replaced from time to time."""
         watching = (self.workers_lifetime, self.workers_max_rss, self.timeout_worker_blocked)
         watched = self.preload or any(each is not None for each in watching)
         return not self.reload and (watched or (self.workers or 1) > 1)

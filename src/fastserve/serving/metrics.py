@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fastserve._core.metrics import SCALAR_CELLS, Metrics
 from fastserve.config import Config
 from fastserve.metrics.heartbeat import Heartbeat
-from fastserve.metrics.pages import of_process
+from fastserve.metrics.pages import of_process, of_worker
 
 if TYPE_CHECKING:
     from fastserve.metrics.service import Service
@@ -25,7 +25,7 @@ WSGI_BUSY, WSGI_IDLE, WSGI_QUEUE = (SCALAR_CELLS[name] for name in ("wsgi_busy",
 
 
 class ServerMetrics:
-    """The page of the process as one server writes it, the heartbeat of its loop, and what shows them."""
+    """The page of the worker as one server writes it, the heartbeat of its loop, and what shows them."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -35,13 +35,15 @@ class ServerMetrics:
 
     @property
     def page(self) -> Metrics:
-        return of_process()
+        return of_worker()
 
     def start(self, is_accepting: Callable[[], bool]) -> None:
         """Begin to count, and the heartbeat."""
         self.page.begin(os.getpid(), int(time.time()))
         self.note_certificates()
-        self._heartbeat = Heartbeat(self.page, lambda: self._note_readings(is_accepting()))
+        # Of workers that are threads, each is said to use what its loop uses: their sum is not more than the process's.
+        busy = time.process_time_ns if self.page is of_process() else time.thread_time_ns
+        self._heartbeat = Heartbeat(self.page, lambda: self._note_readings(is_accepting()), busy)
         self._heartbeat.start()
 
     def show(self, server: Operated, is_ready: Callable[[], bool], sockets: Callable[[], list[socket.socket]]) -> None:

@@ -10,7 +10,6 @@ import random
 import signal
 import threading
 import time
-from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,13 +49,21 @@ class LinkedServer(Protocol):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None: ...
 
 
+class Sender(Protocol):
+    """Where messages to the parent go, and its own come from."""
+
+    def send(self, message: Any, /) -> None: ...
+
+    def recv(self) -> Any: ...
+
+
 class Link:
     """Answers the parent, asks it for a replacement, and stops the server when the parent is gone.
 
     `replaces` tells whether the parent starts another process on request.
     """
 
-    def __init__(self, connection: Connection, replaces: bool) -> None:
+    def __init__(self, connection: Sender, replaces: bool) -> None:
         self.connection = connection
         self.replaces = replaces
         self.server: LinkedServer
@@ -68,13 +75,22 @@ class Link:
         self.orphaned = False  # the parent is gone
         self.sending = threading.Lock()
 
-    def attach(self, server: LinkedServer) -> None:
-        """Connect a server with the parent, and start the thread."""
+    @property
+    def number(self) -> int:
+        """The number of the worker in the log: that of its process."""
+        return os.getpid()
+
+    def join(self, server: LinkedServer) -> None:
+        """Speak for a server from now on."""
         self.server = server
         server.link = self
         config = server.config
         if config.workers_lifetime is not None:
             self.lifetime = config.workers_lifetime + random.uniform(0, config.workers_lifetime_jitter)
+
+    def attach(self, server: LinkedServer) -> None:
+        """Connect a server with the parent, and start the thread."""
+        self.join(server)
         threading.Thread(target=self.listen, name="fastserve link", daemon=True).start()
 
     # From the server
@@ -124,25 +140,30 @@ class Link:
                 kind, *arguments = self.connection.recv()
             except (EOFError, OSError):
                 break
-            if kind == PING:
-                self.answer()
-            elif kind == HASTEN:
-                self.server.hasten(*arguments)
-            elif kind == REOPEN:
+            if kind == REOPEN:
                 self.reopen()
             elif kind == LEVEL:
                 set_level(*arguments)
             elif kind == REPORT:
                 hang_report.write()
-            elif kind == DRAIN:
-                self.server.drain(*arguments)
-            elif kind == RETIRE:
-                self.server.retire()
+            else:
+                self.take(kind, *arguments)
         self.orphaned = True
         if not self.server.should_exit:
             logger.warning("The parent process is gone: stopping.")
             self.stop()
         self.watch_itself()
+
+    def take(self, kind: str, *arguments: Any) -> None:
+        """Follow a message that is about the server alone."""
+        if kind == PING:
+            self.answer()
+        elif kind == HASTEN:
+            self.server.hasten(*arguments)
+        elif kind == DRAIN:
+            self.server.drain(*arguments)
+        elif kind == RETIRE:
+            self.server.retire()
 
     def reopen(self) -> None:
         """Open log files again; the parent has said already why, and where there are none."""

@@ -36,6 +36,7 @@ from fastserve.supervisors.succession import Succession
 
 if TYPE_CHECKING:
     from fastserve.metrics.service import Service
+    from fastserve.net.listeners import PlainSockets
     from fastserve.operations.control import Control
 
 TICK = 0.5  # longest time in seconds between two checks of the workers
@@ -201,16 +202,8 @@ class Multiprocess(Obedient, Succession):
             for index in range(len(slot.sockets))
             if index % count in self.plain_sockets
         }
-        template = None if self.generations is None else self.generations.current
         try:
-            process = Process(
-                self.config,
-                slot.sockets,
-                plain=plain,
-                watched=self.watched,
-                place=slot.place,
-                template=template,
-            )
+            process = self.made_process(slot, plain)
             process.start()
             self.brief(process)
         except ValueError as exc:
@@ -227,6 +220,12 @@ class Multiprocess(Obedient, Succession):
             logger.error("Cannot start worker: %s; retrying in %g s", exc, delay)
             return None
         return process
+
+    def made_process(self, slot: Slot, plain: PlainSockets) -> Process:
+        template = None if self.generations is None else self.generations.current
+        return Process(
+            self.config, slot.sockets, plain=plain, watched=self.watched, place=slot.place, template=template
+        )
 
     @property
     def can_start(self) -> bool:
@@ -375,13 +374,16 @@ class Multiprocess(Obedient, Succession):
         if process.process.is_alive():
             process.why = process.silent_why(self.config.timeout_worker_healthcheck)
             silence = process.silence(self.config.timeout_worker_healthcheck) or "has not answered in time"
-            message = "Child process [%d] %s. Killing it. It was at:\n%s"
-            logger.error(message, process.pid, silence, process.where(), extra=which(process))
-            process.kill()
+            self.end_silent(process, silence)
             if self.notifier is not None:
                 self.notifier.watchdog()  # this may have taken seconds, and others may hang as well
         process.join()
         return True
+
+    def end_silent(self, process: Process, silence: str) -> None:
+        message = "Child process [%d] %s. Killing it. It was at:\n%s"
+        logger.error(message, process.pid, silence, process.where(), extra=which(process))
+        process.kill()
 
     def warn_of_block(self, process: Process) -> None:
         """Log where a worker stands whose event loop is blocked, which delays all its requests."""

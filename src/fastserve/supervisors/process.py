@@ -22,6 +22,7 @@ from fastserve.supervisors.template import ForkedProcess, Template
 if TYPE_CHECKING:
     from fastserve.metrics.watched import Watched
     from fastserve.net.listeners import PlainSockets
+    from fastserve.supervisors.thread import ThreadProcess
 
 STARTING = 12  # how many times longer a starting worker may be silent: imports can hold the interpreter
 
@@ -35,6 +36,8 @@ class Process:
     `template` it is forked from that.
     """
 
+    process: SpawnProcess | ForkedProcess | ThreadProcess
+
     def __init__(
         self,
         config: Config,
@@ -45,20 +48,23 @@ class Process:
         place: int = 0,
         template: Template | None = None,
     ) -> None:
+        self.note(config, watched, place)
+        self.parent_conn, self.child_conn = Pipe()
+        self.dump_reader, self.dump_writer = Pipe(duplex=False)
+        page = None if self.live is None else self.live.page
+        ends = self.child_conn, self.dump_writer
+        if template is None:
+            self.process = child.process(config, target, sockets, *ends, target is None, plain, page, place)
+        else:
+            self.process = ForkedProcess(template, sockets, *ends, plain, page, place)
+
+    def note(self, config: Config, watched: Watched | None, place: int) -> None:
+        """Begin with what is known of a worker before it starts."""
         self.watched = watched  # counts what becomes of it
         self.place = place
         self.live = None if watched is None else watched.pages.begin(place)
         self.why: str | None = None  # it ends, where that is known
         self.config = config
-        self.parent_conn, self.child_conn = Pipe()
-        self.dump_reader, self.dump_writer = Pipe(duplex=False)
-        page = None if self.live is None else self.live.page
-        ends = self.child_conn, self.dump_writer
-        self.process: SpawnProcess | ForkedProcess
-        if template is None:
-            self.process = child.process(config, target, sockets, *ends, target is None, plain, page, place)
-        else:
-            self.process = ForkedProcess(template, sockets, *ends, plain, page, place)
         self.events: deque[tuple[Any, ...]] = deque()  # messages other than answers
         self.ready = False
         self.ready_seconds = 0.0  # from start to ready
@@ -76,15 +82,18 @@ class Process:
         """Start the process. Raises ValueError, OSError."""
         self.started_at = self.answered_at = time.monotonic()
         try:
-            if isinstance(self.process, ForkedProcess):
-                self.process.start()
-            else:
-                child.start(self.process)
+            self.begin()
         except BaseException:
             self.close()
             raise
         if self.watched is not None and self.live is not None:
             self.watched.started(self.live, self.process.pid)
+
+    def begin(self) -> None:
+        if isinstance(self.process, SpawnProcess):
+            child.start(self.process)
+        else:
+            self.process.start()
         self.child_conn.close()
         self.dump_writer.close()
 
@@ -166,22 +175,25 @@ class Process:
         """Read what it has sent: handle answers, put other messages into `events`."""
         try:
             while self.parent_conn.poll():
-                message = self.parent_conn.recv()
-                if message[0] == PONG:
-                    _, self.ready, self.loop_silence = message
-                    self.asked_at = None
-                    self.answered_at = time.monotonic()
-                    self.pongs += 1
-                    continue
-                if message[0] == CLOSED:
-                    self.listens = False
-                    continue
-                if message[0] == READY:
-                    self.ready = True
-                    self.ready_seconds = time.monotonic() - self.started_at
-                self.events.append(message)
+                self.take(self.parent_conn.recv())
         except (OSError, EOFError):
             self.deaf = True  # its end is noticed elsewhere
+
+    def take(self, message: tuple[Any, ...]) -> None:
+        """Handle an answer; put another message into `events`."""
+        if message[0] == PONG:
+            _, self.ready, self.loop_silence = message
+            self.asked_at = None
+            self.answered_at = time.monotonic()
+            self.pongs += 1
+            return
+        if message[0] == CLOSED:
+            self.listens = False
+            return
+        if message[0] == READY:
+            self.ready = True
+            self.ready_seconds = time.monotonic() - self.started_at
+        self.events.append(message)
 
     def ping(self, timeout: float = 5) -> bool:
         """Ask a new question; return whether it was answered within `timeout` seconds."""

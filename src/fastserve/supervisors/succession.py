@@ -116,6 +116,7 @@ class Succession:
             self.estate.let_go()
             self.metrics = self.control = None
             del self.ancestors[MOST_ANCESTORS:]
+            self.leave_counts()
             counted, pages = self.watched.left([each.processes for each in self.ancestors])
             successor.go(counted, [*pages, *(each.channel.fileno() for each in self.ancestors)])
             self.close_channels()
@@ -123,6 +124,9 @@ class Succession:
             self.successor = None
             self.succeeded = True
             self.should_exit.set()
+
+    def leave_counts(self) -> None:
+        """Do what is due before the successor gets what has been counted."""
 
     def retire_all(self) -> None:
         """Begin to retire the workers."""

@@ -19,8 +19,11 @@ from fastserve.proxies import trust
 from fastserve.supervisors.successor import Estate, Takeover, working_directory
 
 if TYPE_CHECKING:
+    import socket
+
     from fastserve.metrics.service import Service
     from fastserve.operations.control import Control
+    from fastserve.supervisors.multiprocess import Multiprocess
 
 UNGUARDED = (
     "A child process imports the program, which calls run() again: with workers or reload, put the call under"
@@ -80,12 +83,20 @@ def bound_control(config: Config, handover: Handover | None) -> Control | None:
     return Control.bound(config, inherited)
 
 
-def work(config: Config, estate: Estate, stack: contextlib.ExitStack, handover: Handover | None) -> None:
+def parent_of_workers(config: Config, sockets: list[socket.socket]) -> Multiprocess:
+    if config.use_threads:
+        from fastserve.supervisors.multithread import Multithread
+
+        return Multithread(config, sockets)
     from fastserve.supervisors.multiprocess import Multiprocess
 
+    return Multiprocess(config, sockets)
+
+
+def work(config: Config, estate: Estate, stack: contextlib.ExitStack, handover: Handover | None) -> None:
     if handover is not None:
         config.join_family(handover.family)
-    parent = Multiprocess(config, estate.listeners.sockets)
+    parent = parent_of_workers(config, estate.listeners.sockets)
     parent.plain_sockets = estate.listeners.plain
     parent.close_listeners = stack.close
     parent.estate = estate

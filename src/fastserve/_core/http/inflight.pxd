@@ -8,6 +8,7 @@ cdef extern from "http/inflight.h":
         Entry* previous
         PyObject* method  # str
         PyObject* path  # bytes
+        unsigned long thread  # whose loop serves it, as threading.get_ident()
         double since  # of a monotonic clock, exact to a few milliseconds
 
 

@@ -6,6 +6,8 @@ keeps none.
 """
 
 from cpython.object cimport PyObject
+from cpython.pythread cimport PyThread_get_thread_ident
+from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from ..threads cimport fastserve_spin, fastserve_unspin
 
@@ -19,6 +21,9 @@ cdef extern from "http/inflight_report.h":
 cdef extern from "loop/clock.h":
     double fastserve_coarse() nogil
 
+
+cdef enum:
+    SHOWN = 100
 
 cdef Entry entries  # the head of a ring
 entries.next = entries.previous = &entries
@@ -38,10 +43,43 @@ def write_now():
         fastserve_report(0)
 
 
+def keep():
+    """Keep the list from here on, for requests_of_thread()."""
+    global enabled
+    enabled = True
+
+
+def requests_of_thread(unsigned long thread):
+    """Return method, path and seconds of at most SHOWN requests that the loop of a thread serves, the oldest first."""
+    cdef PyObject* methods[SHOWN]
+    cdef PyObject* paths[SHOWN]
+    cdef double since[SHOWN]
+    cdef double now = fastserve_coarse()
+    cdef int count = 0, at
+    # While the list is locked no object is made: that may run the garbage collector, which ends exchanges.
+    fastserve_spin(&fastserve_entries_lock)
+    cdef Entry* entry = entries.next
+    while entry != &entries and count < SHOWN:
+        if entry.thread == thread:
+            methods[count], paths[count], since[count] = entry.method, entry.path, entry.since
+            Py_INCREF(<object>entry.method)
+            Py_INCREF(<object>entry.path)
+            count += 1
+        entry = entry.next
+    fastserve_unspin(&fastserve_entries_lock)
+    cdef list found = []
+    for at in range(count):
+        found.append((<object>methods[at], <object>paths[at], max(now - since[at], 0.0)))
+        Py_DECREF(<object>methods[at])
+        Py_DECREF(<object>paths[at])
+    return found
+
+
 cdef void track(Entry* entry, str method, bytes path) noexcept:
     entry.method = <PyObject*>method
     entry.path = <PyObject*>path
     entry.since = fastserve_coarse()
+    entry.thread = PyThread_get_thread_ident()
     fastserve_spin(&fastserve_entries_lock)
     entry.next = &entries
     entry.previous = entries.previous
