@@ -223,7 +223,9 @@ class BuildExt(build_ext):
         header.write_text(PRECOMPILED, "utf-8")
         folders = [f"-I{folder}" for folder in self.compiler.include_dirs]
         command = [*self.compiler.compiler_so, *folders, "-x", "c-header", f"{header}", "-o", f"{header}.gch", *flags]
-        if subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode:
+        try:
+            subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        except (OSError, subprocess.CalledProcessError):
             return []
         return ["-include", f"{header}"]
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pickle
 import re
 import runpy
+import shlex
+import subprocess
+import sysconfig
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,6 +49,29 @@ def test_a_first_line_for_the_build_is_one_that_it_knows(build: dict[str, Any]) 
         with path.open(encoding="utf-8") as file:
             first = file.readline()
         assert first in (build["COLD"], build["HOT"]) or first.startswith('"""'), path
+
+
+@pytest.mark.tree
+def test_a_module_begins_with_what_has_been_compiled(build: dict[str, Any], tmp_path: Path) -> None:
+    command = shlex.split(sysconfig.get_config_var("CC"))
+    options = ("-O2", "-fPIC")
+    compiler = SimpleNamespace(compiler_so=command, include_dirs=[sysconfig.get_path("include")])
+    begin = build["BuildExt"].precompile(SimpleNamespace(build_temp=tmp_path, compiler=compiler), options, 0)
+    if "clang" in subprocess.run([*command, "--version"], capture_output=True, text=True, check=True).stdout:
+        assert begin == []
+        return
+    assert begin == ["-include", f"{tmp_path}/precompiled0.h"]
+    Path(begin[1]).write_text("#error this is read only where the compiled one is not taken", "utf-8")
+    module = tmp_path / "module.c"
+    module.write_text("Py_ssize_t size;", "utf-8")
+    subprocess.run([*command, *options, *begin, "-c", module, "-o", tmp_path / "module.o"], check=True)
+
+
+@pytest.mark.tree
+@pytest.mark.parametrize("program", ["false", "/nowhere/gcc"])
+def test_a_compiler_that_cannot_begin_so_goes_on_without(build: dict[str, Any], tmp_path: Path, program: str) -> None:
+    compiler = SimpleNamespace(compiler_so=[program], include_dirs=[])
+    assert build["BuildExt"].precompile(SimpleNamespace(build_temp=tmp_path, compiler=compiler), ("-O2",), 0) == []
 
 
 @pytest.mark.tree
