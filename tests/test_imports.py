@@ -18,7 +18,7 @@ CORE = PACKAGE / "_core"
 
 # A package of the core may use itself and those before it; the modules at its root are named here one by one.
 ORDER = (
-    "llhttp", "system", "threads", "counters", "metrics", "errors", "ending", "grammar", "settings",
+    "llhttp", "python", "system", "threads", "counters", "metrics", "errors", "ending", "grammar", "settings",
     "memory", "loop", "interfaces", "worker", "transport", "http", "websocket", "wsgi", "http1", "http2", "topics",
     "connection", "preface", "testing",
 )  # fmt: skip
@@ -54,7 +54,7 @@ EAGER = {
     "websockets": "protocols/websockets/websockets_sansio_impl.py",
     "wsproto": "protocols/websockets/wsproto_impl.py",
 }
-CYTHON_PACKAGES = {"cpython", "cython", "libc"}
+CYTHON_PACKAGES = {"cython", "libc"}  # not cpython: each module would translate what python.pxd has in short
 
 CORE_SOURCES = sorted(
     path for path in CORE.rglob("*") if path.suffix in {".pyx", ".pxd", ".py"} and path.parent != CORE

@@ -10,7 +10,6 @@ then and there, see read_first().
 """
 import sys
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 
 from .counters cimport live_counts
@@ -22,6 +21,7 @@ from .interfaces cimport Carrier, Handler
 from .loop.clock cimport REQUEST_HEAD, monotonic, stop
 from .loop.turn cimport SHARE_SECONDS, Turn
 from .metrics cimport BY_ERROR, CLOSED_BY_CLIENT, CONNECTIONS, NEW_CONNECTIONS, RECEIVED, fastserve_add
+from .python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from .system cimport FASTSERVE_DIRECT_WRITES, fastserve_receive
 from .threads cimport fastserve_count
 from .transport.tls_writer cimport TlsWriter

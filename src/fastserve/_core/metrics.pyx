@@ -10,12 +10,11 @@ many bytes has the number of its series, which is given when a key is first seen
 come when the others are taken, as is the last route for all routes.
 """
 cimport cython
-from cpython.bytearray cimport PyByteArray_AS_STRING
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
+from .python cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyByteArray_AS_STRING, PyObject_GetBuffer
 from .threads cimport fastserve_sum
 
 cdef extern from "metrics.h" nogil:

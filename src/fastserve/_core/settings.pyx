@@ -3,9 +3,8 @@
 import re
 from types import GetSetDescriptorType
 
-from cpython.object cimport PyObject_GenericSetAttr
-
 from .grammar import TOKEN_BYTES
+from .python cimport PyObject_GenericSetAttr
 
 TOKEN = re.compile(TOKEN_BYTES + rb"\Z")
 FIELD_VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*\Z")  # RFC 9110 section 5.5

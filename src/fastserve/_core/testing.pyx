@@ -3,7 +3,6 @@
 
 No other module uses this one.
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t
 
 from .http.methods cimport method_name
@@ -18,6 +17,7 @@ from .http2.response_head cimport check_head, check_trailers, put_interim, put_r
 from .loop cimport clock as clocks
 from .loop.clock cimport DATE_SIZE, Clock, Usage, measure
 from .memory.buffer cimport Buffer, give, take
+from .python cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from .settings cimport Settings
 from .websocket cimport deflate, frames
 from .websocket.deflate cimport negotiate

@@ -1,9 +1,9 @@
 """Formats of access lines, compiled to steps."""
 cimport cython
-from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 from ..memory.buffer cimport Buffer
+from ..python cimport PyObject
 from .account cimport Account
 
 

@@ -11,18 +11,15 @@ its end, JSON by its path and query, so that it stays valid.
 import time
 from binascii import a2b_base64
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_GetItemWithError, PyDict_Size
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from ..loop.clock cimport monotonic
 from ..memory.buffer cimport Buffer
+from ..python cimport (
+    PyBytes_AS_STRING, PyBytes_GET_SIZE, PyDict_GetItemWithError, PyDict_Size, PyMem_Calloc, PyMem_Free, PyObject,
+    PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyUnicode_AsUTF8AndSize, Py_DECREF, Py_INCREF, Py_XDECREF,
+)
 from .account cimport Account, field_of
 from .response_head cimport reason_phrase
 

@@ -13,11 +13,10 @@ import os
 import stat
 from io import BufferedWriter, FileIO, TextIOWrapper
 
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-
 from ..loop.clock cimport monotonic
 from ..loop.turn cimport Flushable
 from ..memory.buffer cimport Buffer, take
+from ..python cimport PyUnicode_AsUTF8AndSize
 from ..worker cimport Worker
 from .access_format cimport AccessFormat
 from .account cimport Account, next_random, open_account, seed

@@ -6,13 +6,12 @@ response or with the connection; a WebSocket takes that of its handshake over.
 """
 import os
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
 from ..llhttp cimport HTTP_GET
 from ..loop.clock cimport SLOW, Timed, monotonic, stop
+from ..python cimport PyBytes_AS_STRING, PyBytes_GET_SIZE, PyUnicode_DecodeASCII
 from ..worker cimport Worker
 from .methods cimport method_name
 from .request cimport Request

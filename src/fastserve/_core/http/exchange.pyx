@@ -20,8 +20,6 @@ ends the response.
 """
 from asyncio import CancelledError
 
-from cpython.bytes cimport PyBytes_GET_SIZE
-from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 from ..counters cimport live_counts
@@ -35,6 +33,7 @@ from ..loop.turn cimport note_sender
 from ..loop.waiter cimport Waiter, make_waiter
 from ..metrics cimport ACTIVE, FAILED_AFTER, FAILED_BEFORE, FAILED_MISSING, WAIT as WAITED
 from ..metrics cimport fastserve_add, fastserve_observe
+from ..python cimport PyBytes_GET_SIZE, PyObject
 from ..threads cimport fastserve_count
 from ..worker cimport Worker
 from .account cimport Account

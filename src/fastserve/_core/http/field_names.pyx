@@ -1,5 +1,5 @@
 """Frequent request header names, as ready bytes objects."""
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from ..python cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 cdef tuple NAMES = (
     b"host", b"content-length", b"transfer-encoding", b"expect", b"connection", b"upgrade", b"te",

@@ -1,5 +1,5 @@
 """The exchanges in progress, in a form that a signal handler can read."""
-from cpython.object cimport PyObject
+from ..python cimport PyObject
 
 
 cdef extern from "http/inflight.h":

@@ -5,10 +5,7 @@ can, as long as it only reads. Only threads of event loops change the list, one 
 keeps none.
 """
 
-from cpython.object cimport PyObject
-from cpython.pythread cimport PyThread_get_thread_ident
-from cpython.ref cimport Py_DECREF, Py_INCREF
-
+from ..python cimport PyObject, PyThread_get_thread_ident, Py_DECREF, Py_INCREF
 from ..threads cimport fastserve_spin, fastserve_unspin
 
 

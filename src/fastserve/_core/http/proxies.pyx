@@ -5,11 +5,11 @@ headers, and more than client and scheme, are read by a `reader`, whose decision
 """
 from time import time
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
 from ..metrics cimport PROXY_WAIT, Metrics, fastserve_observe
+from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from .field_names cimport X_FORWARDED_FOR, X_FORWARDED_PROTO, X_QUEUE_START, X_REQUEST_START
 from .request cimport Field, Request
 from .rules cimport port_start, valid_host

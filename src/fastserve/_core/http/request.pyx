@@ -1,11 +1,11 @@
 """The head of a request, and the rules of RFC 9110 and RFC 9112 for it that llhttp leaves open."""
-from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, strlen
 
 from ..llhttp cimport HTTP_CONNECT, HTTP_OPTIONS
 from ..memory.pool cimport Pool, make_pool
+from ..python cimport PyObject
 from ..settings cimport Settings
 from ..threads cimport FASTSERVE_FREE_THREADED
 from .field_names cimport CONNECTION, EXPECT, HOST, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, lookup

@@ -8,11 +8,11 @@ written by end_head(), the third is the server's alone (ASGI HTTP: "Response Sta
 """
 from http import HTTPStatus
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp, memcpy
 
 from ..loop.clock cimport DATE_SIZE, Clock
 from ..memory.buffer cimport Buffer
+from ..python cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from ..settings cimport Settings
 from .field_names cimport LOWER
 from .rules cimport equals, forbidden_trailer, has_member

@@ -1,14 +1,13 @@
 """The ASGI scope of a request."""
 import os
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.list cimport PyList_New, PyList_SET_ITEM
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.ref cimport Py_INCREF
-from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 from libc.string cimport memchr, memcmp, memcpy
 
 from ..llhttp cimport HTTP_GET
+from ..python cimport (
+    PyBytes_FromStringAndSize, PyList_New, PyList_SET_ITEM, PyMem_Free, PyMem_Malloc, PyUnicode_DecodeASCII,
+    PyUnicode_DecodeUTF8, Py_INCREF,
+)
 from ..system cimport fastserve_ipv4
 from ..worker cimport Worker
 from .field_names cimport HOST, LOWER, UNKNOWN, known

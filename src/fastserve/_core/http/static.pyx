@@ -7,12 +7,12 @@ with sendfile(2).
 """
 import os
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp
 
 from ..interfaces cimport Stream
 from ..loop.clock cimport monotonic
 from ..loop.turn cimport note_sender
+from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from ..system cimport (
     FASTSERVE_IDENTIFIES,
     FASTSERVE_NO_BENEATH,

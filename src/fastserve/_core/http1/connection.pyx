@@ -18,7 +18,6 @@ because a client that is gone altogether looks the same until something is writt
 """
 import logging
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 
 from ..http.access_log cimport address_text
@@ -37,6 +36,7 @@ from ..loop.turn cimport Runnable
 from ..metrics cimport ACTIVE_CONNECTIONS, BY_BODY, BY_DRAIN, BY_ERROR, BY_HEAD, BY_KEEP_ALIVE, CLOSING_CONNECTIONS
 from ..metrics cimport IDLE_CONNECTIONS, WS_REFUSED, fastserve_add, key_of
 from ..metrics import reason_of
+from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from ..system cimport fastserve_peer_ended
 from ..transport.lingering cimport close_or_linger
 from ..transport.writer cimport Writer, set_use, set_why

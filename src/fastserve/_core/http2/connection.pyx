@@ -17,7 +17,6 @@ remembered how they were closed, for a frame that was under way then is not a fa
 import logging
 from collections import deque
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp, strlen
 
 from ..http.access_log cimport address_text
@@ -32,6 +31,7 @@ from ..interfaces cimport Carrier, Handler
 from ..loop.admission cimport Place
 from ..loop.clock cimport GOING_AWAY, KEEP_ALIVE, REQUEST_HEAD, stop
 from ..memory.buffer cimport Buffer
+from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from ..transport.lingering cimport begin_lingering
 from ..transport.low_water cimport make_low_water
 from ..metrics cimport ACTIVE_CONNECTIONS, BY_DRAIN, BY_ERROR, BY_HEAD, BY_KEEP_ALIVE, CLOSING_CONNECTIONS

@@ -1,5 +1,5 @@
 """The fields of requests: what each is to the server, and which are malformed (RFC 9113 sections 8.1 to 8.3)."""
-from cpython.object cimport PyObject
+from ..python cimport PyObject
 
 
 cdef enum:

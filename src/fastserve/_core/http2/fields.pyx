@@ -4,17 +4,16 @@
 A field's own faults are found by classify(), once for each entry of a table; what only its place shows (a pseudo-header
 after other fields, or twice) by add(), and what only the whole shows by finish().
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.list cimport PyList_New, PyList_SET_ITEM
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.string cimport memcmp
 
 from ..grammar import REFUSED_TRAILERS
 from ..http.field_names cimport LOWER, UNKNOWN, known, lookup
 from ..http.response_head cimport has_control
 from ..http.rules cimport equals, has_member, has_other_member, is_token, valid_host
+from ..python cimport (
+    PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE, PyList_New, PyList_SET_ITEM, PyMem_Free,
+    PyMem_Realloc, PyObject, Py_DECREF, Py_INCREF, Py_XDECREF,
+)
 
 cdef extern from "Python.h":
     PyObject* PyTuple_GET_ITEM(object items, Py_ssize_t index) noexcept  # borrowed

@@ -15,11 +15,11 @@ the window of the connection, so that applications which do not read never stop 
 """
 from collections import deque
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcpy
 
 from ..http.response cimport Response
 from ..memory.buffer cimport Buffer
+from ..python cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from ..system cimport FASTSERVE_MOST_SLICES
 from ..transport.writer cimport Writer
 from .frames cimport (

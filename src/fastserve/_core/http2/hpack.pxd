@@ -1,8 +1,8 @@
 """HPACK (RFC 7541): header blocks into fields, and fields into header blocks."""
-from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from ..memory.buffer cimport Buffer
+from ..python cimport PyObject
 from .fields cimport FieldSink
 
 

@@ -6,14 +6,14 @@ Both tables are rings that grow from 16 entries, up to the 128 that 4,096 bytes 
 The encoder puts a field into its table when it sends it for the second time: it remembers a hash of each that it sent
 once. Content-Length never comes there, nor do fields whose value somebody could want to guess (section 7.1).
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from ..memory.buffer cimport Buffer
+from ..python cimport (
+    PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE, PyMem_Calloc, PyMem_Free, PyMem_Malloc,
+    PyMem_Realloc, PyObject, Py_DECREF, Py_INCREF,
+)
 from .fields cimport FieldSink, field_name, kind_of_field, kind_of_name
 from .huffman cimport decoded_room, huffman_decode, huffman_encode, huffman_size
 from .tables import STATIC

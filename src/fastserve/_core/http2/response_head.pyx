@@ -4,12 +4,12 @@
 The fields cannot be encoded before they are written, since HPACK goes by their order on the connection. So check_head()
 has HTTP/1's lines written, by the one loop that checks what an application gives, and takes the fields from there.
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp
 
 from ..http.response_head cimport HeadFacts, put_trailers as put_trailer_lines, start_head
 from ..loop.clock cimport Clock
 from ..memory.buffer cimport Buffer, give, take
+from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from ..settings cimport Settings
 from .hpack cimport Encoder
 

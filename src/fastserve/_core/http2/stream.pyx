@@ -10,7 +10,6 @@ writing   INIT    nothing of the response has been given
 `ended` is the other half: RFC 9113's "half-closed (remote)". A stream that the connection does not know any more is
 closed. What the application does is as over HTTP/1.1: see http1/response.pyx.
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
 
 from ..errors import ClientDisconnected
@@ -21,6 +20,7 @@ from ..interfaces cimport Channel, Handler, Pending, Shared
 from ..loop.clock cimport HELD_HEAD, REQUEST_BODY, REQUEST_REST, SMALL_PIECE, WRITE, Timed, stop
 from ..loop.turn cimport Flushable, Runnable
 from ..memory.buffer cimport Buffer
+from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from ..websocket.exchange cimport WebSocketExchange
 from ..websocket.session cimport WebSocket
 from .flow cimport DEFAULT_URGENCY, FIRST_WINDOW

@@ -7,9 +7,8 @@ No credit is given for what comes while the WebSocket has paused reading; as muc
 Of that the WebSocket gets the beginning and a close frame, for which it waits no longer than it does on a connection.
 A fault of the WebSocket resets its stream, and concerns no other.
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-
 from ..interfaces cimport Channel
+from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from ..transport.writer cimport Writer, set_use
 from ..websocket.exchange cimport WebSocketExchange
 from ..websocket.handshake cimport Handshake

@@ -1,5 +1,5 @@
 """What receive() and send() are, and what they return."""
-from cpython.object cimport PyObject
+from ..python cimport PyObject
 
 
 cdef class Awaitable:

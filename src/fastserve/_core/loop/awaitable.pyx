@@ -12,8 +12,8 @@ way that the C interface wants it. Subclasses inherit it.
 import warnings
 
 cimport cython
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
+
+from ..python cimport PyObject, Py_INCREF
 
 
 cdef extern from "loop/awaitable.h":

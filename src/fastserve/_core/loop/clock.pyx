@@ -4,9 +4,9 @@ A deadline is a node in the queue of its kind. All deadlines of a kind last equa
 and the queue stays sorted; the few that end earlier search for their place. Starting and stopping a deadline is a few
 pointer writes, and one timer per worker, set for the earliest deadline, serves every connection.
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.string cimport memcmp
 
+from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from ..settings cimport Settings
 
 cdef double HELD_HEAD_SECONDS = 0.25

@@ -14,11 +14,8 @@ import sys
 import types
 from asyncio import CancelledError, InvalidStateError
 
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF
-from cpython.weakref cimport PyWeakref_NewRef
-
 from ..counters cimport live_counts
+from ..python cimport PyObject, PyWeakref_NewRef, Py_DECREF
 from ..threads cimport fastserve_count
 from .current_task cimport make_current, restore_current
 from .turn cimport Runnable, Turn

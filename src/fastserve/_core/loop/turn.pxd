@@ -1,7 +1,6 @@
 """One turn of the event loop in three batches: reads, applications, writes."""
-from cpython.object cimport PyObject
-
 from ..metrics cimport Metrics
+from ..python cimport PyObject
 from .clock cimport Timed
 from .slow_steps cimport SlowSteps
 

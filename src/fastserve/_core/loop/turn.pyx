@@ -23,13 +23,12 @@ fan-out   Messages for many clients are written after the responses, in slices o
 """
 import asyncio
 
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
 
 from ..metrics cimport LOG_BLOCKED, Metrics, fastserve_add
+from ..python cimport PyObject, Py_INCREF, Py_XDECREF
 from .clock cimport monotonic
 
 cdef enum:

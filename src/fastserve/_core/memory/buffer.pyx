@@ -2,11 +2,11 @@
 
 Only a connection with something to send holds a buffer. A few spare ones are kept for the next.
 """
-from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 
 from ..counters cimport live_counts
+from ..python cimport PyObject
 from ..threads cimport FASTSERVE_FREE_THREADED, fastserve_count
 from .pool cimport Pool, make_pool
 

@@ -4,8 +4,8 @@ A module that keeps some includes memory/pool.h, and gives the address of fastse
 make_pool(). Where threads run at the same moment each has a pool, so fastserve_pool may be NULL in one that is new.
 """
 cimport cython
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
+
+from ..python cimport PyObject, Py_DECREF, Py_INCREF
 
 
 cdef enum:

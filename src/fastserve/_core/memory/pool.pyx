@@ -3,9 +3,7 @@
 Not a list: one that goes from empty to one item and back frees and allocates its memory each time, which costs more
 than all else here.
 """
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
-
+from ..python cimport PyObject, Py_DECREF, Py_INCREF
 from ..threads cimport FASTSERVE_FREE_THREADED
 
 cdef extern from "Python.h":

@@ -1,8 +1,7 @@
 """The topics of one event loop, and the connections that are subscribed to them."""
-from cpython.object cimport PyObject
-
 from ..interfaces cimport Channel, Pending, Stream, Subscribing
 from ..loop.turn cimport Turn
+from ..python cimport PyObject
 from .message cimport Message
 
 

@@ -8,13 +8,12 @@ walking   A topic that delivers does not move its members: one that leaves meanw
           the end and gets the next message first.
 ended     A subscriber has neither channel nor stream any more, no member in a topic, and an empty ring.
 """
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
 from ..counters cimport live_counts
 from ..interfaces cimport Channel, Pending, Stream, Subscribing
+from ..python cimport PyObject, Py_DECREF, Py_INCREF
 from ..threads cimport fastserve_count
 from ..worker cimport Worker
 from .message cimport Comment, Message

@@ -6,11 +6,10 @@ import json
 import re
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
 from ..interfaces cimport Shared
 from ..memory.buffer cimport Buffer, give, take
+from ..python cimport PyBytes_AS_STRING, PyBytes_GET_SIZE, PyUnicode_AsUTF8AndSize
 from ..websocket.deflate cimport Deflater
 from ..websocket.frames cimport OP_BINARY, OP_TEXT, put_frame
 

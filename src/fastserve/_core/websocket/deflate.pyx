@@ -12,13 +12,11 @@ import re
 import zlib
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.buffer cimport PyBUF_READ
-from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.string cimport memcpy
 
 from ..errors import ProtocolError
 from ..grammar import TOKEN
+from ..python cimport PyBUF_READ, PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyMemoryView_FromMemory
 
 cdef enum:
     # The windows of both sides if the client allows to limit them: 4 KiB each way instead of 32.

@@ -1,7 +1,6 @@
 """WebSocket frames (RFC 6455 section 5): parses bytes into messages, and writes frames into a buffer."""
-from cpython.object cimport PyObject
-
 from ..memory.buffer cimport Buffer
+from ..python cimport PyObject
 from .deflate cimport Deflater, Inflater
 from .utf8 cimport Utf8
 

@@ -7,13 +7,11 @@ that grows with it and is never larger than twice what has arrived. A text is ch
 
 The result depends on the bytes alone, not on how they were cut into inputs.
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_CLEAR, Py_INCREF
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from ..memory.buffer cimport Buffer
+from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE, PyObject, Py_CLEAR, Py_INCREF
 from .deflate cimport TAIL_SIZE, Deflater, Inflater, put_tail
 from .utf8 cimport check_utf8
 

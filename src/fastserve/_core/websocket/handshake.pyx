@@ -7,8 +7,6 @@ import logging
 from base64 import b64encode
 from binascii import Error as Base64Error, a2b_base64
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
-
 from ..errors import ClientDisconnected, ProtocolError
 from ..http.field_names cimport (
     SEC_WEBSOCKET_EXTENSIONS,
@@ -24,6 +22,7 @@ from ..http.scope cimport Peers, header_list, http_scope, websocket_scope
 from ..interfaces cimport Channel
 from ..llhttp cimport HTTP_GET
 from ..memory.buffer cimport Buffer
+from ..python cimport PyBytes_FromStringAndSize
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
 from .deflate cimport Parameters, negotiate

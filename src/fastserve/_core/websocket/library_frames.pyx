@@ -4,11 +4,10 @@
 The library responds to pings and close frames itself; the state machine does everything else, as with the core's
 frames.
 """
-from cpython.bytes cimport PyBytes_AS_STRING
-
 from ..interfaces cimport Shared
 from ..loop.clock cimport monotonic, stop
 from ..loop.turn cimport SHARE_SECONDS
+from ..python cimport PyBytes_AS_STRING
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
 from .exchange cimport WebSocketExchange

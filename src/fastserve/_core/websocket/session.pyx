@@ -15,14 +15,12 @@ then send() raises.
 """
 import logging
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-
 from ..counters cimport live_counts
 from ..interfaces cimport Channel, Pending, Shared
 from ..loop.clock cimport WS_CLOSE, WS_HOLD, WS_PING, WS_PONG, stop
 from ..metrics cimport BY_DRAIN, BY_ERROR, BY_PING, CLOSING_CONNECTIONS, RECEIVED, WEBSOCKET_CONNECTIONS
 from ..metrics cimport WS_RECEIVED, WS_RECEIVED_BYTES, WS_SENT, WS_SENT_BYTES, fastserve_add
+from ..python cimport PyBytes_AS_STRING, PyBytes_GET_SIZE, PyUnicode_AsUTF8AndSize
 from ..system cimport fastserve_receive
 from ..threads cimport fastserve_count
 from ..transport.lingering cimport close_or_linger

@@ -3,9 +3,10 @@
 
 Sequences that are whole in one piece are checked as a whole, the rest byte by byte.
 """
-from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
+
+from ..python cimport PyBytes_AS_STRING
 
 cdef uint64_t HIGH_BITS = 0x8080808080808080
 

@@ -3,13 +3,13 @@ import sys
 from urllib.parse import unquote_to_bytes
 
 cimport cython
-from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_GET_LENGTH, PyUnicode_READ_CHAR
 
 from ..http.field_names cimport UNKNOWN, X_FORWARDED_FOR, X_FORWARDED_PROTO, known_names
 from ..http.methods cimport method_name
 from ..http.request cimport Field, Request
 from ..http.scope cimport Peers
 from ..llhttp cimport HTTP_GET
+from ..python cimport PyUnicode_DecodeASCII, PyUnicode_GET_LENGTH, PyUnicode_READ_CHAR
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_ASCII(object text) noexcept

@@ -3,11 +3,11 @@ import logging
 import re
 from wsgiref.util import is_hop_by_hop
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_AsLatin1String, PyUnicode_GET_LENGTH, PyUnicode_READ_CHAR
-
 from ..grammar import TOKEN
 from ..http.response_head cimport has_control
+from ..python cimport (
+    PyBytes_AS_STRING, PyBytes_GET_SIZE, PyUnicode_AsLatin1String, PyUnicode_GET_LENGTH, PyUnicode_READ_CHAR,
+)
 
 cdef enum:
     KNOWN_NAMES = 1000  # header names that are kept with their checked form
