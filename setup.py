@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -52,13 +53,15 @@ class Kind(NamedTuple):
     define: tuple[str, ...] = ()
     undefine: tuple[str, ...] = ()
     directives: tuple[str, ...] = ()
-    cold: tuple[str, ...] = ()  # more of `compile`, for modules that say they are cold
+    once: tuple[str, ...] = ()  # more of `compile`, for modules that say they are used once
+    cold: tuple[str, ...] = ()  # or cold
     hot: tuple[str, ...] = ()  # or hot
     warnings_are_errors: bool = False
     precompiled: bool = False  # a whole build of it compiles Python.h once
 
 
 # What the first line of a module may be.
+ONCE = "# setup.py: once\n"  # it runs at a start, or in tests alone: -O0 takes half of gcc's time with -O1
 COLD = "# setup.py: cold\n"  # no request's or message's time depends on it: -O1 takes 0.6 of gcc's time
 HOT = "# setup.py: hot\n"  # its loops over octets gain by -O3, by 11 % for the head of a response
 # All others are at -O2: gcc takes 0.84 of the time of -O3, and exchanges of bench/callgrind 0.8 % more instructions.
@@ -74,7 +77,11 @@ WALL = ("-Wall", "-Wno-sign-compare")
 KINDS = {
     # Nobody reads warnings at an installation, and gcc takes 7 % longer with them: the debug build has them, as errors.
     "release": Kind(
-        ("-O2", "-g0", "-Wno-all", "-pipe", *INITIALIZATION), cold=("-O1",), hot=("-O3",), precompiled=True
+        ("-O2", "-g0", "-Wno-all", "-pipe", *INITIALIZATION),
+        once=("-O0",),
+        cold=("-O1",),
+        hot=("-O3",),
+        precompiled=True,
     ),
     "debug": Kind(
         # llhttp's C is clean under -Wall too, so one set of flags serves it and ours.
@@ -129,7 +136,7 @@ def extension(source: str, kind: str) -> Extension:
     name = source.removeprefix("src/").removesuffix(".pyx").replace("/", ".")
     parser = name == PARSER
     with (ROOT / source).open(encoding="utf-8") as file:
-        level = {COLD: flags.cold, HOT: flags.hot}.get(file.readline(), ())
+        level = {ONCE: flags.once, COLD: flags.cold, HOT: flags.hot}.get(file.readline(), ())
     return Extension(
         name,
         [source, *(LLHTTP if parser else ())],
@@ -210,10 +217,11 @@ class BuildExt(build_ext):
             with ThreadPoolExecutor(self.parallel) as pool:
                 # llhttp's own C, which is compiled with the flags of the parser, knows nothing of Python.
                 modules = [module for module in self.extensions if module.name != PARSER]
-                choices = dict.fromkeys(tuple(module.extra_compile_args) for module in modules)
+                counts = Counter(tuple(module.extra_compile_args) for module in modules)
+                choices = [flags for flags, count in counts.items() if count > 4]  # four gain what it takes
                 headers = dict(zip(choices, pool.map(self.precompile, choices, range(len(choices))), strict=True))
             for module in modules:
-                module.extra_compile_args += headers[tuple(module.extra_compile_args)]
+                module.extra_compile_args += headers.get(tuple(module.extra_compile_args), [])
         super().build_extensions()
 
     def precompile(self, flags: tuple[str, ...], number: int) -> list[str]:

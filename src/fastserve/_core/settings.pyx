@@ -1,4 +1,4 @@
-# setup.py: cold
+# setup.py: once
 """The frozen configuration that every connection of a worker reads."""
 import re
 from types import GetSetDescriptorType

@@ -1,4 +1,4 @@
-# setup.py: cold
+# setup.py: once
 """What tests and benchmarks use of the core's classes and functions that Python cannot call.
 
 No other module uses this one.
