@@ -101,6 +101,7 @@ cdef enum:
 cdef enum:
     NOTHING = -1
     MOST_SETTINGS = 32  # in one frame
+    PRIORITY_ROOM = 256  # bytes of a priority that are kept; a longer one says nothing
     LARGEST_TAKEN = 65536  # bytes of payload of the frames that are sent
     UNREAD = 65536  # bytes of replies that a client does not read
     BACKLOG = 1 << 20  # bytes of responses that wait, beyond which no further application starts
@@ -309,7 +310,12 @@ cdef class Http2Connection(StreamCarrier):
         cdef Http2Stream stream
         cdef bint ended = parser.flags & END_STREAM
         cdef const char* fault = self.fields.malformed
+        cdef bytes priority = self.fields.priority
         note_request(&self.flow.guard)
+        if self.priorities is not None:
+            kept = self.kept_priority(parser.stream)
+            if kept is not None:
+                priority = kept
         if self.awaited == KEEP_ALIVE:
             self.awaited = NOTHING
             stop(self)
@@ -331,8 +337,8 @@ cdef class Http2Connection(StreamCarrier):
         stream.te_trailers = self.fields.te_trailers
         stream.expect_continue = self.fields.expect_continue and not ended
         stream.content_length = self.fields.content_length
-        if self.fields.priority is not None:
-            self.flow.prioritise(stream, self.fields.priority)
+        if priority is not None:
+            self.flow.prioritise(stream, priority)
         self.streams[parser.stream] = stream
         set_use(self.writer, ACTIVE_CONNECTIONS)
         return self.begin(stream)
@@ -730,14 +736,33 @@ cdef class Http2Connection(StreamCarrier):
         cdef FrameParser parser = self.parser
         cdef uint32_t id = number_at(parser.data) & 0x7FFFFFFF
         cdef Http2Stream stream
+        cdef bytes value
         if not id & 1:
             return self.fail(PROTOCOL_ERROR, b"PRIORITY_UPDATE of no request")
+        value = PyBytes_FromStringAndSize(<const char*>parser.data + 4, parser.size - 4)
         stream = self.streams.get(id)
-        if stream is None:
-            return 0
-        return self.flow.prioritise(
-            stream, PyBytes_FromStringAndSize(<const char*>parser.data + 4, parser.size - 4)
-        )
+        if stream is not None:
+            return self.flow.prioritise(stream, value)
+        return self.keep_priority(id, value) if id > self.last_id else 0
+
+    cdef int keep_priority(self, uint32_t id, bytes value) except -1:
+        """Keep what a client says of a stream before it opens it: the last word counts."""
+        if self.priorities is None:
+            self.priorities = {}
+        self.priorities[id] = value if len(value) <= PRIORITY_ROOM else b""
+        if len(self.priorities) + len(self.streams) > self.worker.settings.limit_http2_streams:
+            return self.fail(PROTOCOL_ERROR, b"PRIORITY_UPDATE of too many streams")
+        return 0
+
+    cdef bytes kept_priority(self, uint32_t id):
+        """Return what has been said of a stream that opens, or None; it closes those below it that were not opened."""
+        cdef bytes value = self.priorities.get(id)
+        for other in list(self.priorities):
+            if other <= id:
+                del self.priorities[other]
+        if not self.priorities:
+            self.priorities = None
+        return value
 
     # Faults
 
