@@ -128,6 +128,10 @@ async def large(receive: Receive, send: Send) -> None:
     await respond(send, PIECE * 4)
 
 
+async def megabyte(receive: Receive, send: Send) -> None:
+    await respond(send, PIECE * 16)
+
+
 async def clock(receive: Receive, send: Send) -> None:
     """Answer with the processor time of the process at a moment when the response's beginning has left."""
     await send({"type": "http.response.start", "status": 200})
@@ -196,6 +200,7 @@ PATHS: dict[str, Callable[[Receive, Send], Awaitable[None]]] = {
     "/bytewise": bytewise,
     "/endless": endless,
     "/large": large,
+    "/megabyte": megabyte,
     "/slow": slow,
     "/clock": clock,
     "/busy": busy,

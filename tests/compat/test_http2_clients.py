@@ -316,7 +316,9 @@ class TestGrpc:
         assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "as asked")
 
 
-@pytest.mark.parametrize(("ws", "version"), [("auto", "2"), ("websockets", "1.1"), ("wsproto", "1.1")])
+@pytest.mark.parametrize(
+    ("ws", "version"), [("auto", "2"), ("websockets", "1.1"), ("websockets-sansio", "1.1"), ("wsproto", "1.1")]
+)
 def test_chromium(pki: Pki, ws: str, version: str, tmp_path: Path) -> None:
     """A page with more streams of events than a browser opens connections, and with a WebSocket.
 

@@ -15,11 +15,15 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import support
 from bridge import Bridge
+from tls.pki import Pki
+from tls.pki import serve as serve_tls
 from topics.clients import Chat, close_all
 from websockets.sync.client import connect
 
@@ -560,6 +564,14 @@ class TestServed:
                 client.send(message)
                 assert client.recv(support.PATIENCE) == message
         bridge.stop()
+
+    def test_version_that_a_browser_comes_by(self, tmp_path: Path) -> None:
+        pki = Pki(tmp_path)
+        running = serve_tls(pki, demo.app, lifespan="on")
+        for http2, shown in ((True, "<i>HTTP/2</i>"), (False, "<i>HTTP/1.1</i>")):
+            with httpx.Client(http2=http2, verify=pki.trusting(), trust_env=False, timeout=support.PATIENCE) as client:
+                assert shown in client.get(running.url, headers={"Accept": "text/html"}).text
+        running.stop()
 
     def test_own_application(self, running: support.Running, serve: support.Serve) -> None:
         """The application that the page shows is one."""

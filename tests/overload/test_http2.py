@@ -197,12 +197,12 @@ def test_a_bomb_of_fields(server: LoadedServer) -> None:
 
 
 def test_responses_that_nobody_takes(server: LoadedServer) -> None:
-    """CVE-2019-9517: with windows of 0, few of 300 large responses are made, or refused."""
+    """CVE-2019-9517: with windows of 0, few of 300 responses of 1 MiB are made; others wait, or are refused."""
     before = checks.quiet_memory(server)
     with server.connect() as sock:
         sock.sendall(PREFACE + settings((INITIAL_WINDOW_SIZE, 0)))
         for stream in range(1, 601, 2):
-            sock.sendall(headers(stream, to("/large")))
+            sock.sendall(headers(stream, to("/megabyte")))
         heard, refused = b"", 0
         while refused < 300 - STREAMS:
             heard += sock.recv(65536)
