@@ -1,7 +1,8 @@
 """python -m bench.fanout: processor time of the server a delivered message, beside a bare loop of send(2) and others.
 
 The server has one processor and the receiver, in C, another. The next message goes when the last client has the one
-before.
+before. The bare loop runs in each server's process in turns with it, over the same sockets: what else the machine does
+disturbs both alike.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.fanout.libraries import SOCKETIO_FIRST, SOCKETIO_PATH
 
@@ -24,6 +26,7 @@ HERE = Path(__file__).parent
 ROWS = {
     "floor": "send(2) in C",
     "fastserve-topics": "fastserve, topics",
+    "fastserve-topics-deflate": "fastserve, topics, deflated",
     "fastserve-each": "fastserve, a topic for each",
     "fastserve-stream": "fastserve, event streams",
     "uvicorn-queue": "uvicorn, streams of queues",
@@ -44,23 +47,36 @@ LIBRARIES = {
 }
 
 
-def measure(row: str, receiver: Path, clients: int, size: int, burst: int, rounds: int) -> tuple[float, float, float]:
-    """Return microseconds a delivery, and p50 and p99 of the milliseconds until the last client has it."""
+class Figures(NamedTuple):
+    """Of a server and of the bare loop: microseconds a delivery, and milliseconds until the last client has it."""
+
+    cost: float
+    bare: float
+    times: list[float]
+    bare_times: list[float]
+
+
+def measure(row: str, receiver: Path, clients: int, size: int, burst: int, rounds: int) -> Figures:
     first, last = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     argv = [sys.executable, "-m", "bench.fanout.server", row, *map(str, (clients, size, burst, WARM))]
     with subprocess.Popen(["taskset", "-c", str(first), *argv], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         port, control = server.stdout.readline().split()
-        stream = row in ("fastserve-stream", "uvicorn-queue")
-        payload = len(b"%x\r\n" % (size + 4)) + size + 4 + 2 if stream else size
         path, opening = (SOCKETIO_PATH, SOCKETIO_FIRST) if "socketio" in row else ("/", "")
-        words = (port, control, clients, path, int(not stream), payload * burst, rounds + WARM, opening)
-        told = subprocess.run(
-            ["taskset", "-c", str(last), receiver, *map(str, words)], stdout=subprocess.PIPE, text=True, check=True
-        )
-        seconds = float(server.stdout.readline())
-    times = sorted(float(line) for line in told.stdout.split()[WARM:])
-    return seconds / (rounds * clients * burst) * 1e6, statistics.median(times), times[int(len(times) * 0.99)]
+        extensions = "Sec-WebSocket-Extensions: permessage-deflate\r\n" if "deflate" in row else ""
+        if row in ("fastserve-stream", "uvicorn-queue"):
+            extensions = "-"
+        words = (port, control, clients, path, extensions, rounds + WARM, opening, 1)
+        try:
+            told = subprocess.run(
+                ["taskset", "-c", str(last), receiver, *map(str, words)], stdout=subprocess.PIPE, text=True, check=True
+            )
+            spent = server.stdout.readline().split()
+        finally:
+            server.kill()
+    cost, bare = (float(each) / (rounds * clients * burst) * 1e6 for each in spent[:2])
+    lines = [line.split() for line in told.stdout.splitlines()[1 + WARM :]]
+    return Figures(cost, bare, *(sorted(float(line[at]) for line in lines) for at in (0, 1)))
 
 
 @contextlib.contextmanager
@@ -89,18 +105,22 @@ def main() -> None:
     with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
         receiver = Path(folder, "receiver")
         subprocess.run(["gcc", "-O2", "-o", receiver, HERE / "receiver.c"], check=True)
-        floor = 0.0
         rows = given.rows.split(",")
         if given.libraries:
             rows = ["floor", *LIBRARIES]
             os.environ["FANOUT_REDIS"] = stack.enter_context(redis(folder))
         print(f"{given.clients} clients, {given.size} bytes, {given.burst} a burst")
-        print(f"{'':30} us a delivery  x floor  last client has it: p50 / p99 ms")
+        print(f"{'':30} us a delivery  bare loop  x bare  last client has it, p50 / p99 ms  bare loop")
         for row in rows:
-            cost, median, high = measure(row, receiver, given.clients, given.size, given.burst, given.rounds)
-            floor = floor or cost
+            found = measure(row, receiver, given.clients, given.size, given.burst, given.rounds)
+            times, bare_times = (
+                f"{statistics.median(each):.1f} / {each[int(len(each) * 0.99)]:.1f}"
+                for each in (found.times, found.bare_times)
+            )
             print(
-                f"{(ROWS | LIBRARIES)[row]:30} {cost:13.2f} {cost / floor:8.2f}  {median:.1f} / {high:.1f}", flush=True
+                f"{(ROWS | LIBRARIES)[row]:30} {found.cost:13.2f} {found.bare:10.2f}"
+                f" {found.cost / found.bare:7.2f}  {times:>32}  {bare_times}",
+                flush=True,
             )
 
 

@@ -1,6 +1,8 @@
 /* Opens WebSockets or event streams, and tells the server's control connection when all of them have a message.
- * receiver PORT CONTROL-PORT CLIENTS PATH WEBSOCKET BYTES ROUNDS FIRST; FIRST is what a client has to send, or empty.
- * Prints the milliseconds of each round. */
+ * receiver PORT CONTROL-PORT CLIENTS PATH EXTENSIONS ROUNDS FIRST BARE; EXTENSIONS are header lines of a WebSocket, "-" for
+ * event streams, FIRST what a client has to send, or empty. Each round is one by the server (g) and, where BARE is 1, one by
+ * a bare loop of send(2) in its process (f and the bytes of each), in turns the one or the other first. Prints the
+ * milliseconds of both, after a line when all are connected. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -31,15 +33,16 @@ static double now(void) {
 int main(int count, char **words) {
     static char buffer[1 << 20];
     char request[512], first[64] = "";
-    int port = atoi(words[1]), clients = atoi(words[3]), websocket = atoi(words[5]), rounds = atoi(words[7]);
-    long bytes = atol(words[6]) * clients, got = 0;
-    int poll = epoll_create1(0), control = dial(atoi(words[2])), round, index;
     if (count != 9) return 2;
-    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n", words[4],
-             websocket ? "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" : "");
-    long opening = !*words[8] ? 0
-        : sprintf(first, "%c%c%c%c%c%c%s", 0x81, (int)(0x80 | strlen(words[8])), 0, 0, 0, 0, words[8]);
+    int bare_too = atoi(words[8]), port = atoi(words[1]), clients = atoi(words[3]), rounds = atoi(words[6]);
+    long bytes = 0, got;
+    int poll = epoll_create1(0), control = dial(atoi(words[2])), round, turn, index, ready;
+    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: x\r\n%s%s\r\n", words[4],
+             *words[5] == '-' ? "" : "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+             *words[5] == '-' ? "" : words[5]);
+    long opening = !*words[7] ? 0
+        : sprintf(first, "%c%c%c%c%c%c%s", 0x81, (int)(0x80 | strlen(words[7])), 0, 0, 0, 0, words[7]);
     for (index = 0; index < clients; index++) {
         struct epoll_event event = {.events = EPOLLIN};
         size_t held = 0;
@@ -58,19 +61,32 @@ int main(int count, char **words) {
         fcntl(event.data.fd, F_SETFL, O_NONBLOCK);
         epoll_ctl(poll, EPOLL_CTL_ADD, event.data.fd, &event);
     }
+    do { /* what has come with the first messages, or after them */
+        struct epoll_event event;
+        if ((ready = epoll_wait(poll, &event, 1, 1000)) > 0 && read(event.data.fd, buffer, sizeof(buffer)) <= 0) return 1;
+    } while (ready > 0);
+    puts("connected");
+    fflush(stdout);
     for (round = 0; round < rounds; round++) {
-        struct epoll_event events[512];
-        double began = now();
-        if (write(control, "g", 1) != 1) return 1;
-        for (got = 0; got < bytes;) {
-            int ready = epoll_wait(poll, events, 512, 60000);
-            if (ready <= 0) return 1;
-            for (index = 0; index < ready; index++) {
-                ssize_t size;
-                while ((size = read(events[index].data.fd, buffer, sizeof(buffer))) > 0) got += size;
+        double spent[2] = {0, 0};
+        for (turn = 0; turn <= bare_too; turn++) {
+            struct epoll_event events[512];
+            int bare = bare_too && (round + turn) & 1, each = bytes / clients;
+            double began = now();
+            if (write(control, bare ? "f" : "g", 1) != 1 || (bare && write(control, &each, 4) != 4)) return 1;
+            for (got = 0; bytes == 0 || got < bytes;) {
+                /* The first round, which is the server's, tells how many bytes there are: until no more come. */
+                if ((ready = epoll_wait(poll, events, 512, bytes || got == 0 ? 60000 : 1000)) < 0) return 1;
+                if (ready == 0 && bytes == 0 && got && got % clients == 0) bytes = got;
+                else if (ready == 0) return fprintf(stderr, "%ld bytes after %d rounds\n", got, round), 1;
+                for (index = 0; index < ready; index++) {
+                    ssize_t size;
+                    while ((size = read(events[index].data.fd, buffer, sizeof(buffer))) > 0) got += size;
+                }
             }
+            spent[bare] = now() - began;
         }
-        printf("%.3f\n", now() - began);
+        printf("%.3f %.3f\n", spent[0], spent[1]);
     }
     return write(control, "e", 1) != 1;
 }

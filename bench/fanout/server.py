@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import functools
+import itertools
 import os
+import random
 import socket
+import string
 import subprocess
 import sys
 import tempfile
@@ -25,6 +29,43 @@ int fan_out(const int *fds, int count, const char *data, int size) {
 """
 
 
+class Bare:
+    """A loop of send(2) in C: what no server can go below."""
+
+    def __init__(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            source, library = Path(folder, "sends.c"), Path(folder, "sends.so")
+            source.write_text(SENDS)
+            subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+            self.fan_out = ctypes.CDLL(str(library)).fan_out
+        self.spent = 0.0
+
+    def send(self, descriptors: ctypes.Array[ctypes.c_int], size: int, counted: bool) -> None:
+        data = b"x" * size
+        began = time.process_time()
+        assert self.fan_out(descriptors, len(descriptors), data, size) == len(descriptors)
+        if counted:
+            self.spent += time.process_time() - began
+
+
+@functools.cache
+def connected(port: int) -> ctypes.Array[ctypes.c_int]:
+    """Return the descriptors of the connections to a port of this process, in the order of their arrival."""
+    found = []
+    for descriptor in sorted(int(each.name) for each in Path("/proc/self/fd").iterdir()):
+        try:
+            sock = socket.socket(fileno=os.dup(descriptor))
+        except OSError:
+            continue  # not a socket, or the descriptor of the directory
+        with sock:
+            try:
+                if sock.getsockname()[1] == port and sock.getpeername():
+                    found.append(descriptor)
+            except (OSError, IndexError):
+                continue
+    return (ctypes.c_int * len(found))(*found)
+
+
 class Application:
     """Opens a WebSocket or a stream for each client, and publishes to all of them as `kind` says."""
 
@@ -33,6 +74,7 @@ class Application:
         self.text = text
         self.burst = burst
         self.sends: list[Any] = []
+        self.numbers = itertools.count()
         self.library = None if kind in ("topics", "each", "stream", "queue", "loop") else made(kind)
         if "socketio" in kind:
             self.text = text[: len(text) - sum(map(len, SOCKETIO))]
@@ -63,8 +105,11 @@ class Application:
             self.sends.append(queue)
             while True:
                 await send({"type": "http.response.body", "body": await queue.get(), "more_body": True})
+        elif scope["path"] == "/plain":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"ok"})
         elif scope["type"] == "http":
-            own = f"of-{id(scope)}"  # whose history is what a client waits for
+            own = f"of-{next(self.numbers)}"  # whose history is what a client waits for
             await topics.publish_stored(own, "ready", history=1)
             await topics.stream(scope, receive, send, ["room", own], since={own: "x:0"})
 
@@ -86,27 +131,38 @@ class Application:
             else:
                 topics.publish("room", self.text)
 
-    async def control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, warm: int) -> None:
-        rounds, began = 0, 0.0
-        while (word := await reader.read(1)) == b"g":
-            if rounds == warm:
+    async def control(self, reader: asyncio.StreamReader, bare: Bare, port: int, warm: int) -> None:
+        rounds, spent, began = 0, 0.0, 0.0
+        publishing = False
+        while (word := await reader.read(1)) in (b"g", b"f"):
+            if publishing and rounds > warm:
+                spent += time.process_time() - began  # with all that has followed
+            publishing = word == b"g"
+            if publishing:
+                rounds += 1
                 began = time.process_time()
-            rounds += 1
-            await self.publish()
-        assert word == b"e"
-        print(time.process_time() - began, flush=True)
+                await self.publish()
+            else:
+                bare.send(connected(port), int.from_bytes(await reader.readexactly(4), sys.byteorder), rounds > warm)
+        if publishing and rounds > warm:
+            spent += time.process_time() - began
+        print(spent, bare.spent, flush=True)
         os._exit(0)
 
 
-def serve(server: Any, kind: str, clients: int, text: str, burst: int, warm: int) -> None:
+def serve(server: Any, kind: str, text: str, burst: int, warm: int, deflate: bool) -> None:
     """Serve with `server`, fastserve's or uvicorn's module, on a port of the kernel's choice; print the two ports."""
     application = Application(kind, text, burst)
+    bare = Bare()
 
     class Controlled(server.Server):  # type: ignore[misc]
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
-            control = await asyncio.start_server(lambda r, w: application.control(r, w, warm), "127.0.0.1", 0)
-            ports = [each.sockets[0].getsockname()[1] for each in (self.servers[0], control)]
+            port = self.servers[0].sockets[0].getsockname()[1]
+            control = await asyncio.start_server(
+                lambda reader, _: application.control(reader, bare, port, warm), "127.0.0.1", 0
+            )
+            ports = [port, control.sockets[0].getsockname()[1]]
             print(*ports, flush=True)
 
     options: dict[str, Any] = {}
@@ -117,7 +173,7 @@ def serve(server: Any, kind: str, clients: int, text: str, burst: int, warm: int
         port=0,
         log_level="error",
         access_log=False,
-        ws_per_message_deflate=False,
+        ws_per_message_deflate=deflate,
         ws_ping_interval=None,  # the receiver does not respond to pings
         lifespan="off",
         **options,
@@ -126,27 +182,26 @@ def serve(server: Any, kind: str, clients: int, text: str, burst: int, warm: int
 
 
 def serve_floor(clients: int, size: int, burst: int, warm: int) -> None:
-    """Send to as many plain sockets, in C: what no server can go below."""
-    folder = tempfile.mkdtemp()
-    source, library = Path(folder, "sends.c"), Path(folder, "sends.so")
-    source.write_text(SENDS)
-    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
-    fan_out = ctypes.CDLL(str(library)).fan_out
+    """Send to as many plain sockets."""
+    bare = Bare()
     with (
         socket.create_server(("127.0.0.1", 0), backlog=1024) as listener,
         socket.create_server(("127.0.0.1", 0)) as control,
     ):
-        print(listener.getsockname()[1], control.getsockname()[1], flush=True)
+        port = listener.getsockname()[1]
+        print(port, control.getsockname()[1], flush=True)
         told = control.accept()[0]
-        connected = [accepted(listener) for _ in range(clients)]
-        numbers = (ctypes.c_int * clients)(*(each.fileno() for each in connected))
-        data, rounds, began = b"x" * size * burst, 0, 0.0
-        while told.recv(1) == b"g":
-            if rounds == warm:
-                began = time.process_time()
-            rounds += 1
-            assert fan_out(numbers, clients, data, len(data)) == clients
-        print(time.process_time() - began, flush=True)
+        kept = [accepted(listener) for _ in range(clients)]
+        rounds, spent = 0, 0.0
+        while (word := told.recv(1)) != b"e":
+            if word == b"g":
+                rounds += 1
+                before = bare.spent
+                bare.send(connected(port), size * burst, rounds > warm)
+                spent += bare.spent - before
+            else:
+                bare.send(connected(port), int.from_bytes(told.recv(4), sys.byteorder), rounds > warm)
+        print(spent, bare.spent - spent, len(kept), flush=True)
 
 
 def accepted(listener: socket.socket) -> socket.socket:
@@ -165,7 +220,8 @@ def main() -> None:
     import importlib
 
     name, _, kind = row.partition("-")
-    serve(importlib.import_module(name), kind, clients, "x" * (size - 4), burst, warm)
+    text = "".join(random.Random(0).choices(string.ascii_lowercase[:16], k=size - 4))  # deflate halves it
+    serve(importlib.import_module(name), kind.removesuffix("-deflate"), text, burst, warm, kind.endswith("-deflate"))
 
 
 if __name__ == "__main__":
