@@ -72,6 +72,7 @@ cdef class Stream:
     # After what is put already; commit_shared() lets it leave. `alone`: that is next, and so it may leave at once.
     cdef int put_shared(self, Shared message, bint alone) except -1
     cdef int commit_shared(self) except -1  # at once
+    cdef void fetch_shared(self) noexcept  # have the memory fetched that these will use
     cdef int cut(self) except -1  # the client does not keep up: break off at once
 
 
@@ -102,6 +103,7 @@ cdef class Channel(Handler):
     # After what is put already; commit_shared() lets it leave. `alone`: that is next, and so it may leave at once.
     cdef int put_shared(self, Shared message, bint alone) except -1
     cdef int commit_shared(self) except -1  # at once
+    cdef void fetch_shared(self) noexcept  # have the memory fetched that these will use
     cdef int cut(self) except -1  # the client does not keep up: close with 1013
 
 

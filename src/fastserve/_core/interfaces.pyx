@@ -122,6 +122,9 @@ cdef class Stream:
     cdef int commit_shared(self) except -1:
         return 0
 
+    cdef void fetch_shared(self) noexcept:
+        pass
+
     cdef int cut(self) except -1:
         return 0
 
@@ -185,6 +188,9 @@ cdef class Channel(Handler):
 
     cdef int commit_shared(self) except -1:
         return 0
+
+    cdef void fetch_shared(self) noexcept:
+        pass
 
     cdef int cut(self) except -1:
         return 0

@@ -12,6 +12,8 @@ writing   INIT    nothing of the response has been given
 
 The connection reads, and knows about the client and its request: see http1/connection.pyx.
 """
+from cpython.object cimport PyObject
+
 from ..errors import ClientDisconnected
 from ..http.request cimport Request
 from ..http.response cimport CLIENT_LEFT, Response
@@ -28,6 +30,9 @@ from ..transport.tls_writer cimport TlsWriter
 from ..transport.writer cimport Writer, set_why
 from ..worker cimport Worker
 from .body_framing cimport LAST_CHUNK, close_chunk, end_with_trailers, open_chunk, put_piece
+
+cdef extern from "memory/prefetch.h":
+    void fastserve_prefetch_all(const void* object) nogil
 
 cdef enum:
     INIT
@@ -394,6 +399,9 @@ cdef class Http1Response(Response):
 
     cdef int commit_shared(self) except -1:
         return 0 if self.writer.buffer is None else self.writer.commit_now()
+
+    cdef void fetch_shared(self) noexcept:
+        fastserve_prefetch_all(<PyObject*>self.writer)
 
     cdef int cut(self) except -1:
         if self.pending is not None:

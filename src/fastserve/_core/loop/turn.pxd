@@ -19,6 +19,8 @@ cdef class Flushable(Timed):
     """An output that holds bytes until the turn's writes."""
     cdef bint queued  # in the turn's write queue
     cdef void flush(self) noexcept
+    # Have the memory fetched that flush() will use: the next after its own, and, called again, what that leads to.
+    cdef void fetch(self, bint again) noexcept
 
 
 cdef class Queue:

@@ -1,4 +1,6 @@
 """The topics of one event loop, and the connections that are subscribed to them."""
+cimport cython
+
 from ..interfaces cimport Channel, Pending, Stream, Subscribing
 from ..loop.turn cimport Turn
 from ..python cimport PyObject
@@ -35,6 +37,7 @@ cdef class Hub:
     cdef int drop_deserted(self, Topic topic) except -1
 
 
+@cython.final
 cdef class Topic:
     cdef readonly str name
     cdef PyObject** members  # owned; NULL for one that has left during a walk
@@ -47,6 +50,7 @@ cdef class Topic:
     cdef int join(self, Member member) except -1
     cdef int leave(self, Member member) except -1
     cdef int deliver(self, Message message, Py_ssize_t exclude) except -1
+    cdef void fetch(self, Py_ssize_t at) noexcept
     cdef void close_holes(self) noexcept
     cdef bint deserted(self) noexcept
 
@@ -99,9 +103,9 @@ cdef class KeepAlive:
     cdef object loop
     cdef double seconds
     cdef object timer
-    cdef bint wrote  # since the timer was set
 
 
+@cython.final
 cdef class Subscriber(Pending):
     cdef Hub hub
     cdef Turn turn
@@ -116,7 +120,8 @@ cdef class Subscriber(Pending):
     cdef int first
     cdef int count
     cdef int capacity  # a power of two
-    cdef int topics  # how many it has
+    cdef short topics  # how many it has
+    cdef char wrote  # since the timer of `keeping` was set
 
     cdef bint has_ended(self) noexcept
     cdef bint must_wait(self) noexcept
@@ -128,6 +133,7 @@ cdef class Subscriber(Pending):
     cdef void remove(self, Py_ssize_t at) noexcept
     cdef void forget(self, Member member) noexcept
     cdef void clear(self) noexcept
+    cdef int put_first(self, bint alone) except -1
     cdef int write(self) except -1
     cdef int cut(self) except -1
     cdef int keep_alive(self, object loop, double seconds) except -1

@@ -22,10 +22,14 @@ cdef enum:
     PIECE = 16384  # bytes of small messages that are put together for one write
     MOST_TOPICS = 256  # of a connection
     FIRST_CAPACITY = 2
-    AHEAD = 8  # members whose memory is fetched before they are dealt with
+    # How far ahead of the member that is dealt with the memory of others is fetched, by each of the pointers to it.
+    AHEAD = 12
+    AHEAD_NEXT = 8
+    AHEAD_LAST = 4
 
 cdef extern from "memory/prefetch.h":
     void fastserve_prefetch(const void* object) nogil
+    void fastserve_prefetch_all(const void* object) nogil
 
 cdef dict POLICIES = {"close": CLOSE, "oldest": OLDEST, "latest": LATEST}
 cdef Comment COMMENT = Comment()
@@ -164,7 +168,7 @@ cdef class Topic:
                 if self.members[at] == NULL:
                     continue
                 if at + AHEAD < count:
-                    fastserve_prefetch(self.members[at + AHEAD])
+                    self.fetch(at)
                 member = <Member>self.members[at]
                 if exclude == 0 or member.subscriber.number != exclude:
                     member.take(message)
@@ -175,6 +179,14 @@ cdef class Topic:
             self.walking -= 1
             self.close_holes()
         return 0
+
+    cdef void fetch(self, Py_ssize_t at) noexcept:
+        """Have the memory fetched of the members after `at`, of which there are AHEAD."""
+        fastserve_prefetch(self.members[at + AHEAD])
+        if self.members[at + AHEAD_NEXT] != NULL:
+            fastserve_prefetch_all(<PyObject*>(<Member>self.members[at + AHEAD_NEXT]).subscriber)
+        if self.members[at + AHEAD_LAST] != NULL and (<Member>self.members[at + AHEAD_LAST]).subscriber is not None:
+            fastserve_prefetch((<Member>self.members[at + AHEAD_LAST]).subscriber.ring)
 
     cdef void close_holes(self) noexcept:
         cdef Py_ssize_t at, kept = 0
@@ -533,34 +545,30 @@ cdef class Subscriber(Pending):
 
     cdef int pour(self, bint everything) except -1:
         cdef Py_ssize_t put = 0
-        cdef bint alone
-        cdef Message message
         if self.has_ended():
             return 0
         while self.count and (everything or not self.must_wait()):
-            message = <Message>self.ring[self.first].message
-            self.first = (self.first + 1) & (self.capacity - 1)
-            self.count -= 1
-            self.size -= message.size
-            self.hub.queued_size -= message.size
-            self.hub.delivered += 1
-            alone = put == 0 and self.count == 0 and not everything
-            put += message.size
-            try:
-                if self.channel is not None:
-                    self.channel.put_shared(message, alone)
-                else:
-                    self.stream.put_shared(message, alone)
-            finally:
-                Py_DECREF(message)  # which the ring has owned
+            put += (<Message>self.ring[self.first].message).size
+            self.put_first(False)
             if put >= PIECE:
                 put = 0
                 self.write()
                 if self.has_ended():
                     return 0
-        if self.keeping is not None:
-            self.keeping.wrote = True
         return 0
+
+    cdef int put_first(self, bint alone) except -1:
+        cdef Message message = <Message>self.ring[self.first].message
+        Py_DECREF(message)  # which the ring has owned
+        self.first = (self.first + 1) & (self.capacity - 1)
+        self.count -= 1
+        self.size -= message.size
+        self.hub.queued_size -= message.size
+        self.hub.delivered += 1
+        self.wrote = True
+        if self.channel is not None:
+            return self.channel.put_shared(message, alone)
+        return self.stream.put_shared(message, alone)
 
     cdef int write(self) except -1:
         return self.channel.commit_shared() if self.channel is not None else self.stream.commit_shared()
@@ -577,13 +585,29 @@ cdef class Subscriber(Pending):
             if self.broken():
                 self.clear()
                 return
-            self.pour(False)
+            if self.count == 1:
+                self.put_first(True)
+            else:
+                self.pour(False)
             if not self.has_ended():
                 self.write()
         except Exception:
             self.clear()
             self.cut()
             raise  # reported by the interpreter's hook for errors that nobody can catch
+
+    cdef void fetch(self, bint again) noexcept:
+        if again:
+            if self.channel is not None:
+                self.channel.fetch_shared()
+            elif self.stream is not None:
+                self.stream.fetch_shared()
+            return
+        fastserve_prefetch(self.ring)
+        if self.channel is not None:
+            fastserve_prefetch_all(<PyObject*>self.channel)
+        else:
+            fastserve_prefetch_all(<PyObject*>self.stream)
 
     cdef int ended(self) noexcept:
         cdef Subscription each
@@ -624,14 +648,14 @@ cdef class Subscriber(Pending):
 
     cdef int start_timer(self) except -1:
         self.keeping.timer = self.keeping.loop.call_later(self.keeping.seconds, self.alive)
-        self.keeping.wrote = False
+        self.wrote = False
         return 0
 
     def alive(self):
         """Write a comment to a stream that nothing was written to for a while."""
         if self.stream is None:
             return
-        if not self.keeping.wrote and not self.must_wait() and not self.broken():
+        if not self.wrote and not self.must_wait() and not self.broken():
             self.stream.put_shared(COMMENT, True)
             self.write()
         if self.stream is not None:

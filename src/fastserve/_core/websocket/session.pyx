@@ -20,7 +20,7 @@ from ..interfaces cimport Channel, Pending, Shared
 from ..loop.clock cimport WS_CLOSE, WS_HOLD, WS_PING, WS_PONG, stop
 from ..metrics cimport BY_DRAIN, BY_ERROR, BY_PING, CLOSING_CONNECTIONS, RECEIVED, WEBSOCKET_CONNECTIONS
 from ..metrics cimport WS_RECEIVED, WS_RECEIVED_BYTES, WS_SENT, WS_SENT_BYTES, fastserve_add
-from ..python cimport PyBytes_AS_STRING, PyBytes_GET_SIZE, PyUnicode_AsUTF8AndSize
+from ..python cimport PyBytes_AS_STRING, PyBytes_GET_SIZE, PyObject, PyUnicode_AsUTF8AndSize
 from ..system cimport fastserve_receive
 from ..threads cimport fastserve_count
 from ..transport.lingering cimport close_or_linger
@@ -50,6 +50,10 @@ from .frames cimport (
     put_message,
     valid_code,
 )
+
+cdef extern from "memory/prefetch.h":
+    void fastserve_prefetch(const void* object) nogil
+    void fastserve_prefetch_all(const void* object) nogil
 
 cdef enum:
     LARGE = 16384  # a message of this size is written without a copy
@@ -527,6 +531,10 @@ cdef class WebSocket(Channel):
 
     cdef int commit_shared(self) except -1:
         return 0 if self.writer.buffer is None else self.writer.commit_now()
+
+    cdef void fetch_shared(self) noexcept:
+        fastserve_prefetch_all(<PyObject*>self.writer)
+        fastserve_prefetch(<PyObject*>self.exchange)
 
     cdef int cut(self) except -1:
         return self.close_with(TRY_AGAIN_LATER, "slow consumer")
