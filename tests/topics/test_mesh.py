@@ -46,6 +46,21 @@ class Node(nodes.Node):
         self.engine.subscribe(topic)
 
 
+class Noting:
+    """A transport that notes how much each call of write() is given."""
+
+    def __init__(self, transport: Any) -> None:
+        self.transport = transport
+        self.sizes: list[int] = []
+
+    def write(self, data: bytes) -> None:
+        self.sizes.append(len(data))
+        self.transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+
 def started(path: Path, count: int, **options: Any) -> AbstractAsyncContextManager[list[Node]]:
     return nodes.started([Node(path, **options) for _ in range(count)])
 
@@ -67,6 +82,28 @@ class TestMessages:
                 two.engine.unsubscribe("room")
                 await until(lambda: "room" not in (one.engine.peers[two.name].topics or ()))
                 assert three.got == []
+
+        run(work)
+
+    def test_those_of_a_turn_leave_in_one_write(self, folder: Path) -> None:
+        async def work() -> None:
+            async with started(folder, 2) as (one, two):
+                two.subscribe("room")
+                await until(lambda: two.name in one.engine.peers)
+                await until(lambda: "room" in (one.engine.peers[two.name].topics or ()))
+                link: Any = one.engine.peers[two.name].link
+                transport = link.transport = Noting(link.transport)
+                for number in range(20):
+                    one.engine.publish(Message("room", str(number)), None, None)
+                assert transport.sizes == []
+                await two.hears(*map(str, range(20)))
+                assert len(transport.sizes) == 1
+                for _ in range(20):  # so much that it is not held for all of the turn
+                    one.engine.publish(Message("room", "x" * 10_000), None, None)
+                assert [size > 60_000 for size in transport.sizes[1:]] == [True, True]
+                one.engine.publish(Message("room", "last"), None, None)
+                await one.engine.stop()  # writes what is held before it closes
+                await two.hears(*["x" * 10_000] * 20, "last")
 
         run(work)
 

@@ -85,6 +85,7 @@ class MeshEngine(Engine):
         self._numbers = itertools.count(1)
         self._asked: dict[int, tuple[str, asyncio.Future[bytes]]] = {}
         self._tasks: set[asyncio.Future[Any]] = set()
+        self._holding: list[Link] = []
 
     # Life
 
@@ -165,7 +166,7 @@ class MeshEngine(Engine):
         await self._pass_on()
         for peer in list(self.peers.values()):
             if peer.link is not None and peer.link.is_open:
-                peer.link.transport.close()
+                peer.link.close()
         for each in list(self.accepted):
             each.transport.abort()
         for task in list(self._tasks):
@@ -204,6 +205,17 @@ class MeshEngine(Engine):
     def heard(self) -> None:
         """Note that a connection has ended, or that a reply has come."""
         self._heard.set()
+
+    def hold(self, link: Link) -> None:
+        """Write what a connection holds at the end of this turn."""
+        if not self._holding:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._holding.append(link)
+
+    def _flush(self) -> None:
+        holding, self._holding = self._holding, []
+        for link in holding:
+            link.flush()
 
     def later(self, work: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(work)
@@ -256,7 +268,7 @@ class MeshEngine(Engine):
         peer.told.set()
         link, peer.link = peer.link, None
         if link is not None and link.is_open:
-            link.transport.close()  # after what is on its way; it passes on what others have to have
+            link.close()  # after what is on its way; it passes on what others have to have
         self.histories.give_others()
 
     def _take_message(self, peer: Peer, reader: Reader) -> None:

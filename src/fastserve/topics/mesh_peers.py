@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from fastserve.topics.wire import pack
 
 PATIENCE = 8 << 20  # bytes that wait for a node that does not read
+HELD = 65536  # bytes of frames that wait for the end of the turn
 
 (
     HELLO,
@@ -60,7 +61,7 @@ class Peer:
 
     def write(self, data: bytes) -> None:
         if self.link is not None and self.link.is_open:
-            self.link.transport.write(data)
+            self.link.write(data)
 
 
 class Mesh(Protocol):
@@ -81,15 +82,20 @@ class Mesh(Protocol):
     def heard(self) -> None:
         """Note that a connection has ended."""
 
+    def hold(self, link: Link) -> None:
+        """Call flush() of a connection at the end of this turn."""
+
 
 class Link(asyncio.Protocol):
-    """A connection to a peer, which is written to alone."""
+    """A connection to a peer, which is written to alone: once a turn of the loop, or where much is held."""
 
     def __init__(self, mesh: Mesh, peer: Peer) -> None:
         self.mesh = mesh
         self.peer = peer
         self.transport: asyncio.Transport
         self.full = False
+        self.held: list[bytes] = []
+        self.held_size = 0
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -100,6 +106,27 @@ class Link(asyncio.Protocol):
             logger.warning("topics: worker %s belongs to another user", self.peer.name)
             transport.abort()
 
+    def write(self, data: bytes) -> None:
+        if not self.held:
+            self.mesh.hold(self)
+        self.held.append(data)
+        self.held_size += len(data)
+        if self.held_size > HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.held:
+            data = self.held[0] if len(self.held) == 1 else b"".join(self.held)
+            self.held.clear()
+            self.held_size = 0
+            if not self.transport.is_closing():
+                self.transport.write(data)
+
+    def close(self) -> None:
+        """Close it after what is held."""
+        self.flush()
+        self.transport.close()
+
     def pause_writing(self) -> None:
         self.full = True
         logger.warning("topics: worker %s does not read, messages to it are dropped", self.peer.name)
@@ -108,9 +135,10 @@ class Link(asyncio.Protocol):
         self.full = False
         dropped, self.peer.dropped = self.peer.dropped, set()
         for topic in dropped:
-            self.transport.write(frame(GAP, pack(topic)))
+            self.write(frame(GAP, pack(topic)))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.held.clear()
         self.mesh.lost(self.peer, self)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 
 from fastserve._core.topics.message import Message
@@ -24,6 +25,12 @@ def pack(*fields: str | None) -> bytes:
             raise ValueError(f"a field of {len(data)} bytes is too long for an engine")
         parts += (LENGTH.pack(len(data)), data)
     return b"".join(parts)
+
+
+@functools.lru_cache(maxsize=256)
+def packed(topic: str) -> bytes:
+    """Return the fields of a message that has a topic alone."""
+    return pack(topic, None, None)
 
 
 class Reader:
@@ -72,7 +79,8 @@ def pack_message(message: Message) -> bytes:
     data = message.data
     binary = isinstance(data, bytes)
     encoded = data if isinstance(data, bytes) else data.encode()
-    head = pack(message.topic, message.id, message.event)
+    plain = message.id is None and message.event is None
+    head = packed(message.topic) if plain else pack(message.topic, message.id, message.event)
     return head + LONG.pack(len(encoded) | (binary << 31)) + encoded
 
 
