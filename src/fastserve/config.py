@@ -132,7 +132,7 @@ class Config(Options):
         self.ssl: SSLContext | None = None
         self.certificates: Certificates | None = None
         self.wsgi: WSGIMiddleware | None = None  # around a WSGI application
-        self.limited: Limited | None = None  # around the application of protocol classes of others, as the next
+        self.limited: Limited | None = None  # this and the next: around the application of protocol classes of others
         self.health_response: Health | None = None
         self.static_files: StaticFiles | None = None
         self.plain_sockets: PlainSockets = {}  # of what bind_socket() has bound: which are without TLS

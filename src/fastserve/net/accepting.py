@@ -89,9 +89,8 @@ def is_specific(sock: socket.socket) -> bool:
 class Acceptor:
     """Starts an asyncio server for each socket, in `servers`, and starts them anew after a pause.
 
-    `factory` makes the protocol of a connection, which adds itself to the connections of `state`. What is
-    `expected` comes before it, if anything. Call start() for each socket, look() regularly,
-    close() at the end.
+    `factory` makes the protocol of a connection, which adds itself to the connections of `state`. What is `expected`
+    comes before it, if anything is. Call start() for each socket, look() regularly, close() at the end.
     """
 
     def __init__(
