@@ -152,23 +152,74 @@ def test_the_last_request_is_responded_to_before_the_loop_reads(serve: Serve) ->
     assert all(closing for *_, closing in made)
 
 
-@pytest.mark.parametrize("config", [{}, {"limit_requests": 1}])
-def test_a_proxy_header_that_is_there_is_not_waited_for(
-    serve: Serve, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waited = []
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[Preface]:
+    """The connections whose PROXY header was not there when they were made."""
+    found = []
     wait = Expected.wait
 
     def noted(self: Expected, preface: Preface) -> None:
-        waited.append(preface)
+        found.append(preface)
         wait(self, preface)
 
     monkeypatch.setattr(Expected, "wait", noted)
-    server = serve(app, loop="uvloop", proxy_protocol="v1", **config)
-    assert exchange(server, (HEADER + LAST,), True, False).endswith(b"/last")
+    return found
+
+
+@pytest.mark.parametrize("config", [{}, {"limit_requests": 1}])
+def test_a_proxy_header_that_is_there_is_not_waited_for(
+    serve: Serve, config: dict[str, Any], waited: list[Preface]
+) -> None:
+    """The last request of a connection that comes with it is run at once, also where several come at a time."""
+    called: list[str] = []
+    at_once: list[bool] = []
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        called.append(scope["path"])
+        await app(scope, receive, send)
+
+    class Noting(Connection):
+        __module__ = Connection.__module__
+
+        def data_received(self, data: bytes) -> None:
+            before = len(called)
+            super().data_received(data)
+            at_once.append(len(called) > before)
+
+    server = serve(noting, loop="uvloop", proxy_protocol="v1", http=Noting, **config)
+    for _ in range(20):
+        with Blocked(server):
+            several = [server.connect() for _ in range(8)]
+            for sock in several:
+                sock.sendall(HEADER + LAST)
+        for sock in several:
+            with sock:
+                assert read_all(sock).endswith(b"/last")
     assert not waited
+    assert all(at_once) and len(at_once) == 160
     assert exchange(server, (HEADER[:9], HEADER[9:] + LAST), True, False).endswith(b"/last")
     assert len(waited) == 1
+
+
+def test_a_proxy_header_is_left_to_the_loop_where_requests_have_to_wait(serve: Serve, waited: list[Preface]) -> None:
+    """The core could not pause reading yet."""
+    server = serve(app, loop="uvloop", proxy_protocol="v1", limit_requests=1)
+    worker = server.server.server_state.worker
+    assert worker is not None
+    with server.connect() as busy:
+        busy.sendall(HEADER + POST)
+        while not worker.active:
+            server.go_round()
+        before = len(waited)
+        with Blocked(server):
+            sock = server.connect()
+            sock.sendall(HEADER + LAST)
+        with sock:
+            while len(waited) == before:
+                server.go_round()
+            busy.sendall(b"def")
+            assert read_all(busy).endswith(b"/postabcdef")
+            assert read_all(sock).endswith(b"/last")
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])

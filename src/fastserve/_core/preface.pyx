@@ -82,7 +82,7 @@ cdef class Preface:
             successor.accepted_beyond()
         transport.set_protocol(successor)
         successor.connection_made(Proxied(transport, client, extension))
-        if rest and self.early and type(successor) is Connection:
+        if rest and self.early and isinstance(successor, Connection):
             (<Connection>successor).feed_early(rest)
         elif rest:
             successor.data_received(rest)
