@@ -76,9 +76,12 @@ def resident(pids: list[int]) -> int:
 def listening_port(pids: list[int]) -> int | None:
     """The TCP port on which one of the processes listens, None as long as there is none."""
     ports: dict[str, int] = {}
-    for line in (_PROC / "net" / "tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[3] == _LISTEN:
+    with (_PROC / "net" / "tcp").open() as lines:
+        next(lines)
+        for line in lines:
+            fields = line.split()
+            if fields[3] != _LISTEN:
+                break  # they come first; thousands that wait for their end may follow after rows of new connections
             ports[f"socket:[{fields[9]}]"] = int(fields[1].rpartition(":")[2], 16)
     for pid in pids:
         with contextlib.suppress(OSError):
