@@ -1,6 +1,7 @@
 """Parents of server processes: of workers that share sockets, or of one that restarts when files change.
 
 multiprocess      the parent of workers: starts, monitors and replaces them
+multithread       the same of workers that are threads (--worker-class thread); thread is what runs in one
 parent            what parents do with their processes as the control socket asks
 obedient          what that of workers is told, by signals and the control socket
 succession        how it leaves everything to a successor, and takes over from a predecessor

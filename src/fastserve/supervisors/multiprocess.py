@@ -22,6 +22,7 @@ from fastserve.config import STARTUP_FAILURE, Config
 from fastserve.logging.formatters import style
 from fastserve.metrics.source import ParentSource
 from fastserve.metrics.watched import Watched
+from fastserve.net.listeners import PlainSockets
 from fastserve.net.sockets import bind_again
 from fastserve.operations.orders import Order
 from fastserve.process.service_manager import Notifier
@@ -36,7 +37,6 @@ from fastserve.supervisors.succession import Succession
 
 if TYPE_CHECKING:
     from fastserve.metrics.service import Service
-    from fastserve.net.listeners import PlainSockets
     from fastserve.operations.control import Control
 
 TICK = 0.5  # longest time in seconds between two checks of the workers

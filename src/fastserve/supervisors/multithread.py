@@ -14,23 +14,19 @@ import socket
 import sys
 import sysconfig
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from fastserve._core.http import inflight
 from fastserve.config import Config
 from fastserve.metrics.pages import OwnPage
+from fastserve.metrics.watched import Watched
+from fastserve.net.listeners import PlainSockets
 from fastserve.supervisors import hang_report
 from fastserve.supervisors.messages import LEVEL, REOPEN
 from fastserve.supervisors.multiprocess import Multiprocess, which
 from fastserve.supervisors.process import Process
+from fastserve.supervisors.slot import Slot
 from fastserve.supervisors.thread import Outbox, ThreadProcess
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from fastserve.metrics.watched import Watched
-    from fastserve.net.listeners import PlainSockets
-    from fastserve.supervisors.slot import Slot
 
 SHARED = "Worker threads share one core: %s. Use --worker-class process, or a Python without that lock."
 HAS_LOCK = "this Python has a global interpreter lock"

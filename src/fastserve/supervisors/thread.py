@@ -10,7 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from fastserve.config import Config
 from fastserve.metrics import pages
+from fastserve.metrics.pages import Page
+from fastserve.net.listeners import PlainSockets
 from fastserve.process import place as own_place
 from fastserve.server import Server
 from fastserve.supervisors import child
@@ -18,10 +21,6 @@ from fastserve.supervisors.link import Link
 
 if TYPE_CHECKING:
     import socket
-
-    from fastserve.config import Config
-    from fastserve.metrics.pages import Page
-    from fastserve.net.listeners import PlainSockets
 
 
 class Outbox:
