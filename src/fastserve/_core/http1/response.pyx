@@ -12,8 +12,6 @@ writing   INIT    nothing of the response has been given
 
 The connection reads, and knows about the client and its request: see http1/connection.pyx.
 """
-from cpython.object cimport PyObject
-
 from ..errors import ClientDisconnected
 from ..http.request cimport Request
 from ..http.response cimport CLIENT_LEFT, Response
@@ -25,6 +23,7 @@ from ..loop.clock cimport HELD_HEAD, stop
 from ..loop.turn cimport Flushable
 from ..memory.buffer cimport Buffer
 from ..metrics cimport BY_ERROR
+from ..python cimport PyObject
 from ..transport.sendfile cimport FileSender
 from ..transport.tls_writer cimport TlsWriter
 from ..transport.writer cimport Writer, set_why
