@@ -223,6 +223,8 @@ class BuildExt(build_ext):
             for module in modules:
                 module.extra_compile_args += headers.get(tuple(module.extra_compile_args), [])
         super().build_extensions()
+        for compiled in Path(self.build_temp).glob("precompiled*.gch"):
+            compiled.unlink()  # 12 MB each
 
     def precompile(self, flags: tuple[str, ...], number: int) -> list[str]:
         """Compile Python.h with these flags, and return those by which a module begins with it, none after an error."""
