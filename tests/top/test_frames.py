@@ -140,9 +140,9 @@ def test_keys() -> None:
     assert seen == ["rate", "p99", "lag", "cpu", "rss", "worker"]
     chosen = []
     for _ in range(3):
-        keys.press("w", [1, 0, 1])
+        keys.press("w", [1, 0, 1])  # in the order of the screen
         chosen.append(keys.shown.worker)
-    assert chosen == [0, 1, None]
+    assert chosen == [1, 0, None]
     keys.press(" ", [])
     assert keys.shown.paused
     keys.press("x", [])
@@ -160,6 +160,15 @@ def test_sorting_and_a_single_worker() -> None:
     assert "of worker 1" in text and "GET /1" in text and "GET /2" not in text
     assert "PAUSED" in text and "(sorted by rate)" in text
     assert as_text(frame(shown, 80, 24, Shown(note="cannot ask"))).endswith("cannot ask")
+
+
+@pytest.mark.parametrize("height", [8, 24, 50])
+@pytest.mark.parametrize("chosen", [0, 40, 63])
+def test_the_chosen_worker_is_never_hidden(height: int, chosen: int) -> None:
+    lines = as_text(frame(figures(64), 80, height, Shown(worker=chosen))).splitlines()
+    places = [int(line.split()[0]) for line in lines if " ready " in line and line.split()[0].isdecimal()]
+    assert chosen in places
+    assert f"... and {64 - len(places)} more workers" in lines[5 + len(places)]
 
 
 def test_nothing_of_a_client_reaches_the_terminal() -> None:

@@ -69,16 +69,23 @@ def frame(figures: Figures, width: int, height: int, shown: Shown = Shown()) -> 
     """Return `height` lines of at most `width` columns."""
     foot = foot_lines(figures, width, height, shown)
     room = max(height - HEAD_LINES - 1 - len(foot), FEWEST_WORKERS)
-    workers = sorted(figures.workers, key=SORTS[shown.sort])
+    workers = ordered(figures, shown)
     lines = [*head_lines(figures), [], heading(width)]
     if len(workers) > room:
         hidden = len(workers) - room + 1
+        # The chosen worker is never one of the hidden ones.
+        workers[room - 2 :] = sorted(workers[room - 2 :], key=lambda worker: worker.worker != shown.worker)
         lines += [row(worker, width, shown) for worker in workers[: room - 1]]
         lines.append([(f"... and {hidden} more workers", DIM)])
     else:
         lines += [row(worker, width, shown) for worker in workers]
     lines += [[] for _ in range(height - len(lines) - len(foot))]
     return [cut(line, width) for line in (*lines, *foot)][:height]
+
+
+def ordered(figures: Figures, shown: Shown) -> list[Worker]:
+    """Return the workers in the order of the screen."""
+    return sorted(figures.workers, key=SORTS[shown.sort])
 
 
 def head_lines(figures: Figures) -> list[Line]:

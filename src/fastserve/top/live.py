@@ -12,7 +12,7 @@ from typing import Any
 
 from fastserve.operations.client import Failed
 from fastserve.top.figures import Figures
-from fastserve.top.layout import SORTS, Line, Shown, frame
+from fastserve.top.layout import SORTS, Line, Shown, frame, ordered
 from fastserve.top.reader import Reader
 
 
@@ -24,6 +24,7 @@ class Keys:
         self.quit = False
 
     def press(self, key: str, workers: list[int]) -> None:
+        """Take a key; `workers` is in the order of the screen."""
         if key in ("q", "\x03", "\x04"):
             self.quit = True
         elif key == " ":
@@ -32,7 +33,7 @@ class Keys:
             names = list(SORTS)
             self.shown = self.shown._replace(sort=names[(names.index(self.shown.sort) + 1) % len(names)])
         elif key == "w":
-            choices = [None, *sorted(set(workers))]
+            choices = [None, *dict.fromkeys(workers)]
             at = choices.index(self.shown.worker) if self.shown.worker in choices else 0
             self.shown = self.shown._replace(worker=choices[(at + 1) % len(choices)])
 
@@ -57,7 +58,7 @@ def run(reader: Reader, interval: float) -> None:
         due = time.monotonic() + interval
         while not keys.quit:
             for key in pressed(max(due - time.monotonic(), 0.0)):
-                keys.press(key, [each.worker for each in figures.workers])
+                keys.press(key, [each.worker for each in ordered(figures, keys.shown)])
             if time.monotonic() >= due:
                 due = time.monotonic() + interval
                 if not keys.shown.paused:
