@@ -175,6 +175,8 @@ def talks() -> Iterator[bytes]:
     yield settings() + b"".join(headers(stream, te) for stream in range(1, 41, 2)) + window_update(0, 1 << 20)
     yield settings() + headers(1, POST, end=False) + data(1, b"x") * 20 + rst_stream(1) + data(1, b"late") + headers(3)
     yield settings() + priority(3) + priority(5, 5) + headers(7)
+    early = frame(PRIORITY_UPDATE, 0, 0, b"\0\0\0\3u=7") + frame(PRIORITY_UPDATE, 0, 0, b"\0\0\0\5u=0, i")
+    yield settings() + early + headers(1) + headers(5)
     yield (
         settings() + headers(1) + frame(PRIORITY_UPDATE, 0, 0, b"\0\0\0\1u=1, i") + frame(99, 0, 1, b"zz") + headers(3)
     )
