@@ -35,6 +35,14 @@ async def app(scope, receive, send):
 """
 
 
+LIMPING = """
+try:
+    os.close(os.open("first", os.O_CREAT | os.O_EXCL))
+except FileExistsError:
+    open({gate!r}).read()
+"""
+
+
 @pytest.fixture
 def successors() -> Iterator[Succeeding]:
     with Succeeding() as made:
@@ -180,6 +188,24 @@ def over_unix(path: Path, target: str) -> str:
         client.connect(str(path))
         client.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         return support.read_all(client).decode()
+
+
+def test_it_takes_over_when_all_its_workers_serve(
+    command: support.StartCommand, successors: Succeeding, tmp_path: Path, gate: Path
+) -> None:
+    (tmp_path / "changing.py").write_text(CHANGING.format(version="old"))
+    options = ["--port", "0", "--workers", "2", "--log-level", "debug"]
+    server = command("changing:app", *options, cwd=tmp_path, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    ready(server, 2)
+    (tmp_path / "changing.py").write_text(CHANGING.format(version="new") + LIMPING.format(gate=str(gate)))
+    successors.begin(server)
+    ready(server, 3)
+    for _ in range(50):
+        assert server.get().endswith((b"old ", b"new "))
+    assert "serves: stopping this server" not in server.output
+    gate.write_text("")
+    server.wait_line(rf"Successor \[{successors.found[0]}\] serves: stopping this server\.$")
+    assert server.process.wait(support.PATIENCE) == 0
 
 
 @pytest.mark.parametrize("how", ["import", "option", "killed"])
