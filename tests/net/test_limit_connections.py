@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 from fakes.worker import hello
 from load import PATIENCE, until
@@ -141,3 +142,16 @@ def test_connections_without_a_proxy_header(
     for _ in range(SPARE):
         connect(address)
     until(lambda: "Reached the limit of 2 connections" in caplog.text, "accepting pauses")
+
+
+def test_over_http2(serve: Serve, connect: Connect) -> None:
+    """Beyond the limit a connection ends with its 503, though others of HTTP/2 go on after one."""
+    server = serve(hello(), limit_connections=1, health="/healthz", timeout_keep_alive=600)
+    assert ask(connect(server.address)).startswith(b"HTTP/1.1 200 ")
+    url = f"http://127.0.0.1:{server.address[1]}"
+    with httpx.Client(http1=False, http2=True, base_url=url, timeout=PATIENCE) as client:
+        for _ in range(2):
+            assert client.get("/healthz").status_code == 200
+        assert connections(server) == 2
+        assert client.get("/").status_code == 503
+        until(lambda: connections(server) == 1, "the connection is closed")

@@ -4,7 +4,7 @@ phase     OPENING  nothing has come: our own first frames leave with the respons
           OPEN     streams are served
           LEAVING  the client has been told to open no more streams (GOAWAY with the highest id); those that it opened
                    before it heard of that are still served, until it answers the PING that followed, or a second has
-                   passed; where the server stops and no stream is open, STOP_SECONDS
+                   passed; where the server stops and no stream is open, STOP_SECONDS; beyond --limit-connections, no time
           LEFT     it has been told which stream was the last: those up to it are completed, later ones ignored
           CLOSED   nothing is parsed any more
 
@@ -392,9 +392,11 @@ cdef class Http2Connection(StreamCarrier):
         if status and status != TO_WAIT:
             worker.metrics.refuse(status, "limit")
             stream.log(scope, status)
-            if self.carrier.spare:
-                self.go_away()
-            return stream.answer(status, fields_of_refusal(status))
+            stream.answer(status, fields_of_refusal(status))
+            if self.carrier.spare and self.phase == OPEN:
+                self.phase = LEAVING  # without the time that go_away() gives
+                self.name_last()  # after the response: some clients take nothing that follows it
+            return 0
         if stream.is_websocket:
             exchange = make_websocket_exchange(worker, stream, scope)
         else:
