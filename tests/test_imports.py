@@ -19,8 +19,8 @@ CORE = PACKAGE / "_core"
 # A package of the core may use itself and those before it; the modules at its root are named here one by one.
 ORDER = (
     "llhttp", "python", "system", "threads", "counters", "metrics", "errors", "ending", "grammar", "settings",
-    "memory", "loop", "interfaces", "worker", "transport", "http", "websocket", "wsgi", "http1", "http2", "topics",
-    "connection", "preface", "testing",
+    "memory", "loop", "interfaces", "worker", "transport", "tls", "http", "websocket", "wsgi", "http1", "http2",
+    "topics", "connection", "preface", "testing",
 )  # fmt: skip
 PLAIN_PYTHON = {"errors", "grammar", "http2/tables", "loop/coroutine", "loop/give_way"}
 
@@ -38,7 +38,8 @@ SEAM |= {
     "http.response_head",
     "http.static",
 }
-SEAM |= {"loop.clock", "loop.give_way", "topics.hub", "topics.message", "wsgi.call", "wsgi.environ", "wsgi.wakeup"}
+SEAM |= {"loop.clock", "loop.give_way", "tls.transport", "topics.hub", "topics.message"}
+SEAM |= {"wsgi.call", "wsgi.environ", "wsgi.wakeup"}
 THIRD_PARTY = {"PyInstaller", "channels", "click", "dotenv", "gunicorn", "h11", "hiredis", "nats", "prometheus_client"}
 THIRD_PARTY |= {"rich", "socketio", "starlette", "tomli", "uvloop", "watchfiles", "websockets", "wsproto", "yaml"}
 # Imported at once by who asks for it alone, in the files whose path starts so.

@@ -24,6 +24,8 @@ from .metrics cimport BY_ERROR, CLOSED_BY_CLIENT, CONNECTIONS, NEW_CONNECTIONS, 
 from .python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from .system cimport FASTSERVE_DIRECT_WRITES, fastserve_receive
 from .threads cimport fastserve_count
+from .tls.transport cimport TlsTransport
+from .tls.writer cimport TlsSocketWriter
 from .transport.tls_writer cimport TlsWriter
 from .transport.writer cimport Writer, set_use, set_why
 from .worker cimport Worker
@@ -56,7 +58,9 @@ cdef class Connection(Carrier):
     def connection_made(self, transport):
         cdef object own = (<Proxied>transport).transport if type(transport) is Proxied else transport
         self.transport = transport
-        if self.is_plain(own):
+        if type(own) is TlsTransport:
+            self.writer = self.tls = TlsSocketWriter(own, (<TlsTransport>own).fd, self.turn, self.worker.clock)
+        elif self.is_plain(own):
             self.writer = Writer(own, descriptor(own), self.turn, self.worker.clock)
         else:
             self.writer = self.tls = TlsWriter(own, descriptor(own), self.turn, self.worker.clock)

@@ -87,7 +87,8 @@ cdef class Worker:
             beside.others.append(self)
         self.lingerings.next = self.lingerings.previous = &self.lingerings
         self.tasks = set() if beside is None else beside.tasks
-        if settings.tls is None:  # else uvloop's 256 KB a connection would come out of what is kept, and all be resident
+        # Else TLS may be the loop's, and its 256 KB a connection would come out of what is kept, and all be resident.
+        if settings.tls is None:
             fastserve_keep_freed()
 
     def __dealloc__(self):

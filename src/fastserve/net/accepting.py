@@ -29,6 +29,8 @@ from fastserve.net.sockets import listen
 from fastserve.net.tls import listen_arguments
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from fastserve.config import Config
     from fastserve.server_state import ServerState
 
@@ -146,10 +148,16 @@ class Acceptor:
         context = None if plain else config.listening_context
         tls = listen_arguments(context, config.timeout_request_head, config.uses_core, loop)
         backlog = BATCH if self._in_batches else config.backlog
-        counts_itself = factory is self.factory and not tls
-        if self.expected is not None:
-            factory, tls = self.expected.before(factory, tls), {}
-        make = self._maker(factory, counts_itself)
+        if context is not None and config.uses_core and self.state.worker is not None:
+            make = self._over_tls(self._maker(factory, False), context, tls["ssl_handshake_timeout"])
+            if self.expected is not None:
+                make = self.expected.before(make, {})
+            tls = {}
+        else:
+            counts_itself = factory is self.factory and not tls
+            if self.expected is not None:
+                factory, tls = self.expected.before(factory, tls), {}
+            make = self._maker(factory, counts_itself)
         server = await listen(sock, make, loop, backlog, tls)
         if self._in_batches:
             sock.listen(config.backlog)
@@ -163,6 +171,12 @@ class Acceptor:
             return functools.partial(self._make_protocol, factory)
         worker.when_scarce = self._pause_soon
         return factory
+
+    def _over_tls(self, factory: Factory, context: SSLContext, seconds: float) -> Factory:
+        from fastserve._core.tls.transport import TlsServer
+
+        assert self.state.worker is not None
+        return functools.partial(TlsServer(self.state.worker, context, seconds).serve, factory)
 
     def _pause_soon(self) -> None:
         if not self.paused:

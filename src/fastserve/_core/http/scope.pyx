@@ -135,8 +135,7 @@ cdef Peers peers_of(transport, int fd, Worker worker):
     connection = info("ssl_object") if encrypted else None
     if connection is not None and settings.tls is not None:
         peers.tls = settings.tls(connection)
-    if proxied is not None:
-        peers.proxied = proxied.extension
+    peers.proxied = info("proxy_protocol")
     return peers
 
 

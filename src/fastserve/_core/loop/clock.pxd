@@ -20,6 +20,7 @@ cdef enum:
     GOODBYE  # for a last request, on a connection whose client could not be told that the server stops
     SLOW  # until an exchange is reported as slow
     QUEUED  # for a request to be served
+    TLS_HANDSHAKE
     WAITS  # how many kinds there are
 
 

@@ -1,0 +1,529 @@
+"""TLS of the core's own: bytes in, events out, with OpenSSL as the client."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from core.responses import read_one, read_responses
+from core.tls.client import SECONDS, Secure
+from fakes.worker import FakeWorker, get, hello, post, respond
+from tls.pki import Pki
+
+hypothesis = pytest.importorskip("hypothesis")
+st = hypothesis.strategies
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+given: Callable[..., Decorator] = hypothesis.given
+bounded: Decorator = hypothesis.settings(max_examples=60, deadline=None, database=None)
+
+Work = Callable[..., FakeWorker]
+Connect = Callable[..., Secure]
+
+TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+MILLION = 1_000_000
+
+
+@pytest.fixture(params=[TLS_1_2, TLS_1_3])
+def version(request: pytest.FixtureRequest) -> dict[str, ssl.TLSVersion]:
+    return {"maximum_version": request.param}
+
+
+def echo_size() -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        size, more = 0, True
+        while more:
+            message = await receive()
+            size += len(message["body"])
+            more = message["more_body"]
+        await respond(send, str(size).encode())
+
+    return app
+
+
+class Recorder(asyncio.Protocol):
+    """A protocol that is not the core's."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.received = b""
+        self.transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.calls.append("made")
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+
+    def eof_received(self) -> None:
+        self.calls.append("eof")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.calls.append("lost")
+
+    def pause_writing(self) -> None:
+        self.calls.append("pause")
+
+    def resume_writing(self) -> None:
+        self.calls.append("resume")
+
+
+class Buffered(asyncio.BufferedProtocol):
+    """A protocol that has room for a few bytes at a time."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.buffer = bytearray(7)
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.received += self.buffer[:nbytes]
+
+
+class TestHandshake:
+    def test_nothing_is_seen_before_its_end(self, work: Work, secure: Connect, version: Any) -> None:
+        wire = work(hello())
+        peer = secure(wire, **version)
+        assert not wire.worker.connections
+        peer.shake_hands()
+        peer.exchange()
+        assert wire.worker.connections == {peer.connection}
+
+    def test_a_request_in_the_same_bytes_as_its_end(self, work: Work, secure: Connect, version: Any) -> None:
+        peer = secure(work(hello()), **version)
+        peer.shake_hands()
+        peer.tls.write(get())
+        assert read_one(peer.read()).body == b"hello"
+
+    def test_in_single_bytes(self, work: Work, secure: Connect, version: Any) -> None:
+        peer = secure(work(hello()), **version)
+        while True:
+            try:
+                peer.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                peer.put(bytes([octet]) for octet in peer.outgoing.read())
+                peer.take()
+        peer.tls.write(get())
+        peer.put(bytes([octet]) for octet in peer.outgoing.read())
+        assert read_one(peer.read()).body == b"hello"
+
+    @pytest.mark.parametrize("said", [0, 1, 100])
+    def test_that_never_ends(self, work: Work, secure: Connect, caplog: pytest.LogCaptureFixture, said: int) -> None:
+        caplog.set_level(logging.DEBUG, "fastserve.error")
+        wire = work(hello())
+        peer = secure(wire)
+        with pytest.raises(ssl.SSLWantReadError):
+            peer.tls.do_handshake()
+        peer.put([peer.outgoing.read()[:said]])
+        wire.advance(SECONDS - 1)
+        assert peer.transport.calls == []
+        wire.advance(2)
+        assert peer.transport.calls == ["abort"]
+        assert caplog.messages == ["TLS handshake failed: the client left or took too long"]
+        assert not wire.worker.connections
+
+    def test_that_ends_is_not_bounded_any_more(self, work: Work, secure: Connect) -> None:
+        wire = work(hello(), timeout_keep_alive=1000, timeout_request_head=1000)
+        peer = secure(wire)
+        peer.shake_hands()
+        peer.exchange()
+        wire.advance(SECONDS + 1)
+        assert peer.transport.calls == []
+
+    def test_the_client_is_told_why_it_fails(
+        self, work: Work, secure: Connect, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG, "fastserve.error")
+        peer = secure(work(hello()))
+        peer.put([b"\x16\x03\x01\x00\x05hello"])
+        assert peer.transport.calls == ["abort"]
+        assert b"".join(peer.transport.writes)[:1] == b"\x15"  # an alert
+        assert [line.partition(":")[0] for line in caplog.messages] == ["TLS handshake failed"]
+
+    def test_an_end_of_the_client_in_it(self, work: Work, secure: Connect) -> None:
+        peer = secure(work(hello()))
+        with pytest.raises(ssl.SSLWantReadError):
+            peer.tls.do_handshake()
+        peer.put([peer.outgoing.read()[:50]])
+        assert not peer.protocol.eof_received()
+        assert peer.transport.calls == ["abort"]
+
+    def test_an_error_of_the_context(self, work: Work, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+        def wrap_bio(*args: Any, **options: Any) -> Any:
+            raise RuntimeError("no")
+
+        wire = work(hello())
+        monkeypatch.setattr("fastserve.net.tls.Context.wrap_bio", wrap_bio)
+        peer = Secure(wire, pki)
+        assert peer.transport.calls == ["abort"]
+        assert [context["message"] for context in wire.unhandled] == ["SSL handshake failed"]
+        wire.unhandled.clear()
+        peer.leave()
+
+
+class TestReading:
+    def test_any_segmentation(self, work: Work, secure: Connect) -> None:
+        """Of the requests in records, and of the records in reads."""
+
+        requests = get() + post(random.Random(1).randbytes(50_000)) + get() + post(b"x" * 3) + get()
+
+        @bounded
+        @given(
+            records=st.lists(st.integers(0, len(requests)), max_size=8),
+            reads=st.lists(st.integers(0, len(requests) + 500), max_size=20),
+        )
+        def check(records: list[int], reads: list[int]) -> None:
+            peer = secure(wire)
+            peer.shake_hands()
+            for begin, end in cut(records, len(requests)):
+                peer.tls.write(requests[begin:end])
+            encrypted = peer.outgoing.read()
+            peer.put(encrypted[begin:end] for begin, end in cut(reads, len(encrypted)))
+            bodies = [response.body for response in read_responses(peer.read())]
+            peer.leave()
+            assert bodies == [b"0", b"50000", b"0", b"3", b"0"]
+
+        wire = work(echo_size())
+        check()
+
+    def test_what_has_no_data(self, work: Work, secure: Connect) -> None:
+        """A renegotiation, which the server does not take part in, and its refusal."""
+        peer = secure(work(hello()), maximum_version=TLS_1_3)
+        peer.shake_hands()
+        peer.exchange()
+        for _ in range(3):
+            peer.update_key(ask=False)
+            peer.exchange()
+        assert read_one(peer.ask(get())).body == b"hello"
+
+    @pytest.mark.parametrize("ask", [False, True])
+    def test_key_update(self, work: Work, secure: Connect, ask: bool) -> None:
+        peer = secure(work(hello()), maximum_version=TLS_1_3)
+        peer.shake_hands()
+        assert read_one(peer.ask(get())).body == b"hello"
+        peer.update_key(ask)
+        peer.exchange()
+        assert read_one(peer.ask(get())).body == b"hello"
+        peer.update_key(ask)  # in one read with a request
+        assert read_one(peer.ask(get())).body == b"hello"
+
+    def test_a_million_bytes_each_way(self, work: Work, secure: Connect, version: Any) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            body, more = b"", True
+            while more:
+                message = await receive()
+                body += message["body"]
+                more = message["more_body"]
+            await respond(send, body)
+
+        body = random.Random(2).randbytes(MILLION)
+        peer = secure(work(app), **version)
+        peer.shake_hands()
+        peer.tls.write(post(body))
+        sent = peer.outgoing.read()
+        peer.put(sent[at : at + 100_000] for at in range(0, len(sent), 100_000))
+        assert read_one(peer.read()).body == body
+
+    def test_more_than_a_loop_reads_at_once(self, work: Work, secure: Connect) -> None:
+        peer = secure(work(echo_size()))
+        peer.shake_hands()
+        assert read_one(peer.ask(post(b"x" * MILLION))).body == str(MILLION).encode()
+
+    @pytest.mark.parametrize(
+        "what", [b"GET / HTTP/1.1\r\n\r\n", b"\x17\x03\x03\xff\xff", b"\x17\x03\x03\x00\x40" + b"x" * 64]
+    )
+    def test_what_cannot_be_decrypted(self, work: Work, secure: Connect, what: bytes) -> None:
+        wire = work(hello())
+        peer = secure(wire)
+        peer.shake_hands()
+        assert read_one(peer.ask(get())).status == 200
+        peer.put([what])
+        assert peer.transport.calls == ["abort"]
+        with pytest.raises(ssl.SSLError, match="ALERT"):
+            peer.read()
+        assert not wire.worker.connections
+
+    def test_a_client_that_sends_more_than_is_taken(self, work: Work, secure: Connect) -> None:
+        """The plain transport stops reading, and goes on when the application does."""
+        taken = asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await taken.wait()
+            await echo_size()(scope, receive, send)
+
+        wire = work(app)
+        peer = secure(wire)
+        peer.shake_hands()
+        peer.tls.write(post(b"x" * MILLION))
+        rest = peer.outgoing.read()
+        while rest and peer.transport.reading:
+            peer.put([rest[:65536]])
+            rest = rest[65536:]
+        assert len(rest) > MILLION // 2
+        wire.call(taken.set)
+        while rest:
+            assert peer.transport.reading
+            peer.put([rest[:65536]])
+            rest = rest[65536:]
+        assert read_one(peer.read()).body == str(MILLION).encode()
+
+
+class TestWriting:
+    def test_what_a_turn_gathers_is_one_record(self, work: Work, secure: Connect) -> None:
+        peer = secure(work(hello()))
+        peer.shake_hands()
+        peer.exchange()
+        peer.tls.write(get() * 5)
+        peer.put([peer.outgoing.read()])
+        (record,) = peer.transport.writes
+        assert int.from_bytes(record[3:5], "big") + 5 == len(record)
+        assert len(read_responses(peer.read())) == 5
+
+    def test_a_client_that_never_reads(self, work: Work, secure: Connect) -> None:
+        """The application is asked to wait, and the connection ends once nothing was read in time."""
+        sent = 0
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            nonlocal sent
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            while True:
+                await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+                sent += 65536
+
+        wire = work(app, timeout_write=5)
+        peer = secure(wire)
+        peer.shake_hands()
+        peer.exchange()
+        peer.transport.stuck = True
+        peer.tls.write(get())
+        peer.put([peer.outgoing.read()])
+        assert sent < 4 * 65536
+        assert peer.transport.queue < 4 * 65536
+        wire.advance(6)
+        assert peer.transport.calls[-1] == "abort"
+
+    def test_a_client_that_reads_late(self, work: Work, secure: Connect) -> None:
+        peer = secure(work(hello(b"x" * MILLION)))
+        peer.shake_hands()
+        peer.exchange()
+        peer.transport.stuck = True
+        peer.tls.write(get())
+        peer.put([peer.outgoing.read()])
+        assert peer.transport.queue < 4 * 65536  # of what is encrypted
+        peer.transport.unstick()
+        assert read_one(peer.read()).body == b"x" * MILLION
+
+
+class TestEnd:
+    def test_by_the_client(self, work: Work, secure: Connect, version: Any) -> None:
+        wire = work(hello())
+        peer = secure(wire, **version)
+        peer.shake_hands()
+        assert read_one(peer.ask(get())).status == 200
+        peer.end()
+        assert peer.transport.calls == ["close"]
+        peer.tls.unwrap()  # the server's close_notify has come as well
+        assert not wire.worker.connections
+
+    def test_by_the_client_after_a_request(self, work: Work, secure: Connect) -> None:
+        peer = secure(work(hello()))
+        peer.shake_hands()
+        peer.tls.write(get())
+        peer.end()
+        assert read_one(peer.tls.read(65536)).status == 200
+        assert peer.transport.calls[-1] == "close"
+
+    def test_by_the_server(self, work: Work, secure: Connect, version: Any) -> None:
+        wire = work(hello())
+        peer = secure(wire, **version)
+        peer.shake_hands()
+        assert read_one(peer.ask(get("/", "Connection: close"))).status == 200
+        assert peer.has_ended
+        assert peer.transport.calls == []  # until the client has ended too
+        peer.end()
+        assert peer.transport.calls == ["close"]
+
+    def test_what_comes_after_it_is_discarded(self, work: Work, secure: Connect, version: Any) -> None:
+        wire = work(hello())
+        peer = secure(wire, **version)
+        peer.shake_hands()
+        peer.tls.write(get("/", "Connection: close"))
+        peer.put([peer.outgoing.read()])
+        for _ in range(3):
+            peer.tls.write(get())
+            peer.put([peer.outgoing.read()])
+        assert wire.worker.total_requests == 1
+        assert peer.transport.calls == []
+        peer.end()
+        assert peer.transport.calls == ["close"]
+
+    def test_without_close_notify(self, work: Work, secure: Connect) -> None:
+        """What the client has sent may have been cut off: it is not told that all is well."""
+        told: list[Any] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            while not told:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    told.append(message)
+
+        wire = work(app)
+        peer = secure(wire)
+        peer.shake_hands()
+        peer.ask(post(b"x" * 10)[:-5])
+        assert not peer.protocol.eof_received()
+        wire.call(peer.transport.close)
+        assert told
+        assert not peer.has_ended
+
+    def test_abort_sends_nothing(self, work: Work, secure: Connect) -> None:
+        wire = work(hello())
+        peer = secure(wire)
+        peer.shake_hands()
+        peer.ask(get())
+        wire.call(peer.connection.abort)
+        assert peer.transport.calls == ["abort"]
+        assert not peer.has_ended
+
+    def test_a_connection_that_is_lost(self, work: Work, secure: Connect) -> None:
+        wire = work(hello())
+        peer = secure(wire)
+        peer.shake_hands()
+        peer.ask(get())
+        peer.lose()
+        assert not wire.worker.connections
+
+
+class TestOtherProtocols:
+    """What is not the core's gets a transport as asyncio's for TLS."""
+
+    @pytest.fixture
+    def wire(self, work: Work) -> FakeWorker:
+        return work(hello())
+
+    def connected(self, wire: FakeWorker, pki: Pki, protocol: Any) -> Secure:
+        peer = Secure(wire, pki, lambda: protocol)
+        peer.shake_hands()
+        peer.exchange()
+        return peer
+
+    def test_calls(self, wire: FakeWorker, pki: Pki) -> None:
+        recorder = Recorder()
+        peer = self.connected(wire, pki, recorder)
+        transport = recorder.transport
+        assert peer.ask(b"hello") == b""
+        assert recorder.received == b"hello"
+        assert transport.get_protocol() is recorder
+        transport.write(b"one ")
+        transport.writelines([b"two ", bytearray(b"three")])
+        assert peer.read() == b"one two three"
+        assert not transport.can_write_eof()
+        with pytest.raises(NotImplementedError):
+            transport.write_eof()
+        assert not transport.is_closing()
+        wire.call(transport.close)
+        assert transport.is_closing()
+        assert peer.has_ended
+        transport.write(b"too late")
+        assert peer.read() == b""
+        peer.end()
+        assert recorder.calls == ["made", "eof", "lost"]
+        assert transport.get_write_buffer_size() == 0
+        peer.leave()
+
+    def test_extra_info(self, wire: FakeWorker, pki: Pki) -> None:
+        recorder = Recorder()
+        peer = self.connected(wire, pki, recorder)
+        info = recorder.transport.get_extra_info
+        assert isinstance(info("ssl_object"), ssl.SSLObject)
+        assert isinstance(info("sslcontext"), ssl.SSLContext)
+        assert info("cipher") == peer.tls.cipher()
+        assert (info("peercert"), info("compression")) == (None, None)
+        assert info("peername") == peer.transport.get_extra_info("peername")
+        assert info("nothing", 5) == 5
+        peer.leave()
+
+    def test_flow_control(self, wire: FakeWorker, pki: Pki) -> None:
+        recorder = Recorder()
+        peer = self.connected(wire, pki, recorder)
+        transport = recorder.transport
+        transport.set_write_buffer_limits(high=1000)
+        assert transport.get_write_buffer_limits() == (0, 1000)
+        peer.transport.stuck = True
+        peer.transport.set_write_buffer_limits(high=0)
+        wire.call(transport.write, b"x" * 100)
+        assert recorder.calls == ["made"]
+        wire.call(transport.write, b"x" * 1000)
+        assert recorder.calls == ["made", "pause"]
+        peer.transport.unstick()
+        wire.settle()
+        assert recorder.calls == ["made", "pause", "resume"]
+        assert peer.read() == b"x" * 1100
+        peer.leave()
+
+    def test_a_pause_of_reading(self, wire: FakeWorker, pki: Pki) -> None:
+        recorder = Recorder()
+        peer = self.connected(wire, pki, recorder)
+        transport = recorder.transport
+        transport.pause_reading()
+        transport.pause_reading()
+        assert not transport.is_reading()
+        assert not peer.transport.reading
+        transport.resume_reading()
+        transport.resume_reading()
+        assert transport.is_reading()
+        assert peer.transport.calls == ["pause_reading", "resume_reading"]
+        peer.leave()
+
+    def test_a_pause_before_the_first_byte(self, wire: FakeWorker, pki: Pki) -> None:
+        """What came with the end of the handshake waits as well."""
+
+        class Resting(Recorder):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                super().connection_made(transport)
+                self.transport.pause_reading()
+
+        recorder = Resting()
+        peer = Secure(wire, pki, lambda: recorder)
+        peer.shake_hands()
+        peer.ask(b"hello")
+        assert recorder.received == b""
+        wire.call(recorder.transport.resume_reading)
+        assert recorder.received == b"hello"
+        peer.ask(b" again")
+        assert recorder.received == b"hello again"
+        peer.leave()
+
+    def test_another_protocol(self, wire: FakeWorker, pki: Pki) -> None:
+        recorder, buffered = Recorder(), Buffered()
+        peer = self.connected(wire, pki, recorder)
+        recorder.transport.set_protocol(buffered)
+        peer.ask(b"more than it has room for")
+        assert (recorder.received, buffered.received) == (b"", b"more than it has room for")
+        peer.leave()
+
+    def test_a_client_that_does_not_read_at_all(self, wire: FakeWorker, pki: Pki) -> None:
+        """close() waits for it, abort() does not."""
+        recorder = Recorder()
+        peer = self.connected(wire, pki, recorder)
+        wire.call(recorder.transport.close)
+        assert peer.transport.calls == []
+        wire.call(recorder.transport.abort)
+        assert peer.transport.calls == ["abort"]
+        assert recorder.calls == ["made", "lost"]
+        peer.leave()
+
+
+def cut(places: list[int], size: int) -> list[tuple[int, int]]:
+    """Return the ends of the pieces of `size` bytes between these places."""
+    ends = sorted({min(place, size) for place in places} | {0, size})
+    return list(itertools.pairwise(ends))
