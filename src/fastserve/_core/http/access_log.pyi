@@ -11,6 +11,7 @@ class AccessLog(Flushable):
     format: AccessFormat | None
     late: bool
     needs_accounts: bool
+    wants_headers: bool
     wants_first_bytes: bool
     def __init__(
         self,
