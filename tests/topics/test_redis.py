@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -337,6 +338,27 @@ class TestAway:
                 assert node.got == ["gap room"] * (len(node.got) - 1) + ["x"] != ["x"]
 
         run(work)
+
+    def test_histories_that_are_asked_for_meanwhile(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Those who ask are told, and the loop reports nothing."""
+        monkeypatch.setattr(engine_module, "PING_SECONDS", 0.2)
+        reports: list[Any] = []
+
+        async def work() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
+            async with started(server, 1) as [node]:
+                assert server.process is not None
+                server.process.send_signal(signal.SIGSTOP)
+                asked = [node.engine.history("room", None), node.engine.history("room", "x:0")]
+                told = await asyncio.gather(*asked, return_exceptions=True)
+                assert [type(each) for each in told] == [EngineDown, EngineDown]
+                monkeypatch.undo()
+                server.process.send_signal(signal.SIGCONT)
+                await node.returns()
+
+        run(work)
+        gc.collect()  # a future whose error nobody has seen tells so as it goes
+        assert reports == []
 
     def test_what_waits_is_bounded(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(redis_queue, "MOST", 3)

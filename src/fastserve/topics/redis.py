@@ -344,6 +344,7 @@ class RedisEngine(Engine):
             return Recovery([], True, position_of(await meta))
         epoch, offset = parsed(since or "")
         entries = connection.ask("XRANGE", self.key(b"log", topic), f"{offset + 1}-0" if epoch else "-", "+")
+        quiet(entries)  # for nobody waits for them where the first is not answered
         position = position_of(await meta)
         rows = await entries
         if position is None:
