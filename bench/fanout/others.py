@@ -7,6 +7,7 @@ fan-outs that follow one another. The receiver of the messages shares the proces
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from pathlib import Path
 
 REQUEST = b"GET /plain HTTP/1.1\r\nHost: x\r\n\r\n"
 PAUSE = 0.002
+ROUNDS = 1_000_000  # it is ended before
 
 
 def ask(port: int, going: Callable[[], bool]) -> list[float]:
@@ -42,7 +44,6 @@ def shown(times: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.fanout.others", description=__doc__)
     parser.add_argument("--clients", type=int, default=5000)
-    parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--row", default="fastserve-topics", help="fastserve-topics, fastserve-loop or uvicorn-loop")
     given = parser.parse_args()
     first, last = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
@@ -51,21 +52,24 @@ def main() -> None:
         subprocess.run(["gcc", "-O2", "-o", receiver, Path(__file__).with_name("receiver.c")], check=True)
         os.sched_setaffinity(0, {last})
         argv = [sys.executable, "-m", "bench.fanout.server", given.row, str(given.clients), "132", "1", "0"]
-        with subprocess.Popen(["taskset", "-c", str(first), *argv], stdout=subprocess.PIPE, text=True) as server:
+        with contextlib.ExitStack() as ended:
+            server = ended.enter_context(
+                subprocess.Popen(["taskset", "-c", str(first), *argv], stdout=subprocess.PIPE, text=True)
+            )
+            ended.callback(server.kill)
             assert server.stdout is not None
             port, control = server.stdout.readline().split()
-            words = [str(receiver), port, control, str(given.clients), "/", "", str(given.rounds), "", "0"]
-            with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as reading:
-                assert reading.stdout is not None
-                assert reading.stdout.readline() == "connected\n"
-                reading.send_signal(signal.SIGSTOP)
-                until = time.monotonic() + 3
-                print("without fan-outs:", shown(ask(int(port), lambda: time.monotonic() < until)))
-                reading.send_signal(signal.SIGCONT)
-                until = time.monotonic() + 5
-                print("during fan-outs: ", shown(ask(int(port), lambda: time.monotonic() < until)))
-                reading.kill()
-            server.kill()
+            words = [str(receiver), port, control, str(given.clients), "/", "", str(ROUNDS), "", "0"]
+            reading = ended.enter_context(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
+            ended.callback(reading.kill)
+            assert reading.stdout is not None
+            assert reading.stdout.readline() == "connected\n"
+            reading.send_signal(signal.SIGSTOP)
+            until = time.monotonic() + 3
+            print("without fan-outs:", shown(ask(int(port), lambda: time.monotonic() < until)))
+            reading.send_signal(signal.SIGCONT)
+            until = time.monotonic() + 5
+            print("during fan-outs: ", shown(ask(int(port), lambda: time.monotonic() < until)))
 
 
 if __name__ == "__main__":
