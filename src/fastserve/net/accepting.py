@@ -149,10 +149,12 @@ class Acceptor:
         tls = listen_arguments(context, config.timeout_request_head, config.uses_core, loop)
         backlog = BATCH if self._in_batches else config.backlog
         if context is not None and config.uses_core and self.state.worker is not None:
-            make = self._over_tls(self._maker(factory, False), context, tls["ssl_handshake_timeout"])
-            if self.expected is not None:
-                make = self.expected.before(make, {})
-            tls = {}
+            seconds, tls = tls["ssl_handshake_timeout"], {}
+            if self.expected is None:
+                make = self._over_tls(self._maker(factory, False), context, seconds)
+            else:
+                after = self._over_tls(functools.partial(self._make_successor, factory), context, seconds)
+                make = self._maker(self.expected.before(after, tls), False)
         else:
             counts_itself = factory is self.factory and not tls
             if self.expected is not None:
@@ -201,6 +203,13 @@ class Acceptor:
         protocol = factory()
         if self._limit is not None:
             self._count(protocol, self._limit)
+        return protocol
+
+    def _make_successor(self, factory: Factory) -> asyncio.Protocol:
+        """Return the protocol of a connection that is counted already, in whose TLS handshake it still has to be."""
+        protocol = factory()
+        if self._limit is not None:
+            self._fresh[weakref.ref(protocol)] = time.monotonic()
         return protocol
 
     def _count(self, protocol: asyncio.Protocol, limit: int) -> None:

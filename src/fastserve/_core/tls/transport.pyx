@@ -80,6 +80,11 @@ cdef class TlsTransport(Timed):
         self.server.clock.start(self, TLS_HANDSHAKE)
         self.shake_hands()
 
+    def accepted_beyond(self):
+        """Tell the protocol that this connection is beyond --limit-connections; called before connection_made()."""
+        if hasattr(self.protocol, "accepted_beyond"):
+            self.protocol.accepted_beyond()
+
     cdef int shake_hands(self) except -1:
         try:
             self.tls.do_handshake()
