@@ -9,7 +9,8 @@ batching  With a single busy connection there is nothing to batch: an exchange i
           ALONE turns with one exchange.
 bounds    With more than BATCH exchanges at a time their memory has left the caches when their turn comes, and they
           live long enough for the garbage collector to promote them, which makes it traverse its oldest generation,
-          with all that the application keeps, again and again. Held bytes are written once the oldest has waited
+          with all that the application keeps, again and again. For the same reasons an exchange that has run is released
+          at once, and not with the others of its batch. Held bytes are written once the oldest has waited
           HELD_SECONDS. A batch that is not done after RUN_SECONDS is the last of its turn, as is one that ends after
           TURN_SECONDS of them: slow or very many applications must not keep the loop from its timers.
 shares    A client that sends without pause could keep the loop for seconds: its application never waits for a message,
