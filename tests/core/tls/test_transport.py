@@ -196,7 +196,7 @@ class TestReading:
         check()
 
     def test_what_has_no_data(self, work: Work, secure: Connect) -> None:
-        """A renegotiation, which the server does not take part in, and its refusal."""
+        """Records that are for TLS itself."""
         peer = secure(work(hello()), maximum_version=TLS_1_3)
         peer.shake_hands()
         peer.exchange()
@@ -251,6 +251,17 @@ class TestReading:
         with pytest.raises(ssl.SSLError, match="ALERT"):
             peer.read()
         assert not wire.worker.connections
+
+    def test_what_comes_before_that_in_one_read(self, work: Work, secure: Connect) -> None:
+        """No application runs for a connection that is about to end."""
+        wire = work(hello())
+        peer = secure(wire)
+        peer.shake_hands()
+        peer.exchange()
+        peer.tls.write(get())
+        peer.put([peer.outgoing.read() + b"\x17\x03\x03\x00\x40" + b"x" * 64])
+        assert peer.transport.calls == ["abort"]
+        assert wire.worker.total_requests == 0
 
     def test_a_client_that_sends_more_than_is_taken(self, work: Work, secure: Connect) -> None:
         """The plain transport stops reading, and goes on when the application does."""

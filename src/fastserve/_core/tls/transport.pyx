@@ -150,7 +150,7 @@ cdef class TlsTransport(Timed):
                     break
                 filled += got
                 records -= 1
-        if filled:
+        if filled and got != FAILED:
             self.deliver(filled)
         if got == ENDED and self.state == OPEN:
             self.end()
