@@ -42,6 +42,8 @@ DIRECTIVES = {
     # fifth of the machine code.
     "auto_pickle": False,
     "emit_code_comments": False,  # coverage alone reads them
+    # What loops in several threads share, and how, is in ARCHITECTURE.md.
+    "freethreading_compatible": True,
 }
 
 

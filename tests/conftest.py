@@ -9,6 +9,7 @@ from typing import Any
 import hypothesis
 import pytest
 import support
+from garbage import collect
 
 # The same inputs in each run, and no clock: a check must not fail by chance. --hypothesis-profile=default has others.
 hypothesis.settings.register_profile(
@@ -36,7 +37,7 @@ def noted_random_numbers() -> None:
 @pytest.fixture(scope="module", autouse=True)
 def quick_collections(noted_random_numbers: None) -> None:
     """Many tests collect garbage, to see that nothing is left: leave out what was there before their module."""
-    gc.collect()
+    collect()
     gc.freeze()
 
 

@@ -6,7 +6,6 @@ import asyncio
 import codecs
 import contextlib
 import faulthandler
-import gc
 import http.client
 import io
 import os
@@ -22,6 +21,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
+
+from garbage import collect
 
 import fastserve
 from fastserve.serving import life
@@ -181,7 +182,7 @@ def assert_nothing_lives() -> None:
     """Fail if the core still holds an object that a stopped server should have given back."""
     from fastserve._core import counters
 
-    gc.collect()
+    collect()
     left = {kind: count for kind, count in counters.live().items() if count}
     assert not left, f"still alive after the server stopped: {left}"
 

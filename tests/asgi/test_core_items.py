@@ -121,13 +121,16 @@ def test_item_3_double_callable(client: Connect) -> None:
 
 def test_item_4_only_plain_types(client: Connect) -> None:
     seen: list[Any] = []
+    done = threading.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.extend([scope, await receive()])
         await respond(send)
         seen.append(await receive())
+        done.set()
 
     client(app).ask(post(b"abc", "X: y"))
+    assert done.wait(support.PATIENCE)  # without a global lock the response comes before
     assert [each["type"] for each in seen] == ["http", "http.request", "http.disconnect"]
     assert all(map(plain, seen))
 

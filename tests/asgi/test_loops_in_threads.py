@@ -6,6 +6,10 @@ Without the global interpreter lock (python3.14t) they run at the same moment.
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -165,3 +169,18 @@ def test_each_response_is_of_its_own_request(serve: support.Serve, client: Clien
         thread.join()
     if faults:
         raise faults[0]
+
+
+def test_no_module_asks_for_the_global_lock() -> None:
+    """A Python without it would take it again, with a warning, for one that does not declare that it needs none."""
+    program = """
+import importlib, pkgutil, sys
+import fastserve._core, fastserve.middleware.wsgi, fastserve.server
+for module in pkgutil.walk_packages(fastserve._core.__path__, "fastserve._core."):
+    importlib.import_module(module.name)
+print(getattr(sys, "_is_gil_enabled", lambda: True)())
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
+    command = [sys.executable, "-W", "error", "-c", program]
+    printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+    assert printed == str(not sysconfig.get_config_var("Py_GIL_DISABLED"))

@@ -75,7 +75,7 @@ def test_many_connections_whose_applications_all_block(serve: support.Serve, loo
         if scope["path"] in seen:
             in_time.append(seen[scope["path"]].wait(patience(in_time)))
 
-    server = serve(app, loop=loop)
+    server = serve(app, loop=loop, timeout_keep_alive=60)  # `first` waits for the others
     first = Client(server.connect())
     first.ask(get("/0"))
     seen["/0"].set()

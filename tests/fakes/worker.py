@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from fakes.settings import make_settings
 from fakes.transport import MemoryTransport
+from garbage import collect
 
 from fastserve._core import counters, testing
 from fastserve._core.connection import Connection
@@ -283,7 +283,7 @@ def warm(wire: FakeWorker, peers: list[Peer]) -> None:
 
 
 def assert_nothing_lives() -> None:
-    gc.collect()
+    collect()
     left = {kind: count for kind, count in counters.live().items() if count}
     assert not left, f"still alive: {left}"
 

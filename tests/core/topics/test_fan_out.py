@@ -530,9 +530,10 @@ class TestMessage:
 
 
 def test_objects_are_small() -> None:
-    """There are thousands of each: with the collector's 16 bytes a subscription takes 104."""
-    assert Subscription.__basicsize__ <= 88
-    assert Subscriber.__basicsize__ <= 176
+    """There are thousands of each: with the object's and the collector's 16 bytes each, a subscription takes 104."""
+    own = object.__basicsize__  # more where there is no global lock
+    assert Subscription.__basicsize__ <= own + 72
+    assert Subscriber.__basicsize__ <= own + 160
 
 
 def test_nothing_is_left(sockets: Work) -> None:
