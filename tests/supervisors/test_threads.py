@@ -172,6 +172,7 @@ def test_thread_that_hangs(start: Start, gate: Path) -> None:
         os.close(os.open(gate, os.O_WRONLY))
         server.wait_line(rf"Finished server process \[{hung}\]")
     assert server.stop() == 0
+    assert "died" not in server.output
 
 
 def test_stop_beside_a_thread_that_hangs(start: Start, gate: Path) -> None:

@@ -85,7 +85,7 @@ class WorkerThread(Process):
         return self.process.where()
 
     def close(self) -> None:
-        self.process.close()
+        # Its sockets are the thread's to close: one that hangs still has them in its event loop.
         if self.watched is not None and self.live is not None:
             self.watched.pages.end(self.live)
 
@@ -116,6 +116,10 @@ class Multithread(Multiprocess):
         message = "Child process [%d] %s. A thread cannot be killed: it ends once it goes on. It is at:\n%s"
         logger.error(message, process.pid, silence, process.where(), extra=which(process))
         process.kill()
+
+    def log_death(self, process: Process, delay: float = 0.0) -> None:
+        if process.exitcode is not None:  # of one that still runs, end_silent() has said all
+            super().log_death(process, delay)
 
     def restart_all(self) -> None:
         logger.info("New worker threads serve the application that was imported at the start; SIGUSR2 imports it anew.")
