@@ -90,6 +90,12 @@ class Secure:
             pass
         return b"".join(found)
 
+    def encrypted(self, data: bytes) -> bytes:
+        """Return the record of these bytes, which does not go to the server by itself."""
+        assert not self.outgoing.pending
+        self.tls.write(data)
+        return self.outgoing.read()
+
     def ask(self, request: bytes) -> bytes:
         self.tls.write(request)
         return self.read()

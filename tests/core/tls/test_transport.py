@@ -514,6 +514,40 @@ class TestOtherProtocols:
         assert recorder.received == b"hello again"
         peer.leave()
 
+    @given(st.lists(st.sampled_from(["pause", "resume", "turn", "piece"]), max_size=12), st.integers(0, 2))
+    @bounded
+    def test_pauses_while_something_is_unread(self, pki: Pki, calls: list[str], before: int) -> None:
+        """Where records end is counted once, in whatever order reading is paused and resumed and they come."""
+
+        class Resting(Recorder):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                super().connection_made(transport)
+                self.transport.pause_reading()
+
+        wire = FakeWorker(hello())
+        recorder = Resting()
+        peer = Secure(wire, pki, lambda: recorder)
+        peer.shake_hands()
+        last_flight = peer.outgoing.read()
+        texts = [b"%d " % number * 50 for number in range(20)]
+        records = b"".join(map(peer.encrypted, texts))
+        pieces = [records[at : at + 100] for at in range(0, len(records), 100)]
+        peer.put([last_flight + b"".join(pieces[:before])])
+        del pieces[:before]
+        for call in calls:
+            if call == "turn":
+                wire.settle()
+            elif call == "piece" and peer.transport.reading:
+                peer.protocol.data_received(pieces.pop(0))
+            elif call in ("pause", "resume"):
+                getattr(recorder.transport, f"{call}_reading")()
+        recorder.transport.resume_reading()
+        wire.settle()
+        peer.put([b"".join(pieces)])
+        assert recorder.received == b"".join(texts)
+        peer.leave()
+        wire.close()
+
     def test_another_protocol(self, wire: FakeWorker, pki: Pki) -> None:
         recorder, buffered = Recorder(), Buffered()
         peer = self.connected(wire, pki, recorder)

@@ -104,24 +104,27 @@ cdef class TlsTransport(Timed):
         # An SSLObject's read() and write() only pass their arguments on.
         passes_on = kind.read is SSLObject.read and kind.write is SSLObject.write
         self.engine = getattr(self.tls, "_sslobj", self.tls) if passes_on else self.tls
+        self.unread = self.incoming.pending > 0
         self.protocol.connection_made(self)
         self.look_at_queue()
         return self.read_on()
 
     def read_on(self):
-        """Read what has come before the protocol was there, or wanted to read."""
-        if self.state == OPEN and self.incoming.pending:
-            self.unread = self.resting
-            if not self.resting:
-                self.take(self.incoming.read())  # which counts the records
+        """Read what came before the protocol was there, once it wants to read."""
+        if self.unread and self.state == OPEN and not self.resting:
+            self.unread = False
+            self.take(self.incoming.read())  # which counts the records
         return 0
 
     cdef void expired(self, int kind) noexcept:
         self.drop()
 
     def data_received(self, bytes data):
-        if self.state == OPEN:
+        if self.state == OPEN and not self.unread:
             self.take(data)
+        elif self.state == OPEN:
+            self.incoming.write(data)
+            self.read_on()
         elif self.state == HANDSHAKE:
             self.incoming.write(data)
             self.shake_hands()
