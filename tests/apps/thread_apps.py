@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from fastserve import metrics
+from fastserve import metrics, topics
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -63,3 +63,17 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     body = b"%r %r" % (environ["wsgi.multithread"], environ["wsgi.multiprocess"])
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
+
+
+async def publishing(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept", "headers": [(b"x-thread", b"%d" % threading.get_native_id())]})
+        await topics.subscribe(send, "room")
+        await send({"type": "websocket.send", "text": "subscribed"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+    elif scope["type"] == "http":
+        topics.publish("room", "news")
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b""})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,10 +18,12 @@ from load import until
 from metrics.scraping import Served
 from operations.asking import Controlled
 from supervisors.clients import Http2Load, Load, Succeeding, ask, ready
+from websockets.sync.client import connect
 
 SHARES = r"^WARNING:  Worker threads share one core: "
 HAS_LOCK = getattr(sys, "_is_gil_enabled", lambda: True)()
 QUIET = ("--no-access-log",)
+MEASURED = ("--metrics-bind", "127.0.0.1:0", "--metrics-per-worker")
 
 Start = support.StartCommand
 
@@ -108,9 +111,7 @@ def test_sighup(start: Start, kind: type[Load | Http2Load]) -> None:
 
 def test_limit_max_requests(start: Start) -> None:
     """A thread serves on until its replacement is there; no request is lost, and each is counted once."""
-    server = start(
-        "app", *QUIET, "--limit-max-requests", "300", "--metrics-bind", "127.0.0.1:0", "--metrics-per-worker"
-    )
+    server = start("app", *QUIET, "--limit-max-requests", "300", *MEASURED)
     figures = Served(server)
     ready(server, 2)
     with Load(server.port) as load:
@@ -256,6 +257,26 @@ def test_new_code_by_a_successor(start: Start) -> None:
         scrape = figures.scrape()
         assert scrape.requests(200) == sent
         assert f"imported in {following}" in server.stdout
+
+
+def test_topics(start: Start) -> None:
+    """A message reaches the clients of every thread, and each subscription is counted by its own."""
+    server = start("publishing", "--lifespan", "off", "--reuse-port", *MEASURED)
+    figures = Served(server)
+    ready(server, 2)
+    with contextlib.ExitStack() as stack:
+        clients: list[Any] = []
+        while len({each.response.headers["x-thread"] for each in clients}) < 2:
+            clients.append(stack.enter_context(connect(f"ws://127.0.0.1:{server.port}/")))
+            assert clients[-1].recv(support.PATIENCE) == "subscribed"
+        assert server.get().startswith(b"HTTP/1.1 200")
+        assert [each.recv(support.PATIENCE) for each in clients] == ["news"] * len(clients)
+        name = "fastserve_topics_subscriptions"
+        places = ("0", "1")
+        until(lambda: all(figures.scrape().value(name, worker=each) for each in places), "both threads have counted")
+        scrape = figures.scrape()
+        assert sum(scrape.value(name, worker=each) for each in places) == len(clients)
+    assert server.stop() == 0
 
 
 PROGRAM = """

@@ -83,7 +83,7 @@ class ServerMetrics:
         if "fastserve.topics.node" in sys.modules:
             from fastserve.topics.publishing import note_metrics
 
-            note_metrics(page)
+            note_metrics(page, None if page is of_process() else asyncio.get_running_loop())
 
     def stop(self) -> None:
         if self._heartbeat is not None:

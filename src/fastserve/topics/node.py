@@ -185,7 +185,7 @@ def node_of(loop: asyncio.AbstractEventLoop) -> Node:
     node = nodes.get(id(loop))
     if node is None or node.loop is not loop:
         with lock:
-            for key in [key for key, each in nodes.items() if each.loop.is_closed()]:
+            for key in [key for key, each in list(nodes.items()) if each.loop.is_closed()]:
                 del nodes[key]
             node = nodes[id(loop)] = Node(loop)
     return node

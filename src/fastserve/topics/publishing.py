@@ -114,12 +114,16 @@ def metrics() -> dict[str, int]:
     topics, subscriptions and queued_bytes are of now; published, delivered (to connections of the core), dropped (for
     clients that do not read), closed (such clients) and gaps since the start.
     """
-    hubs = [node.hub for node in list(nodes.nodes.values())]
+    return counts_of(list(nodes.nodes.values()))
+
+
+def counts_of(some: list[Node]) -> dict[str, int]:
+    hubs = [node.hub for node in some]
     return {
         "topics": sum(len(hub.topics) for hub in hubs),
         "subscriptions": sum(hub.subscriptions for hub in hubs),
         "queued_bytes": sum(hub.queued_size for hub in hubs),
-        "published": sum(node.published for node in list(nodes.nodes.values())),
+        "published": sum(node.published for node in some),
         "delivered": sum(hub.delivered for hub in hubs),
         "dropped": sum(hub.dropped for hub in hubs),
         "closed": sum(hub.closed for hub in hubs),
@@ -127,9 +131,9 @@ def metrics() -> dict[str, int]:
     }
 
 
-def note_metrics(page: Metrics) -> None:
-    """Put the counts into the page of this process."""
-    found = metrics()
+def note_metrics(page: Metrics, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    """Put the counts into a page: those of this process, or of one of its loops."""
+    found = metrics() if loop is None else counts_of([nodes.nodes[id(loop)]] if id(loop) in nodes.nodes else [])
     page.set(SCALAR_CELLS["subscriptions"], found["subscriptions"])
     for name in ("delivered", "dropped", "closed", "gaps"):
         cell = SCALAR_CELLS[f"topics_{name}"]
