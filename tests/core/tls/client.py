@@ -5,6 +5,7 @@ from __future__ import annotations
 import _ssl
 import contextlib
 import ctypes
+import socket
 import ssl
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,9 +21,19 @@ SECONDS = 10.0  # for a handshake
 
 
 class Secure:
-    """`transport` is the plain one of the server, `tls` the client's SSLObject."""
+    """`transport` is the plain one of the server, `tls` the client's SSLObject.
 
-    def __init__(self, wire: FakeWorker, pki: Pki, make: Callable[[], Any] | None = None, **changes: Any) -> None:
+    With `sockets`, the server writes to the first, and the client reads from the second.
+    """
+
+    def __init__(
+        self,
+        wire: FakeWorker,
+        pki: Pki,
+        make: Callable[[], Any] | None = None,
+        sockets: tuple[socket.socket, socket.socket] | None = None,
+        **changes: Any,
+    ) -> None:
         self.wire = wire
         context = create_ssl_context(pki.certificate, pki.key, None, ssl.PROTOCOL_TLS_SERVER, 0, None, None)
         self.connection: Any = None
@@ -31,7 +42,8 @@ class Secure:
             self.connection = Connection(wire.worker)
             return self.connection
 
-        self.transport = FakeTransport(wire.loop)
+        self.socket = None if sockets is None else sockets[1]
+        self.transport = FakeTransport(wire.loop, **({} if sockets is None else {"socket": sockets[0]}))
         self.server = TlsServer(wire.worker, context, SECONDS)
         self.protocol: Any = self.server.serve(make or make_connection)
         self.transport.protocol = self.protocol
@@ -69,6 +81,10 @@ class Secure:
         for piece in self.transport.writes:
             self.incoming.write(piece)
         self.transport.writes.clear()
+        if self.socket is not None:
+            with contextlib.suppress(BlockingIOError):
+                while piece := self.socket.recv(65536, socket.MSG_DONTWAIT):
+                    self.incoming.write(piece)
 
     def shake_hands(self) -> None:
         """Complete the handshake, up to the client's last flight, which is left in `outgoing`."""

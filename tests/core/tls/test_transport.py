@@ -6,7 +6,9 @@ import asyncio
 import itertools
 import logging
 import random
+import socket
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -362,6 +364,41 @@ class TestEnd:
         assert peer.transport.calls == []  # until the client has ended too
         peer.end()
         assert peer.transport.calls == ["close"]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what is unread in a UNIX socket")
+    def test_a_client_that_takes_the_rest_slowly(
+        self, work: Work, secure: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the kernel has when the server ends gets through, as long as the client takes something in time."""
+        looks: list[Any] = []
+        wire = work(hello(b"x" * 100_000), timeout_write=5)
+        later = wire.loop.call_later
+
+        def call_later(seconds: float, callback: Any, *args: Any) -> Any:
+            if callback.__name__ != "look":
+                return later(seconds, callback, *args)
+            looks.append(callback)
+            return asyncio.TimerHandle(0, callback, args, wire.loop)
+
+        def wait(seconds: float) -> None:
+            wire.advance(seconds)
+            wire.call(looks.pop())
+
+        monkeypatch.setattr(wire.loop, "call_later", call_later)
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            peer = secure(wire, sockets=(ours, theirs))
+            peer.shake_hands()
+            peer.tls.write(get("/", "Connection: close"))
+            peer.put([peer.outgoing.read()])
+            for _ in range(2):
+                wait(3)
+                peer.incoming.write(theirs.recv(45_000))
+            wait(3)
+            assert peer.transport.calls == []
+            wait(6)
+            assert peer.transport.calls == ["abort"]
+            assert read_one(peer.read()).body == b"x" * 100_000
 
     def test_what_comes_after_it_is_discarded(self, work: Work, secure: Connect, version: Any) -> None:
         wire = work(hello())

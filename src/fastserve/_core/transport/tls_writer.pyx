@@ -107,6 +107,7 @@ cdef class TlsWriter(Writer):
         """Close the transport, which has everything, and see to it that it does close."""
         if self.shut_at == 0:
             self.shut_at = self.clock.now()
+            self.left = self.unacknowledged()
             self.pause_between = FIRST_LOOK
             self.look_later()
             self.transport.close()  # asyncio's forgets the connection when it is told twice
@@ -144,6 +145,9 @@ cdef class TlsWriter(Writer):
             return False
         if left < 0 and patience == 0:
             patience = UNSEEN_SECONDS
+        if left < self.left:
+            self.left = left
+            self.shut_at = self.clock.now()
         return patience == 0 or self.clock.now() < self.shut_at + patience
 
     cdef void abort(self) noexcept:
