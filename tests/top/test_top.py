@@ -119,8 +119,8 @@ def test_in_a_terminal(server: Controlled, tmp_path: Path, width: int, height: i
         assert until(lambda: "q quit" in terminal.screen().splitlines()[height - 1])
         terminal.run("send-keys", "s")
         terminal.until("(sorted by rate)")
-        terminal.run("send-keys", "w")
-        terminal.until("under way of worker 0")
+        terminal.run("send-keys", "w")  # of the first on the screen: whose rate is higher is open
+        terminal.until("under way of worker ")
         terminal.run("send-keys", "Space")
         terminal.until("PAUSED")
         terminal.run("send-keys", "Space")

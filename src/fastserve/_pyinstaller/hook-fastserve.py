@@ -24,6 +24,7 @@ COMPILED = [
     "os",
     "re",
     "socket",
+    "ssl",
     "stat",
     "traceback",
     "types",

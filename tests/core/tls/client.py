@@ -18,6 +18,8 @@ from fastserve._core.tls.transport import TlsServer
 from fastserve.net.tls import create_ssl_context
 
 SECONDS = 10.0  # for a handshake
+LIBRARY = ctypes.CDLL(getattr(_ssl, "__file__", None))
+UPDATES_KEYS = hasattr(LIBRARY, "SSL_key_update")  # not where OpenSSL is part of a module, with its functions hidden
 
 
 class Secure:
@@ -133,9 +135,8 @@ class Secure:
 
     def update_key(self, ask: bool) -> None:
         """Use another key from here on; if told so, `ask` the server to do the same (RFC 8446 section 4.6.3)."""
-        library = ctypes.CDLL(_ssl.__file__)
         # The ssl module has no function for this: after the head of an object and the socket there is the SSL*.
         place = id(self.tls._sslobj) + object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p)  # type: ignore[attr-defined]
         pointer = ctypes.c_void_p.from_address(place)
-        assert library.SSL_key_update(pointer, int(ask)) == 1
-        assert library.SSL_do_handshake(pointer) == 1
+        assert LIBRARY.SSL_key_update(pointer, int(ask)) == 1
+        assert LIBRARY.SSL_do_handshake(pointer) == 1
