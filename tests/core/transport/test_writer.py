@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -164,6 +165,22 @@ def test_the_write_deadline_starts_anew_with_progress(work: Work) -> None:
     peer.feed(get())
     for _ in range(5):
         peer.transport.queue -= 1
+        wire.advance(61)
+        assert not peer.transport.closed
+    wire.advance(61)
+    assert peer.transport.closed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what is unread in a UNIX socket")
+def test_progress_that_leaves_no_room_for_the_queue(work: Work, pair: Pair) -> None:
+    """The kernel takes no more of the queue before much of what it has is read."""
+    wire = work(stream(100, 10000), timeout_write=60)
+    peer = wire.connect(socket=pair[0])
+    peer.transport.stuck = True
+    peer.feed(get())
+    assert peer.transport.queue
+    for _ in range(3):
+        assert pair[1].recv(40_000)
         wire.advance(61)
         assert not peer.transport.closed
     wire.advance(61)

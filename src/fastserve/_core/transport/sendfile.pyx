@@ -77,7 +77,7 @@ cdef class FileSender:
 
     cdef int watch(self) except -1:
         self.watched = os.dup(self.writer.fd)
-        self.writer.stuck = 0
+        self.writer.stuck = self.writer.untaken()
         self.writer.clock.start(self.writer, WRITE)
         self.loop.add_writer(self.watched, self.writable)
         return 0

@@ -17,7 +17,7 @@ cdef class Writer(Flushable):
     cdef Buffer buffer  # None while there is nothing to write
     cdef Py_ssize_t committed  # bytes at the front of `buffer` that may be written; a head is being made after them
     cdef long long total  # bytes that have left `buffer` or passed by it, to the socket or the transport
-    cdef Py_ssize_t stuck  # size of the transport's queue when its deadline was set
+    cdef Py_ssize_t stuck  # bytes that the client had not taken when its deadline was set
     cdef bint unlimited  # the transport's high-water mark is still its own
     cdef bint paused  # the transport has bytes that the kernel did not take
     cdef bint ending  # end the writing side when everything is written
@@ -54,6 +54,7 @@ cdef class Writer(Flushable):
     cdef bint release(self) except -1
     cdef void lost(self) noexcept  # the transport is closed
     cdef int pause(self) except -1
+    cdef Py_ssize_t untaken(self) except -1
     cdef int resume(self) except -1
     cdef int write_out(self) except -1
     cdef int hand_over(self, object data) except -1

@@ -261,9 +261,16 @@ cdef class Writer(Flushable):
     cdef int pause(self) except -1:
         """The transport's queue has grown above its high-water mark."""
         self.paused = True
-        self.stuck = self.transport.get_write_buffer_size()
+        self.stuck = self.untaken()
         self.clock.start(self, WRITE)
         return 0
+
+    cdef Py_ssize_t untaken(self) except -1:
+        """Return the bytes that the client has not taken, in the transport's queue and, if it tells, in the kernel.
+
+        The kernel takes no more of the queue before a third of what it has is acknowledged, which may be 4 MB.
+        """
+        return self.transport.get_write_buffer_size() + max(self.unacknowledged(), 0)
 
     cdef int resume(self) except -1:
         self.paused = False
@@ -272,7 +279,7 @@ cdef class Writer(Flushable):
 
     cdef void expired(self, int kind) noexcept:
         """Abort if the client has not read a byte since the deadline was set."""
-        cdef Py_ssize_t left = self.transport.get_write_buffer_size()
+        cdef Py_ssize_t left = self.untaken()
         if left < self.stuck:
             self.stuck = left
             self.clock.start(self, WRITE)
