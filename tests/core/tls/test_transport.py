@@ -596,6 +596,18 @@ class TestOtherProtocols:
         assert (recorder.received, buffered.received) == (b"", b"more than it has room for")
         peer.leave()
 
+    def test_a_client_that_does_not_end(self, wire: FakeWorker, pki: Pki) -> None:
+        """As with asyncio, it has 30 seconds after close()."""
+        recorder = Recorder()
+        peer = self.connected(wire, pki, recorder)
+        wire.call(recorder.transport.close)
+        wire.advance(29)
+        assert peer.transport.calls == []
+        wire.advance(2)
+        assert peer.transport.calls == ["abort"]
+        assert recorder.calls == ["made", "lost"]
+        peer.leave()
+
     def test_a_client_that_does_not_read_at_all(self, wire: FakeWorker, pki: Pki) -> None:
         """close() waits for it, abort() does not."""
         recorder = Recorder()

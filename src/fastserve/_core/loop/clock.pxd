@@ -21,6 +21,7 @@ cdef enum:
     SLOW  # until an exchange is reported as slow
     QUEUED  # for a request to be served
     TLS_HANDSHAKE
+    TLS_SHUTDOWN  # from our close_notify until the client's
     WAITS  # how many kinds there are
 
 

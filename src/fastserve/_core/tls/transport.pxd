@@ -38,6 +38,7 @@ cdef class TlsTransport(Timed):
     cdef bint told  # the protocol has been asked to pause
     cdef bint resting  # the protocol does not want to read
     cdef bint unread  # meanwhile something is left in `incoming`
+    cdef bint watched  # the core's writer sees to it that the connection ends
     cdef bint ended  # the client has sent close_notify
 
     cdef int shake_hands(self) except -1

@@ -16,7 +16,7 @@ from ssl import MemoryBIO, SSLError, SSLObject, SSLWantReadError, SSLWantWriteEr
 
 from libc.stdint cimport uint8_t
 
-from ..loop.clock cimport TLS_HANDSHAKE, Clock, stop
+from ..loop.clock cimport TLS_HANDSHAKE, TLS_SHUTDOWN, Clock, stop
 from ..python cimport (
     PyBUF_READ, PyByteArray_AS_STRING, PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
     PyMemoryView_FromMemory,
@@ -32,6 +32,7 @@ cdef enum:
     WRITTEN = 65536  # bytes that are encrypted at a time
     ROOM = 262144 + 2 * RECORD  # more than a loop reads at a time
     HIGH = 65536  # asyncio's high-water mark
+    PATIENCE = 30  # seconds that asyncio waits for a client's close_notify
 
 cdef enum:
     # What read() returns in place of a number of bytes.
@@ -50,6 +51,7 @@ cdef class TlsServer:
         self.clock = worker.clock
         self.context = context
         self.clock.seconds[TLS_HANDSHAKE] = seconds
+        self.clock.seconds[TLS_SHUTDOWN] = PATIENCE
         self.plaintext = bytearray(ROOM)
         self.room = memoryview(self.plaintext)
         fastserve_keep_freed()
@@ -204,6 +206,8 @@ cdef class TlsTransport(Timed):
         if self.state != OPEN:
             return 0
         self.state = CLOSING
+        if not self.watched:
+            self.server.clock.start(self, TLS_SHUTDOWN)
         try:
             self.tls.unwrap()
         except AGAIN:
@@ -393,6 +397,7 @@ cdef class TlsTransport(Timed):
 
     def set_protocol(self, protocol):
         self.protocol = protocol
+        self.watched = False
         self.buffered = isinstance(protocol, BufferedProtocol)
 
     def get_protocol(self):

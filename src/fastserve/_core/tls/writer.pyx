@@ -12,6 +12,7 @@ cdef enum:
 cdef class TlsSocketWriter(TlsWriter):
     def __cinit__(self, TlsTransport transport not None, int fd, Turn turn, Clock clock):
         self.tls = transport
+        transport.watched = True
         transport.high = 0  # it tells exactly when the client does not take what is written
 
     cdef int write_out(self) except -1:
