@@ -135,7 +135,10 @@ cdef Peers peers_of(transport, int fd, Worker worker):
     connection = info("ssl_object") if encrypted else None
     if connection is not None and settings.tls is not None:
         peers.tls = settings.tls(connection)
-    peers.proxied = info("proxy_protocol")
+    if proxied is not None:
+        peers.proxied = proxied.extension
+    elif encrypted:
+        peers.proxied = info("proxy_protocol")  # of the transport below
     return peers
 
 
