@@ -73,7 +73,7 @@ class Visit:
     """One request to an address, by a client that reads as far as it is told and leaves."""
 
     def __init__(self, server: Command, path: str, kind: str = "quiet", method: str = "GET", extra: str = "") -> None:
-        self.server, self.name = server, f"n{next(NAMES)}"
+        self.server, self.path, self.name = server, path, f"n{next(NAMES)}"
         self.sock = server.connect(timeout=60)
         self.sock.sendall(
             f"{method} {path}?name={self.name}&kind={kind} HTTP/1.1\r\nHost: test\r\n{extra}\r\n".encode()
@@ -95,9 +95,10 @@ class Visit:
     def wait(self, event: str) -> None:
         """Return when the application has told of this event. Fails after some seconds.
 
-        Where send() raises, a generator that it was called for may be closed when it is collected, and not before.
+        Where send() raises, a generator that it was called for may be closed when it is collected, and not before. So
+        may one below BaseHTTPMiddleware, which has it wait after each piece: 4 of 800 were on uvicorn.
         """
-        verb = "collect" if raises(self.server) else "wait"
+        verb = "collect" if raises(self.server) or self.path.startswith("/base/") else "wait"
         assert (
             httpx.get(f"{self.server.url}/{verb}/{event}:{self.name}", timeout=60, trust_env=False).status_code == 200
         )
@@ -110,7 +111,7 @@ class Http2Visit(Visit):
     """The same over HTTP/2, with the bytes of its frames as they are; it can leave the stream alone."""
 
     def __init__(self, server: Command, path: str, kind: str = "quiet") -> None:
-        self.server, self.name = server, f"n{next(NAMES)}"
+        self.server, self.path, self.name = server, path, f"n{next(NAMES)}"
         self.sock = server.connect(timeout=60)
         target = (":path", f"{path}?name={self.name}&kind={kind}")
         fields = [target if name == ":path" else (name, value) for name, value in http2.GET]
