@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 from fastserve._core.interfaces import Pending, Subscribing
 
@@ -29,6 +29,7 @@ class Hub:
     def count(self, name: str) -> int: ...
     def new_number(self) -> int: ...
 
+@final
 class Topic:
     name: str
     count: int
@@ -62,6 +63,7 @@ class Subscription(Member):
     ) -> None: ...
     def cancel(self) -> None: ...
 
+@final
 class Subscriber(Pending):
     number: int
     key: Any
