@@ -85,7 +85,7 @@ class ThreadProcess:
 
     @property
     def pid(self) -> int | None:
-        """The number of the thread that the system has given it, which is no process's."""
+        """The system's number of the thread. No process has it."""
         return self.thread.native_id
 
     def start(self) -> None:
