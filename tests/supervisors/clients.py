@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +82,10 @@ class Load:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self.ending = True
         self.thread.join(60)
+
+    def wait_for(self, pids: Collection[int]) -> None:
+        """Return once one of these processes has answered."""
+        until(lambda: not self.answers.keys().isdisjoint(pids), f"an answer of one of {pids}")
 
     async def run(self) -> None:
         busy = [self.client(0) for _ in range(3)]
