@@ -249,7 +249,7 @@ def test_new_code_by_a_successor(start: Start) -> None:
     with Succeeding() as successors:
         with Load(server.port) as load:
             following = successors.next(server)
-            assert server.wait() == 0
+            assert server.process.wait(support.PATIENCE) == 0
             before = sum(load.answers.values())
             until(lambda: sum(load.answers.values()) > before + 50, "answers of the successor")
         assert load.failures == []
