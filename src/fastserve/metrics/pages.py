@@ -284,6 +284,19 @@ class Pages:
                 self.dead_cpu[place] = self.dead_cpu.get(place, 0.0) + seconds
             self.live += live
 
+    def cpu_of_places(self, seconds: dict[int, float]) -> dict[int, float]:
+        """Return the CPU time to show of each place, from what was read of each pid. It never falls.
+
+        What was read of a process that has ended since does not count: it has its share in the sum of its place.
+        """
+        with self.lock:
+            found = dict(self.dead_cpu)
+            for live in self.live:
+                if live.pid is not None:
+                    live.shown_cpu = max(live.shown_cpu, seconds.get(live.pid, 0.0))
+                    found[live.place] = found.get(live.place, 0.0) + live.shown_cpu
+            return found
+
     def read(self) -> tuple[dict[int, Totals], list[tuple[Live, Totals]]]:
         """Return the sums of each place, also of processes that have ended, and the processes that live with theirs."""
         with self.lock:

@@ -53,8 +53,8 @@ class Source(Protocol):
     def watched(self) -> Watched | None:
         """What has become of workers, None where there are none."""
 
-    def cpu_of_place(self, place: int) -> float:
-        """Return the CPU time of the processes of a place that have ended."""
+    def cpu_of_places(self, seconds: dict[int, float]) -> dict[int, float]:
+        """Return the CPU time of each place, that of processes that have ended with it, from that of each pid."""
 
 
 class OwnSource:
@@ -76,8 +76,8 @@ class OwnSource:
     def snapshot(self) -> Snapshot:
         return Snapshot(Totals(), self.read()[1])
 
-    def cpu_of_place(self, place: int) -> float:
-        return 0.0
+    def cpu_of_places(self, seconds: dict[int, float]) -> dict[int, float]:
+        return {0: sum(seconds.values())}
 
 
 class ParentSource:
@@ -111,8 +111,8 @@ class ParentSource:
             if live.pid is not None
         ]
 
-    def cpu_of_place(self, place: int) -> float:
-        return self.watched.pages.dead_cpu.get(place, 0.0)
+    def cpu_of_places(self, seconds: dict[int, float]) -> dict[int, float]:
+        return self.watched.pages.cpu_of_places(seconds)
 
 
 Found = list[tuple[tuple[tuple[str, str], ...], float]]
@@ -134,21 +134,18 @@ def of_workers(
     source: Source, places: dict[int, Totals], workers: list[WorkerReading], found: dict[str, Found]
 ) -> None:
     found["workers"] = [((("state", each),), sum(worker.state == each for worker in workers)) for each in STATES]
-    by_place: dict[str, dict[int, float]] = {
-        name: {} for name in ("rss", "cpu", "lag", "open_fds", "max_fds", "accepting")
-    }
-    seconds = {place: source.cpu_of_place(place) for place in places}
+    by_place: dict[str, dict[int, float]] = {name: {} for name in ("rss", "lag", "open_fds", "max_fds", "accepting")}
+    seconds: dict[int, float] = {}
     for worker in workers:
         reading = processes.reading_of(worker.pid)
-        cpu = max(reading.cpu or 0.0, worker.totals.scalar("process_busy") / 1e9)
-        seconds[worker.place] = seconds.get(worker.place, 0.0) + shown(source, worker.pid, cpu)
+        seconds[worker.pid] = max(reading.cpu or 0.0, worker.totals.scalar("process_busy") / 1e9)
         by_place["accepting"].setdefault(worker.place, 0)
         by_place["accepting"][worker.place] += worker.totals.scalar("accepting")
         by_place["lag"][worker.place] = lag_of(worker.totals)
         for name, value in (("rss", reading.rss), ("open_fds", reading.open_fds), ("max_fds", reading.max_fds)):
             if value is not None:
                 by_place[name][worker.place] = by_place[name].get(worker.place, 0) + value
-    by_place["cpu"] = seconds
+    by_place["cpu"] = source.cpu_of_places(seconds)
     by_place["requests"] = {place: totals.sums.requests for place, totals in places.items()}
     for name, values in by_place.items():
         found[f"worker_{name}"] = [((("worker", str(place)),), value) for place, value in sorted(values.items())]
@@ -158,15 +155,6 @@ def lag_of(totals: Totals) -> float:
     """Return how late the loop of a process was at its last heartbeat, or is by now if the next one is overdue."""
     due = totals.scalar("beat_due") / 1e9
     return max(totals.scalar("last_lag") / 1e9, time.monotonic() - due if due else 0.0)
-
-
-def shown(source: Source, pid: int, seconds: float) -> float:
-    """Note the CPU time that is shown of a process: what is shown of its place must not fall when it ends."""
-    if source.watched is not None:
-        for live in list(source.watched.pages.live):
-            if live.pid == pid:
-                live.shown_cpu = seconds = max(live.shown_cpu, seconds)
-    return seconds
 
 
 def of_watched(source: Source, found: dict[str, Found]) -> None:
