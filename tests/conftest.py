@@ -9,7 +9,7 @@ from typing import Any
 import hypothesis
 import pytest
 import support
-from garbage import collect
+from garbage import assert_nothing_lives, collect
 
 # The same inputs in each run, and no clock: a check must not fail by chance. --hypothesis-profile=default has others.
 hypothesis.settings.register_profile(
@@ -71,7 +71,7 @@ def serve(caplog: pytest.LogCaptureFixture, servers: list[support.Running]) -> I
     for record in [*caplog.get_records("call"), *caplog.records]:
         record.exc_info = None
     if running:
-        support.assert_nothing_lives()
+        assert_nothing_lives()
 
 
 @pytest.fixture

@@ -22,8 +22,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from garbage import collect
-
 import fastserve
 from fastserve.serving import life
 
@@ -176,15 +174,6 @@ def serve(app: Any, *, server_class: type[EventServer] = EventServer, **config: 
     """Return a started server of `app`; by default on port 0, without lifespan or log configuration (caplog works)."""
     config = {"port": 0, "lifespan": "off", "log_config": None, **config}
     return Running(server_class(fastserve.Config(app, **config))).start()
-
-
-def assert_nothing_lives() -> None:
-    """Fail if the core still holds an object that a stopped server should have given back."""
-    from fastserve._core import counters
-
-    collect()
-    left = {kind: count for kind, count in counters.live().items() if count}
-    assert not left, f"still alive after the server stopped: {left}"
 
 
 AT_ONCE = 10_000  # lines, of a process that never stops writing

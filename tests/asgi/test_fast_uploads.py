@@ -12,6 +12,7 @@ import pytest
 import support
 from fakes.http2 import POST, PREFACE, WINDOW_UPDATE, data, headers, parse, settings
 from fakes.worker import respond
+from garbage import assert_nothing_lives
 from tls.pki import Pki
 from tls.pki import serve as serve_tls
 
@@ -98,7 +99,7 @@ def server(request: pytest.FixtureRequest, pki: Pki) -> Iterator[support.Running
         running = support.serve(Counting(), loop=loop, access_log=False)
     yield running
     running.stop()
-    support.assert_nothing_lives()
+    assert_nothing_lives()
 
 
 def test_uploads_that_stop_anywhere(server: support.Running) -> None:

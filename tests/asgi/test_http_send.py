@@ -415,7 +415,7 @@ class TestFlow:
                 sent += size
             await send(body(b""))
 
-        server = serve(app, loop=loop)
+        server = serve(app, loop=loop, timeout_keep_alive=support.PATIENCE)  # for the client that asks now and then
         connected, other = Client(server.connect()), Client(server.connect())
         connected.send(get())
         connected.read_until(b"\r\n\r\n")

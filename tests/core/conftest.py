@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from fakes.other_http import compile_version
 from fakes.websocket_streams import StreamPeer
-from fakes.worker import TIME, FakeWorker, assert_nothing_lives
+from fakes.worker import TIME, FakeWorker
+from garbage import assert_nothing_lives
 from ws import FRAMINGS, framing_class
 
 

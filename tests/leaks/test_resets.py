@@ -11,6 +11,7 @@ import load_app
 import pytest
 import support
 from fakes.net import Client, Net, Transport
+from garbage import assert_nothing_lives
 from load import reset, until
 
 from fastserve._core import counters
@@ -36,7 +37,7 @@ def test_behind_each_byte_of_a_request(exception: Exception | None) -> None:
         assert_clean(net)
     net.close()
     del net
-    support.assert_nothing_lives()
+    assert_nothing_lives()
 
 
 class Breaking(Transport):
@@ -74,7 +75,7 @@ def test_behind_each_byte_of_a_response(path: str, monkeypatch: pytest.MonkeyPat
         assert_clean(net)
     net.close()
     del net, client
-    support.assert_nothing_lives()
+    assert_nothing_lives()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import support
 from fakes.net import Net
+from garbage import assert_nothing_lives
 from protocol.apps import App
 from protocol.wire import Wire
 
@@ -55,4 +56,4 @@ def net() -> Iterator[MakeNet]:
     yield make
     while nets:
         nets.pop().close()
-    support.assert_nothing_lives()
+    assert_nothing_lives()

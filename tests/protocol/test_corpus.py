@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pytest
 import support
 from fakes.net import Net, every_split
+from garbage import assert_nothing_lives
 from protocol.apps import Call, Recorder
 from protocol.corpus import Case, load
 from protocol.wire import GOOD, responses
@@ -165,7 +166,7 @@ def sockets() -> Iterator[Sockets]:
     made = Sockets()
     yield made
     made.running.stop()
-    support.assert_nothing_lives()
+    assert_nothing_lives()
 
 
 @every_case

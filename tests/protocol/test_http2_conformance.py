@@ -59,6 +59,7 @@ from fakes.http2 import (
     window_update,
 )
 from fakes.worker import hello, respond
+from garbage import assert_nothing_lives
 from tls.pki import Pki
 from tls.pki import serve as serve_tls
 
@@ -538,7 +539,7 @@ def server(request: pytest.FixtureRequest, pki: Pki) -> Iterator[support.Running
         running = support.serve(app, access_log=False)
     yield running
     running.stop()
-    support.assert_nothing_lives()
+    assert_nothing_lives()
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-import support
 from fakes.net import Net, every_split
+from garbage import assert_nothing_lives
 from protocol.apps import Receive, Scope, Send
 from protocol.streams import ALL, COMPRESSED, DIFFERENCES, MAX_COMPRESSED, Streams
 from protocol.websocket import MAX_SIZE
@@ -73,7 +73,7 @@ def plain(request: pytest.FixtureRequest) -> Iterator[tuple[str, Split]]:
     split = Split(request.param, MAX_SIZE, False)
     yield request.param, split
     split.net.close()
-    support.assert_nothing_lives()
+    assert_nothing_lives()
 
 
 @pytest.fixture(scope="module", params=sorted(FRAMINGS))
@@ -82,7 +82,7 @@ def deflating(request: pytest.FixtureRequest) -> Iterator[tuple[str, Split]]:
     split.app.answers = False
     yield request.param, split
     split.net.close()
-    support.assert_nothing_lives()
+    assert_nothing_lives()
 
 
 def check(split: Split, implementation: str, streams: Streams, name: str) -> None:

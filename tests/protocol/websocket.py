@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 import support
 from core.frames import CLOSE, PONG
+from garbage import assert_nothing_lives
 from protocol.apps import Receive, Scope, Send, read, respond
 from protocol.wire import Response
 from ws import FRAMINGS, Frame, Socket, close, framing_class, upgrade
@@ -102,7 +103,7 @@ def serve_all(request: pytest.FixtureRequest, **config: Any) -> Iterator[Talks]:
     talks = Talks(request.param, **config)
     yield talks
     talks.running.stop()
-    support.assert_nothing_lives()
+    assert_nothing_lives()
 
 
 implementations = pytest.fixture(scope="module", params=sorted(FRAMINGS))

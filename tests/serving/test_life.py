@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import support
+from garbage import assert_nothing_lives
 
 import fastserve
 from fastserve.server import Server
@@ -322,4 +323,4 @@ def test_clients_that_wait_to_be_accepted_are_not_reset(loop: str, http: str) ->
     for client in clients:
         with client:
             assert client.recv(1) == b""
-    support.assert_nothing_lives()
+    assert_nothing_lives()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import support
 from core.responses import Client
+from garbage import assert_nothing_lives
 from protocol.wire import Wire
 from tls.pki import Pki, TlsRunning
 from tls.pki import serve as serve_tls
@@ -48,7 +49,7 @@ def serve(pki: Pki, loop: str, caplog: pytest.LogCaptureFixture) -> Iterator[Cal
         for record in caplog.get_records(when):
             record.exc_info = None
         caplog.get_records(when).clear()
-    support.assert_nothing_lives()
+    assert_nothing_lives()
 
 
 @pytest.fixture
