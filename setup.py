@@ -14,17 +14,19 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "vendor"))
 
 import fetch  # noqa: E402
+import translate  # noqa: E402
 
 CORE = "src/fastserve/_core"
 PARSER = "fastserve._core.http1.parser"  # the one module that llhttp is compiled into
@@ -167,9 +169,16 @@ def headers_of(source: str) -> list[str]:
 
 
 class BuildExt(build_ext):
-    """Cython's build_ext on all processors. Rebuilds everything if the last build here was of another kind."""
+    """Cython's build_ext on all processors. Rebuilds everything if the last build here was of another kind.
+
+    A build of everything has no use for what depends on what: each module is translated and then compiled, with no wait
+    for the other modules in between. Without forked processes, and where something has changed, all that has to be
+    translated is, before the first compilation.
+    """
 
     built = 0
+    failed = False  # one module has: the others need not be built
+    translators: ProcessPoolExecutor | None = None  # of a build of everything
 
     def finalize_options(self) -> None:
         super().finalize_options()
@@ -181,52 +190,76 @@ class BuildExt(build_ext):
         stamp = ROOT / CORE / ".build-kind"
         self.force = self.force or not stamp.exists() or stamp.read_text("utf-8") != kind
         stamp.unlink(missing_ok=True)
-        for module in self.extensions:
-            module.depends += headers_of(module.sources[0])
-        self.translate(KINDS[kind])
+        if not self.is_whole():
+            self.translate_changed()
+        # The longest compilations first, so that all processors have work until the end.
+        self.extensions.sort(key=lambda module: -Path(module.sources[0]).stat().st_size)
         super().run()
         stamp.write_text(kind, "utf-8")
 
-    def translate(self, kind: Kind) -> None:
-        """Translate what has changed to C in several processes; the base class would do it in one, beside gcc's."""
-        from Cython.Build import cythonize
+    def is_whole(self) -> bool:
+        """Return whether everything is built, by forked processes: others know nothing of Cython's options."""
+        return bool(self.force) and sys.platform == "linux"
+
+    def directives(self) -> dict[str, object]:
+        """Return Cython's directives for this kind of build, after its options have been set in this process."""
         from Cython.Compiler import Options
 
+        kind = KINDS[chosen_kind()]
         Options.warning_errors = kind.warnings_are_errors
+        return {**DIRECTIVES, **dict.fromkeys(kind.directives, True)}
+
+    def translate_changed(self) -> None:
+        """Translate what has changed to C in several processes; the base class would do it in one, beside gcc's."""
+        from Cython.Build import cythonize
+
+        for module in self.extensions:
+            module.depends += headers_of(module.sources[0])
         if sys.platform == "linux":
             # What a forked process inherits, others would import and set again; Python 3.14 no longer forks by itself.
             multiprocessing.set_start_method("fork", force=True)
-        if self.parallel != 1:
-            gc.disable()  # it took two fifths of the time; now each of two processes has 0.4 GB at its end, not 0.25
         translated = cythonize(  # type: ignore[no-untyped-call]
             self.extensions,
             # A process that is not forked knows nothing of warning_errors.
-            nthreads=0 if kind.warnings_are_errors else self.parallel,
+            nthreads=0 if KINDS[chosen_kind()].warnings_are_errors else self.parallel,
             force=self.force,
             quiet=not self.verbose,
             include_path=[CORE],
-            compiler_directives={**DIRECTIVES, **dict.fromkeys(kind.directives, True)},
+            compiler_directives=self.directives(),
         )
-        gc.enable()
         sources = {module.name: module.sources for module in translated}
         for module in self.extensions:
             module.sources = sources[module.name]
-        # The longest compilations first, so that all processors have work until the end.
-        self.extensions.sort(key=lambda module: -Path(module.sources[0]).stat().st_size)
 
     def build_extensions(self) -> None:
-        if self.force and KINDS[chosen_kind()].precompiled and sys.platform == "linux":
-            with ThreadPoolExecutor(self.parallel) as pool:
-                # llhttp's own C, which is compiled with the flags of the parser, knows nothing of Python.
-                modules = [module for module in self.extensions if module.name != PARSER]
-                counts = Counter(tuple(module.extra_compile_args) for module in modules)
-                choices = [flags for flags, count in counts.items() if count > 4]  # four gain what it takes
-                headers = dict(zip(choices, pool.map(self.precompile, choices, range(len(choices))), strict=True))
-            for module in modules:
-                module.extra_compile_args += headers.get(tuple(module.extra_compile_args), [])
-        super().build_extensions()
+        if not self.is_whole():
+            super().build_extensions()
+            return
+        # It took two fifths of the time of a translation; now each of two processes has 0.4 GB at its end, not 0.25.
+        gc.disable()
+        self.precompile_all()
+        self.directives()  # sets options for the processes
+        with ProcessPoolExecutor(self.parallel, multiprocessing.get_context("fork")) as self.translators:
+            self.translators.submit(int)  # starts the processes, before this one has threads
+            super().build_extensions()
+        gc.enable()
         for compiled in Path(self.build_temp).glob("precompiled*.gch"):
             compiled.unlink()  # 12 MB each
+
+    def precompile_all(self) -> None:
+        """Compile Python.h for the modules, once for each set of flags, and meanwhile prepare for translations."""
+        modules = []
+        if KINDS[chosen_kind()].precompiled:
+            # llhttp's own C, which is compiled with the flags of the parser, knows nothing of Python.
+            modules = [module for module in self.extensions if module.name != PARSER]
+        counts = Counter(tuple(module.extra_compile_args) for module in modules)
+        choices = [flags for flags, count in counts.items() if count > 4]  # four gain what it takes
+        with ThreadPoolExecutor(self.parallel) as pool:
+            compiled = pool.map(self.precompile, choices, range(len(choices)))
+            translate.prepare()
+            headers = dict(zip(choices, compiled, strict=True))
+        for module in modules:
+            module.extra_compile_args += headers.get(tuple(module.extra_compile_args), [])
 
     def precompile(self, flags: tuple[str, ...], number: int) -> list[str]:
         """Compile Python.h with these flags, and return those by which a module begins with it, none after an error."""
@@ -242,9 +275,24 @@ class BuildExt(build_ext):
         return ["-include", f"{header}"]
 
     def build_extension(self, ext: Extension) -> None:
-        super().build_extension(ext)
+        if self.failed:
+            return
+        try:
+            if self.translators is not None:
+                ext.sources = self.translated(self.translators, ext)
+            super().build_extension(ext)
+        except BaseException:
+            self.failed = True
+            raise
         self.built += 1
         print(f"[{self.built}/{len(self.extensions)}] {ext.name}", flush=True)
+
+    def translated(self, translators: ProcessPoolExecutor, ext: Extension) -> list[str]:
+        """Let one of the processes translate this module; return the sources in C."""
+        source, *others = [os.fspath(source) for source in ext.sources]
+        if not translators.submit(translate.translate, source, ext.name, CORE, self.directives()).result():
+            raise CompileError(f"Cython cannot translate {source}")
+        return [source.removesuffix(".pyx") + ".c", *others]
 
 
 def main() -> None:

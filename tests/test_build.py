@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,6 +76,45 @@ def test_a_module_begins_with_what_has_been_compiled(build: dict[str, Any], tmp_
 def test_a_compiler_that_cannot_begin_so_goes_on_without(build: dict[str, Any], tmp_path: Path, program: str) -> None:
     compiler = SimpleNamespace(compiler_so=[program], include_dirs=[])
     assert build["BuildExt"].precompile(SimpleNamespace(build_temp=tmp_path, compiler=compiler), ("-O2",), 0) == []
+
+
+def build_three(tree: Path, **files: str) -> tuple[int, str]:
+    """Build a core of three modules without optimization; return the exit code and the output."""
+    core = tree / "src/fastserve/_core"
+    core.mkdir(parents=True)
+    shutil.copy(ROOT / "setup.py", tree)
+    shutil.copytree(ROOT / "vendor", tree / "vendor")  # with llhttp
+    (tree / "pyproject.toml").write_text("[project]\nname = 'three'\nversion = '1'\n", "utf-8")
+    for name, source in ({"first": "", "second": "", "third": ""} | files).items():
+        (core / f"{name}.pyx").write_text(source, "utf-8")
+    result = subprocess.run(
+        [sys.executable, "setup.py", "build_ext", "-j1"],
+        cwd=tree,
+        env=os.environ | {"FASTSERVE_BUILD": "trace"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return result.returncode, result.stdout
+
+
+# The longest source is built first.
+@pytest.mark.tree
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("cdef int number = 'text'  # and more", "error: Cython cannot translate src/fastserve/_core/first.pyx"),
+        ('cdef extern from "nowhere/to/be/found.h":\n    pass\n', "error: "),
+    ],
+)
+def test_a_module_that_cannot_be_built_ends_the_build(tmp_path: Path, source: str, error: str) -> None:
+    code, output = build_three(tmp_path / "tree", first=source)
+    assert code == 1
+    assert output.splitlines()[-1].startswith(error)
+    assert "first" in output
+    assert list(tmp_path.rglob("second*.so")) == []
+    assert not list(tmp_path.rglob(".build-kind"))
 
 
 @pytest.mark.tree

@@ -110,7 +110,7 @@ def test_sdist_has_all_that_a_build_needs(sdist: Path) -> None:
             PurePosixPath(*PurePosixPath(member.name).parts[1:]).as_posix() for member in archive if member.isfile()
         }
     wanted = {"pyproject.toml", "setup.py", "MANIFEST.in", "LICENSE", "CHANGELOG.md", "README.md"}
-    wanted |= {"vendor/backend.py", "vendor/fetch.py", "vendor/llhttp.txt"}
+    wanted |= {"vendor/backend.py", "vendor/fetch.py", "vendor/llhttp.txt", "vendor/translate.py"}
     wanted |= {f"vendor/llhttp/{fetch.STAMP}", *(f"vendor/llhttp/{name}" for name in fetch.FILES)}
     wanted |= {f"src/{name}" for name in package_files()} | {"tests/conftest.py", "tests/packaging/test_archives.py"}
     assert wanted - names == set()
