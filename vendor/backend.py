@@ -1,6 +1,10 @@
 """The build backend: setuptools', with the requirements of fetch.py, which setup.py calls.
 
 They are found without running setup.py, as setuptools would.
+
+Metadata name the licence of llhttp, so that llhttp is fetched before they are prepared, with nothing to do in parallel.
+Without the hook that prepares them pip would take them from the wheel, and start one process less, but each tool that
+asks for metadata alone would compile everything.
 """
 
 from __future__ import annotations
