@@ -456,6 +456,39 @@ def test_denied_websocket(log: Log) -> None:
     assert line.startswith("/denied 403 ")
 
 
+# Lines like earlier ones
+
+TIMES = re.compile(r'(time|timestamp|duration|wait|latency)":("[^"]*"|[0-9.]+)')
+ALIKE = (
+    get("/"),
+    get("/a?b=c", "User-Agent: x", "Referer: y"),
+    get("/a?b=", "User-Agent: x", "Referer: "),
+    get("/404", "User-Agent: x"),
+    get("/", 'User-Agent: "'),
+    get(f"/{'p' * 3000}?{'q' * 3000}", "User-Agent: " + '"' * 300, "Referer: " + '"' * 300),
+    get("/", f"traceparent: 00-{TRACE}-00f067aa0ba902b7-01"),
+    get("/", version="1.0"),
+    post(b"body", path="/"),
+    get("/", method="PUT"),
+)
+
+
+@pytest.mark.parametrize("form", JSON)
+def test_a_line_like_an_earlier_one_is_what_it_would_be_as_the_first(log: Log, form: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        status = 404 if scope["path"] == "/404" else 200
+        scope["scheme"] = "https" if scope["query_string"] else "http"
+        await respond(send, status=status)
+
+    first = [TIMES.sub("", log.one(form, request, app)) for request in ALIKE]
+    assert len({*first}) == len(ALIKE)
+    wire = log.wire(form, app)
+    for request in [*ALIKE, *(each for each in ALIKE for _ in range(3)), *ALIKE]:
+        wire.connect().feed(request)
+    lines = [TIMES.sub("", line) for line in log.take()]
+    assert lines == [*first, *(each for each in first for _ in range(3)), *first]
+
+
 # What is left out
 
 

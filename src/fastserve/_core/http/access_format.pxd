@@ -9,7 +9,7 @@ from .account cimport Account
 
 cdef enum:
     TEXTS = 20
-    MOST_SAME = 48  # bytes of a step that are kept
+    SHAPES = 8
 
 
 cdef struct Step:
@@ -24,10 +24,6 @@ cdef struct Step:
     int scale  # of a time: 0 for seconds, 3, 6, 9 for thousandths and so on
     int digits  # after the point
     Py_ssize_t limit  # bytes of the value
-    # The whole of the step for the value that it had last, of those that most requests have the same object for.
-    PyObject* same  # owned
-    char text[MOST_SAME]
-    Py_ssize_t text_size
 
 
 cdef struct Values:
@@ -38,12 +34,34 @@ cdef struct Values:
     uint64_t lacking  # a bit for each code whose value is missing
 
 
+cdef struct Part:
+    # A value and all that precedes it since the one before.
+    const char* before
+    Py_ssize_t before_size
+    Step* step
+
+
+cdef struct Shape:
+    # What is the same in all lines of JSON that have these values and lack the same ones.
+    PyObject* method  # these three are owned
+    PyObject* version
+    PyObject* scheme
+    uint64_t lacking
+    int status
+    Py_ssize_t count  # of parts; 0 until a second line is like that
+    Part* parts  # one block, with the texts after them
+    const char* end  # follows the last part
+    Py_ssize_t end_size
+
+
 @cython.final
 cdef class AccessFormat:
     cdef Step* steps
     cdef Py_ssize_t count
     cdef list kept
     cdef Py_ssize_t room  # bytes that a line may take before it is cut
+    cdef Shape shapes[SHAPES]  # by what they are for
+    cdef Py_ssize_t text_room  # bytes that the texts of a shape may take
     cdef bint present  # the value that is being written is there, be it empty
     cdef readonly bint is_json
     cdef readonly bint late  # a line needs the end of its exchange
@@ -63,6 +81,8 @@ cdef class AccessFormat:
     cdef char* run_fields(
         self, char* to, Account account, Values* values, Py_ssize_t path, Py_ssize_t query
     ) except NULL
+    cdef char* run_shape(self, char* to, Account account, Values* values) except NULL
+    cdef bint make(self, Shape* shape, Values* values) except -1
     cdef char* value(
         self, char* to, Account account, Values* values, Step* step, Py_ssize_t path, Py_ssize_t query
     ) except NULL

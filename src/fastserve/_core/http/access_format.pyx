@@ -17,7 +17,7 @@ from libc.string cimport memcmp, memcpy, memset
 from ..loop.clock cimport monotonic
 from ..memory.buffer cimport Buffer
 from ..python cimport (
-    PyBytes_AS_STRING, PyBytes_GET_SIZE, PyDict_GetItemWithError, PyDict_Size, PyMem_Calloc, PyMem_Free, PyObject,
+    PyBytes_AS_STRING, PyBytes_GET_SIZE, PyDict_GetItemWithError, PyDict_Size, PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyObject,
     PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyUnicode_AsUTF8AndSize, Py_DECREF, Py_INCREF, Py_XDECREF,
 )
 from .account cimport Account, field_of
@@ -31,7 +31,7 @@ cdef enum:
     AGENT_SIZE = 256
     ID_SIZE = 128
     OTHER = 256
-    PADDING = 32
+    PADDING = 64
     LARGEST = PATH + QUERY + 3 * OTHER  # of any value, with what is between its parts
 
 cdef enum:
@@ -98,8 +98,6 @@ CODE = {name: code for code, name in enumerate(NAMES)}
 cdef uint64_t ALL_TEXTS = (<uint64_t>2 << ROUTE) - (<uint64_t>2 << CLOSE)
 cdef uint64_t OF_HEADERS = <uint64_t>1 << HOST | <uint64_t>1 << REFERER | <uint64_t>1 << USER_AGENT | <uint64_t>1 << TRACE_ID
 cdef uint64_t OF_WEBSOCKETS = <uint64_t>1 << MESSAGES_IN | <uint64_t>1 << MESSAGES_OUT | <uint64_t>1 << CLOSE_CODE
-# Most requests have the same objects for these.
-cdef uint64_t SAME = <uint64_t>1 << METHOD | <uint64_t>1 << VERSION | <uint64_t>1 << SCHEME
 cdef frozenset ALWAYS = frozenset((CONSTANT, CLOSE, TIME_ISO, BYTES_IN, BYTES_OUT))  # fields that no line lacks
 LIMITS = {
     RAW_PATH: PATH, PATH_DECODED: PATH, QUERY_STRING: QUERY, REFERER: REFERER_SIZE, USER_AGENT: AGENT_SIZE,
@@ -332,6 +330,7 @@ cdef class AccessFormat:
             step.scale, step.digits = scale, digits
             step.limit = LIMITS.get(step.op, OTHER)
             self.room += step.before_size + step.after_size + 1 + (LARGEST if step.op > CLOSE else 0)
+            self.text_room += step.before_size + step.after_size + 1 + (OTHER if is_constant(step.op) else 0)
             if step.op >= DURATION or step.op == ROUTE:
                 self.late = True
             if step.op == RESPONSE_HEADER:
@@ -342,13 +341,13 @@ cdef class AccessFormat:
                 self.wanted |= <uint64_t>1 << <int>code
 
     def __dealloc__(self):
-        cdef Py_ssize_t at
-        for at in range(self.count):
-            Py_XDECREF(self.steps[at].same)
+        cdef int at
+        for at in range(SHAPES):
+            forget(&self.shapes[at])
         PyMem_Free(self.steps)
 
     cdef int put(self, Buffer out, Account account) except -1:
-        cdef Py_ssize_t path = PATH, query = QUERY, size
+        cdef Py_ssize_t path = PATH, query = QUERY, size = 0
         cdef Values values
         cdef char* begin = out.reserve(self.room)
         memset(values.of, 0, sizeof(values.of))
@@ -356,7 +355,9 @@ cdef class AccessFormat:
         values.lacking = ALL_TEXTS
         try:
             self.gather(account, &values)
-            while True:
+            if self.is_json:
+                size = self.run_shape(begin, account, &values) - begin
+            while not 0 < size <= LONGEST:
                 size = self.run(begin, account, &values, path, query) - begin
                 if size <= LONGEST:
                     break
@@ -484,37 +485,95 @@ cdef class AccessFormat:
                 continue
             if op <= ROUTE:
                 value = values.of[op]
-                if value == step.same:
-                    to = put_fixed(to, step.text, step.text_size)
-                    continue
                 begin = put_fixed(to, step.before, step.before_size)
                 to = self.put_known(begin, value, limit_of(step, path, query))
                 if to != begin:
                     to = put_fixed(to, step.after, step.after_size)
-                    if SAME >> op & 1:
-                        keep_same(step, value, begin - step.before_size, to)
                     continue
             else:
                 begin = to = put_fixed(to, step.before, step.before_size)
-                if op == STATUS:
-                    if account.status > 0:
-                        to = put_number(to, account.status)
-                elif op == BYTES_IN:
-                    to = put_number(to, account.received)
-                elif op == BYTES_OUT:
-                    to = put_number(to, account.sent)
-                elif op == DURATION:
-                    to = put_seconds(to, account.began, account.ended, step)
-                elif op == WAIT:
-                    to = put_seconds(to, account.began, account.started, step)
-                else:
-                    to = self.value(to, account, values, step, path, query)
+                to = self.value(to, account, values, step, path, query)
                 if to != begin:
                     if step.after_size:
                         to = put_fixed(to, step.after, step.after_size)
                     continue
             to = mark
         return to
+
+    cdef char* run_shape(self, char* to, Account account, Values* values) except NULL:
+        """Do the same for a line like an earlier one; write nothing for any other, or where a value turns out empty."""
+        cdef uint64_t spread = <size_t>values.of[METHOD] >> 4 ^ values.lacking >> QUERY_STRING ^ <uint64_t>account.status
+        cdef Shape* shape = &self.shapes[spread % SHAPES]
+        cdef Part* part
+        cdef Step* step
+        cdef char* line = to
+        cdef char* begin
+        cdef Py_ssize_t at
+        cdef int op
+        if account.status <= 0:
+            return line
+        if not is_of(shape, values, account.status):
+            remember(shape, values, account.status)
+            return line
+        if shape.count == 0 and not self.make(shape, values):
+            return line
+        for at in range(shape.count):
+            part = &shape.parts[at]
+            step = part.step
+            op = step.op
+            begin = to = put_fixed(to, part.before, part.before_size)
+            if op <= ROUTE:
+                to = self.put_known(to, values.of[op], step.limit)
+            elif op == BYTES_IN:
+                to = put_number(to, account.received)
+            elif op == BYTES_OUT:
+                to = put_number(to, account.sent)
+            elif op == DURATION:
+                to = put_seconds(to, account.began, account.ended, step)
+            elif op == WAIT:
+                to = put_seconds(to, account.began, account.started, step)
+            else:
+                to = self.value(to, account, values, step, PATH, QUERY)
+            if to == begin:
+                return line
+        return put_fixed(to, shape.end, shape.end_size)
+
+    cdef bint make(self, Shape* shape, Values* values) except -1:
+        """Find the parts of a shape. Return whether it has any: not if it is of an empty value."""
+        cdef Step* step
+        cdef Py_ssize_t at
+        cdef char* begin
+        cdef char* to
+        cdef char* value
+        cdef Part* part
+        shape.parts = <Part*>PyMem_Malloc(self.count * sizeof(Part) + self.text_room + PADDING)
+        if shape.parts == NULL:
+            raise MemoryError
+        begin = to = <char*>(shape.parts + self.count)
+        for at in range(self.count):
+            step = &self.steps[at]
+            if values.lacking >> step.op & 1:
+                continue
+            if step.comma and (to == begin or (to - 1)[0] != c"{"):
+                to[0] = c","
+                to += 1
+            to = put_fixed(to, step.before, step.before_size)
+            if not is_constant(step.op):
+                part = &shape.parts[shape.count]
+                part.before, part.before_size, part.step = begin, to - begin, step
+                shape.count += 1
+                begin = to
+            elif step.op == STATUS:
+                to = put_number(to, shape.status)
+            elif step.op > CLOSE:
+                value = to
+                to = self.put_known(value, values.of[step.op], step.limit)
+                if to == value:
+                    forget(shape)
+                    return False
+            to = put_fixed(to, step.after, step.after_size)
+        shape.end, shape.end_size = begin, to - begin
+        return True
 
     cdef char* value(
         self, char* to, Account account, Values* values, Step* step, Py_ssize_t path, Py_ssize_t query
@@ -692,15 +751,34 @@ cdef class AccessFormat:
         return when + self.offset
 
 
-cdef void keep_same(Step* step, PyObject* value, const char* begin, const char* end) noexcept:
-    """Keep what was written for a value that is likely to come again."""
-    if end - begin > MOST_SAME:
-        return
-    memcpy(step.text, begin, end - begin)
-    step.text_size = end - begin
-    Py_XDECREF(step.same)
-    Py_INCREF(<object>value)
-    step.same = value
+cdef inline bint is_constant(int op) noexcept:
+    """Return whether the text of a step is the same in all lines of a shape."""
+    return op <= CLOSE or op == METHOD or op == VERSION or op == SCHEME or op == STATUS
+
+
+cdef inline bint is_of(Shape* shape, Values* values, int status) noexcept:
+    return (
+        shape.lacking == values.lacking and shape.status == status and shape.method == values.of[METHOD]
+        and shape.version == values.of[VERSION] and shape.scheme == values.of[SCHEME]
+    )
+
+
+cdef void forget(Shape* shape) noexcept:
+    PyMem_Free(shape.parts)
+    Py_XDECREF(shape.method)
+    Py_XDECREF(shape.version)
+    Py_XDECREF(shape.scheme)
+    memset(shape, 0, sizeof(Shape))
+
+
+cdef void remember(Shape* shape, Values* values, int status) noexcept:
+    """Let a shape be that of these values, in place of others."""
+    forget(shape)
+    shape.method, shape.version, shape.scheme = values.of[METHOD], values.of[VERSION], values.of[SCHEME]
+    shape.lacking, shape.status = values.lacking, status
+    for value in (known(shape.method), known(shape.version), known(shape.scheme)):
+        if value is not None:
+            Py_INCREF(value)
 
 
 cdef bytes without_port(bytes host):

@@ -184,9 +184,9 @@ cdef class AccessLog(Flushable):
             client = scope["client"]
             self.emit_record(scope, address_text(client).decode(), status, account)
             return 0
+        if self.format is not None:
+            return self.format.put(self.lines, account)
         try:
-            if self.format is not None:
-                return self.format.put(self.lines, account)
             if scope["client"] is not client:
                 address = address_text(scope["client"])
             return self.add_line(scope, address, status)

@@ -23,7 +23,7 @@ static CYTHON_INLINE Py_ssize_t fastserve_copy_plain(char *to, const char *from,
     Py_ssize_t at = 0;
     unsigned found;
     __m128i bytes;
-    uint64_t eight;
+    uint64_t eight, last;
     uint32_t four;
     for (; size - at >= 16; at += 16) {
         bytes = _mm_loadu_si128((const __m128i *)(from + at));
@@ -32,13 +32,18 @@ static CYTHON_INLINE Py_ssize_t fastserve_copy_plain(char *to, const char *from,
         if (found) return at + __builtin_ctz(found);
     }
     if (size - at >= 8) {
+        /* The first eight bytes and the last, which may overlap. */
         memcpy(&eight, from + at, 8);
+        memcpy(&last, from + size - 8, 8);
+        bytes = _mm_set_epi64x((long long)last, (long long)eight);
+        found = fastserve_unplain(bytes);
         memcpy(to + at, &eight, 8);
-        found = fastserve_unplain(_mm_cvtsi64_si128((long long)eight)) & 0xFF;
+        memcpy(to + size - 8, &last, 8);
+        if (!found) return size;
+        found &= 0xFF;
         if (found) return at + __builtin_ctz(found);
         at += 8;
-    }
-    if (size - at >= 4) {
+    } else if (size - at >= 4) {
         memcpy(&four, from + at, 4);
         memcpy(to + at, &four, 4);
         found = fastserve_unplain(_mm_cvtsi32_si128((int)four)) & 0xF;
