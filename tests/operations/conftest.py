@@ -28,8 +28,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def controlled(command: support.StartCommand, tmp_path: Path) -> Start:
     """Start a command that serves metrics_app, with a control socket."""
 
-    def start(*args: str, app: str = "metrics_app:app", line: str = "Application startup complete") -> Controlled:
-        path = tmp_path / "control"
+    def start(
+        *args: str,
+        app: str = "metrics_app:app",
+        line: str = "Application startup complete",
+        folder: Path = tmp_path,
+    ) -> Controlled:
+        path = folder / "control"
         made = command(app, "--app-dir", support.APPS, "--port", "0", "--control-socket", str(path), *args)
         made.wait_line("Control socket at ")
         made.wait_line(line)

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -199,16 +200,18 @@ def asked_as(server: Controlled, uid: int, gid: int, line: str) -> str:
 
 
 @pytest.fixture
-def open_to_all(tmp_path: Path) -> None:
-    """Let other users reach the folder of the test."""
-    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
-        folder.chmod(folder.stat().st_mode | stat.S_IXGRP | stat.S_IXOTH)
+def open_folder() -> Iterator[Path]:
+    """A folder that other users reach: pytest closes its own to them, at the start of each session on the machine."""
+    with tempfile.TemporaryDirectory(prefix="fastserve-control-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
 
 
 @as_root
-def test_other_users(controlled: Start, open_to_all: None) -> None:
+def test_other_users(controlled: Start, open_folder: Path) -> None:
     """The mode admits nobody else; those that it does may look, and only the group of 660 may use verbs."""
-    server = controlled()
+    server = controlled(folder=open_folder)
     assert asked_as(server, OTHER_UID, OTHER_UID, "GET /status") == "refused"
     server.path.chmod(0o666)
     assert asked_as(server, OTHER_UID, OTHER_UID, "GET /status") == "200"
@@ -223,8 +226,8 @@ def re_line(server: Controlled, *parts: str) -> str:
 
 
 @as_root
-def test_control_socket_mode(controlled: Start, open_to_all: None) -> None:
-    server = controlled("--control-socket-mode", "660")
+def test_control_socket_mode(controlled: Start, open_folder: Path) -> None:
+    server = controlled("--control-socket-mode", "660", folder=open_folder)
     assert stat.S_IMODE(server.path.stat().st_mode) == 0o660
     group = server.path.stat().st_gid
     assert asked_as(server, OTHER_UID, OTHER_UID, "GET /status") == "refused"
