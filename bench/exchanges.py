@@ -17,8 +17,8 @@ class Exchange:
 
     With `http2` the reads are HTTP/2 frames, whose streams count from 1. `fresh` gives each exchange a connection of
     its own, which the server closes; `options` are those of the server; `access_log` writes the access log, in
-    `log_format`; `wsgi` is of the application, which is then called in the loop's thread, with `inline` as with
-    --wsgi-threads 0.
+    `log_format`; `by_route` counts by the route that the application finds; `wsgi` is of the application, which is
+    then called in the loop's thread, with `inline` as with --wsgi-threads 0.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Exchange:
     options: Mapping[str, Any] = field(default_factory=dict)
     access_log: bool = False
     log_format: str = "default"
+    by_route: bool = False
     wsgi: bool = False
     inline: bool = False
     http2: bool = False
@@ -81,6 +82,19 @@ def _sized(length: int) -> bytes:
     return head("POST", (("Content-Length", str(length)),))
 
 
+class _Route:
+    path = "/items/{id}"
+
+
+_ROUTE = _Route()
+
+
+async def _routed(scope: apps.Scope, receive: apps.Receive, send: apps.Send) -> None:
+    """As hello, with what a framework leaves in the scope."""
+    scope["route"] = _ROUTE
+    await apps.hello(scope, receive, send)
+
+
 GET = head()
 # The preface, and windows that nothing fills.
 _OPENING = (
@@ -99,6 +113,8 @@ EXCHANGES: tuple[Exchange, ...] = (
     Exchange("access-log", apps.hello, (GET,), access_log=True),
     Exchange("json-log", apps.hello, (GET,), access_log=True, log_format="json"),
     Exchange("json-log-browser", apps.hello, (BROWSER,), access_log=True, log_format="json"),
+    Exchange("route", _routed, (GET,)),
+    Exchange("route-metrics", _routed, (GET,), by_route=True),
     Exchange("pipelined", apps.hello, (GET * 16,), answers=16),
     Exchange("forwarded", apps.hello, (_FORWARDED,), options={"proxy_headers_family": "forwarded"}),
     Exchange("new-connection", apps.hello, (head(headers=(("Connection", "close"),)),), fresh=True),

@@ -154,6 +154,8 @@ class Harness:
             access=self._access_log() if exchange.access_log else None,
             direct=self.wsgi,
         )
+        if exchange.by_route:
+            self.worker.metrics.count_by_route()
         self.transports: list[Transport] = []
         self.pending = 0
         self.rounds = 0
