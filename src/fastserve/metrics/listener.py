@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 import selectors
 import socket
 import threading
@@ -23,6 +24,7 @@ REQUEST_SECONDS = 5.0
 PLACE_SECONDS = 0.5  # between two checks for a stop, while CLIENTS are being served
 LAST_SECONDS = 1.0  # that stop() waits for responses under way, such as that to the request for the stop itself
 
+HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::[0-9]*)?")
 logger = logging.getLogger("fastserve.error")
 
 
@@ -231,11 +233,15 @@ def is_loopback(sock: socket.socket) -> bool:
 
 def is_own_name(host: str) -> bool:
     """Return whether a Host names an IP address or localhost."""
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    if name.lower() == "localhost":
-        return True
+    found = HOST.fullmatch(host)
+    if found is None:
+        return False
+    literal, name = found.groups()
     try:
-        ipaddress.ip_address(name)
+        if literal is not None:
+            ipaddress.IPv6Address(literal)
+        elif name.lower() != "localhost":
+            ipaddress.IPv4Address(name)
     except ValueError:
         return False
     return True
