@@ -121,19 +121,25 @@ def test_other_code_sees_the_loop_between_two_calls(start: Start) -> None:
 
 def test_what_an_application_keeps_of_a_call_does_not_reach_another(start: Start) -> None:
     kept: list[Any] = []
+    writes: list[Any] = []
 
     def app(environ: Environ, start_response: Any) -> list[bytes]:
         if environ["PATH_INFO"] == "/late":
             for late in kept:
                 with pytest.raises(AssertionError, match="called again"):
                     late("500 Late", [])
-        start_response("200 OK", [("X-Path", environ["PATH_INFO"])])
+            for write in writes:
+                with pytest.raises(RuntimeError, match="longer than"):
+                    write(b"late")
+        write = start_response("200 OK", [("X-Path", environ["PATH_INFO"])])
         if environ["PATH_INFO"] == "/keep":
             kept.append(start_response)
+        if environ["PATH_INFO"] == "/keep-write":
+            writes.append(write)
         return [environ["PATH_INFO"].encode()]
 
     client = Client(start(app).connect())
-    for path in ("/a", "/keep", "/b", "/late", "/c", "/keep", "/late"):
+    for path in ("/a", "/keep", "/b", "/late", "/c", "/keep", "/late", "/d", "/keep-write", "/e", "/late"):
         answer = client.ask(get(path))
         assert (answer.status, answer.body, answer.get(b"x-path")) == (200, path.encode(), path.encode())
 

@@ -61,6 +61,7 @@ cdef class WSGICall(DirectCall):
     cdef public object body  # the BodyReader of a request's body that is still arriving
     cdef readonly object gate  # where the thread waits for the client to read
     # Without threads.
+    cdef object starter  # start_response(), bound once for all requests that the call serves, or None
     cdef readonly bint called
     cdef object result  # of the application, until it is closed
     cdef object iterator  # of that

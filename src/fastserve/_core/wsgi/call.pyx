@@ -29,6 +29,7 @@ from ..http.scope cimport Peers
 from ..interfaces cimport Exchange
 from ..loop.current_task cimport make_current, restore_current
 from ..loop.turn cimport note_sender
+from ..python cimport PyObject
 from ..threads cimport FASTSERVE_FREE_THREADED
 from .environ cimport Environs
 from .mailbox cimport Reports, make_reports
@@ -39,6 +40,7 @@ cdef extern from "Python.h":
     int PyContext_Exit(object context) except -1
     object PyContext_Copy(object context)
     Py_ssize_t Py_REFCNT(object of) noexcept
+    Py_ssize_t refcount_of "Py_REFCNT"(PyObject* of) noexcept  # of an attribute, which an object argument would count
 
 cdef object BytesIO = io.BytesIO
 cdef object set_running_loop = asyncio._set_running_loop
@@ -96,10 +98,14 @@ cdef class WSGIApplication(DirectApplication):
             call = self.make(http.worker.loop, http.scope, http.context, piece, more, http)
         else:
             self.prepare(call, http.worker.loop, http.scope, http.context, piece, more, http)
+        if not FASTSERVE_FREE_THREADED and call.starter is None:
+            call.starter = call.start_response
         call.run_here()
         if not FASTSERVE_FREE_THREADED and call.is_spent():
             call.renew()
             self.spare = call
+        else:
+            call.starter = None  # a cycle
         return 0
 
     cdef WSGICall start(
@@ -204,7 +210,8 @@ cdef class WSGICall(DirectCall):
         else:
             environ["wsgi.input"] = self.input
         self.environ = self.input = None
-        return application.app(environ, self.start_response)  # from here on only the application keeps the environ
+        start_response = self.start_response if self.starter is None else self.starter
+        return application.app(environ, start_response)  # from here on only the application keeps the environ
 
     cdef int respond(self) except -1:
         result = self.call_application()
@@ -231,7 +238,10 @@ cdef class WSGICall(DirectCall):
         return type(result) is self.application.file_wrapper and self.send_file(result)
 
     def start_response(self, status, headers, exc_info=None):
-        """Take the head of the response, and return write(). Raises as PEP 3333 says, and for what cannot be sent."""
+        """Take the head of the response. Raises as PEP 3333 says, and for what cannot be sent.
+
+        Returns write(), which is the call itself: few applications use it, and a bound method would be one more object.
+        """
         cdef Py_ssize_t length
         cdef int code
         if exc_info:
@@ -245,9 +255,9 @@ cdef class WSGICall(DirectCall):
         code = status_of(status)
         checked = checked_headers(headers, &length)
         self.status, self.headers, self.length = code, checked, length  # all of it, or nothing
-        return self.write
+        return self
 
-    def write(self, data):
+    def __call__(self, data):
         """Send a piece of the body. Raises ClientDisconnected, an OSError, if nobody reads it."""
         if self.gone:
             raise ClientDisconnected("the client is gone")
@@ -481,10 +491,11 @@ cdef class WSGICall(DirectCall):
         return 0
 
     cdef bint is_spent(self) noexcept:
-        """Return whether a call has ended, was a simple one, and is known to the caller alone."""
+        """Return whether a call has ended, was a simple one, and is known to the caller alone, as is its `starter`."""
         return (
             self.ended
-            and Py_REFCNT(self) == 1
+            and Py_REFCNT(self) == 2  # the caller, and `starter`
+            and refcount_of(<PyObject*>self.starter) == 1
             and self.outbox is None
             and self.body is None
             and self.written is None
