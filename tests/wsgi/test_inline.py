@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import io
 import logging
 import socket
@@ -117,6 +118,27 @@ def test_other_code_sees_the_loop_between_two_calls(start: Start) -> None:
     finally:
         logger.removeHandler(handler)
     assert loops == [server.server.loop] * ROUNDS
+
+
+def entry_of_the_running_loop() -> Any:
+    """What asyncio keeps for this thread: up to CPython 3.11 an object that has the loop, then the loop, or nothing."""
+    thread_dict = ctypes.pythonapi.PyThreadState_GetDict
+    thread_dict.restype = ctypes.c_void_p
+    return ctypes.cast(thread_dict(), ctypes.py_object).value.get("__asyncio_running_event_loop__")
+
+
+def test_calls_do_not_set_the_running_loop_anew(start: Start) -> None:
+    """Up to CPython 3.11 that takes a system call each time."""
+    entries: list[Any] = []
+
+    def app(environ: Environ, start_response: Any) -> list[bytes]:
+        entries.append(entry_of_the_running_loop())
+        start_response("200 OK", [])
+        return [b"whole"]
+
+    client = Client(start(app).connect())
+    assert {client.ask(get("/")).body for _ in range(ROUNDS)} == {b"whole"}
+    assert entries == [entries[0]] * ROUNDS
 
 
 def test_what_an_application_keeps_of_a_call_does_not_reach_another(start: Start) -> None:

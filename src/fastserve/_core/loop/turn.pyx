@@ -46,6 +46,9 @@ cdef enum:
 cdef extern from "memory/prefetch.h":
     void fastserve_prefetch_all(const void* object) nogil
 
+cdef extern from "loop/running_loop.h":
+    bint fastserve_replace_running_loop(object loop, object by) noexcept
+
 cdef object set_running_loop = asyncio._set_running_loop
 cdef double HELD_SECONDS = 0.002
 cdef double RUN_SECONDS = 0.005
@@ -340,14 +343,16 @@ cdef class Turn:
     cdef int hide_loop(self) except -1:
         """Leave the thread without a running loop until the batch ends, or runs what needs one."""
         if not self.hidden:
-            set_running_loop(None)
+            if not fastserve_replace_running_loop(self.loop, None):
+                set_running_loop(None)
             self.hidden = True
         return 0
 
     cdef int show_loop(self) except -1:
         if self.hidden:
             self.hidden = False
-            set_running_loop(self.loop)
+            if not fastserve_replace_running_loop(None, self.loop):
+                set_running_loop(self.loop)
         return 0
 
     cdef void schedule(self) noexcept:
