@@ -189,6 +189,8 @@ cdef class Connection(Carrier):
         except BaseException as exception:
             self.failed(exception)
         finally:
+            if self.tls is not None:
+                self.turn.hurried = True
             self.turn.leave()
             if self.tls is not None:
                 self.cut()

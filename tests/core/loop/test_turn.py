@@ -58,9 +58,20 @@ def last_read(happened: list[str]) -> int:
 
 
 def kinds(count: int) -> list[str]:
-    """What happens to requests of this many connections that arrive together: batches of 32, then those left over."""
-    sizes = [min(32, count - done) for done in range(0, count, 32)]
-    return [kind for size in sizes for kind in ["read"] * size + ["app"] * size + ["write"] * size]
+    """What happens to requests of this many connections that arrive together: batches of 32, one of them read ahead."""
+    happened: list[str] = []
+    waiting = 0
+    for _ in range(count):
+        happened.append("read")
+        waiting += 1
+        if waiting == 64:
+            happened += ["app"] * 32 + ["write"] * 32
+            waiting -= 32
+    while waiting:
+        size = min(32, waiting)
+        happened += ["app"] * size + ["write"] * size
+        waiting -= size
+    return happened
 
 
 def test_a_lone_request_is_answered_before_the_loop_goes_on(work: Work) -> None:
@@ -116,6 +127,29 @@ def test_a_large_piece_of_a_body_is_taken_before_more_is_read(work: Work) -> Non
     assert [read_one(peer.take()).status for peer in peers.values()] == [200] * len(peers)
 
 
+def test_a_large_piece_is_taken_before_more_is_read_also_after_a_full_batch(work: Work) -> None:
+    recorder = Recorder()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["method"] == "POST":
+            await receive()
+        await recorder(scope, receive, send)
+
+    wire = work(app)
+    peers = [wire.connect() for _ in range(41)]
+    warm(wire, peers)
+    peers[-1].feed(b"POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n")
+    last = wire.connect()
+    recorder.watch(last, "/last")
+    recorder.events.clear()
+    for peer in peers[:-1]:
+        peer.put(get())
+    peers[-1].put(bytes(65536))
+    last.put(get("/last"))
+    wire.settle()
+    assert recorder.events == ["app /"] * 40 + ["app /large", "read /last", "app /last", "write /last"]
+
+
 @pytest.mark.parametrize("count", [2, 3, 4, 8, 16, 17, 32, 33, 64, 80])
 def test_several_busy_connections_are_noticed(work: Work, count: int) -> None:
     recorder = Recorder()
@@ -132,6 +166,54 @@ def test_several_busy_connections_are_noticed(work: Work, count: int) -> None:
         in_batches.append([event.split()[0] for event in recorder.events] == kinds(count))
     assert in_batches[0] is False
     assert all(in_batches[-6:])
+
+
+def test_the_loop_reads_between_two_batches(work: Work) -> None:
+    """Else those whose responses were written first come back too late to be read with the others, and wait twice."""
+    recorder = Recorder()
+    wire = work(recorder)
+    peers = [wire.connect() for _ in range(48)]
+    warm(wire, peers)
+    for peer in peers:
+        recorder.watch(peer, "")
+    happened = arrive(wire, recorder, peers, "/")
+    assert happened == ["read"] * 48 + ["app"] * 32 + ["write"] * 32 + ["loop"] + ["app"] * 16 + ["write"] * 16
+
+
+def test_a_batch_is_filled_by_the_next_read(work: Work) -> None:
+    """In order of arrival."""
+    recorder = Recorder()
+    wire = work(recorder)
+    peers = [wire.connect() for _ in range(80)]
+    warm(wire, peers)
+    for number, peer in enumerate(peers):
+        recorder.watch(peer, f"/{number}")
+    recorder.events.clear()
+    for number, peer in enumerate(peers[:40]):
+        peer.put(get(f"/{number}"))
+    wire.turn()
+    for number, peer in enumerate(peers[40:], 40):
+        peer.put(get(f"/{number}"))
+    wire.settle()
+    assert recorder.events == [
+        *[f"read /{number}" for number in range(40)],
+        *[f"{what} /{number}" for what in ("app", "write") for number in range(32)],
+        *[f"read /{number}" for number in range(40, 80)],
+        *[f"{what} /{number}" for what in ("app", "write") for number in range(32, 64)],
+        *[f"{what} /{number}" for what in ("app", "write") for number in range(64, 80)],
+    ]
+
+
+def test_pipelined_responses_of_a_batch_leave_together(work: Work) -> None:
+    """Although others wait for the batch after it."""
+    wire = work(hello())
+    peers = [wire.connect() for _ in range(60)]
+    warm(wire, peers)
+    for peer in peers:
+        peer.take()
+        peer.put(get() * 4)
+    wire.settle()
+    assert [len(peer.transport.writes) for peer in peers] == [1] * 60
 
 
 def test_what_a_request_had_is_freed_before_the_next_of_its_batch_runs(work: Work) -> None:
@@ -306,8 +388,22 @@ def test_the_batches_of_a_turn_are_bounded(work: Work) -> None:
     happened = arrive(wire, recorder, peers, "/slow")
     assert happened.count("app") == 640
     assert happened[: last_read(happened)].count("app") == 14 * 32
-    assert happened[: happened.index("loop")].count("app") == 14 * 32 + 42
+    assert happened[: happened.index("loop")].count("app") == 15 * 32
     assert [what for what in arrive(wire, recorder, peers[:100], "/") if what != "loop"] == kinds(100)
+
+
+def test_a_tls_client_that_has_ended_has_its_response_although_others_wait(work: Work) -> None:
+    """Its transport closes in any case."""
+    wire = work(hello())
+    peers = [wire.connect() for _ in range(40)]
+    client = wire.connect(sslcontext=object())
+    warm(wire, [*peers, client])
+    client.take()
+    for peer in (*peers, client):
+        peer.put(get())
+    wire.loop.call_soon(client.connection.eof_received)
+    wire.turn()
+    assert read_one(client.take()).status == 200
 
 
 def test_a_transport_that_hands_over_data_while_it_is_closed(work: Work) -> None:

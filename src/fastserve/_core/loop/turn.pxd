@@ -38,12 +38,14 @@ cdef class Turn:
     cdef object loop
     cdef object call_soon  # the loop's
     cdef object end  # bound method end_of_turn, made once
-    cdef Queue runs  # Runnables in order of arrival
+    cdef Queue runs  # Runnables in order of arrival: the next batch
+    cdef Queue later  # the batch after it
     cdef Queue writes  # Flushables in order of their first held byte
     cdef Queue shared  # Flushables with messages for many, None before the first
     cdef Flushable last  # flushed after all others (the access log), or None
     cdef bint inside  # the core is on the stack and calls leave() before it returns to the loop
-    cdef bint running  # run_all() is on the stack, perhaps with another call by the loop above it
+    cdef bint full  # `runs` has a batch, so that what is read goes to `later`
+    cdef bint running  # run_batch() is on the stack, perhaps with another call by the loop above it
     cdef bint flushing  # flush_all() is
     cdef bint scheduled  # end_of_turn is in the loop's queue
     cdef bint hidden  # the thread has no running loop, for the sake of what hides_loop()
@@ -51,8 +53,7 @@ cdef class Turn:
     cdef bint gave_way  # it was, and went behind the end of the turn
     cdef bint hurried  # what is queued holds much memory: run it before more is read
     cdef bint batching  # several connections are busy: applications wait until more are read
-    cdef bint crowded  # a batch ran in this turn before its end
-    cdef double spent  # seconds on such batches
+    cdef double spent  # seconds on batches that ran in this turn before its end
     cdef bint behind  # they took so long that the rest waits for the end of the turn
     cdef int alone  # turns in a row that had one exchange
     cdef int sample_length
@@ -70,7 +71,7 @@ cdef class Turn:
     cdef void enter(self) noexcept
     cdef void leave(self) noexcept
     cdef void write_alone(self) noexcept
-    cdef void run_all(self) noexcept
+    cdef bint run_batch(self) noexcept
     cdef void flush_all(self) noexcept
     cdef void flush_last(self) noexcept
     cdef void schedule(self) noexcept

@@ -1,13 +1,17 @@
 """The turn of the event loop: reads, applications and writes, each in a batch.
 
 A system call between two requests costs more than its own time, because the interpreter comes back to cold caches. So
-all readable connections are read first. The exchanges that they begin are queued here and started together, at the end
-of the turn or once there are BATCH of them; what they send is held and written after them.
+readable connections are read first. The exchanges that they begin are queued here and started together, at the end of
+the turn; what they send is held and written after them.
 
 batching  With a single busy connection there is nothing to batch: an exchange is started as soon as it is read. Every
           SAMPLE-th one is queued all the same, to see whether it has company; if so, batching begins. It ends after
           ALONE turns with one exchange.
-bounds    With more than BATCH exchanges at a time their memory has left the caches when their turn comes, and they
+order     A batch is full with BATCH exchanges. What is read then is the batch after it, and runs once the loop has read
+          again: in order of arrival, and with those that come back in the meantime. Were all to run that the loop has
+          read, a client that comes back just after the read would wait for all of them, and then once more. When the
+          batch after it is full too, the first one runs before more is read.
+bounds    With more than 2 * BATCH exchanges at a time their memory has left the caches when their turn comes, and they
           live long enough for the garbage collector to promote them, which makes it traverse its oldest generation,
           with all that the application keeps, again and again. For the same reasons an exchange that has run is released
           at once, and not with the others of its batch. Held bytes are written once the oldest has waited
@@ -117,6 +121,7 @@ cdef class Turn:
         self.loop = loop
         self.call_soon = loop.call_soon
         self.runs = Queue()
+        self.later = Queue()
         self.writes = Queue()
         self.until_sample = self.sample_length = SAMPLE
         self.steps = SlowSteps()
@@ -124,7 +129,7 @@ cdef class Turn:
 
     cdef int submit(self, Runnable exchange) except -1:
         """Queue an exchange to be started in this turn."""
-        self.runs.push(exchange)
+        (self.later if self.full and not self.running else self.runs).push(exchange)
         if not self.inside:
             self.schedule()
         return 0
@@ -227,14 +232,15 @@ cdef class Turn:
             self.steps.end_send(monotonic())
         if self.hurried:
             self.hurried = False
-            self.run_all()
+            if self.run_batch():
+                self.run_batch()
         elif self.batching:
-            if self.runs.count >= BATCH and not (self.running or self.behind):
+            self.full = self.runs.count >= BATCH
+            if self.later.count >= BATCH and not (self.running or self.behind):
                 began = monotonic()
-                self.run_all()
-                self.crowded = True
+                self.behind = not self.run_batch()
                 self.spent += monotonic() - began
-                self.behind = self.runs.count > 0 or self.spent > TURN_SECONDS
+                self.behind |= self.spent > TURN_SECONDS
             elif self.runs.count or self.writes.count:
                 self.schedule()
         elif self.runs.count:
@@ -245,7 +251,7 @@ cdef class Turn:
                 self.until_sample = self.sample_length
                 self.schedule()
             elif not self.scheduled:
-                self.run_all()
+                self.run_batch()
         if not self.scheduled:
             self.flush_all()
         self.inside = self.running or self.flushing
@@ -261,18 +267,15 @@ cdef class Turn:
         if written:
             self.steps.end_turn(self.newest_held, monotonic())
         self.flush_all()
-        if started > 1 or written > 1 or self.crowded:
+        if started > 1 or written > 1:
             self.batching = True
             self.alone = 0
         elif self.batching:
             self.alone += 1
             if self.alone >= ALONE:
                 self.batching = False
-        if started:
-            self.run_all()
-        self.crowded = False
         self.spent = 0
-        self.behind = self.runs.count > 0
+        self.behind = started > 0 and not self.run_batch()
         if not self.scheduled:
             self.steps.stop_measuring()
         self.inside = self.running or self.flushing
@@ -282,13 +285,15 @@ cdef class Turn:
         self.steps.end_send(self.newest_held)
         self.flush_all()
 
-    cdef void run_all(self) noexcept:
+    cdef bint run_batch(self) noexcept:
+        """Run what `runs` has, and write what it sends; return False if that takes too long and some of it is left."""
         cdef double now = monotonic()
         cdef double until = now + RUN_SECONDS
         cdef Py_ssize_t done = 0
+        cdef bint finished
         if self.running:
             self.schedule()
-            return
+            return False
         self.running = True
         while done < self.runs.count:
             self.steps.begin_step(now, self.writes.count > 0)
@@ -305,9 +310,14 @@ cdef class Turn:
                 break
         self.runs.drop_first(done)
         self.running = False
+        finished = self.runs.count == 0
+        if finished:
+            self.runs, self.later = self.later, self.runs
+            self.full = self.runs.count >= BATCH
         if self.runs.count:
             self.schedule()
         self.flush_all()
+        return finished
 
     cdef void flush_all(self) noexcept:
         # Flushing one output can queue another, which is written in this batch as well. It can also come back here: a
