@@ -9,7 +9,7 @@ from .account cimport Account
 
 cdef enum:
     TEXTS = 20
-    SHAPES = 8
+    SHAPES = 8  # that a format keeps
 
 
 cdef struct Step:
@@ -60,7 +60,7 @@ cdef class AccessFormat:
     cdef Py_ssize_t count
     cdef list kept
     cdef Py_ssize_t room  # bytes that a line may take before it is cut
-    cdef Shape shapes[SHAPES]  # by what they are for
+    cdef Shape shapes[SHAPES]  # each at a place that follows from its values
     cdef Py_ssize_t text_room  # bytes that the texts of a shape may take
     cdef bint present  # the value that is being written is there, be it empty
     cdef readonly bint is_json
@@ -81,6 +81,7 @@ cdef class AccessFormat:
     cdef char* run_fields(
         self, char* to, Account account, Values* values, Py_ssize_t path, Py_ssize_t query
     ) except NULL
+    # Of JSON, the line of a shape that has come before: writes nothing for any other.
     cdef char* run_shape(self, char* to, Account account, Values* values) except NULL
     cdef bint make(self, Shape* shape, Values* values) except -1
     cdef char* value(

@@ -17,8 +17,8 @@ from libc.string cimport memcmp, memcpy, memset
 from ..loop.clock cimport monotonic
 from ..memory.buffer cimport Buffer
 from ..python cimport (
-    PyBytes_AS_STRING, PyBytes_GET_SIZE, PyDict_GetItemWithError, PyDict_Size, PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyObject,
-    PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyUnicode_AsUTF8AndSize, Py_DECREF, Py_INCREF, Py_XDECREF,
+    PyBytes_AS_STRING, PyBytes_GET_SIZE, PyDict_GetItemWithError, PyDict_Size, PyMem_Calloc, PyMem_Free, PyMem_Malloc,
+    PyObject, PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyUnicode_AsUTF8AndSize, Py_DECREF, Py_INCREF, Py_XDECREF,
 )
 from .account cimport Account, field_of
 from .response_head cimport reason_phrase
