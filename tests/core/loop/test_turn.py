@@ -204,6 +204,41 @@ def test_a_batch_is_filled_by_the_next_read(work: Work) -> None:
     ]
 
 
+def test_a_turn_with_more_than_two_batches_ends_with_all(work: Work) -> None:
+    """Else some of very many clients are a round behind the others, which took as long as the turn."""
+    recorder = Recorder()
+    wire = work(recorder)
+    peers = [wire.connect() for _ in range(80)]
+    warm(wire, peers)
+    for peer in peers:
+        recorder.watch(peer, "")
+    happened = arrive(wire, recorder, peers, "/")
+    assert happened[: happened.index("loop") if "loop" in happened else None].count("app") == 80
+
+
+def test_clients_that_come_back_at_once_wait_for_those_that_wait(work: Work) -> None:
+    """The kernel lists them first, as if their requests had come before the others."""
+    recorder = Recorder()
+    wire = work(recorder)
+    peers = [wire.connect() for _ in range(64)]
+    warm(wire, peers)
+    back, waiting = peers[:32], peers[32:]
+    for peer in waiting:
+        peer.put(get("/waiting"))
+    wire.settle()
+    for peer in back:
+        peer.put(get("/back"))
+    wire.settle()
+    recorder.events.clear()
+    for peer in [*back[:8], *waiting]:
+        peer.put(get("/back" if peer in back else "/waiting"))
+    wire.turn()
+    for peer in back[8:]:
+        peer.put(get("/back"))
+    wire.settle()
+    assert recorder.events == ["app /waiting"] * 32 + ["app /back"] * 32
+
+
 def test_pipelined_responses_of_a_batch_leave_together(work: Work) -> None:
     """Although others wait for the batch after it."""
     wire = work(hello())

@@ -26,6 +26,7 @@ cdef class Http1Connection(Incoming):
     cdef bint resting  # for this turn of the loop
     cdef Lingering lingering  # None unless closed except for what the client still sends
     cdef Carrier carrier  # None once the connection has another handler, or is lost
+    cdef unsigned int batch  # of the turn, in which its last response was complete
     cdef Handshake handshake  # of the request under way, if that is a WebSocket's
     cdef uint64_t content_length  # of its body, 0 if unknown
     cdef bytes tail  # what came after the request under way, from tail_at on

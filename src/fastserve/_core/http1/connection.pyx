@@ -193,7 +193,7 @@ cdef class Http1Connection(Incoming):
             return self.begin_with_care(request, scope, environ, static)
         if self.is_served_elsewhere():
             return 0  # parse() hands the whole request over at its end
-        return worker.turn.submit(new_exchange(self, scope, environ, static))
+        return worker.turn.submit_in_order(new_exchange(self, scope, environ, static), self.batch)
 
     cdef int begin_with_care(self, Request request, dict scope, dict environ, bytes static) except -1:
         """Refuse a request, queue it, or begin it."""
@@ -215,7 +215,7 @@ cdef class Http1Connection(Incoming):
         exchange = new_exchange(self, scope, environ, static)
         if status == TO_WAIT and static is None:
             return wait_in_queue(exchange, exchange, None)
-        return worker.turn.submit(exchange)
+        return worker.turn.submit_in_order(exchange, self.batch)
 
     cdef int deliver(self, bytes data) except -1:
         cdef Py_ssize_t size = self.parser.body_size
@@ -463,6 +463,7 @@ cdef class Http1Connection(Incoming):
         cdef Worker worker = self.worker
         if not self.response.keep_alive or self.reading == CLOSED or worker.stopping and not worker.replaced:
             return self.close()
+        self.batch = worker.turn.batches
         if self.reading == BODY:
             if self.eof_seen or worker.draining:
                 return self.close()

@@ -29,6 +29,7 @@ cdef class Queue:
     cdef Py_ssize_t count
     cdef Py_ssize_t capacity
 
+    cdef int take(self, Queue other, Py_ssize_t most) except -1
     cdef int push(self, object item) except -1
     cdef void release(self, Py_ssize_t at) noexcept
     cdef void drop_first(self, Py_ssize_t count) noexcept
@@ -44,6 +45,7 @@ cdef class Turn:
     cdef Queue shared  # Flushables with messages for many, None before the first
     cdef Flushable last  # flushed after all others (the access log), or None
     cdef bint inside  # the core is on the stack and calls leave() before it returns to the loop
+    cdef unsigned int batches  # that have begun
     cdef bint full  # `runs` has a batch, so that what is read goes to `later`
     cdef bint running  # run_batch() is on the stack, perhaps with another call by the loop above it
     cdef bint flushing  # flush_all() is
@@ -53,7 +55,8 @@ cdef class Turn:
     cdef bint gave_way  # it was, and went behind the end of the turn
     cdef bint hurried  # what is queued holds much memory: run it before more is read
     cdef bint batching  # several connections are busy: applications wait until more are read
-    cdef double spent  # seconds on batches that ran in this turn before its end
+    cdef bint crowded  # a batch ran in this turn before its end
+    cdef double spent  # seconds on such batches
     cdef bint behind  # they took so long that the rest waits for the end of the turn
     cdef int alone  # turns in a row that had one exchange
     cdef int sample_length
@@ -64,6 +67,7 @@ cdef class Turn:
     cdef readonly Metrics metrics  # of the process, or of this turn alone
 
     cdef int submit(self, Runnable exchange) except -1
+    cdef int submit_in_order(self, Runnable exchange, unsigned int batch) except -1
     cdef int hold(self, Flushable output) except -1
     cdef int hold_step(self, Flushable output) except -1
     cdef int hold_last(self) except -1

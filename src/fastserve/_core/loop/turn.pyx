@@ -10,7 +10,10 @@ batching  With a single busy connection there is nothing to batch: an exchange i
 order     A batch is full with BATCH exchanges. What is read then is the batch after it, and runs once the loop has read
           again: in order of arrival, and with those that come back in the meantime. Were all to run that the loop has
           read, a client that comes back just after the read would wait for all of them, and then once more. When the
-          batch after it is full too, the first one runs before more is read.
+          batch after it is full too, the first one runs before more is read, and the turn ends with both.
+          The kernel lists sockets in the order in which they were ready first, so that one that comes back at once is
+          before those that have waited for a batch. A client of HTTP/1.1 that had an exchange in the last batch
+          therefore goes to the batch after the next, if others fill that.
 bounds    With more than 2 * BATCH exchanges at a time their memory has left the caches when their turn comes, and they
           live long enough for the garbage collector to promote them, which makes it traverse its oldest generation,
           with all that the application keeps, again and again. For the same reasons an exchange that has run is released
@@ -83,6 +86,15 @@ cdef class Queue:
         self.drop_first(self.count)
         free(self.items)
 
+    cdef int take(self, Queue other, Py_ssize_t most) except -1:
+        """Move up to `most` from the front of another."""
+        cdef Py_ssize_t count = min(most, other.count)
+        cdef Py_ssize_t i
+        for i in range(count):
+            self.push(<object>other.items[i])
+        other.drop_first(count)
+        return 0
+
     cdef int push(self, object item) except -1:
         cdef Py_ssize_t capacity
         cdef PyObject** items
@@ -133,6 +145,15 @@ cdef class Turn:
         if not self.inside:
             self.schedule()
         return 0
+
+    cdef int submit_in_order(self, Runnable exchange, unsigned int batch) except -1:
+        """Do so, behind those of others if its client had a response in the last batch; `batch` is when it had one."""
+        if self.batching and batch == self.batches and not self.running:
+            self.later.push(exchange)
+            if not self.inside:
+                self.schedule()
+            return 0
+        return self.submit(exchange)
 
     cdef int hold(self, Flushable output) except -1:
         """Flush `output` with the turn's writes, or at once if nothing may be held."""
@@ -236,12 +257,13 @@ cdef class Turn:
                 self.run_batch()
         elif self.batching:
             self.full = self.runs.count >= BATCH
-            if self.later.count >= BATCH and not (self.running or self.behind):
+            if self.runs.count + self.later.count >= 2 * BATCH and not (self.running or self.behind):
                 began = monotonic()
                 self.behind = not self.run_batch()
+                self.crowded = True
                 self.spent += monotonic() - began
                 self.behind |= self.spent > TURN_SECONDS
-            elif self.runs.count or self.writes.count:
+            elif self.runs.count or self.later.count or self.writes.count:
                 self.schedule()
         elif self.runs.count:
             self.until_sample -= 1
@@ -260,8 +282,9 @@ cdef class Turn:
 
     def end_of_turn(self):
         """Start what was read and write what was sent, each in one batch."""
-        cdef Py_ssize_t started = self.runs.count
+        cdef Py_ssize_t started = self.runs.count + self.later.count
         cdef Py_ssize_t written = self.writes.count
+        cdef bint crowded = self.crowded and not self.behind
         self.scheduled = False
         self.inside = True
         if written:
@@ -274,8 +297,11 @@ cdef class Turn:
             self.alone += 1
             if self.alone >= ALONE:
                 self.batching = False
+        self.crowded = False
         self.spent = 0
         self.behind = started > 0 and not self.run_batch()
+        if crowded and self.runs.count and not self.behind:
+            self.behind = not self.run_batch()
         if not self.scheduled:
             self.steps.stop_measuring()
         self.inside = self.running or self.flushing
@@ -286,7 +312,7 @@ cdef class Turn:
         self.flush_all()
 
     cdef bint run_batch(self) noexcept:
-        """Run what `runs` has, and write what it sends; return False if that takes too long and some of it is left."""
+        """Run the next batch, and write what it sends; return False if that takes too long and some of it is left."""
         cdef double now = monotonic()
         cdef double until = now + RUN_SECONDS
         cdef Py_ssize_t done = 0
@@ -294,6 +320,9 @@ cdef class Turn:
         if self.running:
             self.schedule()
             return False
+        if self.later.count and self.runs.count < BATCH:
+            self.runs.take(self.later, BATCH - self.runs.count)
+        self.batches += 1
         self.running = True
         while done < self.runs.count:
             self.steps.begin_step(now, self.writes.count > 0)
