@@ -175,12 +175,11 @@ class BuildExt(build_ext):
     """Cython's build_ext on all processors. Rebuilds everything if the last build here was of another kind.
 
     A build of everything has no use for what depends on what: each module is translated and then compiled, with no wait
-    for the other modules in between. Without forked processes, and where something has changed, all that has to be
-    translated is, before the first compilation.
+    for the other modules in between. Otherwise all changed modules are translated before the first is compiled.
     """
 
     built = 0
-    failed = False  # one module has: the others need not be built
+    failed = False  # a module could not be built, so the rest is skipped
     translators: ProcessPoolExecutor | None = None  # of a build of everything
 
     def finalize_options(self) -> None:
@@ -250,7 +249,7 @@ class BuildExt(build_ext):
             compiled.unlink()  # 12 MB each
 
     def precompile_all(self) -> None:
-        """Compile Python.h for the modules, once for each set of flags, and meanwhile prepare for translations."""
+        """Compile Python.h for the modules, once for each set of flags, while the translations are prepared."""
         modules = []
         if KINDS[chosen_kind()].precompiled:
             # llhttp's own C, which is compiled with the flags of the parser, knows nothing of Python.

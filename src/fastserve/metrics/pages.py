@@ -294,7 +294,7 @@ class Pages:
             for live in self.live:
                 if live.pid is not None:
                     live.shown_cpu = max(live.shown_cpu, seconds.get(live.pid, 0.0))
-                    found[live.place] = found.get(live.place, 0.0) + live.shown_cpu
+                found[live.place] = found.get(live.place, 0.0) + live.shown_cpu
             return found
 
     def read(self) -> tuple[dict[int, Totals], list[tuple[Live, Totals]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -213,7 +214,32 @@ def test_a_turn_with_more_than_two_batches_ends_with_all(work: Work) -> None:
     for peer in peers:
         recorder.watch(peer, "")
     happened = arrive(wire, recorder, peers, "/")
-    assert happened[: happened.index("loop") if "loop" in happened else None].count("app") == 80
+    assert happened[: happened.index("loop")].count("app") == 80
+
+
+@pytest.mark.parametrize("seconds", [0.0003, 0.0011, 0.006])
+def test_slow_requests_run_in_the_order_of_their_arrival(work: Work, seconds: float) -> None:
+    """Also when as many come in each turn as are run in it."""
+    order: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] != "/warm":
+            TIME.spin(seconds)
+            order.append(int(scope["path"][1:]))
+        await respond(send)
+
+    wire = work(app)
+    a_turn = int(0.005 / seconds) + 1
+    peers = [wire.connect() for _ in range(50 + 20 * a_turn)]
+    warm(wire, peers[-10:])
+    coming = iter(enumerate(peers[:-10]))
+    for count in [50, *[a_turn] * 20]:
+        for number, peer in itertools.islice(coming, count):
+            peer.put(get(f"/{number}"))
+        wire.turn()
+    while len(order) < len(peers) - 10:
+        wire.turn()
+    assert order == sorted(order)
 
 
 def test_clients_that_come_back_at_once_wait_for_those_that_wait(work: Work) -> None:

@@ -39,7 +39,7 @@ cdef class Turn:
     cdef object loop
     cdef object call_soon  # the loop's
     cdef object end  # bound method end_of_turn, made once
-    cdef Queue runs  # Runnables in order of arrival: the next batch
+    cdef Queue runs  # Runnables: the next batch
     cdef Queue later  # the batch after it
     cdef Queue writes  # Flushables in order of their first held byte
     cdef Queue shared  # Flushables with messages for many, None before the first
@@ -67,6 +67,7 @@ cdef class Turn:
     cdef readonly Metrics metrics  # of the process, or of this turn alone
 
     cdef int submit(self, Runnable exchange) except -1
+    cdef int queue(self, Runnable exchange, bint later) except -1
     cdef int submit_in_order(self, Runnable exchange, unsigned int batch) except -1
     cdef int hold(self, Flushable output) except -1
     cdef int hold_step(self, Flushable output) except -1

@@ -8,9 +8,9 @@ batching  With a single busy connection there is nothing to batch: an exchange i
           SAMPLE-th one is queued all the same, to see whether it has company; if so, batching begins. It ends after
           ALONE turns with one exchange.
 order     A batch is full with BATCH exchanges. What is read then is the batch after it, and runs once the loop has read
-          again: in order of arrival, and with those that come back in the meantime. Were all to run that the loop has
-          read, a client that comes back just after the read would wait for all of them, and then once more. When the
-          batch after it is full too, the first one runs before more is read, and the turn ends with both.
+          again: in order of arrival, and with those that come back until then. If all that the loop has read ran at
+          once, a client that comes back just after the read would wait for all of it twice. When the batch after it is
+          full too, the first one runs before more is read, and the turn ends with both.
           The kernel lists sockets in the order in which they were ready first, so that one that comes back at once is
           before those that have waited for a batch. A client of HTTP/1.1 that had an exchange in the last batch
           therefore goes to the batch after the next, if others fill that.
@@ -140,20 +140,18 @@ cdef class Turn:
         self.end = self.end_of_turn
 
     cdef int submit(self, Runnable exchange) except -1:
-        """Queue an exchange to be started in this turn."""
-        (self.later if self.full and not self.running else self.runs).push(exchange)
+        """Queue an exchange to be started, in order of arrival."""
+        return self.queue(exchange, self.full)
+
+    cdef int submit_in_order(self, Runnable exchange, unsigned int batch) except -1:
+        """Queue an exchange; after those of others if its client had a response in batch `batch` and none has begun since."""
+        return self.queue(exchange, self.full or self.batching and batch == self.batches)
+
+    cdef int queue(self, Runnable exchange, bint later) except -1:
+        (self.later if later and not self.running else self.runs).push(exchange)
         if not self.inside:
             self.schedule()
         return 0
-
-    cdef int submit_in_order(self, Runnable exchange, unsigned int batch) except -1:
-        """Do so, behind those of others if its client had a response in the last batch; `batch` is when it had one."""
-        if self.batching and batch == self.batches and not self.running:
-            self.later.push(exchange)
-            if not self.inside:
-                self.schedule()
-            return 0
-        return self.submit(exchange)
 
     cdef int hold(self, Flushable output) except -1:
         """Flush `output` with the turn's writes, or at once if nothing may be held."""
@@ -263,6 +261,7 @@ cdef class Turn:
                 self.crowded = True
                 self.spent += monotonic() - began
                 self.behind |= self.spent > TURN_SECONDS
+                self.schedule()
             elif self.runs.count or self.later.count or self.writes.count:
                 self.schedule()
         elif self.runs.count:
@@ -281,7 +280,7 @@ cdef class Turn:
             self.steps.stop_measuring()
 
     def end_of_turn(self):
-        """Start what was read and write what was sent, each in one batch."""
+        """Start a batch of what was read, or all if another ran in this turn, and write what was sent."""
         cdef Py_ssize_t started = self.runs.count + self.later.count
         cdef Py_ssize_t written = self.writes.count
         cdef bint crowded = self.crowded and not self.behind
@@ -290,7 +289,7 @@ cdef class Turn:
         if written:
             self.steps.end_turn(self.newest_held, monotonic())
         self.flush_all()
-        if started > 1 or written > 1:
+        if started > 1 or written > 1 or self.crowded:
             self.batching = True
             self.alone = 0
         elif self.batching:
@@ -342,7 +341,9 @@ cdef class Turn:
         finished = self.runs.count == 0
         if finished:
             self.runs, self.later = self.later, self.runs
-            self.full = self.runs.count >= BATCH
+        elif self.runs.count < BATCH:
+            self.runs.take(self.later, BATCH - self.runs.count)  # else what is read next would be before them
+        self.full = self.runs.count >= BATCH
         if self.runs.count:
             self.schedule()
         self.flush_all()

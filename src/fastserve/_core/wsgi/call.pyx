@@ -105,7 +105,7 @@ cdef class WSGIApplication(DirectApplication):
             call.renew()
             self.spare = call
         else:
-            call.starter = None  # a cycle
+            call.starter = None  # it refers back to the call
         return 0
 
     cdef WSGICall start(
