@@ -128,7 +128,7 @@ def entry_of_the_running_loop() -> Any:
     return ctypes.cast(thread_dict(), ctypes.py_object).value.get("__asyncio_running_event_loop__")
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio keeps the running loop elsewhere, without a system call")
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio sets it without a system call")
 def test_calls_do_not_set_the_running_loop_anew(start: Start) -> None:
     """Up to CPython 3.11 that takes a system call each time."""
     entries: list[Any] = []

@@ -206,7 +206,7 @@ class Acceptor:
         return protocol
 
     def _make_successor(self, factory: Factory) -> asyncio.Protocol:
-        """Return the protocol of a connection that is counted already, in whose TLS handshake it still has to be."""
+        """Return the protocol of a connection that is counted already, before its TLS handshake."""
         protocol = factory()
         if self._limit is not None:
             self._fresh[weakref.ref(protocol)] = time.monotonic()

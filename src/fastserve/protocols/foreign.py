@@ -138,7 +138,7 @@ class Health:
 def around(app: ASGI3Application, options: Options, types: tuple[str, ...]) -> ASGI3Application:
     """Return an application for which the options count where classes of others make scopes of these types.
 
-    It has to be the outermost: it looks at the scheme of the connection, and at the path as the class makes it.
+    It must be the outermost: it looks at the scheme of the connection, and at the path as the class makes it.
     """
     if options.root_path and options.root_path_mode == "given":
         app = GivenPath(app, options.root_path, types)

@@ -199,7 +199,7 @@ class TopicsLayer(BaseChannelLayer):  # type: ignore[misc,unused-ignore]  # Chan
         return f"{prefix}{here().name}!{uuid.uuid4().hex}"
 
     async def group_add(self, group: str, channel: str) -> None:
-        """Have a channel of this process get what is sent to a group; done once all workers know."""
+        """Send a channel of this process what is sent to a group, from when all workers know, which this waits for."""
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
         home = self._home()

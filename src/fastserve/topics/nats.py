@@ -1,7 +1,7 @@
 """The engine over NATS, by nats-py: for live messages, without histories.
 
 A topic is a subject: its name after the prefix, with what a subject cannot have as %XX. A payload is as with Redis. The
-library connects again for ever, subscribes again, and then sends what was published meanwhile; subscribers are told a
+library connects again for ever, subscribes again, and then sends what was published until then; subscribers are told a
 gap.
 """
 

@@ -6,7 +6,7 @@ are the offsets, with epoch and offset in a hash; a script adds to both and publ
 
 connections  One is for pub/sub, one for all else. When one is lost both are closed, and connected again for ever.
              Before anything is published then, all topics are subscribed again, what was missed is read from the
-             histories of those that have one, and all others are told a gap. What is published meanwhile waits, up to
+             histories of those that have one, and all others are told a gap. What is published until then waits, up to
              a bound.
 members      See redis_members.
 positions    If an offset jumps, what is missing is read from the history before anything newer is delivered; a message
@@ -289,7 +289,7 @@ class RedisEngine(Engine):
         self.receiver.receive(message, exclude)
 
     async def _fill(self, topic: str) -> None:
-        """Deliver what is missing of a topic, and then what has come meanwhile."""
+        """Deliver what is missing of a topic, and then what has come since."""
         try:
             await self._read_on(topic)
         except (OSError, asyncio.TimeoutError):

@@ -183,7 +183,7 @@ def translate(result: Result, words: Sequence[str], environ: Mapping[str, str]) 
 
 
 def last(each: Given) -> bool:
-    """Say whether an option comes after the others: what UNIX sockets are given follows the sockets."""
+    """Return whether an option comes after the others: what UNIX sockets are given follows the sockets."""
     return each.row.setting == "umask"
 
 
