@@ -487,6 +487,7 @@ class TestFlow:
         connected = Client(server.connect())
         connected.send(get())
         connected.read_until(b"\0" * 1000)
+        Client(server.connect()).ask(get("/barrier"))  # the call that has sent these waits by then
         connected.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         connected.close()
         assert done.wait(60)
