@@ -54,6 +54,16 @@ def arrive(wire: FakeWorker, recorder: Recorder, peers: list[Peer], path: str) -
     return [event.split()[0] for event in recorder.events]
 
 
+def watched(work: Work, recorder: Recorder, count: int) -> tuple[FakeWorker, list[Peer]]:
+    """Return a worker that batches, and that many of its connections, which are watched."""
+    wire = work(recorder)
+    peers = [wire.connect() for _ in range(count)]
+    warm(wire, peers[:5])
+    for peer in peers:
+        recorder.watch(peer, "")
+    return wire, peers
+
+
 def last_read(happened: list[str]) -> int:
     return len(happened) - 1 - happened[::-1].index("read")
 
@@ -172,11 +182,7 @@ def test_several_busy_connections_are_noticed(work: Work, count: int) -> None:
 def test_the_loop_reads_between_two_batches(work: Work) -> None:
     """Else those whose responses were written first come back too late to be read with the others, and wait twice."""
     recorder = Recorder()
-    wire = work(recorder)
-    peers = [wire.connect() for _ in range(48)]
-    warm(wire, peers)
-    for peer in peers:
-        recorder.watch(peer, "")
+    wire, peers = watched(work, recorder, 48)
     happened = arrive(wire, recorder, peers, "/")
     assert happened == ["read"] * 48 + ["app"] * 32 + ["write"] * 32 + ["loop"] + ["app"] * 16 + ["write"] * 16
 
@@ -208,11 +214,7 @@ def test_a_batch_is_filled_by_the_next_read(work: Work) -> None:
 def test_a_turn_with_more_than_two_batches_ends_with_all(work: Work) -> None:
     """Else some of very many clients are a round behind the others, which took as long as the turn."""
     recorder = Recorder()
-    wire = work(recorder)
-    peers = [wire.connect() for _ in range(80)]
-    warm(wire, peers)
-    for peer in peers:
-        recorder.watch(peer, "")
+    wire, peers = watched(work, recorder, 80)
     happened = arrive(wire, recorder, peers, "/")
     assert happened[: happened.index("loop")].count("app") == 80
 
@@ -426,11 +428,7 @@ def test_a_turn_of_applications_is_bounded(work: Work) -> None:
 def test_batches_of_slow_applications_wait_for_the_next_turn(work: Work) -> None:
     """Once a batch took its milliseconds all else is read, and the loop goes on, before the next one starts."""
     recorder = Recorder(0.0011)
-    wire = work(recorder)
-    peers = [wire.connect() for _ in range(100)]
-    warm(wire, peers)
-    for peer in peers:
-        recorder.watch(peer, "")
+    wire, peers = watched(work, recorder, 100)
     happened = arrive(wire, recorder, peers, "/slow")
     assert happened.count("app") == 100
     assert happened[: last_read(happened)].count("app") == 5
@@ -441,11 +439,7 @@ def test_batches_of_slow_applications_wait_for_the_next_turn(work: Work) -> None
 def test_the_batches_of_a_turn_are_bounded(work: Work) -> None:
     """However short each of them is."""
     recorder = Recorder(0.00012)
-    wire = work(recorder)
-    peers = [wire.connect() for _ in range(640)]
-    warm(wire, peers[:5])
-    for peer in peers:
-        recorder.watch(peer, "")
+    wire, peers = watched(work, recorder, 640)
     happened = arrive(wire, recorder, peers, "/slow")
     assert happened.count("app") == 640
     assert happened[: last_read(happened)].count("app") == 14 * 32
