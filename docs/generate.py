@@ -21,7 +21,7 @@ import fastserve
 import fastserve.compat
 import fastserve.metrics
 from fastserve.cli import main
-from fastserve.logging import access_format, formatters
+from fastserve.logging import access_format, formatters, json_lines
 from fastserve.metrics import prometheus
 from fastserve.metrics import table as metrics_table
 from fastserve.middleware import asgi2, message_logger, proxy_headers, wsgi
@@ -502,6 +502,7 @@ def python_api() -> str:
         entry("fastserve.logging.DefaultFormatter", formatters.DefaultFormatter),
         entry("fastserve.logging.AccessFormatter", formatters.AccessFormatter),
         entry("fastserve.logging.ColourizedFormatter", formatters.ColourizedFormatter),
+        entry("fastserve.logging.JsonFormatter", json_lines.JsonFormatter, '(form="json")'),
         "## Middleware\n",
         entry("fastserve.middleware.proxy_headers.ProxyHeadersMiddleware", proxy_headers.ProxyHeadersMiddleware),
         entry("fastserve.middleware.wsgi.WSGIMiddleware", wsgi.WSGIMiddleware),

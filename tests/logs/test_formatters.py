@@ -157,6 +157,20 @@ def test_json_of_a_slow_request() -> None:
     assert (shown["json:gcp"]["duration"], shown["json:gcp"]["severity"]) == (1.5, "DEBUG")
 
 
+def test_json_of_the_loggers_of_an_application() -> None:
+    """A configuration of logging finds the formatter where the others are."""
+    stream = io.StringIO()
+    logging.config.dictConfig({
+        "version": 1, "incremental": False, "disable_existing_loggers": False,
+        "formatters": {"json": {"()": "fastserve.logging.JsonFormatter", "form": "json:ecs"}},
+        "handlers": {"json": {"class": "logging.StreamHandler", "formatter": "json", "stream": stream}},
+        "loggers": {"my.app": {"level": "INFO", "handlers": ["json"], "propagate": False}},
+    })  # fmt: skip
+    logging.getLogger("my.app").info("here", extra={"request_id": "x"})
+    values = json.loads(stream.getvalue())
+    assert (values["message"], values["http.request.id"], values["log.logger"]) == ("here", "x", "my.app")
+
+
 def test_json_of_extra_values_that_json_has_not() -> None:
     """The line stays one of JSON, where NaN is no value and keys are texts."""
     circle: list[object] = []

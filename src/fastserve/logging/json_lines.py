@@ -32,9 +32,9 @@ IN_NANOSECONDS = LOWER_CASE = {"json:ecs", "json:datadog"}  # durations; levels
 
 
 class JsonFormatter(logging.Formatter):
-    """A formatter with the fields time, level, logger, message, process, worker (its place), and those of `extra`.
+    """A formatter that writes JSON, an object a line: time, level, logger, message, process, worker, and `extra`.
 
-    They have the names of a log platform where `form` is that of one.
+    `form` is `json`, or a log platform, whose names the fields have then: `json:ecs`, `json:gcp`, `json:datadog`.
     """
 
     def __init__(self, form: str = "json") -> None:
