@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from docs.pages import ROOT, block
+from docs.pages import ROOT, block, blocks
 from load import until
 from support import PATIENCE, Command, StartCommand
 from websockets.sync.client import connect
@@ -32,7 +32,8 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": int(status)})
     await send({"type": "http.response.body", "body": status.encode()})
 """
-FORGED = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "Host": "app.example"}
+FORGED = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "Host": "app.example", "X-Request-Id": "mine"}
+REQUEST_ID = re.compile("[0-9a-f]{32}")
 
 
 def need(program: str) -> str:
@@ -83,25 +84,32 @@ def accepts(port: int, process: Command) -> bool:
 def start_application(command: StartCommand, folder: Path, page: str, trusted: str = "unix:", number: int = 0) -> None:
     """Serve the application of how-to/nginx.md by a command of a page."""
     (folder / "main.py").write_text(block("how-to/nginx.md", "main.py"))
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    found = re.findall(r"^fastserve main:app (.*?)\n```", text, re.DOTALL | re.MULTILINE)
-    options = found[number].replace("--forwarded-allow-ips unix:", f"--forwarded-allow-ips {trusted}")
-    options = options.replace("\\\n", "").replace("'", "").replace("/run/app", str(folder)).replace("660", "666")
+    options = options_of(page)[number].replace("--forwarded-allow-ips unix:", f"--forwarded-allow-ips {trusted}")
+    options = options.replace("/run/app", str(folder)).replace("660", "666")
     process = command("main:app", *options.split(), cwd=folder)
     process.wait_line("Application startup complete")
 
 
-def check_through(port: int) -> None:
-    """Check what the application sees through a proxy on that port, of a client that forges."""
+def options_of(page: str) -> list[str]:
+    """Return the options of each command of a page that serves `main:app`."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    found = re.findall(r"^fastserve main:app (.*?)\n```", text, re.DOTALL | re.MULTILINE)
+    return [options.replace("\\\n", "").replace("'", "") for options in found]
+
+
+def check_through(port: int) -> httpx.Response:
+    """Check what the application sees through a proxy on that port, of a client that forges; return a response."""
     url = f"http://127.0.0.1:{port}"
     with httpx.Client(base_url=url, timeout=PATIENCE) as client:
-        assert client.get("/", headers=FORGED).json() == {"client": "127.0.0.1", "url": "http://app.example/"}
+        response = client.get("/", headers=FORGED)
+        assert response.json() == {"client": "127.0.0.1", "url": "http://app.example/"}
         events = client.get("/events", headers={"Host": "app.example"})
         assert events.text == "data: 0\n\ndata: 1\n\ndata: 2\n\n"
     sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
     with connect("ws://app.example/echo", sock=sock) as websocket:
         websocket.send("hello")
         assert websocket.recv(PATIENCE) == "hello"
+    return response
 
 
 def nginx(folder: Path, site: str) -> Callable[[int], list[str]]:
@@ -126,7 +134,8 @@ def nginx(folder: Path, site: str) -> Callable[[int], list[str]]:
 def test_nginx(command: StartCommand, folder: Path, start_proxy: Callable[..., int]) -> None:
     start = nginx(folder, block("how-to/nginx.md", "app.nginx"))
     start_application(command, folder, "how-to/nginx.md")
-    check_through(start_proxy(start))
+    response = check_through(start_proxy(start))
+    assert REQUEST_ID.fullmatch(response.headers["X-Request-Id"])
 
 
 def test_nginx_appending_under_a_star_lets_the_client_choose(
@@ -144,20 +153,27 @@ def test_nginx_of_the_tutorial(command: StartCommand, folder: Path, start_proxy:
     """Workers on a UNIX socket behind nginx: health, the client, logs in JSON, and a restart under load."""
     start = nginx(folder, block("tutorial/production.md", "app.nginx"))
     (folder / "main.py").write_text(block("tutorial/production.md", "main.py"))
-    options = ["--workers", "2", "--uds", str(folder / "app.sock"), "--forwarded-allow-ips", "unix:"]
-    server = command("main:app", *options, "--log-format", "json", "--access-log-format", "json", cwd=folder)
+    (options,) = (each for each in options_of("tutorial/production.md") if "--uds" in each)
+    server = command("main:app", *options.replace(":9464", ":0").split(), cwd=folder)
     server.wait_line("Application startup complete", count=2)
     replaced = "takes over from child process"
     with httpx.Client(base_url=f"http://127.0.0.1:{start_proxy(start)}", timeout=PATIENCE) as client:
         assert client.get("/healthz").json() == {"status": "ok"}
-        assert client.get("/", headers=FORGED).json() == {"client": "127.0.0.1", "scheme": "http"}
+        response = client.get("/", headers=FORGED)
+        request_id = response.headers["X-Request-Id"]
+        assert REQUEST_ID.fullmatch(request_id)
+        assert response.json() == {"client": "127.0.0.1", "scheme": "http", "id": request_id}
         server.process.send_signal(1)
         while sum(replaced in line for line in list(server.lines)) < 2:
             assert client.get("/").status_code == 200
     lines = [json.loads(line) for line in list(server.lines)]
-    assert {"client": "127.0.0.1", "path": "/healthz", "status": 200}.items() <= next(
-        line for line in lines if line["logger"] == "fastserve.access"
-    ).items()
+    health, hello = [line for line in lines if line["logger"] == "fastserve.access"][:2]
+    assert {"client": "127.0.0.1", "path": "/healthz", "status": 200}.items() <= health.items()
+    assert hello["request_id"] == request_id
+    (shown,) = [each.text for each in blocks(ROOT / "docs/tutorial/production.md") if each.language == "json"]
+    example = json.loads(shown)
+    assert {name: type(value) for name, value in example.items()} == {name: type(health[name]) for name in health}
+    assert example["worker"] in (0, 1)
 
 
 def haproxy(folder: Path, text: str) -> Callable[[int], list[str]]:
