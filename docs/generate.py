@@ -30,6 +30,7 @@ from fastserve.options.table import GROUPS, OPTIONS, TABLE, Option
 from fastserve.options.values import Choice, Flag, Switch
 from fastserve.process.signals import FORK_SIGNALS
 from fastserve.supervisors.signal_queue import NAMES
+from fastserve.translate.gunicorn import HOOKS
 
 DOCS = Path(__file__).parent
 SOURCE = DOCS.parent / "src" / "fastserve"
@@ -411,6 +412,18 @@ def control_verbs() -> str:
     return table("`fastserve ctl`", "Request", "What it does", rows=rows)
 
 
+# gunicorn's hooks
+
+
+def hooks() -> str:
+    """The hooks by what does their work here."""
+    named: dict[str, list[str]] = {}
+    for name, instead in HOOKS.items():
+        named.setdefault(instead, []).append(code(name))
+    rows = ((", ".join(names), prose(f"{instead[0].upper()}{instead[1:]}.")) for instead, names in named.items())
+    return table("Hook of gunicorn", "With fastserve", rows=rows)
+
+
 # Extensions of ASGI
 
 
@@ -553,6 +566,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "control-verbs": control_verbs,
     "environment": environment,
     "extensions": extensions,
+    "hooks": hooks,
     "log-lines": log_lines,
     "metrics": metrics,
     "own-metrics": own_metrics,

@@ -229,7 +229,7 @@ def test_file_of_gunicorn(folder: Path) -> None:
     )
     not_literal = "it is not a literal: give the value that it has"
     assert notes == [
-        "post_fork: hooks are not called: use the application's lifespan, or ssl_context_factory of a program",
+        "post_fork: hooks are not called: the lifespan's startup runs in each worker",
         f"workers = multiprocessing.cpu_count() * 2 + 1: {not_literal}; --workers auto follows the processors",
         f"max_requests = max_requests + 50: {not_literal}",
         f"timeout = 90 (not at the top level): {not_literal}",

@@ -40,11 +40,29 @@ STRICT = "requests that HTTP forbids are refused"
 USER = "the server stays the user that starts it: have the service manager choose it"
 TLS = "the ssl module's way is the only one"
 FORMAT = "the access log has uvicorn's format: write another by --log-config"
-HOOKS = {
-    "on_starting", "on_reload", "when_ready", "pre_fork", "post_fork", "post_worker_init", "worker_int", "worker_abort",
-    "pre_exec", "pre_request", "post_request", "child_exit", "worker_exit", "nworkers_changed", "on_exit",
-    "ssl_context", "on_dirty_starting", "dirty_post_fork", "dirty_worker_init", "dirty_worker_exit",
-}  # fmt: skip
+IN_EACH_WORKER = "the lifespan's startup runs in each worker"
+IN_THE_LOG = "the log says so, with the stack of a worker that is blocked"
+IN_THE_METRICS = "--metrics-bind counts workers and their ends by reason"
+MIDDLEWARE = "use the application's middleware"
+HOOKS = {  # not called; what does their work
+    "on_starting": "start what has to be there first by the service manager",
+    "on_reload": IN_EACH_WORKER,
+    "when_ready": "the service manager is told that the server is ready, and --metrics-bind has /readyz",
+    "pre_fork": IN_EACH_WORKER,
+    "post_fork": IN_EACH_WORKER,
+    "post_worker_init": IN_EACH_WORKER,
+    "worker_int": IN_THE_LOG,
+    "worker_abort": IN_THE_LOG,
+    "pre_exec": "SIGUSR2 starts the server's own command again",
+    "pre_request": MIDDLEWARE,
+    "post_request": MIDDLEWARE,
+    "child_exit": IN_THE_METRICS,
+    "worker_exit": "the lifespan's shutdown runs in each worker",
+    "nworkers_changed": IN_THE_METRICS,
+    "on_exit": "clean up by the service manager",
+    "ssl_context": "in a program, pass ssl_context_factory",
+    **dict.fromkeys(("on_dirty_starting", "dirty_post_fork", "dirty_worker_init", "dirty_worker_exit"), NO_DIRTY),
+}
 
 
 def number(text: str) -> int:
@@ -349,9 +367,7 @@ def of_file(result: Result, path: str | None) -> list[Given]:
     module = files.module(path.removeprefix("file:"))
     for name in module.functions:
         if name in HOOKS:
-            result.note(
-                name, "hooks are not called: use the application's lifespan, or ssl_context_factory of a program"
-            )
+            result.note(name, f"hooks are not called: {HOOKS[name]}")
     for name, source in module.others.items():
         if name in SETTINGS or name in HOOKS:
             hint = "; --workers auto follows the processors" if name == "workers" else ""
