@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+UNRELEASED = "othing has been released yet"
 
 
 def version(root: Path = ROOT) -> str:
@@ -26,6 +27,13 @@ def notes(tag: str, root: Path = ROOT) -> str:
     return found[1].strip() if found else ""
 
 
+def unreleased(root: Path = ROOT) -> list[str]:
+    """Return the files that tell their readers to install from a checkout because there is no release."""
+    pages = [root / "README.md", root / "CHANGELOG.md", *root.glob("docs/**/*.md"), *root.glob("examples/**/*.md")]
+    texts = {page.relative_to(root).as_posix(): page.read_text("utf-8") for page in pages if page.exists()}
+    return sorted(name for name, text in texts.items() if UNRELEASED in " ".join(text.split()))
+
+
 def problems(tag: str, root: Path = ROOT) -> list[str]:
     """Return what speaks against a release under this tag, a sentence each."""
     found = []
@@ -33,6 +41,7 @@ def problems(tag: str, root: Path = ROOT) -> list[str]:
         found.append(f"The tag {tag} is not of the form v1.2.3 or v1.2.3rc1.")
     if tag != f"v{version(root)}":
         found.append(f"The tag {tag} does not fit VERSION in src/fastserve/_version.py, which is {version(root)}.")
+    found += [f"{name} still says that nothing has been released yet." for name in unreleased(root)]
     if not notes(tag, root):
         found.append(f"CHANGELOG.md has no text under a heading `## [{tag.removeprefix('v')}] - YYYY-MM-DD`.")
     return found

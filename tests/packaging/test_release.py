@@ -114,18 +114,26 @@ def test_the_index_is_told_who_and_where() -> None:
     assert sum(each.startswith("Programming Language :: Python :: 3.") for each in project["classifiers"]) == 5
 
 
-def test_the_distribution_is_called_the_same_everywhere() -> None:
-    """What people are told to install is the name of the project; the command and the package keep theirs."""
-    name = SETTINGS["project"]["name"]
-    wrong = []
+def installed_from_an_index() -> Iterator[tuple[str, str]]:
+    """Yield the place of each line of the documentation that installs fastserve from an index, and the name there."""
     for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*")]:
         if path.is_file() and path.suffix in {".md", ".txt", ".toml", ""}:
             for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
                 told = re.findall(r"pip3? install [^`|&;]*?['\"\s](fastserve[\w-]*)", line)
                 if path.name == "requirements.txt":
                     told += re.findall(r"^(fastserve[\w-]*)", line)
-                wrong += [f"{path.relative_to(ROOT)}:{number}: {each}" for each in told if each != name]
-    assert wrong == []
+                yield from ((f"{path.relative_to(ROOT)}:{number}", name) for name in told)
+
+
+def test_the_distribution_is_called_the_same_everywhere() -> None:
+    """What people are told to install is the name of the project; the command and the package keep theirs."""
+    name = SETTINGS["project"]["name"]
+    assert [(where, told) for where, told in installed_from_an_index() if told != name] == []
+
+
+def test_nothing_is_installed_from_an_index_that_has_another_project_of_the_name(release: Any) -> None:
+    if release.unreleased():
+        assert list(installed_from_an_index()) == []
 
 
 def steps() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -207,6 +215,17 @@ def test_a_tag_that_does_not_fit_is_not_released(release: Any, tree: Path, tag: 
     found = release.problems(tag, tree)
     assert len(found) == len(words)
     assert all(word in sentence for word, sentence in zip(words, found, strict=True))
+
+
+def test_a_release_does_not_say_that_there_is_none(release: Any, tree: Path) -> None:
+    (tree / "docs").mkdir()
+    (tree / "docs" / "index.md").write_text("It is installed from a checkout: nothing has been\nreleased yet.\n")
+    assert release.problems("v1.2.3", tree) == ["docs/index.md still says that nothing has been released yet."]
+
+
+def test_pages_install_from_a_checkout_before_the_first_release_alone(release: Any) -> None:
+    pages = {"README.md", "docs/index.md", "docs/tutorial/first-application.md", "examples/README.md"}
+    assert set(release.unreleased()) in ({"CHANGELOG.md", *pages}, set())
 
 
 def test_the_tree_has_the_version_that_it_is_built_as(release: Any) -> None:
