@@ -18,7 +18,8 @@ class Exchange:
     With `http2` the reads are HTTP/2 frames, whose streams count from 1. `fresh` gives each exchange a connection of
     its own, which the server closes; `options` are those of the server; `access_log` writes the access log, in
     `log_format`; `by_route` counts by the route that the application finds; `wsgi` is of the application, which is
-    then called in the loop's thread, with `inline` as with --wsgi-threads 0.
+    then called in the loop's thread, with `inline` as with --wsgi-threads 0. With `websocket` a connection begins with
+    the handshake, which is not counted; with `topics` the loop has them, as once an application has imported them.
     """
 
     name: str
@@ -33,6 +34,8 @@ class Exchange:
     wsgi: bool = False
     inline: bool = False
     http2: bool = False
+    websocket: bool = False
+    topics: bool = False
 
     def reads_of(self, number: int) -> tuple[bytes, ...]:
         """Return the reads of the exchange of this number on a connection: over HTTP/2 each has streams of its own."""
@@ -82,6 +85,25 @@ def _sized(length: int) -> bytes:
     return head("POST", (("Content-Length", str(length)),))
 
 
+def _text(payload: bytes) -> bytes:
+    """A frame of a WebSocket's client: text of up to 65,535 bytes, masked by a key that changes it."""
+    size = struct.pack(">B", 0x80 | len(payload)) if len(payload) < 126 else struct.pack(">BH", 0xFE, len(payload))
+    key = b"\x01\x02\x04\x08"
+    return b"\x81" + size + key + bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
+
+
+async def _publishing(scope: apps.Scope, receive: apps.Receive, send: apps.Send) -> None:
+    """Publishes each message to a topic that has this connection alone."""
+    from fastserve import topics  # the other exchanges do without
+
+    await receive()
+    await send({"type": "websocket.accept"})
+    topic = f"room-{id(send)}"
+    await topics.subscribe(send, topic)
+    while (message := await receive())["type"] == "websocket.receive":
+        topics.publish(topic, message["text"])
+
+
 class _Route:
     path = "/items/{id}"
 
@@ -96,6 +118,14 @@ async def _routed(scope: apps.Scope, receive: apps.Receive, send: apps.Send) -> 
 
 
 GET = head()
+UPGRADE = head(
+    headers=(
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    )
+)
 # The preface, and windows that nothing fills.
 _OPENING = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\x7f\xff\xff\xff\0\0\x04\x08\0\0\0\0\0\x7f\xff\0\0"
@@ -103,6 +133,7 @@ _OPENING = (
 BROWSER = head(headers=BROWSER_HEADERS)
 _KIB = b"x" * 1024
 _BODY = b"x" * 65536
+_TEXT = _text(b"x" * 128)
 _FORWARDED = head(headers=(("Forwarded", "for=192.0.2.7;proto=https;by=10.0.0.1, for=127.0.0.1"),))
 _CHUNKED = head("POST", (("Transfer-Encoding", "chunked"),))
 
@@ -125,6 +156,9 @@ EXCHANGES: tuple[Exchange, ...] = (
     Exchange("post-64k", apps.echo, (_sized(65536) + _BODY[:16384], *_pieces(_BODY[16384:], 16384))),
     Exchange("post-chunked", apps.echo, (_CHUNKED + b"400\r\n" + _KIB + b"\r\n" + b"0\r\n\r\n",)),
     Exchange("stream", apps.stream, (GET,)),
+    Exchange("ws-128", apps.websocket, (_TEXT,), websocket=True),
+    Exchange("ws-128-topics", apps.websocket, (_TEXT,), websocket=True, topics=True),
+    Exchange("publish", _publishing, (_TEXT,), websocket=True, topics=True),
     Exchange("wsgi", apps.wsgi_hello, (GET,), wsgi=True),
     Exchange("wsgi-inline", apps.wsgi_hello, (GET,), wsgi=True, inline=True),
     Exchange("wsgi-post-inline", apps.wsgi_echo, (_sized(1024) + _KIB,), wsgi=True, inline=True),

@@ -18,7 +18,7 @@ from typing import Any
 
 import uvloop
 
-from bench.exchanges import Exchange
+from bench.exchanges import UPGRADE, Exchange
 from fastserve._core.connection import Connection
 from fastserve._core.http.access_log import AccessLog
 from fastserve._core.settings import Settings
@@ -103,11 +103,17 @@ class Transport(asyncio.Transport):
         return True
 
 
-def responses(answer: bytes, http2: bool) -> int:
-    """Return how many responses with status 200 there are, each of which is complete."""
-    if not http2:
-        return answer.count(b"HTTP/1.1 200 OK\r\n")
+def responses(answer: bytes, exchange: Exchange) -> int:
+    """Return how many responses with status 200 there are, or messages of a WebSocket, each of which is complete."""
     heads = ends = at = 0
+    if exchange.websocket:
+        while answer[at : at + 1] == b"\x81":
+            size = answer[at + 1]
+            at += 2 + size if size < 126 else 4 + int.from_bytes(answer[at + 2 : at + 4], "big")
+            heads += 1
+        return heads if at == len(answer) else -1
+    if not exchange.http2:
+        return answer.count(b"HTTP/1.1 200 OK\r\n")
     while at < len(answer):
         kind, flags = answer[at + 3], answer[at + 4]
         heads += kind == 1 and answer[at + 9] == 0x88
@@ -145,6 +151,10 @@ class Harness:
         self.files.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
         sys.unraisablehook = self._unraisable
         self.wsgi = _wsgi(exchange) if exchange.wsgi else None
+        if exchange.topics:
+            from fastserve.topics import node  # the others are counted without
+
+            node.node_of(self.loop)
         self.worker = Worker(
             self.loop,
             exchange.app,
@@ -164,7 +174,7 @@ class Harness:
         self.number = 0  # of the exchange that is next, on each of the connections
         self.answer_sizes = self._learn()
         if not exchange.fresh:
-            self.transports = [Transport(self) for _ in range(connections)]
+            self.transports = [self._opened() for _ in range(connections)]
 
     def __enter__(self) -> Harness:
         return self
@@ -211,20 +221,28 @@ class Harness:
         logger.handlers = [handler]
         return AccessLog(logger, AccessFormatter, ACCESS_FORMAT, format=compiled(self.exchange.log_format))
 
+    def _opened(self) -> Transport:
+        """Return a connection, after the handshake if there is one."""
+        transport = Transport(self)
+        if self.exchange.websocket:
+            self.loop.call_soon(transport.protocol.data_received, UPGRADE)
+            self._idle()
+        return transport
+
     def _learn(self) -> list[int]:
         """Return the sizes of the right responses, learnt from exchanges on one connection with enough time."""
-        transport = Transport(self)
+        transport = self._opened()
         sizes = []
         for number in range(_LEARNED if self.exchange.http2 else 1):
             transport.kept = []
             for read in self.exchange.reads_of(number):
                 self.loop.call_soon(transport.protocol.data_received, read)
                 self._idle()
-            if not self.exchange.http2:
+            if not self.exchange.http2 and not self.exchange.websocket:
                 transport.close()  # its end may be a part of the answer
                 self._idle()
             answer = b"".join(transport.kept)
-            if responses(answer, self.exchange.http2) != self.exchange.answers:
+            if responses(answer, self.exchange) != self.exchange.answers:
                 raise RuntimeError(f"{self.exchange.name}: wrong answer {answer[:200]!r}")
             sizes.append(len(answer))
         transport.close()
