@@ -317,6 +317,43 @@ class TestListen:
 
         assert [each.data for each in self.run(work)] == [b"2", "3"]
 
+    def test_the_only_loop_and_one_of_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What a process with one loop publishes goes straight to its subscribers; a second loop hears it as well."""
+        shared = []
+        publish = type(PROCESS).publish
+
+        def noted(process: Any, message: topics.Message, *options: Any) -> Any:
+            shared.append(message.data)
+            return publish(process, message, *options)
+
+        monkeypatch.setattr(type(PROCESS), "publish", noted)
+        ready, heard = threading.Event(), []
+
+        async def listen() -> None:
+            async with topics.listen("a") as messages:
+                ready.set()
+                heard.append((await anext_of(messages)).data)
+
+        async def work() -> list[Any]:
+            async with topics.listen("a") as messages:
+                before = topics.metrics()["published"]
+                topics.publish("a", "1")
+                topics.publish("a", b"2")
+                with pytest.raises(ValueError, match="at most 1048576 bytes, not 1048577"):
+                    topics.publish("a", "3" * (1 << 20) + "3")
+                with pytest.raises(TypeError, match="a string or bytes, not int"):
+                    topics.publish("a", 4)  # type: ignore[arg-type]
+                assert (shared, topics.metrics()["published"]) == ([], before + 2)
+                thread = threading.Thread(target=lambda: self.run(listen))
+                thread.start()
+                await asyncio.to_thread(ready.wait, PATIENCE)
+                topics.publish("a", "5")
+                await asyncio.to_thread(thread.join, PATIENCE)
+                return [(await anext_of(messages)).data for _ in range(3)]
+
+        assert self.run(work) == ["1", b"2", "5"]
+        assert (shared, heard) == (["5"], ["5"])
+
     def test_it_ends_with_the_block(self) -> None:
         async def work() -> None:
             async with topics.listen("a"):

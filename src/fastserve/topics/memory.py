@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from fastserve._core.topics.hub import Hub, running_loop
 from fastserve._core.topics.message import Message
 from fastserve.topics.engine import Engine, Keep, Receiver, Recovery, Stored
 from fastserve.topics.history import Histories
@@ -22,13 +23,14 @@ class Process:
         self.histories = Histories()
         self.roster = Roster()
         self.engines: list[MemoryEngine] = []
+        self.sole: Hub | None = None  # of the only loop, which has all subscribers
 
     def publish(self, message: Message, keep: Keep | None, exclude: str | None) -> str | None:
         """Keep a message if that is wanted, and deliver it in each loop; called in any thread. Return its position."""
         with self.lock:  # which also holds the order of publishers together
             if keep is not None:
                 message = self.histories.add(message, keep)
-            loop = asyncio._get_running_loop()
+            loop = running_loop()
             for engine in self.engines:
                 if engine.loop is loop:
                     engine.receiver.receive(message, exclude)
@@ -39,10 +41,14 @@ class Process:
     def keep_engines(self, leaving: MemoryEngine | None = None) -> None:
         """Forget the engine that leaves, and those whose loop has ended without it, with their members."""
         ended = [each for each in self.engines if each is leaving or each.loop.is_closed()]
-        self.engines = [each for each in self.engines if each not in ended]
+        self.set_engines([each for each in self.engines if each not in ended])
         for each in ended:
             for found in self.roster.lose(each.receiver.name):
                 self.tell_left(*found)
+
+    def set_engines(self, engines: list[MemoryEngine]) -> None:
+        self.engines = engines
+        self.sole = engines[0].hub if len(engines) == 1 else None
 
     def tell_left(self, topic: str, member: str, info: str) -> None:
         for engine in self.engines:
@@ -60,16 +66,19 @@ class MemoryEngine(Engine):
     def __init__(self) -> None:
         self.receiver: Receiver
         self.loop: asyncio.AbstractEventLoop
+        self.hub: Hub | None = None
 
     async def start(self, receiver: Receiver) -> None:
         self.start_in(receiver, asyncio.get_running_loop())
 
-    def start_in(self, receiver: Receiver, loop: asyncio.AbstractEventLoop) -> None:
+    def start_in(self, receiver: Receiver, loop: asyncio.AbstractEventLoop, hub: Hub | None = None) -> None:
+        """Start at once; `hub` is what the receiver delivers to, if it does nothing else."""
         self.receiver = receiver
         self.loop = loop
+        self.hub = hub
         with PROCESS.lock:
             PROCESS.keep_engines()
-            PROCESS.engines.append(self)
+            PROCESS.set_engines([*PROCESS.engines, self])
 
     async def stop(self) -> None:
         with PROCESS.lock:
@@ -79,7 +88,7 @@ class MemoryEngine(Engine):
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
         """Call a function of the receiver in its thread."""
-        if asyncio._get_running_loop() is self.loop:
+        if running_loop() is self.loop:
             function(*args)
         else:
             with contextlib.suppress(RuntimeError):  # the loop is closed

@@ -49,17 +49,17 @@ class Node:
         self.name = os.urandom(8).hex()
         self.max_size = MAX_SIZE if config is None else config.topics_max_size
         if config is None:
-            self.hub = Hub(self._changed, gone=self._gone)
+            self.hub = Hub(self._changed, gone=self._gone, loop=loop)
         else:
-            self.hub = Hub(self._changed, config.topics_queue, config.topics_queue_size, self._gone)
+            bounds = config.topics_queue, config.topics_queue_size
+            self.hub = Hub(self._changed, *bounds, self._gone, loop=loop, max_size=self.max_size)
         self.engine: Engine = engine_for(config) if engine is None else engine
         self.presence = Presence(loop, self.engine)
-        self.published = 0
         self.by_send: dict[Any, Subscriber | Known] = {}  # connections by what publish(exclude=) is given
         self.unready: dict[str, asyncio.Future[None]] = {}  # topics that the engine does not carry yet
         self._starting: asyncio.Future[None] | None = None
         if isinstance(self.engine, MemoryEngine):
-            self.engine.start_in(self, loop)
+            self.engine.start_in(self, loop, self.hub)
             self._starting = loop.create_future()
             self._starting.set_result(None)
 
@@ -156,7 +156,7 @@ class Node:
 
     def publish(self, message: Message, keep: Keep | None, exclude: str | None) -> Stored | None:
         """Publish, and return what Engine.publish() does."""
-        self.published += 1
+        self.hub.published += 1
         if self._starting is None:
             self._starting = asyncio.ensure_future(self.engine.start(self))
         if self._starting.done():

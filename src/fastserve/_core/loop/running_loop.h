@@ -1,16 +1,18 @@
-/* The running loop of a thread, replaced without a call of asyncio.
+/* The running loop of a thread, read and replaced without a call of asyncio.
 
-Up to CPython 3.11 asyncio._set_running_loop() makes an object for each call, and asks the kernel for the process: two
-system calls for each batch of WSGI applications, which run without a running loop. The object that is there serves as
-well: get_running_loop() reads it each time, and takes None for no loop. From 3.12 on there is neither. */
+Up to CPython 3.11 asyncio asks the kernel for the process each time that it is asked for the running loop or told of one, and
+makes an object when it is told. Its object is read here, and serves as well with another loop: get_running_loop() reads it each
+time, and takes None for no loop. From 3.12 on there is neither object nor system call. */
 #ifndef FASTSERVE_LOOP_RUNNING_LOOP_H
 #define FASTSERVE_LOOP_RUNNING_LOOP_H
 
 #include <Python.h>
 
 #if PY_VERSION_HEX < 0x030C0000 && !defined(_WIN32)
+#include <pthread.h>
 #include <string.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 struct fastserve_loop_holder {
     PyObject_HEAD
@@ -18,8 +20,14 @@ struct fastserve_loop_holder {
     pid_t process;
 };
 
-/* Return whether `to` is the thread's running loop now in place of `from`; false where the object is not as expected. */
-static int fastserve_replace_running_loop(PyObject *from, PyObject *to) {
+static pid_t fastserve_this_process = 0;
+
+static void fastserve_note_process(void) {
+    fastserve_this_process = getpid();
+}
+
+/* Return the object of this thread, borrowed; NULL where it is not as expected. */
+static struct fastserve_loop_holder *fastserve_loop_holder(void) {
     static PyObject *key = NULL;
     PyObject *threads_own = PyThreadState_GetDict();
     struct fastserve_loop_holder *holder;
@@ -27,17 +35,42 @@ static int fastserve_replace_running_loop(PyObject *from, PyObject *to) {
         key = PyUnicode_InternFromString("__asyncio_running_event_loop__");
     if (threads_own == NULL || key == NULL) {
         PyErr_Clear();
-        return 0;
+        return NULL;
     }
     holder = (struct fastserve_loop_holder *)PyDict_GetItemWithError(threads_own, key);
-    if (holder == NULL || Py_TYPE(holder)->tp_basicsize != (Py_ssize_t)sizeof(*holder) || holder->loop != from
+    if (holder == NULL || Py_TYPE(holder)->tp_basicsize != (Py_ssize_t)sizeof(*holder)
         || strcmp(Py_TYPE(holder)->tp_name, "_RunningLoopHolder") != 0)
+        return NULL;
+    return holder;
+}
+
+/* Return the loop that runs in this thread, borrowed; NULL if there is none, or only asyncio knows. */
+static PyObject *fastserve_running_loop(void) {
+    struct fastserve_loop_holder *holder = fastserve_loop_holder();
+    if (fastserve_this_process == 0) {
+        if (pthread_atfork(NULL, NULL, fastserve_note_process) != 0)
+            return NULL;
+        fastserve_note_process();
+    }
+    if (holder == NULL || holder->loop == Py_None || holder->process != fastserve_this_process)
+        return NULL;
+    return holder->loop;
+}
+
+/* Return whether `to` is the thread's running loop now in place of `from`; false where the object is not as expected. */
+static int fastserve_replace_running_loop(PyObject *from, PyObject *to) {
+    struct fastserve_loop_holder *holder = fastserve_loop_holder();
+    if (holder == NULL || holder->loop != from)
         return 0;
     holder->loop = Py_NewRef(to);
     Py_DECREF(from);
     return 1;
 }
 #else
+static PyObject *fastserve_running_loop(void) {
+    return NULL;
+}
+
 static int fastserve_replace_running_loop(PyObject *from, PyObject *to) {
     (void)from; (void)to;
     return 0;

@@ -9,6 +9,9 @@ from .slow_steps cimport SlowSteps
 cdef double SHARE_SECONDS
 
 
+cdef object loop_of_thread()  # the one that runs, or None
+
+
 cdef class Runnable:
     """An exchange that is ready to be started, or to go on."""
     cdef void run(self) noexcept

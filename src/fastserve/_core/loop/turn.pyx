@@ -54,8 +54,10 @@ cdef extern from "memory/prefetch.h":
     void fastserve_prefetch_all(const void* object) nogil
 
 cdef extern from "loop/running_loop.h":
+    PyObject* fastserve_running_loop() noexcept
     bint fastserve_replace_running_loop(object loop, object by) noexcept
 
+cdef object get_running_loop = asyncio._get_running_loop
 cdef object set_running_loop = asyncio._set_running_loop
 cdef double HELD_SECONDS = 0.002
 cdef double RUN_SECONDS = 0.005
@@ -63,6 +65,12 @@ cdef double TURN_SECONDS = 0.05
 cdef double FAN_OUT_SECONDS = 0.002
 cdef double BLOCKED_SECONDS = 0.001  # that writing the log takes only where what it goes to is full
 SHARE_SECONDS = 0.001
+
+
+cdef object loop_of_thread():
+    """Return the event loop that runs in this thread, or None."""
+    cdef PyObject* found = fastserve_running_loop()
+    return <object>found if found != NULL else get_running_loop()
 
 
 cdef class Runnable:

@@ -26,6 +26,9 @@ cdef class Hub:
     cdef readonly Py_ssize_t queue  # messages that may wait for a client that does not read
     cdef readonly Py_ssize_t queue_size  # and bytes
     cdef Py_ssize_t last  # number of the newest subscriber
+    cdef object loop  # where it is used
+    cdef Py_ssize_t max_size  # bytes of a message
+    cdef public long long published
     cdef readonly long long subscriptions
     cdef readonly long long delivered
     cdef readonly long long dropped

@@ -1,14 +1,18 @@
-from collections.abc import Callable
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterable
 from typing import Any, final
 
 from fastserve._core.interfaces import Pending, Subscribing
 
 from .message import Message
 
+def running_loop() -> AbstractEventLoop | None: ...
+
 class Hub:
     topics: dict[str, Topic]
     queue: int
     queue_size: int
+    published: int
     subscriptions: int
     delivered: int
     dropped: int
@@ -21,7 +25,11 @@ class Hub:
         queue: int = ...,
         queue_size: int = ...,
         gone: Callable[[Subscriber], object] | None = ...,
+        *,
+        loop: AbstractEventLoop | None = ...,
+        max_size: int = ...,
     ) -> None: ...
+    def publish(self, name: str | Iterable[str], data: str | bytes) -> bool: ...
     def deliver(self, message: Message, exclude: int = ...) -> None: ...
     def gap(self, name: str) -> None: ...
     def listen(self, name: str, listener: Callable[[Message | None, int], object]) -> None: ...

@@ -13,10 +13,11 @@ from libc.string cimport memcpy
 
 from ..counters cimport live_counts
 from ..interfaces cimport Channel, Pending, Stream, Subscribing
-from ..python cimport PyObject, Py_DECREF, Py_INCREF
+from ..loop.turn cimport loop_of_thread
+from ..python cimport PyDict_GetItemWithError, PyObject, Py_DECREF, Py_INCREF
 from ..threads cimport fastserve_count
 from ..worker cimport Worker
-from .message cimport Comment, Message
+from .message cimport Comment, Message, make_message
 
 cdef enum:
     PIECE = 16384  # bytes of small messages that are put together for one write
@@ -35,17 +36,27 @@ cdef dict POLICIES = {"close": CLOSE, "oldest": OLDEST, "latest": LATEST}
 cdef Comment COMMENT = Comment()
 
 
+def running_loop():
+    """Return what asyncio._get_running_loop() does, which makes a system call before CPython 3.12."""
+    return loop_of_thread()
+
+
 cdef class Hub:
     """The topics of one event loop; it is used in its thread alone.
 
     `changed` is called with a name and True when a topic gets its first subscriber, and with False when it has lost its
-    last; `gone` with a connection that has ended, if it has a key. `queue` messages or `queue_size` bytes may wait for a client that does not read.
+    last; `gone` with a connection that has ended, if it has a key. `queue` messages or `queue_size` bytes may wait for a
+    client that does not read. publish() needs its loop, and takes up to `max_size` bytes.
     """
 
-    def __init__(self, changed=None, Py_ssize_t queue=256, Py_ssize_t queue_size=1 << 20, gone=None):
+    def __init__(
+        self, changed=None, Py_ssize_t queue=256, Py_ssize_t queue_size=1 << 20, gone=None, *, loop=None, Py_ssize_t max_size=1 << 20
+    ):
         self.topics = {}
         self.changed = changed
         self.gone = gone
+        self.loop = loop
+        self.max_size = max_size
         self.queue = queue
         self.queue_size = queue_size
 
@@ -65,6 +76,29 @@ cdef class Hub:
             if self.changed is not None:
                 self.changed(topic.name, False)
         return 0
+
+    def publish(self, name, data):
+        """Deliver what was published without options, if the hub's loop runs here and has subscribers of the topic.
+
+        Return false, having done nothing, where that is not so or there is more to check.
+        """
+        cdef PyObject* found
+        cdef Topic topic
+        cdef Message message
+        if self.loop is None or loop_of_thread() is not self.loop:
+            return False
+        if type(name) is not str or type(data) is not str and type(data) is not bytes:
+            return False
+        found = PyDict_GetItemWithError(self.topics, name)
+        if found == NULL:
+            return False
+        topic = <Topic>found
+        message = make_message(<str>name, data, None, None)
+        if message.size > self.max_size:
+            return False
+        self.published += 1
+        topic.deliver(message, 0)
+        return True
 
     def deliver(self, Message message not None, Py_ssize_t exclude=0):
         """Have all subscribers get the message, but for the one of this number."""

@@ -14,8 +14,8 @@ cdef class Message(Shared):
     cdef Message as_json
 
     cdef Message in_json(self)  # with topic, id and data in its text
-    cdef bytes payload(self)
-    cdef bytes framed(self, bytes payload, bint deflated)
+    cdef const char* payload(self, Py_ssize_t* size) except NULL
+    cdef bytes framed(self, const char* payload, Py_ssize_t size, bint deflated)
     cdef bytes as_event(self)
 
 

@@ -84,19 +84,21 @@ cdef class Message(Shared):
         return made
 
     cdef bytes frame(self, int bits):
-        cdef bytes payload
+        cdef Py_ssize_t size
+        cdef const char* payload
+        cdef bytes small
         with cython.critical_section(self):
             if bits == 0:
                 if self.plain is None:
-                    self.plain = self.framed(self.payload(), False)
+                    self.plain = self.framed(self.payload(&size), size, False)
                 return self.plain
             if self.deflated is None:
                 self.deflated = [None] * (MOST_BITS + 1 - LEAST_BITS)
             if self.deflated[bits - LEAST_BITS] is None:
-                payload = self.payload()
+                payload = self.payload(&size)
                 # Without takeover: it refers to nothing that a client may not have got.
-                payload = Deflater(bits, False).deflate(PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
-                self.deflated[bits - LEAST_BITS] = self.framed(payload, True)
+                small = Deflater(bits, False).deflate(payload, size)
+                self.deflated[bits - LEAST_BITS] = self.framed(PyBytes_AS_STRING(small), PyBytes_GET_SIZE(small), True)
             return self.deflated[bits - LEAST_BITS]
 
     cdef bytes stream_event(self, bint chunked):
@@ -115,18 +117,15 @@ cdef class Message(Shared):
                 self.as_json = made_json(self)
             return self.as_json
 
-    cdef bytes payload(self):
-        return self.data.encode() if type(self.data) is str else self.data
+    cdef const char* payload(self, Py_ssize_t* size) except NULL:
+        if type(self.data) is str:
+            return PyUnicode_AsUTF8AndSize(self.data, size)
+        size[0] = PyBytes_GET_SIZE(self.data)
+        return PyBytes_AS_STRING(self.data)
 
-    cdef bytes framed(self, bytes payload, bint deflated):
+    cdef bytes framed(self, const char* payload, Py_ssize_t size, bint deflated):
         cdef Buffer out = take()
-        put_frame(
-            out,
-            OP_TEXT if type(self.data) is str else OP_BINARY,
-            deflated,
-            PyBytes_AS_STRING(payload),
-            PyBytes_GET_SIZE(payload),
-        )
+        put_frame(out, OP_TEXT if type(self.data) is str else OP_BINARY, deflated, payload, size)
         frame = out.data[:out.size]
         give(out)
         return frame
