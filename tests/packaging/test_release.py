@@ -104,6 +104,11 @@ def test_the_wheels_tests_leave_out_what_needs_the_tree() -> None:
                 assert "@pytest.mark.tree" in marks, f"{path.name}: {line}"
 
 
+def test_the_steps_of_a_release_count_the_pythons_that_have_wheels() -> None:
+    number = {5: "five", 6: "six", 7: "seven"}[len(WHEELS["build"].split())]
+    assert f"{number} Pythons" in (ROOT / "RELEASING.md").read_text("utf-8")
+
+
 def test_the_index_is_told_who_and_where() -> None:
     """What pyroma asks for, so that it gives 10 of 10: here, because its rating may change."""
     project = SETTINGS["project"]
@@ -129,6 +134,9 @@ def test_the_distribution_is_called_the_same_everywhere() -> None:
     """What people are told to install is the name of the project; the command and the package keep theirs."""
     name = SETTINGS["project"]["name"]
     assert [(where, told) for where, told in installed_from_an_index() if told != name] == []
+    for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")]:
+        extras = re.findall(r"(?<![/\w-])(fastserve[\w-]*)\[[a-z]+\]", path.read_text("utf-8"))
+        assert set(extras) <= {name}, path
 
 
 def test_nothing_is_installed_from_an_index_that_has_another_project_of_the_name(release: Any) -> None:
