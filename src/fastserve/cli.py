@@ -419,7 +419,9 @@ def top(place: str, once: bool, as_json: bool, interval: float) -> None:
     except Failed as exc:
         raise StartupFailure(str(exc)) from exc
     except ImportError as exc:
-        raise StartupFailure("the screen needs rich: pip install 'fastserve[top]', or use --once") from exc
+        raise StartupFailure(
+            f"the screen needs rich: pip install '{_version.requirement('top')}', or use --once"
+        ) from exc
     except KeyboardInterrupt:
         pass
 

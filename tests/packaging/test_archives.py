@@ -185,6 +185,8 @@ def test_wheel_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
     assert Path(where.strip()) == site / "fastserve" / "__init__.py"
     version = wheel.name.split("-")[1]
     assert f"fastserve {version}" in succeed("-m", "fastserve", "--version", cwd=tmp_path, PYTHONPATH=str(site))
+    script = "from fastserve._version import requirement; print(requirement('h11'))"
+    assert succeed("-c", script, cwd=tmp_path, PYTHONPATH=str(site)).strip() == f"{OTHER_NAME}[h11]"
 
 
 def test_wrong_hash_stops_the_build(tmp_path: Path) -> None:

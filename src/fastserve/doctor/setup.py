@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from fastserve._version import requirement
 from fastserve.doctor.finding import FAIL, OK, WARN, Case, Finding
 from fastserve.logging.formatters import LOGGING_CONFIG
 from fastserve.logging.log_config import ConfigError
@@ -31,20 +32,21 @@ NLB_SECONDS = 350.0  # after which it drops what it knows of a connection, witho
 def packages(case: Case) -> Iterator[Finding]:
     """Look for the packages that the options need."""
     options = case.options
-    needed = [
-        (options.loop == "uvloop", FAIL, "uvloop", "--loop uvloop", "uvloop"),
-        (options.env_file is not None, FAIL, "dotenv", "--env-file", "fastserve[standard]"),
-        (str(options.log_config).endswith((".yaml", ".yml")), FAIL, "yaml", "--log-config", "fastserve[standard]"),
-        (options.http == "h11", FAIL, "h11", "--http h11", "fastserve[h11]"),
-        (str(options.ws).startswith("websockets"), FAIL, "websockets", f"--ws {options.ws}", "fastserve[standard]"),
-        (options.ws == "wsproto", FAIL, "wsproto", "--ws wsproto", "fastserve[wsproto]"),
-        (options.reload, WARN, "watchfiles", "--reload, which polls without it", "fastserve[standard]"),
-        (options.loop == "auto" and os.name == "posix", WARN, "uvloop", "a faster event loop", "uvloop"),
+    needed = [  # with the extra that brings the package
+        (options.loop == "uvloop", FAIL, "uvloop", "--loop uvloop", None),
+        (options.env_file is not None, FAIL, "dotenv", "--env-file", "standard"),
+        (str(options.log_config).endswith((".yaml", ".yml")), FAIL, "yaml", "--log-config", "standard"),
+        (options.http == "h11", FAIL, "h11", "--http h11", "h11"),
+        (str(options.ws).startswith("websockets"), FAIL, "websockets", f"--ws {options.ws}", "standard"),
+        (options.ws == "wsproto", FAIL, "wsproto", "--ws wsproto", "wsproto"),
+        (options.reload, WARN, "watchfiles", "--reload, which polls without it", "standard"),
+        (options.loop == "auto" and os.name == "posix", WARN, "uvloop", "a faster event loop", None),
     ]
     missing = [
         Finding(level, "packages", f"{package} is missing for {what}", f"pip install '{install}'")
-        for wanted, level, package, what, install in needed
+        for wanted, level, package, what, extra in needed
         if wanted and not installed(package)
+        for install in [requirement(extra) if extra else package]
     ]
     loop = "uvloop" if options.loop in ("auto", "uvloop") and installed("uvloop") else options.loop
     yield from missing or [Finding(OK, "packages", f"all that the options need (event loop: {loop})")]

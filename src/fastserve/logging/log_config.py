@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
+from fastserve._version import requirement
 from fastserve.logging.formatters import fastserves
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def apply_path(path: str) -> bool:
         try:
             import yaml
         except ImportError:
-            raise ImportError("install PyYAML, or fastserve[standard], to read YAML") from None
+            raise ImportError(f"install PyYAML, or {requirement('standard')}, to read YAML") from None
         with Path(path).open(encoding="utf-8") as file:
             return apply_dict(yaml.safe_load(file), None)
     with Path(path).open(encoding="utf-8") as file:

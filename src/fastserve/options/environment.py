@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
+from fastserve._version import requirement
 from fastserve.logging.log_config import ConfigError
 from fastserve.options.table import TABLE, OptionError
 
@@ -27,7 +28,7 @@ def load_env_file(path: str | os.PathLike[str]) -> None:
         from dotenv import load_dotenv
         from dotenv.parser import parse_stream
     except ImportError:
-        raise ConfigError("env_file needs python-dotenv: install it, or fastserve[standard].") from None
+        raise ConfigError(f"env_file needs python-dotenv: install it, or {requirement('standard')}.") from None
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as exc:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fastserve._version import requirement
 from fastserve.importer import ImportFromStringError, blame, import_from_string
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def http_protocol(http: Any, known: Mapping[str, str]) -> tuple[Callable[..., as
         raise ProtocolError(f'{exc} For "http" {choices}.') from None
     except ImportError as exc:
         if http == "h11" and exc.name == "h11":
-            raise ProtocolError('http "h11" needs the package h11: install it, or fastserve[h11].') from None
+            raise ProtocolError(f'http "h11" needs the package h11: install it, or {requirement("h11")}.') from None
         raise ProtocolError(f'Importing "{http}" raised {blame(exc)}; for "http" {choices}.') from exc
     except Exception as exc:
         raise ProtocolError(f'Importing "{http}" raised {blame(exc)}; for "http" {choices}.') from exc
@@ -61,7 +62,7 @@ def ws_protocol(ws: Any, known: Mapping[str, str | None]) -> tuple[type[Any] | N
             raise ProtocolError(blame(exc)) from None
         package = (exc.name or "").partition(".")[0]
         if package in EXTRAS:
-            extra = f"fastserve[{EXTRAS[package]}]"
+            extra = requirement(EXTRAS[package])
             raise ProtocolError(f"It needs the package {package}: install it, or {extra}.") from None
         raise ProtocolError(f"{blame(exc)}: install it, or choose another --ws.") from None
     except Exception as exc:

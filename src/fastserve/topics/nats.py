@@ -16,6 +16,7 @@ from collections import deque
 from typing import Any
 
 from fastserve._core.topics.message import Message
+from fastserve._version import requirement
 from fastserve.topics.engine import Engine, EngineDown, Keep, Receiver, Recovery, Stored
 from fastserve.topics.wire import message_of, payload_of
 
@@ -43,7 +44,8 @@ class NatsEngine(Engine):
         try:
             from nats.aio.client import Client
         except ImportError:
-            raise EngineDown("--topics nats://... needs the package nats-py: install it, or fastserve[nats].") from None
+            extra = requirement("nats")
+            raise EngineDown(f"--topics nats://... needs the package nats-py: install it, or {extra}.") from None
         self.url = url
         self.prefix = prefix
         self.max_size = max_size

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from fastserve._version import requirement
 from fastserve.topics.engine import EngineDown
 
 CONNECT_SECONDS = 5.0
@@ -52,7 +53,8 @@ def reader() -> Any:
     try:
         import hiredis
     except ImportError:
-        raise EngineDown("--topics redis://... needs the package hiredis: install it, or fastserve[redis].") from None
+        extra = requirement("redis")
+        raise EngineDown(f"--topics redis://... needs the package hiredis: install it, or {extra}.") from None
     return hiredis.Reader(encoding=None)
 
 

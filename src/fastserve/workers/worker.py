@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from fastserve._version import requirement
 from fastserve.config import Config
 from fastserve.loops import running
 from fastserve.options.table import TABLE, OptionError
@@ -45,7 +46,7 @@ try:
     from gunicorn.glogging import Logger
     from gunicorn.workers.base import Worker
 except ImportError:
-    raise ImportError("fastserve.workers needs gunicorn: install it, or fastserve[gunicorn].") from None
+    raise ImportError(f"fastserve.workers needs gunicorn: install it, or {requirement('gunicorn')}.") from None
 
 logger = logging.getLogger("fastserve.error")
 
