@@ -38,7 +38,7 @@ LONG: dict[str, object] = {"worker": 0, "method": "GET", "path": "/x" * 300, "se
 
 
 def test_frame_of_80_by_24() -> None:
-    shown = figures(3, last_end={"at": 1018.0, "worker": 1, "reason": "signal"})
+    shown = figures(3, last_end={"at": 1018.0, "worker": 1, "reason": "replaced"})
     shown.requests = [
         {"worker": 1, "method": "GET", "path": "/long", "seconds": 12.3},
         {"worker": 0, "method": "POST", "path": "/short", "seconds": 0.2},
@@ -47,7 +47,7 @@ def test_frame_of_80_by_24() -> None:
     assert text.splitlines() == [
         "fastserve 1.2.3   ready   up 30s   3 of 3 workers ready",
         "requests 30/s   5xx 0/s   p50 1.8ms   p99 2.5ms of 10 s",
-        "in flight 0   queue 0   accept queue 0/2048   last end worker 1, signal, 12s ago",
+        "in flight 0  queue 0  accept queue 0/2048  last end worker 1 replaced 12s ago",
         "",
         "  W     PID STATE  AGE  REQ/S  ACT WAIT   P99   LAG BUSY  CPU   RSS IDLE/ACT/WS",
         "  0 4000000 ready  30s      0    0    0     - 0.2ms   0%   0%   50M       3/2/1",

@@ -92,7 +92,7 @@ def head_lines(figures: Figures) -> list[Line]:
     ready = sum(worker.state == "ready" for worker in figures.workers)
     state = ("ready", GREEN) if figures.ready else ("not ready", RED)
     end = figures.last_end
-    last = "none" if end is None else f"worker {end['worker']}, {end['reason']}, {span(end['ago'])} ago"
+    last = "none" if end is None else f"worker {end['worker']} {end['reason']} {span(end['ago'])} ago"
     waits = figures.accept_queue > figures.accept_limit / 2 > 0
     return [
         [
@@ -107,10 +107,10 @@ def head_lines(figures: Figures) -> list[Line]:
         ],
         [
             ("in flight ", DIM), (number(figures.active), BOLD),
-            ("   queue ", DIM), (number(figures.queue), YELLOW if figures.queue else BOLD),
-            ("   accept queue ", DIM),
+            ("  queue ", DIM), (number(figures.queue), YELLOW if figures.queue else BOLD),
+            ("  accept queue ", DIM),
             (f"{number(figures.accept_queue)}/{number(figures.accept_limit)}", RED if waits else BOLD),
-            ("   last end ", DIM), (last, ""),
+            ("  last end ", DIM), (last, ""),  # in 80 columns with all else
         ],
     ]  # fmt: skip
 
