@@ -94,6 +94,9 @@ def test_each_block_of_code_is_run_or_says_why_it_is_not(name: str) -> None:
     for block in blocks(ROOT / name):
         assert block.marks.get("no-run") != "", f"{block.where}: no-run needs a reason"
         assert block.language, f"{block.where}: name the language; `text` is one"
+        if block.language == "text":
+            commands = r"^(?:fastserve [a-z_.]+:\w+|curl|pip|python|kill|export) "
+            assert not re.search(commands, block.text, re.MULTILINE), f"{block.where}: it is for a shell"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -45,7 +45,7 @@ IN_THE_LOG = "the log says so, with the stack of a worker that is blocked"
 IN_THE_METRICS = "--metrics-bind counts workers and their ends by reason"
 MIDDLEWARE = "use the application's middleware"
 HOOKS = {  # not called; what does their work
-    "on_starting": "start what has to be there first by the service manager",
+    "on_starting": "let the service manager start first what the server needs",
     "on_reload": IN_EACH_WORKER,
     "when_ready": "the service manager is told that the server is ready, and --metrics-bind has /readyz",
     "pre_fork": IN_EACH_WORKER,
@@ -59,7 +59,7 @@ HOOKS = {  # not called; what does their work
     "child_exit": IN_THE_METRICS,
     "worker_exit": "the lifespan's shutdown runs in each worker",
     "nworkers_changed": IN_THE_METRICS,
-    "on_exit": "clean up by the service manager",
+    "on_exit": "let the service manager clean up",
     "ssl_context": "in a program, pass ssl_context_factory",
     **dict.fromkeys(("on_dirty_starting", "dirty_post_fork", "dirty_worker_init", "dirty_worker_exit"), NO_DIRTY),
 }
