@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import uvloop
 
 from bench.fanout.__main__ import redis
 from fastserve._core.topics.message import Message
@@ -22,6 +26,7 @@ from fastserve.topics.node import MAX_SIZE, Node
 from fastserve.topics.redis import RedisEngine
 
 MESSAGES = 30_000
+T = TypeVar("T")
 TIMED = 2_000  # of which the time is taken
 PUBLISHER = """
 import sys, time
@@ -105,19 +110,25 @@ async def receive(
     return float(told), spent / (nodes * messages) * 1e6, times[len(times) // 2] if times else 0
 
 
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run it in the loop that a server has."""
+    with contextlib.closing(uvloop.new_event_loop()) as loop:
+        return loop.run_until_complete(work)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.fanout.engines", description=__doc__)
     parser.add_argument("--burst", type=int, default=20, help="messages after which the publisher gives way")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         url = f"unix:{Path(folder, 'd')}"
-        published, received, _ = asyncio.run(receive(url, 3, 1, given.burst))
-        _, _, median = asyncio.run(receive(url, 1, 1, 1, TIMED))
+        published, received, _ = run(receive(url, 3, 1, given.burst))
+        _, _, median = run(receive(url, 1, 1, 1, TIMED))
         print(f"directory: {published:.1f} us to publish to 3, {received:.1f} us to receive, p50 {median:.0f} us")
         with redis(folder) as path:
             url = f"redis+unix://{path}"
-            published, received, _ = asyncio.run(receive(url, 1, 1, given.burst))
-            _, alone, _ = asyncio.run(receive(url, 1, 0, given.burst))
+            published, received, _ = run(receive(url, 1, 1, given.burst))
+            _, alone, _ = run(receive(url, 1, 0, given.burst))
             print(f"Redis: {published:.1f} us to publish, {received:.1f} us to receive, {alone:.1f} us for nobody here")
 
 

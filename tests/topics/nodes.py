@@ -83,6 +83,21 @@ class Node:
         return position
 
 
+class Noting:
+    """A transport that notes how much each call of write() is given."""
+
+    def __init__(self, transport: Any) -> None:
+        self.transport = transport
+        self.sizes: list[int] = []
+
+    def write(self, data: bytes) -> None:
+        self.sizes.append(len(data))
+        self.transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+
 N = TypeVar("N", bound=Node)
 
 

@@ -20,7 +20,7 @@ from supervisors.clients import Succeeding
 from support import PATIENCE
 from topics import nodes
 from topics.clients import Chat, Stream, close_all, post
-from topics.nodes import run, until
+from topics.nodes import Noting, run, until
 from topics.test_memory import about
 
 from fastserve._core.topics.message import Message
@@ -44,21 +44,6 @@ class Node(nodes.Node):
     def subscribe(self, topic: str) -> None:
         self.topics[topic] = 1
         self.engine.subscribe(topic)
-
-
-class Noting:
-    """A transport that notes how much each call of write() is given."""
-
-    def __init__(self, transport: Any) -> None:
-        self.transport = transport
-        self.sizes: list[int] = []
-
-    def write(self, data: bytes) -> None:
-        self.sizes.append(len(data))
-        self.transport.write(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.transport, name)
 
 
 def started(path: Path, count: int, **options: Any) -> AbstractAsyncContextManager[list[Node]]:

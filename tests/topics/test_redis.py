@@ -16,7 +16,7 @@ import support
 from support import PATIENCE
 from topics import nodes
 from topics.clients import Chat, Stream, post
-from topics.nodes import run
+from topics.nodes import Noting, run
 from topics.redis_server import Server
 from topics.rooms import app
 from topics.test_memory import about
@@ -88,6 +88,24 @@ class TestMessages:
                 await one.publishes("room", "x")
                 await one.publishes("grün", "last")
                 await two.hears("last")
+
+        run(work)
+
+    def test_those_of_a_turn_leave_in_one_write(self, server: Server) -> None:
+        async def work() -> None:
+            async with started(server, 1) as [node]:
+                await node.subscribes("room")
+                connection: Any = node.engine._commands
+                transport = connection.transport = Noting(connection.transport)
+                for number in range(20):
+                    assert node.engine.publish(Message("room", str(number)), None, None) is not None
+                assert transport.sizes == []
+                await node.hears(*map(str, range(20)))
+                assert len(transport.sizes) == 1
+                node.engine.publish(Message("room", "last"), None, None)
+                connection.close(EngineDown("a test"))  # before it has left
+                await node.loses()
+                assert len(transport.sizes) == 1
 
         run(work)
 

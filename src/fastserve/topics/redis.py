@@ -55,6 +55,7 @@ class RedisEngine(Engine):
         self.max_size = max_size
         self.publishes = publishes
         self.receiver: Receiver
+        self._loop: asyncio.AbstractEventLoop
         self.up = False
         self.reconnects = 0
         self.oversized = 0
@@ -79,6 +80,7 @@ class RedisEngine(Engine):
 
     async def start(self, receiver: Receiver) -> None:
         self.receiver = receiver
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.ensure_future(self._run())
         if not self.publishes:
             self._members.start()
@@ -200,7 +202,7 @@ class RedisEngine(Engine):
 
     def _command(self, *words: Any) -> Stored:
         """Send a command once the server is there; return the future of its position."""
-        future: Stored = asyncio.get_running_loop().create_future()
+        future: Stored = self._loop.create_future()
         if self.up and self._commands is not None and not self._waiting:
             self._forward(words, future)
         else:

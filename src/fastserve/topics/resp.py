@@ -67,10 +67,15 @@ def command(*words: bytes | str | float) -> bytes:
 
 
 class Redis(asyncio.Protocol):
-    """One connection. `pushed` is called with each message of pub/sub, `lost` once when the connection has ended."""
+    """One connection. `pushed` is called with each message of pub/sub, `lost` once when the connection has ended.
+
+    The commands of a turn of the loop leave in one write.
+    """
 
     def __init__(self, pushed: Callable[[list[Any]], None], lost: Callable[[Exception], None]) -> None:
+        self.loop = asyncio.get_running_loop()
         self.reader = reader()
+        self.unsent: list[bytes] = []
         self.pushed = pushed
         self.on_lost = lost
         self.transport: asyncio.Transport
@@ -82,18 +87,26 @@ class Redis(asyncio.Protocol):
 
     def ask(self, *words: bytes | str | float) -> asyncio.Future[Any]:
         """Send a command; return the future of its reply, which raises EngineDown for an error of the server."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = self.loop.create_future()
         if self.closed:
             future.set_exception(EngineDown("the connection to Redis is gone"))
             return future
         self.asked.append(future)
-        self.transport.write(command(*words))
+        self.tell(*words)
         return future
 
     def tell(self, *words: bytes | str | float) -> None:
         """Send a command that has no reply but messages: of pub/sub."""
+        if self.closed:
+            return
+        if not self.unsent:
+            self.loop.call_soon(self._send)
+        self.unsent.append(command(*words))
+
+    def _send(self) -> None:
+        unsent, self.unsent = self.unsent, []
         if not self.closed:
-            self.transport.write(command(*words))
+            self.transport.write(b"".join(unsent))
 
     def close(self, reason: Exception) -> None:
         if not self.closed:
@@ -115,18 +128,18 @@ class Redis(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.heard = True
-        feed, get = self.reader.feed, self.reader.gets
+        get, pushed = self.reader.gets, self.pushed
         try:
-            feed(data)
+            self.reader.feed(data)
             while (reply := get()) is not False:
-                self._take(reply)
+                if type(reply) is list and reply and type(reply[0]) is bytes and reply[0] in PUSHED:
+                    pushed(reply)
+                else:
+                    self._take(reply)
         except Exception as exc:  # of the parser: what it is given is not RESP
             self.close(exc)
 
     def _take(self, reply: Any) -> None:
-        if type(reply) is list and reply and type(reply[0]) is bytes and reply[0] in PUSHED:
-            self.pushed(reply)
-            return
         if not self.asked:
             raise ValueError(f"a reply to nothing: {reply!r}")
         future = self.asked.popleft()
