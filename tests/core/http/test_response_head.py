@@ -45,7 +45,7 @@ def test_status_lines(clock: Clock, status: int, line: bytes) -> None:
     assert encode_head(BARE, clock, status, []) == line + b"\r\n\r\n"
 
 
-@pytest.mark.parametrize("status", [0, 99, 1000, -200])
+@pytest.mark.parametrize("status", [0, 99, 1000, -200, 2**64 + 200, -(2**64)])
 def test_status_that_no_response_has(clock: Clock, status: int) -> None:
     with pytest.raises(ValueError, match="three digits"):
         encode_head(BARE, clock, status, [])
@@ -110,6 +110,26 @@ def test_bad_names(clock: Clock, name: bytes) -> None:
 def test_bad_values(clock: Clock, value: bytes, position: int) -> None:
     with pytest.raises(ValueError, match="invalid value of header"):
         encode_head(BARE, clock, 200, [(b"a", b"v" * position + value + b"v" * (99 - position))])
+
+
+@pytest.mark.parametrize("size", [*range(1, 20), 31, 32, 33])
+def test_each_byte_of_names_and_values_counts(clock: Clock, size: int) -> None:
+    def line(name: bytes, value: bytes) -> bytes:
+        return encode_head(BARE, clock, 200, [(name, value)]).split(b"\r\n")[1]
+
+    for at in range(size):
+        before, after = b"x" * at, b"x" * (size - at - 1)
+        for byte in b"-", b"_", b"0", b"z", b"a", b"A", b"Z":
+            text = before + byte + after
+            assert line(text, text) == text.lower() + b": " + text
+        for byte in b" ", b"\x7f", b"{", b"\xe1":
+            with pytest.raises(ValueError, match="invalid header name"):
+                line(before + byte + after, b"")
+        for byte in b"\0", b"\x1f", b"\x7f":
+            with pytest.raises(ValueError, match="invalid value of header"):
+                line(b"a", before + byte + after)
+        for byte in b"\t", b" ", b"~", b"\x80", b"\xff":
+            assert line(b"a", before + byte + after) == b"a: " + before + byte + after
 
 
 def test_all_values_that_are_possible(clock: Clock) -> None:

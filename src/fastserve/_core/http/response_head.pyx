@@ -8,6 +8,7 @@ written by end_head(), the third is the server's alone (ASGI HTTP: "Response Sta
 """
 from http import HTTPStatus
 
+from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
 from ..loop.clock cimport DATE_SIZE, Clock
@@ -19,6 +20,17 @@ from .rules cimport equals, forbidden_trailer, has_member
 
 cdef extern from "Python.h":
     int PyOS_strnicmp(const char* one, const char* other, Py_ssize_t size) noexcept
+    long PyLong_AsLongAndOverflow(object number, int* overflow) except? -1
+
+cdef extern from "http/plain_text.h" nogil:
+    char* fastserve_put_number(char* to, uint64_t number)
+
+cdef extern from "http/field_text.h" nogil:
+    bint fastserve_has_control(const char* value, Py_ssize_t size)
+    bint fastserve_is_small(const char* name, Py_ssize_t size)  # nothing but small letters and hyphens
+
+cdef enum:
+    LONGEST_NUMBER = 20  # digits
 
 cdef list STATUS_LINES = [None] * 1000
 for code in HTTPStatus:
@@ -62,11 +74,14 @@ cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
     Raises TypeError or ValueError for what no response can have, with nothing appended.
     """
     cdef Py_ssize_t mark = out.size
+    cdef long code
+    cdef int overflow = 0
     if not isinstance(status, int):
         raise TypeError(f"the response status must be an integer, not {status!r}")
-    if not 100 <= status <= 999:
+    code = PyLong_AsLongAndOverflow(status, &overflow)
+    if not 100 <= code <= 999:  # -1 if it overflows
         raise ValueError(f"the response status must have three digits: {status!r}")
-    facts.status = status
+    facts.status = <int>code
     facts.content_length = -1
     facts.close = facts.date = facts.server = facts.hsts = False
     out.append_bytes(status_line(facts.status))
@@ -75,6 +90,7 @@ cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
 
 cdef int add_fields(Buffer out, HeadFacts* facts, fields, Py_ssize_t mark) except -1:
     """Append the application's fields, of a trailer section if `facts` is NULL. After an error, go back to `mark`."""
+    cdef bint taken = False
     try:
         for name, value in fields:
             if type(name) is not bytes:
@@ -82,9 +98,10 @@ cdef int add_fields(Buffer out, HeadFacts* facts, fields, Py_ssize_t mark) excep
             if type(value) is not bytes:
                 value = field_bytes(value, facts == NULL, "value")
             add_field(out, facts, <bytes>name, <bytes>value)
-    except BaseException:
-        out.size = mark
-        raise
+        taken = True
+    finally:  # cheaper than `except` if nothing is raised
+        if not taken:
+            out.size = mark
     return 0
 
 
@@ -167,16 +184,8 @@ cdef bytes early_hints(links):
 
 
 cdef bint has_control(const char* value, Py_ssize_t size) noexcept:
-    """Return whether there is a control character other than a tab, invalid in a field value (RFC 9110 section 5.5).
-
-    The loop has no early exit, so that the compiler can check many bytes at a time.
-    """
-    cdef const unsigned char* byte = <const unsigned char*>value
-    cdef Py_ssize_t at
-    cdef unsigned char found = 0
-    for at in range(size):
-        found |= (byte[at] < 32) & (byte[at] != 9) | (byte[at] == 127)
-    return found != 0
+    """Return whether there is a control character other than a tab, invalid in a field value (RFC 9110 section 5.5)."""
+    return fastserve_has_control(value, size)
 
 
 cdef int add_field(Buffer out, HeadFacts* facts, bytes name, bytes value) except -1:
@@ -186,14 +195,17 @@ cdef int add_field(Buffer out, HeadFacts* facts, bytes name, bytes value) except
     cdef const char* name_data = PyBytes_AS_STRING(name)
     cdef char* to = out.reserve(name_size + value_size + 4)
     cdef char byte
-    for at in range(name_size):
-        byte = <char>LOWER[<unsigned char>name_data[at]]
-        if byte == 0:
-            raise ValueError(f"invalid header name: {name!r}")
-        to[at] = byte
-    if name_size == 0:
-        raise ValueError("empty header name")
-    if has_control(value_data, value_size):
+    if fastserve_is_small(name_data, name_size):
+        memcpy(to, name_data, name_size)
+    else:
+        for at in range(name_size):
+            byte = <char>LOWER[<unsigned char>name_data[at]]
+            if byte == 0:
+                raise ValueError(f"invalid header name: {name!r}")
+            to[at] = byte
+        if name_size == 0:
+            raise ValueError("empty header name")
+    if fastserve_has_control(value_data, value_size):
         raise ValueError(f"invalid value of header {name!r}: {value!r}")
     if facts == NULL:
         if forbidden_trailer(to, name_size):
@@ -276,7 +288,7 @@ cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, 
         out.append(b"\r\n", 2)
     if content_length >= 0:
         out.append(b"content-length: ", 16)
-        out.append_decimal(content_length)
+        out.size = fastserve_put_number(out.reserve(LONGEST_NUMBER), content_length) - out.data
         out.append(b"\r\n", 2)
     elif chunked:
         out.append(b"transfer-encoding: chunked\r\n", 28)
