@@ -194,6 +194,10 @@ class TestBad:
     def test_framing(self, fields: bytes, status: int) -> None:
         assert fault(b"POST / HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\nab") == status
 
+    @pytest.mark.parametrize("host", [b",", b"x,", b""])
+    def test_a_host_after_a_valid_one(self, host: bytes) -> None:
+        assert fault(GET * 2 + GET.replace(b": x", b": " + host)) == 400
+
     def test_chunked_in_http_1_0(self) -> None:
         assert fault(CHUNKED.replace(b"1.1", b"1.0") + b"0\r\n\r\n") == 400
 

@@ -4,6 +4,10 @@ from libc.stdint cimport uint64_t
 from ..settings cimport Settings
 
 
+cdef enum:
+    HOST_KEPT = 64  # bytes
+
+
 cdef struct Span:
     # Bytes of a head, counted from its first.
     Py_ssize_t start
@@ -43,6 +47,9 @@ cdef class Request:
     cdef bytes raw_path
     cdef bytes query_string
     cdef list headers
+    # The last Host that was valid: it is mostly the next one as well.
+    cdef char host[HOST_KEPT]
+    cdef Py_ssize_t host_size  # 0: none
     # After a failed check.
     cdef int status
     cdef const char* reason

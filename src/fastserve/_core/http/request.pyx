@@ -1,7 +1,7 @@
 """The head of a request, and the rules of RFC 9110 and RFC 9112 for it that llhttp leaves open."""
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memchr, memcmp, strlen
+from libc.string cimport memchr, memcmp, memcpy, strlen
 
 from ..llhttp cimport HTTP_CONNECT, HTTP_OPTIONS
 from ..memory.pool cimport Pool, make_pool
@@ -186,13 +186,19 @@ cdef class Request:
 
     cdef int check_host(self, Field* host, int hosts) noexcept:
         """Check for one valid Host (RFC 9112 section 3.2), also if the target has an authority, which then has priority."""
+        cdef const char* text
         if hosts > 1:
             return self.fault(400, b"more than one Host header")
         if hosts == 0:
-            if self.minor == 1:
-                return self.fault(400, b"missing Host header")
-        elif not valid_host(self.head + host.value.start, host.value.size):
+            return self.fault(400, b"missing Host header") if self.minor == 1 else 0
+        text = self.head + host.value.start
+        if host.value.size and host.value.size == self.host_size and memcmp(text, self.host, self.host_size) == 0:
+            return 0
+        if not valid_host(text, host.value.size):
             return self.fault(400, b"malformed Host header")
+        if host.value.size <= HOST_KEPT:
+            memcpy(self.host, text, host.value.size)
+            self.host_size = host.value.size
         return 0
 
     cdef int fault(self, int status, const char* reason) noexcept:
