@@ -16,6 +16,7 @@ cdef class Peers:
     cdef dict tls  # the extension of that name; None on plain connections
     cdef dict proxied  # the extension of the PROXY protocol; None without
     cdef Proxies proxies  # None unless the peer is a trusted one
+    cdef str port  # the client's in a WSGI environ, None before the first
 
     cdef int set(self, client, server, str scheme) except -1
     cdef int begin(self, client, str scheme, dict template) except -1

@@ -68,6 +68,7 @@ cdef class Peers:
 
     cdef int begin(self, client, str scheme, dict template) except -1:
         self.client = client
+        self.port = None
         self.scheme = scheme
         self.encrypted = scheme == "https"
         self.extensions = EXTENSIONS

@@ -189,7 +189,11 @@ cdef class Environs:
         environ["PATH_INFO"] = PyUnicode_DecodeASCII(head.head + head.path.start, head.path.size, NULL)
         if head.query.size:
             environ["QUERY_STRING"] = PyUnicode_DecodeASCII(head.head + head.query.start, head.query.size, NULL)
-        add_client(environ, peers.client)
+        if peers.port is None:
+            add_client(environ, peers.client)
+            peers.port = environ.get("REMOTE_PORT")
+        else:
+            environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = peers.client[0], peers.port
         add_fields(environ, head)
         if environ["SERVER_NAME"] is None:
             name_server(environ)
