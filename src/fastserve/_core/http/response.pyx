@@ -66,7 +66,7 @@ cdef class Response(Stream):
     cdef void begin_counting(self, int key) noexcept:
         """Note the end of a request's head, and what the request is counted by."""
         self.key = key
-        self.began = monotonic()
+        self.began = self.worker.turn.head_at = monotonic()
 
     cdef void count_as(self, int status, bint held) noexcept:
         """Count the request, unless it is counted already: its response ends here, with this status.

@@ -29,6 +29,7 @@ static void fastserve_note_process(void) {
 /* Return the object of this thread, borrowed; NULL where it is not as expected. */
 static struct fastserve_loop_holder *fastserve_loop_holder(void) {
     static PyObject *key = NULL;
+    static PyTypeObject *known = NULL;  /* the type of such objects, which is static */
     PyObject *threads_own = PyThreadState_GetDict();
     struct fastserve_loop_holder *holder;
     if (key == NULL)
@@ -38,9 +39,12 @@ static struct fastserve_loop_holder *fastserve_loop_holder(void) {
         return NULL;
     }
     holder = (struct fastserve_loop_holder *)PyDict_GetItemWithError(threads_own, key);
-    if (holder == NULL || Py_TYPE(holder)->tp_basicsize != (Py_ssize_t)sizeof(*holder)
+    if (holder == NULL || Py_TYPE(holder) == known)
+        return holder;
+    if (Py_TYPE(holder)->tp_basicsize != (Py_ssize_t)sizeof(*holder)
         || strcmp(Py_TYPE(holder)->tp_name, "_RunningLoopHolder") != 0)
         return NULL;
+    known = Py_TYPE(holder);
     return holder;
 }
 

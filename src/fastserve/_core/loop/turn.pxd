@@ -66,6 +66,8 @@ cdef class Turn:
     cdef int until_sample  # exchanges started at once until the next is counted in a turn
     cdef double first_held  # when the oldest held byte was sent
     cdef double newest_held  # when the newest was
+    cdef double head_at  # when the last head ended that came with this call of the loop's; 0: none
+    cdef bint step_is_over  # what ran did nothing after it gave its response
     cdef SlowSteps steps  # what must not be held
     cdef readonly Metrics metrics  # of the process, or of this turn alone
 
@@ -80,6 +82,7 @@ cdef class Turn:
     cdef void leave(self) noexcept
     cdef void write_alone(self) noexcept
     cdef bint run_batch(self) noexcept
+    cdef bint run_batch_at(self, double now) noexcept
     cdef void flush_all(self) noexcept
     cdef void flush_last(self) noexcept
     cdef void schedule(self) noexcept

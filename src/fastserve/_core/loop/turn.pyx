@@ -251,6 +251,7 @@ cdef class Turn:
     cdef void enter(self) noexcept:
         """The loop has called the core: leave() handles what is submitted and held from here on."""
         self.inside = True
+        self.head_at = 0
 
     cdef void leave(self) noexcept:
         """The core has done what the loop called it for."""
@@ -280,7 +281,7 @@ cdef class Turn:
                 self.until_sample = self.sample_length
                 self.schedule()
             elif not self.scheduled:
-                self.run_batch()
+                self.run_batch_at(monotonic() if self.head_at == 0 else self.head_at)
         if not self.scheduled:
             self.flush_all()
         self.inside = self.running or self.flushing
@@ -320,7 +321,9 @@ cdef class Turn:
 
     cdef bint run_batch(self) noexcept:
         """Run the next batch, and write what it sends; return False if that takes too long and some of it is left."""
-        cdef double now = monotonic()
+        return self.run_batch_at(monotonic())
+
+    cdef bint run_batch_at(self, double now) noexcept:
         cdef double until = now + RUN_SECONDS
         cdef Py_ssize_t done = 0
         cdef bint finished
@@ -338,7 +341,11 @@ cdef class Turn:
             (<Runnable>self.runs.items[done]).run()
             self.runs.release(done)
             done += 1
-            now = monotonic()
+            if self.step_is_over and self.newest_held > now:
+                now = self.newest_held
+            else:
+                now = monotonic()
+            self.step_is_over = False
             self.steps.end_step(now)
             if self.writes.count and now - self.first_held > HELD_SECONDS:
                 self.flush_all()

@@ -387,8 +387,11 @@ cdef class WSGICall(DirectCall):
         if whole is not None:
             try:
                 exchange.answer(self.status, self.headers, whole)
-                if self.reports is None and not self.ended:  # the application goes on, and the response cannot wait for it
-                    note_sender(exchange.worker.turn, exchange.scope, True)
+                if self.reports is None:
+                    if self.ended:
+                        exchange.worker.turn.step_is_over = True
+                    else:  # the application goes on, and the response cannot wait for it
+                        note_sender(exchange.worker.turn, exchange.scope, True)
             except Exception as exc:
                 self.failure = exc
                 self.gone = True
