@@ -21,6 +21,19 @@ def test_others(name: bytes) -> None:
     assert find(name) is None
 
 
+@pytest.mark.parametrize(
+    "name", [*KNOWN, b"via", b"from", b"accept-encoding", b"x-requested-with", b"upgrade-insecure-requests"]
+)
+def test_each_byte_counts(name: bytes) -> None:
+    assert find(name) == name
+    for at in range(len(name)):
+        for byte in {b"0", b"_", b"-", b"\0", b"\x80", bytes([name[at] ^ 1]), bytes([name[at] | 0x80])} - {
+            name[at : at + 1]
+        }:
+            other = name[:at] + byte + name[at + 1 :]
+            assert find(other) is None, other
+
+
 def test_only_letters_have_a_case() -> None:
     # "-" and "\r" differ in the bit that tells "A" from "a".
     assert find(b"content\rlength") is None

@@ -1,6 +1,9 @@
 """Frequent request header names, as ready bytes objects."""
 from ..python cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
+cdef extern from "http/field_text.h" nogil:
+    bint fastserve_is_name(const char* name, const char* lower, Py_ssize_t size)
+
 cdef tuple NAMES = (
     b"host", b"content-length", b"transfer-encoding", b"expect", b"connection", b"upgrade", b"te",
     b"sec-websocket-extensions", b"sec-websocket-key", b"sec-websocket-protocol", b"sec-websocket-version",
@@ -40,19 +43,12 @@ cdef unsigned int bucket_of(const char* name, Py_ssize_t size) noexcept:
 
 cdef int lookup(const char* name, Py_ssize_t size) noexcept:
     cdef short index
-    cdef Py_ssize_t at
-    cdef const char* other
     if size <= 0:
         return UNKNOWN
     index = first_in_bucket[bucket_of(name, size)]
     while index >= 0:
-        if PyBytes_GET_SIZE(NAMES[index]) == size:
-            other = PyBytes_AS_STRING(NAMES[index])
-            at = 0
-            while at < size and LOWER[<unsigned char>name[at]] == <unsigned char>other[at]:
-                at += 1
-            if at == size:
-                return index
+        if PyBytes_GET_SIZE(NAMES[index]) == size and fastserve_is_name(name, PyBytes_AS_STRING(NAMES[index]), size):
+            return index
         index = next_in_bucket[index]
     return UNKNOWN
 

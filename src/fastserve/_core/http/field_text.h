@@ -64,7 +64,38 @@ static CYTHON_INLINE int fastserve_is_small(const char *name, Py_ssize_t size) {
     return _mm_movemask_epi8(good) == 0xFFFF;
 }
 
+static CYTHON_INLINE __m128i fastserve_lowered(__m128i bytes) {
+    __m128i capitals = _mm_and_si128(
+        _mm_cmpgt_epi8(bytes, _mm_set1_epi8('A' - 1)), _mm_cmplt_epi8(bytes, _mm_set1_epi8('Z' + 1)));
+    return _mm_or_si128(bytes, _mm_and_si128(capitals, _mm_set1_epi8(0x20)));
+}
+
+/* Return whether a name, in any case, is this one, which is in lower case. */
+static CYTHON_INLINE int fastserve_is_name(const char *name, const char *lower, Py_ssize_t size) {
+    __m128i same;
+    Py_ssize_t at;
+    if (size <= 16) {
+        same = _mm_cmpeq_epi8(fastserve_lowered(fastserve_short_text(name, size)), fastserve_short_text(lower, size));
+        return _mm_movemask_epi8(same) == 0xFFFF;
+    }
+    at = size - 16;
+    same = _mm_cmpeq_epi8(
+        fastserve_lowered(_mm_loadu_si128((const __m128i *)(name + at))), _mm_loadu_si128((const __m128i *)(lower + at)));
+    for (at = 0; at < size - 16; at += 16)
+        same = _mm_and_si128(same, _mm_cmpeq_epi8(
+            fastserve_lowered(_mm_loadu_si128((const __m128i *)(name + at))),
+            _mm_loadu_si128((const __m128i *)(lower + at))));
+    return _mm_movemask_epi8(same) == 0xFFFF;
+}
+
 #else
+
+static CYTHON_INLINE int fastserve_is_name(const char *name, const char *lower, Py_ssize_t size) {
+    Py_ssize_t at;
+    for (at = 0; at < size; at++)
+        if ((name[at] >= 'A' && name[at] <= 'Z' ? name[at] + 0x20 : name[at]) != lower[at]) return 0;
+    return 1;
+}
 
 static CYTHON_INLINE int fastserve_has_control(const char *value, Py_ssize_t size) {
     /* Without an early exit, so that the compiler can look at many bytes at a time. */
