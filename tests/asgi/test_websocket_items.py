@@ -165,8 +165,9 @@ class TestHandshake:
         assert client.ask(upgrade("/", "Sec-WebSocket-Protocol: a")).status == 500
         assert log()[0].startswith("ERROR Exception in ASGI application")
 
-    def test_item_43_no_subprotocol_that_was_not_offered(self, clients: Clients) -> None:
-        client = clients(Raises(first={**ACCEPTS, "subprotocol": "c"}))
+    @pytest.mark.parametrize("subprotocol", ["c d", "c\r\nx: y", "\xe4"])
+    def test_item_43_no_subprotocol_that_is_not_a_token(self, clients: Clients, subprotocol: str) -> None:
+        client = clients(Raises(first={**ACCEPTS, "subprotocol": subprotocol}))
         assert client.ask(upgrade("/", "Sec-WebSocket-Protocol: a, b")).status == 500
 
     @pytest.mark.parametrize("clients", OVER_HTTP1, indirect=True)

@@ -201,7 +201,7 @@ class TestHandshake:
     @pytest.mark.parametrize(
         ("message", "error"),
         [
-            ({"subprotocol": "other"}, ValueError),
+            ({"subprotocol": "other,one"}, ValueError),
             ({"subprotocol": 5}, TypeError),
             ({"headers": [(b"sec-websocket-protocol", b"x")]}, ValueError),
             ({"headers": [(b"Sec-WebSocket-Accept", b"x")]}, ValueError),

@@ -96,7 +96,9 @@ class TestAccept:
     @pytest.mark.parametrize(
         ("message", "error"),
         [
-            ({"subprotocol": "c"}, ValueError),
+            ({"subprotocol": "c "}, ValueError),
+            ({"subprotocol": "c\n"}, ValueError),
+            ({"subprotocol": "\xe4"}, ValueError),
             ({"subprotocol": b"a"}, TypeError),
             ({"headers": [(b"x", b"1\r\ny: 2")]}, ValueError),
             ({"headers": [(b"x", b"\0")]}, ValueError),

@@ -22,7 +22,7 @@ from ..http.scope cimport Peers, header_list, http_scope, websocket_scope
 from ..interfaces cimport Channel
 from ..llhttp cimport HTTP_GET
 from ..memory.buffer cimport Buffer
-from ..python cimport PyBytes_FromStringAndSize
+from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
 from .deflate cimport Parameters, negotiate
@@ -237,7 +237,10 @@ cdef class Handshake:
         if subprotocol is not None and not isinstance(subprotocol, str):
             raise TypeError(f"the subprotocol must be a string, not {subprotocol!r}")
         if subprotocol and subprotocol not in self.subprotocols:
-            raise ValueError(f"the client does not offer subprotocol {subprotocol!r}, only {self.subprotocols}")
+            # Not offered: applications for one kind of device name theirs to all clients, most of which do not mind.
+            encoded = subprotocol.encode("ascii")
+            if not is_token(PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded)):
+                raise ValueError(f"invalid subprotocol: {subprotocol!r}")
         checked = [(as_bytes(name, "the name of a header"), value) for name, value in headers]
         for name, value in checked:
             as_bytes(value, "the value of a header")

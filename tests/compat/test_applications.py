@@ -1,0 +1,72 @@
+"""What applications do that other servers than uvicorn might not put up with, with uvicorn as the control."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+from support import PATIENCE
+
+import fastserve
+
+Ask = Callable[..., http.client.HTTPResponse]
+Served = Callable[[Any], Ask]
+
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+@pytest.fixture(params=[uvicorn, fastserve], ids=lambda package: package.__name__)
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """Serve an application in a thread; return what asks for "/" with these headers, on a connection of its own."""
+    stack = contextlib.ExitStack()
+
+    def serve(app: Any) -> Ask:
+        server = request.param.Server(request.param.Config(app, port=0, lifespan="off", log_config=None))
+        listens = threading.Event()
+        startup = server.startup
+
+        async def patched(sockets: Any = None) -> None:
+            await startup(sockets)
+            listens.set()
+
+        server.startup = patched
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        stack.callback(thread.join, PATIENCE)
+        stack.callback(setattr, server, "should_exit", True)
+        assert listens.wait(PATIENCE)
+        port = server.servers[0].sockets[0].getsockname()[1]
+
+        def ask(headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+            stack.callback(connection.close)
+            connection.request("GET", "/", headers=headers or {})
+            return connection.getresponse()
+
+        return ask
+
+    with stack:
+        yield serve
+
+
+@pytest.mark.parametrize("offered", [{}, {"Sec-WebSocket-Protocol": "ocpp2.0, other"}], ids=["nothing", "others"])
+def test_subprotocol_that_was_not_offered(served: Served, offered: dict[str, str]) -> None:
+    """Ariadne, and servers of charging stations, accept with theirs whatever the client says."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept", "subprotocol": "ocpp1.6"})
+        await receive()
+
+    response = served(app)(HANDSHAKE | offered)
+    assert response.status == 101
+    assert response.headers["sec-websocket-protocol"] == "ocpp1.6"
