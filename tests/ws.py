@@ -62,9 +62,9 @@ def close(code: int | None = 1000, reason: str = "") -> bytes:
     return frame(FIN | CLOSE, b"" if code is None else code.to_bytes(2, "big") + reason.encode())
 
 
-def closing(code: int, reason: str = "") -> Frame:
+def closing(code: int | None, reason: str = "") -> Frame:
     """What read_frames() gives for a server's close frame."""
-    return CLOSE, code.to_bytes(2, "big") + reason.encode()
+    return CLOSE, b"" if code is None else code.to_bytes(2, "big") + reason.encode()
 
 
 def read_frame(file: Any) -> Frame | None:

@@ -77,6 +77,7 @@ class TestEnd:
         [
             ({}, closing(1000)),
             ({"code": 4999}, closing(4999)),
+            ({"code": None}, closing(None)),
             ({"code": 1001, "reason": None}, closing(1001)),
             ({"reason": "ä" * 61}, closing(1000, "ä" * 61)),
         ],

@@ -159,11 +159,17 @@ class TestHandshake:
         assert found.get(b"sec-websocket-protocol") == b"b"
         assert found.all(b"set-cookie") == [b"a=1", b"b=2"]
 
-    def test_item_43_no_subprotocol_in_the_headers(self, clients: Clients, log: Log) -> None:
-        headers = [(b"Sec-WebSocket-Protocol", b"a")]
-        client = clients(Raises(first={**ACCEPTS, "headers": headers}))
-        assert client.ask(upgrade("/", "Sec-WebSocket-Protocol: a")).status == 500
-        assert log()[0].startswith("ERROR Exception in ASGI application")
+    @pytest.mark.parametrize("subprotocol", [None, "b"])
+    def test_item_43_the_handshakes_own_headers(self, clients: Clients, subprotocol: str | None) -> None:
+        """A proxy passes on those of its upstream: the subprotocol is one, and the others are this server's."""
+        upstream = {"Sec-WebSocket-Protocol": b"a", "connection": b"upgrade", "Upgrade": b"websocket",
+                    "sec-websocket-accept": b"x", "Sec-WebSocket-Extensions": b"permessage-bzip"}  # fmt: skip
+        headers = [(name.encode(), value) for name, value in upstream.items()]
+        app = Raises(first={**ACCEPTS, "headers": headers, "subprotocol": subprotocol})
+        found = clients(app).open("/", "Sec-WebSocket-Protocol: a, b")
+        assert found.all(b"sec-websocket-protocol") == [(subprotocol or "a").encode()]
+        assert found.all(b"sec-websocket-accept") in ([ACCEPT], [])
+        assert b"permessage-bzip" not in found.all(b"sec-websocket-extensions")
 
     @pytest.mark.parametrize("subprotocol", ["c d", "c\r\nx: y", "\xe4"])
     def test_item_43_no_subprotocol_that_is_not_a_token(self, clients: Clients, subprotocol: str) -> None:

@@ -59,6 +59,34 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
         yield serve
 
 
+def test_headers_of_an_upstream(served: Served) -> None:
+    """A proxy accepts with what its upstream has accepted with. (uvicorn sends some of these twice.)"""
+    upstream = [
+        (b"connection", b"Upgrade"),
+        (b"upgrade", b"websocket"),
+        (b"sec-websocket-protocol", b"a"),
+        (b"x", b"1"),
+    ]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept", "headers": upstream})
+        await receive()
+
+    response = served(app)(HANDSHAKE | {"Sec-WebSocket-Protocol": "a"})
+    assert response.status == 101
+    assert [response.headers[name] for name in ("upgrade", "sec-websocket-protocol", "x")] == ["websocket", "a", "1"]
+
+
+def test_close_without_a_code(served: Served) -> None:
+    """Consumers pass on the code that they have, or None."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close", "code": None})
+
+    assert served(app)(HANDSHAKE).fp.read(2) == b"\x88\x00"
+
+
 @pytest.mark.parametrize("offered", [{}, {"Sec-WebSocket-Protocol": "ocpp2.0, other"}], ids=["nothing", "others"])
 def test_subprotocol_that_was_not_offered(served: Served, offered: dict[str, str]) -> None:
     """Ariadne, and servers of charging stations, accept with theirs whatever the client says."""

@@ -33,7 +33,7 @@ from ..loop.clock cimport monotonic, stop
 from ..loop.turn cimport SHARE_SECONDS, note_sender
 from ..metrics cimport FAILED_MISSING, WS_ACCEPTED, WS_DENIED, fastserve_add
 from ..worker cimport Worker
-from .frames cimport MAX_REASON, valid_code
+from .frames cimport MAX_REASON, NO_STATUS, valid_code
 
 cdef enum:
     NORMAL_CLOSURE = 1000
@@ -179,6 +179,8 @@ cdef class WebSocketExchange(HttpExchange):
     cdef int take_close(self, dict message) except -1:
         cdef Channel channel = self.channel
         code, reason = message.get("code", NORMAL_CLOSURE), message.get("reason")
+        if code is None and not reason:
+            return channel.close_with(NO_STATUS, "")
         if not isinstance(code, int):
             raise TypeError(f"the close code must be an integer, not {code!r}")
         if not 0 < code < 5000 or not valid_code(code):

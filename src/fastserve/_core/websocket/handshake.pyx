@@ -35,10 +35,8 @@ cdef enum:
 
 cdef int WARNING = logging.WARNING
 cdef bytes GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-# The values of these follow from the handshake, or from `subprotocol`.
-cdef frozenset OWN_FIELDS = frozenset([
-    b"connection", b"upgrade", b"sec-websocket-accept", b"sec-websocket-extensions", b"sec-websocket-protocol",
-])
+# The values of these follow from the handshake: what an application passes on from another server is left out.
+cdef frozenset OWN_FIELDS = frozenset([b"connection", b"upgrade", b"sec-websocket-accept", b"sec-websocket-extensions"])
 
 
 cdef Handshake read_handshake(Request request, Worker worker):
@@ -241,11 +239,12 @@ cdef class Handshake:
             encoded = subprotocol.encode("ascii")
             if not is_token(PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded)):
                 raise ValueError(f"invalid subprotocol: {subprotocol!r}")
-        checked = [(as_bytes(name, "the name of a header"), value) for name, value in headers]
-        for name, value in checked:
+        checked = []
+        for name, value in headers:
             as_bytes(value, "the value of a header")
-            if name.lower() in OWN_FIELDS:
-                raise ValueError(f"websocket.accept cannot have the header {name!r}: it is the server's own")
+            lower = as_bytes(name, "the name of a header").lower()
+            if lower not in OWN_FIELDS and not (subprotocol and lower == b"sec-websocket-protocol"):
+                checked.append((bytes(name), value))
         return checked
 
     cdef list fields_of_acceptance(self, subprotocol, headers):

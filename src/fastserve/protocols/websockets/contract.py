@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from fastserve._core.settings import Settings
 
+NO_STATUS = 1005  # stands for a close frame without a code
+
 # ("text", str), ("bytes", bytes): a whole message. ("pong", bytes): its payload.
-# ("close", int, str): the client's close frame, 1005 if it has no code.
+# ("close", int, str): the client's close frame, NO_STATUS if it has no code.
 # ("fault", int, str): what to close the connection with. Nothing follows the last two.
 Event = tuple[str, str] | tuple[str, bytes] | tuple[str, int, str]
 
@@ -38,4 +40,5 @@ class Framing(Protocol):
 
     def ping(self, payload: bytes) -> None: ...
 
-    def close(self, code: int, reason: str) -> None: ...
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame, for NO_STATUS one without a code."""

@@ -26,6 +26,7 @@ from fastserve.protocols.utils import (
     is_ssl,
 )
 from fastserve.protocols.websockets.connection import WebSocketConnection
+from fastserve.protocols.websockets.contract import NO_STATUS
 from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class WebSocketsFraming:
 
     def close(self, code: int, reason: str) -> None:
         """See Framing."""
-        self.protocol.send_close(code, reason)
+        self.protocol.send_close(None if code == NO_STATUS else code, reason)
 
 
 class WebSocketsSansIOProtocol(WebSocketConnection):

@@ -26,6 +26,7 @@ from fastserve.protocols.utils import (
     is_ssl,
 )
 from fastserve.protocols.websockets.connection import WebSocketConnection
+from fastserve.protocols.websockets.contract import NO_STATUS
 from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ class WsprotoFraming:
 
     def close(self, code: int, reason: str) -> None:
         """See Framing."""
-        self._send(CloseConnection(code=code, reason=reason))
+        # None makes a close frame without a code, which the annotation leaves out.
+        self._send(CloseConnection(code=None if code == NO_STATUS else code, reason=reason))  # type: ignore[arg-type]
 
 
 class WSProtocol(WebSocketConnection):
