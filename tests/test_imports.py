@@ -22,13 +22,14 @@ ORDER = (
     "memory", "loop", "interfaces", "worker", "transport", "tls", "http", "websocket", "wsgi", "http1", "http2",
     "topics", "connection", "preface", "testing",
 )  # fmt: skip
-PLAIN_PYTHON = {"errors", "grammar", "http2/tables", "loop/coroutine", "loop/give_way"}
+PLAIN_PYTHON = {"errors", "grammar", "http/access_steps", "http2/tables", "loop/coroutine", "loop/give_way"}
 
 # What the shell may use of the core, and what it may use that is not in the standard library.
 SEAM = {"connection", "counters", "ending", "errors", "grammar", "metrics", "preface", "settings", "worker"}
 SEAM |= {
     "http.access_format",
     "http.access_log",
+    "http.access_steps",
     "http.account",
     "http.admission",
     "http.exchange",

@@ -20,12 +20,11 @@ from fastserve.process import place
 
 if TYPE_CHECKING:
     from fastserve._core.http.access_format import AccessFormat
+    from fastserve._core.http.access_steps import Step
 
 DEFAULT = "default"
 COMBINED = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(B)s "%(f)s" "%(a)s"'
 LOGGER = "fastserve.access"
-
-Step = tuple[int, bytes, bytes, "bytes | None", int, int]
 
 
 class Atom(NamedTuple):
@@ -231,7 +230,7 @@ def decimals(whole: str, flags: str, conversion: str) -> int | None:
 
 def step(name: str, before: bytes, digits: int | None) -> Step:
     """Return the step of an atom. Raises ValueError, with the choices, for an unknown one."""
-    from fastserve._core.http.access_format import CODE as CODES
+    from fastserve._core.http.access_steps import CODE as CODES
 
     atom = ATOMS.get(name)
     if atom is not None and not atom.code:
@@ -270,7 +269,7 @@ def harmless(text: str) -> str:
 
 
 def text_steps(text: str) -> Iterator[Step]:
-    from fastserve._core.http.access_format import CODE as CODES
+    from fastserve._core.http.access_steps import CODE as CODES
 
     for before, name, digits in pieces(text):
         if name is None:
@@ -288,7 +287,7 @@ def harmless_text(text: str) -> bytes:
 
 
 def fields_steps(fields: Fields) -> Iterator[Step]:
-    from fastserve._core.http.access_format import CODE as CODES
+    from fastserve._core.http.access_steps import CODE as CODES
 
     yield CODES["LITERAL"], b"{", b"", None, 0, 0
     yield from merged(object_steps(fields))
@@ -297,7 +296,7 @@ def fields_steps(fields: Fields) -> Iterator[Step]:
 
 def merged(steps: Iterator[Step]) -> Iterator[Step]:
     """Let constants be the ends of the values before them that no line lacks."""
-    from fastserve._core.http.access_format import CODE as CODES
+    from fastserve._core.http.access_steps import CODE as CODES
 
     always = {CODES[name] for name in ("TIME_ISO", "BYTES_IN", "BYTES_OUT", "DURATION")}
     held: Step | None = None
@@ -314,7 +313,7 @@ def merged(steps: Iterator[Step]) -> Iterator[Step]:
 
 
 def object_steps(fields: Fields) -> Iterator[Step]:
-    from fastserve._core.http.access_format import CODE as CODES
+    from fastserve._core.http.access_steps import CODE as CODES
 
     for name, field in fields.items():
         key = f'"{name}":'
@@ -330,7 +329,7 @@ def object_steps(fields: Fields) -> Iterator[Step]:
 
 
 def field_step(name: str, field: Field) -> Step:
-    from fastserve._core.http.access_format import CODE as CODES
+    from fastserve._core.http.access_steps import CODE as CODES
 
     quote = '"' if field.kind == "string" else ""
     before, after = f'"{name}":{quote}', f"{field.unit}{quote}"

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import struct
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,9 @@ from core.hpack import string
 from fakes.http2 import Http2Client, data, headers
 from fakes.worker import FakeWorker, Peer, chunked, get, hello, post, respond
 
+from fastserve._core.http.access_format import AccessFormat
 from fastserve._core.http.access_log import AccessLog
+from fastserve._core.http.access_steps import CODE, Step
 from fastserve._core.http.proxies import Proxies
 from fastserve.logging.access_format import ATOMS, PRESETS, compiled
 from fastserve.logging.formatters import ACCESS_FORMAT, AccessFormatter
@@ -36,11 +39,14 @@ class Log:
         self.logger.setLevel(logging.INFO)
         self.slow: list[tuple[bool, int]] = []
 
-    def wire(self, form: str, app: Any = None, skip: Any = (), sample: float = 1, **settings: Any) -> FakeWorker:
+    def wire(
+        self, form: str | AccessFormat, app: Any = None, skip: Any = (), sample: float = 1, **settings: Any
+    ) -> FakeWorker:
         handler = logging.StreamHandler(self.stream)
         handler.setFormatter(AccessFormatter(ACCESS_FORMAT, use_colors=False))
         self.logger.handlers = [handler]  # pytest has added its own to a logger that does not propagate
-        access = AccessLog(self.logger, AccessFormatter, ACCESS_FORMAT, compiled(form), skip, sample)
+        made = compiled(form) if isinstance(form, str) else form
+        access = AccessLog(self.logger, AccessFormatter, ACCESS_FORMAT, made, skip, sample)
         slow = (lambda account: self.slow.append((account.over, account.status))) if "log_slow" in settings else None
         return self.work(app or hello(), access=access, slow=slow, **settings)
 
@@ -71,6 +77,25 @@ def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, each in value.items():
         out |= flat(each, f"{prefix}{name}.") if isinstance(each, dict) else {prefix + name: each}
     return out
+
+
+def test_a_format_of_constants_alone_keeps_nothing_of_a_line(log: Log) -> None:
+    steps: list[Step] = [(CODE["LITERAL"], b"{", b"", None, 0, 0), (CODE["CONSTANT"], b'"a":1', b"", None, 0, 0)]
+    steps.append((CODE["LITERAL"], b"}", b"", None, 0, 0))
+    wire = log.wire(AccessFormat(steps, True))
+    peer = wire.connect()
+    tracemalloc.start()
+    try:
+        for _ in range(5):
+            peer.feed(get())
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(500):
+            peer.feed(get())
+            assert log.take()[-1] == '{"a":1}'
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 50_000  # 170 bytes a line if its shape were made anew
 
 
 # Values

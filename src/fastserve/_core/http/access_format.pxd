@@ -12,6 +12,57 @@ cdef enum:
     SHAPES = 8  # that a format keeps
 
 
+cdef enum:  # in the order of the names in access_steps.py
+    LITERAL
+    # Steps of JSON: a constant, an object in the object, and its end.
+    CONSTANT
+    OPEN
+    CLOSE
+    # Texts of the request; the framework's route is known at the end.
+    CLIENT_HOST
+    METHOD
+    RAW_PATH
+    PATH_DECODED
+    QUERY_STRING
+    VERSION
+    SCHEME
+    HOST
+    REFERER
+    USER_AGENT
+    REQUEST_ID
+    TRACE_ID
+    ROUTE
+    # What else is known when the head of the response is given.
+    CLIENT_PORT
+    USER
+    TIME_CLF
+    TIME_ISO
+    TIME_BEGAN
+    TARGET
+    REQUEST_LINE
+    URL
+    PROTOCOL
+    HOST_NAME
+    STATUS
+    PHRASE
+    HEADER
+    RESPONSE_HEADER
+    SUMMARY
+    WAIT
+    FIRST_BYTE
+    # What the end of the exchange alone knows.
+    DURATION
+    BODY_BYTES
+    BYTES_IN
+    BYTES_OUT
+    ENDING
+    ABORTED
+    MESSAGES_IN
+    MESSAGES_OUT
+    CLOSE_CODE
+    CODES
+
+
 cdef struct Step:
     int op
     bint comma  # before it, unless it is the first of its object
@@ -48,8 +99,8 @@ cdef struct Shape:
     PyObject* scheme
     uint64_t lacking
     int status
-    Py_ssize_t count  # of parts; 0 until a second line is like that
-    Part* parts  # one block, with the texts after them
+    Py_ssize_t count  # of parts
+    Part* parts  # one block, with the texts after them; NULL until a second line is like that
     const char* end  # follows the last part
     Py_ssize_t end_size
 
@@ -99,6 +150,3 @@ cdef class AccessFormat:
     ) noexcept
     cdef char* put_time(self, char* to, int op, Account account) except NULL
     cdef double real(self, double when) noexcept
-
-
-cdef object response_field(object headers, bytes name)

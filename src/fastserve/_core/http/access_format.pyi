@@ -1,6 +1,6 @@
-from typing import Any, final
+from typing import final
 
-CODE: dict[str, int]
+from fastserve._core.http.access_steps import Step
 
 @final
 class AccessFormat:
@@ -8,4 +8,4 @@ class AccessFormat:
     late: bool
     wants_headers: bool
     wants_first_byte: bool
-    def __init__(self, steps: list[tuple[int, bytes, bytes, Any, int, int]], is_json: bool) -> None: ...
+    def __init__(self, steps: list[Step], is_json: bool) -> None: ...

@@ -2,14 +2,13 @@
 
 A format is a list of steps, each a literal or the code of a value, which is run into the buffer of the access log. In JSON
 a step is a field: its key, its value and what ends it, left out where the value is empty. Which atoms and fields there are,
-and by which names, is for fastserve.logging.access_format to say.
+and by which names, is for fastserve.logging.access_format to say; what follows from the steps is found by access_steps.py.
 
 No value can end a line or leave its quotes: JSON has \\u00xx for every byte that is not printable ASCII, each byte as one
 character of latin-1, other formats have \\xHH. Each value is cut, counted as written, and a line at LONGEST bytes: a text at
 its end, JSON by its path and query, so that it stays valid.
 """
 import time
-from binascii import a2b_base64
 
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy, memset
@@ -20,102 +19,31 @@ from ..python cimport (
     PyBytes_AS_STRING, PyBytes_GET_SIZE, PyDict_GetItemWithError, PyDict_Size, PyMem_Calloc, PyMem_Free, PyMem_Malloc,
     PyObject, PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyUnicode_AsUTF8AndSize, Py_DECREF, Py_INCREF, Py_XDECREF,
 )
-from .account cimport Account, field_of
+from . import access_steps
+from .account cimport Account, response_field, route_of, text_field, trace_of, user_of, without_port
 from .response_head cimport reason_phrase
 
 cdef enum:
     LONGEST = 4095  # bytes of a line without its end: what a pipe takes in one piece, with it
     PATH = 1024
     QUERY = 768
-    REFERER_SIZE = 384
-    AGENT_SIZE = 256
-    ID_SIZE = 128
     OTHER = 256
     PADDING = 64
-    LARGEST = PATH + QUERY + 3 * OTHER  # of any value, with what is between its parts
 
-cdef enum:
-    LITERAL
-    # Steps of JSON: a constant, an object in the object, and its end.
-    CONSTANT
-    OPEN
-    CLOSE
-    # Texts of the request; the framework's route is known at the end.
-    CLIENT_HOST
-    METHOD
-    RAW_PATH
-    PATH_DECODED
-    QUERY_STRING
-    VERSION
-    SCHEME
-    HOST
-    REFERER
-    USER_AGENT
-    REQUEST_ID
-    TRACE_ID
-    ROUTE
-    # What else is known when the head of the response is given.
-    CLIENT_PORT
-    USER
-    TIME_CLF
-    TIME_ISO
-    TIME_BEGAN
-    TARGET
-    REQUEST_LINE
-    URL
-    PROTOCOL
-    HOST_NAME
-    STATUS
-    PHRASE
-    HEADER
-    RESPONSE_HEADER
-    SUMMARY
-    WAIT
-    FIRST_BYTE
-    # What the end of the exchange alone knows.
-    DURATION
-    BODY_BYTES
-    BYTES_IN
-    BYTES_OUT
-    ENDING
-    ABORTED
-    MESSAGES_IN
-    MESSAGES_OUT
-    CLOSE_CODE
-    CODES
-
-cdef tuple NAMES = (
-    "LITERAL", "CONSTANT", "OPEN", "CLOSE",
-    "CLIENT_HOST", "METHOD", "RAW_PATH", "PATH_DECODED", "QUERY_STRING", "VERSION", "SCHEME", "HOST", "REFERER",
-    "USER_AGENT", "REQUEST_ID", "TRACE_ID", "ROUTE",
-    "CLIENT_PORT", "USER", "TIME_CLF", "TIME_ISO", "TIME_BEGAN", "TARGET", "REQUEST_LINE", "URL", "PROTOCOL",
-    "HOST_NAME", "STATUS", "PHRASE", "HEADER", "RESPONSE_HEADER", "SUMMARY", "WAIT", "FIRST_BYTE",
-    "DURATION", "BODY_BYTES", "BYTES_IN", "BYTES_OUT", "ENDING", "ABORTED", "MESSAGES_IN", "MESSAGES_OUT", "CLOSE_CODE",
-)  # fmt: skip
-assert len(NAMES) == CODES <= 64 and <int>ROUTE < <int>TEXTS
-CODE = {name: code for code, name in enumerate(NAMES)}
+assert len(access_steps.NAMES) == CODES <= 64 and <int>ROUTE < <int>TEXTS
+assert (PATH, QUERY, OTHER, PADDING) == (
+    access_steps.PATH, access_steps.QUERY, access_steps.OTHER, access_steps.PADDING
+)
 
 cdef uint64_t ALL_TEXTS = (<uint64_t>2 << ROUTE) - (<uint64_t>2 << CLOSE)
 cdef uint64_t OF_HEADERS = <uint64_t>1 << HOST | <uint64_t>1 << REFERER | <uint64_t>1 << USER_AGENT | <uint64_t>1 << TRACE_ID
 cdef uint64_t OF_WEBSOCKETS = <uint64_t>1 << MESSAGES_IN | <uint64_t>1 << MESSAGES_OUT | <uint64_t>1 << CLOSE_CODE
-cdef frozenset ALWAYS = frozenset((CONSTANT, CLOSE, TIME_ISO, BYTES_IN, BYTES_OUT))  # fields that no line lacks
-LIMITS = {
-    RAW_PATH: PATH, PATH_DECODED: PATH, QUERY_STRING: QUERY, REFERER: REFERER_SIZE, USER_AGENT: AGENT_SIZE,
-    REQUEST_ID: ID_SIZE, TRACE_ID: ID_SIZE,
-}
-PARTS = {  # the texts in a value that is more than one
-    TARGET: (RAW_PATH, QUERY_STRING), REQUEST_LINE: (METHOD, RAW_PATH, QUERY_STRING, VERSION), PROTOCOL: (VERSION,),
-    URL: (SCHEME, HOST, RAW_PATH, QUERY_STRING), SUMMARY: (METHOD, RAW_PATH), HOST_NAME: (HOST,),
-}  # fmt: skip
 cdef double OFFSET_SECONDS = 0.1  # that the difference of the real time and monotonic() is used for
 
 cdef bytes HEXADECIMAL = b"0123456789abcdef"
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        long long tv_sec
-        long tv_nsec
-    int timespec_get(timespec* now, int base)
-    int TIME_UTC
+
+cdef extern from "loop/clock.h" nogil:
+    double fastserve_real()
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
@@ -126,10 +54,7 @@ cdef extern from "http/plain_text.h" nogil:
     Py_ssize_t copy_plain "fastserve_copy_plain"(char* to, const char* text, Py_ssize_t size)
     char* put_number "fastserve_put_number"(char* to, uint64_t number)
     char* put_six "fastserve_put_six"(char* to, unsigned int number)
-
-cdef long long POWERS[10]
-POWERS[:] = [1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000]
-
+    char* put_seconds "fastserve_put_seconds"(char* to, double since, double until, int scale, int digits)
 
 cdef inline char* put_bytes(char* to, const char* text, Py_ssize_t size) noexcept:
     memcpy(to, text, size)
@@ -143,91 +68,6 @@ cdef inline char* put_fixed(char* to, const char* text, Py_ssize_t size) noexcep
     else:
         memcpy(to, text, size)
     return to + size
-
-
-cdef char* put_seconds(char* to, double since, double until, Step* step) noexcept:
-    """Write a time in the step's unit and with its digits; nothing for one that did not come."""
-    cdef long long number, rest
-    cdef int at
-    if since == 0 or until == 0:
-        return to
-    number = max(<long long>((until - since) * 1e9 + 0.5), 0)
-    if step.digits == 6 and step.scale == 0:
-        number = <long long>(<uint64_t>number / 1000)
-        if number < 1000000:
-            memcpy(to, b"0.", 2)
-            return put_six(to + 2, <unsigned int>number)
-        to = put_number(to, number // 1000000)
-        to[0] = c"."
-        return put_six(to + 1, <unsigned int>(number % 1000000))
-    number = number // POWERS[9 - step.scale - step.digits]
-    if step.digits == 0:
-        return put_number(to, number)
-    rest = number % POWERS[step.digits]
-    to = put_number(to, number // POWERS[step.digits])
-    to[0] = c"."
-    for at in range(step.digits, 0, -1):
-        to[at] = <char>(c"0" + rest % 10)
-        rest //= 10
-    return to + step.digits + 1
-
-
-cdef object text_field(Account account, bytes name):
-    """Return the value of the last field of this name, or None."""
-    headers = account.scope.get("headers")
-    return None if headers is None else field_of(reversed(list(headers)), name)
-
-
-cdef object response_field(object headers, bytes name):
-    """Return the last value of a response's header, whose name the application may have written in any way."""
-    found = None
-    try:
-        for key, value in headers or ():
-            if key is name:
-                found = value
-            elif (key.encode("latin-1", "replace") if isinstance(key, str) else bytes(key)).lower() == name:
-                found = value if isinstance(value, str) else bytes(value)
-    except (TypeError, ValueError):
-        pass  # what no response can have: the application is told by who encodes it
-    return found
-
-
-cdef object user_of(bytes authorization):
-    """Return the user of basic authentication (RFC 7617), None without one."""
-    if authorization is None or authorization[:6].lower() != b"basic ":
-        return None
-    try:
-        user, colon, _ = a2b_base64(authorization[6:].strip()).partition(b":")
-    except ValueError:
-        return None
-    return user if colon and user else None
-
-
-cdef object trace_of(bytes traceparent):
-    """Return the trace id of a traceparent header (W3C Trace Context, version 00 and later), None for an invalid one."""
-    cdef Py_ssize_t at
-    cdef bint zero = True
-    cdef char digit
-    if traceparent is None or len(traceparent) < 55 or traceparent[2] != c"-" or traceparent[35] != c"-":
-        return None
-    if traceparent[:2] == b"ff" or traceparent[52] != c"-" or len(traceparent) > 55 and traceparent[55] != c"-":
-        return None
-    for at in range(3, 35):
-        digit = PyBytes_AS_STRING(traceparent)[at]
-        if not (c"0" <= digit <= c"9" or c"a" <= digit <= c"f"):
-            return None
-        zero = zero and digit == c"0"
-    return None if zero else traceparent[3:35]
-
-
-cdef object route_of(dict scope):
-    """Return the template of the path that the framework has matched, None where it does not say."""
-    route = scope.get("route")
-    path = getattr(route, "path", None) if route is not None else scope.get("path_template")
-    if type(path) is not str:
-        return None
-    root = scope.get("root_path")
-    return root + path if root and route is not None else path
 
 
 cdef inline object known(PyObject* value):
@@ -298,47 +138,26 @@ cdef class AccessFormat:
     """A format: `steps` are tuples (code, text before, text after, argument, scale, digits)."""
 
     def __init__(self, list steps not None, bint is_json):
-        cdef Py_ssize_t at
         cdef Step* step
-        cdef bytes before, after
-        cdef bint opened = True, follows = False  # the next field begins its object; follows one in it that no line lacks
-        self.room = 1 + PADDING
+        prepared = access_steps.Prepared(steps, is_json)
         self.steps = <Step*>PyMem_Calloc(max(len(steps), 1), sizeof(Step))
         if self.steps == NULL:
             raise MemoryError
-        self.count = len(steps)
-        self.kept = []
+        self.kept = prepared.steps
         self.is_json = is_json
+        self.room, self.text_room = prepared.room, prepared.text_room
+        self.late, self.wanted = prepared.late, prepared.wanted
+        self.wants_headers, self.wants_first_byte = prepared.wants_headers, prepared.wants_first_byte
         self.iso_second = self.clf_second = self.plain_second = -1
         self.offset_read = -1
-        for at in range(self.count):
-            code, before, after, argument, scale, digits = steps[at]
-            step = &self.steps[at]
-            step.op = code
-            if is_json and code != LITERAL and code != CLOSE and not opened:
-                if follows:
-                    before = b"," + before
-                else:
-                    step.comma = True
-            opened = code == OPEN or code == LITERAL
-            follows = not opened and (follows or code in ALWAYS)
-            step.before_size, step.after_size = PyBytes_GET_SIZE(before), PyBytes_GET_SIZE(after)
-            before, after = before + bytes(PADDING), after + bytes(PADDING)
-            step.before, step.after = PyBytes_AS_STRING(before), PyBytes_AS_STRING(after)
-            self.kept.append((before, after, argument))
+        for code, comma, before, before_size, after, after_size, argument, scale, digits, limit in self.kept:
+            step = &self.steps[self.count]
+            step.op, step.comma = code, comma
+            step.before, step.before_size = before, before_size
+            step.after, step.after_size = after, after_size
             step.argument = <void*>argument
-            step.scale, step.digits = scale, digits
-            step.limit = LIMITS.get(step.op, OTHER)
-            self.room += step.before_size + step.after_size + 1 + (LARGEST if step.op > CLOSE else 0)
-            self.text_room += step.before_size + step.after_size + 1 + (OTHER if is_constant(step.op) else 0)
-            if step.op >= DURATION or step.op == ROUTE:
-                self.late = True
-            if step.op == RESPONSE_HEADER:
-                self.wants_headers = True
-            elif step.op == FIRST_BYTE:
-                self.wants_first_byte = True
-            for code in PARTS.get(step.op, (step.op,)):
-                self.wanted |= <uint64_t>1 << <int>code
+            step.scale, step.digits, step.limit = scale, digits, limit
+            self.count += 1
 
     def __dealloc__(self):
         cdef int at
@@ -515,7 +334,7 @@ cdef class AccessFormat:
         if not is_of(shape, values, account.status):
             remember(shape, values, account.status)
             return line
-        if shape.count == 0 and not self.make(shape, values):
+        if shape.parts == NULL and not self.make(shape, values):
             return line
         for at in range(shape.count):
             part = &shape.parts[at]
@@ -529,9 +348,9 @@ cdef class AccessFormat:
             elif op == BYTES_OUT:
                 to = put_number(to, account.sent)
             elif op == DURATION:
-                to = put_seconds(to, account.began, account.ended, step)
+                to = put_seconds(to, account.began, account.ended, step.scale, step.digits)
             elif op == WAIT:
-                to = put_seconds(to, account.began, account.started, step)
+                to = put_seconds(to, account.began, account.started, step.scale, step.digits)
             else:
                 to = self.value(to, account, values, step, PATH, QUERY)
             if to == begin:
@@ -648,7 +467,7 @@ cdef class AccessFormat:
         return put_number(to, number) if number > 0 else to
 
     cdef char* put_span(self, char* to, double since, double until, Step* step) noexcept:
-        cdef char* end = put_seconds(to, since, until, step)
+        cdef char* end = put_seconds(to, since, until, step.scale, step.digits)
         self.present = end != to
         return end
 
@@ -743,11 +562,10 @@ cdef class AccessFormat:
 
     cdef double real(self, double when) noexcept:
         """Return the real time of a reading of monotonic(), usually a recent one."""
-        cdef timespec now
         if not 0 <= when - self.offset_read < OFFSET_SECONDS:
-            timespec_get(&now, TIME_UTC)
+            self.offset = fastserve_real()
             self.offset_read = monotonic()
-            self.offset = now.tv_sec + now.tv_nsec / 1e9 - self.offset_read
+            self.offset -= self.offset_read
         return when + self.offset
 
 
@@ -779,12 +597,3 @@ cdef void remember(Shape* shape, Values* values, int status) noexcept:
     for value in (known(shape.method), known(shape.version), known(shape.scheme)):
         if value is not None:
             Py_INCREF(value)
-
-
-cdef bytes without_port(bytes host):
-    """Return the name or address of a Host header, None without one."""
-    cdef Py_ssize_t colon
-    if host is None:
-        return None
-    colon = host.rfind(b":")
-    return host if colon < 0 or colon < host.rfind(b"]") else host[:colon]

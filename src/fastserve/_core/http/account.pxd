@@ -57,6 +57,13 @@ cdef class Account(Timed):
 # `began` is when the head was complete.
 cdef Account open_account(Worker worker, dict scope, object peer, bytes address, bint trusted, double began)
 cdef bytes field_of(object headers, bytes name)
+# What lines show of headers and of the scope, None where it is missing.
+cdef object text_field(Account account, bytes name)
+cdef object response_field(object headers, bytes name)
+cdef object user_of(bytes authorization)
+cdef object trace_of(bytes traceparent)
+cdef bytes without_port(bytes host)
+cdef object route_of(dict scope)
 # Of random numbers whose state this is, four words.
 cdef unsigned long long next_random(uint64_t* state) noexcept
 cdef int seed(uint64_t* state) except -1

@@ -5,6 +5,7 @@ limit of slow requests, request ids. It is opened at the end of the request's he
 response or with the connection; a WebSocket takes that of its handshake over.
 """
 import os
+from binascii import a2b_base64
 
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
@@ -69,6 +70,73 @@ cdef bytes field_of(object headers, bytes name):
             if memcmp(PyBytes_AS_STRING(<bytes>key), PyBytes_AS_STRING(name), size) == 0:
                 return pair[1]
     return None
+
+
+cdef object text_field(Account account, bytes name):
+    """Return the value of the last field of this name, or None."""
+    headers = account.scope.get("headers")
+    return None if headers is None else field_of(reversed(list(headers)), name)
+
+
+cdef object response_field(object headers, bytes name):
+    """Return the last value of a response's header, whose name the application may have written in any way."""
+    found = None
+    try:
+        for key, value in headers or ():
+            if key is name:
+                found = value
+            elif (key.encode("latin-1", "replace") if isinstance(key, str) else bytes(key)).lower() == name:
+                found = value if isinstance(value, str) else bytes(value)
+    except (TypeError, ValueError):
+        pass  # what no response can have: the application is told by who encodes it
+    return found
+
+
+cdef object user_of(bytes authorization):
+    """Return the user of basic authentication (RFC 7617), None without one."""
+    if authorization is None or authorization[:6].lower() != b"basic ":
+        return None
+    try:
+        user, colon, _ = a2b_base64(authorization[6:].strip()).partition(b":")
+    except ValueError:
+        return None
+    return user if colon and user else None
+
+
+cdef object trace_of(bytes traceparent):
+    """Return the trace id of a traceparent header (W3C Trace Context, version 00 and later), None for an invalid one."""
+    cdef Py_ssize_t at
+    cdef bint zero = True
+    cdef char digit
+    if traceparent is None or len(traceparent) < 55 or traceparent[2] != c"-" or traceparent[35] != c"-":
+        return None
+    if traceparent[:2] == b"ff" or traceparent[52] != c"-" or len(traceparent) > 55 and traceparent[55] != c"-":
+        return None
+    for at in range(3, 35):
+        digit = PyBytes_AS_STRING(traceparent)[at]
+        if not (c"0" <= digit <= c"9" or c"a" <= digit <= c"f"):
+            return None
+        zero = zero and digit == c"0"
+    return None if zero else traceparent[3:35]
+
+
+cdef object route_of(dict scope):
+    """Return the template of the path that the framework has matched, None where it does not say."""
+    route = scope.get("route")
+    path = getattr(route, "path", None) if route is not None else scope.get("path_template")
+    if type(path) is not str:
+        return None
+    root = scope.get("root_path")
+    return root + path if root and route is not None else path
+
+
+cdef bytes without_port(bytes host):
+    """Return the name or address of a Host header, None without one."""
+    cdef Py_ssize_t colon
+    if host is None:
+        return None
+    colon = host.rfind(b":")
+    return host if colon < 0 or colon < host.rfind(b"]") else host[:colon]
 
 
 cdef str id_given(object headers, bytes name):

@@ -143,4 +143,35 @@ static CYTHON_INLINE char *fastserve_put_six(char *to, uint32_t number) {
     return to + 6;
 }
 
+/* Write a time in seconds times 10^scale, with so many digits after the point; nothing for one that did not come, where
+   either is 0. */
+static CYTHON_INLINE char *fastserve_put_seconds(char *to, double since, double until, int scale, int digits) {
+    static const uint64_t powers[10] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
+    double nanoseconds = (until - since) * 1e9 + 0.5;
+    uint64_t number, rest;
+    int at;
+    if (since == 0 || until == 0) return to;
+    number = nanoseconds > 0 ? (uint64_t)(long long)nanoseconds : 0;
+    if (digits == 6 && scale == 0) {
+        number /= 1000;
+        if (number < 1000000) {
+            memcpy(to, "0.", 2);
+            return fastserve_put_six(to + 2, (uint32_t)number);
+        }
+        to = fastserve_put_number(to, number / 1000000);
+        *to = '.';
+        return fastserve_put_six(to + 1, (uint32_t)(number % 1000000));
+    }
+    number /= powers[9 - scale - digits];
+    if (digits == 0) return fastserve_put_number(to, number);
+    rest = number % powers[digits];
+    to = fastserve_put_number(to, number / powers[digits]);
+    *to = '.';
+    for (at = digits; at > 0; at--) {
+        to[at] = (char)('0' + rest % 10);
+        rest /= 10;
+    }
+    return to + digits + 1;
+}
+
 #endif

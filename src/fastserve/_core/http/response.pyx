@@ -10,8 +10,7 @@ from ..interfaces cimport Carrier, Stream
 from ..loop.clock cimport monotonic
 from ..worker cimport Worker
 from .access_log cimport log_end, log_response
-from .access_format cimport response_field
-from .account cimport open_account
+from .account cimport open_account, response_field
 from .exchange cimport HttpExchange
 from .request cimport Request
 from .response_head cimport has_no_body

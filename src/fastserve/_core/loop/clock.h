@@ -57,6 +57,13 @@ static CYTHON_INLINE int fastserve_thread_usage(double *cpu, long *waits) {
 }
 #endif
 
+/* Seconds since 1970, to a microsecond. */
+static CYTHON_INLINE double fastserve_real(void) {
+    struct timespec now;
+    timespec_get(&now, TIME_UTC);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 enum { FASTSERVE_DATE_SIZE = 29 };
 
 /* The IMF-fixdate of RFC 9110 section 5.6.7, and a zero byte. */

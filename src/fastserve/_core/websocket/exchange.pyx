@@ -15,7 +15,7 @@ from collections import deque
 
 from ..errors import ClientDisconnected
 from ..http.access_log cimport log_end, log_websocket
-from ..http.access_format cimport response_field
+from ..http.account cimport response_field
 from ..http.exchange cimport (
     COMPLETE,
     EXPECT_BODY,
