@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,27 @@ def test_no_write_is_so_long_that_a_pipe_may_tear_a_line(log: Setup) -> None:
     short = [each for each in pipe.writes if long.encode() not in each]
     assert all(len(each) <= 4096 and each.endswith(b"\n") for each in short)
     assert b"".join(each for each in pipe.writes if each not in short).count(b"\n") == 1
+
+
+def test_lines_for_an_unbuffered_file_are_whole_or_reported(log: Setup) -> None:
+    """As for standard output of `python -u`, whose text layer drops what a pipe does not take."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    reported: list[logging.LogRecord] = []
+    log.handler.handleError = reported.append  # type: ignore[method-assign, assignment]
+    with io.FileIO(read) as pipe, io.FileIO(write, "wb") as file:
+        log.handler.setStream(io.TextIOWrapper(file, encoding="utf-8", write_through=True))  # type: ignore[arg-type]
+        wire = log.wire()
+        sent = 0
+        while not reported and sent < 1000:
+            wire.connect().feed(get(f"/{sent}{'p' * 2000}"))
+            sent += 1
+        assert "".join(each.getMessage() for each in reported).split()[4].startswith(f"/{sent - 1}p")
+        lines = pipe.read(1 << 20).decode().splitlines(keepends=True)
+        assert [line.split()[4].strip("/p") for line in lines] == [f"{number}" for number in range(sent - 1)]
+        wire.connect().feed(get("/after"))
+        assert pipe.read(1 << 20).decode().split()[4] == "/after"
+        log.handler.setStream(log.stream)
 
 
 class Counting(io.TextIOWrapper):

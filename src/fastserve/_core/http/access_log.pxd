@@ -25,7 +25,8 @@ cdef class AccessLog(Flushable):
     cdef object handler  # that the held lines are for
     cdef Py_ssize_t handler_attribute_count
     cdef Buffer lines  # held lines in UTF-8
-    cdef object stream  # of which the next two are known
+    cdef object stream  # of which the next three are known
+    cdef object flush_stream  # None if it has no such method
     cdef bint stream_is_file
     cdef object raw  # the file that its text goes to, for writes past its layers; None for none
     cdef bint colors
@@ -40,6 +41,7 @@ cdef class AccessLog(Flushable):
     cdef int end(self, Account account) except -1
     cdef bint leaves_out(self, dict scope, Account account) except -1
     cdef int look_at(self, stream) except -1
+    cdef int write(self, char* lines, Py_ssize_t size, bint whole) except -1
     cdef bint is_plainly_handled(self) except -1
     cdef object plain_handler(self)
     cdef int use(self, handler) except -1

@@ -8,6 +8,7 @@ LogRecords with the five arguments that formatters expect are emitted instead.
 
 A line is written when the response begins, or, in a format that has durations or bytes, at the end of the exchange.
 """
+import errno
 import logging
 import os
 import stat
@@ -16,7 +17,7 @@ from io import BufferedWriter, FileIO, TextIOWrapper
 from ..loop.clock cimport monotonic
 from ..loop.turn cimport Flushable
 from ..memory.buffer cimport Buffer, take
-from ..python cimport PyUnicode_AsUTF8AndSize
+from ..python cimport PyBUF_READ, PyMemoryView_FromMemory, PyUnicode_AsUTF8AndSize
 from ..worker cimport Worker
 from .access_format cimport AccessFormat
 from .account cimport Account, next_random, open_account, seed
@@ -354,6 +355,7 @@ cdef class AccessLog(Flushable):
         self.stream = stream
         self.raw = None
         self.stream_is_file = False
+        self.flush_stream = getattr(stream, "flush", None)
         try:
             self.stream_is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
             self.raw = raw_of(stream)
@@ -364,49 +366,64 @@ cdef class AccessLog(Flushable):
     def write_held(self):
         """Write the held lines, with one write unless a pipe could tear them."""
         cdef Py_ssize_t size = self.lines.size
-        cdef bytes lines
         if not size:
             return
-        lines = self.lines.data[:size]
-        self.lines.size = 0
         handler = self.handler
-        text = ""
-        handler.acquire()
+        lock = handler.lock  # handler.acquire() and release() are in Python
+        lock.acquire()
         try:
             stream = handler.stream
             if stream is not self.stream:
                 self.look_at(stream)
-            whole = size <= ATOMIC or self.stream_is_file  # a write to a regular file is never torn, whatever its size
-            if (self.raw is not None or size > WHOLE) and hasattr(stream, "flush"):
-                stream.flush()  # the application's output would go into the same write
-            for piece in (lines,) if whole else pieces(lines):
-                if self.raw is not None:
-                    put_all(self.raw, stream, piece)
-                    continue
-                text = piece.decode("utf-8", "replace")
-                stream.write(text)
-                handler.flush()
+            # A write to a regular file is never torn, whatever its size.
+            self.write(self.lines.data, size, size <= ATOMIC or self.stream_is_file)
         except Exception:
+            text = self.lines.data[:size].decode("utf-8", "replace")
+            self.lines.size = 0
             handler.handleError(self.logger.makeRecord(self.logger.name, INFO, __file__, 0, text, (), None))
         finally:
-            handler.release()
+            lock.release()
+
+    cdef int write(self, char* lines, Py_ssize_t size, bint whole) except -1:
+        """Write lines to the stream, with one write if they may be written `whole`."""
+        if (self.raw is not None or size > WHOLE) and self.flush_stream is not None:
+            self.flush_stream()  # the application's output would go into the same write
+        self.lines.size = 0
+        if self.raw is not None and whole:
+            return put_all(self.raw, self.stream, PyMemoryView_FromMemory(lines, size, PyBUF_READ))
+        for piece in (lines[:size],) if whole else pieces(lines[:size]):
+            if self.raw is not None:
+                put_all(self.raw, self.stream, piece)
+                continue
+            self.stream.write(piece.decode("utf-8", "replace"))
+            self.handler.flush()
+        return 0
 
 
 cdef object raw_of(stream):
     """Return the file to which what a text stream is given goes as it is; None where that is not certain."""
-    if type(stream) is not TextIOWrapper or type(stream.buffer) is not BufferedWriter or os.linesep != "\n":
+    if type(stream) is not TextIOWrapper or os.linesep != "\n":
         return None
-    if type(stream.buffer.raw) is not FileIO or stream.encoding.lower() not in ("utf-8", "utf8"):
+    raw = stream.buffer  # without a buffer in between (python -u), it is the file
+    if type(raw) is BufferedWriter:
+        raw = raw.raw
+    if type(raw) is not FileIO or stream.encoding.lower() not in ("utf-8", "utf8"):
         return None
-    return stream.buffer.raw
+    return raw
 
 
-cdef int put_all(raw, stream, bytes data) except -1:
-    """Write to the file of a stream, in which nothing is held."""
+cdef int put_all(raw, stream, data) except -1:
+    """Write bytes to the file of a stream, in which nothing is held."""
     written = raw.write(data)
-    if written is None or <Py_ssize_t>written != len(data):
-        stream.buffer.write(data[written or 0:])  # which goes on, or raises
-        stream.flush()
+    while written is None or <Py_ssize_t>written != len(data):
+        data = data[written or 0:]
+        if stream.buffer is not raw:
+            stream.buffer.write(data)  # which goes on, or raises
+            stream.flush()
+            return 0
+        if written is None:
+            raise BlockingIOError(errno.EAGAIN, "the access log's file takes no more for now")
+        written = raw.write(data)
     return 0
 
 
