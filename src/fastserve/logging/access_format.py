@@ -6,7 +6,12 @@ specification, which wants `@timestamp`, `log.level`, `message` and `ecs.version
 Cloud: "Structured logging" and the type `HttpRequest` of Cloud Logging (cloud.google.com/logging/docs), whose sizes are
 int64, so strings in JSON, and whose latency is a duration in seconds with an "s". For Datadog: "Default Standard
 Attributes" (docs.datadoghq.com/standard-attributes), where `duration` is in nanoseconds, and the reserved attributes
-`timestamp`, `status` and `message`; `http.url_details.queryString` is an object there, so the query is in `http.url`.
+`timestamp`, `status`, `message` and `trace_id`; `http.url_details.queryString` is an object there, so the query is in
+`http.url`.
+
+Compared on 2026-11-29 with schemas/http.yml and url.yml of elastic/ecs (since ECS 1.6.0 the method keeps its case;
+bytes are those of head and body; a query has no question mark), with google/logging/type/http_request.proto of
+googleapis/googleapis, and with the source of Datadog's page in DataDog/documentation: no difference.
 """
 
 from __future__ import annotations
