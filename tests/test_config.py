@@ -99,9 +99,9 @@ def test_interface(app: Any, interface: str) -> None:
     made = loaded(app)
     assert made.interface == interface
     assert made.asgi_version == ("2.0" if interface == "asgi2" else "3.0")
-    assert isinstance(made.loaded_app, ASGI2Middleware) == (interface == "asgi2")
+    assert isinstance(made.served_app, ASGI2Middleware) == (interface == "asgi2")
     if interface == "asgi3":
-        assert made.loaded_app is app
+        assert made.served_app is app
 
 
 def test_wsgi_has_to_be_told() -> None:
@@ -117,7 +117,7 @@ def test_wsgi_has_to_be_told() -> None:
     made = loaded(app, interface="wsgi", wsgi_threads=3, ws="auto")
     assert (made.interface, made.asgi_version, made.ws) == ("wsgi", "3.0", "none")
     assert made.wsgi is not None
-    assert made.wsgi is made.loaded_app
+    assert made.wsgi is made.served_app
     assert made.wsgi.app == app
     assert made.wsgi.threads is not None
     assert made.wsgi.threads.most == 3
@@ -142,11 +142,11 @@ def test_a_wsgi_application_is_not_called_to_see_whether_it_is_a_factory() -> No
 @pytest.mark.parametrize("interface", ["asgi2", "asgi3"])
 def test_interface_that_is_told(interface: str) -> None:
     made = loaded(wrapper, interface=interface)
-    assert (made.interface, isinstance(made.loaded_app, ASGI2Middleware)) == (interface, interface == "asgi2")
+    assert (made.interface, isinstance(made.served_app, ASGI2Middleware)) == (interface, interface == "asgi2")
 
 
 def test_factory(log: Log) -> None:
-    assert loaded(lambda: asgi3, factory=True).loaded_app is asgi3
+    assert loaded(lambda: asgi3, factory=True).served_app is asgi3
     assert log() == []
 
 
@@ -239,9 +239,9 @@ def test_derived_values() -> None:
 def test_trace_level_logs_messages() -> None:
     logger = logging.getLogger("fastserve.error")
     logger.setLevel(5)
-    assert isinstance(loaded().loaded_app, MessageLoggerMiddleware)
+    assert isinstance(loaded().served_app, MessageLoggerMiddleware)
     logger.setLevel(logging.DEBUG)
-    assert loaded().loaded_app is asgi3
+    assert loaded().served_app is asgi3
 
 
 def test_app_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -136,14 +136,16 @@ def as_asgi3(
             from fastserve.proxies.middleware import Forwarding
 
             app = Forwarding(app, proxies, types)
-    elif options.proxy_headers and not uses_core:  # the core does it itself
-        from fastserve.middleware.proxy_headers import ProxyHeadersMiddleware
+    elif options.proxy_headers:
+        from fastserve.middleware import proxy_headers
 
-        app = ProxyHeadersMiddleware(app, trusted_hosts=options.forwarded_allow_ips or "")
-    elif options.proxy_headers and leaves_websockets:
-        from fastserve.middleware.proxy_headers import WebSocketProxyHeaders
-
-        app = WebSocketProxyHeaders(app, trusted_hosts=options.forwarded_allow_ips or "")
+        # The core does it itself.
+        kind: Any = proxy_headers.ReadByServer
+        if not uses_core:
+            kind = proxy_headers.ProxyHeadersMiddleware
+        elif leaves_websockets:
+            kind = proxy_headers.WebSocketProxyHeaders
+        app = kind(app, trusted_hosts=options.forwarded_allow_ips or "")
     return Served(app, interface, wsgi, limited)
 
 

@@ -247,6 +247,14 @@ class Config(Options):
         self.loaded = True
 
     @property
+    def served_app(self) -> ASGI3Application:
+        """The loaded application, without the middleware that only stands for what the core does."""
+        from fastserve.middleware.proxy_headers import ReadByServer
+
+        app = self.loaded_app
+        return app.app if type(app) is ReadByServer else app
+
+    @property
     def listening_context(self) -> SSLContext | None:
         """The TLS context to listen with, after load(); a program may have put one of its own into `ssl`."""
         own = self.certificates

@@ -502,7 +502,12 @@ class Server:
             await stop_listening(server, loop)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close listeners, drain connections, cancel what takes too long, then shut down the application's lifespan."""
+        """Close listeners, drain connections, cancel what takes too long, then shut down the application's lifespan.
+
+        Does nothing where serve() has done it, as it does when it is cancelled: its caller may call this all the same.
+        """
+        if self._life.phase is Phase.STOPPED:
+            return
         self._enter(Phase.DRAINING)
         self._redden()
         logger.info("Shutting down")

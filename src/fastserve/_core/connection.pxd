@@ -11,7 +11,7 @@ cdef class Connection(Carrier):
     cdef object __weakref__
     cdef Worker worker
     cdef Turn turn  # the worker's
-    cdef object transport  # None before the connection is made and after it is lost
+    cdef readonly object transport  # None before the connection is made and after it is lost
     cdef Writer writer
     cdef TlsWriter tls  # the writer, on a TLS connection
     cdef double reading_since  # when a series of reads began that each filled the loop's buffer; 0: none

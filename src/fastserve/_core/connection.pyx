@@ -219,8 +219,8 @@ cdef class Connection(Carrier):
         finally:
             self.turn.leave()
 
-    def drain(self):
-        """Close now, or after the response under way."""
+    def shutdown(self):
+        """Close now, or after the response under way. On uvicorn's contract, as is `transport`."""
         self.handler.drain()
 
     def end_streams(self):

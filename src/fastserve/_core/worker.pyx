@@ -7,7 +7,7 @@ import traceback
 
 from libc.limits cimport LONG_MAX
 
-from .interfaces cimport Exchange
+from .interfaces cimport Carrier, Exchange
 from .loop.admission cimport Admission
 from .loop.clock cimport GOODBYE
 from .loop.task cimport Task
@@ -158,11 +158,7 @@ cdef class Worker:
             worker.draining = worker.stopping = True
             worker.replaced = replaced
         for connection in list(self.connections):
-            shutdown = getattr(connection, "shutdown", None)  # uvicorn's contract
-            if shutdown is None:
-                connection.drain()
-            else:
-                shutdown()
+            connection.shutdown()
 
     def end_streams(self):
         """Break off every response that declares no end, and wake applications that wait for their client to go.
@@ -178,7 +174,7 @@ cdef class Worker:
     def abort(self):
         """Close every connection at once, whatever it is doing."""
         for connection in list(self.connections):
-            if hasattr(connection, "shutdown"):
+            if not isinstance(connection, Carrier):  # on uvicorn's contract
                 connection = getattr(connection, "transport", None)
             if connection is not None:
                 connection.abort()

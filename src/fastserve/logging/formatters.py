@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import http
 import logging
 import os
 import sys
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Colours = dict[int, Callable[[str], str]]
 
 TRACE_LOG_LEVEL = 5
 
@@ -45,6 +51,10 @@ class Loggers(dict[str, Any]):
     def setdefault(self, name: str, default: Any = None) -> Any:
         """Return the settings of a logger, which are `default` if it has none yet."""
         return super().setdefault(fastserves(name), default)
+
+    def copy(self) -> Loggers:
+        """Return a copy that knows both names as well."""
+        return Loggers(self)
 
     def pop(self, name: str, *default: Any) -> Any:
         """Take the settings of a logger out and return them."""
@@ -133,6 +143,11 @@ def style(text: str, fg: str | None = None, bold: bool = False) -> str:
     return f"{colour}{weight}{text}\033[0m"
 
 
+def colours(names: dict[int, str]) -> Colours:
+    """Return what colours a text, by number."""
+    return {number: functools.partial(style, fg=name) for number, name in names.items()}
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Return whether the stream, which may be missing or closed, is a terminal."""
     try:
@@ -154,6 +169,8 @@ class ColourizedFormatter(logging.Formatter):
     A record's `color_message` attribute takes the place of its message where colours are on, with the same arguments.
     """
 
+    level_name_colors: ClassVar[Colours] = colours(LEVEL_COLOURS)
+
     def __init__(
         self,
         fmt: str | None = None,
@@ -170,8 +187,8 @@ class ColourizedFormatter(logging.Formatter):
 
     def color_level_name(self, level_name: str, level_no: int) -> str:
         """Return a level's name in its colour; the plain name for a level without one."""
-        colour = LEVEL_COLOURS.get(level_no)
-        return style(level_name, fg=colour) if colour else level_name
+        colour = self.level_name_colors.get(level_no)
+        return colour(level_name) if colour is not None else level_name
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """Return the line of a record; the record itself, which other handlers see as well, stays as it is."""
@@ -197,6 +214,8 @@ class DefaultFormatter(ColourizedFormatter):
 class AccessFormatter(ColourizedFormatter):
     """The formatter of access records, whose five arguments are client, method, path, HTTP version and status."""
 
+    status_code_colours: ClassVar[Colours] = colours(STATUS_COLOURS)
+
     def get_status_code(self, status_code: int) -> str:
         """Return a status with its reason phrase, in the colour of its class on request."""
         try:
@@ -204,8 +223,8 @@ class AccessFormatter(ColourizedFormatter):
         except ValueError:
             phrase = ""
         text = f"{status_code} {phrase}"
-        colour = STATUS_COLOURS.get(status_code // 100)
-        return style(text, fg=colour) if self.use_colors and colour else text
+        colour = self.status_code_colours.get(status_code // 100) if self.use_colors else None
+        return colour(text) if colour is not None else text
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         client_addr, method, full_path, http_version, status_code = record.args  # type: ignore[misc]

@@ -194,6 +194,13 @@ class ProxyHeadersMiddleware:
             scope["client"] = client
 
 
+class ReadByServer(ProxyHeadersMiddleware):
+    """ProxyHeadersMiddleware where the core has done the same already, for programs that look for it and its `app`."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
 class WebSocketProxyHeaders:
     """ProxyHeadersMiddleware for WebSockets only, when the core does the same for everything else."""
 

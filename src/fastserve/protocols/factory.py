@@ -32,13 +32,14 @@ def connection_factory(config: Config, state: ServerState, app_state: dict[str, 
         made: asyncio.BaseProtocol = contract(config=config, server_state=state, app_state=app_state)
         return made
 
+    app = config.served_app
     worker = make_worker(
         config,
-        config.loaded_app,
+        app,
         app_state,
         metrics,
         static=None if config.static_files is None else config.static_files.for_core(),
-        direct=config.wsgi.calls if config.wsgi is not None and config.loaded_app is config.wsgi else None,
+        direct=config.wsgi.calls if config.wsgi is not None and app is config.wsgi else None,
         ws_framing=config.ws_framing,
         ws_protocol=make_ws_protocol if config.leaves_websockets else None,
     )
@@ -69,7 +70,7 @@ def redirect_factory(
     from fastserve.net.redirect import Redirect, secure_port
 
     connection: Any = Connection
-    redirect = Redirect(config.loaded_app, lambda: config.certificate_names, secure_port(sockets, plain))
+    redirect = Redirect(config.served_app, lambda: config.certificate_names, secure_port(sockets, plain))
     changes = {"websocket": False, "redirects": True, "root_path": ""}
     worker = make_worker(config, redirect, app_state, metrics, changes, beside=state.worker)
     return functools.partial(connection, worker)

@@ -32,7 +32,7 @@ from fastserve.supervisors.messages import READY, WORN
 from fastserve.supervisors.obedient import Obedient
 from fastserve.supervisors.process import Process, fate
 from fastserve.supervisors.signal_queue import SIGNALS, Signals
-from fastserve.supervisors.slot import Replacement, Slot
+from fastserve.supervisors.slot import Replacement, Slot, Workers
 from fastserve.supervisors.succession import Succession
 
 if TYPE_CHECKING:
@@ -95,8 +95,16 @@ class Multiprocess(Obedient, Succession):
 
     @property
     def processes(self) -> list[Process]:
-        """The workers that serve or are starting."""
-        return [slot.current for slot in self.slots if slot.current is not None]
+        """The workers that serve or are starting. A subclass that starts workers itself appends them."""
+        return Workers(self.adopt, [slot.current for slot in self.slots if slot.current is not None])
+
+    def adopt(self, process: Process) -> None:
+        """Watch over a worker that has been started elsewhere, and replace it when it ends."""
+        slot = Slot(self.sockets, [], len(self.slots))
+        slot.initial = not self.serving
+        slot.current = process
+        self.slots.append(slot)
+        self.brief(process)
 
     @property
     def signal_queue(self) -> deque[int | Order]:

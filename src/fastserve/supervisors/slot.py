@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable, Iterable
 
     from fastserve.supervisors.process import Process
 
@@ -74,6 +75,18 @@ class Slot:
     def close(self) -> None:
         for sock in self.own:
             sock.close()
+
+
+class Workers(list["Process"]):
+    """The workers of some slots; one that is appended is passed to `adopt` as well."""
+
+    def __init__(self, adopt: Callable[[Process], None], workers: Iterable[Process]) -> None:
+        super().__init__(workers)
+        self.adopt = adopt
+
+    def append(self, process: Process) -> None:
+        super().append(process)
+        self.adopt(process)
 
 
 @dataclass

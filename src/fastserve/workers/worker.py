@@ -84,7 +84,7 @@ class WorkerConfig(Config):
         log = self._worker.log
         # A logger may count requests that it does not write (as the one for statsd does).
         if getattr(log, "access_log_enabled", True) or type(log).access is not Logger.access:
-            self.loaded_app = AccessLogMiddleware(self.loaded_app, log)
+            self.loaded_app = AccessLogMiddleware(self.served_app, log)
 
 
 class FastserveWorker(Worker):  # type: ignore[misc,unused-ignore]  # gunicorn has no types

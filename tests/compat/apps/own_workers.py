@@ -1,0 +1,28 @@
+"""A program that starts its workers itself, as FastStream and SkyPilot do."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import uvicorn
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+
+
+class OwnWorkers(Multiprocess):
+    def init_processes(self) -> None:
+        for _ in range(self.processes_num):
+            process = Process(self.config, sockets=self.sockets)
+            process.start()
+            self.processes.append(process)
+
+
+if __name__ == "__main__":
+    config = uvicorn.Config("compat.apps.own_workers:app", port=0, workers=2, lifespan="off")
+    OwnWorkers(config, sockets=[config.bind_socket()]).run()
+    print("run() has returned", flush=True)
