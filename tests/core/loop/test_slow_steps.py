@@ -20,6 +20,7 @@ Work = Callable[..., FakeWorker]
 SLOW = 0.003  # seconds; a step is slow from 0.002
 PENALTY = 100  # clean exchanges after a slow step until bytes are held again
 GROWTH = 8  # by which the penalty grows
+LASTING = 20000  # sends of a slow route that is not slow, until they are held again
 FORGIVEN = 8  # penalties of clean exchanges until it starts over
 NUMBERS = itertools.count()  # of routes that nothing else has
 
@@ -172,7 +173,31 @@ def test_a_slow_route_is_written_at_once() -> None:
     assert not steps.write_through  # that step cost nobody else anything
     assert not step(steps, TIME.spin, 0, {"path": "/fast"})
     assert send(steps, scope)
-    assert steps.sent == 0  # the rest of the step is not timed
+
+
+def test_a_route_that_is_no_longer_slow_is_held_again() -> None:
+    """What an accident of the machine has made slow once is not written at once for good."""
+    scope = {"path": "/slow"}
+    steps = send_then(TIME.spin, SLOW, scope)
+    assert all(step(steps, TIME.spin, 0.001, scope) for _ in range(LASTING))
+    assert not step(steps, TIME.spin, 0, scope)
+
+
+@pytest.mark.parametrize(("compute", "stays"), [(TIME.spin, True), (TIME.wait, True), (TIME.preempt, False)])
+@pytest.mark.parametrize("between", [False, True])
+def test_a_route_that_is_slow_now_and_then_stays(compute: Callable[[float], None], stays: bool, between: bool) -> None:
+    """After a send or between two; time that others had does not count."""
+    scope = {"path": "/slow"}
+    steps = send_then(TIME.spin, SLOW, scope)
+    for _ in range(LASTING - 2):
+        step(steps, TIME.spin, 0, scope)
+    if between:
+        send(steps, scope)
+        compute(SLOW)
+    step(steps, TIME.spin if between else compute, 0 if between else SLOW, scope)
+    for _ in range(2):
+        step(steps, TIME.spin, 0, scope)
+    assert step(steps, TIME.spin, 0, scope) is stays
 
 
 def test_a_step_that_is_not_measured_costs_the_first_penalty_at_most() -> None:

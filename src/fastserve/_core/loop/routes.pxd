@@ -2,7 +2,7 @@
 
 
 cdef class Routes:
-    cdef object table  # OrderedDict: key -> what the key stands for
+    cdef object table  # OrderedDict: key -> [what the key stands for, how often it has sent since it computed]
     cdef readonly Py_ssize_t count
 
     cdef bint contain(self, dict scope) except -1

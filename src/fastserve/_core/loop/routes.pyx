@@ -4,12 +4,14 @@ What they send is written at once, however rarely they are requested, so that it
 route is what the framework has matched by the time of the send: the object under `route` or `endpoint` in the scope, or
 the first segment of the path if there is neither.
 
-A route stays. Beyond MOST routes the least recently requested one is forgotten.
+A route stays until it has sent LASTING times without computing after it: one that an accident of the machine has put
+here is held again. Beyond MOST routes the least recently requested one is forgotten.
 """
 from collections import OrderedDict
 
 cdef enum:
     MOST = 512
+    LASTING = 20000
 
 
 cdef class Routes:
@@ -17,19 +19,27 @@ cdef class Routes:
         self.table = OrderedDict()
 
     cdef bint contain(self, dict scope) except -1:
-        """Return whether this scope's route is one of them, which makes it the most recently requested."""
+        """Return whether this scope's route, which sends, is one of them. That makes it the most recently requested."""
         key = key_of(scope)[0]
-        if key not in self.table:
+        route = self.table.get(key)
+        if route is None:
+            return False
+        route[1] += 1
+        if route[1] > LASTING:
+            del self.table[key]
+            self.count -= 1
             return False
         self.table.move_to_end(key)
         return True
 
     cdef bint note(self, dict scope) except -1:
-        """Add this scope's route, and return whether it was one of them before."""
+        """Add this scope's route, which has computed, and return whether it was one of them before."""
         key, kept = key_of(scope)
-        if key in self.table:
+        route = self.table.get(key)
+        if route is not None:
+            route[1] = 0
             return True
-        self.table[key] = kept
+        self.table[key] = [kept, 0]
         if self.count == MOST:
             self.table.popitem(False)
         else:

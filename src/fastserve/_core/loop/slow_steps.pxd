@@ -12,6 +12,7 @@ cdef class SlowSteps:
     cdef readonly double sent  # when the running step sent last; 0: there is no such send to watch
     cdef double collected_at_send  # seconds of garbage collection until then
     cdef dict sender  # the scope of the exchange that sent then, None if unknown
+    cdef dict watched  # the scope of the exchange that sent then, if its bytes were written at once for its route's sake
     cdef double step_began  # when the running application was started
     cdef double collected_at_start  # seconds of garbage collection until then
     cdef bint others_held  # bytes were held then, and still are
@@ -34,5 +35,7 @@ cdef class SlowSteps:
     cpdef void end_turn(self, double newest_held, double now) noexcept
     cpdef void stop_measuring(self) noexcept
 
+    cdef bint slow_send(self, double now) noexcept
+    cdef void measure_send(self, double now) noexcept
     cdef void slow_step(self, double since, double now, dict sender, bint known, double collected_before) noexcept
     cdef bint was_stopped(self, double seconds, double now) noexcept

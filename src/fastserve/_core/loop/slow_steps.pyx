@@ -4,7 +4,8 @@ Held bytes must not wait for what an application computes after it has sent them
 or from its start if bytes of others are held. A step that goes on for SLOW_SECONDS has these consequences:
 
 route           The route of the sender is remembered. From then on whatever such a route sends is written at once,
-                together with all other held bytes, and the step costs nobody else anything.
+                together with all other held bytes, and the step costs nobody else anything. It goes on being timed, for
+                a route that is no longer slow is forgotten (routes.pyx).
 write_through   If the route was not known yet, nothing is held until as many exchanges as the penalty says have passed
                 without a slow step.
 penalty         It grows with each slow step of a sender whose framework has not named a route, so that an application
@@ -69,7 +70,7 @@ cdef class SlowSteps:
         """The application sends. Return true if the bytes that it sent before have waited: write what is held."""
         cdef bint slow = self.sent != 0 and now - self.sent > SLOW_SECONDS
         if slow:
-            self.slow_step(self.sent, now, self.sender, True, self.collected_at_send)
+            slow = self.slow_send(now)
             self.sender = None  # ask again whether its route is slow, and measure anew
         self.sent = now
         self.collected_at_send = collected
@@ -77,14 +78,15 @@ cdef class SlowSteps:
 
     cpdef bint note_sender(self, dict scope, double now) except -1:
         """Name the exchange that has just sent. Return true if its route is slow: write what is held."""
-        if self.routes.count and self.routes.contain(scope):
-            self.check_others(now)
-            self.forget_send()  # the rest of this step can teach nothing
-            return True
+        if self.routes.count:
+            self.watched = scope if self.routes.contain(scope) else None
+            if self.watched is not None:
+                self.measure_send(now)
+                self.check_others(now)
+                self.sender = None
+                return True
         self.sender = scope
-        if not self.measured or now - self.usage.when > SLOW_SECONDS:
-            self.check_others(now)
-            self.measured = measure(&self.usage)
+        self.measure_send(now)
         return False
 
     cpdef void note_written(self) noexcept:
@@ -102,6 +104,8 @@ cdef class SlowSteps:
         """Do not watch for the end of the step that has sent."""
         self.sent = 0
         self.sender = None
+        if self.watched is not None:
+            self.watched = None
 
     cpdef bint end_send(self, double now) noexcept:
         """The step that has sent is over. Return whether the bytes have waited for it."""
@@ -110,7 +114,7 @@ cdef class SlowSteps:
             return False
         slow = now - self.sent > SLOW_SECONDS
         if slow:
-            self.slow_step(self.sent, now, self.sender, True, self.collected_at_send)
+            slow = self.slow_send(now)
         else:
             self.clean -= 1
             if self.clean <= 0:
@@ -120,6 +124,17 @@ cdef class SlowSteps:
                     self.clean = 0
         self.forget_send()
         return slow
+
+    cdef bint slow_send(self, double now) noexcept:
+        """The step has gone on after its last send. Return whether the bytes may have waited for it."""
+        cdef double seconds = now - self.sent - (collected - self.collected_at_send)
+        if self.watched is None:
+            self.slow_step(self.sent, now, self.sender, True, self.collected_at_send)
+            return True
+        if seconds > SLOW_SECONDS and not (self.measured and self.was_stopped(seconds, now)):
+            self.routes.note(self.watched)
+        self.watched = None
+        return False
 
     cpdef void check_others(self, double now) noexcept:
         """Check whether bytes that others sent before this step have waited for it."""
@@ -144,6 +159,12 @@ cdef class SlowSteps:
     cpdef void stop_measuring(self) noexcept:
         """The turn is over: the loop may wait before it calls again."""
         self.measured = False
+
+    cdef void measure_send(self, double now) noexcept:
+        """Read what the thread has used, unless that has been done just before."""
+        if not self.measured or now - self.usage.when > SLOW_SECONDS:
+            self.check_others(now)
+            self.measured = measure(&self.usage)
 
     cdef void slow_step(self, double since, double now, dict sender, bint known, double collected_before) noexcept:
         """Bytes have waited from `since` to `now` for `sender`, for another application (None), or for the unknown."""
