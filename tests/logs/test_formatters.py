@@ -161,7 +161,7 @@ def test_json_of_the_loggers_of_an_application() -> None:
     """A configuration of logging finds the formatter where the others are."""
     stream = io.StringIO()
     logging.config.dictConfig({
-        "version": 1, "incremental": False, "disable_existing_loggers": False,
+        "version": 1, "disable_existing_loggers": False,
         "formatters": {"json": {"()": "fastserve.logging.JsonFormatter", "form": "json:ecs"}},
         "handlers": {"json": {"class": "logging.StreamHandler", "formatter": "json", "stream": stream}},
         "loggers": {"my.app": {"level": "INFO", "handlers": ["json"], "propagate": False}},
