@@ -124,7 +124,7 @@ def installed_from_an_index() -> Iterator[tuple[str, str]]:
     for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*")]:
         if path.is_file() and path.suffix in {".md", ".txt", ".toml", ""}:
             for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-                told = re.findall(r"pip3? install [^`|&;]*?['\"\s](fastserve[\w-]*)", line)
+                told = re.findall(r"pip3? install\b[^`|&;]*?['\"\s](fastserve[\w-]*)", line)
                 if path.name == "requirements.txt":
                     told += re.findall(r"^(fastserve[\w-]*)", line)
                 yield from ((f"{path.relative_to(ROOT)}:{number}", name) for name in told)
