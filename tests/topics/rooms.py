@@ -75,7 +75,7 @@ async def store(request: Request) -> Response:
         position = await topics.publish_stored(room, query["text"], history=int(query.get("history", 10)))
     except topics.EngineDown as exc:
         return JSONResponse({"down": str(exc)}, 503)
-    return JSONResponse({"position": position})
+    return JSONResponse({"position": position, "pid": os.getpid()})
 
 
 async def about(request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 import support
+from core.frames import CLOSE
 from supervisors.clients import Succeeding
 from support import PATIENCE
 from topics import nodes
@@ -24,7 +26,7 @@ from topics.nodes import Noting, run, until
 from topics.test_memory import about
 
 from fastserve._core.topics.message import Message
-from fastserve.topics import directory
+from fastserve.topics import directory, mesh_histories
 from fastserve.topics.engine import EngineDown, Keep
 from fastserve.topics.mesh import MeshEngine
 from fastserve.topics.mesh_peers import HEAD, HELLO
@@ -188,6 +190,28 @@ class TestHistories:
 
         run(work)
 
+    @pytest.mark.parametrize("seconds", [PATIENCE, 0])
+    def test_a_node_leaves_before_it_has_been_given_them(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+    ) -> None:
+        """What is given to it, and what it has to store, reaches the others, also if it does not wait for it."""
+
+        async def work() -> None:
+            monkeypatch.setattr(mesh_histories, "HANDOVER_SECONDS", seconds)
+            names = [f"room-{number}" for number in range(20)]
+            async with started(folder, 1) as [one]:
+                first = {name: await one.keeps(name, "0") for name in names}
+                two = Node(folder)
+                await two.engine.start(two)
+                stored = [two.engine.publish(Message(name, "1"), Keep(10, 60), None) for name in names]
+                assert not all(each is None or each.done() for each in stored)  # it waits for what it is given
+                await two.engine.stop()
+                for name in names:
+                    found = await one.engine.history(name, first[name])
+                    assert ([each.data for each in found.messages], found.complete) == (["1"], True)
+
+        run(work)
+
     def test_that_of_a_killed_node_begins_again(self, folder: Path) -> None:
         async def work() -> None:
             async with started(folder, 2) as (one, two):
@@ -300,6 +324,28 @@ class Workers:
         return found
 
 
+class Follower:
+    """A client that comes back with its position, and is told of no gap."""
+
+    def __init__(self, command: support.Command, chat: Chat) -> None:
+        self.command = command
+        self.chat = chat
+        self.count = 0
+        self.position = ""
+
+    def follow(self, published: int) -> None:
+        """Hear the numbers up to that of the messages that are published."""
+        while self.count < published:
+            found = self.chat.socket.frame()
+            if found is None or found[0] == CLOSE:
+                self.chat = Chat(self.command, f"/ws/room?format=json&quiet=1&gap=GAP&since={self.position}")
+                continue
+            message = json.loads(found[1])
+            assert message["data"] == str(self.count)
+            self.position = message["id"]
+            self.count += 1
+
+
 @pytest.mark.slow
 class TestWorkers:
     @pytest.mark.parametrize("options", [(), ("--preload",)], ids=" ".join)
@@ -365,6 +411,21 @@ class TestWorkers:
                 new[pid] = chat
         assert len(new) == 2
         return number
+
+    def test_workers_that_have_had_their_requests(self, command: support.StartCommand) -> None:
+        """--limit-max-requests replaces workers while messages come: clients that return get each once, in order."""
+        workers = Workers(command, "--workers", "2", "--limit-max-requests", "40")
+        chats = workers.chats(2, "?format=json")
+        followers = [Follower(workers.command, chat) for chat in chats.values()]
+        served: set[int] = set()
+        published = 0
+        while len(served - set(chats)) < 4:
+            for _ in range(20):
+                response = post(workers.command, f"/store/room?text={published}&history=1000", "")
+                served.add(json.loads(response.partition(b"\r\n\r\n")[2])["pid"])
+                published += 1
+            for follower in followers:
+                follower.follow(published)
 
     def test_a_hung_worker_does_not_hold_up_others(self, command: support.StartCommand) -> None:
         workers = Workers(command, "--workers", "2", "--timeout-worker-healthcheck", "600")

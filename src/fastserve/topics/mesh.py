@@ -153,8 +153,8 @@ class MeshEngine(Engine):
     async def stop(self) -> None:
         if self._server is None:
             return
+        await self.histories.settled.wait()  # else what it is being given would be lost
         self.leaving = True
-        self.histories.all_handed()
         with contextlib.suppress(OSError):
             self._socket.unlink()
         waited = self.histories.give_all()

@@ -2,7 +2,7 @@
 
 A topic's owner is the node that rates highest for the topic's name, among those that are ready (rendezvous hashing). A
 node that becomes an owner is given the histories of its topics by the nodes that had them, and holds back what is to be
-stored until all of these are done. A node that leaves gives its histories away first.
+stored until all of these are done. A node that leaves waits for that as well, and gives its histories away first.
 """
 
 from __future__ import annotations
@@ -194,8 +194,8 @@ class OwnedHistories:
             history.messages.append(reader.message())
         self.kept.take_over(topic, history)
         peer.write(frame(ANSWER, LONG.pack(number)))
-        if self.owner(topic) not in (None, peer):
-            self.give(topic)  # a node has become an owner that the giver did not know yet
+        if self.node.leaving or self.owner(topic) is not peer:
+            self.give(topic)  # a node has become an owner that the giver did not know yet, or this one is none any more
 
     def take_handed(self, peer: Peer, reader: Reader) -> None:
         self.handed_by(peer.name)
