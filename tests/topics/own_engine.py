@@ -40,3 +40,9 @@ class Own(topics.Engine):
 
     async def counts(self, topics: list[str]) -> dict[str, int]:
         return {topic: self.receiver.count(topic) for topic in topics}
+
+
+class Forgetful(Own):
+    """One that keeps nothing."""
+
+    features = frozenset({"hosts"})

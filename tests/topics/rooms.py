@@ -73,7 +73,7 @@ async def store(request: Request) -> Response:
     room, query = request.path_params["room"], request.query_params
     try:
         position = await topics.publish_stored(room, query["text"], history=int(query.get("history", 10)))
-    except topics.EngineDown as exc:
+    except (topics.EngineDown, topics.Unsupported) as exc:
         return JSONResponse({"down": str(exc)}, 503)
     return JSONResponse({"position": position, "pid": os.getpid()})
 

@@ -60,6 +60,10 @@ def test_the_command(chat: Chat, url: str, capsys: pytest.CaptureFixture[str]) -
     [
         (["publish", "room", "x", "--topics", "http://x"], "Error: "),
         (["publish", "", "x", "--topics", "redis+unix:///nowhere"], "Error: the name of a topic"),
+        (
+            ["publish", "room", "x", "--topics", "topics.own_engine:Forgetful", "--history", "5"],
+            "Error: Forgetful keeps no histories",
+        ),
     ],
 )
 def test_errors(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

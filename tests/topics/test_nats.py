@@ -105,10 +105,13 @@ def test_a_restart_is_survived(server: Server, serve: support.Serve) -> None:
 
 def test_there_are_no_histories(server: Server, serve: support.Serve, caplog: pytest.LogCaptureFixture) -> None:
     rooms = serve(app, topics=server.url)
-    chat = Chat(rooms, "/ws/room?gap=GAP&since=a:1")
+    chat = Chat(rooms, "/ws/room?gap=GAP&since=a:1&history=5")
     assert chat.hear() == "GAP"
     assert chat.hear_json()["recovered"] is False
-    assert b" 503 " in post(rooms, "/store/room?text=y", "")
+    refused = post(rooms, "/store/room?text=x", "")
+    assert b" 503 " in refused
+    assert b"NatsEngine keeps no histories" in refused
+    chat.say("y")
     assert chat.hear() == "y"
     assert [each.getMessage() for each in caplog.records if "no histories" in each.getMessage()]
 

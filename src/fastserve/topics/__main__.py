@@ -8,7 +8,7 @@ import os
 import sys
 
 from fastserve.importer import ImportFromStringError
-from fastserve.topics import EngineDown, connect, publish, publish_stored
+from fastserve.topics import EngineDown, Unsupported, connect, publish, publish_stored
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(asyncio.run(stored))  # its position
             else:
                 publish(given.topic, text, event=given.event, ttl=given.ttl)
-    except (EngineDown, ImportFromStringError, OSError, ValueError) as exc:
+    except (EngineDown, ImportFromStringError, OSError, Unsupported, ValueError) as exc:
         print(f"Error: {exc}", file=sys.stderr)
         return 1
     return 0

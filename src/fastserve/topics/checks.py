@@ -15,6 +15,8 @@ TTL = 300.0  # seconds
 
 def names_of(topics: str | Iterable[str]) -> tuple[str, ...]:
     """Return the names of topics, each once. Raises TypeError, ValueError."""
+    if not isinstance(topics, Iterable):
+        raise TypeError(f"expected a topic or several, not {type(topics).__name__}")
     names = (topics,) if isinstance(topics, str) else tuple(dict.fromkeys(topics))
     if not names:
         raise ValueError("expected at least one topic")
@@ -34,7 +36,11 @@ def check_name(name: Any, what: str = "a topic") -> None:
 
 
 def keep_of(history: int, ttl: float | None) -> Keep | None:
-    """Return what is to be kept, None for nothing. Raises ValueError."""
+    """Return what is to be kept, None for nothing. Raises TypeError, ValueError."""
+    if not isinstance(history, int):
+        raise TypeError(f"history: expected a number of messages, not {history!r}")
+    if not (ttl is None or isinstance(ttl, int | float)):
+        raise TypeError(f"ttl: expected a number of seconds, not {ttl!r}")
     if not 0 <= history <= MOST_KEPT:
         raise ValueError(f"history: expected 0 to {MOST_KEPT} messages, not {history!r}")
     if history == 0:

@@ -12,7 +12,7 @@ from fastserve._core.topics.hub import running_loop
 from fastserve._core.topics.message import Message
 from fastserve.topics import node as nodes
 from fastserve.topics.checks import check_name, check_size, keep_of, messages_of
-from fastserve.topics.engine import EngineDown, Recovery
+from fastserve.topics.engine import EngineDown, Recovery, Unsupported
 from fastserve.topics.memory import PROCESS
 from fastserve.topics.node import MAX_SIZE, Node
 from fastserve.topics.subscription import Subscription
@@ -59,7 +59,10 @@ async def publish_stored(
     event: str | None = None,
     exclude: Any = None,
 ) -> str:
-    """Do as publish(), and return the message's position once the engine has stored it. Raises EngineDown."""
+    """Do as publish(), and return the message's position once the engine has stored it.
+
+    Raises EngineDown, and Unsupported where the engine keeps no histories; the message is not sent then.
+    """
     check_name(topic)
     keep = keep_of(history, ttl)
     if keep is None:
@@ -68,6 +71,8 @@ async def publish_stored(
     token = excluded(exclude)
 
     async def store(node: Node) -> str | None:
+        if "history" not in node.engine.features:
+            raise Unsupported(f"{type(node.engine).__name__} keeps no histories: publish_stored() needs another engine")
         waited = node.publish(message, keep, token)
         return None if waited is None else await waited
 
