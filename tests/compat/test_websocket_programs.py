@@ -83,14 +83,27 @@ class Page:
         assert "error" not in answer, answer
         return answer["result"]
 
-    def open(self, url: str) -> None:
-        """Show a page and return when it has loaded."""
+    def open(self, url: str) -> dict[str, str]:
+        """Show a page in a new window; return that when it has loaded."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = {"sessionId": self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]}
         self.call("Page.enable")
         self.call("Page.navigate", url=url)
+        self._load()
+        return self._session
+
+    def reload(self) -> None:
+        """Load the page again, and return when it has loaded."""
+        self.call("Page.reload")
+        self._load()
+
+    def _load(self) -> None:
         while json.loads(self._connection.recv(TIMEOUT)).get("method") != "Page.loadEventFired":
             pass
+
+    def turn_to(self, window: dict[str, str]) -> None:
+        """Go on with a window that open() has returned."""
+        self._session = window
 
     def run(self, script: str) -> Any:
         """Evaluate an expression in the page, wait for it if it is a promise, and return its value."""
@@ -135,6 +148,43 @@ def demo() -> Iterator[Command]:
 
 STATE = "document.getElementById('ws-status').dataset.state"
 LOG = "document.getElementById('ws-log').textContent"
+COUNT_CHANGES = """
+    window.changes = 0;
+    new MutationObserver(() => changes++).observe(document.getElementById("room-windows"), { childList: true });
+"""
+
+
+def test_the_room_of_the_demo_in_two_windows(page: Page) -> None:
+    """Windows of two workers see one another, and what is said; one that is loaded again comes back silently."""
+    server = start_command("fastserve.demo:app", "--workers", "2", "--port", "0")
+    try:
+        windows: dict[str, dict[str, str]] = {}  # by what they say of their worker
+        opened = 0
+        while len(windows) < 2:
+            window = page.open(f"{server.url}/")
+            opened += 1
+            page.wait("document.getElementById('room-status').dataset.state === 'open'")
+            windows.setdefault(page.run("document.getElementById('room-status').textContent"), window)
+        one, two = windows.values()
+        for window in (one, two):
+            page.turn_to(window)
+            page.wait(f"document.getElementById('room-windows').children.length === {opened}")
+        page.run("document.getElementById('room-text').value = 'grüße <b>'")
+        page.run("document.getElementById('room-form').requestSubmit()")
+        page.wait(f"document.getElementById('room-log').textContent.includes('{opened} of {opened} windows')")
+        page.turn_to(one)
+        page.wait("document.getElementById('room-log').textContent.includes('grüße <b>')")
+        assert "worker" in page.run("document.getElementById('room-log').textContent")
+        page.run(COUNT_CHANGES)
+        page.turn_to(two)
+        page.reload()
+        page.wait("document.getElementById('room-status').dataset.state === 'open'")
+        page.run("document.getElementById('room-form').requestSubmit()")
+        page.turn_to(one)
+        page.wait("document.getElementById('room-log').children.length === 2")
+        assert page.run("changes") == 0
+    finally:
+        server.close()
 
 
 def test_the_demo_in_chromium(page: Page, demo: Command) -> None:
