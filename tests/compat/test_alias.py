@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipapp
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -218,6 +219,18 @@ def test_a_program_that_knows_nothing_of_it(run: Run) -> None:
     assert "a line of the program's own" in process.output
     assert "secret" not in process.output
     assert process.stop() == -15
+
+
+@pytest.mark.parametrize("archive", [True, False], ids=["zipapp", "folder"])
+def test_a_program_in_an_archive_or_a_folder(run: Run, tmp_path: Path, archive: bool) -> None:
+    folder = tmp_path / "program"
+    folder.mkdir()
+    (folder / "__main__.py").write_text("import sys, uvicorn\nprint(uvicorn.__name__, *sys.argv[1:])\n")
+    target = tmp_path / "program.pyz"
+    zipapp.create_archive(folder, target)
+    process = run(str(target if archive else folder), "argument")
+    assert process.wait() == 0
+    assert process.lines == ["fastserve argument"]
 
 
 def test_the_command_under_its_other_name(run: Run) -> None:
