@@ -39,6 +39,10 @@ def run(command: support.StartCommand, tmp_path: Path) -> support.StartCommand:
     return start
 
 
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+TRACEPARENT = f"traceparent: 00-{TRACE}-b7ad6b7169203331-01\r\n"
+
+
 def lines(server: support.Command) -> list[str]:
     return [line.split('"')[1].split()[1] for line in server.stdout if "HTTP/" in line]
 
@@ -80,12 +84,25 @@ def test_request_id_header(run: support.StartCommand, http: str) -> None:
 
 @pytest.mark.parametrize("http", ["auto", "h11"])
 def test_id_of_a_request_that_fails(run: support.StartCommand, http: str) -> None:
-    """The traceback has the id that the client got."""
+    """The traceback has the id that the client got, and that of the trace."""
     server = run("--http", http, "--request-id-header", "X-Request-Id", "--log-format", "json")
-    response = server.get("/raise")
+    response = server.get("/raise", TRACEPARENT)
     server.stop()
     (raised,) = (each for each in map(json.loads, server.stderr) if each["level"] == "ERROR")
     assert f"x-request-id: {raised['request_id']}\r\n".encode() in response
+    assert raised["trace_id"] == TRACE
+
+
+@pytest.mark.parametrize("http", ["auto", "h11"])
+def test_trace_of_a_request_that_fails(run: support.StartCommand, http: str) -> None:
+    """The general log has it whatever the access log is."""
+    server = run("--http", http, "--no-access-log", "--log-format", "json")
+    server.get("/raise", TRACEPARENT)
+    server.get("/raise")
+    server.stop()
+    with_trace, without = (each for each in map(json.loads, server.stderr) if each["level"] == "ERROR")
+    assert with_trace["trace_id"] == TRACE
+    assert not {"trace_id", "request_id"} & set(without)
 
 
 def test_log_slow(run: support.StartCommand) -> None:

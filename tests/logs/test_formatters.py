@@ -171,6 +171,18 @@ def test_json_of_the_loggers_of_an_application() -> None:
     assert (values["message"], values["http.request.id"], values["log.logger"]) == ("here", "x", "my.app")
 
 
+def test_json_of_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the access log; Google's has the project in it, unless the program has said it."""
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
+    values = {"msg": "failed", "levelno": 40, "levelname": "ERROR", "trace_id": "0af7"}
+    shown = {form: json.loads(JsonFormatter(form).format(logging.makeLogRecord(values))) for form in FORMATS}
+    assert shown["json"]["trace_id"] == shown["json:datadog"]["trace_id"] == shown["json:ecs"]["trace.id"] == "0af7"
+    assert shown["json:gcp"]["logging.googleapis.com/trace"] == "projects/my-project/traces/0af7"
+    record = logging.makeLogRecord(values | {"trace_id": "projects/p/traces/0af7"})
+    shown["json:gcp"] = json.loads(JsonFormatter("json:gcp").format(record))
+    assert shown["json:gcp"]["logging.googleapis.com/trace"] == "projects/p/traces/0af7"
+
+
 def test_json_of_extra_values_that_json_has_not() -> None:
     """The line stays one of JSON, where NaN is no value and keys are texts."""
     circle: list[object] = []

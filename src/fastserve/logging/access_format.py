@@ -339,11 +339,14 @@ def field_step(name: str, field: Field) -> Step:
     quote = '"' if field.kind == "string" else ""
     before, after = f'"{name}":{quote}', f"{field.unit}{quote}"
     if name == "logging.googleapis.com/trace":
-        # The resource name of a trace has the project, which Google's runtimes name.
-        project = os.environ.get("GOOGLE_CLOUD_PROJECT", "")
-        if re.fullmatch(r"[a-z][a-z0-9-]{1,61}[a-z0-9]", project):
-            before += f"projects/{project}/traces/"
+        before += google_trace()
     return CODES[field.code], before.encode(), after.encode(), None, field.scale, field.digits
+
+
+def google_trace() -> str:
+    """Return what the resource name of a trace has before its id: the project, which Google's runtimes name."""
+    project = os.environ.get("GOOGLE_CLOUD_PROJECT", "")
+    return f"projects/{project}/traces/" if re.fullmatch(r"[a-z][a-z0-9-]{1,61}[a-z0-9]", project) else ""
 
 
 def flat(fields: Fields, prefix: str = "") -> Iterator[tuple[str, Field]]:

@@ -11,6 +11,7 @@ import logging
 import time
 from typing import Any
 
+from fastserve.logging.access_format import google_trace
 from fastserve.process import place
 
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
@@ -19,9 +20,9 @@ FORMATS: dict[str, dict[str, str]] = {  # other names of the fields; of an error
     "json:ecs": {
         "time": "@timestamp", "level": "log.level", "logger": "log.logger", "process": "process.pid",
         "worker": "fastserve.worker", "exception": "error.stack_trace", "kind": "error.type", "reason": "error.message",
-        "duration": "event.duration", "request_id": "http.request.id",
+        "duration": "event.duration", "request_id": "http.request.id", "trace_id": "trace.id",
     },
-    "json:gcp": {"level": "severity", "exception": "stack_trace"},
+    "json:gcp": {"level": "severity", "exception": "stack_trace", "trace_id": "logging.googleapis.com/trace"},
     "json:datadog": {
         "time": "timestamp", "level": "status", "logger": "logger.name", "worker": "fastserve.worker",
         "exception": "error.stack", "kind": "error.kind", "reason": "error.message", "request_id": "http.request_id",
@@ -78,6 +79,8 @@ class JsonFormatter(logging.Formatter):
         extra = {name: value for name, value in vars(record).items() if name not in STANDARD and name not in found}
         if self.form in IN_NANOSECONDS and isinstance(extra.get("duration"), float):
             extra["duration"] = round(extra["duration"] * 1e9)
+        if self.form == "json:gcp" and "/" not in str(extra.get("trace_id", "/")):
+            extra["trace_id"] = f"{google_trace()}{extra['trace_id']}"
         named: dict[str, Any] = {}
         for name, value in found.items():
             self.put(named, self.names.get(name, name), value)

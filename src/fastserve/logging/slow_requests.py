@@ -13,20 +13,22 @@ logger = logging.getLogger("fastserve.error")
 
 def report(account: Account) -> None:
     """Log that the exchange of an account is slow, or, once it is over, how long it took."""
+    from fastserve._core.http.account import ids_of
+
     task = None if account.over else account.task
     warn(
         account.scope, account.client, account.seconds, account.over, account.status, account.aborted,
-        account.request_id, task,
+        ids_of(account.scope, account.request_id), task,
     )  # fmt: skip
 
 
 def warn(
     scope: dict[str, Any], client: str, seconds: float, over: bool, status: int, aborted: bool,
-    request_id: str | None, task: Any,
+    ids: dict[str, str], task: Any,
 ) -> None:  # fmt: skip
     """Log a slow request, which is `over` or under way."""
-    extra = {"duration": round(seconds, 6)} | ({} if request_id is None else {"request_id": request_id})
-    which = f"{described(scope)} from {client or 'a UNIX socket'}" + (f" [{request_id}]" if request_id else "")
+    extra = {"duration": round(seconds, 6), **ids}
+    which = f"{described(scope)} from {client or 'a UNIX socket'}" + (f" [{ids['request_id']}]" * ("request_id" in ids))
     if over:
         outcome = "the client did not get all of it" if aborted else f"status {status}"
         logger.warning("Slow request: %s took %.3f s, %s", which, seconds, outcome, extra=extra)

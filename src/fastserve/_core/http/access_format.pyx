@@ -438,7 +438,7 @@ cdef class AccessFormat:
         elif op == HOST_NAME:
             return self.put_object(to, without_port(known(values.of[HOST])), OTHER)
         elif op == HEADER:
-            return self.put_object(to, text_field(account, <bytes>step.argument), OTHER)
+            return self.put_object(to, text_field(account.scope, <bytes>step.argument), OTHER)
         elif op == RESPONSE_HEADER:
             return self.put_object(to, response_field(account.headers, <bytes>step.argument), OTHER)
         elif op == ENDING:
@@ -452,7 +452,7 @@ cdef class AccessFormat:
         elif op == PHRASE:
             return self.put_object(to, (reason_phrase(account.status) or None) if account.status else None, OTHER)
         elif op == USER:
-            return self.put_object(to, user_of(text_field(account, b"authorization")), OTHER)
+            return self.put_object(to, user_of(text_field(account.scope, b"authorization")), OTHER)
         elif op == MESSAGES_IN or op == MESSAGES_OUT:
             if account.websocket:
                 return put_number(to, account.messages_in if op == MESSAGES_IN else account.messages_out)

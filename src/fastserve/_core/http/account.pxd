@@ -57,8 +57,9 @@ cdef class Account(Timed):
 # `began` is when the head was complete.
 cdef Account open_account(Worker worker, dict scope, object peer, bytes address, bint trusted, double began)
 cdef bytes field_of(object headers, bytes name)
+cpdef dict ids_of(dict scope, request_id)
 # What lines show of headers and of the scope, None where it is missing.
-cdef object text_field(Account account, bytes name)
+cdef object text_field(dict scope, bytes name)
 cdef object response_field(object headers, bytes name)
 cdef object user_of(bytes authorization)
 cdef object trace_of(bytes traceparent)

@@ -72,9 +72,9 @@ cdef bytes field_of(object headers, bytes name):
     return None
 
 
-cdef object text_field(Account account, bytes name):
+cdef object text_field(dict scope, bytes name):
     """Return the value of the last field of this name, or None."""
-    headers = account.scope.get("headers")
+    headers = scope.get("headers")
     return None if headers is None else field_of(reversed(list(headers)), name)
 
 
@@ -139,6 +139,17 @@ cdef bytes without_port(bytes host):
     return host if colon < 0 or colon < host.rfind(b"]") else host[:colon]
 
 
+cpdef dict ids_of(dict scope, request_id):
+    """Return what log records have in `extra` of a request: its id and that of its trace, if it has any."""
+    cdef dict ids = {} if request_id is None else {"request_id": request_id}
+    trace = text_field(scope, b"traceparent")
+    if type(trace) is bytes:
+        trace = trace_of(trace)
+        if trace is not None:
+            ids["trace_id"] = trace.decode()
+    return ids
+
+
 cdef str id_given(object headers, bytes name):
     """Return the id in a field of a trusted proxy's request, or None without a usable one."""
     cdef bytes value = field_of(headers, name)
@@ -200,8 +211,7 @@ cdef class Account(Timed):
         return 0
 
     cdef dict ids(self):
-        """Return what log records have in `extra` of the request."""
-        return {} if self.request_id is None else {"request_id": self.request_id}
+        return ids_of(self.scope, self.request_id)
 
     @property
     def over(self):

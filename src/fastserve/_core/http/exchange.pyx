@@ -36,7 +36,7 @@ from ..metrics cimport fastserve_add, fastserve_observe
 from ..python cimport PyBytes_GET_SIZE, PyObject
 from ..threads cimport fastserve_count
 from ..worker cimport Worker
-from .account cimport Account
+from .account cimport Account, ids_of
 from .file_body cimport Transfer
 from .inflight cimport enabled as somebody_asks, stop_tracking, track
 
@@ -512,7 +512,7 @@ cdef class HttpExchange(Exchange):
 
     cdef dict which(self):
         """Return what a log record says of the request."""
-        return None if self.account is None else self.account.ids()
+        return ids_of(self.scope, None if self.account is None else self.account.request_id)
 
     cdef int end(self, bint failed) except -1:
         """Abandon what the application has left incomplete."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from fastserve._core.errors import ClientDisconnected, only_disconnects
+from fastserve._core.http.account import ids_of
 from fastserve._core.loop.give_way import give_way
 from fastserve._types import ASGI3Application, Message, Scope
 from fastserve.options.table import Options
@@ -112,8 +113,7 @@ class HttpExchange:
 
     def ids(self) -> dict[str, Any]:
         """Return what log records have in `extra` of the request."""
-        made = (self.scope.get("state") or {}).get("request_id")  # with --request-id-header
-        return {} if made is None else {"request_id": made}
+        return ids_of(dict(self.scope), (self.scope.get("state") or {}).get("request_id"))  # with --request-id-header
 
     def end(self) -> None:
         if self.stage != "complete" and self.stream is not None:
