@@ -16,10 +16,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import translate
 
 from fastserve._core.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
+MODULE = """\
+cdef class Pair:
+    cdef object left
+    cdef object right
+
+    cdef object sum(self):
+        if self.left is None:
+            raise ValueError("left")
+        return self.left + self.right
+"""
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +64,27 @@ def test_a_first_line_for_the_build_is_one_that_it_knows(build: dict[str, Any]) 
         with path.open(encoding="utf-8") as file:
             first = file.readline()
         assert first in (build["ONCE"], build["COLD"], build["HOT"]) or first.startswith('"""'), path
+
+
+@pytest.mark.tree
+@pytest.mark.parametrize("seldom", ["", "__attribute__((cold))"])
+def test_what_is_seldom_called_is_marked(tmp_path: Path, seldom: str) -> None:
+    source = tmp_path / "module.pyx"
+    source.write_text(MODULE, "utf-8")
+    assert translate.translate(str(source), "module", str(tmp_path), {"language_level": 3}, seldom)
+    text = source.with_suffix(".c").read_text("utf-8")
+    plain = text.replace("static __attribute__((cold)) ", "static ")
+    functions = re.findall(r"^static [^;={}()]*?\b(__\w+)\(", plain, re.MULTILINE)
+    marked = re.findall(r"^static __attribute__\(\(cold\)\) [^;={}()]*?\b(__\w+)\(", text, re.MULTILINE)
+    seldom_called = {"__Pyx_AddTraceback", "__Pyx_Raise", "__pyx_tp_clear_6module_Pair"}
+    assert seldom_called | {"__pyx_f_6module_4Pair_sum"} <= {*functions}
+    if not seldom:
+        assert marked == []
+        return
+    for name in seldom_called:
+        assert marked.count(name) == functions.count(name)  # its declaration and its definition
+    assert "__pyx_f_6module_4Pair_sum" not in marked
+    assert "static __attribute__((cold)) CYTHON_INLINE" not in text
 
 
 @pytest.mark.tree
