@@ -26,7 +26,7 @@ from fastserve.protocols.utils import (
     is_ssl,
 )
 from fastserve.protocols.websockets.connection import WebSocketConnection
-from fastserve.protocols.websockets.contract import NO_STATUS
+from fastserve.protocols.websockets.contract import NO_STATUS, Event
 from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from websockets.typing import ExtensionParameter
 
     from fastserve._core.settings import Settings
-    from fastserve.protocols.websockets.contract import Event
 
 __all__ = [
     "STATUS_PHRASES",

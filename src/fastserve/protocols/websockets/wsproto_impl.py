@@ -26,12 +26,11 @@ from fastserve.protocols.utils import (
     is_ssl,
 )
 from fastserve.protocols.websockets.connection import WebSocketConnection
-from fastserve.protocols.websockets.contract import NO_STATUS
+from fastserve.protocols.websockets.contract import NO_STATUS, Event
 from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
     from fastserve._core.settings import Settings
-    from fastserve.protocols.websockets.contract import Event
 
 TOO_BIG = "message too big"
 PIECE = 4096  # bytes of compressed payload, which may inflate to a thousand times as many
