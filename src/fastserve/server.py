@@ -314,6 +314,7 @@ class Server:
             self.server_state.renew_default_headers(self.config.encoded_headers, self.config.date_header)
             shared = self.config, self.server_state, self.lifespan.state, self._metrics.page
             factory = connection_factory(*shared)
+            self.servers = []  # without those of an earlier run()
             self._acceptor = Acceptor(factory, self.config, self.servers, self.server_state, self._expected())
             plain = self._listeners.plain if sockets is None else self._plain_of_given(sockets)
             redirects = redirect_factory(*shared, bound, plain) if any(plain.values()) else None

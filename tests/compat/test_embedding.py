@@ -137,6 +137,34 @@ def test_shutdown_of_a_server_whose_serving_was_cancelled(package: Any, caplog: 
 
 
 @package
+def test_a_server_that_runs_again(package: Any) -> None:
+    """Its `servers` are those of the present run."""
+
+    async def main(server: Any) -> None:
+        task = await serving(server)
+        _, writer = await connected(server)
+        writer.close()
+        server.should_exit = True
+        await task
+
+    server = package.Server(config(package, App()))
+    asyncio.run(main(server))
+    server.should_exit = server.started = False
+    asyncio.run(main(server))
+
+
+@pytest.mark.parametrize("prefix", [[], ["-m", "fastserve.compat"]], ids=["uvicorn", "compat"])
+def test_a_forked_process_ends_by_its_signal(prefix: list[str]) -> None:
+    """What test suites start by multiprocessing, and terminate()."""
+    process = Command([sys.executable, *prefix, "-m", "compat.apps.forked_server"], cwd=TESTS)
+    try:
+        assert process.wait() == 0
+        assert f"exit code {-signal.SIGTERM}" in process.lines
+    finally:
+        process.close()
+
+
+@package
 def test_colours_of_a_subclass(package: Any) -> None:
     class Levels(package.logging.DefaultFormatter):  # type: ignore[misc]
         level_name_colors = {logging.INFO: lambda name: f"<{name}>"}  # noqa: RUF012  # as programs write it

@@ -22,6 +22,9 @@ FORK_SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)
 FIRST_PROCESS = 1  # of a container: the system takes no default action there
 END_SECONDS = 2.4  # for finally blocks, threads and exit handlers once a server has stopped
 
+SPAWNED = "--multiprocessing-fork"  # an argument of the processes that multiprocessing spawns
+LAST = -1000  # priority of a finalizer
+
 Handler = Callable[[int, FrameType | None], None]
 Handlers = dict[signal.Signals, Any]  # as signal.signal returns them
 
@@ -86,7 +89,23 @@ def begin_end(number: int) -> bool:
     if number:
         # A stop may be sent twice, to the process group and by the parent: the second must not cut off exit handlers.
         signal.signal(number, Own(lambda number, frame: None))
+        if is_forked_process():
+            from multiprocessing.util import Finalize
+
+            Finalize(None, end_forked, (number,), exitpriority=LAST)
     return True
+
+
+def is_forked_process() -> bool:
+    """Return whether this is a process of multiprocessing's without a Python of its own: it ends by os._exit()."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None and SPAWNED not in sys.orig_argv
+
+
+def end_forked(number: int) -> None:
+    """Take the signal's default action, as the last finalizer of a process of multiprocessing's."""
+    flush_standard_streams()
+    take_default_action(number, None)
 
 
 def leave(number: int) -> NoReturn:
