@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import threading
@@ -48,7 +47,6 @@ def test_in_a_coroutine_and_elsewhere(new_loop: Callable[[], Any]) -> None:
         found.clear()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork(2)")
 def test_in_a_forked_child() -> None:
     """No loop runs there, whatever the memory that it has from its parent says."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=60)
