@@ -36,6 +36,5 @@ cdef class SlowSteps:
     cpdef void stop_measuring(self) noexcept
 
     cdef bint slow_send(self, double now) noexcept
-    cdef void measure_send(self, double now) noexcept
     cdef void slow_step(self, double since, double now, dict sender, bint known, double collected_before) noexcept
     cdef bint was_stopped(self, double seconds, double now) noexcept

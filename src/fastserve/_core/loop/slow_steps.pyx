@@ -81,13 +81,14 @@ cdef class SlowSteps:
         if self.routes.count:
             self.watched = scope if self.routes.contain(scope) else None
             if self.watched is not None:
-                self.measure_send(now)
                 self.check_others(now)
                 self.sender = None
-                return True
-        self.sender = scope
-        self.measure_send(now)
-        return False
+        if self.watched is None:
+            self.sender = scope
+        if not self.measured or now - self.usage.when > SLOW_SECONDS:
+            self.check_others(now)
+            self.measured = measure(&self.usage)
+        return self.watched is not None
 
     cpdef void note_written(self) noexcept:
         """All that was held has been written, which was not the application's time."""
@@ -159,12 +160,6 @@ cdef class SlowSteps:
     cpdef void stop_measuring(self) noexcept:
         """The turn is over: the loop may wait before it calls again."""
         self.measured = False
-
-    cdef void measure_send(self, double now) noexcept:
-        """Read what the thread has used, unless that has been done just before."""
-        if not self.measured or now - self.usage.when > SLOW_SECONDS:
-            self.check_others(now)
-            self.measured = measure(&self.usage)
 
     cdef void slow_step(self, double since, double now, dict sender, bint known, double collected_before) noexcept:
         """Bytes have waited from `since` to `now` for `sender`, for another application (None), or for the unknown."""
