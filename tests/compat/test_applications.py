@@ -15,7 +15,7 @@ from support import PATIENCE
 import fastserve
 
 Ask = Callable[..., http.client.HTTPResponse]
-Served = Callable[[Any], Ask]
+Served = Callable[..., Ask]
 
 HANDSHAKE = {
     "Connection": "Upgrade",
@@ -30,8 +30,9 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     """Serve an application in a thread; return what asks for "/" with these headers, on a connection of its own."""
     stack = contextlib.ExitStack()
 
-    def serve(app: Any) -> Ask:
-        server = request.param.Server(request.param.Config(app, port=0, lifespan="off", log_config=None))
+    def serve(app: Any, **options: Any) -> Ask:
+        config = request.param.Config(app, port=0, lifespan="off", log_config=None, **options)
+        server = request.param.Server(config)
         listens = threading.Event()
         startup = server.startup
 
@@ -51,7 +52,9 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
             stack.callback(connection.close)
             connection.request("GET", "/", headers=headers or {})
-            return connection.getresponse()
+            response = connection.getresponse()
+            stack.callback(response.close)
+            return response
 
         return ask
 
@@ -98,3 +101,20 @@ def test_subprotocol_that_was_not_offered(served: Served, offered: dict[str, str
     response = served(app)(HANDSHAKE | offered)
     assert response.status == 101
     assert response.headers["sec-websocket-protocol"] == "ocpp1.6"
+
+
+def test_messages_without_a_limit(served: Served) -> None:
+    """Servers of images and sound set ws_max_size=None, which uvicorn passes on to the package websockets."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await receive()
+        size = len((await receive())["bytes"])
+        await send({"type": "websocket.send", "text": str(size)})
+        await receive()
+
+    size = 2**24 + 1  # beyond the default limit
+    response = served(app, ws_max_size=None)(HANDSHAKE)
+    sock = response.fp.raw._sock  # type: ignore[attr-defined]  # http.client has no name for it
+    sock.sendall(b"\x82\xff" + size.to_bytes(8, "big") + bytes(4) + bytes(size))
+    assert response.fp.read(2 + len(str(size)))[2:] == str(size).encode()

@@ -197,7 +197,7 @@ REFUSED: dict[str, list[Any]] = {
     "http2": ["x", 5],
     "limit_http2_streams": [0, 65537, None],
     "ws": ["wsaccel", 5, None],
-    "ws_max_size": [0, None],
+    "ws_max_size": [0],
     "ws_max_queue": [0, None],
     "ws_ping_interval": [-1, "x"],
     "ws_ping_timeout": [-1, "x"],

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 0.001  # seconds: a timeout_keep_alive of 0 closes at once, while 0 means never to the core
 
+UNLIMITED = 2**62 - 1  # bytes, as programs for uvicorn ask for by None
+
 HeaderList = list[tuple[bytes, bytes]]
 
 
@@ -30,6 +32,7 @@ def core_settings(options: Options, **changes: Any) -> Settings:
         "date": options.date_header,
         "timeout_keep_alive": options.timeout_keep_alive or AT_ONCE,
         "websocket": options.ws != "none",
+        "ws_max_size": UNLIMITED if options.ws_max_size is None else options.ws_max_size,
         "redirects": False,
         "serves_http2": options.serves_http2,
         "raise_disconnect": options.raises_disconnect,

@@ -154,8 +154,8 @@ class Options:
         "  [default: on, unless --http is h11 or a class]")
     ws: type[asyncio.Protocol | Framing] | str = option("auto", WEBSOCKET, Protocol(WS, other="module:Class"),
         "WebSocket implementation: auto is the compiled one; with none an upgrade is served as a plain HTTP request.")
-    ws_max_size: int = option(16777216, WEBSOCKET, Limit(1),
-        "Maximum size of a message in bytes; a larger one closes the WebSocket with 1009.")
+    ws_max_size: int | None = option(16777216, WEBSOCKET, Limit(1),
+        "Maximum size of a message in bytes; a larger one closes the WebSocket with 1009.", optional=True)
     ws_max_queue: int = option(32, WEBSOCKET, Limit(1),
         "Maximum number of messages that wait for the application; reading pauses while there are as many.")
     ws_ping_interval: float | None = option(20.0, WEBSOCKET, Seconds(),
