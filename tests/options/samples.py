@@ -31,7 +31,7 @@ def sample(option: Option, folder: Path) -> tuple[str, Any]:
     if isinstance(kind, Number):
         return str(list(kind.names)[-1]), list(kind.names)[-1]
     if isinstance(kind, Integer):
-        number = max(kind.least, option.default or 0) + 1
+        number = max(kind.least, option.default or 1) + 1
         return str(number), number
     if isinstance(kind, Seconds):
         return "7.5", 7.5

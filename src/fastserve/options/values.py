@@ -108,10 +108,10 @@ class Integer(Kind):
 
 
 class Workers(Integer):
-    """A number of processes from 1; "auto" is as many as there are processors that this process may use."""
+    """A number of processes; 0 means 1, as in uvicorn, and "auto" one for each processor that this process may use."""
 
     def __init__(self) -> None:
-        super().__init__(1)
+        super().__init__(0)
 
     def checked(self, value: Any) -> int:
         if isinstance(value, str):
@@ -121,7 +121,7 @@ class Workers(Integer):
                 return usable()
             if not value.strip().lstrip("+-").isdecimal():
                 raise ValueError(f"{value!r}: expected a whole number or auto")
-        return super().checked(value)
+        return super().checked(value) or 1
 
 
 class Limit(Integer):
@@ -226,9 +226,11 @@ class Choice(Kind):
 
 
 class Protocol(Choice):
-    """One of some protocols by name, the import string of another, or, from a program, its class."""
+    """One of some protocols by name, the import string of another, or from a program its class, or None for "none"."""
 
     def checked(self, value: Any) -> Any:
+        if value is None and "none" in self.names:
+            return "none"
         return value if isinstance(value, type) else super().checked(value)
 
 
