@@ -34,7 +34,7 @@ LLHTTP = tuple(f"vendor/llhttp/src/{name}.c" for name in ("llhttp", "api", "http
 
 DIRECTIVES = {
     "language_level": 3,
-    "boundscheck": False,
+    "boundscheck": True,  # applications put what they like into scopes and messages
     "wraparound": False,
     "initializedcheck": False,
     "cdivision": True,
@@ -71,7 +71,7 @@ COLD = "# setup.py: cold\n"  # no request's or message's time depends on it: -O1
 HOT = "# setup.py: hot\n"  # its loops over octets gain by -O3, by 11 % for the head of a response
 # All others are at -O2: gcc takes 0.84 of the time of -O3, and exchanges of bench/callgrind 0.8 % more instructions.
 
-CHECKS = ("boundscheck", "wraparound", "initializedcheck")
+CHECKS = ("wraparound", "initializedcheck")
 # Not maybe_uninitialized: Cython warns about variables that are filled through their address.
 WARNINGS = ("warn.unreachable", "warn.unused")
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")

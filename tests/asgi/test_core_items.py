@@ -307,6 +307,20 @@ def test_item_7_application_that_returns_something(client: Connect, log: Log) ->
     assert log()[0] == "ERROR ASGI callable should return None, but returned 'value'."
 
 
+def test_item_7_application_that_returns_what_cannot_be_shown(client: Connect, log: Log) -> None:
+    class Odd:
+        def __str__(self) -> str:
+            raise LookupError("wanted")
+
+    async def app(scope: Any, receive: Any, send: Any) -> Odd:
+        return Odd()
+
+    connected = client(app)
+    connected.send(get())
+    assert connected.read().status == 500
+    assert connected.at_end()
+
+
 @pytest.mark.parametrize("grouped", [False, True])
 def test_item_8_disconnect_error_is_not_logged(serve: support.Serve, log: Log, grouped: bool) -> None:
     errors: list[type[BaseException]] = []

@@ -198,6 +198,12 @@ def test_lines_for_an_unbuffered_file_are_whole_or_reported(log: Setup) -> None:
         log.handler.setStream(log.stream)
 
 
+def test_a_handler_without_a_lock(log: Setup) -> None:
+    log.handler.lock = None
+    log.wire().connect().feed(get("/"))
+    assert "".join(log.stream.writes).count("\n") == 1
+
+
 class Counting(io.TextIOWrapper):
     """Counts what is written to a file."""
 

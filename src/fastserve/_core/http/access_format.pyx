@@ -144,6 +144,7 @@ cdef class AccessFormat:
         if self.steps == NULL:
             raise MemoryError
         self.kept = prepared.steps
+        self.count = 0
         self.is_json = is_json
         self.room, self.text_room = prepared.room, prepared.text_room
         self.late, self.wanted = prepared.late, prepared.wanted
@@ -214,7 +215,7 @@ cdef class AccessFormat:
             value = PyDict_GetItemWithError(scope, "client")
             if value != NULL and type(<object>value) is tuple and PyTuple_GET_SIZE(<object>value):
                 keep(values, CLIENT_HOST, PyTuple_GET_ITEM(<object>value, 0))
-            elif value != NULL and <object>value:
+            elif value != NULL and isinstance(<object>value, (tuple, list)) and <object>value:
                 host = (<object>value)[0]
                 keep(values, CLIENT_HOST, <PyObject*>host)
         if wanted >> PATH_DECODED & 1:
@@ -448,7 +449,8 @@ cdef class AccessFormat:
             return put_bytes(to, b"true", 4 if account.aborted else 0)
         elif op == CLIENT_PORT:
             client = account.scope.get("client")
-            return self.put_some(to, client[1] if client else 0)
+            port = client[1] if isinstance(client, (tuple, list)) and len(client) == 2 else None
+            return self.put_some(to, port if isinstance(port, int) and 0 < port < 65536 else 0)
         elif op == PHRASE:
             return self.put_object(to, (reason_phrase(account.status) or None) if account.status else None, OTHER)
         elif op == USER:

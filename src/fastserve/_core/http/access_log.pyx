@@ -20,7 +20,7 @@ from ..memory.buffer cimport Buffer, take
 from ..python cimport PyBUF_READ, PyMemoryView_FromMemory, PyUnicode_AsUTF8AndSize
 from ..worker cimport Worker
 from .access_format cimport AccessFormat
-from .account cimport Account, next_random, open_account, seed
+from .account cimport Account, client_text, next_random, open_account, seed
 
 cdef enum:
     ATOMIC = 4096  # bytes that a pipe takes in one piece, even if others write to it (PIPE_BUF of Linux)
@@ -40,7 +40,7 @@ cdef bytes visible_table = bytes([byte in VISIBLE for byte in range(256)])
 
 cdef bytes address_text(client):
     """Return the client as the log shows it: `host:port`, or nothing for a UNIX socket."""
-    return f"{client[0]}:{client[1]}".encode("utf-8", "replace") if client else b""
+    return client_text(client).encode("utf-8", "replace") if client else b""
 
 
 cdef int log_response(
@@ -369,8 +369,9 @@ cdef class AccessLog(Flushable):
         if not size:
             return
         handler = self.handler
-        lock = handler.lock  # handler.acquire() and release() are in Python
-        lock.acquire()
+        lock = handler.lock  # None for some handlers; acquire() and release() of the handler are in Python
+        if lock is not None:
+            lock.acquire()
         try:
             stream = handler.stream
             if stream is not self.stream:
@@ -382,7 +383,8 @@ cdef class AccessLog(Flushable):
             self.lines.size = 0
             handler.handleError(self.logger.makeRecord(self.logger.name, INFO, __file__, 0, text, (), None))
         finally:
-            lock.release()
+            if lock is not None:
+                lock.release()
 
     cdef int write(self, char* lines, Py_ssize_t size, bint whole) except -1:
         """Write lines to the stream, with one write if they may be written `whole`."""

@@ -59,7 +59,8 @@ cdef Account open_account(Worker worker, dict scope, object peer, bytes address,
 cdef bytes field_of(object headers, bytes name)
 cpdef dict ids_of(dict scope, request_id)
 # What lines show of headers and of the scope, None where it is missing.
-cdef object text_field(dict scope, bytes name)
+cdef bytes text_field(dict scope, bytes name)
+cdef str client_text(client)
 cdef object response_field(object headers, bytes name)
 cdef object user_of(bytes authorization)
 cdef object trace_of(bytes traceparent)

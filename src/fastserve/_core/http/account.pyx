@@ -60,22 +60,37 @@ cdef str made_id(uint64_t* state):
 
 
 cdef bytes field_of(object headers, bytes name):
-    """Return the value of the first field of this name, which is in lower case, or None."""
+    """Return the value of the first field of this name, which is in lower case, or None.
+
+    What an application has put there and is not a field of bytes is passed over.
+    """
     cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
     for pair in headers:
-        key = pair[0]
-        if key is name:
-            return pair[1]
-        if type(key) is bytes and PyBytes_GET_SIZE(<bytes>key) == size:
-            if memcmp(PyBytes_AS_STRING(<bytes>key), PyBytes_AS_STRING(name), size) == 0:
-                return pair[1]
+        if type(pair) is not tuple and type(pair) is not list or len(pair) != 2:
+            continue
+        key, value = pair[0], pair[1]
+        if type(key) is not bytes or type(value) is not bytes or PyBytes_GET_SIZE(<bytes>key) != size:
+            continue
+        if key is name or memcmp(PyBytes_AS_STRING(<bytes>key), PyBytes_AS_STRING(name), size) == 0:
+            return <bytes>value
     return None
 
 
-cdef object text_field(dict scope, bytes name):
-    """Return the value of the last field of this name, or None."""
-    headers = scope.get("headers")
-    return None if headers is None else field_of(reversed(list(headers)), name)
+cdef bytes text_field(dict scope, bytes name):
+    """Return the value of the last field of this name, or None; never raises, whatever the application has put there."""
+    try:
+        return field_of(reversed(list(scope["headers"])), name)
+    except Exception:
+        return None
+
+
+cdef str client_text(client):
+    """Return the client as logs show it: `host:port`, or nothing for a UNIX socket."""
+    if not client:
+        return ""
+    if isinstance(client, (tuple, list)) and len(client) == 2:
+        return f"{client[0]}:{client[1]}"
+    return f"{client}"  # what an application has put there
 
 
 cdef object response_field(object headers, bytes name):
@@ -142,11 +157,9 @@ cdef bytes without_port(bytes host):
 cpdef dict ids_of(dict scope, request_id):
     """Return what log records have in `extra` of a request: its id and that of its trace, if it has any."""
     cdef dict ids = {} if request_id is None else {"request_id": request_id}
-    trace = text_field(scope, b"traceparent")
-    if type(trace) is bytes:
-        trace = trace_of(trace)
-        if trace is not None:
-            ids["trace_id"] = trace.decode()
+    trace = trace_of(text_field(scope, b"traceparent"))
+    if trace is not None:
+        ids["trace_id"] = trace.decode()
     return ids
 
 
@@ -188,8 +201,7 @@ cdef class Account(Timed):
     @property
     def client(self):
         """The client as the log shows it: `host:port`, or nothing for a UNIX socket."""
-        client = self.scope.get("client")
-        return f"{client[0]}:{client[1]}" if client else ""
+        return client_text(self.scope.get("client"))
 
     cdef int note(self, Request request) except -1:
         cdef dict scope = self.scope

@@ -498,15 +498,17 @@ cdef class HttpExchange(Exchange):
             self.task = None
         self.direct = None
         try:
-            if exception is not None:
-                if not self.is_quiet(exception, cancelled):
-                    fastserve_add(
-                        worker.metrics.cells + (FAILED_BEFORE if self.stage == EXPECT_START else FAILED_AFTER), 1
-                    )
-                    worker.report("Exception in ASGI application\n", exception, extra=self.which())
-            elif result is not None:
-                worker.report(f"ASGI callable should return None, but returned '{result}'.", extra=self.which())
-            self.end(exception is not None)
+            try:
+                if exception is not None:
+                    if not self.is_quiet(exception, cancelled):
+                        fastserve_add(
+                            worker.metrics.cells + (FAILED_BEFORE if self.stage == EXPECT_START else FAILED_AFTER), 1
+                        )
+                        worker.report("Exception in ASGI application\n", exception, extra=self.which())
+                elif result is not None:
+                    worker.report(f"ASGI callable should return None, but returned '{result}'.", extra=self.which())
+            finally:
+                self.end(exception is not None)
         except BaseException as error:
             worker.report("Exception while ending an exchange", error)
 

@@ -1,4 +1,6 @@
 """Frequent request header names, as ready bytes objects."""
+cimport cython
+
 from ..python cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 cdef extern from "http/field_text.h" nogil:
@@ -41,6 +43,7 @@ cdef unsigned int bucket_of(const char* name, Py_ssize_t size) noexcept:
     return (<unsigned int>size * 37 + first * 5 + last * 11 + middle * 3) & (BUCKETS - 1)
 
 
+@cython.boundscheck(False)  # the places in NAMES are its own
 cdef int lookup(const char* name, Py_ssize_t size) noexcept:
     cdef short index
     if size <= 0:
@@ -53,6 +56,7 @@ cdef int lookup(const char* name, Py_ssize_t size) noexcept:
     return UNKNOWN
 
 
+@cython.boundscheck(False)
 cdef object known(int index):
     return NAMES[index]
 

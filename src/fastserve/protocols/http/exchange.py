@@ -113,7 +113,8 @@ class HttpExchange:
 
     def ids(self) -> dict[str, Any]:
         """Return what log records have in `extra` of the request."""
-        return ids_of(dict(self.scope), (self.scope.get("state") or {}).get("request_id"))  # with --request-id-header
+        state = self.scope.get("state")  # an application may have replaced it
+        return ids_of(dict(self.scope), state.get("request_id") if isinstance(state, dict) else None)
 
     def end(self) -> None:
         if self.stage != "complete" and self.stream is not None:
