@@ -11,6 +11,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from topics.rooms import app
 from ws import Script
 
 from fastserve import topics
+from fastserve._core.topics.message import Message
 from fastserve.topics.memory import PROCESS
 
 
@@ -449,6 +451,53 @@ class TestPublisher:
             assert b" %d " % status in post(rooms, f"/out/{query}", "x", *fields).split(b"\r\n")[0]
         assert rooms.fetch("/out/?topic=room", headers={"Authorization": "Bearer secret"})[0] == 405
         assert b" 413 " in post(rooms, "/out/?topic=room", "x" * (1 << 20) + "x", allowed)
+
+
+class Room(str, Enum):
+    NEWS = "news"
+
+
+class Data(bytes):
+    def __bytes__(self) -> bytes:
+        return b"something else"
+
+
+def test_subclasses_of_strings_and_bytes() -> None:
+    """They stand for their characters, whatever str() and bytes() make of them."""
+
+    async def run() -> None:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            if message["type"] != "websocket.send":
+                raise RuntimeError(message["type"])
+            sent.append(message.get("text") or message.get("bytes"))
+
+        subscription = await topics.subscribe(send, [Room.NEWS, "news"], member=Room.NEWS)
+        assert [type(name) for name in subscription.topics] == [str]
+        async with topics.listen(Room.NEWS) as messages:
+            topics.publish(Room.NEWS, Room.NEWS, event=Room.NEWS)
+            topics.publish("news", Room.NEWS)
+            topics.publish([Room.NEWS], Data(b"raw"))
+            await topics.publish_stored(Room.NEWS, Room.NEWS, history=1)
+            found = [await anext(messages) for _ in range(4)]
+        assert [(each.topic, each.data) for each in found if isinstance(each, Message)] == [
+            ("news", "news"),
+            ("news", "news"),
+            ("news", b"raw"),
+            ("news", "news"),
+        ]
+        assert {type(each.data) for each in found if isinstance(each, Message)} == {str, bytes}
+        assert [each.event for each in found if isinstance(each, Message)] == ["news", None, None, None]
+        assert [each.data for each in await topics.history(Room.NEWS)] == ["news"]
+        assert await topics.count(Room.NEWS) == 1
+        assert list(await topics.members(Room.NEWS)) == ["news"]
+        while len(sent) < 4:  # noqa: ASYNC110  # its task makes it so
+            await asyncio.sleep(0)
+        assert sent == ["news", "news", b"raw", "news"]
+        subscription.cancel()
+
+    asyncio.run(run())
 
 
 def any_value(value: Any) -> Any:

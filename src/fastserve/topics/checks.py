@@ -17,22 +17,24 @@ def names_of(topics: str | Iterable[str]) -> tuple[str, ...]:
     """Return the names of topics, each once. Raises TypeError, ValueError."""
     if not isinstance(topics, Iterable):
         raise TypeError(f"expected a topic or several, not {type(topics).__name__}")
-    names = (topics,) if isinstance(topics, str) else tuple(dict.fromkeys(topics))
+    given = (topics,) if isinstance(topics, str) else topics
+    names = tuple(dict.fromkeys([name_of(each) for each in given]))
     if not names:
         raise ValueError("expected at least one topic")
-    for name in names:
-        check_name(name)
     return names
 
 
-def check_name(name: Any, what: str = "a topic") -> None:
-    if not isinstance(name, str):
-        raise TypeError(f"{what} is a string, not {type(name).__name__}")
+def name_of(given: Any, what: str = "a topic") -> str:
+    """Return a name as a plain string: str() of an Enum's member would be what the member is called."""
+    if not isinstance(given, str):
+        raise TypeError(f"{what} is a string, not {type(given).__name__}")
+    name = str.__str__(given)
     size = len(name.encode())  # ValueError for what is not Unicode
     if not 1 <= size <= LONGEST_NAME:
         raise ValueError(f"the name of {what} has 1 to {LONGEST_NAME} bytes, not {size}")
     if not name.isprintable() and any(ord(each) < 32 or ord(each) == 127 for each in name):
         raise ValueError(f"the name of {what} has no control characters: {name!r}")
+    return name
 
 
 def keep_of(history: int, ttl: float | None) -> Keep | None:

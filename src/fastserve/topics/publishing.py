@@ -11,7 +11,7 @@ from fastserve._core.metrics import SCALAR_CELLS, Metrics
 from fastserve._core.topics.hub import running_loop
 from fastserve._core.topics.message import Message
 from fastserve.topics import node as nodes
-from fastserve.topics.checks import check_name, check_size, keep_of, messages_of
+from fastserve.topics.checks import check_size, keep_of, messages_of, name_of
 from fastserve.topics.engine import EngineDown, Recovery, Unsupported
 from fastserve.topics.memory import PROCESS
 from fastserve.topics.node import MAX_SIZE, Node
@@ -63,7 +63,7 @@ async def publish_stored(
 
     Raises EngineDown, and Unsupported where the engine keeps no histories; the message is not sent then.
     """
-    check_name(topic)
+    topic = name_of(topic)
     keep = keep_of(history, ttl)
     if keep is None:
         raise ValueError("publish_stored() needs a history of at least 1 message")
@@ -84,7 +84,7 @@ async def publish_stored(
 
 async def count(topic: str) -> int:
     """Return how many subscribers a topic has, on all workers and hosts. Raises EngineDown."""
-    check_name(topic)
+    topic = name_of(topic)
 
     async def ask(node: Node) -> dict[str, int]:
         return await node.engine.counts([topic])
@@ -97,7 +97,7 @@ async def members(topic: str) -> dict[str, dict[str, Any]]:
 
     Raises EngineDown, and Unsupported where the engine does not know members.
     """
-    check_name(topic)
+    topic = name_of(topic)
 
     async def ask(node: Node) -> dict[str, str]:
         node.check_presence()
@@ -111,7 +111,7 @@ async def history(topic: str, since: str | None = None) -> list[Message]:
 
     If it is not in the history any more, they are all that are kept. Raises EngineDown.
     """
-    check_name(topic)
+    topic = name_of(topic)
 
     async def ask(node: Node) -> Recovery:
         return await node.engine.history(topic, since)

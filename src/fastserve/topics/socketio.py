@@ -12,7 +12,7 @@ from socketio.async_pubsub_manager import AsyncPubSubManager  # type: ignore[imp
 
 from fastserve._core.topics.message import Message
 from fastserve.topics import node as nodes
-from fastserve.topics.checks import check_name, messages_of
+from fastserve.topics.checks import messages_of, name_of
 from fastserve.topics.node import here
 from fastserve.topics.publishing import limit
 
@@ -34,8 +34,7 @@ class TopicsManager(AsyncPubSubManager):  # type: ignore[misc,unused-ignore]  # 
     def __init__(
         self, channel: str = "socketio", write_only: bool = False, logger: Any = None, json: Any = None
     ) -> None:
-        check_name(channel)
-        super().__init__(channel=channel, write_only=write_only, logger=logger, json=json)
+        super().__init__(channel=name_of(channel), write_only=write_only, logger=logger, json=json)
         self._own: str | None = None  # by which it leaves itself out
 
     async def _publish(self, data: Any) -> None:

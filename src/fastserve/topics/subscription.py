@@ -10,7 +10,7 @@ from typing import Any
 
 from fastserve._core.topics.hub import Subscription as CoreSubscription
 from fastserve._core.topics.message import Message
-from fastserve.topics.checks import check_name, names_of
+from fastserve.topics.checks import name_of, names_of
 from fastserve.topics.engine import EngineDown, Recovery
 from fastserve.topics.history import is_after
 from fastserve.topics.node import Known, Node, here, logger
@@ -108,7 +108,7 @@ class Subscription:
     def join(self, member: str | None, info: str) -> None:
         """Count its connection as one of a member."""
         if member is not None and self.active:
-            self._member = member
+            self._member = member = str.__str__(member)
             if isinstance(self._inner, CoreSubscription):
                 self._inner.note_end(self._ended)
             for name in self.topics:
@@ -332,7 +332,7 @@ def member_of(node: Node, member: str | None, info: Mapping[str, Any] | None) ->
         if info is not None:
             raise ValueError("info without member")
         return ""
-    check_name(member, "a member")
+    name_of(member, "a member")
     text = text_of(info)
     node.check_presence()
     return text

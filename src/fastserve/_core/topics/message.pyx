@@ -21,6 +21,15 @@ cdef object LINES = re.compile("\r\n|\n|\r")
 cdef object LINE_END = re.compile("[\r\n\0]")
 
 
+cdef str plain_text(text):
+    """Return the characters of a str of any class: str() of an Enum's member would be what the member is called."""
+    if type(text) is str:
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"the topic, id and event of a message are strings, not {type(text).__name__}")
+    return str.__str__(text)
+
+
 cdef Message make_message(str topic, object data, str id, str event):
     cdef Message self = Message.__new__(Message)
     cdef Py_ssize_t size
@@ -42,17 +51,20 @@ cdef class Message(Shared):
     Raises TypeError for other data, ValueError for text that has no UTF-8 and for a position or event of several lines.
     """
 
-    def __init__(self, str topic not None, data, str position=None, str event=None):
+    def __init__(self, topic not None, data, position=None, event=None):
         cdef Py_ssize_t size
         if isinstance(data, str):
-            self.data = data = str(data)
+            self.data = data = plain_text(data)
             PyUnicode_AsUTF8AndSize(data, &size)
             self.size = size
         elif isinstance(data, (bytes, bytearray, memoryview)):
-            self.data = bytes(data)
+            self.data = data if type(data) is bytes else bytes(memoryview(data))
             self.size = PyBytes_GET_SIZE(self.data)
         else:
             raise TypeError(f"a message is a string or bytes, not {type(data).__name__}")
+        topic = plain_text(topic)
+        position = None if position is None else plain_text(position)
+        event = None if event is None else plain_text(event)
         if position is not None and LINE_END.search(position) or event is not None and LINE_END.search(event):
             raise ValueError("the id and the event of a message have one line each")
         self.topic = topic
