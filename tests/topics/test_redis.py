@@ -26,7 +26,7 @@ from fastserve.topics import redis as engine_module
 from fastserve.topics import redis_queue
 from fastserve.topics.engine import EngineDown, Keep
 from fastserve.topics.redis import RedisEngine
-from fastserve.topics.resp import address_of
+from fastserve.topics.resp import address_of, connect
 from fastserve.topics.wire import fields_of
 
 
@@ -423,6 +423,20 @@ def stopped(function: Any) -> tuple[Any, asyncio.Event]:
         return await function(*args)
 
     return wait, event
+
+
+def test_a_command_that_cannot_be_encoded(server: Server) -> None:
+    """It is refused, and the replies of others stay theirs."""
+
+    async def work() -> None:
+        redis = await connect(address_of(server.url), print, print)
+        for send in (redis.ask, redis.tell):
+            with pytest.raises(ValueError, match="surrogates not allowed"):
+                send("ECHO", "\ud800")
+        assert [*await asyncio.gather(redis.ask("ECHO", "one"), redis.ask("ECHO", "two"))] == [b"one", b"two"]
+        redis.close(ConnectionAbortedError())
+
+    run(work)
 
 
 class TestServers:

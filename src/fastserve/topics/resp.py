@@ -86,22 +86,26 @@ class Redis(asyncio.Protocol):
     # What is asked
 
     def ask(self, *words: bytes | str | float) -> asyncio.Future[Any]:
-        """Send a command; return the future of its reply, which raises EngineDown for an error of the server."""
+        """Send a command; return the future of its reply, which raises EngineDown for an error of the server.
+
+        Raises ValueError for text that has no UTF-8, as tell() does; nothing is sent then.
+        """
         future: asyncio.Future[Any] = self.loop.create_future()
         if self.closed:
             future.set_exception(EngineDown("the connection to Redis is gone"))
             return future
-        self.asked.append(future)
         self.tell(*words)
+        self.asked.append(future)
         return future
 
     def tell(self, *words: bytes | str | float) -> None:
         """Send a command that has no reply but messages: of pub/sub."""
         if self.closed:
             return
+        encoded = command(*words)
         if not self.unsent:
             self.loop.call_soon(self._send)
-        self.unsent.append(command(*words))
+        self.unsent.append(encoded)
 
     def _send(self) -> None:
         unsent, self.unsent = self.unsent, []
