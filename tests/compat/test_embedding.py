@@ -210,3 +210,26 @@ def test_workers_that_a_subclass_starts(own_workers: Command) -> None:
     assert own_workers.wait() == 0
     assert "run() has returned" in own_workers.output
     assert own_workers.output.count("Finished server process") == 2
+
+
+def test_workers_that_a_subclass_replaces_and_stops(own_workers: Command) -> None:
+    """Each is watched over in the place of its predecessor, and none comes to that of one that is popped."""
+    started, finished = r"Started server process \[(\d+)\]", "Finished server process"
+    own_workers.wait_line(started, count=2)
+    own_workers.send_signal(signal.SIGHUP)
+    third = int(own_workers.wait_line(started, count=3)[1])
+    own_workers.wait_line(finished, count=2)
+    os.kill(third, signal.SIGKILL)
+    own_workers.wait_line(rf"Child process \[{third}\] died")
+    own_workers.wait_line(started, count=5)
+    own_workers.send_signal(signal.SIGTTOU)
+    own_workers.wait_line(finished, count=3)
+    own_workers.send_signal(signal.SIGHUP)
+    own_workers.wait_line(started, count=6)
+    own_workers.wait_line(finished, count=4)
+    assert own_workers.get().startswith(b"HTTP/1.1 200 OK")
+    own_workers.send_signal(signal.SIGTERM)
+    assert own_workers.wait() == 0
+    assert own_workers.output.count("] died") == 1
+    assert own_workers.output.count("Started server process") == 6
+    assert own_workers.output.count(finished) == 5

@@ -95,16 +95,30 @@ class Multiprocess(Obedient, Succession):
 
     @property
     def processes(self) -> list[Process]:
-        """The workers that serve or are starting. A subclass that starts workers itself appends them."""
-        return Workers(self.adopt, [slot.current for slot in self.slots if slot.current is not None])
+        """The workers that serve or are starting.
 
-    def adopt(self, process: Process) -> None:
-        """Watch over a worker that has been started elsewhere, and replace it when it ends."""
-        slot = Slot(self.sockets, [], len(self.slots))
-        slot.initial = not self.serving
-        slot.current = process
-        self.slots.append(slot)
+        A subclass that starts and stops workers itself appends them, puts them in the places of others, and pops them.
+        """
+        return Workers(self.slots, self.adopt, self.disown)
+
+    def adopt(self, process: Process, slot: Slot | None) -> Slot:
+        """Watch over a worker that has been started elsewhere, in a slot or a new one, and replace it when it ends."""
+        if slot is None:
+            slot = Slot(self.sockets, [], len(self.slots))
+            slot.initial = not self.serving
+            self.slots.append(slot)
+        old, slot.current = slot.current, process
+        if old is not None and old is not process:
+            self.leaving.append(old)
         self.brief(process)
+        return slot
+
+    def disown(self, slot: Slot) -> None:
+        """Remove a slot whose worker is stopped elsewhere."""
+        successor = slot.successor
+        self.remove_slot(slot)
+        if successor is not None:
+            successor.retire()
 
     @property
     def signal_queue(self) -> deque[int | Order]:
@@ -295,6 +309,7 @@ class Multiprocess(Obedient, Succession):
             process.receive()
         if self.generations is not None:
             self.generations.look()
+        self.look_at_leaving()
         self.keep_subprocess_alive()
         self.look_at_next_parent()
         self.look_at_ancestors()
@@ -343,12 +358,14 @@ class Multiprocess(Obedient, Succession):
                 slot.current = self.new_process(slot)
             for process in slot.retired():
                 process.retire()
-        for process in list(self.leaving):
-            if self.has_ended(process):
-                self.leaving.remove(process)
         if not self.should_exit.is_set():
             self.next_replacement()
         self.retire_next()
+
+    def look_at_leaving(self) -> None:
+        for process in list(self.leaving):
+            if self.has_ended(process):
+                self.leaving.remove(process)
 
     def look_at_current(self, slot: Slot, process: Process) -> None:
         for kind, *details in process.take_events():

@@ -123,18 +123,23 @@ class Obedient(Parent):
 
     def remove_worker(self) -> None:
         self.processes_num -= 1
-        slot = self.slots.pop()
-        going = [each for each in (slot.current, slot.successor) if each is not None]
-        for process in going:
+        slot = self.slots[-1]
+        serves_on = bool(slot.own)
+        for process in self.remove_slot(slot):
             process.why = "replaced"
+            if not serves_on:
+                process.retire()
+
+    def remove_slot(self, slot: Slot) -> list[Process]:
+        """Remove a slot, and hand its sockets over; return its workers, which are to leave."""
+        self.slots.remove(slot)
+        going = [each for each in (slot.current, slot.successor) if each is not None]
         self.leaving += going
         if self.replacing is not None and self.replacing.slot is slot:
             self.replacing = None
-        if slot.own:
+        if slot.own and self.slots:
             self.hand_over(slot)
-        else:
-            for process in going:
-                process.retire()
+        return going
 
     def hand_over(self, slot: Slot) -> None:
         """Hand the sockets of a removed slot to another one; its workers keep serving until then."""

@@ -7,10 +7,12 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from multiprocessing import Pipe
+from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +146,7 @@ class Process:
     def close(self) -> None:
         for connection in (self.parent_conn, self.child_conn, self.dump_reader, self.dump_writer):
             connection.close()
+        self.deaf = True
         if self.watched is not None and self.live is not None:
             self.watched.pages.end(self.live)
 
@@ -216,6 +219,17 @@ class Process:
     def is_ready(self, timeout: float = 5) -> bool:
         """Return whether it answers in time, and serves."""
         return self.ping(timeout) and self.ready
+
+    def wait_until_ready(self, timeout: float, should_exit: threading.Event | None = None) -> bool:
+        """Return whether it serves within `timeout` seconds, and before it ends or `should_exit` is set."""
+        end = time.monotonic() + timeout
+        while (left := end - time.monotonic()) > 0 and self.process.is_alive():
+            if should_exit is not None and should_exit.is_set():
+                return False
+            if self.is_ready(min(left, 1.0)):
+                return True
+            wait(self.handles, min(left, 0.1))
+        return False
 
     def is_alive(self, timeout: float = 5) -> bool:
         """Return whether the process runs and has not been silent for more than `timeout` seconds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 if TYPE_CHECKING:
     import socket
@@ -78,15 +78,44 @@ class Slot:
 
 
 class Workers(list["Process"]):
-    """The workers of some slots; one that is appended is passed to `adopt` as well."""
+    """The workers of some slots, as a list that subclasses of uvicorn's parent change: the slots follow.
 
-    def __init__(self, adopt: Callable[[Process], None], workers: Iterable[Process]) -> None:
-        super().__init__(workers)
+    `adopt` is called with a worker that is appended, or is put in the place of another, and with the slot of that;
+    `release` with the slot of one that is taken out.
+    """
+
+    def __init__(
+        self, slots: Iterable[Slot], adopt: Callable[[Process, Slot | None], Slot], release: Callable[[Slot], None]
+    ) -> None:
+        self.slots = [slot for slot in slots if slot.current is not None]
+        super().__init__([slot.current for slot in self.slots if slot.current is not None])
         self.adopt = adopt
+        self.release = release
 
     def append(self, process: Process) -> None:
         super().append(process)
-        self.adopt(process)
+        self.slots.append(self.adopt(process, None))
+
+    def __setitem__(self, index: Any, process: Any) -> None:
+        if isinstance(index, slice):
+            raise TypeError("workers are replaced one by one")
+        super().__setitem__(index, process)
+        self.adopt(process, self.slots[index])
+
+    def pop(self, index: SupportsIndex = -1) -> Process:
+        process = super().pop(index)
+        self.release(self.slots.pop(index))
+        return process
+
+    def remove(self, process: Process) -> None:
+        self.pop(self.index(process))
+
+    def __delitem__(self, index: SupportsIndex | slice) -> None:
+        super().__delitem__(index)
+        gone = self.slots[index]
+        del self.slots[index]
+        for slot in gone if isinstance(gone, list) else [gone]:
+            self.release(slot)
 
 
 @dataclass

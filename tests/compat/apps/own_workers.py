@@ -17,9 +17,26 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 class OwnWorkers(Multiprocess):
     def init_processes(self) -> None:
         for _ in range(self.processes_num):
-            process = Process(self.config, sockets=self.sockets)
-            process.start()
-            self.processes.append(process)
+            self.processes.append(self.started())
+
+    def started(self) -> Process:
+        process = Process(self.config, sockets=self.sockets)
+        process.start()
+        return process
+
+    def restart_all(self) -> None:
+        for place, old in enumerate(self.processes):
+            new = self.started()
+            if not new.wait_until_ready(60, self.should_exit):
+                raise RuntimeError("the new worker does not serve")
+            old.terminate()
+            old.join()
+            self.processes[place] = new
+
+    def handle_ttou(self) -> None:
+        process = self.processes.pop()
+        process.terminate()
+        process.join()
 
 
 if __name__ == "__main__":
