@@ -500,6 +500,23 @@ def test_subclasses_of_strings_and_bytes() -> None:
     asyncio.run(run())
 
 
+class Three:
+    def __index__(self) -> int:
+        return 3
+
+
+def test_a_number_of_another_class() -> None:
+    """It may be one of numpy, say."""
+
+    async def run() -> None:
+        for number in range(5):
+            await topics.publish_stored("numbers", str(number), history=any_value(Three()))
+        topics.publish("numbers", "5", history=any_value(Three()))
+        assert [each.data for each in await topics.history("numbers")] == ["3", "4", "5"]
+
+    asyncio.run(run())
+
+
 def any_value(value: Any) -> Any:
     return value
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, SupportsIndex
 
 from fastserve._core.topics.message import Message
 from fastserve.topics.engine import Keep
@@ -37,10 +38,12 @@ def name_of(given: Any, what: str = "a topic") -> str:
     return name
 
 
-def keep_of(history: int, ttl: float | None) -> Keep | None:
+def keep_of(history: SupportsIndex, ttl: float | None) -> Keep | None:
     """Return what is to be kept, None for nothing. Raises TypeError, ValueError."""
-    if not isinstance(history, int):
-        raise TypeError(f"history: expected a number of messages, not {history!r}")
+    try:
+        history = operator.index(history)  # numpy's numbers as well
+    except TypeError:
+        raise TypeError(f"history: expected a number of messages, not {history!r}") from None
     if not (ttl is None or isinstance(ttl, int | float)):
         raise TypeError(f"ttl: expected a number of seconds, not {ttl!r}")
     if not 0 <= history <= MOST_KEPT:
