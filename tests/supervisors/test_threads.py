@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 from collections import Counter
 from pathlib import Path
@@ -19,6 +20,9 @@ from metrics.scraping import Served
 from operations.asking import Controlled
 from supervisors.clients import Http2Load, Load, Succeeding, ask, ready
 from websockets.sync.client import connect
+
+from fastserve.config import Config
+from fastserve.supervisors.thread import Outbox, ThreadProcess
 
 SHARES = r"^WARNING:  Worker threads share one core: "
 HAS_LOCK = getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -48,6 +52,15 @@ def replaced(server: support.Command, count: int) -> list[tuple[int, int]]:
         pairs.append((int(match[1]), int(match[2])))
         server.wait_line(rf"Finished server process \[{match[2]}\]")
     return pairs
+
+
+def test_a_new_thread_leaves_the_listening_sockets_non_blocking() -> None:
+    """accept() in another thread would wait for a client, and its event loop with it."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        os.set_blocking(sock.fileno(), False)  # as the event loop of another thread has done
+        config = Config("thread_apps:app")
+        ThreadProcess(config, [sock], {}, None, 0, Outbox(lambda: None)).close()
+        assert not os.get_blocking(sock.fileno())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

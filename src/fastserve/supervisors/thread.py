@@ -72,6 +72,10 @@ class ThreadProcess:
         self.outbox = outbox
         self.page = page
         self.place = place
+        # dup() sets the mode of the socket that it copies, which all threads share: one in which accept() waits stops
+        # the event loops of those that serve.
+        for sock in sockets:
+            sock.setblocking(False)
         # Copies: a server closes its sockets, and fills its configuration with what only one loop may use.
         self.sockets = [sock.dup() for sock in sockets]
         self.server = Server(copy.copy(config))
