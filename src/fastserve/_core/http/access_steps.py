@@ -24,7 +24,7 @@ LIMITS = {
     CODE["USER_AGENT"]: 256, CODE["REQUEST_ID"]: 128, CODE["TRACE_ID"]: 128,
 }  # fmt: skip
 LARGEST = PATH + QUERY + 3 * OTHER  # of any value, with what is between its parts
-PADDING = 64  # bytes after each text, which is copied by so many
+PADDING = 64  # bytes after each text, which is copied in blocks of this size
 
 PARTS = {  # the texts in a value that is more than one
     "TARGET": ("RAW_PATH", "QUERY_STRING"), "REQUEST_LINE": ("METHOD", "RAW_PATH", "QUERY_STRING", "VERSION"),

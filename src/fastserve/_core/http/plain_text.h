@@ -143,8 +143,8 @@ static CYTHON_INLINE char *fastserve_put_six(char *to, uint32_t number) {
     return to + 6;
 }
 
-/* Write a time in seconds times 10^scale, with so many digits after the point; nothing for one that did not come, where
-   either is 0. */
+/* Write a time in seconds times 10^scale, with `digits` digits after the point; nothing for one that did not come,
+   where either is 0. */
 static CYTHON_INLINE char *fastserve_put_seconds(char *to, double since, double until, int scale, int digits) {
     static const uint64_t powers[10] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
     double nanoseconds = (until - since) * 1e9 + 0.5;
