@@ -351,6 +351,17 @@ class Command:
         self._thread.join(STOP_SECONDS)
 
 
+def set_once_listening(server: Any, event: Any) -> None:
+    """Have a server, of uvicorn as well, set an event of threading or asyncio when it listens."""
+    startup = server.startup
+
+    async def patched(sockets: Any = None) -> None:
+        await startup(sockets)
+        event.set()
+
+    server.startup = patched
+
+
 def command(*args: str, **options: Any) -> Command:
     """Start `python -m fastserve` with these arguments; FASTSERVE_* variables come from `env` alone."""
     return Command([sys.executable, "-m", "fastserve", *args], **options)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from support import PATIENCE
+from support import PATIENCE, set_once_listening
 
 import fastserve
 
@@ -34,13 +34,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
         config = request.param.Config(app, port=0, lifespan="off", log_config=None, **options)
         server = request.param.Server(config)
         listens = threading.Event()
-        startup = server.startup
-
-        async def patched(sockets: Any = None) -> None:
-            await startup(sockets)
-            listens.set()
-
-        server.startup = patched
+        set_once_listening(server, listens)
         thread = threading.Thread(target=server.run)
         thread.start()
         stack.callback(thread.join, PATIENCE)

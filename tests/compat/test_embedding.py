@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 import uvicorn.logging
-from support import PATIENCE, Command
+from support import PATIENCE, Command, set_once_listening
 
 import fastserve
 import fastserve.logging
@@ -50,13 +50,7 @@ def config(package: Any, app: Any, **given: Any) -> Any:
 async def serving(server: Any) -> asyncio.Task[None]:
     """Serve in the running loop; return the task once the server listens, which programs learn by a patched method."""
     listens = asyncio.Event()
-    startup = server.startup
-
-    async def patched(sockets: Any = None) -> None:
-        await startup(sockets)
-        listens.set()
-
-    server.startup = patched
+    set_once_listening(server, listens)
     task: asyncio.Task[None] = asyncio.ensure_future(server.serve())
     await asyncio.wait_for(listens.wait(), PATIENCE)
     return task

@@ -4,8 +4,8 @@ Held bytes must not wait for what an application computes after it has sent them
 or from its start if bytes of others are held. A step that goes on for SLOW_SECONDS has these consequences:
 
 route           The route of the sender is remembered. From then on whatever such a route sends is written at once,
-                together with all other held bytes, and the step costs nobody else anything. It goes on being timed, for
-                a route that is no longer slow is forgotten (routes.pyx).
+                together with all other held bytes, and the step costs nobody else anything. It is still timed: once it
+                is no longer slow, the route is forgotten (routes.pyx).
 write_through   If the route was not known yet, nothing is held until as many exchanges as the penalty says have passed
                 without a slow step.
 penalty         It grows with each slow step of a sender whose framework has not named a route, so that an application
