@@ -6,7 +6,6 @@ from ..http.exchange cimport HttpExchange
 from ..http.scope cimport Peers
 from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler
-from ..loop.admission cimport Admission, Place
 from ..memory.buffer cimport Buffer
 from ..transport.lingering cimport Lingering
 from ..transport.low_water cimport LowWater
@@ -16,14 +15,8 @@ from .closed cimport ClosedStreams
 from .fields cimport RequestFields, TrailerFields
 from .frames cimport FrameParser
 from .hpack cimport Decoder
+from .leftovers cimport Leftovers
 from .stream cimport Http2Stream, StreamCarrier
-
-cdef class Leftovers(Place):
-    """The applications of a connection that still run after their stream was reset."""
-    cdef long count
-    cdef Admission admission
-
-    cdef int enter(self) except -1
 
 
 @cython.final

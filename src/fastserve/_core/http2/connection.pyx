@@ -28,7 +28,6 @@ from ..http.scope cimport Peers, peers_of, scope_of, websocket_scope_of
 from ..http.static cimport StaticFiles, make_static_exchange
 from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler
-from ..loop.admission cimport Place
 from ..loop.clock cimport GOING_AWAY, KEEP_ALIVE, REQUEST_HEAD, stop
 from ..memory.buffer cimport Buffer
 from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -88,6 +87,7 @@ from .frames cimport (
 )
 from .guard cimport is_padding, note_completed, note_request, spend_cheap, spend_reset, spend_update
 from .hpack cimport Decoder, Encoder
+from .leftovers cimport make_leftovers
 from .stream cimport Http2Stream, Start, StreamCarrier, make_http2_stream
 from .websocket_writer cimport make_websocket_writer
 
@@ -164,18 +164,6 @@ cdef inline Start new_start(Http2Stream stream, HttpExchange exchange):
         attach_account(exchange, stream.account)
     start.stream = stream
     return start
-
-
-cdef class Leftovers(Place):
-    cdef int enter(self) except -1:
-        self.count += 1
-        self.admission.ends_awaited += 1
-        return 0
-
-    cdef int leave(self) except -1:
-        self.count -= 1
-        self.admission.ends_awaited -= 1
-        return 0
 
 
 cdef class Http2Connection(StreamCarrier):
@@ -892,11 +880,8 @@ cdef class Http2Connection(StreamCarrier):
 
     cdef int count_leftover(self, HttpExchange exchange) except -1:
         if self.leftovers is None:
-            self.leftovers = Leftovers.__new__(Leftovers)
-            self.leftovers.admission = self.worker.admission
-        self.leftovers.enter()
-        exchange.place = self.leftovers
-        return 0
+            self.leftovers = make_leftovers(self.worker.admission)
+        return self.leftovers.enter(exchange)
 
     cdef int close_streams(self) except -1:
         cdef Http2Stream stream
