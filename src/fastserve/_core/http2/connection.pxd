@@ -16,6 +16,7 @@ from .fields cimport RequestFields, TrailerFields
 from .frames cimport FrameParser
 from .hpack cimport Decoder
 from .leftovers cimport Leftovers
+from .priorities cimport Priorities
 from .stream cimport Http2Stream, StreamCarrier
 
 
@@ -41,7 +42,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef bint hurried  # it is idle and the server stops, so the client's PING is not waited for as long
     cdef Lingering lingering  # closed, but for what the client still sends; else None
     cdef dict streams  # by id, those that are not closed
-    cdef dict priorities  # by id, of streams that are not open yet; None without one
+    cdef Priorities priorities  # of streams that are not open yet; None without one
     cdef object waiting  # a deque of Starts that the backlog holds back, or None
     cdef Leftovers leftovers  # None until there is one
     cdef uint32_t last_id  # the highest that the client has used
@@ -72,8 +73,6 @@ cdef class Http2Connection(StreamCarrier):
     cdef int take_window_update(self) except -1
     cdef int take_reset(self) except -1
     cdef int take_priority_update(self) except -1
-    cdef int keep_priority(self, uint32_t id, bytes value) except -1
-    cdef bytes kept_priority(self, uint32_t id)
     cdef int refuse_stream(self, int error) except -1
     cdef int malformed(self, Http2Stream stream, const char* reason) except -1
     cdef int refuse(self, Http2Stream stream, int status) except -1

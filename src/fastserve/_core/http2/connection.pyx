@@ -88,6 +88,7 @@ from .frames cimport (
 from .guard cimport is_padding, note_completed, note_request, spend_cheap, spend_reset, spend_update
 from .hpack cimport Decoder, Encoder
 from .leftovers cimport make_leftovers
+from .priorities cimport Priorities
 from .stream cimport Http2Stream, Start, StreamCarrier, make_http2_stream
 from .websocket_writer cimport make_websocket_writer
 
@@ -101,7 +102,6 @@ cdef enum:
 cdef enum:
     NOTHING = -1
     MOST_SETTINGS = 32  # in one frame
-    PRIORITY_ROOM = 256  # bytes of a priority that are kept; a longer one says nothing
     LARGEST_TAKEN = 65536  # bytes of payload of the frames that are sent
     UNREAD = 65536  # bytes of replies that a client does not read
     BACKLOG = 1 << 20  # bytes of responses that wait, beyond which no further application starts
@@ -301,9 +301,11 @@ cdef class Http2Connection(StreamCarrier):
         cdef bytes priority = self.fields.priority
         note_request(&self.flow.guard)
         if self.priorities is not None:
-            kept = self.kept_priority(parser.stream)
+            kept = self.priorities.take(parser.stream)
             if kept is not None:
                 priority = kept
+            if self.priorities.count() == 0:
+                self.priorities = None
         if self.awaited == KEEP_ALIVE:
             self.awaited = NOTHING
             stop(self)
@@ -733,26 +735,14 @@ cdef class Http2Connection(StreamCarrier):
         stream = self.streams.get(id)
         if stream is not None:
             return self.flow.prioritise(stream, value)
-        return self.keep_priority(id, value) if id > self.last_id else 0
-
-    cdef int keep_priority(self, uint32_t id, bytes value) except -1:
-        """Keep what a client says of a stream before it opens it: the last word counts."""
+        if id <= self.last_id:
+            return 0
         if self.priorities is None:
-            self.priorities = {}
-        self.priorities[id] = value if len(value) <= PRIORITY_ROOM else b""
-        if len(self.priorities) + len(self.streams) > self.worker.settings.limit_http2_streams:
+            self.priorities = Priorities.__new__(Priorities)
+        self.priorities.keep(id, value)
+        if self.priorities.count() + len(self.streams) > self.worker.settings.limit_http2_streams:
             return self.fail(PROTOCOL_ERROR, b"PRIORITY_UPDATE of too many streams")
         return 0
-
-    cdef bytes kept_priority(self, uint32_t id):
-        """Return what has been said of a stream that opens, or None; it closes those below it that were not opened."""
-        cdef bytes value = self.priorities.get(id)
-        for other in list(self.priorities):
-            if other <= id:
-                del self.priorities[other]
-        if not self.priorities:
-            self.priorities = None
-        return value
 
     # Faults
 
