@@ -11,6 +11,7 @@ from ..transport.lingering cimport Lingering
 from ..transport.low_water cimport LowWater
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
+from .backlog cimport Backlog
 from .closed cimport ClosedStreams
 from .fields cimport RequestFields, TrailerFields
 from .frames cimport FrameParser
@@ -43,7 +44,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef Lingering lingering  # closed, but for what the client still sends; else None
     cdef dict streams  # by id, those that are not closed
     cdef Priorities priorities  # of streams that are not open yet; None without one
-    cdef object waiting  # a deque of Starts that the backlog holds back, or None
+    cdef Backlog waiting  # None unless applications have had to wait for what others have sent
     cdef Leftovers leftovers  # None until there is one
     cdef uint32_t last_id  # the highest that the client has used
     cdef uint32_t served_id  # the highest of a stream that is served; later ones are ignored once that is said
@@ -85,7 +86,6 @@ cdef class Http2Connection(StreamCarrier):
     cdef int give_back(self, long long size) except -1
     cdef int took(self, Http2Stream stream, Py_ssize_t left) except -1
     cdef int top_up(self, Http2Stream stream) except -1
-    cdef int start_waiting(self) except -1
     cdef Buffer reply(self, Py_ssize_t size)
     cdef int settle(self) except -1
     cdef int await_next(self) except -1

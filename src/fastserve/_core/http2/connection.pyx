@@ -15,12 +15,11 @@ A stream is in `streams` from its HEADERS until it is complete on both sides, re
 remembered how they were closed, for a frame that was under way then is not a fault.
 """
 import logging
-from collections import deque
 
 from libc.string cimport memcmp, strlen
 
 from ..http.access_log cimport address_text
-from ..http.admission cimport apply_again, give_place_back, wait_in_queue
+from ..http.admission cimport wait_in_queue
 from ..http.exchange cimport HttpExchange, attach_account, make_exchange
 from ..http.methods cimport known_method
 from ..http.response cimport TO_WAIT, fields_of_refusal, is_misdirected, when_crowded
@@ -40,6 +39,7 @@ from ..transport.writer cimport Writer, set_use, set_why
 from ..websocket.exchange cimport make_websocket_exchange
 from ..websocket.handshake cimport Handshake, read_extended_connect, serves_extended_connect
 from ..worker cimport Worker
+from .backlog cimport BACKLOG, make_backlog
 from .closed cimport COMPLETED, RESET_BY_CLIENT, RESET_BY_US, UNKNOWN, how_closed, remember
 from .fields cimport TrailerFields, make_request_fields
 from .flow cimport FIRST_WINDOW, LARGEST_WINDOW, make_flow
@@ -104,7 +104,6 @@ cdef enum:
     MOST_SETTINGS = 32  # in one frame
     LARGEST_TAKEN = 65536  # bytes of payload of the frames that are sent
     UNREAD = 65536  # bytes of replies that a client does not read
-    BACKLOG = 1 << 20  # bytes of responses that wait, beyond which no further application starts
     READ_AHEAD = 65536  # bytes of one read that are too many to hold while others are read
     LARGE_READ = 8192  # bytes of one read that may be of a large body
     TOPPED = 1 << 20  # the window of a stream whose application takes what comes
@@ -554,29 +553,12 @@ cdef class Http2Connection(StreamCarrier):
         return 0
 
     cdef bint holds_back(self, Http2Stream stream) except -1:
-        cdef Start start
         if self.flow.backlog <= BACKLOG:
             return False
-        start = Start.__new__(Start)
-        start.stream = stream
         if self.waiting is None:
-            self.waiting = deque()
-        self.waiting.append(start)
-        if self.worker.settings.limit_requests:
-            give_place_back(stream.exchange)
+            self.waiting = make_backlog(self.worker, self.flow)
+        self.waiting.hold(stream)
         return True
-
-    cdef int start_waiting(self) except -1:
-        cdef Start start
-        while self.waiting and self.flow.backlog <= BACKLOG:
-            start = self.waiting.popleft()
-            if start.stream.exchange is not None and start.stream.exchange.queued:
-                apply_again(start.stream.exchange, start, self)
-            else:
-                self.worker.turn.submit(start)
-            if self.flow.backlog + (1 << 19) > BACKLOG:
-                break
-        return 0
 
     cdef int want_body(self, Http2Stream stream) except -1:
         if stream.ended or self.eof_seen:
@@ -910,8 +892,8 @@ cdef class Http2Connection(StreamCarrier):
             self.flow.pump()
             if self.phase == CLOSED:
                 return 0
-        if self.waiting:
-            self.start_waiting()
+        if self.waiting is not None:
+            self.waiting.start_some(self)
         if self.flow.excessive:
             return self.fail(ENHANCE_YOUR_CALM, b"windows that cut bodies into very small pieces")
         return self.await_next()
