@@ -6,7 +6,6 @@ from ..http.exchange cimport HttpExchange
 from ..http.scope cimport Peers
 from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler
-from ..memory.buffer cimport Buffer
 from ..transport.lingering cimport Lingering
 from ..transport.low_water cimport LowWater
 from ..transport.writer cimport Writer
@@ -18,6 +17,7 @@ from .frames cimport FrameParser
 from .hpack cimport Decoder
 from .leftovers cimport Leftovers
 from .priorities cimport Priorities
+from .replies cimport Replies
 from .stream cimport Http2Stream, StreamCarrier
 
 
@@ -37,8 +37,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef bint insecure  # its TLS is too old (section 9.2)
     cdef bint settings_seen  # the client's first frame has come
     cdef bint client_leaves  # it has sent GOAWAY
-    cdef bint replied  # frames have been put that are not committed
-    cdef Py_ssize_t unread  # bytes of such frames that the client has not read
+    cdef Replies replies
     cdef bint resting  # for this turn of the loop
     cdef bint hurried  # it is idle and the server stops, so the client's PING is not waited for as long
     cdef Lingering lingering  # closed, but for what the client still sends; else None
@@ -86,7 +85,6 @@ cdef class Http2Connection(StreamCarrier):
     cdef int give_back(self, long long size) except -1
     cdef int took(self, Http2Stream stream, Py_ssize_t left) except -1
     cdef int top_up(self, Http2Stream stream) except -1
-    cdef Buffer reply(self, Py_ssize_t size)
     cdef int settle(self) except -1
     cdef int await_next(self) except -1
     cdef int go_away(self) except -1

@@ -89,6 +89,7 @@ from .guard cimport is_padding, note_completed, note_request, spend_cheap, spend
 from .hpack cimport Decoder, Encoder
 from .leftovers cimport make_leftovers
 from .priorities cimport Priorities
+from .replies cimport Replies
 from .stream cimport Http2Stream, Start, StreamCarrier, make_http2_stream
 from .websocket_writer cimport make_websocket_writer
 
@@ -103,7 +104,6 @@ cdef enum:
     NOTHING = -1
     MOST_SETTINGS = 32  # in one frame
     LARGEST_TAKEN = 65536  # bytes of payload of the frames that are sent
-    UNREAD = 65536  # bytes of replies that a client does not read
     READ_AHEAD = 65536  # bytes of one read that are too many to hold while others are read
     LARGE_READ = 8192  # bytes of one read that may be of a large body
     TOPPED = 1 << 20  # the window of a stream whose application takes what comes
@@ -133,6 +133,8 @@ cdef class Http2(Version):
         connection.fields = make_request_fields()
         connection.fields.takes_protocol = serves_extended_connect(worker)
         connection.flow = make_flow(writer, Encoder.__new__(Encoder), worker.settings.limit_http2_streams)
+        connection.replies = Replies.__new__(Replies)
+        connection.replies.writer = writer
         connection.streams = {}
         encrypted = transport.get_extra_info("ssl_object")
         connection.insecure = encrypted is not None and encrypted.version() in OLD_TLS
@@ -200,7 +202,7 @@ cdef class Http2Connection(StreamCarrier):
 
     cdef int open(self) except -1:
         """Send the first frames: what the client has to know of us."""
-        cdef Buffer out = self.writer.output()
+        cdef Buffer out = self.replies.room(0)
         cdef Py_ssize_t head = self.worker.settings.limit_request_head
         cdef bint takes_protocol = self.fields.takes_protocol
         put_head(out, 24 if takes_protocol else 18, SETTINGS, 0, 0)
@@ -210,7 +212,6 @@ cdef class Http2Connection(StreamCarrier):
         if takes_protocol:
             put_setting(out, ENABLE_CONNECT_PROTOCOL, 1)
         put_number(out, WINDOW_UPDATE, 0, <uint32_t>(self.flow.credit - FIRST_WINDOW))
-        self.replied = True
         self.phase = OPEN
         return 0
 
@@ -239,7 +240,7 @@ cdef class Http2Connection(StreamCarrier):
             return 0
         if parser.type == PING:
             if not parser.flags & ACK:
-                put_ping(self.reply(FRAME_HEAD + 8), ACK, parser.data)
+                put_ping(self.replies.room(FRAME_HEAD + 8), ACK, parser.data)
             elif self.phase == LEAVING and memcmp(parser.data, DRAIN_PING, 8) == 0:
                 return self.name_last()
         elif parser.type == PRIORITY:
@@ -547,7 +548,7 @@ cdef class Http2Connection(StreamCarrier):
         if self.parser.last and self.parser.flags & END_STREAM:
             return 0
         if stream.credit < FIRST_WINDOW // 2:
-            put_number(self.reply(FRAME_HEAD + 4), WINDOW_UPDATE, stream.id, <uint32_t>(FIRST_WINDOW - stream.credit))
+            self.replies.open_window(stream.id, FIRST_WINDOW - stream.credit)
             stream.credit = FIRST_WINDOW
         stream.discard()
         return 0
@@ -591,7 +592,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int give_back(self, long long size) except -1:
         """Let the client send as many bytes more on the connection."""
         if self.flow.give_back(size):
-            self.replied = True
+            self.replies.put = True
         return 0
 
     cdef int top_up(self, Http2Stream stream) except -1:
@@ -615,7 +616,7 @@ cdef class Http2Connection(StreamCarrier):
         self.flow.promised += extra - stream.promised
         stream.promised = extra
         stream.credit += due
-        put_number(self.reply(FRAME_HEAD + 4), WINDOW_UPDATE, stream.id, <uint32_t>due)
+        self.replies.open_window(stream.id, due)
         return 0
 
     # Other frames
@@ -652,7 +653,7 @@ cdef class Http2Connection(StreamCarrier):
             self.take_setting(parser.data[at] << 8 | parser.data[at + 1], number_at(parser.data + at + 2))
             if self.phase == CLOSED:
                 return 0
-        return put_head(self.reply(FRAME_HEAD), 0, SETTINGS, ACK, 0)
+        return put_head(self.replies.room(FRAME_HEAD), 0, SETTINGS, ACK, 0)
 
     cdef int take_setting(self, int name, uint32_t value) except -1:
         cdef Http2Stream stream
@@ -732,7 +733,7 @@ cdef class Http2Connection(StreamCarrier):
         """Reset the stream of the frame, which is not served."""
         if how_closed(&self.closed, self.parser.stream) == UNKNOWN:
             remember(&self.closed, self.parser.stream, RESET_BY_US)
-        put_number(self.reply(FRAME_HEAD + 4), RST_STREAM, self.parser.stream, error)
+        self.replies.reset(self.parser.stream, error)
         return self.spend_reset()
 
     cdef int malformed(self, Http2Stream stream, const char* reason) except -1:
@@ -743,7 +744,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int reset(self, Http2Stream stream, int error) except -1:
         """End a stream whose response is not complete."""
         if not self.writer.broken:
-            put_number(self.reply(FRAME_HEAD + 4), RST_STREAM, stream.id, error)
+            self.replies.reset(stream.id, error)
         self.close_stream(stream, RESET_BY_US)
         self.spend_reset()
         return self.settle()
@@ -779,7 +780,7 @@ cdef class Http2Connection(StreamCarrier):
         set_why(self.writer, BY_ERROR)
         self.worker.report("Invalid HTTP request received.", None, WARNING)
         self.report_client(reason)
-        put_goaway(self.reply(FRAME_HEAD + 8 + strlen(reason)), self.served_id, error, reason)
+        put_goaway(self.replies.room(FRAME_HEAD + 8 + strlen(reason)), self.served_id, error, reason)
         return self.close()
 
     cdef int report_client(self, const char* reason) except -1:
@@ -805,7 +806,7 @@ cdef class Http2Connection(StreamCarrier):
             self.close_stream(stream, COMPLETED)
         else:
             if stream.credit < FIRST_WINDOW:
-                put_number(self.reply(FRAME_HEAD + 4), WINDOW_UPDATE, stream.id, <uint32_t>(FIRST_WINDOW - stream.credit))
+                self.replies.open_window(stream.id, FIRST_WINDOW - stream.credit)
                 stream.credit = FIRST_WINDOW
             stream.begin_discarding(STOP_SECONDS if self.worker.stopping else REST_SECONDS)
         return self.settle()
@@ -816,7 +817,7 @@ cdef class Http2Connection(StreamCarrier):
             return self.settle()
         if not stream.is_sent():
             return self.reset(stream, CANCEL)
-        put_number(self.reply(FRAME_HEAD + 4), RST_STREAM, stream.id, NO_ERROR)
+        self.replies.reset(stream.id, NO_ERROR)
         self.close_stream(stream, RESET_BY_US)
         return self.settle()
 
@@ -869,23 +870,12 @@ cdef class Http2Connection(StreamCarrier):
 
     # The connection
 
-    cdef Buffer reply(self, Py_ssize_t size):
-        """Return where to put a frame of this size, which leaves with settle()."""
-        self.replied = True
-        if self.writer.paused:
-            self.unread += size
-        return self.writer.output()
-
     cdef int settle(self) except -1:
         """Let replies leave, send what may now be sent, and wait for what comes next."""
-        if self.replied:
-            self.replied = False
-            if self.writer.buffer is not None and not self.writer.broken:
-                self.writer.commit()
-            if self.unread > UNREAD:
-                self.report_client(b"replies that are not read")
-                self.writer.abort()
-                return 0
+        if self.replies.put and self.replies.leave():
+            self.report_client(b"replies that are not read")
+            self.writer.abort()
+            return 0
         if self.phase == CLOSED:
             return 0
         if self.flow.due:
@@ -950,8 +940,8 @@ cdef class Http2Connection(StreamCarrier):
         if self.phase != OPEN:
             return 0
         self.phase = LEAVING
-        put_goaway(self.reply(FRAME_HEAD + 8), 0x7FFFFFFF, NO_ERROR, b"")
-        put_ping(self.reply(FRAME_HEAD + 8), 0, DRAIN_PING)
+        put_goaway(self.replies.room(FRAME_HEAD + 8), 0x7FFFFFFF, NO_ERROR, b"")
+        put_ping(self.replies.room(FRAME_HEAD + 8), 0, DRAIN_PING)
         self.awaited = GOING_AWAY
         self.worker.clock.start(self, GOING_AWAY)
         return 0
@@ -961,7 +951,7 @@ cdef class Http2Connection(StreamCarrier):
         if self.phase != LEAVING:
             return 0
         self.phase = LEFT
-        put_goaway(self.reply(FRAME_HEAD + 8), self.served_id, NO_ERROR, b"")
+        put_goaway(self.replies.room(FRAME_HEAD + 8), self.served_id, NO_ERROR, b"")
         stop(self)
         self.awaited = NOTHING
         return 0
@@ -1051,14 +1041,14 @@ cdef class Http2Connection(StreamCarrier):
                 continue
             if exchange.task is not None:
                 tasks.append(exchange.task)
-            put_number(self.reply(FRAME_HEAD + 4), RST_STREAM, stream.id, CANCEL)
+            self.replies.reset(stream.id, CANCEL)
             stream.count_as(stream.extent.facts.status, False)
             self.close_stream(stream, RESET_BY_US)
         return self.settle()
 
     cdef int drained(self) except -1:
         cdef Http2Stream stream
-        self.unread = 0
+        self.replies.drained()
         if self.phase == CLOSED:
             return 0
         self.flow.pump()
