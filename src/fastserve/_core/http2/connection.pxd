@@ -7,7 +7,6 @@ from ..http.scope cimport Peers
 from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler
 from ..transport.lingering cimport Lingering
-from ..transport.low_water cimport LowWater
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
 from .backlog cimport Backlog
@@ -19,6 +18,7 @@ from .leftovers cimport Leftovers
 from .priorities cimport Priorities
 from .replies cimport Replies
 from .stream cimport Http2Stream, StreamCarrier
+from .uploads cimport Uploads
 
 
 @cython.final
@@ -38,6 +38,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef bint settings_seen  # the client's first frame has come
     cdef bint client_leaves  # it has sent GOAWAY
     cdef Replies replies
+    cdef Uploads uploads
     cdef bint resting  # for this turn of the loop
     cdef bint hurried  # it is idle and the server stops, so the client's PING is not waited for as long
     cdef Lingering lingering  # closed, but for what the client still sends; else None
@@ -47,8 +48,6 @@ cdef class Http2Connection(StreamCarrier):
     cdef Leftovers leftovers  # None until there is one
     cdef uint32_t last_id  # the highest that the client has used
     cdef uint32_t served_id  # the highest of a stream that is served; later ones are ignored once that is said
-    cdef LowWater low_water  # None until a large body comes
-    cdef Http2Stream receiver  # of the DATA frame that is coming, None where it is discarded
     cdef ClosedStreams closed
 
     cdef int open(self) except -1
@@ -65,8 +64,6 @@ cdef class Http2Connection(StreamCarrier):
     cdef int take_data(self, bytes data) except -1
     cdef int begin_data(self) except -1
     cdef int end_request(self, Http2Stream stream) except -1
-    cdef int note_upload(self, Py_ssize_t size) except -1
-    cdef int discard(self, Http2Stream stream) except -1
     cdef int take_late(self) except -1
     cdef int take_settings(self) except -1
     cdef int take_setting(self, int name, uint32_t value) except -1
@@ -82,9 +79,6 @@ cdef class Http2Connection(StreamCarrier):
     cdef int report_client(self, const char* reason) except -1
     cdef int forget(self, Http2Stream stream) except -1
     cdef int close_stream(self, Http2Stream stream, int how) except -1
-    cdef int give_back(self, long long size) except -1
-    cdef int took(self, Http2Stream stream, Py_ssize_t left) except -1
-    cdef int top_up(self, Http2Stream stream) except -1
     cdef int settle(self) except -1
     cdef int await_next(self) except -1
     cdef int go_away(self) except -1

@@ -31,7 +31,6 @@ from ..loop.clock cimport GOING_AWAY, KEEP_ALIVE, REQUEST_HEAD, stop
 from ..memory.buffer cimport Buffer
 from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from ..transport.lingering cimport begin_lingering
-from ..transport.low_water cimport make_low_water
 from ..metrics cimport ACTIVE_CONNECTIONS, BY_DRAIN, BY_ERROR, BY_HEAD, BY_KEEP_ALIVE, CLOSING_CONNECTIONS
 from ..metrics cimport IDLE_CONNECTIONS, WS_REFUSED, fastserve_add, key_of, method_number
 from ..metrics import reason_of
@@ -91,6 +90,7 @@ from .leftovers cimport make_leftovers
 from .priorities cimport Priorities
 from .replies cimport Replies
 from .stream cimport Http2Stream, Start, StreamCarrier, make_http2_stream
+from .uploads cimport make_uploads
 from .websocket_writer cimport make_websocket_writer
 
 cdef enum:
@@ -106,9 +106,6 @@ cdef enum:
     LARGEST_TAKEN = 65536  # bytes of payload of the frames that are sent
     READ_AHEAD = 65536  # bytes of one read that are too many to hold while others are read
     LARGE_READ = 8192  # bytes of one read that may be of a large body
-    TOPPED = 1 << 20  # the window of a stream whose application takes what comes
-    LARGEST_TOPPED = 1 << 22  # the same once it has taken very much, and all that was there
-    UNTAKEN = 1 << 26  # bytes of all connections that no application has taken, beyond which no window grows
 
 cdef tuple OLD_TLS = ("TLSv1", "TLSv1.1")
 cdef unsigned char[8] DRAIN_PING = b"leaving."
@@ -132,9 +129,10 @@ cdef class Http2(Version):
         connection.decoder = Decoder.__new__(Decoder)
         connection.fields = make_request_fields()
         connection.fields.takes_protocol = serves_extended_connect(worker)
-        connection.flow = make_flow(writer, Encoder.__new__(Encoder), worker.settings.limit_http2_streams)
+        connection.flow = make_flow(writer, Encoder.__new__(Encoder))
         connection.replies = Replies.__new__(Replies)
         connection.replies.writer = writer
+        connection.uploads = make_uploads(worker, transport, connection.parser, connection.replies)
         connection.streams = {}
         encrypted = transport.get_extra_info("ssl_object")
         connection.insecure = encrypted is not None and encrypted.version() in OLD_TLS
@@ -197,7 +195,7 @@ cdef class Http2Connection(StreamCarrier):
         if is_padding(&self.flow.guard):
             return self.fail(ENHANCE_YOUR_CALM, b"hardly anything but padding")
         if PyBytes_GET_SIZE(data) >= LARGE_READ and self.parser.type == DATA:
-            self.note_upload(PyBytes_GET_SIZE(data))
+            self.uploads.note(self.streams.get(self.parser.stream), PyBytes_GET_SIZE(data))
         return self.settle()
 
     cdef int open(self) except -1:
@@ -211,7 +209,7 @@ cdef class Http2Connection(StreamCarrier):
         put_setting(out, NO_RFC7540_PRIORITIES, 1)
         if takes_protocol:
             put_setting(out, ENABLE_CONNECT_PROTOCOL, 1)
-        put_number(out, WINDOW_UPDATE, 0, <uint32_t>(self.flow.credit - FIRST_WINDOW))
+        put_number(out, WINDOW_UPDATE, 0, <uint32_t>(self.uploads.credit - FIRST_WINDOW))
         self.phase = OPEN
         return 0
 
@@ -466,35 +464,25 @@ cdef class Http2Connection(StreamCarrier):
     cdef int take_data(self, bytes data) except -1:
         cdef FrameParser parser = self.parser
         cdef Http2Stream stream
-        cdef Py_ssize_t limit, following
+        cdef Py_ssize_t limit
         if parser.first and self.begin_data():
             return 0
-        stream = self.receiver
+        stream = self.uploads.receiver
         if stream is not None and parser.size:
             stream.received += parser.size
             limit = self.worker.settings.limit_request_body
             if not stream.takes_data():
-                self.give_back(parser.size)
+                self.uploads.give_back(parser.size)
                 if stream.is_sent():
-                    self.discard(stream)
+                    self.uploads.discard(stream)
             else:
-                self.worker.untaken += parser.size
-                stream.untaken += parser.size
-                if parser.size == PyBytes_GET_SIZE(data):
-                    stream.receive(data)
-                elif stream.websocket is not None:
-                    stream.receive(PyBytes_FromStringAndSize(<const char*>parser.data, parser.size))
-                else:
-                    following = 0 if stream.gathered is not None else parser.following(
-                        <const unsigned char*>PyBytes_AS_STRING(data) + PyBytes_GET_SIZE(data)
-                    )
-                    stream.gather(<const char*>parser.data, parser.size, following)
+                self.uploads.receive(stream, data)
                 if limit and stream.received > limit and stream.websocket is None:
                     return self.refuse(stream, 413)
             if 0 <= stream.content_length < stream.received:
                 return self.malformed(stream, b"body longer than Content-Length")
         if parser.last:
-            self.receiver = None
+            self.uploads.end()
             if stream is not None and parser.flags & END_STREAM:
                 return self.end_request(stream)
         return 0
@@ -504,11 +492,9 @@ cdef class Http2Connection(StreamCarrier):
         cdef FrameParser parser = self.parser
         cdef Http2Stream stream
         cdef Py_ssize_t size = parser.length
-        self.receiver = None
-        if size > self.flow.credit:
+        if not self.uploads.spend(size):
             self.fail(FLOW_CONTROL_ERROR, b"DATA beyond the window of the connection")
             return 1
-        self.flow.credit -= size
         self.flow.guard.payload += size - parser.overhead
         if size == parser.overhead and not parser.flags & END_STREAM and self.spend_cheap():
             return 1
@@ -518,40 +504,12 @@ cdef class Http2Connection(StreamCarrier):
         elif stream is not None and size > stream.credit:
             self.reset(stream, FLOW_CONTROL_ERROR)
         elif stream is not None:
-            stream.credit -= size
-            self.receiver = stream
-            if parser.overhead:
-                self.give_back(parser.overhead)
-            return 0
+            return self.uploads.begin(stream)
         else:
             self.take_late()
         if self.phase == CLOSED:
             return 1
-        self.give_back(size)
-        return 0
-
-    cdef int note_upload(self, Py_ssize_t size) except -1:
-        """A large read has ended within or with a body: be woken less often while more of it is sure to follow."""
-        cdef Http2Stream stream = self.streams.get(self.parser.stream)
-        cdef long long more = 0
-        if stream is not None and not stream.ended and stream.content_length >= 0:
-            more = min(stream.content_length - stream.received, min(stream.credit, self.flow.credit))
-        if self.low_water is None:
-            if more < READ_AHEAD:
-                return 0
-            self.low_water = make_low_water(self.transport, self.worker.loop)
-        return self.low_water.note(size, more)
-
-    cdef int discard(self, Http2Stream stream) except -1:
-        """Let the client go on with a body that nobody wants, for the sake of clients that see their response only once
-        they have sent all of it."""
-        if self.parser.last and self.parser.flags & END_STREAM:
-            return 0
-        if stream.credit < FIRST_WINDOW // 2:
-            self.replies.open_window(stream.id, FIRST_WINDOW - stream.credit)
-            stream.credit = FIRST_WINDOW
-        stream.discard()
-        return 0
+        return self.uploads.give_back(size)
 
     cdef bint holds_back(self, Http2Stream stream) except -1:
         if self.flow.backlog <= BACKLOG:
@@ -564,60 +522,17 @@ cdef class Http2Connection(StreamCarrier):
     cdef int want_body(self, Http2Stream stream) except -1:
         if stream.ended or self.eof_seen:
             return 0
-        if stream.target < TOPPED:
-            stream.target = TOPPED
-        elif stream.received >= 2 * stream.target and stream.target < LARGEST_TOPPED:
-            stream.target *= 2
-        self.top_up(stream)
+        self.uploads.want(stream)
         stream.wait_for_body()
         return self.settle()
 
     cdef int took_body(self, Http2Stream stream, Py_ssize_t left) except -1:
-        self.took(stream, left)
+        self.uploads.took(stream, left)
         return self.settle()
 
     cdef int took_frames(self, Http2Stream stream) except -1:
-        # Small messages that come often get along with a first window.
-        stream.target = TOPPED if stream.expects_much() else FIRST_WINDOW
-        self.took(stream, 0)
+        self.uploads.took_frames(stream)
         return self.settle()
-
-    cdef int took(self, Http2Stream stream, Py_ssize_t left) except -1:
-        cdef long long size = stream.untaken - left
-        stream.untaken = left
-        self.worker.untaken -= size
-        self.give_back(size)
-        return 0 if stream.ended else self.top_up(stream)
-
-    cdef int give_back(self, long long size) except -1:
-        """Let the client send as many bytes more on the connection."""
-        if self.flow.give_back(size):
-            self.replies.put = True
-        return 0
-
-    cdef int top_up(self, Http2Stream stream) except -1:
-        """Let the client send more of a body, as far as its application has kept up and the connection allows."""
-        cdef long long has = stream.credit + stream.untaken
-        cdef long long extra = max(has - FIRST_WINDOW, 0), most, due, rest
-        self.flow.promised += extra - stream.promised
-        stream.promised = extra
-        most = stream.target if self.worker.untaken < UNTAKEN else <long long>FIRST_WINDOW
-        # Never more than half of what is left for all streams together.
-        most = min(most, max(has, FIRST_WINDOW) + max(self.flow.spare - self.flow.promised, 0) // 2)
-        due = most - has
-        rest = most
-        if stream.content_length >= 0:
-            # One more than is left: some clients, nghttp2's among them, cannot even send END_STREAM through a closed window.
-            rest = stream.content_length - stream.received + 1
-            due = min(due, rest - stream.credit)
-        if due <= 0 or stream.credit > 0 and 2 * due < min(most, rest):
-            return 0
-        extra = max(has + due - FIRST_WINDOW, 0)
-        self.flow.promised += extra - stream.promised
-        stream.promised = extra
-        stream.credit += due
-        self.replies.open_window(stream.id, due)
-        return 0
 
     # Other frames
 
@@ -806,8 +721,7 @@ cdef class Http2Connection(StreamCarrier):
             self.close_stream(stream, COMPLETED)
         else:
             if stream.credit < FIRST_WINDOW:
-                self.replies.open_window(stream.id, FIRST_WINDOW - stream.credit)
-                stream.credit = FIRST_WINDOW
+                self.uploads.reopen(stream)
             stream.begin_discarding(STOP_SECONDS if self.worker.stopping else REST_SECONDS)
         return self.settle()
 
@@ -830,15 +744,7 @@ cdef class Http2Connection(StreamCarrier):
         cdef Http2Stream kept = stream  # by nobody else, perhaps
         cdef HttpExchange exchange = stream.application()
         self.streams.pop(stream.id, None)
-        if self.receiver is stream:
-            self.receiver = None
-            self.give_back(self.parser.left - self.parser.padding)
-        if stream.untaken:
-            self.worker.untaken -= stream.untaken
-            self.give_back(stream.untaken)
-            stream.untaken = 0
-        self.flow.promised -= stream.promised
-        stream.promised = 0
+        self.uploads.forget(stream)
         kept.close()
         self.leave_behind(exchange)
         return 0
@@ -859,10 +765,9 @@ cdef class Http2Connection(StreamCarrier):
     cdef int close_streams(self) except -1:
         cdef Http2Stream stream
         streams, self.streams = self.streams, {}
-        self.waiting = self.receiver = None
+        self.waiting = None
         for stream in (<dict>streams).values():
-            self.worker.untaken -= stream.untaken
-            stream.untaken = 0
+            self.uploads.abandon(stream)
             exchange = stream.application()
             stream.close()
             self.leave_behind(exchange)
@@ -962,8 +867,7 @@ cdef class Http2Connection(StreamCarrier):
             return 0
         self.phase = CLOSED
         set_use(self.writer, CLOSING_CONNECTIONS)
-        if self.low_water is not None:
-            self.low_water.lower()
+        self.uploads.close()
         self.close_streams()
         stop(self)
         self.settle()
@@ -1006,8 +910,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int lost(self) except -1:
         stop(self)
         self.phase = CLOSED
-        if self.low_water is not None:
-            self.low_water.lost()
+        self.uploads.lost()
         if self.lingering is not None:
             self.lingering.lost()
         self.close_streams()

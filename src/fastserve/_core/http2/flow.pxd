@@ -1,4 +1,4 @@
-"""Flow control of an HTTP/2 connection, both ways (RFC 9113 section 5.2), and whose turn it is to send (RFC 9218)."""
+"""What an HTTP/2 connection sends of bodies, and when (RFC 9113 section 5.2); whose turn it is (RFC 9218)."""
 cimport cython
 from libc.stdint cimport uint32_t
 
@@ -51,7 +51,6 @@ cdef class Flow:
     cdef Encoder encoder
     cdef Guard guard
     cdef Clock clock
-    # Sending.
     cdef long long window  # bytes of bodies that the client takes on the connection
     cdef long long owed  # bytes of bodies that it was sent and has not given back on the connection
     cdef long long first_window  # of its streams
@@ -62,12 +61,6 @@ cdef class Flow:
     # frame by frame would otherwise get each piece as a frame of its own, smaller and smaller ones.
     cdef bint due
     cdef Link ready[URGENCIES]  # sentinels of circular lists: streams that wait for the connection alone
-    # Receiving.
-    cdef long long credit  # bytes of bodies that the client may send
-    cdef long long taken  # bytes that it may be allowed again
-    cdef long long promised  # to streams, beyond their first window
-    cdef long long spare  # that all of them may be promised
-    cdef long long whole  # the window of the connection
 
     cdef int send(self, SendingStream stream, bytes data, bint last) except -1
     cdef int send_copy(self, SendingStream stream, const char* data, Py_ssize_t size, bint last) except -1
@@ -92,8 +85,6 @@ cdef class Flow:
     cdef void insert(self, SendingStream stream) noexcept
     cdef SendingStream most_urgent(self)
 
-    cdef int give_back(self, long long size) except -1
 
-
-cdef Flow make_flow(Writer writer, Encoder encoder, Py_ssize_t streams)
+cdef Flow make_flow(Writer writer, Encoder encoder)
 cdef void unlink(SendingStream stream) noexcept

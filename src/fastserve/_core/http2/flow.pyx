@@ -1,6 +1,6 @@
-"""Flow control of an HTTP/2 connection, both ways (RFC 9113 section 5.2), and whose turn it is to send (RFC 9218).
+"""What an HTTP/2 connection sends of bodies, and when (RFC 9113 section 5.2); whose turn it is (RFC 9218).
 
-Sending. A body that fits the windows leaves at once, while the client reads. What does not stays with its stream as the
+A body that fits the windows leaves at once, while the client reads. What does not stays with its stream as the
 application's own bytes, and is cut into frames when a window opens or the client has read on. Streams that wait for
 nothing but the connection are in `ready`, by urgency: those that are not incremental first, by id, then the others, which
 take turns. Streams whose client has never said anything of priorities count as incremental: behind a proxy they belong to
@@ -9,9 +9,6 @@ different people.
 A client that gives back what it was sent frame by frame would have bodies cut into smaller and smaller frames, as the
 silly windows of TCP do (RFC 9293 section 3.8.6.2.1). So a piece of less than SMALL bytes is not cut off where the client
 owes more than that, until the window has grown or a quarter of a second has passed.
-
-Receiving. Windows go back for what applications took, not for what has come. No sum of what streams are promised exceeds
-the window of the connection, so that applications which do not read never stop the uploads beside them.
 """
 from collections import deque
 
@@ -30,10 +27,8 @@ from .frames cimport (
     FRAME_HEAD,
     HEADERS,
     LARGEST_FRAME,
-    WINDOW_UPDATE,
     fill_head,
     put_head,
-    put_number,
 )
 from .guard cimport begin_guard, note_sent, spend_cheap
 from .hpack cimport Encoder
@@ -43,12 +38,10 @@ cdef enum:
     COPIED = 32768  # bytes of a body that are copied next to others; more are sent from where they are
     SMALL = 256  # bytes of DATA, which a client that keeps its windows nearly closed has us send
     COUNTED = 1 << 19  # bytes of one stream's that count as backlog
-    SPARE_WINDOW = 1 << 23  # of the connection, beyond the first windows of all its streams
-    RETURNED = 1 << 15  # bytes that are worth a frame where the client has little left
 
 
-cdef Flow make_flow(Writer writer, Encoder encoder, Py_ssize_t streams):
-    """Return what a connection begins with, which may have this many streams at a time."""
+cdef Flow make_flow(Writer writer, Encoder encoder):
+    """Return what a connection begins with."""
     cdef Flow self = Flow.__new__(Flow)
     cdef int urgency
     self.writer = writer
@@ -57,8 +50,6 @@ cdef Flow make_flow(Writer writer, Encoder encoder, Py_ssize_t streams):
     begin_guard(&self.guard, self.clock.now())
     self.window = self.first_window = FIRST_WINDOW
     self.largest = LARGEST_FRAME
-    self.whole = self.credit = (FIRST_WINDOW + 1) * streams + SPARE_WINDOW
-    self.spare = SPARE_WINDOW - 2 * RETURNED
     for urgency in range(URGENCIES):
         self.ready[urgency].next = self.ready[urgency].previous = &self.ready[urgency]
     return self
@@ -100,8 +91,6 @@ cdef class Flow:
                 link = self.ready[urgency].next
                 self.ready[urgency].next = link.next
                 link.next = NULL
-
-    # Sending
 
     cdef int send(self, SendingStream stream, bytes data, bint last) except -1:
         """Send a piece of body, as soon as it may; `last`: END_STREAM goes with it."""
@@ -368,20 +357,6 @@ cdef class Flow:
         if stream.link.next != NULL:
             unlink(stream)
             self.due = True
-
-    # Receiving
-
-    cdef int give_back(self, long long size) except -1:
-        """Let the client send as many bytes again on the connection; 1 if that takes a frame, which is put."""
-        self.taken += size
-        if self.taken < self.whole // 2 and (self.credit > self.whole // 2 or self.taken < RETURNED):
-            return 0
-        if self.writer.broken:
-            return 0
-        put_number(self.writer.output(), WINDOW_UPDATE, 0, <uint32_t>self.taken)
-        self.credit += self.taken
-        self.taken = 0
-        return 1
 
 
 cdef inline bint goes_before(SendingStream one, SendingStream other) noexcept:
