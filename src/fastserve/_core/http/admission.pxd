@@ -20,7 +20,8 @@ cdef class Guest(Applicant):
     cdef bint runs
 
 
-# Let an exchange that has just been made wait, or refuse it; `line` is its connection, where that has several at a time.
+# Let an exchange that has just been made wait, or refuse it; `line` stands for its connection, where that has several at
+# a time.
 cdef int wait_in_queue(HttpExchange exchange, Runnable start, object line) except -1
 # An exchange that was about to start waits for its connection: others may have its place. Then it applies for one again.
 cdef int give_place_back(HttpExchange exchange) except -1

@@ -3,20 +3,19 @@ cimport cython
 from libc.stdint cimport uint32_t
 
 from ..http.exchange cimport HttpExchange
-from ..http.scope cimport Peers
 from ..http.version cimport Version
-from ..interfaces cimport Carrier, Handler
 from ..transport.lingering cimport Lingering
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
 from .backlog cimport Backlog
 from .closed cimport ClosedStreams
-from .fields cimport RequestFields, TrailerFields
+from .fields cimport TrailerFields
 from .frames cimport FrameParser
 from .hpack cimport Decoder
 from .leftovers cimport Leftovers
 from .priorities cimport Priorities
 from .replies cimport Replies
+from .requests cimport Requests
 from .stream cimport Http2Stream, StreamCarrier
 from .uploads cimport Uploads
 
@@ -25,13 +24,9 @@ from .uploads cimport Uploads
 cdef class Http2Connection(StreamCarrier):
     cdef Worker worker
     cdef object transport
-    cdef Carrier carrier
     cdef FrameParser parser
     cdef Decoder decoder
-    cdef RequestFields fields  # of the request that is being read
     cdef TrailerFields trailers
-    cdef Peers peers  # None before the first request
-    cdef bytes address  # of the client, as the access log shows it
     cdef int phase
     cdef int awaited  # the kind of the deadline that is set, or NOTHING
     cdef bint insecure  # its TLS is too old (section 9.2)
@@ -39,6 +34,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef bint client_leaves  # it has sent GOAWAY
     cdef Replies replies
     cdef Uploads uploads
+    cdef Requests requests
     cdef bint resting  # for this turn of the loop
     cdef bint hurried  # it is idle and the server stops, so the client's PING is not waited for as long
     cdef Lingering lingering  # closed, but for what the client still sends; else None
@@ -55,12 +51,6 @@ cdef class Http2Connection(StreamCarrier):
     cdef int take_headers(self) except -1
     cdef int take_trailers(self, Http2Stream stream) except -1
     cdef int open_stream(self) except -1
-    cdef int begin(self, Http2Stream stream) except -1
-    cdef int begin_websocket(self, Http2Stream stream) except -1
-    cdef int note(self, Http2Stream stream, dict scope) except -1
-    cdef int begin_crowded(self, Http2Stream stream, dict scope, bytes static) except -1
-    cdef int start(self, Http2Stream stream, HttpExchange exchange) except -1
-    cdef int status_of_refusal(self, Http2Stream stream, str method) except -1
     cdef int take_data(self, bytes data) except -1
     cdef int begin_data(self) except -1
     cdef int end_request(self, Http2Stream stream) except -1
@@ -76,7 +66,6 @@ cdef class Http2Connection(StreamCarrier):
     cdef int spend_cheap(self) except -1
     cdef int spend_reset(self) except -1
     cdef int fail(self, int error, const char* reason) except -1
-    cdef int report_client(self, const char* reason) except -1
     cdef int forget(self, Http2Stream stream) except -1
     cdef int close_stream(self, Http2Stream stream, int how) except -1
     cdef int settle(self) except -1

@@ -18,13 +18,7 @@ import logging
 
 from libc.string cimport memcmp, strlen
 
-from ..http.access_log cimport address_text
-from ..http.admission cimport wait_in_queue
-from ..http.exchange cimport HttpExchange, attach_account, make_exchange
-from ..http.methods cimport known_method
-from ..http.response cimport TO_WAIT, fields_of_refusal, is_misdirected, when_crowded
-from ..http.scope cimport Peers, peers_of, scope_of, websocket_scope_of
-from ..http.static cimport StaticFiles, make_static_exchange
+from ..http.exchange cimport HttpExchange
 from ..http.version cimport Version
 from ..interfaces cimport Carrier, Handler
 from ..loop.clock cimport GOING_AWAY, KEEP_ALIVE, REQUEST_HEAD, stop
@@ -32,15 +26,13 @@ from ..memory.buffer cimport Buffer
 from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from ..transport.lingering cimport begin_lingering
 from ..metrics cimport ACTIVE_CONNECTIONS, BY_DRAIN, BY_ERROR, BY_HEAD, BY_KEEP_ALIVE, CLOSING_CONNECTIONS
-from ..metrics cimport IDLE_CONNECTIONS, WS_REFUSED, fastserve_add, key_of, method_number
+from ..metrics cimport IDLE_CONNECTIONS
 from ..metrics import reason_of
 from ..transport.writer cimport Writer, set_use, set_why
-from ..websocket.exchange cimport make_websocket_exchange
-from ..websocket.handshake cimport Handshake, read_extended_connect, serves_extended_connect
 from ..worker cimport Worker
 from .backlog cimport BACKLOG, make_backlog
 from .closed cimport COMPLETED, RESET_BY_CLIENT, RESET_BY_US, UNKNOWN, how_closed, remember
-from .fields cimport TrailerFields, make_request_fields
+from .fields cimport RequestFields, TrailerFields
 from .flow cimport FIRST_WINDOW, LARGEST_WINDOW, make_flow
 from .frames cimport (
     ACK,
@@ -89,9 +81,9 @@ from .hpack cimport Decoder, Encoder
 from .leftovers cimport make_leftovers
 from .priorities cimport Priorities
 from .replies cimport Replies
-from .stream cimport Http2Stream, Start, StreamCarrier, make_http2_stream
+from .requests cimport make_requests
+from .stream cimport Http2Stream, StreamCarrier, make_http2_stream
 from .uploads cimport make_uploads
-from .websocket_writer cimport make_websocket_writer
 
 cdef enum:
     OPENING
@@ -111,7 +103,7 @@ cdef tuple OLD_TLS = ("TLSv1", "TLSv1.1")
 cdef unsigned char[8] DRAIN_PING = b"leaving."
 cdef double REST_SECONDS = 30  # of a body that nobody wants
 cdef double STOP_SECONDS = 0.2  # as long as connections linger then: some clients never answer a PING after GOAWAY
-cdef int WARNING = logging.WARNING, DEBUG = logging.DEBUG
+cdef int WARNING = logging.WARNING
 
 
 cdef class Http2(Version):
@@ -124,15 +116,13 @@ cdef class Http2(Version):
         connection.worker = worker
         connection.transport = transport
         connection.writer = writer
-        connection.carrier = carrier
         connection.parser = FrameParser.__new__(FrameParser)
         connection.decoder = Decoder.__new__(Decoder)
-        connection.fields = make_request_fields()
-        connection.fields.takes_protocol = serves_extended_connect(worker)
         connection.flow = make_flow(writer, Encoder.__new__(Encoder))
         connection.replies = Replies.__new__(Replies)
         connection.replies.writer = writer
         connection.uploads = make_uploads(worker, transport, connection.parser, connection.replies)
+        connection.requests = make_requests(worker, transport, writer, carrier, connection.flow)
         connection.streams = {}
         encrypted = transport.get_extra_info("ssl_object")
         connection.insecure = encrypted is not None and encrypted.version() in OLD_TLS
@@ -142,27 +132,6 @@ cdef class Http2(Version):
 
 
 cdef Version HTTP2 = Http2()
-
-
-cdef inline HttpExchange new_exchange(Worker worker, Http2Stream stream, dict scope, bytes static):
-    cdef HttpExchange exchange
-    if static is not None:
-        exchange = make_static_exchange(worker, stream, scope, static)
-    else:
-        exchange = make_exchange(worker, stream, scope)
-    exchange.expect_continue = stream.expect_continue
-    exchange.body_ended = stream.ended
-    return exchange
-
-
-cdef inline Start new_start(Http2Stream stream, HttpExchange exchange):
-    cdef Start start = Start.__new__(Start)
-    exchange.head_at = stream.began
-    stream.exchange = exchange
-    if stream.account is not None:
-        attach_account(exchange, stream.account)
-    start.stream = stream
-    return start
 
 
 cdef class Http2Connection(StreamCarrier):
@@ -202,7 +171,7 @@ cdef class Http2Connection(StreamCarrier):
         """Send the first frames: what the client has to know of us."""
         cdef Buffer out = self.replies.room(0)
         cdef Py_ssize_t head = self.worker.settings.limit_request_head
-        cdef bint takes_protocol = self.fields.takes_protocol
+        cdef bint takes_protocol = self.requests.fields.takes_protocol
         put_head(out, 24 if takes_protocol else 18, SETTINGS, 0, 0)
         put_setting(out, MAX_CONCURRENT_STREAMS, <uint32_t>self.worker.settings.limit_http2_streams)
         put_setting(out, MAX_HEADER_LIST_SIZE, <uint32_t>min(head, 0x7FFFFFFF))
@@ -253,6 +222,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int take_headers(self) except -1:
         cdef FrameParser parser = self.parser
         cdef Http2Stream stream = self.streams.get(parser.stream)
+        cdef RequestFields fields = self.requests.fields
         cdef bint is_new
         self.flow.guard.payload += parser.size
         if stream is not None:
@@ -260,15 +230,15 @@ cdef class Http2Connection(StreamCarrier):
         if not parser.stream & 1:
             return self.fail(PROTOCOL_ERROR, b"stream of the server's")
         is_new = parser.stream > self.last_id
-        self.fields.begin(self.worker.settings.limit_request_head, <int>self.worker.settings.limit_request_fields)
-        if self.decoder.decode(parser.data, parser.size, self.fields):
+        fields.begin(self.worker.settings.limit_request_head, <int>self.worker.settings.limit_request_fields)
+        if self.decoder.decode(parser.data, parser.size, fields):
             return self.fail(COMPRESSION_ERROR, self.decoder.reason)
         if not is_new:
             return self.take_late()
         self.last_id = parser.stream
         if self.phase == LEFT:
             return 0
-        self.fields.finish()
+        fields.finish()
         return self.open_stream()
 
     cdef int take_trailers(self, Http2Stream stream) except -1:
@@ -295,8 +265,9 @@ cdef class Http2Connection(StreamCarrier):
         cdef FrameParser parser = self.parser
         cdef Http2Stream stream
         cdef bint ended = parser.flags & END_STREAM
-        cdef const char* fault = self.fields.malformed
-        cdef bytes priority = self.fields.priority
+        cdef RequestFields fields = self.requests.fields
+        cdef const char* fault = fields.malformed
+        cdef bytes priority = fields.priority
         note_request(&self.flow.guard)
         if self.priorities is not None:
             kept = self.priorities.take(parser.stream)
@@ -310,11 +281,11 @@ cdef class Http2Connection(StreamCarrier):
         self.served_id = parser.stream
         if fault == NULL and parser.depends_on_itself:
             fault = b"stream that depends on itself"
-        if fault == NULL and ended and self.fields.content_length > 0:
+        if fault == NULL and ended and fields.content_length > 0:
             fault = b"Content-Length without a body"
         if fault != NULL:
             self.worker.metrics.refuse(400, reason_of(400, fault.decode()))
-            self.report_client(fault)
+            self.requests.report_client(fault)
             return self.refuse_stream(PROTOCOL_ERROR)
         if len(self.streams) + (0 if self.leftovers is None else self.leftovers.count) >= (
             self.worker.settings.limit_http2_streams
@@ -322,136 +293,16 @@ cdef class Http2Connection(StreamCarrier):
             return self.refuse_stream(REFUSED_STREAM)
         stream = make_http2_stream(self, parser.stream)
         stream.ended = ended
-        stream.te_trailers = self.fields.te_trailers
-        stream.expect_continue = self.fields.expect_continue and not ended
-        stream.content_length = self.fields.content_length
         if priority is not None:
             self.flow.prioritise(stream, priority)
         self.streams[parser.stream] = stream
         set_use(self.writer, ACTIVE_CONNECTIONS)
-        return self.begin(stream)
-
-    cdef int begin(self, Http2Stream stream) except -1:
-        """Make the exchange of a request, or refuse it."""
-        cdef Worker worker = self.worker
-        cdef RequestFields fields = self.fields
-        cdef str method = known_method(fields.method)
-        cdef bytes static = None
-        cdef int status
-        if self.peers is None:
-            self.peers = peers_of(self.transport, self.writer.fd, worker)
-            self.peers.speak("2")
-            self.address = address_text(self.peers.client)
-        stream.worker = worker
-        stream.peers = self.peers
-        stream.address = self.address
-        stream.is_head = fields.method == b"HEAD"
-        stream.begin_counting(key_of(0 if method is None else method_number(method), 2, self.peers.encrypted))
-        if worker.draining and self.phase == OPEN:
+        if self.worker.draining and self.phase == OPEN:
             self.go_away()
-        if worker.settings.health_path is not None and fields.path == worker.settings.health_path and (
-            stream.is_head or method == "GET"
-        ):
-            return stream.tell_health()
-        status = self.status_of_refusal(stream, method)
-        if status:
-            return stream.answer(status, fields_of_refusal(status))
-        if fields.protocol is not None:
-            return self.begin_websocket(stream)
-        scope = scope_of(
-            self.peers, worker.settings, worker.state, method, fields.path, fields.headers, fields.te_trailers
-        )
-        self.note(stream, scope)
-        if is_misdirected(worker, scope):
-            worker.metrics.refuse(421, "host")
-            stream.log(scope, 421)
-            return stream.answer(421, b"")
-        if worker.static is not None:
-            static = (<StaticFiles>worker.static).match(fields.path, len(fields.path))
-        if worker.active >= worker.room:
-            return self.begin_crowded(stream, scope, static)
-        return self.start(stream, new_exchange(worker, stream, scope, static))
-
-    cdef int begin_crowded(self, Http2Stream stream, dict scope, bytes static) except -1:
-        """Refuse a request, queue it, or begin it."""
-        cdef Worker worker = self.worker
-        cdef HttpExchange exchange
-        cdef int status = when_crowded(worker, self.carrier)
-        if status and status != TO_WAIT:
-            worker.metrics.refuse(status, "limit")
-            stream.log(scope, status)
-            stream.answer(status, fields_of_refusal(status))
-            if self.carrier.spare and self.phase == OPEN:
-                self.phase = LEAVING  # without the time that go_away() gives
-                self.name_last()  # after the response: some clients take nothing that follows it
-            return 0
-        if stream.is_websocket:
-            exchange = make_websocket_exchange(worker, stream, scope)
-        else:
-            exchange = new_exchange(worker, stream, scope, static)
-        if status == TO_WAIT and static is None:
-            return wait_in_queue(exchange, new_start(stream, exchange), self)
-        return self.start(stream, exchange)
-
-    cdef int note(self, Http2Stream stream, dict scope) except -1:
-        """Note what the access log and the metrics say of a request."""
-        if self.worker.accounts:
-            stream.open_account(scope, None)
-            stream.account.received = self.parser.length + FRAME_HEAD
-        if self.peers.proxies is not None:
-            self.peers.proxies.note_wait_of(self.fields.headers, self.worker.metrics)
-            if scope["scheme"] in ("https", "wss"):
-                stream.key |= 1
+        if self.requests.begin(stream, FRAME_HEAD + parser.length) and self.phase == OPEN:
+            self.phase = LEAVING  # without the time that go_away() gives
+            self.name_last()  # after the response: some clients take nothing that follows it
         return 0
-
-    cdef int start(self, Http2Stream stream, HttpExchange exchange) except -1:
-        return self.worker.turn.submit(new_start(stream, exchange))
-
-    cdef int begin_websocket(self, Http2Stream stream) except -1:
-        """Make the exchange of a WebSocket's handshake (RFC 8441 section 5), or refuse it."""
-        cdef Worker worker = self.worker
-        cdef RequestFields fields = self.fields
-        cdef Handshake handshake = read_extended_connect(fields.headers, worker)
-        if handshake.status == 0 and stream.ended:
-            handshake.refuse(400, b"")
-        if handshake.status:
-            scope = scope_of(self.peers, worker.settings, worker.state, "CONNECT", fields.path, fields.headers, False)
-            fastserve_add(worker.metrics.cells + WS_REFUSED, 1)
-            self.note(stream, scope)
-            stream.log(scope, handshake.status)
-            return stream.answer(handshake.status, handshake.fields)
-        stream.is_websocket = True
-        scope = websocket_scope_of(
-            self.peers, worker.settings, worker.state, fields.path, fields.headers, handshake.subprotocols.copy()
-        )
-        self.note(stream, scope)
-        if is_misdirected(worker, scope):
-            worker.metrics.refuse(421, "host")
-            stream.log(scope, 421)
-            return stream.answer(421, b"")
-        stream.websocket = make_websocket_writer(stream, self.flow, handshake, worker)
-        if worker.active >= worker.room:
-            return self.begin_crowded(stream, scope, None)
-        return self.start(stream, make_websocket_exchange(worker, stream, scope))
-
-    cdef int status_of_refusal(self, Http2Stream stream, str method) except -1:
-        """Return the status for a request that cannot be served, or 0."""
-        cdef RequestFields fields = self.fields
-        cdef Py_ssize_t limit = self.worker.settings.limit_request_body
-        cdef int status = fields.over_limit
-        if status == 0 and method is None:
-            status = 501
-        if fields.method == b"CONNECT" and (fields.protocol is None or fields.protocol.lower() != b"websocket"):
-            status = 501
-        if status == 0 and PyBytes_GET_SIZE(fields.path) > self.worker.settings.limit_request_line:
-            status = 414
-        if status == 0 and limit and fields.content_length > limit:
-            status = 413
-        if status:
-            self.worker.metrics.refuse(status, reason_of(status, ""))
-            self.worker.report("Invalid HTTP request received.", None, WARNING)
-            self.report_client(b"request over a limit")
-        return status
 
     cdef int end_request(self, Http2Stream stream) except -1:
         if stream.content_length >= 0 and stream.received != stream.content_length:
@@ -653,7 +504,7 @@ cdef class Http2Connection(StreamCarrier):
 
     cdef int malformed(self, Http2Stream stream, const char* reason) except -1:
         self.worker.metrics.refuse(400, reason_of(400, reason.decode()))
-        self.report_client(reason)
+        self.requests.report_client(reason)
         return self.reset(stream, PROTOCOL_ERROR)
 
     cdef int reset(self, Http2Stream stream, int error) except -1:
@@ -694,18 +545,9 @@ cdef class Http2Connection(StreamCarrier):
             return 0
         set_why(self.writer, BY_ERROR)
         self.worker.report("Invalid HTTP request received.", None, WARNING)
-        self.report_client(reason)
+        self.requests.report_client(reason)
         put_goaway(self.replies.room(FRAME_HEAD + 8 + strlen(reason)), self.served_id, error, reason)
         return self.close()
-
-    cdef int report_client(self, const char* reason) except -1:
-        """Say at debug level what the client did wrong, and which one that was."""
-        cdef bytes address = self.address
-        if address is None:
-            address = address_text(peers_of(self.transport, self.writer.fd, self.worker).client)
-        what = reason.decode()
-        self.worker.report(f"{what} ({address.decode() or 'client without an address'})", None, DEBUG)
-        return 0
 
     # The end of streams
 
@@ -778,7 +620,7 @@ cdef class Http2Connection(StreamCarrier):
     cdef int settle(self) except -1:
         """Let replies leave, send what may now be sent, and wait for what comes next."""
         if self.replies.put and self.replies.leave():
-            self.report_client(b"replies that are not read")
+            self.requests.report_client(b"replies that are not read")
             self.writer.abort()
             return 0
         if self.phase == CLOSED:
@@ -788,7 +630,7 @@ cdef class Http2Connection(StreamCarrier):
             if self.phase == CLOSED:
                 return 0
         if self.waiting is not None:
-            self.waiting.start_some(self)
+            self.waiting.start_some(self.requests)
         if self.flow.excessive:
             return self.fail(ENHANCE_YOUR_CALM, b"windows that cut bodies into very small pieces")
         return self.await_next()
@@ -915,7 +757,7 @@ cdef class Http2Connection(StreamCarrier):
             self.lingering.lost()
         self.close_streams()
         self.parser.drop()
-        self.carrier = None
+        self.requests.lost()
         return 0
 
     cdef int drain(self) except -1:
