@@ -2,21 +2,19 @@
 cimport cython
 from libc.stdint cimport uint32_t
 
-from ..http.exchange cimport HttpExchange
 from ..http.version cimport Version
 from ..transport.lingering cimport Lingering
 from ..transport.writer cimport Writer
 from ..worker cimport Worker
 from .backlog cimport Backlog
-from .closed cimport ClosedStreams
 from .fields cimport TrailerFields
 from .frames cimport FrameParser
 from .hpack cimport Decoder
-from .leftovers cimport Leftovers
 from .priorities cimport Priorities
 from .replies cimport Replies
 from .requests cimport Requests
 from .stream cimport Http2Stream, StreamCarrier
+from .streams cimport Streams
 from .uploads cimport Uploads
 
 
@@ -38,13 +36,10 @@ cdef class Http2Connection(StreamCarrier):
     cdef bint resting  # for this turn of the loop
     cdef bint hurried  # it is idle and the server stops, so the client's PING is not waited for as long
     cdef Lingering lingering  # closed, but for what the client still sends; else None
-    cdef dict streams  # by id, those that are not closed
+    cdef Streams streams
     cdef Priorities priorities  # of streams that are not open yet; None without one
     cdef Backlog waiting  # None unless applications have had to wait for what others have sent
-    cdef Leftovers leftovers  # None until there is one
     cdef uint32_t last_id  # the highest that the client has used
-    cdef uint32_t served_id  # the highest of a stream that is served; later ones are ignored once that is said
-    cdef ClosedStreams closed
 
     cdef int open(self) except -1
     cdef int take_frame(self, bytes data) except -1
@@ -66,17 +61,12 @@ cdef class Http2Connection(StreamCarrier):
     cdef int spend_cheap(self) except -1
     cdef int spend_reset(self) except -1
     cdef int fail(self, int error, const char* reason) except -1
-    cdef int forget(self, Http2Stream stream) except -1
-    cdef int close_stream(self, Http2Stream stream, int how) except -1
     cdef int settle(self) except -1
     cdef int await_next(self) except -1
     cdef int go_away(self) except -1
     cdef int name_last(self) except -1
     cdef int close(self) except -1
-    cdef int leave_behind(self, HttpExchange exchange) except -1
-    cdef int count_leftover(self, HttpExchange exchange) except -1
     cdef int end_blocked(self) except -1
-    cdef int close_streams(self) except -1
     cdef int resume_reading(self) except -1
 
 

@@ -10,9 +10,6 @@ phase     OPENING  nothing has come: our own first frames leave with the respons
 
 A read may bring many frames. All are parsed first; the applications of the requests among them start afterwards, in the
 turn, and only those whose stream still exists. Replies are put into the writer's buffer at once and leave with the turn.
-
-A stream is in `streams` from its HEADERS until it is complete on both sides, reset, or lost. Of those closed last it is
-remembered how they were closed, for a frame that was under way then is not a fault.
 """
 import logging
 
@@ -31,7 +28,7 @@ from ..metrics import reason_of
 from ..transport.writer cimport Writer, set_use, set_why
 from ..worker cimport Worker
 from .backlog cimport BACKLOG, make_backlog
-from .closed cimport COMPLETED, RESET_BY_CLIENT, RESET_BY_US, UNKNOWN, how_closed, remember
+from .closed cimport COMPLETED, RESET_BY_CLIENT, RESET_BY_US, UNKNOWN, how_closed
 from .fields cimport RequestFields, TrailerFields
 from .flow cimport FIRST_WINDOW, LARGEST_WINDOW, make_flow
 from .frames cimport (
@@ -78,11 +75,11 @@ from .frames cimport (
 )
 from .guard cimport is_padding, note_completed, note_request, spend_cheap, spend_reset, spend_update
 from .hpack cimport Decoder, Encoder
-from .leftovers cimport make_leftovers
 from .priorities cimport Priorities
 from .replies cimport Replies
 from .requests cimport make_requests
 from .stream cimport Http2Stream, StreamCarrier, make_http2_stream
+from .streams cimport make_streams
 from .uploads cimport make_uploads
 
 cdef enum:
@@ -123,7 +120,7 @@ cdef class Http2(Version):
         connection.replies.writer = writer
         connection.uploads = make_uploads(worker, transport, connection.parser, connection.replies)
         connection.requests = make_requests(worker, transport, writer, carrier, connection.flow)
-        connection.streams = {}
+        connection.streams = make_streams(worker, connection.uploads)
         encrypted = transport.get_extra_info("ssl_object")
         connection.insecure = encrypted is not None and encrypted.version() in OLD_TLS
         connection.awaited = REQUEST_HEAD
@@ -164,7 +161,7 @@ cdef class Http2Connection(StreamCarrier):
         if is_padding(&self.flow.guard):
             return self.fail(ENHANCE_YOUR_CALM, b"hardly anything but padding")
         if PyBytes_GET_SIZE(data) >= LARGE_READ and self.parser.type == DATA:
-            self.uploads.note(self.streams.get(self.parser.stream), PyBytes_GET_SIZE(data))
+            self.uploads.note(self.streams.by_id.get(self.parser.stream), PyBytes_GET_SIZE(data))
         return self.settle()
 
     cdef int open(self) except -1:
@@ -221,7 +218,7 @@ cdef class Http2Connection(StreamCarrier):
 
     cdef int take_headers(self) except -1:
         cdef FrameParser parser = self.parser
-        cdef Http2Stream stream = self.streams.get(parser.stream)
+        cdef Http2Stream stream = self.streams.by_id.get(parser.stream)
         cdef RequestFields fields = self.requests.fields
         cdef bint is_new
         self.flow.guard.payload += parser.size
@@ -278,7 +275,7 @@ cdef class Http2Connection(StreamCarrier):
         if self.awaited == KEEP_ALIVE:
             self.awaited = NOTHING
             stop(self)
-        self.served_id = parser.stream
+        self.streams.serve(parser.stream)
         if fault == NULL and parser.depends_on_itself:
             fault = b"stream that depends on itself"
         if fault == NULL and ended and fields.content_length > 0:
@@ -287,15 +284,13 @@ cdef class Http2Connection(StreamCarrier):
             self.worker.metrics.refuse(400, reason_of(400, fault.decode()))
             self.requests.report_client(fault)
             return self.refuse_stream(PROTOCOL_ERROR)
-        if len(self.streams) + (0 if self.leftovers is None else self.leftovers.count) >= (
-            self.worker.settings.limit_http2_streams
-        ):
+        if self.streams.are_full():
             return self.refuse_stream(REFUSED_STREAM)
         stream = make_http2_stream(self, parser.stream)
         stream.ended = ended
         if priority is not None:
             self.flow.prioritise(stream, priority)
-        self.streams[parser.stream] = stream
+        self.streams.add(stream)
         set_use(self.writer, ACTIVE_CONNECTIONS)
         if self.worker.draining and self.phase == OPEN:
             self.go_away()
@@ -308,7 +303,7 @@ cdef class Http2Connection(StreamCarrier):
         if stream.content_length >= 0 and stream.received != stream.content_length:
             return self.malformed(stream, b"body that is not as long as Content-Length says")
         stream.end_request()
-        return self.close_stream(stream, COMPLETED) if stream.is_sent() else 0
+        return self.streams.close(stream, COMPLETED) if stream.is_sent() else 0
 
     # Bodies
 
@@ -349,7 +344,7 @@ cdef class Http2Connection(StreamCarrier):
         self.flow.guard.payload += size - parser.overhead
         if size == parser.overhead and not parser.flags & END_STREAM and self.spend_cheap():
             return 1
-        stream = self.streams.get(parser.stream)
+        stream = self.streams.by_id.get(parser.stream)
         if stream is not None and stream.ended:
             self.reset(stream, STREAM_CLOSED)
         elif stream is not None and size > stream.credit:
@@ -393,11 +388,11 @@ cdef class Http2Connection(StreamCarrier):
         cdef int how
         if not parser.stream & 1 or parser.stream > self.last_id:
             return self.fail(PROTOCOL_ERROR, b"frame on an idle stream")
-        if self.phase == LEFT and parser.stream > self.served_id:
+        if self.phase == LEFT and parser.stream > self.streams.served_id:
             return 0
         if parser.type != WINDOW_UPDATE and self.spend_cheap():
             return 0
-        how = how_closed(&self.closed, parser.stream)
+        how = how_closed(&self.streams.closed, parser.stream)
         if how == RESET_BY_US or parser.type == WINDOW_UPDATE or parser.type == RST_STREAM:
             return 0
         if how == UNKNOWN and parser.type == DATA:
@@ -438,7 +433,7 @@ cdef class Http2Connection(StreamCarrier):
                 return self.fail(FLOW_CONTROL_ERROR, b"INITIAL_WINDOW_SIZE over the maximum")
             change = <long long>value - self.flow.first_window
             self.flow.first_window = value
-            for stream in list(self.streams.values()):
+            for stream in list(self.streams.by_id.values()):
                 if self.flow.resize(stream, change):
                     return self.fail(FLOW_CONTROL_ERROR, b"window over the maximum")
         return 0
@@ -450,7 +445,7 @@ cdef class Http2Connection(StreamCarrier):
         if not spend_update(&self.flow.guard, self.worker.clock.now()):
             return self.fail(ENHANCE_YOUR_CALM, b"too many frames that say little")
         if parser.stream:
-            stream = self.streams.get(parser.stream)
+            stream = self.streams.by_id.get(parser.stream)
             if stream is None:
                 return self.take_late()
         if more == 0:
@@ -464,12 +459,12 @@ cdef class Http2Connection(StreamCarrier):
         return 0
 
     cdef int take_reset(self) except -1:
-        cdef Http2Stream stream = self.streams.get(self.parser.stream)
+        cdef Http2Stream stream = self.streams.by_id.get(self.parser.stream)
         cdef bint counts
         if stream is None:
             return self.take_late()
         counts = not stream.is_sent()
-        self.close_stream(stream, RESET_BY_CLIENT)
+        self.streams.close(stream, RESET_BY_CLIENT)
         return self.spend_reset() if counts else 0
 
     cdef int take_priority_update(self) except -1:
@@ -481,7 +476,7 @@ cdef class Http2Connection(StreamCarrier):
         if not id & 1:
             return self.fail(PROTOCOL_ERROR, b"PRIORITY_UPDATE of no request")
         value = PyBytes_FromStringAndSize(<const char*>parser.data + 4, parser.size - 4)
-        stream = self.streams.get(id)
+        stream = self.streams.by_id.get(id)
         if stream is not None:
             return self.flow.prioritise(stream, value)
         if id <= self.last_id:
@@ -489,7 +484,7 @@ cdef class Http2Connection(StreamCarrier):
         if self.priorities is None:
             self.priorities = Priorities.__new__(Priorities)
         self.priorities.keep(id, value)
-        if self.priorities.count() + len(self.streams) > self.worker.settings.limit_http2_streams:
+        if self.priorities.count() + len(self.streams.by_id) > self.worker.settings.limit_http2_streams:
             return self.fail(PROTOCOL_ERROR, b"PRIORITY_UPDATE of too many streams")
         return 0
 
@@ -497,8 +492,7 @@ cdef class Http2Connection(StreamCarrier):
 
     cdef int refuse_stream(self, int error) except -1:
         """Reset the stream of the frame, which is not served."""
-        if how_closed(&self.closed, self.parser.stream) == UNKNOWN:
-            remember(&self.closed, self.parser.stream, RESET_BY_US)
+        self.streams.refuse(self.parser.stream)
         self.replies.reset(self.parser.stream, error)
         return self.spend_reset()
 
@@ -511,7 +505,7 @@ cdef class Http2Connection(StreamCarrier):
         """End a stream whose response is not complete."""
         if not self.writer.broken:
             self.replies.reset(stream.id, error)
-        self.close_stream(stream, RESET_BY_US)
+        self.streams.close(stream, RESET_BY_US)
         self.spend_reset()
         return self.settle()
 
@@ -523,7 +517,7 @@ cdef class Http2Connection(StreamCarrier):
         if exchange is None or stream.head_has_left():
             return self.reset(stream, CANCEL)
         stream.detach()
-        self.leave_behind(exchange)
+        self.streams.leave_behind(exchange)
         return stream.answer(status, b"")
 
     cdef int spend_cheap(self) except -1:
@@ -546,7 +540,7 @@ cdef class Http2Connection(StreamCarrier):
         set_why(self.writer, BY_ERROR)
         self.worker.report("Invalid HTTP request received.", None, WARNING)
         self.requests.report_client(reason)
-        put_goaway(self.replies.room(FRAME_HEAD + 8 + strlen(reason)), self.served_id, error, reason)
+        put_goaway(self.replies.room(FRAME_HEAD + 8 + strlen(reason)), self.streams.served_id, error, reason)
         return self.close()
 
     # The end of streams
@@ -560,7 +554,7 @@ cdef class Http2Connection(StreamCarrier):
         """
         note_completed(&self.flow.guard)
         if stream.ended:
-            self.close_stream(stream, COMPLETED)
+            self.streams.close(stream, COMPLETED)
         else:
             if stream.credit < FIRST_WINDOW:
                 self.uploads.reopen(stream)
@@ -569,51 +563,13 @@ cdef class Http2Connection(StreamCarrier):
 
     cdef int overdue(self, Http2Stream stream) except -1:
         if stream.ended and stream.ends_sent:
-            self.close_stream(stream, COMPLETED)  # whatever its application still sends
+            self.streams.close(stream, COMPLETED)  # whatever its application still sends
             return self.settle()
         if not stream.is_sent():
             return self.reset(stream, CANCEL)
         self.replies.reset(stream.id, NO_ERROR)
-        self.close_stream(stream, RESET_BY_US)
+        self.streams.close(stream, RESET_BY_US)
         return self.settle()
-
-    cdef int close_stream(self, Http2Stream stream, int how) except -1:
-        remember(&self.closed, stream.id, how)
-        return self.forget(stream)
-
-    cdef int forget(self, Http2Stream stream) except -1:
-        """A stream is closed."""
-        cdef Http2Stream kept = stream  # by nobody else, perhaps
-        cdef HttpExchange exchange = stream.application()
-        self.streams.pop(stream.id, None)
-        self.uploads.forget(stream)
-        kept.close()
-        self.leave_behind(exchange)
-        return 0
-
-    cdef int leave_behind(self, HttpExchange exchange) except -1:
-        """An exchange has lost its stream: its application is not started, or counts as long as it runs."""
-        if exchange is None or exchange.is_complete():
-            return 0
-        if not exchange.started:
-            return exchange.never_started()
-        return self.count_leftover(exchange) if exchange.place is None else 0
-
-    cdef int count_leftover(self, HttpExchange exchange) except -1:
-        if self.leftovers is None:
-            self.leftovers = make_leftovers(self.worker.admission)
-        return self.leftovers.enter(exchange)
-
-    cdef int close_streams(self) except -1:
-        cdef Http2Stream stream
-        streams, self.streams = self.streams, {}
-        self.waiting = None
-        for stream in (<dict>streams).values():
-            self.uploads.abandon(stream)
-            exchange = stream.application()
-            stream.close()
-            self.leave_behind(exchange)
-        return 0
 
     # The connection
 
@@ -640,18 +596,18 @@ cdef class Http2Connection(StreamCarrier):
         cdef int kind = NOTHING
         cdef double latest
         if self.phase == LEAVING and self.awaited == GOING_AWAY:
-            if self.worker.stopping and not self.streams and not self.hurried:
+            if self.worker.stopping and not self.streams.by_id and not self.hurried:
                 self.hurried = True
                 latest = min(self.deadline.when, self.worker.clock.now() + STOP_SECONDS)
                 self.worker.clock.start_before(self, GOING_AWAY, latest)
             return 0
-        if not self.streams and (self.phase == LEFT or self.phase != LEAVING and (self.client_leaves or self.eof_seen)):
+        if not self.streams.by_id and (self.phase == LEFT or self.phase != LEAVING and (self.client_leaves or self.eof_seen)):
             return self.close()
-        if not self.streams and self.writer.use == ACTIVE_CONNECTIONS:
+        if not self.streams.by_id and self.writer.use == ACTIVE_CONNECTIONS:
             set_use(self.writer, IDLE_CONNECTIONS)
         if not self.settings_seen or self.parser.in_block():
             kind = REQUEST_HEAD
-        elif not self.streams and self.phase == OPEN:
+        elif not self.streams.by_id and self.phase == OPEN:
             kind = KEEP_ALIVE
         if kind != self.awaited:
             self.awaited = kind
@@ -698,7 +654,7 @@ cdef class Http2Connection(StreamCarrier):
         if self.phase != LEAVING:
             return 0
         self.phase = LEFT
-        put_goaway(self.replies.room(FRAME_HEAD + 8), self.served_id, NO_ERROR, b"")
+        put_goaway(self.replies.room(FRAME_HEAD + 8), self.streams.served_id, NO_ERROR, b"")
         stop(self)
         self.awaited = NOTHING
         return 0
@@ -710,7 +666,8 @@ cdef class Http2Connection(StreamCarrier):
         self.phase = CLOSED
         set_use(self.writer, CLOSING_CONNECTIONS)
         self.uploads.close()
-        self.close_streams()
+        self.waiting = None
+        self.streams.close_all()
         stop(self)
         self.settle()
         if self.eof_seen or self.writer.broken:
@@ -725,13 +682,13 @@ cdef class Http2Connection(StreamCarrier):
         self.eof_seen = True
         if self.phase == CLOSED:
             return False
-        for stream in list(self.streams.values()):
+        for stream in list(self.streams.by_id.values()):
             if stream.ended and stream.ends_sent:
-                self.close_stream(stream, COMPLETED)  # no write will ever show whether the client is still there
+                self.streams.close(stream, COMPLETED)  # no write will ever show whether the client is still there
             else:
                 stream.client_ended()
         self.end_blocked()
-        if self.streams:
+        if self.streams.by_id:
             return True
         if self.writer.committed or self.writer.paused:
             self.close()
@@ -744,7 +701,7 @@ cdef class Http2Connection(StreamCarrier):
         """The client has sent its last byte: what waits for a window will never leave."""
         cdef Http2Stream stream
         if self.eof_seen and not self.writer.paused:
-            for stream in list(self.streams.values()):
+            for stream in list(self.streams.by_id.values()):
                 if stream.unsent:
                     self.overdue(stream)
         return 0
@@ -755,7 +712,8 @@ cdef class Http2Connection(StreamCarrier):
         self.uploads.lost()
         if self.lingering is not None:
             self.lingering.lost()
-        self.close_streams()
+        self.waiting = None
+        self.streams.close_all()
         self.parser.drop()
         self.requests.lost()
         return 0
@@ -764,7 +722,7 @@ cdef class Http2Connection(StreamCarrier):
         cdef Http2Stream stream
         if self.lingering is not None:
             return self.lingering.hurry()
-        for stream in list(self.streams.values()):
+        for stream in list(self.streams.by_id.values()):
             stream.drain()
             if self.worker.stopping:
                 stream.hurry(STOP_SECONDS)
@@ -776,7 +734,7 @@ cdef class Http2Connection(StreamCarrier):
         """Break off responses that have begun and do not say where they end; wake who waits for the client to go."""
         cdef Http2Stream stream
         cdef HttpExchange exchange
-        for stream in list(self.streams.values()):
+        for stream in list(self.streams.by_id.values()):
             exchange = stream.exchange
             if exchange is None:
                 continue
@@ -788,7 +746,7 @@ cdef class Http2Connection(StreamCarrier):
                 tasks.append(exchange.task)
             self.replies.reset(stream.id, CANCEL)
             stream.count_as(stream.extent.facts.status, False)
-            self.close_stream(stream, RESET_BY_US)
+            self.streams.close(stream, RESET_BY_US)
         return self.settle()
 
     cdef int drained(self) except -1:
@@ -797,7 +755,7 @@ cdef class Http2Connection(StreamCarrier):
         if self.phase == CLOSED:
             return 0
         self.flow.pump()
-        for stream in list(self.streams.values()):
+        for stream in list(self.streams.by_id.values()):
             stream.drained()
         self.end_blocked()
         return self.settle()
