@@ -4,7 +4,6 @@ Replies are put into the writer's buffer at once and leave with the turn. A clie
 read none, so those that it has not read are counted.
 """
 from ..memory.buffer cimport Buffer
-from ..transport.writer cimport Writer
 from .frames cimport FRAME_HEAD, RST_STREAM, WINDOW_UPDATE, put_number
 
 cdef enum:

@@ -1,7 +1,7 @@
 """The requests of a connection, as its streams are opened: each becomes the exchange of an application, or is refused.
 
 The fields are read and checked before (`fields`), and what is malformed is reset by the connection: what comes here gets
-a response. Exchanges start in the turn, after all that was read with them.
+a response.
 """
 import logging
 
@@ -10,7 +10,7 @@ from ..http.admission cimport wait_in_queue
 from ..http.exchange cimport HttpExchange, attach_account, make_exchange
 from ..http.methods cimport known_method
 from ..http.response cimport TO_WAIT, fields_of_refusal, is_misdirected, when_crowded
-from ..http.scope cimport Peers, peers_of, scope_of, websocket_scope_of
+from ..http.scope cimport peers_of, scope_of, websocket_scope_of
 from ..http.static cimport StaticFiles, make_static_exchange
 from ..interfaces cimport Carrier
 from ..metrics cimport WS_REFUSED, fastserve_add, key_of, method_number

@@ -19,7 +19,6 @@ cdef class Streams:
     cdef Leftovers leftovers  # None until there is one
     cdef uint32_t served_id  # the highest of a stream that is served; later ones are ignored once that is said
 
-    cdef void serve(self, uint32_t id) noexcept
     cdef bint are_full(self) except -1
     cdef int add(self, Http2Stream stream) except -1
     cdef int refuse(self, uint32_t id) except -1

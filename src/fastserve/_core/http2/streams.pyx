@@ -20,10 +20,6 @@ cdef Streams make_streams(Worker worker, Uploads uploads):
 
 
 cdef class Streams:
-    cdef void serve(self, uint32_t id) noexcept:
-        """A stream is opened that is to be served, or refused for what it says."""
-        self.served_id = id
-
     cdef bint are_full(self) except -1:
         """Whether there are as many as there may be, with those whose applications still run."""
         return len(self.by_id) + (0 if self.leftovers is None else self.leftovers.count) >= (

@@ -6,7 +6,7 @@ of the connection, so that applications which do not read never stop the uploads
 from libc.stdint cimport uint32_t
 
 from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from ..transport.low_water cimport LowWater, make_low_water
+from ..transport.low_water cimport make_low_water
 from ..worker cimport Worker
 from .flow cimport FIRST_WINDOW
 from .frames cimport END_STREAM, FrameParser, WINDOW_UPDATE, put_number
