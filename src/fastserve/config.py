@@ -149,7 +149,7 @@ class Config(Options):
         self.workers_by_environment = self.workers is None
         if self.workers is None:
             self.workers = environment.workers()
-        if self.reload and self.workers != 1:
+        if self.reload and (self.workers or 1) > 1:
             logger.warning('"workers" flag is ignored when reloading is enabled.')
         if self.forwarded_allow_ips is None:
             self.forwarded_allow_ips = environment.forwarded_allow_ips()

@@ -247,10 +247,10 @@ def test_both_options(folder: Path) -> None:
 
 
 def test_a_contradiction_says_what_the_file_has(folder: Path) -> None:
-    (folder / "fastserve.toml").write_text("workers = 4\nport = 0\n")
+    (folder / "fastserve.toml").write_text("preload = true\nport = 0\n")
     result = invoke("a:b", "--reload")
     assert result.exit_code == 2
-    assert result.output.endswith("leave out --reload or --workers (workers: from fastserve.toml)\n")
+    assert result.output.endswith("leave out --reload or --preload (preload: from fastserve.toml)\n")
 
 
 def test_help_and_version_need_no_file(folder: Path) -> None:

@@ -14,7 +14,6 @@ from fastserve.cli import main
 ONE_PROCESS = "reloading is for one process in development; leave out --reload or"
 
 CONTRADICTIONS: list[tuple[str, str]] = [
-    ("--reload --workers 2", f"reload and workers: {ONE_PROCESS} --workers"),
     ("--reload --workers-lifetime 9", f"reload and workers_lifetime: {ONE_PROCESS} --workers-lifetime"),
     ("--reload --workers-max-rss 1G", f"reload and workers_max_rss: {ONE_PROCESS} --workers-max-rss"),
     ("--reload --preload", f"reload and preload: {ONE_PROCESS} --preload"),
@@ -118,7 +117,7 @@ def test_contradictions(options: str, line: str) -> None:
 
 
 def test_a_contradiction_with_the_environment(command: support.StartCommand) -> None:
-    process = command("a:b", "--reload", env={"FASTSERVE_WORKERS": "2"})
+    process = command("a:b", "--reload", env={"FASTSERVE_WORKERS_LIFETIME": "9"})
     assert process.wait() == 2
     assert process.lines == [f"Error: {CONTRADICTIONS[0][1]}"]
 
@@ -149,7 +148,7 @@ def test_files_that_cannot_be_used(
         file.mkdir()
     else:
         file.write_bytes(content)
-    process = command("a:b", f"--{option}", str(file), "--workers", workers)
+    process = command("a:b", f"--{option}", str(file), "--preload", workers)
     assert process.wait() == 3
     (line,) = process.lines
     assert line.startswith(f"Error: {option.replace('-', '_')} '{file}' {why}")

@@ -192,7 +192,6 @@ def test_unix_path_that_is_too_long(tmp_path: Path) -> None:
         ({"reuse_port": True, "uds": "x"}, "reuse_port and uds: only a host and port .* leave out --reuse-port"),
         ({"reuse_port": True, "bind": ["h:1", "fd://3"]}, "reuse_port and fd: "),
         ({"uds_permissions": 0o600}, "uds_permissions without a UNIX socket: add --uds or"),
-        ({"reload": True, "workers": 2}, "reload and workers: .* leave out --reload or --workers"),
         ({"reload": True, "workers_max_rss": 1}, "reload and workers_max_rss: "),
         ({"reload": True, "workers_lifetime": 1}, "reload and workers_lifetime: "),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -343,16 +344,32 @@ def test_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: py
     assert "Current configuration will not reload as not all conditions are met" in caplog.text
 
 
-def test_workers_with_reload(
-    reloading: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Both asked for contradict each other; a number of workers in the environment is not heeded."""
-    server = reloading("--workers", "2")
-    assert server.wait() == 2
-    assert "Error: reload and workers: " in server.lines[-1]
-    monkeypatch.setenv("WEB_CONCURRENCY", "4")
-    config = fastserve.Config("a:b", reload=True, log_config=None)
+@pytest.mark.parametrize("given", [["--workers", "2"], {"WEB_CONCURRENCY": "2"}, ["--workers", "0"]], ids=str)
+def test_workers_with_reload(project: Path, given: list[str] | dict[str, str]) -> None:
+    """A number of workers is ignored with uvicorn's warning: one process serves."""
+    args, env = (given, {}) if isinstance(given, list) else ([], given)
+    begun: list[list[str]] = []
+    for module in ("uvicorn", "fastserve"):
+        argv = [sys.executable, "-m", module, "changing:app", "--port", "0", "--reload", *args]
+        server = support.Command(argv, cwd=project, env={"PYTHONDONTWRITEBYTECODE": "1", **env})
+        try:
+            server.wait_line(RUNNING)
+            lines = [re.sub(r"\[\d+\]|:\d+ ", "", line).replace("Fastserve", "Uvicorn") for line in server.lines]
+            if module == "fastserve":
+                assert answer(server) == b"one"
+            server.stop(signal.SIGINT)
+        finally:
+            server.close()
+        begun.append(lines[: lines.index("INFO:     Started reloader process  using WatchFiles") + 1])
+    assert begun[0] == begun[1]
+    assert ('WARNING:  "workers" flag is ignored when reloading is enabled.' in begun[1]) == ("0" not in given)
+    assert len(re.findall(RUNNING, server.output)) == 1
+
+
+def test_what_follows_from_reload_with_workers(caplog: pytest.LogCaptureFixture) -> None:
+    config = fastserve.Config("a:b", reload=True, workers=4, log_config=None)
     assert (config.use_workers, config.use_subprocess, config.should_reload) == (False, True, True)
+    assert (config.use_threads, config.multiprocess, config.may_have_siblings) == (False, False, False)
     assert '"workers" flag is ignored when reloading is enabled.' in caplog.text
 
 

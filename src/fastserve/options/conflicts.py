@@ -130,16 +130,9 @@ def conflicts_of_proxies(options: Options) -> Iterator[str]:
 
 
 def conflicts_of_reload(options: Options) -> Iterator[str]:
-    for name in (
-        "workers",
-        "workers_lifetime",
-        "workers_max_rss",
-        "workers_affinity",
-        "preload",
-        "timeout_worker_blocked",
-    ):
+    for name in ("workers_lifetime", "workers_max_rss", "workers_affinity", "preload", "timeout_worker_blocked"):
         value = getattr(options, name)
-        if value not in (None, False) and (name, value) != ("workers", 1):
+        if value not in (None, False):
             option = TABLE[name].name
             yield f"reload and {name}: reloading is for one process in development; leave out --reload or {option}"
 

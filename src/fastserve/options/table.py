@@ -192,8 +192,8 @@ class Options:
         "Glob pattern of files, or directory, not to watch; can be given many times."
         "  [default: .*, .py[cod], .sw.*, ~*]", flag="reload-exclude")
     workers: int | None = option(None, PROCESSES, Workers(),
-        "Worker processes; auto is one for each processor that CPU affinity and the control group's quota allow."
-        "  [default: $WEB_CONCURRENCY, or 1]")
+        "Worker processes; auto is one for each processor that CPU affinity and the control group's quota allow. With"
+        " --reload there is one.  [default: $WEB_CONCURRENCY, or 1]")
     proxy_headers: bool = option(True, PROXIES, Switch(),
         "Enable/Disable taking scheme and client from the X-Forwarded-Proto and X-Forwarded-For of trusted proxies.")
     server_header: bool = option(True, PROTOCOL, Switch(),
@@ -491,7 +491,7 @@ class Options:
     @property
     def multiprocess(self) -> bool:
         """Whether other processes serve the same application, which a WSGI application is told."""
-        return (self.workers or 1) > 1 and self.worker_class != "thread"
+        return not self.reload and (self.workers or 1) > 1 and self.worker_class != "thread"
 
     @property
     def use_subprocess(self) -> bool:
