@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from fastserve._core.http.proxies import Proxies
 from fastserve._core.http.scope import Peers
 from fastserve._core.testing import scope_of
+from fastserve.middleware import proxy_headers
 from fastserve.middleware.proxy_headers import ProxyHeadersMiddleware, TrustedHosts, scheme_of
 
 reference = pytest.importorskip("uvicorn.middleware.proxy_headers")
@@ -75,6 +76,17 @@ def test_middleware_is_uvicorns(trusted: Any, client: Any, headers: Any, kind: s
     scope = {"type": kind, "client": client, "scheme": "http", "headers": headers}
     wanted = judged(seen(reference.ProxyHeadersMiddleware, trusted, scope), client)
     assert seen(ProxyHeadersMiddleware, trusted, scope) == wanted
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(TRUSTED), st.one_of(st.none(), st.sampled_from(HOSTS)), chains)
+def test_names_that_programs_use_are_uvicorns(trusted: Any, host: str | None, chain: str) -> None:
+    """Deployed applications test by them which clients their proxy settings trust."""
+    theirs, ours = reference._TrustedHosts(trusted), proxy_headers._TrustedHosts(trusted)
+    assert ours.always_trust is theirs.always_trust
+    assert (host in ours) == (host in theirs)
+    assert ours.get_trusted_client_address(chain) == theirs.get_trusted_client_address(chain)
+    assert isinstance(ProxyHeadersMiddleware(None, trusted).trusted_hosts, proxy_headers._TrustedHosts)  # type: ignore[arg-type]
 
 
 def is_field_value(value: bytes) -> bool:

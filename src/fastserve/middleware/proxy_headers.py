@@ -36,11 +36,11 @@ class TrustedHosts:
     """The trusted proxies: IP addresses, networks in CIDR form, names to be compared as they are, or "*" for all.
 
     "unix:" stands for the peers of UNIX sockets, which have no address. They are given as a list, or as a string
-    separated by commas.
+    separated by commas. `in`, always_trust and get_trusted_client_address() are what programs ask of uvicorn's.
     """
 
     def __init__(self, hosts: list[str] | str) -> None:
-        self.all = hosts in ("*", ["*"])
+        self.all = self.always_trust = hosts in ("*", ["*"])
         texts = frozenset(split(hosts) if isinstance(hosts, str) else hosts)
         self.unix = UNIX in texts
         self.texts = texts - {UNIX}
@@ -83,19 +83,28 @@ class TrustedHosts:
         forms = {address, plain_address(address)}
         return not forms.isdisjoint(addresses) or any(form in network for network in networks for form in forms)
 
-    def client(self, forwarded: str) -> Client:
-        """Return the client in a value of X-Forwarded-For: the last host that is not a trusted proxy.
+    def __contains__(self, host: str | None) -> bool:
+        return self.trusts(host)
 
-        If all are trusted, it is the first. The host is empty if that is neither an IP address nor an identifier of
-        RFC 7239: then the client is unknown.
+    def client(self, forwarded: str) -> Client:
+        """Return the client in a value of X-Forwarded-For.
+
+        The host is empty if that is neither an IP address nor an identifier of RFC 7239: then the client is unknown.
         """
-        hosts = split(forwarded)
+        return checked(self.get_trusted_client_address(forwarded))
+
+    def get_trusted_client_address(self, x_forwarded_for: str) -> Client:
+        """Return the last host of a value of X-Forwarded-For that is not a trusted proxy, the first if all are."""
+        hosts = split(x_forwarded_for)
         if not self.all:
             for host in reversed(hosts):
                 address = host_and_port(host)
                 if not self.trusts(address[0]):
-                    return checked(address)
-        return checked(host_and_port(hosts[0]))
+                    return address
+        return host_and_port(hosts[0])
+
+
+_TrustedHosts = TrustedHosts  # under uvicorn's name: programs look there for whom their proxy settings trust
 
 
 def plain_address(address: Any) -> Any:
