@@ -350,6 +350,8 @@ class TestAround:
             "connection open",
             "connection closed",
             f'{peers[1]} - "WebSocket /close" 403',
+            "connection rejected (403 Forbidden)",
             f'{peers[2]} - "WebSocket /deny" 401',
+            "connection rejected (401 Unauthorized)",
         ]
         assert [each for each in caplog.records if each.name == "fastserve.access"] == []

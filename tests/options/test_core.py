@@ -15,7 +15,7 @@ from fastserve.options.table import TABLE, Options
 NAMED = sorted(FIELDS & TABLE.keys())
 # Those that follow from an option of another name, or from the configuration once it is loaded.
 FOLLOWING = {"default_headers", "server", "date", "websocket", "raise_disconnect", "tls", "proxies", "serves_http2"}
-FOLLOWING |= {"redirects", "health_path", "request_id_field", "hsts", "path_is_whole", "hosts"}
+FOLLOWING |= {"redirects", "health_path", "request_id_field", "hsts", "path_is_whole", "hosts", "trace"}
 
 
 def another(name: str) -> Any:

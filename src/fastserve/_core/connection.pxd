@@ -28,6 +28,8 @@ cdef class Connection(Carrier):
     cdef int decide(self, bytes data) except -1
     cdef int begin_full_read(self) except -1
     cdef int end_full_read(self) except -1
+    cdef int trace_made(self) except -1
+    cdef int trace_lost(self) except -1
     cdef int leave_crowd(self) except -1
     cdef int cut(self) except -1
     cdef int failed(self, exception) except -1

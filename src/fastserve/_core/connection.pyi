@@ -1,5 +1,5 @@
 from asyncio import BaseTransport
-from typing import Any
+from typing import Any, ClassVar
 
 from .http.version import Version
 from .interfaces import Carrier, Handler
@@ -11,6 +11,7 @@ ONLY_HTTP1: tuple[Version, ...]
 class Choice(Handler): ...
 
 class Connection(Carrier):
+    first_protocol: ClassVar[str]
     @property
     def transport(self) -> BaseTransport | None: ...
     def __init__(self, worker: Worker, versions: tuple[Version, ...] | None = ...) -> None: ...

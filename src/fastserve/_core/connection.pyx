@@ -13,7 +13,9 @@ import sys
 from libc.string cimport memcmp
 
 from .counters cimport live_counts
+from .http.access_log cimport address_text
 from .http.proxy_protocol cimport Proxied
+from .http.scope cimport peers_of
 from .http.version cimport Version
 from .http1.connection cimport HTTP1
 from .http2.connection cimport HTTP2
@@ -34,6 +36,10 @@ cdef enum:
     FULL_READ = 65536  # bytes: the loop may have more of them at once
     FIRST_READ = 4096  # bytes: so few that no handler needs to pause reading, which cannot be done yet
 
+cdef int TRACE = 5  # a level of fastserve.logging
+
+cdef str WEBSOCKET = "WebSocket"
+
 VERSIONS = (HTTP2, HTTP1)
 ONLY_HTTP1 = (HTTP1,)
 cdef type transport_type = None
@@ -41,6 +47,8 @@ cdef type transport_type = None
 
 cdef class Connection(Carrier):
     """An asyncio protocol that serves HTTP, in these versions or in those of the settings, with the state in `worker`."""
+
+    first_protocol = "HTTP"  # what it speaks, to the lines that trace it
 
     def __cinit__(self):
         fastserve_count(&live_counts.connection, 1)
@@ -68,6 +76,8 @@ cdef class Connection(Carrier):
         set_use(self.writer, NEW_CONNECTIONS)
         self.handler = self.first_handler()
         self.worker.connections.add(self)
+        if self.worker.traced is not None:
+            self.trace_made()
         if self.spare:
             self.worker.count_spare(1)
         self.worker.look_at_loop()
@@ -197,6 +207,8 @@ cdef class Connection(Carrier):
 
     def connection_lost(self, exception):
         self.worker.connections.discard(self)
+        if self.worker.traced is not None:
+            self.trace_lost()
         self.leave_crowd()
         self.turn.enter()
         try:
@@ -242,6 +254,8 @@ cdef class Connection(Carrier):
         """Hand the transport over to another protocol for good, beginning with `received`."""
         cdef bint paused
         self.worker.connections.discard(self)
+        if self.worker.traced is not None:
+            self.worker.traced.pop(self, None)
         try:
             paused = self.writer.release()
             set_use(self.writer, 0)
@@ -254,6 +268,27 @@ cdef class Connection(Carrier):
             protocol.data_received(received)
         except BaseException as exception:
             self.failed(exception)
+        return 0
+
+    cdef int trace_made(self) except -1:
+        client = address_text(peers_of(self.transport, self.writer.fd, self.worker).client).decode()
+        prefix = f"{client} - " if client else ""
+        self.worker.traced[self] = prefix, self.first_protocol
+        self.worker.report(f"{prefix}{self.first_protocol} connection made", None, TRACE)
+        return 0
+
+    cdef int trace_upgrade(self, bint elsewhere) except -1:
+        prefix, protocol = self.worker.traced[self]
+        if protocol != WEBSOCKET:  # else this connection is there for a WebSocket alone
+            self.worker.report(f"{prefix}Upgrading to WebSocket", None, TRACE)
+            if not elsewhere:
+                self.worker.traced[self] = prefix, WEBSOCKET
+                self.worker.report(f"{prefix}{WEBSOCKET} connection made", None, TRACE)
+        return 0
+
+    cdef int trace_lost(self) except -1:
+        prefix, protocol = self.worker.traced.pop(self)
+        self.worker.report(f"{prefix}{protocol} connection lost", None, TRACE)
         return 0
 
     def accepted_beyond(self):

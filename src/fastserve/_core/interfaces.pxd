@@ -112,4 +112,5 @@ cdef class Carrier:
     cdef readonly bint spare  # accepted beyond the limit of connections, for the sake of health checks
     cdef int switch_to(self, Handler handler, bytes rest) except -1  # `rest` is what the old one has not parsed
     cdef int count_in(self) except -1  # it is spare no longer
+    cdef int trace_upgrade(self, bint elsewhere) except -1  # a handshake has come, to be served here or `elsewhere`
     cdef int hand_over(self, make_protocol, bytes received) except -1  # to an asyncio.Protocol, with all unparsed bytes

@@ -203,5 +203,8 @@ cdef class Carrier:
     cdef int count_in(self) except -1:
         return 0
 
+    cdef int trace_upgrade(self, bint elsewhere) except -1:
+        return 0
+
     cdef int hand_over(self, make_protocol, bytes received) except -1:
         return 0

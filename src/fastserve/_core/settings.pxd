@@ -16,6 +16,7 @@ cdef class Settings:
     cdef public bint sendfile  # HTTP scopes announce http.response.pathsend
     cdef public bint raise_disconnect  # send() raises once the client of an HTTP request is gone
     cdef public bint websocket  # an upgrade to it is taken, else it is a plain request
+    cdef public bint trace  # connections are logged as they come, change to a WebSocket, and go
     cdef public bint redirects  # so is one, but nothing has to be said of it: every request is redirected
     cdef public bint ws_per_message_deflate
     cdef public object tls  # makes the extension `tls` of a connection from its SSLObject; None for no extension

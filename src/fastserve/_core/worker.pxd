@@ -59,6 +59,7 @@ cdef class Worker:
     cdef long long untaken  # bytes of bodies over HTTP/2 that no application has taken
     cdef public bint red  # the server has been told to stop: its health says so
     cdef readonly Metrics metrics  # the page of this process
+    cdef dict traced  # of connections: how lines about each begin, and what it speaks; None unless they are logged
     cdef readonly bint draining
     cdef readonly bint stopping  # connections close as soon as they are idle
     cdef readonly bint replaced  # if stopping: by another process, which serves the same clients

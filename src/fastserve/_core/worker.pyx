@@ -82,6 +82,7 @@ cdef class Worker:
         self.ws_framing = ws_framing
         self.ws_protocol = ws_protocol
         self.connections = set() if beside is None else beside.connections
+        self.traced = None if not settings.trace else {} if beside is None else beside.traced
         self.others = []
         if beside is not None:
             beside.others.append(self)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+from fastserve.logging.formatters import TRACE_LOG_LEVEL
 from fastserve.options.table import TABLE, Options
 
 if TYPE_CHECKING:
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 AT_ONCE = 0.001  # seconds: a timeout_keep_alive of 0 closes at once, while 0 means never to the core
 
 UNLIMITED = 2**62 - 1  # bytes, as programs for uvicorn ask for by None
+
+logger = logging.getLogger("fastserve.error")
 
 HeaderList = list[tuple[bytes, bytes]]
 
@@ -34,6 +38,7 @@ def core_settings(options: Options, **changes: Any) -> Settings:
         "websocket": options.ws != "none",
         "ws_max_size": UNLIMITED if options.ws_max_size is None else options.ws_max_size,
         "redirects": False,
+        "trace": logger.isEnabledFor(TRACE_LOG_LEVEL),
         "serves_http2": options.serves_http2,
         "raise_disconnect": options.raises_disconnect,
         "health_path": options.health.encode() if options.health else None,

@@ -279,7 +279,10 @@ class TestHandshake:
         assert client.replies[3].status == 200
         client.send(opening(5))
         assert (client.replies[5].status, client.replies[5].head["retry-after"]) == (503, "1")
-        assert wire.messages[-1] == '10.0.0.1:1234 - "WebSocket /chat" 503'
+        assert wire.messages[-2:] == [
+            '10.0.0.1:1234 - "WebSocket /chat" 503',
+            "connection rejected (503 Service Unavailable)",
+        ]
 
     def test_denied(self, work: Work) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -291,7 +294,7 @@ class TestHandshake:
         client.send(opening())
         reply = client.replies[1]
         assert (reply.status, reply.body, reply.ended) == (403, b"Forbidden", True)
-        assert wire.messages == ['10.0.0.1:1234 - "WebSocket /chat" 403']
+        assert wire.messages == ['10.0.0.1:1234 - "WebSocket /chat" 403', "connection rejected (403 Forbidden)"]
 
     def test_denied_with_a_response(self, work: Work) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -311,7 +314,7 @@ class TestHandshake:
         reply = client.replies[1]
         assert (reply.status, reply.head["www-authenticate"], reply.body) == (401, "Basic", b"who are you?")
         assert reply.ended
-        assert wire.messages == ['10.0.0.1:1234 - "WebSocket /chat" 401']
+        assert wire.messages == ['10.0.0.1:1234 - "WebSocket /chat" 401', "connection rejected (401 Unauthorized)"]
 
     def test_the_application_ends_first(self, work: Work) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -144,7 +144,7 @@ class TestDeny:
         wire, found = answer(work, sending({"type": "websocket.close", "code": 4000}))
         assert (found.status, found.body, found.closes) == (403, b"Forbidden", True)
         assert found.get(b"server") == b"fastserve"
-        assert wire.messages == ['10.0.0.1:1234 - "WebSocket /" 403']
+        assert wire.messages == ['10.0.0.1:1234 - "WebSocket /" 403', "connection rejected (403 Forbidden)"]
 
     @pytest.mark.parametrize("work", ["1.1"], indirect=True)
     def test_response(self, work: Work) -> None:
@@ -154,7 +154,7 @@ class TestDeny:
         assert (found.status, found.body, found.closes) == (401, b"who ?", True)
         assert found.get(b"www-authenticate") == b"Basic"
         assert found.get(b"transfer-encoding") == b"chunked"
-        assert wire.messages == ['10.0.0.1:1234 - "WebSocket /" 401']
+        assert wire.messages == ['10.0.0.1:1234 - "WebSocket /" 401', "connection rejected (401 Unauthorized)"]
 
     @pytest.mark.parametrize("status", [100, 101, 103, 199])
     def test_not_by_an_interim_response(self, work: Work, status: int) -> None:
@@ -230,7 +230,11 @@ class TestEnd:
 
         wire, found = answer(work, app)
         assert found.status == 500
-        assert wire.messages == ["Exception in ASGI application\n", '10.0.0.1:1234 - "WebSocket /" 500']
+        assert wire.messages == [
+            "Exception in ASGI application\n",
+            '10.0.0.1:1234 - "WebSocket /" 500',
+            "connection rejected (500 Internal Server Error)",
+        ]
 
     @pytest.mark.parametrize("fails", [False, True])
     def test_while_open(self, work: Work, fails: bool) -> None:
@@ -477,4 +481,8 @@ def test_limit_concurrency(work: Work) -> None:
     wire.connect().feed(upgrade())
     found, _ = split_response(wire.connect().feed(upgrade("/x")))
     assert (found.status, found.get(b"retry-after")) == (503, b"1")
-    assert wire.messages[-2:] == ["Exceeded concurrency limit.", '10.0.0.1:1234 - "WebSocket /x" 503']
+    assert wire.messages[-3:] == [
+        "Exceeded concurrency limit.",
+        '10.0.0.1:1234 - "WebSocket /x" 503',
+        "connection rejected (503 Service Unavailable)",
+    ]

@@ -21,6 +21,7 @@ from ..python cimport PyBUF_READ, PyMemoryView_FromMemory, PyUnicode_AsUTF8AndSi
 from ..worker cimport Worker
 from .access_format cimport AccessFormat
 from .account cimport Account, client_text, next_random, open_account, seed
+from .response_head cimport reason_phrase
 
 cdef enum:
     ATOMIC = 4096  # bytes that a pipe takes in one piece, even if others write to it (PIPE_BUF of Linux)
@@ -49,7 +50,9 @@ cdef int log_response(
     """Log a response in the access log, or in the general log if it is that to the handshake of a WebSocket."""
     cdef AccessLog access = worker.access
     if websocket:
-        return log_websocket(worker, scope, status)
+        log_websocket(worker, scope, status)
+        worker.report(f"connection rejected ({status} {reason_phrase(status)})", None, INFO)
+        return 0
     if access is not None and not access.late:
         try:
             access.record(worker, scope, client, address, status, account)

@@ -177,6 +177,8 @@ cdef class Http1Connection(Incoming):
             elif environ is None:
                 scope = unseen_scope(request, response.peers, worker.settings)
         else:
+            if worker.traced is not None:
+                self.carrier.trace_upgrade(self.is_served_elsewhere())
             scope = self.handshake.scope(request, response.peers)
             status = self.handshake.status
             response.is_handshake(not status)

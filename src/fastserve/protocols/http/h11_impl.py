@@ -28,6 +28,7 @@ from fastserve._core.http.admission import Guest
 from fastserve._core.http.response_head import is_streaming
 from fastserve._core.metrics import SCALAR_CELLS
 from fastserve.config import Config
+from fastserve.logging.formatters import TRACE_LOG_LEVEL
 from fastserve.middleware.proxy_headers import TrustedHosts
 from fastserve.options.core import AT_ONCE
 from fastserve.protocols import utils
@@ -115,7 +116,13 @@ class H11Protocol(asyncio.Protocol):
         self.scheme = "https" if utils.is_ssl(transport) else "http"
         self.connections.add(self)
         self.counting.opened()
+        self.trace("HTTP connection made")
         self.deadline.start(self.config.timeout_request_head, self.no_head)
+
+    def trace(self, event: str) -> None:
+        if self.logger.isEnabledFor(TRACE_LOG_LEVEL):
+            prefix = f"{self.client[0]}:{self.client[1]} - " if self.client else ""
+            self.logger.log(TRACE_LOG_LEVEL, "%s%s", prefix, event)
 
     def data_received(self, data: bytes) -> None:
         self.counting.received(len(data))
@@ -156,6 +163,7 @@ class H11Protocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connections.discard(self)
+        self.trace("HTTP connection lost")
         worker = self.server_state.worker
         if worker is not None and worker.when_lost is not None:
             worker.when_lost(self)
@@ -321,6 +329,7 @@ class H11Protocol(asyncio.Protocol):
                 return self.answer(503, RETRY)
             self.reading = self.writing = "closed"
             self.counting.handed_over()
+            self.trace("Upgrading to WebSocket")
             return upgrade.hand_over(self, event, headers)
         if rules.wants_upgrade(version, headers):
             self.logger.warning("Unsupported upgrade request.")

@@ -18,6 +18,7 @@ __all__ = ["WebSocketConnection"]
 class WebSocketConnection(Connection):
     """A connection of the core's by uvicorn's protocol contract: the caller passes it transport and handshake."""
 
+    first_protocol: ClassVar[str] = "WebSocket"
     framing: ClassVar[type[Framing] | None] = None  # what makes its frames if the core does not
 
     def __init__(

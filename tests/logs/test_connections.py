@@ -1,0 +1,70 @@
+"""What the general log says of connections: the lines of uvicorn, at the level trace and at info."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import support
+
+APP = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+    elif scope["path"] == "/no":
+        await send({"type": "websocket.close"})
+    elif scope["path"] == "/payment":
+        await send({"type": "websocket.http.response.start", "status": 402, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b"pay"})
+    else:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+"""
+UPGRADE = (
+    b"GET %s HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+CLOSE = b"\x88\x80\0\0\0\0"
+LOST = r"(HTTP|WebSocket) connection lost"
+
+
+def lines(module: str, level: str, args: list[str], folder: Path) -> list[str]:
+    """Serve one client after the other; return the lines about their connections, with their numbers as addresses."""
+    (folder / "one_app.py").write_text(APP)
+    options = ["one_app:app", "--port", "0", "--lifespan", "off", "--log-level", level, *args]
+    server = support.Command([sys.executable, "-m", module, *options], cwd=folder)
+    addresses = []
+    try:
+        for path in (None, b"/no", b"/payment", b"/yes"):
+            with server.connect() as client:
+                addresses.append("{}:{}".format(*client.getsockname()))
+                client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" if path is None else UPGRADE % path)
+                if path is None or path == b"/yes":
+                    client.recv(4096)
+                if path == b"/yes":
+                    client.sendall(CLOSE)
+                if path is not None:
+                    support.read_all(client)
+            if level == "trace":
+                server.wait_line(LOST, count=len(addresses))
+        server.stop(signal.SIGINT)
+    finally:
+        server.close()
+    assert len(server.stdout) == 1  # the access log
+    found = [re.sub("|".join(addresses), lambda each: str(addresses.index(each[0])), line) for line in server.stderr]
+    return [line for line in found if re.match(r"(TRACE|INFO): +(\d - (HTTP|Web|Upg|\"Web)|connection)", line)]
+
+
+@pytest.mark.parametrize("level", ["trace", "info"])
+@pytest.mark.parametrize("http", ["auto", "h11"])
+def test_lines_are_uvicorns(http: str, level: str, tmp_path: Path) -> None:
+    """But for `connection closed`, which older uvicorns have as well."""
+    theirs, ours = (lines(module, level, ["--http", http], tmp_path) for module in ("uvicorn", "fastserve"))
+    assert [line for line in ours if line != "INFO:     connection closed"] == theirs
+    assert len(theirs) == (20 if level == "trace" else 6)
