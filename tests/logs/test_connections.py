@@ -34,18 +34,21 @@ CLOSE = b"\x88\x80\0\0\0\0"
 LOST = r"(HTTP|WebSocket) connection lost"
 
 
-def lines(module: str, level: str, args: list[str], folder: Path) -> list[str]:
-    """Serve one client after the other; return the lines about their connections, with their numbers as addresses."""
+def lines(module: str, level: str, args: list[str], folder: Path, *paths: bytes | None) -> list[str]:
+    """Serve one client after the other, each with the handshake for a path of `paths` or a plain request.
+
+    Return the lines about their connections, with their numbers as addresses.
+    """
     (folder / "one_app.py").write_text(APP)
     options = ["one_app:app", "--port", "0", "--lifespan", "off", "--log-level", level, *args]
     server = support.Command([sys.executable, "-m", module, *options], cwd=folder)
     addresses = []
     try:
-        for path in (None, b"/no", b"/payment", b"/yes"):
+        for path in paths:
             with server.connect() as client:
                 addresses.append("{}:{}".format(*client.getsockname()))
                 client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" if path is None else UPGRADE % path)
-                if path is None or path == b"/yes":
+                if path in (None, b"/yes"):
                     client.recv(4096)
                 if path == b"/yes":
                     client.sendall(CLOSE)
@@ -56,7 +59,7 @@ def lines(module: str, level: str, args: list[str], folder: Path) -> list[str]:
         server.stop(signal.SIGINT)
     finally:
         server.close()
-    assert len(server.stdout) == 1  # the access log
+    assert len(server.stdout) == paths.count(None)  # the access log
     found = [re.sub("|".join(addresses), lambda each: str(addresses.index(each[0])), line) for line in server.stderr]
     return [line for line in found if re.match(r"(TRACE|INFO): +(\d - (HTTP|Web|Upg|\"Web)|connection)", line)]
 
@@ -65,6 +68,17 @@ def lines(module: str, level: str, args: list[str], folder: Path) -> list[str]:
 @pytest.mark.parametrize("http", ["auto", "h11"])
 def test_lines_are_uvicorns(http: str, level: str, tmp_path: Path) -> None:
     """But for `connection closed`, which older uvicorns have as well."""
-    theirs, ours = (lines(module, level, ["--http", http], tmp_path) for module in ("uvicorn", "fastserve"))
+    given = (level, ["--http", http], tmp_path, None, b"/no", b"/payment", b"/yes")
+    theirs, ours = (lines(module, *given) for module in ("uvicorn", "fastserve"))
     assert [line for line in ours if line != "INFO:     connection closed"] == theirs
     assert len(theirs) == (20 if level == "trace" else 6)
+
+
+@pytest.mark.parametrize("http", ["auto", "h11"])
+@pytest.mark.parametrize("ws", ["auto", "wsproto"])
+def test_a_client_that_answers_no_ping(http: str, ws: str, tmp_path: Path) -> None:
+    given = ["--http", http, "--ws", ws, "--ws-ping-interval", "0.1", "--ws-ping-timeout", "0.1"]
+    theirs, ours = (lines(module, "trace", given, tmp_path, b"/silent") for module in ("uvicorn", "fastserve"))
+    traced = [line for line in ours if line.startswith("TRACE")]
+    assert traced == [line for line in theirs if line.startswith("TRACE")]
+    assert traced[-2:] == ["TRACE:    0 - WebSocket keepalive ping timeout", "TRACE:    0 - WebSocket connection lost"]

@@ -57,6 +57,7 @@ cdef class WebSocket(Channel):
     cdef int leave(self, int code, str reason) except -1
     cdef void count(self, WebSocketExchange exchange) noexcept
     cdef int shut(self, bint linger) except -1
+    cdef int trace_timeout(self) except -1
     cdef int ping(self) except -1
     cdef bytes ping_payload(self)
     cdef int detach(self) except -1

@@ -66,6 +66,7 @@ cdef enum:
     TRY_AGAIN_LATER = 1013
 
 cdef int INFO = logging.INFO
+cdef int TRACE = 5  # a level of fastserve.logging
 
 
 cdef WebSocket make_websocket(
@@ -415,12 +416,21 @@ cdef class WebSocket(Channel):
                 self.end_held()
             elif kind == WS_PONG:
                 set_why(self.writer, BY_PING)
+                if self.worker.traced is not None:
+                    self.trace_timeout()
                 self.fail(INTERNAL_ERROR, "keepalive ping timeout")
             else:
                 self.writer.abort()
         except Exception as exception:
             self.worker.report("Exception in connection", exception)
             self.writer.abort()
+
+    cdef int trace_timeout(self) except -1:
+        prefix = ""
+        if hasattr(self.transport, "get_protocol"):  # a stream of HTTP/2 has none
+            prefix = self.worker.traced[self.transport.get_protocol()][0]
+        self.worker.report(f"{prefix}WebSocket keepalive ping timeout", None, TRACE)
+        return 0
 
     cdef int ping(self) except -1:
         cdef bint expects_pong = self.worker.settings.ws_ping_timeout > 0
