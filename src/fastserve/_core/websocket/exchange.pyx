@@ -189,7 +189,8 @@ cdef class WebSocketExchange(HttpExchange):
             raise TypeError(f"the close reason must be a string, not {reason!r}")
         if reason and len(reason.encode()) > MAX_REASON:
             raise ValueError(f"the close reason must have at most {MAX_REASON} bytes, not {len(reason.encode())}")
-        return channel.close_with(code, reason or "")
+        # As exactly str: a class of an application's, such as one of enum's, may be a subclass.
+        return channel.close_with(code, str.__str__(reason) if reason else "")
 
     cdef int take_send(self, dict message) except -1:
         text, data = message.get("text"), message.get("bytes")
