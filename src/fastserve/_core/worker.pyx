@@ -123,7 +123,11 @@ cdef class Worker:
         return self.measure_room()
 
     cdef int look_at_loop(self) except -1:
-        self.asyncio_tasks = self.get_task_factory() is not None or self.get_debug()
+        # In a loop that nest_asyncio has made reentrant, an application may run the loop within a step of its own. Its
+        # steps are then calls of the loop's, not of a read, so that the nested run goes on to read and to run others.
+        self.asyncio_tasks = (
+            self.get_task_factory() is not None or self.get_debug() or hasattr(self.loop, "_nest_patched")
+        )
         return 0
 
     def report(self, message, exception=None, level=logging.ERROR, extra=None):
