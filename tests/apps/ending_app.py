@@ -27,6 +27,13 @@ def leave() -> None:
         threading.Event().wait()
 
 
+class Large:
+    """What Python takes long to take down, after all exit handlers, as it does the modules of a large program."""
+
+    def __del__(self, sleep: Any = time.sleep) -> None:
+        sleep(60)
+
+
 def sleep() -> None:
     say(f"child {os.getpid()}")
     while True:
@@ -58,6 +65,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         child.terminate()
         await asyncio.get_running_loop().run_in_executor(None, child.join)
         body = str(child.exitcode)
+    elif path == "/large":
+        kept.append(Large())
     elif path == "/thread":
         threading.Thread(target=threading.Event().wait).start()
     elif path == "/task":

@@ -104,6 +104,18 @@ def test_watchdog(serve: Start, blocking: str) -> None:
     assert exit_handlers(server) == []  # that of the main thread has not been reached, or what it printed not written
 
 
+@pytest.mark.parametrize("program", ["fastserve", "uvicorn"])
+def test_a_large_program_is_not_taken_down_to_the_end(program: str) -> None:
+    """Nothing is left to be waited for, and nothing to be told."""
+    argv = ["-m", program, "ending_app:app", "--app-dir", str(HERE), "--port", "0", "--lifespan", "off"]
+    server = support.Command([sys.executable, *argv])
+    ask(server, "/large")
+    assert server.stop() == -signal.SIGTERM
+    assert server.stderr[-1].endswith(f"Finished server process [{server.pid}]")
+    assert exit_handlers(server) == ([server.pid] if program == "fastserve" else [])
+    server.close()
+
+
 def test_second_sigterm_cuts_off_no_exit_handler(serve: Start) -> None:
     """A service manager sends it to the whole group, and the parent to its worker as well."""
     server = serve(env={"BLOCKING": "handler"})

@@ -35,12 +35,29 @@ static void fastserve_last_act(void) {
     fastserve_take_action();
 }
 
+#if PY_VERSION_HEX >= 0x030D0000
+#define fastserve_taken_down Py_IsFinalizing
+#else
+#define fastserve_taken_down _Py_IsFinalizing
+#endif
+
+/* Of a large program Python takes down modules and objects for many seconds, which nobody needs to wait for. */
+#define FASTSERVE_TAKE_DOWN_SECONDS 0.5
+#define FASTSERVE_STEP_SECONDS 0.02
+
 static void *fastserve_end_late(void *nothing) {
-    struct timespec left;
-    left.tv_sec = (time_t)fastserve_ending_seconds;
-    left.tv_nsec = (long)((fastserve_ending_seconds - (double)left.tv_sec) * 1e9);
-    while (nanosleep(&left, &left) < 0 && errno == EINTR) {}
-    if (write(STDERR_FILENO, fastserve_ending_late, sizeof(fastserve_ending_late) - 1) < 0) {}
+    double left = fastserve_ending_seconds;
+    int taken_down = 0;
+    while (left > 0) {
+        struct timespec rest = {0, (long)(FASTSERVE_STEP_SECONDS * 1e9)};
+        while (nanosleep(&rest, &rest) < 0 && errno == EINTR) {}
+        left -= FASTSERVE_STEP_SECONDS;
+        if (!taken_down && fastserve_taken_down()) {  /* threads have ended and exit handlers have run */
+            taken_down = 1;
+            if (left > FASTSERVE_TAKE_DOWN_SECONDS) left = FASTSERVE_TAKE_DOWN_SECONDS;
+        }
+    }
+    if (!taken_down && write(STDERR_FILENO, fastserve_ending_late, sizeof(fastserve_ending_late) - 1) < 0) {}
     if (fastserve_ending != 0) fastserve_take_action();
     _exit(fastserve_ending != 0 ? 128 + fastserve_ending : 0);
     return nothing;
