@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import re
@@ -15,10 +16,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import backend
 import pytest
 import translate
 
+from bench.exchanges import EXCHANGES
 from fastserve._core.settings import Settings
+
+try:
+    tomllib: Any = importlib.import_module("tomllib")
+except ImportError:  # Python 3.10, where pytest needs this one
+    tomllib = importlib.import_module("tomli")
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = """\
@@ -160,3 +168,38 @@ def test_expressions_that_bring_in_coroutines_are_not_used() -> None:
 def test_settings_of_the_core_cannot_be_pickled() -> None:
     with pytest.raises(TypeError, match=r"cannot pickle .*Settings"):
         pickle.dumps(Settings.__new__(Settings))
+
+
+@pytest.mark.tree
+def test_what_a_profiled_build_serves_is_served() -> None:
+    result = subprocess.run(
+        [sys.executable, ROOT / "vendor/train.py"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == [exchange.name for exchange in EXCHANGES]
+
+
+@pytest.mark.tree
+@pytest.mark.parametrize("kind", ["release", "profiled"])
+def test_wheels_for_linux_require_what_they_serve_with_while_they_are_built(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert settings["tool"]["cibuildwheel"]["linux"]["environment"] == {"FASTSERVE_BUILD": "profiled"}
+    monkeypatch.setenv("FASTSERVE_BUILD", kind)
+    required = {re.split(r"[>=;]", line)[0] for line in backend.get_requires_for_build_wheel()}
+    own = {re.split(r"[>=;]", line)[0] for line in settings["project"]["dependencies"]}
+    assert own & required == (own if kind == "profiled" else set())
+
+
+@pytest.mark.tree
+@pytest.mark.skipif(sys.platform != "linux", reason="wheels are compiled by counts on Linux alone")
+def test_a_compiler_that_leaves_no_counts_is_refused(build: dict[str, Any], tmp_path: Path) -> None:
+    command = SimpleNamespace(extensions=[], get_ext_fullpath=str, get_ext_filename=str)
+    with pytest.raises(build["CompileError"], match="FASTSERVE_BUILD=profiled needs gcc"):
+        build["BuildExt"].train(command, tmp_path / "counts")

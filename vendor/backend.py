@@ -9,6 +9,8 @@ asks for metadata alone would compile everything.
 
 from __future__ import annotations
 
+import os
+
 import fetch
 from setuptools.build_meta import (
     build_editable,
@@ -30,8 +32,12 @@ __all__ = [
 ]
 
 
+# Of what is built to be served with, see train.py: fastserve's own requirements.
+_TRAINING = ["click>=8.0", "tomli>=2.0; python_version < '3.11'", "uvloop>=0.21"]
+
+
 def get_requires_for_build_wheel(config_settings: object = None) -> list[str]:
-    return fetch.requirements()
+    return fetch.requirements() + (_TRAINING if os.environ.get("FASTSERVE_BUILD") == "profiled" else [])
 
 
 get_requires_for_build_editable = get_requires_for_build_sdist = get_requires_for_build_wheel

@@ -213,5 +213,5 @@ def test_unknown_kind_of_build_names_the_choices(tmp_path: Path) -> None:
     result = run("setup.py", "build_ext", cwd=tree, FASTSERVE_BUILD="fast")
     assert result.returncode == 1
     assert result.stdout.splitlines() == [
-        "FASTSERVE_BUILD='fast' is not a kind of build; choose from: release, debug, trace, asan, fuzz"
+        "FASTSERVE_BUILD='fast' is not a kind of build; choose from: release, profiled, debug, trace, asan, fuzz"
     ]
