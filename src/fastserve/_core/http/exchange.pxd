@@ -45,6 +45,7 @@ cdef class HttpExchange(Exchange):
     cdef readonly bint left  # the client was gone before the response was complete
     cdef bint endless  # and the response had begun, with no declared end
     cdef bint raises  # send() raises when the client is gone
+    cdef bint taking  # a message is being taken, which may run code of the application: it must not send or receive then
     cdef object pieces  # body that receive() has not returned: None, bytes, or a list of bytes
     cdef Py_ssize_t buffered  # its size
     cdef bint body_ended  # all of the body has come
@@ -111,6 +112,8 @@ cdef class Send(Awaitable):
     cdef bint held  # its message waits with it
     cdef bint released  # its message was held back and has been taken, or was dropped
     cdef Transfer transfer  # the file of this message, or None
+
+    cdef bint take(self, HttpExchange exchange) except -1
 
 
 cdef object receive_of(HttpExchange exchange)  # the methods, bound

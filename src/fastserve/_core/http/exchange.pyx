@@ -523,6 +523,7 @@ cdef class HttpExchange(Exchange):
         if not failed and not self.gone and not self.stream.broken():
             what = "starting" if self.stage == EXPECT_START else "completing"
             fastserve_add(self.worker.metrics.cells + FAILED_MISSING, 1)
+            self.stage = COMPLETE  # a handler of the log cannot send any more
             self.worker.report(f"ASGI callable returned without {what} response.", extra=self.which())
         self.stage = COMPLETE
         return self.stream.abandon()
@@ -627,6 +628,8 @@ cdef class Receive(Awaitable):
 
     cdef object poll(self):
         cdef HttpExchange exchange = self.exchange
+        if exchange.taking:
+            raise RuntimeError("receive() was called by what send() was given.")
         message = exchange.next_message()
         if message is not None:
             return message
@@ -640,14 +643,26 @@ cdef class Send(Awaitable):
     cdef object function(self):
         return send
 
+    cdef bint take(self, HttpExchange exchange) except -1:
+        """Have the message taken. Return true if it is held back or was dropped."""
+        if exchange.taking:
+            raise RuntimeError("send() was called by what send() was given.")
+        exchange.taking = True
+        try:
+            if exchange.hold_back(self):
+                return True
+            message, self.message = self.message, None
+            return exchange.take(message)
+        finally:
+            exchange.taking = False
+
     cdef object poll(self):
         cdef HttpExchange exchange = self.exchange
         if not self.taken:
             self.taken = True
-            if exchange.hold_back(self):
-                return WAIT
-            message, self.message = self.message, None
-            if exchange.take(message):
+            if self.take(exchange):
+                if self.held:
+                    return WAIT
                 self.released = True
                 self.message = give_way()
                 next(self.message)

@@ -13,6 +13,7 @@ writing   INIT    nothing of the response has been given
 The connection reads, and knows about the client and its request: see http1/connection.pyx.
 """
 from ..errors import ClientDisconnected
+from ..http.exchange cimport HttpExchange
 from ..http.request cimport Request
 from ..http.response cimport CLIENT_LEFT, Response
 from ..http.response_head cimport CLOSE, KEEP_ALIVE as KEEP_ALIVE_FIELD, NO_CONNECTION
@@ -264,10 +265,16 @@ cdef class Http1Response(Response):
 
     cdef void send_head(self) noexcept:
         """Send the head without the body that it was held for, unless it has been sent."""
-        if self.writing != HEAD or self.writer.broken:
+        cdef HttpExchange exchange = self.exchange
+        cdef bint taking
+        if self.writing != HEAD or self.writer.broken or exchange is None:
             return
+        taking, exchange.taking = exchange.taking, True  # a handler of the log cannot send in the middle of it
         try:
-            self.frame(0, True)
+            try:
+                self.frame(0, True)
+            finally:
+                exchange.taking = taking
             self.writer.commit_now()
             if self.extent.no_body and self.connection.eof_seen:
                 self.connection.eof()

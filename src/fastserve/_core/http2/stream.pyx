@@ -403,10 +403,16 @@ cdef class Http2Stream(Bearer):
     cdef void send_head(self) noexcept:
         """Send the head without the body that it was held for, unless it has gone."""
         cdef Http2Stream kept = self
-        if self.writing != HEAD or self.broken():
+        cdef HttpExchange exchange = self.exchange
+        cdef bint taking
+        if self.writing != HEAD or self.broken() or exchange is None:
             return
+        taking, exchange.taking = exchange.taking, True  # a handler of the log cannot send in the middle of it
         try:
-            kept.put_head(0, True, False)
+            try:
+                kept.put_head(0, True, False)
+            finally:
+                exchange.taking = taking
             kept.end_unseen()
         except Exception as exception:
             self.worker.report("Exception in connection", exception)

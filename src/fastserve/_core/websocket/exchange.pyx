@@ -240,12 +240,14 @@ cdef class WebSocketExchange(HttpExchange):
     cdef int release_held(self) except -1:
         """Take the held-back messages as far as the client reads. If it is gone, tell their callers."""
         cdef Send call
+        cdef bint taking = self.taking
         while self.held and (self.channel is None or not self.channel.must_wait()):
             call = self.held.popleft()
             call.held = False
             message, call.message = call.message, None
             if call.future.done():
                 continue
+            self.taking = True
             try:
                 self.take_message(<dict>message if type(message) is dict else dict(message))
             except Exception as error:
@@ -253,6 +255,8 @@ cdef class WebSocketExchange(HttpExchange):
             else:
                 call.released = True
                 call.future.set_result(None)
+            finally:
+                self.taking = taking
         return 0
 
     # What the stream, and then the channel, calls
@@ -354,6 +358,7 @@ cdef class WebSocketExchange(HttpExchange):
         if not failed and not self.gone and not self.stream.broken():
             what = "handshake" if self.stage == EXPECT_START else "response"
             fastserve_add(self.worker.metrics.cells + FAILED_MISSING, 1)
+            self.stage = COMPLETE  # a handler of the log cannot send any more
             self.worker.report(f"ASGI callable returned without completing {what}.")
         self.stage = COMPLETE
         return self.stream.abandon()
