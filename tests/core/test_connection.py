@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from core.responses import read_one
-from fakes.worker import TIME, FakeWorker, get, hello
+from fakes.worker import FakeWorker, get, hello
 from ws import upgrade
 
 from fastserve._core.connection import VERSIONS, Connection
@@ -118,25 +118,34 @@ class Successor(asyncio.Protocol):
         self.received += data
 
 
-@pytest.mark.parametrize(("size", "paused"), [(100_000, False), (600_000, True)])
-def test_who_gets_a_connection_knows_whether_it_is_paused(work: Work, size: int, paused: bool) -> None:
+@pytest.mark.parametrize(("queued", "paused"), [(60_000, False), (600_000, True)])
+def test_who_gets_a_connection_knows_whether_it_is_paused(work: Work, queued: int, paused: bool) -> None:
     """The transport may ask for more in the very calls that hand it over: its limits are other ones from then on."""
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200})
-        await send({"type": "http.response.body", "body": b"x", "more_body": True})
-        TIME.spin(0.01)  # from here on everything is written at once
-        await send({"type": "http.response.body", "body": bytes(size)})
-
     successor = Successor()
-    wire = work(app, ws_protocol=lambda: successor)
+    wire = work(hello(bytes(10_000)), ws_protocol=lambda: successor)
     peer = wire.connect(sslcontext=object())
     peer.transport.stuck = True
+    peer.transport.queue = queued
     peer.put(get() + upgrade())
     wire.settle()
     assert successor.told == ["connection_made", *["pause_writing"] * paused, "data_received"]
     assert peer.transport.writing_paused is paused
-    assert peer.take().count(b"\0") == size
+    assert peer.take().count(b"\0") == 10_000
+    wire.call(peer.connection.connection_lost, None)
+
+
+def test_a_connection_is_left_once_its_client_has_read(work: Work) -> None:
+    successor = Successor()
+    wire = work(hello(bytes(100_000)), ws_protocol=lambda: successor)
+    peer = wire.connect(sslcontext=object())
+    peer.transport.stuck = True
+    peer.put(get() + upgrade())
+    wire.settle()
+    assert successor.told == []
+    peer.transport.unstick()
+    wire.settle()
+    assert successor.told == ["connection_made", "data_received"]
+    assert peer.take().count(b"\0") == 100_000
     wire.call(peer.connection.connection_lost, None)
 
 

@@ -144,3 +144,40 @@ class TestEventfd:
 def hello(environ: Environ, start_response: Any) -> list[bytes]:
     start_response("200 OK", [])
     return [b"hello"]
+
+
+class TestClientThatDoesNotRead:
+    """The application is not called for requests whose responses would pile up."""
+
+    REQUESTS = 1000
+    BODY = bytes(1 << 16)
+
+    @pytest.fixture
+    def http(self) -> str:
+        return "auto"
+
+    def test_pipelined_requests(self, start: Start) -> None:
+        calls = 0
+
+        def app(environ: Environ, start_response: Any) -> list[bytes]:
+            nonlocal calls
+            calls += 1
+            start_response("200 OK", [])
+            return [self.BODY]
+
+        server = start(app)
+        client = Client(server.connect())
+        client.send(get() * self.REQUESTS)
+        settle(server, lambda: calls)
+        assert calls < self.REQUESTS // 2  # two kernel buffers of some megabytes
+        for _ in range(self.REQUESTS):
+            assert client.read().body == self.BODY
+
+
+def settle(server: support.Running, progress: Callable[[], int]) -> None:
+    """Return when the server does nothing any more."""
+    before = -1
+    while progress() != before:
+        before = progress()
+        for _ in range(20):
+            server.go_round()

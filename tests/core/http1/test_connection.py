@@ -590,3 +590,71 @@ def test_drain_closes_a_connection_with_part_of_a_head(work: Work) -> None:
     wire.call(wire.worker.drain)
     wire.settle()
     assert peer.ended
+
+
+class TestUnreadResponses:
+    """No request is begun while the response before it waits for the client."""
+
+    def hold_up(self, work: Work, request: bytes = get("/health")) -> tuple[Peer, int]:
+        """Return a client that reads nothing, and how many requests it has sent before no more were read."""
+        peer = work(hello(), health_path=b"/health", timeout_write=0).connect()
+        peer.transport.stuck = True
+        sent = 0
+        while peer.transport.reading:
+            peer.put(request * 100)
+            peer.wire.settle()
+            sent += 100
+            assert sent * len(request) < 10 * 65536, "it takes all of them"
+        assert peer.transport.queue < 3 * 65536
+        return peer, sent
+
+    def read_on(self, peer: Peer) -> bytes:
+        while peer.transport.queue:
+            peer.transport.unstick()
+            peer.wire.settle()
+        return peer.take()
+
+    @pytest.mark.parametrize(
+        "request_bytes", [get("/health"), get("/health", "Content-Length: 3") + b"abc"], ids=["no body", "body"]
+    )
+    def test_all_are_made_as_the_client_reads(self, work: Work, request_bytes: bytes) -> None:
+        peer, sent = self.hold_up(work, request_bytes)
+        assert [each.body for each in read_responses(self.read_on(peer))] == [b"ok"] * sent
+        assert peer.transport.reading
+        assert read_one(peer.feed(get("/"))).body == b"hello"
+
+    def test_half_close(self, work: Work) -> None:
+        peer, sent = self.hold_up(work)
+        heard = peer.eof()
+        assert len(read_responses(heard + self.read_on(peer))) == sent
+        assert peer.transport.closed
+
+    def test_half_close_after_the_last(self, work: Work) -> None:
+        peer = work(hello(bytes(100_000)), timeout_write=0).connect()
+        peer.transport.stuck = True
+        peer.feed(get())
+        peer.eof()
+        self.read_on(peer)
+        assert peer.transport.closed
+
+    @pytest.mark.parametrize("replaced", [False, True])
+    def test_drain(self, work: Work, replaced: bool) -> None:
+        """Where another process serves the client's next requests, one that has come is served, as the last."""
+        peer, sent = self.hold_up(work)
+        peer.wire.call(peer.wire.worker.drain, replaced)
+        responses = read_responses(self.read_on(peer))
+        assert len(responses) < sent
+        assert responses[-1].get(b"connection") == (b"close" if replaced else None)
+        assert peer.ended
+
+    def test_a_body_that_nobody_reads_has_no_deadline_once_it_has_come(self, work: Work) -> None:
+        peer = work(hello(bytes(100_000)), timeout_write=0).connect()
+        peer.transport.stuck = True
+        peer.put(get("/", "Content-Length: 3", method="POST"))
+        peer.wire.settle()
+        peer.put(b"abc" + get("/"))
+        peer.wire.advance(1000)
+        assert not peer.transport.closed
+        assert len(read_responses(self.read_on(peer))) == 2
+        peer.wire.advance(1000)
+        assert peer.transport.closed

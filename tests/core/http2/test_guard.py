@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from fakes.http2 import (
     END_STREAM,
     ENHANCE_YOUR_CALM,
     GET,
+    HEADER_TABLE_SIZE,
     HEADERS,
     INITIAL_WINDOW_SIZE,
     PING,
@@ -34,6 +36,8 @@ from fakes.http2 import (
     window_update,
 )
 from fakes.worker import FakeWorker, hello, read_body, respond
+
+from fastserve.middleware.wsgi import WSGIMiddleware
 
 Work = Callable[..., FakeWorker]
 
@@ -385,6 +389,48 @@ class TestMemory:
             client.send(window_update(stream, 1 << 20), window_update(0, 1 << 20))
         assert made == 128
         assert all(len(client.replies[stream].body) == 1 << 20 for stream in streams(128))
+
+    def test_heads_of_an_application(self, work: Work) -> None:
+        """A WSGI application is not called while more than 64 KiB of heads wait for a client that does not read."""
+        made = 0
+
+        def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            nonlocal made
+            made += 1
+            start_response("204 No Content", [("X", secrets.token_hex(2000))])
+            return []
+
+        wsgi = WSGIMiddleware(app, workers=0)
+        client = Http2Client(work(wsgi, direct=wsgi.calls, timeout_write=0))
+        client.peer.transport.stuck = True
+        client.peer.transport.high = 0
+        for stream in streams(100):
+            client.wire.call(client.peer.connection.data_received, headers(stream))
+        assert 20 < made < 40
+        for _ in range(10):
+            client.peer.transport.unstick()
+            client.peer.wire.settle()
+            client.hear()
+        assert made == 100
+        assert all(client.replies[stream].ended for stream in streams(100))
+
+    def test_heads_that_are_not_read(self, work: Work) -> None:
+        """A response of the server's own that is only a head waits for nothing: beyond 1 MiB its stream is refused."""
+        client = Http2Client(work(hello(), health_path=b"/health", timeout_write=0), (HEADER_TABLE_SIZE, 0))
+        client.peer.transport.stuck = True
+        client.peer.transport.high = 0
+        fields = [(":method", "HEAD"), (":scheme", "http"), (":path", "/health"), (":authority", "a")]
+        stream = 1
+        while not client.wire.messages:
+            assert stream < 40_000, "all of them get their response"
+            data = b"".join(headers(each, fields) for each in range(stream, stream + 200, 2))
+            client.wire.call(client.peer.connection.data_received, data)
+            stream += 200
+        while client.peer.transport.queue:
+            client.peer.transport.unstick()
+            client.wire.settle()
+        client.hear()
+        assert client.error == ENHANCE_YOUR_CALM
 
     def test_one_response_does_not_stop_others(self, work: Work) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:

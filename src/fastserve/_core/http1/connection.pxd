@@ -24,6 +24,7 @@ cdef class Http1Connection(Incoming):
     cdef int reading
     cdef bint read_paused
     cdef bint resting  # for this turn of the loop
+    cdef bint telling  # the response under way is one that parse() has made, which then goes on
     cdef Lingering lingering  # None unless closed except for what the client still sends
     cdef Carrier carrier  # None once the connection has another handler, or is lost
     cdef unsigned int batch  # of the turn, in which its last response was complete
@@ -46,6 +47,7 @@ cdef class Http1Connection(Incoming):
     cdef int refuse_now(self, int status) except -1
     cdef bint is_served_elsewhere(self) noexcept
     cdef int hand_over(self) except -1
+    cdef bint is_held_up(self) noexcept
     cdef int leave_to(self, Handler successor) except -1
     cdef bytes leave(self)
 

@@ -8,7 +8,9 @@ reading   INIT    between two requests
 
 One exchange is under way at a time. Its request is complete (reading DONE) and its response is complete (writing DONE,
 see http1/response.pyx) in either order; then answered() goes on to the next one or closes. A request that follows is
-parsed only then, so responses leave in order and nothing after a bad request is ever executed.
+parsed only then, so responses leave in order and nothing after a bad request is ever executed. While some of a complete
+response waits for the client, drained() goes on in its place: a client that sends requests and reads nothing would have
+the responses pile up.
 
 A body error is handled after the application's first step, even if head and body arrived in one read: the outcome does
 not depend on how the bytes were cut.
@@ -166,7 +168,10 @@ cdef class Http1Connection(Incoming):
         if worker.settings.health_path is not None and asks_for_health(request, worker.settings.health_path):
             self.handshake = None
             self.parser.release_head()
-            return response.tell_health()
+            self.telling = True
+            response.tell_health()
+            self.telling = False
+            return 0
         if self.handshake is None:
             if worker.static is not None:
                 static = (<StaticFiles>worker.static).match(request.head + request.path.start, request.path.size)
@@ -245,6 +250,9 @@ cdef class Http1Connection(Incoming):
         if self.response.is_complete():  # the rest of a body that nobody wanted
             self.reading = INIT
             self.taken = 0
+            if self.writer.must_wait():
+                self.reading = DONE
+                stop(self)
         return 0
 
     cdef int wait_for_more(self) except -1:
@@ -305,6 +313,8 @@ cdef class Http1Connection(Incoming):
             else:
                 self.response.exchange.disconnected()
             return True
+        if self.is_held_up() and self.tail is not None:
+            return True  # the requests in it came before the end
         if self.writer.committed or self.writer.paused:
             stop(self)
             self.break_off()
@@ -397,6 +407,8 @@ cdef class Http1Connection(Incoming):
             return self.response.exchange.stopping()
         if self.lingering is not None:
             return self.lingering.hurry()
+        if self.is_held_up() and self.worker.replaced:
+            return 0  # answered() knows
         set_why(self.writer, BY_DRAIN)
         if self.reading == BODY:
             return self.close()
@@ -432,7 +444,12 @@ cdef class Http1Connection(Incoming):
         return 0
 
     cdef int drained(self) except -1:
-        return self.response.drained()
+        self.response.drained()
+        return self.answered() if self.is_held_up() and not self.writer.must_wait() else 0
+
+    cdef bint is_held_up(self) noexcept:
+        """Return whether a complete response was, or is, to be taken by the client before anything else."""
+        return self.reading == DONE and self.response.exchange is None and self.response.is_complete()
 
     cdef bint ends_connection(self) noexcept:
         return self.reading == DONE and self.response.is_last and self.response.exchange is not None
@@ -472,9 +489,13 @@ cdef class Http1Connection(Incoming):
             self.resume_reading()
             self.worker.clock.start(self, REQUEST_BODY)
             return 0
+        if self.writer.must_wait():
+            return 0
         set_use(self.writer, IDLE_CONNECTIONS)
         self.reading = INIT
         self.taken = 0
+        if self.telling:
+            return 0  # parse() goes on
         if self.tail is None:
             self.wait_for_more()
         else:

@@ -23,7 +23,7 @@ from ..metrics cimport ACTIVE_CONNECTIONS, BY_DRAIN, BY_ERROR, BY_HEAD, BY_KEEP_
 from ..metrics cimport IDLE_CONNECTIONS
 from ..transport.writer cimport Writer, set_use, set_why
 from ..worker cimport Worker
-from .backlog cimport BACKLOG, make_backlog
+from .backlog cimport is_behind, make_backlog
 from .closed cimport COMPLETED, RESET_BY_US
 from .flow cimport FIRST_WINDOW, make_flow
 from .frames cimport (
@@ -149,10 +149,10 @@ cdef class Http2Connection(FrameCarrier):
     # What its streams ask
 
     cdef bint holds_back(self, Http2Stream stream) except -1:
-        if self.flow.backlog <= BACKLOG:
+        if not is_behind(self.flow, self.writer):
             return False
         if self.waiting is None:
-            self.waiting = make_backlog(self.worker, self.flow)
+            self.waiting = make_backlog(self.worker, self.flow, self.writer)
         self.waiting.hold(stream)
         return True
 

@@ -12,6 +12,7 @@ from ..http.exchange cimport HttpExchange
 from ..metrics import reason_of
 from ..python cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from ..worker cimport Worker
+from .backlog cimport BACKLOG, unread_size
 from .closed cimport COMPLETED, RESET_BY_CLIENT, RESET_BY_US, UNKNOWN, how_closed
 from .fields cimport TrailerFields
 from .flow cimport Flow, LARGEST_WINDOW
@@ -226,7 +227,7 @@ cdef class Reader:
             self.worker.metrics.refuse(400, reason_of(400, fault.decode()))
             self.requests.report_client(fault)
             return self.refuse_stream(PROTOCOL_ERROR)
-        if self.streams.are_full():
+        if self.streams.are_full() or unread_size(self.replies.writer) > BACKLOG:
             return self.refuse_stream(REFUSED_STREAM)
         stream = make_http2_stream(self.connection, parser.stream)
         stream.ended = ended
