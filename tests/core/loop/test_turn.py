@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -482,3 +483,34 @@ def test_a_transport_that_hands_over_data_while_it_is_closed(work: Work) -> None
         other.put(get())
         wire.settle()
         assert read_one(other.take()).status == 200
+
+
+def test_a_turn_whose_end_cannot_be_queued(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it held leaves with the next call."""
+    loop = asyncio.new_event_loop()
+    real, failing = loop.call_soon, False
+
+    def call_soon(*args: Any, **options: Any) -> asyncio.Handle:
+        if failing:
+            raise MemoryError
+        return real(*args, **options)
+
+    monkeypatch.setattr(loop, "call_soon", call_soon)
+    monkeypatch.setattr(asyncio, "new_event_loop", lambda: loop)
+    monkeypatch.setattr(sys, "unraisablehook", lambda error: None)
+    wire = FakeWorker(hello())
+    try:
+        peers = [wire.connect() for _ in range(5)]
+        warm(wire, peers)
+        for peer in peers:
+            peer.take()
+        failing = True
+        peers[0].connection.data_received(get())
+        failing = False
+        for peer in peers[1:]:
+            peer.put(get())
+        wire.settle()
+        assert [read_one(peer.take()).body for peer in peers] == [b"hello"] * 5
+    finally:
+        failing = False
+        wire.close()

@@ -78,6 +78,7 @@ cdef class Turn:
     cdef int hold_step(self, Flushable output) except -1
     cdef int hold_last(self) except -1
     cdef int hold_shared(self, Flushable output) except -1
+    cdef int fan_soon(self) except -1
     cdef void enter(self) noexcept
     cdef void leave(self) noexcept
     cdef void write_alone(self) noexcept

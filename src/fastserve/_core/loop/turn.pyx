@@ -214,9 +214,12 @@ cdef class Turn:
             self.shared = Queue()
         output.queued = True
         self.shared.push(output)
-        if not self.fanning:
-            self.fanning = True
-            self.call_soon(self.fan_out)
+        return 0 if self.fanning else self.fan_soon()
+
+    cdef int fan_soon(self) except -1:
+        self.fanning = False
+        self.call_soon(self.fan_out)
+        self.fanning = True  # only now: without memory for it, the next message asks again
         return 0
 
     def fan_out(self):
@@ -243,10 +246,12 @@ cdef class Turn:
             if done % FAN_OUT_STEP == 0 and monotonic() > until:
                 break
         self.shared.drop_first(done)
-        self.fanning = self.shared.count > 0
-        if self.fanning:
-            self.call_soon(self.fan_out)
-        self.leave()
+        self.fanning = False
+        try:
+            if self.shared.count:
+                self.fan_soon()
+        finally:
+            self.leave()
 
     cdef void enter(self) noexcept:
         """The loop has called the core: leave() handles what is submitted and held from here on."""
@@ -412,5 +417,5 @@ cdef class Turn:
 
     cdef void schedule(self) noexcept:
         if not self.scheduled:
-            self.scheduled = True
             self.call_soon(self.end)
+            self.scheduled = True  # only now: without memory for it, the next call asks again
