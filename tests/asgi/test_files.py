@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import threading
@@ -204,6 +205,10 @@ class Slow:
         return b"".join(parts)
 
 
+def too_many(fd: int) -> int:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
 class TestSlowClients:
     SIZE = 50 << 20
 
@@ -294,6 +299,34 @@ class TestSlowClients:
                 gone.set()
 
         slow = Slow(serve(app, timeout_write=0.1, disconnect="raise"))
+        slow.socket.sendall(get())
+        assert gone.wait(60)
+        slow.socket.close()
+
+    def test_no_descriptor_is_left_to_wait_with(
+        self, serve: support.Serve, large: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        size = 5 << 20  # more than is sent in one go
+        os.truncate(large, size)
+        running = serve(sends(START, pathsend(str(large))))
+        monkeypatch.setattr(os, "dup", too_many)
+        content = running.request(get("/", "Connection: close")).partition(b"\r\n\r\n")[2]
+        assert content == bytes(size)
+
+    def test_no_progress_without_a_descriptor_is_given_up(
+        self, serve: support.Serve, large: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gone = threading.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send(START)
+            try:
+                await send(pathsend(str(large)))
+            except OSError:
+                gone.set()
+
+        slow = Slow(serve(app, timeout_write=0.1, disconnect="raise"))
+        monkeypatch.setattr(os, "dup", too_many)
         slow.socket.sendall(get())
         assert gone.wait(60)
         slow.socket.close()

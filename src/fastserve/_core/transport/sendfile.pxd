@@ -10,6 +10,7 @@ cdef class FileSender:
     cdef Turn turn
     cdef object loop
     cdef int watched  # a duplicate of the socket's descriptor while the loop waits for room in it, else -1
+    cdef object timer  # until it is tried again, where there was no descriptor for that; else None
 
     cdef long long send(self, int file, long long offset, long long size) except -2
     cdef int watch(self) except -1

@@ -2,7 +2,7 @@
 """Ranges of files, sent to a socket by sendfile(2), so that no byte passes through this process.
 
 Event loops forbid add_writer() on a descriptor that one of their transports uses, so a duplicate of it waits for room
-in the socket.
+in the socket. Where no descriptor is left for that, the socket is tried again and again.
 """
 import os
 import stat
@@ -20,6 +20,8 @@ from ..system cimport (
 
 cdef enum:
     MOST = 1 << 21  # bytes sent before other connections get their turn
+
+cdef double RETRY_SECONDS = 0.02
 
 
 cdef class FileSender:
@@ -41,7 +43,7 @@ cdef class FileSender:
         cdef long long total = 0, sent
         if not FASTSERVE_SENDFILE or writer.fd < 0:
             return -1
-        if writer.broken or writer.paused or self.watched >= 0:
+        if writer.broken or writer.paused or self.watched >= 0 or self.timer is not None:
             return 0
         if writer.committed:
             sent = fastserve_send_more(writer.fd, writer.buffer.data, writer.committed)
@@ -71,22 +73,30 @@ cdef class FileSender:
             else:
                 writer.abort()
                 return 0
+        if total:
+            stop(writer)
         if total < size:
             self.watch()
         return total
 
     cdef int watch(self) except -1:
-        self.watched = os.dup(self.writer.fd)
-        self.writer.stuck = self.writer.untaken()
-        self.writer.clock.start(self.writer, WRITE)
+        if self.writer.deadline.next == NULL:  # else it has been tried in vain
+            self.writer.stuck = self.writer.untaken()
+            self.writer.clock.start(self.writer, WRITE)
+        try:
+            self.watched = os.dup(self.writer.fd)
+        except OSError:
+            self.timer = self.loop.call_later(RETRY_SECONDS, self.writable)
+            return 0
         self.loop.add_writer(self.watched, self.writable)
         return 0
 
     def writable(self):
-        """Called by the loop: the socket has room."""
+        """Called by the loop: the socket has room, or may have some."""
         self.turn.enter()
         try:
-            stop(self.writer)
+            if self.watched >= 0:
+                stop(self.writer)
             self.close()
             self.handler.drained()
         finally:
@@ -95,6 +105,9 @@ cdef class FileSender:
     cdef int close(self) except -1:
         """Stop waiting."""
         watched, self.watched = self.watched, -1
+        timer, self.timer = self.timer, None
+        if timer is not None:
+            timer.cancel()
         if watched >= 0:
             self.loop.remove_writer(watched)
             os.close(watched)
