@@ -58,7 +58,7 @@ def test_the_command(chat: Chat, url: str, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["publish", "room", "x", "--topics", "http://x"], "Error: "),
+        (["publish", "room", "x", "--topics", "http://u:secret@x"], "Error: 'http:...': expected unix:DIR, redis://host, "),
         (["publish", "", "x", "--topics", "redis+unix:///nowhere"], "Error: the name of a topic"),
         (
             ["publish", "room", "x", "--topics", "topics.own_engine:Forgetful", "--history", "5"],
@@ -88,3 +88,11 @@ def test_a_connection_is_closed_once(folder: Path) -> None:
         assert asyncio.run(keep()).endswith(":1")
     connection.close()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("url", ["redis+unix:///nowhere/redis.sock", "nats://127.0.0.1:1"])
+def test_the_command_fails_if_the_message_is_lost(url: str) -> None:
+    argv = [sys.executable, "-m", "fastserve.topics", "publish", "room", "x", "--topics", url]
+    ended = subprocess.run(argv, check=False, stderr=subprocess.PIPE, encoding="utf-8", timeout=support.PATIENCE)
+    assert ended.returncode == 1
+    assert "topics: a message is lost: " in ended.stderr

@@ -12,7 +12,7 @@ from fastserve.topics import EngineDown, Unsupported, connect, publish, publish_
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Publish as the arguments say; return the exit code."""
+    """Publish as the arguments say; return the exit code, 1 if the message is lost."""
     parser = argparse.ArgumentParser(prog="python -m fastserve.topics", description="Publish to the topics of servers.")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("publish", help="publish a message")
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--topics is missing: the one of the servers, unix:DIR or redis://...")
     text = sys.stdin.read() if given.message == "-" else given.message
     try:
-        with connect(given.topics, prefix=given.topics_prefix):
+        with connect(given.topics, prefix=given.topics_prefix) as connection:
             if given.history:
                 stored = publish_stored(given.topic, text, event=given.event, history=given.history, ttl=given.ttl)
                 print(asyncio.run(stored))  # its position
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     except (EngineDown, ImportFromStringError, OSError, Unsupported, ValueError) as exc:
         print(f"Error: {exc}", file=sys.stderr)
         return 1
-    return 0
+    return 1 if connection.lost else 0  # why, the log has said on standard error
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ class Connection:
         self._ready = threading.Event()
         self._errors: list[BaseException] = []
         self._node: Node | None = None
+        self.lost = 0  # messages, once it is closed
         self._thread = threading.Thread(target=self._run, args=(url, prefix), name="fastserve topics", daemon=True)
         self._thread.start()
         self._ready.wait()
@@ -58,6 +59,7 @@ class Connection:
         asyncio.run_coroutine_threadsafe(node.stop(), self._loop).result(CLOSE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CLOSE_SECONDS)
+        self.lost = node.lost
 
     def __enter__(self) -> Connection:
         return self

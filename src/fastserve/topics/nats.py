@@ -111,6 +111,9 @@ class NatsEngine(Engine):
         await asyncio.wait(self._tasks)
         with contextlib.suppress(Exception):
             await self._client.close()
+        for _, _, future in self._waiting:
+            if not future.done():
+                future.set_exception(EngineDown("NATS is away"))
 
     async def _lost(self) -> None:
         if self.up.is_set() and not self._client.is_closed:

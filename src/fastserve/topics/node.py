@@ -57,6 +57,7 @@ class Node:
         self.presence = Presence(loop, self.engine)
         self.by_send: dict[Any, Subscriber | Known] = {}  # connections by what publish(exclude=) is given
         self.unready: dict[str, asyncio.Future[None]] = {}  # topics that the engine does not carry yet
+        self.lost = 0  # messages that the engine did not take
         self._starting: asyncio.Future[None] | None = None
         if isinstance(self.engine, MemoryEngine):
             self.engine.start_in(self, loop, self.hub)
@@ -172,12 +173,12 @@ class Node:
         """Publish, and log it if the message is lost."""
         waited = self.publish(message, keep, exclude)
         if waited is not None:
-            waited.add_done_callback(log_loss)
+            waited.add_done_callback(self._stored)
 
-
-def log_loss(stored: Stored) -> None:
-    if not stored.cancelled() and stored.exception() is not None:
-        logger.error("topics: a message is lost: %s", stored.exception())
+    def _stored(self, stored: Stored) -> None:
+        if not stored.cancelled() and stored.exception() is not None:
+            self.lost += 1
+            logger.error("topics: a message is lost: %s", stored.exception())
 
 
 def node_of(loop: asyncio.AbstractEventLoop) -> Node:

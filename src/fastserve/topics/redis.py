@@ -103,7 +103,7 @@ class RedisEngine(Engine):
         self.up = False
         self._lost.set()
         self._close(EngineDown("the server stops"))
-        self._waiting.drop_all("the server stops")
+        self._waiting.drop_all(f"Redis is away: {self._reason}")
 
     async def _run(self) -> None:
         pause = FIRST_PAUSE
