@@ -107,10 +107,16 @@ def test_repeated_option(given: dict[str, Any]) -> None:
         ),
         (["--loop", "x"], "'x' is not one of auto, asyncio, uvloop, zuvloop, none or module:factory."),
         (["--interface", "x"], "Invalid value for '--interface': 'x' is not one of auto, asgi3, asgi2, wsgi."),
+        (["--wsgi-threads", "-1"], "Invalid value for '--wsgi-threads': -1: expected a whole number >= 0."),
         (
-            ["--wsgi-threads", "-1"],
-            "Invalid value for '--wsgi-threads': -1: expected a whole number from 0 to 2147483647.",
+            ["--request-id-header", "a b"],
+            "Invalid value for '--request-id-header': 'a b': expected the name of a header, as in X-Request-Id.",
         ),
+        (
+            ["--topics", "kafka://user:secret@host"],
+            "Invalid value for '--topics': 'kafka:...': expected unix:DIR, redis://host, ",
+        ),
+        (["--topics", "redis"], "Invalid value for '--topics': 'redis': expected unix:DIR, redis://host, "),
         (["--header", "nothing"], "Invalid value for '--header': 'nothing' is not of the form Name:Value."),
         (["--header", "a b:c"], "Invalid value for '--header': "),
         (["--env-file", "/no/where"], "Invalid value for '--env-file': path '/no/where' does not exist."),

@@ -246,6 +246,13 @@ def test_the_command_reads_the_environment_of_uvicorn(run: Run) -> None:
     process.wait_line(r"^INFO: +Uvicorn running on http://127\.0\.0\.3:(?!8000)\d+ ")
 
 
+def test_help(run: Run) -> None:
+    """It is the command's own, not the interpreter's."""
+    process = run("--help")
+    assert process.wait() == 0
+    assert process.lines[0].startswith("python -m fastserve.compat PROGRAM ")
+
+
 @pytest.mark.parametrize("arguments", [[], ["no-such-program"]])
 def test_nothing_to_run(run: Run, arguments: list[str]) -> None:
     process = run(*arguments)

@@ -34,10 +34,11 @@ def test_command(controlled: Start) -> None:
     assert ctl(*socket, "metrics")[1].startswith("# HELP http_server_")
     assert ctl(*socket, "replace", "9") == (1, "", "Error: there is no worker 9\n")
     assert ctl(*socket, "stop", "slow")[0] == 2
+    assert ctl(*socket, "scale") == (2, "", "Error: expected: scale COUNT\n")
     assert ctl(*socket, "stop")[0] == 0
     assert server.command.wait() == 0
     code, _, err = ctl(*socket, "version")
-    assert (code, err) == (3, f"Error: cannot ask {server.path}: No such file or directory\n")
+    assert (code, err) == (3, f"Error: no response from {server.path}: No such file or directory\n")
 
 
 def test_targets() -> None:

@@ -63,7 +63,7 @@ def test_once_and_json(server: Controlled) -> None:
 
 def test_nothing_there(tmp_path: Path) -> None:
     code, out, err = top("--once", str(tmp_path / "no"))
-    assert (code, out, err) == (3, "", f"Error: cannot ask {tmp_path / 'no'}: No such file or directory\n")
+    assert (code, out, err) == (3, "", f"Error: no response from {tmp_path / 'no'}: No such file or directory\n")
 
 
 def test_without_rich(server: Controlled, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_server_that_goes(command: support.StartCommand, tmp_path: Path) -> None
     try:
         terminal.until("q quit")
         made.stop()
-        screen = terminal.until("cannot ask")
+        screen = terminal.until("no response from")
         assert re.search("[01] of 1 workers ready", screen)  # it may have said that it stops
         command(*arguments).wait_line("Control socket at ")
         terminal.until("q quit")

@@ -334,7 +334,7 @@ def test_help(command: support.StartCommand) -> None:
 def test_an_application_has_a_colon(command: support.StartCommand) -> None:
     process = command("translate:app", "--check-config")
     assert process.wait() == 3
-    assert process.lines == ['Error: loading ASGI app. Could not import module "translate".']
+    assert process.lines == ['Error: cannot load ASGI app. Could not import module "translate".']
 
 
 def test_uvicorn_has_no_other_commands(tmp_path: Path) -> None:

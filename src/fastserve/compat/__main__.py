@@ -40,6 +40,9 @@ def has_main(path: str) -> bool:
 
 
 def main() -> None:
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(__doc__)
+        return
     if len(sys.argv) < 2:
         sys.exit("Usage: python -m fastserve.compat PROGRAM [ARGUMENT ...]")
     command = command_line(sys.argv[1], sys.argv[2:])

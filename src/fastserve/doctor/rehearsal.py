@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastserve.config import Config
+from fastserve.importer import ImportFromStringError
 from fastserve.logging.log_config import ConfigError
 from fastserve.net.socket_activation import activated
 from fastserve.supervisors.preloading import python_threads, threads_error
+
+LOADING = "Error loading "  # as uvicorn's lines of the log begin, which this command's begins with "Error: "
 
 
 class Overheard(logging.Filter):
@@ -21,7 +24,8 @@ class Overheard(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.ERROR:
-            self.errors.append(" ".join(record.getMessage().removeprefix("Error ").split()))
+            text = " ".join(record.getMessage().split())
+            self.errors.append(f"cannot load {text.removeprefix(LOADING)}" if text.startswith(LOADING) else text)
         return False
 
 
@@ -38,6 +42,7 @@ def rehearse(app: str, given: Mapping[str, Any]) -> None:
         config.use_activated(activated())
         config.load()
         config.get_loop_factory()
+        make_engine(config)
         if config.preload:
             names = python_threads()
             if names:
@@ -48,3 +53,15 @@ def rehearse(app: str, given: Mapping[str, Any]) -> None:
         raise ConfigError(f"importing '{app}' ended the process with {exc.code!r}") from exc
     finally:
         logger.removeFilter(overheard)
+
+
+def make_engine(config: Config) -> None:
+    """Make what carries topics, and connect to nothing. Raises ConfigError."""
+    if config.topics is None:
+        return
+    from fastserve.topics.engines import engine_for
+
+    try:
+        engine_for(config)
+    except (ImportFromStringError, OSError, ValueError) as exc:
+        raise ConfigError(f"topics: {exc}") from exc

@@ -41,7 +41,7 @@ class Client:
             response = connection.getresponse()
             return response.status, response.read().decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as exc:
-            raise Failed(f"cannot ask {self.place}: {getattr(exc, 'strerror', None) or exc}") from None
+            raise Failed(f"no response from {self.place}: {getattr(exc, 'strerror', None) or exc}") from None
         finally:
             connection.close()
 
@@ -66,4 +66,4 @@ class Client:
         try:
             return kind(parts.hostname or "", parts.port, timeout=LONGEST_SECONDS)
         except ValueError as exc:
-            raise Failed(f"cannot ask {self.place}: {exc}") from None
+            raise Failed(f"invalid URL {self.place}: {exc}") from None

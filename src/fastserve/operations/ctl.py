@@ -38,7 +38,7 @@ def target_of(word: str, arguments: Sequence[str]) -> tuple[str, str]:
         path = path.replace(WORKER, left.pop(0))
     if verb.parameter and left:
         query = f"{verb.parameter}={quote(left.pop(0))}"
-    if left:
+    if left or (verb.parameter and verb.default is None and not query):
         raise Wrong(f"expected: {usage(verb)}")
     asked(verb.method, path, query)
     return verb.method, f"{path}?{query}" if query else path

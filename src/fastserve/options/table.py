@@ -48,6 +48,7 @@ from fastserve.options.values import (
     Size,
     Switch,
     Text,
+    TopicsUrl,
     Workers,
 )
 
@@ -299,7 +300,7 @@ class Options:
     disconnect: str = option("silent", PROTOCOL, Choice(DISCONNECT),
         "What send() does once the client of an HTTP request is gone: silent is nothing, raise is an OSError"
         " (ASGI 2.4).")
-    topics: str | None = option(None, TOPICS, OptionalText(),
+    topics: str | None = option(None, TOPICS, TopicsUrl(),
         "What carries messages of topics between processes: unix:DIR, a directory for those of this host,"
         " redis://host:port, rediss://, redis+unix:///path, nats://host:port, or module:Class."
         "  [default: a private directory of the workers]")

@@ -8,8 +8,10 @@ import sys
 from typing import Any
 
 HIGHEST = 2**62 - 1  # of limits in the core
+LARGEST_INT = 2**31 - 1
 REQUEST_PATH = re.compile(r"/[!\"$->@-~]*\Z")  # visible ASCII but for # and ?
 HOST_NAME = re.compile(r"(?:(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])\Z")
+TOPICS_SCHEMES = ("unix", "redis", "rediss", "redis+unix", "nats", "tls")
 LONGEST = 10**9 - 1  # seconds that the core can wait, 31 years
 
 
@@ -89,7 +91,7 @@ class Integer(Kind):
 
     metavar = "INTEGER"
 
-    def __init__(self, least: int, most: int = 2**31 - 1) -> None:
+    def __init__(self, least: int, most: int = LARGEST_INT) -> None:
         self.least = least
         self.most = most
 
@@ -103,7 +105,9 @@ class Integer(Kind):
         if not isinstance(number, int) or isinstance(number, bool):
             raise TypeError(f"{value!r}: expected a whole number")
         if not self.least <= number <= self.most:
-            raise ValueError(f"{number}: expected a whole number from {self.least} to {self.most}")
+            low = number < self.least and self.most >= LARGEST_INT  # a limit of the machine, which -1 does not exceed
+            bounds = f">= {self.least}" if low else f"from {self.least} to {self.most}"
+            raise ValueError(f"{number}: expected a whole number {bounds}")
         return number
 
 
@@ -478,6 +482,22 @@ class HostNames(Patterns):
         return text
 
 
+class TopicsUrl(OptionalText):
+    """The URL of what carries topics, or the import string of a class."""
+
+    def checked(self, value: Any) -> Any:
+        url = super().checked(value)
+        if url:
+            scheme, colon, rest = url.partition(":")
+            if not colon or (scheme not in TOPICS_SCHEMES and rest.startswith("/")):
+                shown = f"{scheme}:..." if colon else url  # what follows may have a password
+                raise ValueError(
+                    f"{shown!r}: expected unix:DIR, redis://host, rediss://host, redis+unix:///path, nats://host,"
+                    " tls://host or module:Class"
+                )
+        return url
+
+
 class Share(Kind):
     """A number from 0 to 1."""
 
@@ -505,7 +525,10 @@ class HeaderName(OptionalText):
     def checked(self, value: Any) -> Any:
         name = super().checked(value)
         if name is not None:
-            Headers().pair(name, "")
+            try:
+                Headers().pair(name, "")
+            except ValueError:
+                raise ValueError(f"{name!r}: expected the name of a header, as in X-Request-Id") from None
         return name
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fastserve.importer import import_from_string
 from fastserve.options.table import Options
+from fastserve.options.values import TopicsUrl
 from fastserve.topics.engine import Engine
 from fastserve.topics.memory import MemoryEngine
 
@@ -52,5 +53,5 @@ def engine_at(url: str, max_size: int, prefix: str, options: Options | None = No
         from fastserve.topics.nats import NatsEngine
 
         return NatsEngine(url, prefix, max_size)
-    engine: Engine = import_from_string(url)(options)
+    engine: Engine = import_from_string(TopicsUrl().checked(url))(options)
     return engine
