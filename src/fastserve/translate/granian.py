@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from fastserve.translate.arguments import Words, of_variables
 from fastserve.translate.result import (
@@ -13,21 +12,17 @@ from fastserve.translate.result import (
     Result,
     Row,
     Untranslatable,
-    available,
     both,
     changed,
     none,
     same,
-    where_available,
     with_note,
 )
 
 VERSION = "2.8.9"
 RSGI = "RSGI is granian's own interface: name the ASGI or WSGI application"
 NO_RUNTIME = "there is no Rust runtime beside the event loop"
-NO_HTTP2 = "this fastserve does not serve HTTP/2: have a proxy do it"
-WINDOWS = "the server chooses windows, sizes and pings of HTTP/2 itself" if available("http2") else NO_HTTP2
-NO_METRICS = "this fastserve has no exporter"
+WINDOWS = "the server chooses windows, sizes and pings of HTTP/2 itself"
 REPLACED = "a worker that ends is always replaced"
 DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
@@ -79,12 +74,9 @@ def interface(result: Result, theirs: str, value: str) -> None:
 def http(result: Result, theirs: str, value: str) -> None:
     if value == "1":
         return
-    if available("http2"):
-        result.set("http2", theirs, ON)
-        if value == "2":
-            result.note(f"{theirs} 2", "HTTP/1.1 is served as well")
-    else:
-        result.note(f"{theirs} {value}", NO_HTTP2)
+    result.set("http2", theirs, ON)
+    if value == "2":
+        result.note(f"{theirs} 2", "HTTP/1.1 is served as well")
 
 
 def websockets(result: Result, theirs: str, value: str) -> None:
@@ -129,7 +121,6 @@ def one_env_file(result: Result, theirs: str, value: str) -> None:
 
 def rows(kept: Collected) -> list[Row]:
     """Return granian's options; those of static files and metrics are kept, to be put together at the end."""
-    metrics: Any = kept.keep if available("metrics_bind") else none(NO_METRICS)
     return [
         Row("--host", same("host"), setting="host"),
         Row("--port", same("port"), setting="port"),
@@ -147,11 +138,7 @@ def rows(kept: Collected) -> list[Row]:
         Row("--loop", loop, setting="loop"),
         Row("--task-impl", none("the core has tasks of its own"), setting="task_impl"),
         Row("--backlog", same("backlog"), setting="backlog"),
-        Row(
-            "--backpressure",
-            where_available("limit_requests", "--limit-concurrency refuses with 503 where granian lets clients wait"),
-            setting="backpressure",
-        ),
+        Row("--backpressure", same("limit_requests"), setting="backpressure"),
         Row("--http1-buffer-size", same("limit_request_head"), setting="http1_buffer_size"),
         Row(
             "--http1-header-read-timeout",
@@ -168,11 +155,7 @@ def rows(kept: Collected) -> list[Row]:
                 *("keep-alive-timeout", "max-frame-size", "max-headers-size", "max-send-buffer-size"),
             )
         ),
-        Row(
-            "--http2-max-concurrent-streams",
-            where_available("limit_http2_streams", NO_HTTP2),
-            setting="http2_max_concurrent_streams",
-        ),
+        Row("--http2-max-concurrent-streams", same("limit_http2_streams"), setting="http2_max_concurrent_streams"),
         *both("log", log, "log_enabled"),
         Row(
             "--log-level",
@@ -185,11 +168,7 @@ def rows(kept: Collected) -> list[Row]:
             setting="log_config",
         ),
         *both("access-log", same("access_log"), "log_access_enabled"),
-        Row(
-            "--access-log-fmt",
-            where_available("access_log_format", "the format is uvicorn's: write another by --log-config"),
-            setting="log_access_fmt",
-        ),
+        Row("--access-log-fmt", same("access_log_format"), setting="log_access_fmt"),
         Row("--ssl-certificate", same("ssl_certfile"), setting="ssl_certificate"),
         Row("--ssl-keyfile", same("ssl_keyfile"), setting="ssl_keyfile"),
         Row("--ssl-keyfile-password", same("ssl_keyfile_password"), setting="ssl_keyfile_password"),
@@ -214,11 +193,11 @@ def rows(kept: Collected) -> list[Row]:
         Row("--static-path-mount", kept.keep, "paths", "static_path_mount"),
         Row("--static-path-dir-to-file", none("a request names the file"), setting="static_path_dir_to_file"),
         Row("--static-path-expires", kept.keep, setting="static_path_expires"),
-        *both("metrics", metrics, "metrics_enabled"),
+        *both("metrics", kept.keep, "metrics_enabled"),
         Row("--metrics-scrape-interval", none("figures are those of the moment of the scrape"),
             setting="metrics_scrape_interval"),
-        Row("--metrics-address", metrics, setting="metrics_address"),
-        Row("--metrics-port", metrics, setting="metrics_port"),
+        Row("--metrics-address", kept.keep, setting="metrics_address"),
+        Row("--metrics-port", kept.keep, setting="metrics_port"),
         *both("reload", same("reload"), "reload"),
         Row("--reload-paths", same("reload_dirs"), "paths", "reload_paths"),
         Row("--reload-ignore-dirs", same("reload_excludes"), "values", "reload_ignore_dirs"),

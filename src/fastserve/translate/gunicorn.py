@@ -17,12 +17,12 @@ from fastserve.translate.result import (
     Result,
     Row,
     Untranslatable,
-    available,
+    access_log,
     changed,
+    error_log,
     none,
     nothing,
     same,
-    where_available,
     with_note,
 )
 
@@ -32,14 +32,11 @@ NO_LIMIT = "2147483647"
 ASGI_WORKERS = ("uvicorn", "uvicorn_worker", "fastserve")  # packages of worker classes for ASGI
 NO_METRICS = "the server sends no figures to statsd"
 NO_SYSLOG = "log to syslog by a handler in --log-config"
-NO_HTTP2 = "this fastserve does not serve HTTP/2: have a proxy do it"
-H2_SIZES = "the server chooses sizes of HTTP/2 itself" if available("http2") else NO_HTTP2
-NO_PROXY_PROTOCOL = "this fastserve does not read the PROXY protocol"
+H2_SIZES = "the server chooses sizes of HTTP/2 itself"
 NO_DIRTY = "run long tasks in a task queue, such as Celery"
 STRICT = "requests that HTTP forbids are refused"
 USER = "the server stays the user that starts it: have the service manager choose it"
 TLS = "the ssl module's way is the only one"
-FORMAT = "the access log has uvicorn's format: write another by --log-config"
 IN_EACH_WORKER = "the lifespan's startup runs in each worker"
 IN_THE_LOG = "the log says so, with the stack of a worker that is blocked"
 IN_THE_METRICS = "--metrics-bind counts workers and their ends by reason"
@@ -126,19 +123,6 @@ def timeout(result: Result, theirs: str, value: str) -> None:
         result.note(theirs, "a WSGI request may take its time, which does not hold up the worker's other threads")
 
 
-def access_log(result: Result, theirs: str, value: str) -> None:
-    result.set("access_log", theirs, ON)
-    if value != "-":
-        where_available("access_log_file", "the access log goes to standard output: write to a file by --log-config")(
-            result, theirs, value
-        )
-
-
-def error_log(result: Result, theirs: str, value: str) -> None:
-    if value != "-":
-        result.note(theirs, "the log goes to standard error: write to a file by --log-config")
-
-
 def environment(result: Result, theirs: str, value: str) -> None:
     name, equals, text = value.partition("=")
     if not equals:
@@ -152,7 +136,7 @@ def python_path(result: Result, theirs: str, value: str) -> None:
 
 def http_protocols(result: Result, theirs: str, value: str) -> None:
     if "h2" in value:
-        (same("http2") if available("http2") else none(NO_HTTP2))(result, theirs, ON)
+        result.set("http2", theirs, ON)
     if "h3" in value:
         result.note(theirs, "HTTP/3 is not served: have a proxy do it")
 
@@ -170,7 +154,7 @@ def protocol(result: Result, theirs: str, value: str) -> None:
 def proxy_protocol(result: Result, theirs: str, value: str) -> None:
     mode = {"": "auto", "true": "auto"}.get(value.lower(), value)
     if mode not in ("off", OFF):
-        where_available("proxy_protocol", NO_PROXY_PROTOCOL)(result, theirs, mode)
+        result.set("proxy_protocol", theirs, mode)
 
 
 def command_option(word: str) -> Action:
@@ -196,9 +180,7 @@ ROWS = [
     Row("--backlog", same("backlog"), setting="backlog"),
     Row("-w --workers", unless_zero("workers"), setting="workers"),
     Row("--threads", same("wsgi_threads"), setting="threads"),
-    Row("--worker-connections", where_available("limit_connections",
-        "connections are limited by file descriptors; --limit-concurrency refuses with 503"),
-        setting="worker_connections"),
+    Row("--worker-connections", same("limit_connections"), setting="worker_connections"),
     Row("--max-requests", unless_zero("limit_max_requests"), setting="max_requests"),
     Row("--max-requests-jitter", same("limit_max_requests_jitter"), setting="max_requests_jitter"),
     Row("-t --timeout", timeout, setting="timeout"),
@@ -215,7 +197,7 @@ ROWS = [
     Row("--spew", none("use python -m trace"), "flag", "spew"),
     Row("--check-config", command_option("--check-config"), "flag", "check_config"),
     Row("--print-config", command_option("--print-config"), "flag", "print_config"),
-    Row("--preload", where_available("preload", "each worker imports the application itself"), "flag", "preload_app"),
+    Row("--preload", same("preload"), "flag", "preload_app"),
     Row("--no-sendfile", no_sendfile, "flag", "sendfile", OFF),
     Row("--reuse-port", same("reuse_port"), "flag", "reuse_port"),
     Row("--chdir", with_note(same("app_dir"),
@@ -229,7 +211,7 @@ ROWS = [
     Row("--initgroups", none(USER), "flag", "initgroups"),
     Row("--forwarded-allow-ips", same("forwarded_allow_ips"), setting="forwarded_allow_ips"),
     Row("--access-logfile", access_log, setting="accesslog"),
-    Row("--access-logformat", where_available("access_log_format", FORMAT), setting="access_log_format"),
+    Row("--access-logformat", same("access_log_format"), setting="access_log_format"),
     Row("--disable-redirect-access-to-syslog", none(NO_SYSLOG), "flag", "disable_redirect_access_to_syslog"),
     Row("--error-logfile --log-file", error_log, setting="errorlog"),
     Row("--log-level", changed("log_level", str.lower), setting="loglevel"),
@@ -254,7 +236,7 @@ ROWS = [
     Row("--paste-global", none("name the application that the file makes as module:attribute"), "values",
         "raw_paste_global_conf"),
     Row("--proxy-protocol", proxy_protocol, "maybe", "proxy_protocol"),
-    Row("--proxy-allow-from", where_available("proxy_protocol_from", NO_PROXY_PROTOCOL), setting="proxy_allow_ips"),
+    Row("--proxy-allow-from", same("proxy_protocol_from"), setting="proxy_allow_ips"),
     Row("--protocol", protocol, setting="protocol"),
     Row("--uwsgi-allow-from", none("HTTP alone is served: have the proxy speak it"), setting="uwsgi_allow_ips"),
     Row("--keyfile", same("ssl_keyfile"), setting="keyfile"),
@@ -268,8 +250,7 @@ ROWS = [
     Row("--ciphers", same("ssl_ciphers"), setting="ciphers"),
     Row("--http-protocols", http_protocols, setting="http_protocols"),
     Row("--http2-cleartext", none("a proxy that speaks HTTP/1.1 needs none"), setting="http2_cleartext"),
-    Row("--http2-max-concurrent-streams", where_available("limit_http2_streams", NO_HTTP2),
-        setting="http2_max_concurrent_streams"),
+    Row("--http2-max-concurrent-streams", same("limit_http2_streams"), setting="http2_max_concurrent_streams"),
     Row("--http2-initial-window-size", none(H2_SIZES), setting="http2_initial_window_size"),
     Row("--http2-max-frame-size", none(H2_SIZES), setting="http2_max_frame_size"),
     Row("--http2-max-header-list-size", none(H2_SIZES), setting="http2_max_header_list_size"),

@@ -12,35 +12,20 @@ from fastserve.translate.result import (
     Result,
     Row,
     Untranslatable,
-    available,
+    access_log,
     changed,
+    error_log,
     none,
     nothing,
     same,
-    where_available,
     with_note,
 )
 
 VERSION = "0.18.0"
 VERIFY = {"CERT_NONE": "0", "CERT_OPTIONAL": "1", "CERT_REQUIRED": "2"}
 NO_METRICS = "the server sends no figures to statsd"
-NO_HTTP2 = "this fastserve does not serve HTTP/2: have a proxy do it"
-NO_H2 = "the server chooses sizes of HTTP/2 itself" if available("http2") else NO_HTTP2
+NO_H2 = "the server chooses sizes of HTTP/2 itself"
 OWNER = "sockets belong to the user that starts the server: have the service manager choose it"
-FORMAT = "the access log has uvicorn's format: write another by --log-config"
-
-
-def access_log(result: Result, theirs: str, value: str) -> None:
-    result.set("access_log", theirs, ON)
-    if value != "-":
-        where_available("access_log_file", "the access log goes to standard output: write to a file by --log-config")(
-            result, theirs, value
-        )
-
-
-def error_log(result: Result, theirs: str, value: str) -> None:
-    if value != "-":
-        result.note(theirs, "the log goes to standard error: write to a file by --log-config")
 
 
 def worker_class(result: Result, theirs: str, value: str) -> None:
@@ -66,12 +51,6 @@ def log_config(result: Result, theirs: str, value: str) -> None:
     result.note(theirs, "the loggers are fastserve.error and fastserve.access: rename them in it")
     if kind == "json" and not path.endswith(".json"):
         result.note(theirs, "the name of a JSON file must end in .json")
-
-
-def server_name(result: Result, theirs: str, value: str) -> None:
-    where_available("allowed_hosts", "any host is served: have the proxy or a middleware refuse the others")(
-        result, theirs, value
-    )
 
 
 def binding(result: Result, theirs: str, value: str) -> None:
@@ -103,7 +82,7 @@ ROWS = [
     Row("-m --umask", umask, setting="umask"),
     Row("--access-log", access_log),
     Row("--access-logfile", access_log, setting="accesslog"),
-    Row("--access-logformat", where_available("access_log_format", FORMAT), setting="access_log_format"),
+    Row("--access-logformat", same("access_log_format"), setting="access_log_format"),
     Row("--backlog", same("backlog"), setting="backlog"),
     Row("--ca-certs", same("ssl_ca_certs"), setting="ca_certs"),
     Row("--certfile", same("ssl_certfile"), setting="certfile"),
@@ -129,7 +108,7 @@ ROWS = [
     Row("-p --pid", same("pid_file"), setting="pid_path"),
     Row("--reload", same("reload"), "flag", "use_reloader"),
     Row("--root-path", same("root_path"), setting="root_path"),
-    Row("--server-name", server_name, "values", "server_names"),
+    Row("--server-name", same("allowed_hosts"), "values", "server_names"),
     Row("--statsd-host", none(NO_METRICS), setting="statsd_host"),
     Row("--statsd-prefix", none(NO_METRICS), setting="statsd_prefix"),
     Row("--verify-mode", verify_mode, setting="verify_mode"),
@@ -143,8 +122,7 @@ ROWS = [
     Row("", none(NO_METRICS), setting="dogstatsd_tags"),
     Row("", same("limit_request_head"), setting="h11_max_incomplete_size"),
     Row("", none("names of headers are in small letters, as ASGI says"), setting="h11_pass_raw_headers"),
-    Row("", where_available("limit_http2_streams", NO_HTTP2),
-        setting="h2_max_concurrent_streams"),
+    Row("", same("limit_http2_streams"), setting="h2_max_concurrent_streams"),
     Row("", none(NO_H2), setting="h2_max_header_list_size"),
     Row("", none(NO_H2), setting="h2_max_inbound_frame_size"),
     Row("", same("date_header"), setting="include_date_header"),

@@ -118,11 +118,6 @@ class Row(NamedTuple):
     constant: str = ON  # the value of a flag
 
 
-def available(param: str) -> bool:
-    """Return whether this fastserve has an option."""
-    return param in TABLE
-
-
 def same(param: str) -> Action:
     """Give the option of fastserve the same value."""
     return lambda result, theirs, value: result.set(param, theirs, value)
@@ -156,9 +151,17 @@ def none(why: str) -> Action:
     return action
 
 
-def where_available(param: str, why: str, change: Callable[[str], str] = str) -> Action:
-    """Give the option of fastserve the value where this fastserve has it, else say why it does not."""
-    return changed(param, change) if available(param) else none(why)
+def access_log(result: Result, theirs: str, value: str) -> None:
+    """Write the access log, to a file unless it is -."""
+    result.set("access_log", theirs, ON)
+    if value != "-":
+        result.set("access_log_file", theirs, value)
+
+
+def error_log(result: Result, theirs: str, value: str) -> None:
+    """Say that the general log is not written to a file, unless it is -."""
+    if value != "-":
+        result.note(theirs, "the log goes to standard error: write to a file by --log-config")
 
 
 def nothing(result: Result, theirs: str, value: str) -> None:

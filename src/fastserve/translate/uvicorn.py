@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fastserve.translate.arguments import Words, of_variables
-from fastserve.translate.result import Result, Row, Untranslatable, none, pair, same, where_available
+from fastserve.translate.result import Result, Row, Untranslatable, none, pair, same
 
 VERSION = "0.54.0"
 NO_ZTTP = "zttp is uvicorn's own implementation: the compiled one serves in its place"
-NO_HTTP2 = "this fastserve does not serve HTTP/2: have a proxy do it"
 
 
 def http(result: Result, theirs: str, value: str) -> None:
@@ -40,7 +39,7 @@ ROWS: list[Row] = [
     row("reload_excludes", "reload-exclude", "values"),
     row("headers", "header", "values"),
     Row("--http", http, "value", "http"),
-    Row("--http2", where_available("http2", NO_HTTP2), "flag", "http2"),
+    Row("--http2", same("http2"), "flag", "http2"),
     Row("--reload", same("reload"), "flag", "reload"),
     Row("--reset-contextvars", same("reset_contextvars"), "flag", "reset_contextvars"),
     Row("--factory", same("factory"), "flag", "factory"),
