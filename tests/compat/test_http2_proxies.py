@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import front
 import httpx
 import pytest
 from support import PATIENCE, Command
@@ -80,13 +78,6 @@ ProxyPass / h2c://127.0.0.1:{port}/
 MODULES = Path("/usr/lib/apache2/modules")
 
 
-def program(name: str) -> str:
-    path = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
-    if path is None:
-        pytest.skip(f"{name} is not installed")
-    return path
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[Command]:
     process = start_command("compat.apps.http2_app:app", "--app-dir", str(TESTS), "--port", "0")
@@ -105,11 +96,7 @@ def folder() -> Iterator[Path]:
 def started(argv: list[str], connect: Callable[[], socket.socket]) -> Command:
     """Start a proxy that does not say when it listens, and return once it does, or has ended."""
     process = Command(argv)
-    while process.process.poll() is None:
-        with contextlib.suppress(ConnectionRefusedError, FileNotFoundError), connect():
-            break
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.process.wait(0.02)
+    front.accepts(process, connect)
     return process
 
 
@@ -132,7 +119,7 @@ def started_on(path: Path, argv: list[str]) -> Command:
 @pytest.fixture(scope="module")
 def haproxy(server: Command, folder: Path) -> Iterator[Path]:
     """Start HAProxy; return the folder of its sockets."""
-    argv = [program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
+    argv = [front.program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
     (folder / "haproxy.cfg").write_text(HAPROXY.format(folder=folder, port=server.port))
     process = started_on(folder / "http2.sock", argv)
     yield folder
@@ -141,7 +128,7 @@ def haproxy(server: Command, folder: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def nginx(server: Command) -> Iterator[Path]:
-    argv = [program("nginx"), "-e", "stderr", "-c"]
+    argv = [front.program("nginx"), "-e", "stderr", "-c"]
     with tempfile.TemporaryDirectory(prefix="h2-") as name:
         user = "user root;" if os.getuid() == 0 else ""
         (Path(name) / "nginx.conf").write_text(NGINX.format(folder=name, port=server.port, user=user))
@@ -153,7 +140,7 @@ def nginx(server: Command) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def apache(server: Command, folder: Path) -> Iterator[str]:
     """Start Apache, on a port that was free a moment ago; return its URL."""
-    argv = [program("apache2"), "-f", str(folder / "apache.conf"), "-D", "FOREGROUND", "-X"]
+    argv = [front.program("apache2"), "-f", str(folder / "apache.conf"), "-D", "FOREGROUND", "-X"]
     for _ in range(20):
         with socket.create_server(("127.0.0.1", 0)) as sock:
             own = sock.getsockname()[1]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import front
 import httpx
 import pytest
 import yaml
@@ -36,49 +34,16 @@ FORGED = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "Host"
 REQUEST_ID = re.compile("[0-9a-f]{32}")
 
 
-def need(program: str) -> str:
-    path = shutil.which(program, path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
-    if path is None:
-        pytest.skip(f"{program} is not installed")
-    return path
-
-
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder whose path is short enough for a UNIX socket, and open to the users of proxies."""
-    with tempfile.TemporaryDirectory(prefix="docs-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
+    with front.open_folder("docs-") as path:
+        yield path
 
 
 @pytest.fixture
-def start_proxy() -> Iterator[Callable[..., int]]:
-    """Start a proxy: start_proxy(argv of a port, a port once bound) -> the port, which was free a moment ago."""
-    running: list[Command] = []
-
-    def start(arguments: Callable[[int], list[str]]) -> int:
-        for _ in range(20):  # a proxy does not say which port it has got, and one that was free may be taken
-            with socket.create_server(("127.0.0.1", 0)) as sock:
-                port = int(sock.getsockname()[1])
-            process = Command(arguments(port))
-            running.append(process)
-            if accepts(port, process):
-                return port
-        raise AssertionError(running[-1].output)
-
-    yield start
-    for each in running:
-        each.close()
-
-
-def accepts(port: int, process: Command) -> bool:
-    """Wait until a process accepts connections; False if it ends before."""
-    while process.process.poll() is None:
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), PATIENCE):
-            return True
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.process.wait(0.02)
-    return False
+def start_proxy() -> Iterator[front.StartProxy]:
+    with front.proxies() as start:
+        yield start
 
 
 def start_application(command: StartCommand, folder: Path, page: str, trusted: str = "unix:", number: int = 0) -> None:
@@ -113,25 +78,22 @@ def check_through(port: int) -> httpx.Response:
 
 
 def nginx(folder: Path, site: str) -> Callable[[int], list[str]]:
-    program = need("nginx")
+    program = front.program("nginx")
 
     def arguments(port: int) -> list[str]:
         text = site.replace("listen 80;", f"listen 127.0.0.1:{port};")
         text = re.sub(r"/(?:run|srv)/app/", f"{folder}/", text)
-        temporary = "".join(
-            f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
         user = "user root;" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(
             f"{user}\ndaemon off;\npid {folder}/nginx.pid;\nerror_log stderr;\nevents {{}}\n"
-            f"http {{ access_log off;\n{temporary}\n{text} }}\n"
+            f"http {{ access_log off;\n{front.nginx_paths(folder)}\n{text} }}\n"
         )
         return [program, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
 
     return arguments
 
 
-def test_nginx(command: StartCommand, folder: Path, start_proxy: Callable[..., int]) -> None:
+def test_nginx(command: StartCommand, folder: Path, start_proxy: front.StartProxy) -> None:
     start = nginx(folder, block("how-to/nginx.md", "app.nginx"))
     start_application(command, folder, "how-to/nginx.md")
     response = check_through(start_proxy(start))
@@ -139,7 +101,7 @@ def test_nginx(command: StartCommand, folder: Path, start_proxy: Callable[..., i
 
 
 def test_nginx_appending_under_a_star_lets_the_client_choose(
-    command: StartCommand, folder: Path, start_proxy: Callable[..., int]
+    command: StartCommand, folder: Path, start_proxy: front.StartProxy
 ) -> None:
     """What the page warns of."""
     site = block("how-to/nginx.md", "app.nginx").replace("$remote_addr", "$proxy_add_x_forwarded_for")
@@ -149,7 +111,7 @@ def test_nginx_appending_under_a_star_lets_the_client_choose(
     assert reply.json()["client"] == "203.0.113.9"
 
 
-def test_nginx_of_the_tutorial(command: StartCommand, folder: Path, start_proxy: Callable[..., int]) -> None:
+def test_nginx_of_the_tutorial(command: StartCommand, folder: Path, start_proxy: front.StartProxy) -> None:
     """Workers on a UNIX socket behind nginx: health, the client, logs in JSON, and a restart under load."""
     start = nginx(folder, block("tutorial/production.md", "app.nginx"))
     (folder / "main.py").write_text(block("tutorial/production.md", "main.py"))
@@ -177,7 +139,7 @@ def test_nginx_of_the_tutorial(command: StartCommand, folder: Path, start_proxy:
 
 
 def haproxy(folder: Path, text: str) -> Callable[[int], list[str]]:
-    program = need("haproxy")
+    program = front.program("haproxy")
 
     def arguments(port: int) -> list[str]:
         changed = text.replace("/run/app/", f"{folder}/").replace("bind :80", f"bind 127.0.0.1:{port}")
@@ -188,13 +150,13 @@ def haproxy(folder: Path, text: str) -> Callable[[int], list[str]]:
 
 
 @pytest.mark.parametrize(("number", "title"), [(0, "http.haproxy"), (1, "tcp.haproxy")])
-def test_haproxy(command: StartCommand, folder: Path, start_proxy: Callable[..., int], number: int, title: str) -> None:
+def test_haproxy(command: StartCommand, folder: Path, start_proxy: front.StartProxy, number: int, title: str) -> None:
     start = haproxy(folder, block("how-to/haproxy.md", title))
     start_application(command, folder, "how-to/haproxy.md", number=number)
     check_through(start_proxy(start))
 
 
-def test_haproxy_asks_others(command: StartCommand, folder: Path, start_proxy: Callable[..., int]) -> None:
+def test_haproxy_asks_others(command: StartCommand, folder: Path, start_proxy: front.StartProxy) -> None:
     """Of two servers one is full and one drains: a GET gets to the second as long as that says it is well."""
     text = block("how-to/haproxy.md", "http.haproxy").replace("inter 1s", "inter 20ms")
     server = next(line for line in text.splitlines() if line.startswith("    server app1"))
@@ -220,8 +182,8 @@ def test_haproxy_asks_others(command: StartCommand, folder: Path, start_proxy: C
         each.process.kill()
 
 
-def test_caddy(command: StartCommand, folder: Path, start_proxy: Callable[..., int]) -> None:
-    program = need("caddy")
+def test_caddy(command: StartCommand, folder: Path, start_proxy: front.StartProxy) -> None:
+    program = front.program("caddy")
     start_application(command, folder, "how-to/caddy.md")
     text = block("how-to/caddy.md", "Caddyfile").replace("/run/app/", f"{folder}/")
 
@@ -235,7 +197,7 @@ def test_caddy(command: StartCommand, folder: Path, start_proxy: Callable[..., i
 
 
 def test_systemd_units(tmp_path: Path) -> None:
-    program = need("systemd-analyze")
+    program = front.program("systemd-analyze")
     for name in ("app.service", "app.socket"):
         text = block("how-to/systemd.md", name).replace("/srv/app/.venv/bin/fastserve", sys.executable)
         (tmp_path / name).write_text(text)
@@ -250,8 +212,8 @@ def test_systemd_units(tmp_path: Path) -> None:
     assert str(tmp_path) not in done.stderr, done.stderr
 
 
-def test_systemd_socket(start_proxy: Callable[..., int], tmp_path: Path) -> None:
-    program = need("systemd-socket-activate")
+def test_systemd_socket(start_proxy: front.StartProxy, tmp_path: Path) -> None:
+    program = front.program("systemd-socket-activate")
     (tmp_path / "main.py").write_text(block("how-to/nginx.md", "main.py"))
 
     def arguments(port: int) -> list[str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import sys
@@ -16,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import front
 import pytest
 import yaml
 from support import PATIENCE, Command, StartCommand, read_all
@@ -174,17 +173,13 @@ class TestDockerComposeNginx:
     @pytest.fixture
     def proxy(self, application: Command, tmp_path: Path) -> Iterator[str]:
         """nginx with the example's configuration in front of it, listening on a socket that this process has opened."""
-        program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-        if program is None:
-            pytest.skip("nginx is not installed")
+        program = front.program("nginx")
         text = (self.FOLDER / "nginx.conf").read_text("utf-8")
         with socket.create_server(("127.0.0.1", 0)) as listener:
             address = f"127.0.0.1:{listener.getsockname()[1]}"
-            folders = "".join(
-                f" {kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-            )
+            paths = front.nginx_paths(tmp_path)
             changes = {
-                "http {": f"pid {tmp_path}/pid; error_log stderr notice; http {{ access_log off;{folders}",
+                "http {": f"pid {tmp_path}/pid; error_log stderr notice; http {{ access_log off; {paths}",
                 "server app:8000;": f"server 127.0.0.1:{application.port};",
                 "listen 80;": f"listen {address};",
             }

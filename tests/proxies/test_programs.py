@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
-import socket
 import ssl
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import front
 import httpx
 import pytest
 import support
@@ -72,42 +69,16 @@ HAPROXY: dict[str, tuple[str, str, str, dict[str, Any]]] = {
 }
 
 
-def program(name: str) -> str:
-    path = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
-    if path is None:
-        pytest.skip(f"{name} is not installed")
-    return path
-
-
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="proxies-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
+    with front.open_folder("proxies-") as path:
+        yield path
 
 
 @pytest.fixture
-def start_proxy() -> Iterator[Callable[[Callable[[int], list[str]]], int]]:
-    """Start a proxy on a port that was free a moment ago; return the port."""
-    running: list[support.Command] = []
-
-    def start(arguments: Callable[[int], list[str]]) -> int:
-        for _ in range(20):
-            with socket.create_server(("127.0.0.1", 0)) as sock:
-                port = int(sock.getsockname()[1])
-            process = support.Command(arguments(port))
-            running.append(process)
-            while process.process.poll() is None:
-                with contextlib.suppress(ConnectionRefusedError):
-                    socket.create_connection(("127.0.0.1", port), support.PATIENCE).close()
-                    return port
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.process.wait(0.02)
-        raise AssertionError(running[-1].output)
-
-    yield start
-    for each in running:
-        each.close()
+def start_proxy() -> Iterator[front.StartProxy]:
+    with front.proxies() as start:
+        yield start
 
 
 def seen_through(port: int, scheme: str = "http", **options: Any) -> Any:
@@ -121,20 +92,17 @@ def seen_through(port: int, scheme: str = "http", **options: Any) -> Any:
 
 @pytest.mark.parametrize("http", ["auto", "h11"])
 @pytest.mark.parametrize("mode", list(NGINX))
-def test_nginx(serve: support.Serve, folder: Path, start_proxy: Any, mode: str, http: str) -> None:
-    name = program("nginx")
+def test_nginx(serve: support.Serve, folder: Path, start_proxy: front.StartProxy, mode: str, http: str) -> None:
+    name = front.program("nginx")
     headers, options = NGINX[mode]
     headers += "" if mode == "host" else " proxy_set_header Host $host;"
     server = started(serve, "http1", http=http, **options)
 
     def arguments(port: int) -> list[str]:
-        temporary = "".join(
-            f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
         user = "user root;" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(
             f"{user}\ndaemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log stderr;\nevents {{}}\n"
-            f"http {{ access_log off;\n{temporary}\nserver {{ listen 127.0.0.1:{port};\nlocation / {{\n"
+            f"http {{ access_log off;\n{front.nginx_paths(folder)}\nserver {{ listen 127.0.0.1:{port};\nlocation / {{\n"
             f"{headers}\nproxy_pass http://127.0.0.1:{server.port};\n}} }} }}\n"
         )
         return [name, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
@@ -147,9 +115,11 @@ def test_nginx(serve: support.Serve, folder: Path, start_proxy: Any, mode: str, 
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("http", ["auto", "h11"])
 @pytest.mark.parametrize("mode", list(HAPROXY))
-def test_haproxy(serve: support.Serve, folder: Path, start_proxy: Any, mode: str, http: str, tls: bool) -> None:
+def test_haproxy(
+    serve: support.Serve, folder: Path, start_proxy: front.StartProxy, mode: str, http: str, tls: bool
+) -> None:
     """In TCP mode it passes TLS on after its header."""
-    name = program("haproxy")
+    name = front.program("haproxy")
     kind, rules, sending, options = HAPROXY[mode]
     if tls:
         if kind == "http":
@@ -175,7 +145,7 @@ def test_haproxy(serve: support.Serve, folder: Path, start_proxy: Any, mode: str
 
 def make_certificate(folder: Path) -> None:
     subprocess.run(
-        [program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        [front.program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
          "-subj", "/CN=app", "-keyout", str(folder / "key"), "-out", str(folder / "cert")],
         check=True, capture_output=True,
     )  # fmt: skip

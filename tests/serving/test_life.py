@@ -115,22 +115,6 @@ class TestFromAnotherThread:
             running.join()
         assert "DEBUG Retiring: each response is the last of its connection." in log()
 
-    def test_force_exit(self) -> None:
-        inside = threading.Event()
-
-        async def stuck(scope: Any, receive: Any, send: Any) -> None:
-            inside.set()
-            await asyncio.Event().wait()
-
-        running = support.Running(support.EventServer(config(stuck, lifespan="off"))).start()
-        with running.connect() as client:
-            client.sendall(REQUEST)
-            assert inside.wait(60)
-            running.server.should_exit = True
-            running.server.force_exit = True
-            assert support.read_all(client) == b""
-        running.join()
-
 
 def test_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     """In their order, with what uvicorn's attributes are in each."""

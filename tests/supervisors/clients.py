@@ -32,6 +32,16 @@ def ready(server: support.Command, count: int) -> list[int]:
     ]
 
 
+def replaced(server: support.Command, count: int) -> list[tuple[int, int]]:
+    """Return which worker took over from which one, once `count` have and the old ones have ended."""
+    pairs = []
+    for each in range(1, count + 1):
+        match = server.wait_line(r"Child process \[(\d+)\] takes over from child process \[(\d+)\]", count=each)
+        pairs.append((int(match[1]), int(match[2])))
+        server.wait_line(rf"Finished server process \[{match[2]}\]")
+    return pairs
+
+
 def ask(server: support.Command, path: str = "/") -> int:
     """Return the process id that the application of a new connection responds with."""
     response = server.get(path)

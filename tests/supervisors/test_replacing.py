@@ -14,22 +14,12 @@ from pathlib import Path
 import pytest
 import support
 from load import until
-from supervisors.clients import Http2Load, Load, ask, processor_seconds, ready
+from supervisors.clients import Http2Load, Load, ask, processor_seconds, ready, replaced
 
 Start = support.StartCommand
 
 QUIET = ("--no-access-log", "--lifespan", "off")
 KEPT = ("--timeout-keep-alive", "60")  # for idle clients, however late a busy machine lets them ask again
-
-
-def replaced(server: support.Command, count: int) -> list[tuple[int, int]]:
-    """Return which worker took over from which one, once `count` have and the old ones have ended."""
-    pairs = []
-    for each in range(1, count + 1):
-        match = server.wait_line(r"Child process \[(\d+)\] takes over from child process \[(\d+)\]", count=each)
-        pairs.append((int(match[1]), int(match[2])))
-        server.wait_line(rf"Finished server process \[{match[2]}\]")
-    return pairs
 
 
 @pytest.mark.parametrize("options", [("--loop", "uvloop"), ("--loop", "asyncio"), ("--http", "h11")], ids=" ".join)

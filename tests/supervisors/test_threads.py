@@ -18,7 +18,7 @@ import support
 from load import until
 from metrics.scraping import Served
 from operations.asking import Controlled
-from supervisors.clients import Http2Load, Load, Succeeding, ask, ready
+from supervisors.clients import Http2Load, Load, Succeeding, ask, ready, replaced
 from websockets.sync.client import connect
 
 from fastserve.config import Config
@@ -42,16 +42,6 @@ def start(command: support.StartCommand) -> Start:
         return command(f"thread_apps:{app}", *where, *threads, *args, **options)
 
     return run
-
-
-def replaced(server: support.Command, count: int) -> list[tuple[int, int]]:
-    """Return which thread took over from which one, once `count` have and the old ones have ended."""
-    pairs = []
-    for each in range(1, count + 1):
-        match = server.wait_line(r"Child process \[(\d+)\] takes over from child process \[(\d+)\]", count=each)
-        pairs.append((int(match[1]), int(match[2])))
-        server.wait_line(rf"Finished server process \[{match[2]}\]")
-    return pairs
 
 
 def test_a_new_thread_leaves_the_listening_sockets_non_blocking() -> None:
