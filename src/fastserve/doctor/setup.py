@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import stat
 import time
@@ -110,6 +111,10 @@ def trust(case: Case) -> Iterator[Finding]:
     check = "proxies"
     places = case.options.binds
     trusted = [part.strip() for part in case.trusted.split(",") if part.strip()]
+    for part, network in list(mistaken(trusted)):
+        text = f"{part} is an address in a network, and trusts nobody"
+        yield Finding(WARN, check, text, f"use --forwarded-allow-ips {network}")
+        trusted.remove(part)
     if not case.options.proxy_headers:
         proxied = case.balancer not in (None, "nlb")
         remedy = "use --proxy-headers" if proxied else ""
@@ -133,6 +138,17 @@ def trust(case: Case) -> Iterator[Finding]:
         yield from untrusted(case, check, trusted)
     else:
         yield Finding(OK, check, f"trusted: {', '.join(trusted) or 'none'}")
+
+
+def mistaken(trusted: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield what is like 10.0.0.1/8, which is compared as a name, as with uvicorn, and the network that is meant."""
+    for part in trusted:
+        try:
+            network = str(ipaddress.ip_network(part, strict=False))
+        except ValueError:
+            continue
+        if "/" in part and ipaddress.ip_interface(part).ip != ipaddress.ip_network(network).network_address:
+            yield part, network
 
 
 def untrusted(case: Case, check: str, trusted: list[str]) -> Iterator[Finding]:
