@@ -401,11 +401,11 @@ class TestWorkers:
             number += 1
             try:
                 chat = Chat(workers.command, "/ws/room")
-            except (AssertionError, OSError):
-                continue
-            state = chat.hear_json()
-            while not isinstance(state, dict):  # a message was published before the application told its state
                 state = chat.hear_json()
+                while not isinstance(state, dict):  # a message was published before the application told its state
+                    state = chat.hear_json()
+            except (AssertionError, OSError):  # the worker was about to end
+                continue
             pid = state["pid"]
             if pid not in old and pid not in new:
                 new[pid] = chat
