@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import support
@@ -14,7 +17,8 @@ from topics.clients import Chat, Stream, post
 from topics.rooms import app
 from topics.test_memory import about
 
-from fastserve.topics.nats import subject_of
+from fastserve.topics import nats
+from fastserve.topics.nats import NatsEngine, subject_of
 
 if shutil.which("nats-server") is None:
     raise RuntimeError("these tests need nats-server (Debian: apt-get install nats-server)")
@@ -114,6 +118,26 @@ def test_there_are_no_histories(server: Server, serve: support.Serve, caplog: py
     chat.say("y")
     assert chat.hear() == "y"
     assert [each.getMessage() for each in caplog.records if "no histories" in each.getMessage()]
+
+
+def test_a_cancellation_that_the_library_loses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait_for() of Python up to 3.11 loses one that comes as the wait ends: the engine stops all the same."""
+    monkeypatch.setattr(nats, "READY_SECONDS", 0)
+
+    async def connect(*args: Any, **options: Any) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    async def work() -> None:
+        engine = NatsEngine("nats://127.0.0.1:1", "", 1000)
+        monkeypatch.setattr(engine._client, "connect", connect)
+        receiver: Any = None
+        await engine.start(receiver)
+        await asyncio.sleep(0)  # connect() is called
+        await asyncio.wait_for(engine.stop(), support.PATIENCE)
+
+    asyncio.run(work())
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
 import threading
 from types import TracebackType
 
 from fastserve.topics import node as nodes
+from fastserve.topics.engine import EngineDown
 from fastserve.topics.engines import engine_at
 from fastserve.topics.node import MAX_SIZE, Node
 
@@ -51,12 +53,15 @@ class Connection:
         return node
 
     def close(self) -> None:
-        """Publish what is on its way, and end the connection; may be called more than once."""
+        """Publish what is on its way, and end the connection; may be called more than once. Raises EngineDown."""
         atexit.unregister(self.close)
         if self._node is None:
             return
         node, self._node = self._node, None
-        asyncio.run_coroutine_threadsafe(node.stop(), self._loop).result(CLOSE_SECONDS)
+        try:
+            asyncio.run_coroutine_threadsafe(node.stop(), self._loop).result(CLOSE_SECONDS)
+        except concurrent.futures.TimeoutError:
+            raise EngineDown(f"the connection did not close within {CLOSE_SECONDS:g} s") from None
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CLOSE_SECONDS)
         self.lost = node.lost

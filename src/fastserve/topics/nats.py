@@ -23,6 +23,7 @@ from fastserve.topics.wire import message_of, payload_of
 READY_SECONDS = 1.0  # that a start waits for the server
 COUNT_SECONDS = 0.25  # for the answers of all servers: nobody knows how many there are
 STOP_SECONDS = 2.0
+CANCEL_SECONDS = 0.2  # until a task is cancelled again
 WAITING_MESSAGES, WAITING_SIZE = 10_000, 8 << 20
 UNSAFE = re.compile(rb"[^\w:/~+=.-]")
 
@@ -68,7 +69,7 @@ class NatsEngine(Engine):
         except asyncio.TimeoutError:
             if self._tasks[0].done():
                 raise EngineDown(f"NATS: {self._tasks[0].exception()}") from None
-            logger.error("topics: NATS is away, connecting again")
+            logger.error("topics: NATS is unavailable, reconnecting")
 
     async def _run(self) -> None:
         await self._client.connect(
@@ -106,19 +107,21 @@ class NatsEngine(Engine):
                 while self._waiting:  # noqa: ASYNC110  # the task that sends takes them
                     await asyncio.sleep(0)
                 await self._client.flush(STOP_SECONDS)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
+        running = set(self._tasks)
+        while running:  # the wait_for() of Python up to 3.11, in the library, can lose a cancellation
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=CANCEL_SECONDS)
         with contextlib.suppress(Exception):
             await self._client.close()
         for _, _, future in self._waiting:
             if not future.done():
-                future.set_exception(EngineDown("NATS is away"))
+                future.set_exception(EngineDown("NATS is unavailable"))
 
     async def _lost(self) -> None:
         if self.up.is_set() and not self._client.is_closed:
             self.up.clear()
-            logger.error("topics: NATS is away, connecting again: %s", self._client.last_error or "it has closed")
+            logger.error("topics: NATS is unavailable, reconnecting: %s", self._client.last_error or "it has closed")
 
     async def _back(self) -> None:
         self.up.set()
@@ -133,7 +136,7 @@ class NatsEngine(Engine):
         future: Stored = asyncio.get_running_loop().create_future()
         payload = payload_of(message, exclude)
         if len(self._waiting) >= WAITING_MESSAGES or self._waiting_size + len(payload) > WAITING_SIZE:
-            future.set_exception(EngineDown("NATS is away, and too many messages wait for it"))
+            future.set_exception(EngineDown("NATS is unavailable, and too many messages wait"))
             return future
         if keep is not None and not self._told_of_histories:
             self._told_of_histories = True
@@ -184,7 +187,7 @@ class NatsEngine(Engine):
 
     async def counts(self, topics: list[str]) -> dict[str, int]:
         if not self.up.is_set():
-            raise EngineDown("NATS is away")
+            raise EngineDown("NATS is unavailable")
         found = dict.fromkeys(topics, 0)
         inbox = self._client.new_inbox()
         answers = await self._client.subscribe(inbox)
