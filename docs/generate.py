@@ -7,6 +7,7 @@ of this module. `--check` exits with 1 and names the pages whose parts are not w
 from __future__ import annotations
 
 import ast
+import html
 import inspect
 import re
 import sys
@@ -35,6 +36,7 @@ from fastserve.translate.gunicorn import HOOKS
 DOCS = Path(__file__).parent
 SOURCE = DOCS.parent / "src" / "fastserve"
 SEPARATORS = {None: "spaces, without spaces in them", ":": "colons (semicolons on Windows)"}
+ENTITIES = {ord(each): f"&#{ord(each)};" for each in "|[]"}  # what Markdown would take for its own
 REGION = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 
@@ -49,6 +51,9 @@ def prose(text: str) -> str:
 
 
 def code(text: str) -> str:
+    if "|" in text:  # some Markdowns show a backslash before it, and in others it ends the cell without one
+        shown = html.escape(" ".join(text.split()))
+        return f"<code>{shown.translate(ENTITIES)}</code>"
     return f"`{cell(text)}`"
 
 
@@ -205,7 +210,7 @@ AREAS = {  # a heading for each part of the source, the first whose prefix fits
 }
 MEANINGS = {  # what to make of a line, by its beginning
     "Control: POST … from": "A verb that came by the control socket, with the process and the user that asked.",
-    "Control: POST … refused": "The mode of the socket lets this user look, and not use verbs.",
+    "Control: POST … refused": "The mode of the socket lets this user read, but not change anything.",
     "… and aborting the restart": "A new worker did not get ready after SIGHUP. The line begins with which, and why;"
     " all workers that serve are kept.",
     "…, starting the next one": "A worker that was to be replaced is kept for now: the new one did not get ready.",
@@ -216,6 +221,11 @@ MEANINGS = {  # what to make of a line, by its beginning
     "Certificate not reloaded": "SIGHUP found a file that cannot be used. New connections get the certificate in use.",
     "Certificate reloaded": "New connections get it; those that are open keep theirs.",
     "… certificates reloaded": "The same for several.",
+    "ASGI app factory detected": "APP was called without arguments, and what it returned is served.",
+    "ASGI callable returned without completing": "The application returned before the end of its response. The"
+    " connection is closed, so that the client can see that the response is not complete.",
+    "ASGI callable returned without … response": "The client got a 500.",
+    "Already reached one process": "SIGTTOU never removes the last worker.",
     "Cancel …": "`--timeout-graceful-shutdown` has passed. A line for each of the first ten says where it stood.",
     "Cancelling …": "A stop without `--timeout-graceful-shutdown` ends streams of unknown length after 3 seconds.",
     "Child process … died": "The worker ended by itself, by a signal or by an exception. The next one is started at"
@@ -225,7 +235,9 @@ MEANINGS = {  # what to make of a line, by its beginning
     "Child process … has an event loop": "The application blocks the loop, and all requests of this worker wait."
     " The stack says where. The worker is killed only with `--timeout-worker-blocked`.",
     "Child process … takes over": "A replacement is ready; the previous worker finishes its requests and ends.",
-    "Child process … …. Killing": "Nothing of the process has answered for `--timeout-worker-healthcheck` seconds.",
+    "Child process … …. Killing": "No part of the process has responded for `--timeout-worker-healthcheck` seconds.",
+    "connection closed": "A WebSocket has ended.",
+    "connection open": "A WebSocket was accepted.",
     "Dropped the hop-by-hop": "WSGI applications may not set these headers (PEP 3333).",
     "Error while serving the static file": "The file could not be opened (500), or became shorter while it was sent"
     " (the connection is closed).",
@@ -234,12 +246,17 @@ MEANINGS = {  # what to make of a line, by its beginning
     " response had not begun, else a closed connection.",
     "Invalid HTTP request received": "The client sent what HTTP forbids, and got a 400 or another status of the"
     " 4xx. At debug level the next line has the reason and the client.",
+    "Log file not reopened": "SIGUSR1 found that a file cannot be opened.",
     "Metrics are served to every host": "The address of `--metrics-bind` is not a loopback one, and the listener has"
     " neither TLS nor a password.",
     "Maximum request limit": "`--limit-max-requests` of a single process. It ends, for what started it to start it"
     " again.",
+    "Options from": "The file that was read: see [Options from a file](../how-to/configuration.md).",
     "Out of file descriptors": "Raise the limit (`ulimit -n`, `LimitNOFILE=`), or close what holds them.",
-    "Received SIGUSR1": "For log rotation: see [Write logs](../how-to/logging.md).",
+    "Received SIGUSR1": "For log rotation: see [Logs](../how-to/logging.md).",
+    "Reached the limit of": "`--limit-connections`.",
+    "Received SIGUSR2, which": "Only the parent of workers can start a successor.",
+    "Redirecting to HTTPS": "`--ssl-redirect`.",
     "Replacing worker": "`--limit-max-requests`, `--workers-lifetime` or `--workers-max-rss`; the reason is in the"
     " line.",
     "The logging configuration names only": "A configuration written for uvicorn is used as it is.",

@@ -287,7 +287,7 @@ def translate(words: tuple[str, ...]) -> None:
 
 
 def doctor(app: str | None, as_json: bool, balancer: str | None, url: str | None, **options: Any) -> None:
-    """Look at this machine and at the options of a server, and say what would go wrong in production.
+    """Check the options of a server against this machine, and report what would go wrong in production.
 
     The options are those of `fastserve`, read from the same places; nothing is imported, bound or changed. Each line is
     OK, WARN or FAIL, with the option to use. The exit code is 1 if one is FAIL.
@@ -359,7 +359,7 @@ class VerbCommand(click.Command):
 
 
 def ctl(socket: str, verb: str, arguments: tuple[str, ...]) -> None:
-    """Ask a running server something, or tell it what to do, by its control socket (--control-socket).
+    """Query or control a running server by its control socket (--control-socket).
 
     The exit code is 1 if the server refuses, 3 if nothing responds at the socket.
     """
@@ -399,11 +399,10 @@ def ctl_command() -> click.Command:
 
 
 def top(place: str, once: bool, as_json: bool, interval: float) -> None:
-    """Watch a running server: rates, percentiles, a line a worker, and the longest requests under way.
+    """Watch a running server: rates, percentiles, a line for each worker, and the longest requests under way.
 
     PLACE is the path of its control socket (--control-socket), or the URL of its metrics (--metrics-bind), which do not
-    say what the requests are. Keys: q quits, space pauses, s sorts by something else, w shows another worker's
-    requests.
+    show individual requests. Keys: q quits, space pauses, s changes the order, w shows the requests of another worker.
     """
     from fastserve.operations.client import Failed
     from fastserve.top import once as without_screen
@@ -455,8 +454,8 @@ class Other(NamedTuple):
 
 
 OTHERS: dict[str, Other] = {
-    "ctl": Other(ctl_command, "Ask a running server something, or tell it what to do."),
-    "doctor": Other(doctor_command, "Say what would go wrong with these options on this machine."),
+    "ctl": Other(ctl_command, "Query or control a running server."),
+    "doctor": Other(doctor_command, "Report what would go wrong with these options on this machine."),
     "top": Other(top_command, "Watch a running server."),
     "translate": Other(translate_command, "Print the command for one of uvicorn, gunicorn, hypercorn or granian."),
 }

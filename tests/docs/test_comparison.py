@@ -18,8 +18,8 @@ RESTARTS = {
     "Requests lost while workers end after 200 requests each": "workers end after 200 requests, kept-alive connections",
 }
 BENCHMARKS = {
-    "CPU time a request, FastAPI, of uvicorn's": "fastapi",
-    "Memory of an idle connection, of uvicorn's": "idle",
+    "CPU time per request, FastAPI (uvicorn: 1)": "fastapi",
+    "Memory of an idle connection (uvicorn: 1)": "idle",
 }
 ROWS = {
     cells[0]: dict(zip(SERVERS, cells[1:], strict=True))

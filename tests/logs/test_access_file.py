@@ -99,7 +99,7 @@ def test_a_file_that_cannot_be_opened_again_stays(start: support.StartCommand, t
     kept = path.rename(tmp_path / "kept")
     folder.rmdir()
     server.send_signal(signal.SIGUSR1)
-    server.wait_line("The log file in use stays: ")
+    server.wait_line("Log file not reopened, keeping the current one: ")
     server.get("/n2")
     server.stop()
     assert "no log files" not in server.output

@@ -37,4 +37,4 @@ def test_a_handler_that_fails_keeps_its_file(tmp_path: Path, caplog: pytest.LogC
             logger.removeHandler(handler)
             handler.close()
     assert (tmp_path / "one").read_text() == (tmp_path / "two").read_text() == "after it\n"
-    assert "The log file in use stays: once only" in caplog.text
+    assert "Log file not reopened, keeping the current one: once only" in caplog.text

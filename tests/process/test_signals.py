@@ -199,7 +199,7 @@ def test_user_signals_do_not_end_a_single_process(start: support.StartCommand) -
     server.send_signal(signal.SIGUSR1)
     server.wait_line(r"^INFO:     Received SIGUSR1, but there are no log files to open again\.$")
     server.send_signal(signal.SIGUSR2)
-    server.wait_line(r"^INFO:     Received SIGUSR2, which means nothing here\.$")
+    server.wait_line(r"^INFO:     Received SIGUSR2, which has no effect here\.$")
     assert server.get().startswith(b"HTTP/1.1 200")
     assert server.stop() == -signal.SIGTERM
 

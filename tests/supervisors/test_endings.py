@@ -303,7 +303,7 @@ def test_user_signals_do_not_end_a_reloader(serve: Start) -> None:
     server.send_signal(signal.SIGUSR1)
     server.wait_line("Received SIGUSR1, but there are no log files to open again")
     server.send_signal(signal.SIGUSR2)
-    server.wait_line("Received SIGUSR2, which means nothing here")
+    server.wait_line("Received SIGUSR2, which has no effect here")
     assert ask(server) == pid
     assert server.stop() == 0
 

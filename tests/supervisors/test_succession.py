@@ -228,7 +228,9 @@ def test_successor_that_fails(command: support.StartCommand, tmp_path: Path, how
         server.wait_line(rf"Received SIGUSR2, but the successor \[{pid}\] has not started yet\.$")
         os.kill(pid, signal.SIGKILL)
     fate = {"import": "exit code 3", "option": "exit code 2", "killed": "killed by SIGKILL"}[how]
-    server.wait_line(rf"^ERROR:    Successor \[\d+\] ended before it was ready \({fate}\); this server goes on\.$")
+    server.wait_line(
+        rf"^ERROR:    Successor \[\d+\] ended before it was ready \({fate}\); this server keeps running\.$"
+    )
     assert (tmp_path / "pid").read_text() == f"{server.pid}\n"
     assert server.get().endswith(b"old ")
     assert over_unix(tmp_path / "app.sock", "/").endswith("old ")

@@ -234,7 +234,7 @@ class TestAway:
         run(work)
         lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("topics: Redis")]
         assert len(lines) == 2, lines
-        assert lines[0].startswith("topics: Redis is away, connecting again: ")
+        assert lines[0].startswith("topics: Redis is unavailable, reconnecting: ")
         assert lines[1] == "topics: Redis is back."
 
     def test_connections_that_are_killed(self, server: Server) -> None:
@@ -283,8 +283,8 @@ class TestAway:
                 assert two.got == [*(f"{number} {text}" for number in range(sent)), "end"]
 
         run(work)
-        [line] = [each.getMessage() for each in caplog.records if "is away" in each.getMessage()]
-        assert "Redis is away, connecting again: it has closed the connection" in line
+        [line] = [each.getMessage() for each in caplog.records if "is unavailable" in each.getMessage()]
+        assert "Redis is unavailable, reconnecting: it has closed the connection" in line
 
     def test_connections_that_are_killed_under_load(self, server: Server) -> None:
         """What Redis has confirmed arrives once, in order, whichever connections go meanwhile."""
@@ -333,7 +333,7 @@ class TestAway:
         assert b" 200 " in post(rooms, "/publish/room?text=y", "")
         while not any("a message is lost" in line for line in log()):
             pass
-        assert [line for line in log() if "lost: Redis is away, and too many messages wait for it" in line]
+        assert [line for line in log() if "lost: Redis is unavailable, and too many messages wait" in line]
 
     def test_frozen(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         """A connection over which nothing comes is closed by the ping's time."""
@@ -391,7 +391,7 @@ class TestAway:
                 monkeypatch.setattr(redis_queue, "SECONDS", 0.0)
                 node.engine._waiting.drop_old()
                 for each in waiting:
-                    with pytest.raises(EngineDown, match="away"):
+                    with pytest.raises(EngineDown, match="unavailable"):
                         await each
 
         run(work)

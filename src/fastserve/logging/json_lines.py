@@ -33,7 +33,7 @@ IN_NANOSECONDS = LOWER_CASE = {"json:ecs", "json:datadog"}  # durations; levels
 
 
 class JsonFormatter(logging.Formatter):
-    """A formatter that writes JSON, an object a line: time, level, logger, message, process, worker, and `extra`.
+    """A formatter that writes JSON, one object per line: time, level, logger, message, process, worker, and `extra`.
 
     `form` is `json`, or a log platform, whose names the fields have then: `json:ecs`, `json:gcp`, `json:datadog`.
     """

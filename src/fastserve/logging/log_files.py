@@ -11,7 +11,7 @@ logger = logging.getLogger("fastserve.error")
 def take_user_signal(number: int) -> None:
     """Do what SIGUSR1 asks for, or SIGUSR2, which is nothing, and log it."""
     if number == signal.SIGUSR2:
-        logger.info("Received SIGUSR2, which means nothing here.")
+        logger.info("Received SIGUSR2, which has no effect here.")
         return
     count = reopen()
     if count:
@@ -41,7 +41,7 @@ def reopened(handler: logging.FileHandler) -> bool:
         if before is not None:
             before.close()
     except Exception as exc:  # of a handler class of the program, whose fault is not to end what serves
-        logger.error("The log file in use stays: %s", exc)
+        logger.error("Log file not reopened, keeping the current one: %s", exc)
         return False
     finally:
         handler.release()

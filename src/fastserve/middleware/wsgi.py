@@ -23,10 +23,10 @@ BODY_HEADERS = (b"content-length", b"transfer-encoding")
 class WSGIMiddleware:
     """Wraps a WSGI application as an ASGI one, and calls it in at most `workers` threads of its own.
 
-    With 0 of them it is called in the event loop's thread, one request at a time.
-    It takes part in the lifespan, and refuses WebSockets. The application is told `multiprocess`, and with
-    `multithread` that other loops' threads call it as well; `outermost` means that no middleware around this one needs
-    to see the bodies of responses. close() ends idle threads; later requests start new ones.
+    With `workers=0` it is called in the event loop's thread, one request at a time. The middleware takes part in the
+    lifespan, and refuses WebSockets. `multiprocess` becomes wsgi.multiprocess, and `multithread` says that threads of
+    other event loops call the application as well; `outermost` means that no middleware around this one needs to see
+    the bodies of responses. close() ends idle threads; later requests start new ones.
     """
 
     def __init__(

@@ -125,7 +125,7 @@ class ControlListener(Listener):
             raise Refused(403, f"it is not known who asks: {exc}") from None
         if not may_order(peer, mode_of(self.options), self.group):
             logger.warning("Control: POST %s refused to pid %d, uid %d", found.target, peer.pid, peer.uid)
-            raise Refused(403, f"uid {peer.uid} may look, but not use verbs")
+            raise Refused(403, f"uid {peer.uid} may read, but not use this verb")
         logger.info("Control: POST %s from pid %d, uid %d", found.target, peer.pid, peer.uid)
 
     def result_of(self, found: Asked) -> Any:

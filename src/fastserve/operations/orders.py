@@ -52,7 +52,7 @@ class Order:
             with self._lock:
                 self._given_up = not self._taken
             if self._given_up:
-                raise Refused(503, "the server is busy or stands still: nothing was done")
+                raise Refused(503, "the server is busy or does not react: nothing was done")
         if not self._done.wait(LONGEST_SECONDS):
             raise Refused(504, "it takes long: it is being done")
         if self._refusal is not None:

@@ -42,21 +42,21 @@ VERBS: tuple[Verb, ...] = (
     Verb("version", GET, "/version", "The versions of fastserve and Python, and the system."),
     Verb(
         "reload", POST, "/reload",
-        "As SIGHUP: replace all workers one by one; restart the process of --reload; of one process with TLS read the"
-        " certificate again.",
+        "As SIGHUP: replace the workers one by one; with --reload, restart the server process; with one process and"
+        " TLS, read the certificate again.",
     ),
     Verb("reopen", POST, "/reopen", "As SIGUSR1: open log files again."),
     Verb(
         "drain", POST, "/drain",
-        "Have --health and /readyz respond with 503, so that load balancers send nobody any more, and go on serving.",
+        "Make --health and /readyz respond with 503, so that load balancers send no more requests, and keep serving.",
     ),
-    Verb("undrain", POST, "/undrain", "Take that back."),
+    Verb("undrain", POST, "/undrain", "Undo drain."),
     Verb(
         "stop", POST, "/stop",
         "Stop after the requests under way, or without waiting for them.",
         "mode", ("graceful", "quick"), "graceful",
     ),
-    Verb("scale", POST, "/workers", "Have this many workers.", "count"),
+    Verb("scale", POST, "/workers", "Run this many workers.", "count"),
     Verb("replace", POST, "/workers/{worker}/replace", "Replace a worker by a new one, without losing a request."),
     Verb("stacks", POST, "/workers/{worker}/stacks", "The stacks of a worker's threads, and its requests under way."),
     Verb(

@@ -208,7 +208,7 @@ class Options:
     root_path: str = option("", APP, Prefix(),
         "ASGI 'root_path' for an application mounted below a given URL path.")
     limit_concurrency: int | None = option(None, LIMITS, Limit(1),
-        "Number of connections or running requests from which on requests get a 503.  [default: none]")
+        "Number of connections or running requests at which further requests get a 503.  [default: none]")
     limit_max_requests: int | None = option(None, LIMITS, Limit(1),
         "Number of requests after which the process ends.  [default: none]")
     limit_max_requests_jitter: int = option(0, LIMITS, Integer(0),
@@ -295,17 +295,16 @@ class Options:
     timeout_worker_blocked: int | None = option(None, TIMEOUTS, Integer(1),
         "Seconds after which a worker whose event loop is blocked is killed and replaced.  [default: never]")
     limit_http2_streams: int = option(128, LIMITS, Integer(1, 65536),
-        "Maximum number of streams, which are requests and WebSockets, at a time on an HTTP/2 connection; more are"
-        " refused.")
+        "Maximum number of concurrent streams (requests and WebSockets) on an HTTP/2 connection; more are refused.")
     disconnect: str = option("silent", PROTOCOL, Choice(DISCONNECT),
-        "What send() does once the client of an HTTP request is gone: silent is nothing, raise is an OSError"
-        " (ASGI 2.4).")
+        "What send() does once the client of an HTTP request is gone: silent does nothing, raise raises an"
+        " OSError (ASGI 2.4).")
     topics: str | None = option(None, TOPICS, TopicsUrl(),
         "What carries messages of topics between processes: unix:DIR, a directory for those of this host,"
         " redis://host:port, rediss://, redis+unix:///path, nats://host:port, or module:Class."
         "  [default: a private directory of the workers]")
     topics_prefix: str = option("fastserve:", TOPICS, Text(),
-        "What the names of topics begin with in Redis and NATS.")
+        "Prefix of the names of topics in Redis and NATS.")
     topics_queue: int = option(256, TOPICS, Integer(1),
         "Maximum number of messages that wait for a client that does not read; after that its subscription's policy"
         " applies.")
@@ -331,7 +330,7 @@ class Options:
         "Header with the id of a request: taken from trusted proxies, else made, and sent with the response."
         "  [default: no ids]")
     log_format: str = option("default", LOGGING, Choice(LOG_FORMATS),
-        "Format of the general log: json has one line a record, tracebacks included; json:ecs, json:gcp and"
+        "Format of the general log: json has one line per record, tracebacks included; json:ecs, json:gcp and"
         " json:datadog name its fields as these platforms do.")
     metrics_bind: list[str] | str | None = option(None, METRICS, Binds(),
         "Serve /metrics, /livez, /readyz and a page for browsers at host:port, [v6]:port or unix:path, apart from the"
@@ -348,8 +347,8 @@ class Options:
         "Serve `fastserve ctl` and `fastserve top` at this UNIX socket: what the server does, and verbs to reload,"
         " scale or stop it.  [default: none]")
     control_socket_mode: int | None = option(None, METRICS, Mode(),
-        "Permissions of that socket, in octal digits. Who may connect may look; root, the server's own user and, with"
-        " 660, the group of the socket may use verbs.  [default: 600]")
+        "Permissions of that socket, in octal digits. Whoever may connect may read; root, the server's own user and,"
+        " with 660, the group of the socket may use all verbs.  [default: 600]")
     preload: bool = option(False, PROCESSES, Flag(),
         "Import the application once, in a process that forks the workers: they share its memory. SIGHUP imports it"
         " again.")

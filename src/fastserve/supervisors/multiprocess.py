@@ -534,7 +534,7 @@ class Multiprocess(Obedient, Succession):
             self.watched.reloaded("failed")
             self.restart_failed = True
         elif self.serving:
-            logger.error("%s; the present workers go on.", text)
+            logger.error("%s; keeping the present workers.", text)
             self.generations.retry()
         else:
             logger.error("%s, stopping the parent process.", text)

@@ -106,7 +106,7 @@ class Succession:
             return
         successor.look()
         if successor.failed is not None:
-            logger.error("Successor [%d] %s; this server goes on.", successor.pid, successor.failed)
+            logger.error("Successor [%d] %s; this server keeps running.", successor.pid, successor.failed)
             self.successor = None
         elif successor.serves:
             logger.info("Successor [%d] serves: stopping this server.", successor.pid)

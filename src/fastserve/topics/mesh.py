@@ -117,7 +117,7 @@ class MeshEngine(Engine):
                 each.cancel()
         for peer in self.peers.values():
             if not peer.told.is_set():
-                logger.warning("topics: worker %s does not answer, going on without it", peer.name)
+                logger.warning("topics: worker %s does not respond, continuing without it", peer.name)
         if not self.publishes:
             self.histories.become_owner()
 
@@ -296,7 +296,7 @@ class MeshEngine(Engine):
         try:
             return await asyncio.wait_for(self.ask(peer, kind, *parts), ASK_SECONDS)
         except asyncio.TimeoutError:
-            raise EngineDown("the worker that has the topic's history does not answer") from None
+            raise EngineDown("the worker that has the topic's history does not respond") from None
 
     # Messages
 

@@ -88,7 +88,7 @@ class RedisEngine(Engine):
             await asyncio.wait_for(self._is_up.wait(), READY_SECONDS)
         except asyncio.TimeoutError:
             if self._reason is None:
-                self._away(EngineDown("it does not answer"))
+                self._away(EngineDown("it does not respond"))
 
     async def stop(self) -> None:
         self._members.stop()
@@ -103,7 +103,7 @@ class RedisEngine(Engine):
         self.up = False
         self._lost.set()
         self._close(EngineDown("the server stops"))
-        self._waiting.drop_all(f"Redis is away: {self._reason}")
+        self._waiting.drop_all(f"Redis is unavailable: {self._reason}")
 
     async def _run(self) -> None:
         pause = FIRST_PAUSE
@@ -125,7 +125,7 @@ class RedisEngine(Engine):
     def _away(self, reason: BaseException) -> None:
         """Log once that the server is away."""
         if self.up or self._reason is None:
-            logger.error("topics: Redis is away, connecting again: %s", str(reason) or type(reason).__name__)
+            logger.error("topics: Redis is unavailable, reconnecting: %s", str(reason) or type(reason).__name__)
         self.up = False
         self._is_up.clear()
         self._reason = reason if isinstance(reason, Exception) else EngineDown(str(reason))
@@ -401,7 +401,7 @@ class RedisEngine(Engine):
     @property
     def down(self) -> EngineDown:
         """What to raise while the server is away."""
-        return EngineDown(f"Redis is away: {self._reason}")
+        return EngineDown(f"Redis is unavailable: {self._reason}")
 
     # Counting
 

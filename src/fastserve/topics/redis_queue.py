@@ -36,7 +36,7 @@ class Waiting:
         self.drop_old()
         size = sum(len(word) for word in words if isinstance(word, bytes))
         if len(self._commands) >= MOST or self._size + size > MOST_SIZE:
-            future.set_exception(EngineDown(f"Redis is away, and too many messages wait for it: {self._reason()}"))
+            future.set_exception(EngineDown(f"Redis is unavailable, and too many messages wait: {self._reason()}"))
             return
         self._commands.append(Command(words, future, time.monotonic(), size))
         self._size += size
@@ -51,7 +51,7 @@ class Waiting:
     def drop_old(self) -> None:
         now = time.monotonic()
         while self._commands and now - self._commands[0].since >= SECONDS:
-            self._drop(f"Redis was away for {SECONDS:.0f} s: {self._reason()}")
+            self._drop(f"Redis was unavailable for {SECONDS:.0f} s: {self._reason()}")
 
     def drop_all(self, why: str) -> None:
         while self._commands:
