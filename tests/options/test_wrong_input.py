@@ -42,14 +42,20 @@ CONTRADICTIONS: list[tuple[str, str]] = [
     ("--reuse-port --fd 3", "reuse_port and fd: only a host and port can have many sockets; leave out --reuse-port"),
     (
         "--uds-permissions 600",
-        "uds_permissions without a UNIX socket: add --uds or --bind unix:PATH, or leave it out",
+        (
+            "uds_permissions has no effect without a UNIX socket:"
+            " add --uds or --bind unix:PATH, or leave out --uds-permissions"
+        ),
     ),
     (
         "--workers-lifetime-jitter 1",
-        "workers_lifetime_jitter without workers_lifetime: add --workers-lifetime, or leave it out",
+        (
+            "workers_lifetime_jitter has no effect without workers_lifetime:"
+            " add --workers-lifetime, or leave out --workers-lifetime-jitter"
+        ),
     ),
-    ("--static-expires 9", "static_expires without static: add --static, or leave it out"),
-    ("--static-header A:b", "static_headers without static: add --static, or leave it out"),
+    ("--static-expires 9", "static_expires has no effect without static: add --static, or leave out --static-expires"),
+    ("--static-header A:b", "static_headers has no effect without static: add --static, or leave out --static-header"),
     (
         "--static /a=b --static /c=d --static /a/=e",
         "static /a=b and static /a/=e name two directories for one route: leave one out",
@@ -58,8 +64,11 @@ CONTRADICTIONS: list[tuple[str, str]] = [
         "--static /a=b --static-expires 9 --static-header Cache-Control:no-cache",
         "static_headers and static_expires both set Cache-Control: leave out --static-expires",
     ),
-    ("--queue 5", "queue without limit_requests: add --limit-requests, or leave it out"),
-    ("--queue-timeout 5", "queue_timeout without limit_requests: add --limit-requests, or leave it out"),
+    ("--queue 5", "queue has no effect without limit_requests: add --limit-requests, or leave out --queue"),
+    (
+        "--queue-timeout 5",
+        "queue_timeout has no effect without limit_requests: add --limit-requests, or leave out --queue-timeout",
+    ),
     ("--ssl-keyfile k", "ssl_keyfile 'k' has no effect without ssl_certfile: give both"),
     ("--bind https://h:1", "bind https:// without ssl_certfile: add --ssl-certfile, or leave https:// out"),
     (

@@ -51,7 +51,7 @@ def conflicts(options: Options) -> Iterator[str]:
                 what = "uds" if place.path is not None else "fd"
                 yield f"reuse_port and {what}: only a host and port can have many sockets; leave out --reuse-port"
     if options.uds_permissions is not None and all(place.path is None for place in places):
-        yield "uds_permissions without a UNIX socket: add --uds or --bind unix:PATH, or leave it out"
+        yield without("uds_permissions", "a UNIX socket", "--uds or --bind unix:PATH")
     yield from missing(options)
     yield from conflicts_of_http2(options)
     yield from conflicts_of_platform(options)
@@ -70,10 +70,14 @@ def conflicts(options: Options) -> Iterator[str]:
 def missing(options: Options) -> Iterator[str]:
     for name, needed in NEEDED.items():
         if getattr(options, name) and getattr(options, needed) is None:
-            yield f"{name} without {needed}: add {TABLE[needed].name}, or leave it out"
+            yield without(name, needed, TABLE[needed].name)
     for name in ("queue", "queue_timeout"):
         if options.limit_requests is None and getattr(options, name) != TABLE[name].default:
-            yield f"{name} without limit_requests: add --limit-requests, or leave it out"
+            yield without(name, "limit_requests", "--limit-requests")
+
+
+def without(name: str, needed: str, remedy: str) -> str:
+    return f"{name} has no effect without {needed}: add {remedy}, or leave out {TABLE[name].name}"
 
 
 def conflicts_of_platform(options: Options) -> Iterator[str]:
@@ -81,7 +85,7 @@ def conflicts_of_platform(options: Options) -> Iterator[str]:
     if options.preload and sys.platform in why:
         yield f"preload and {why[sys.platform]}: leave out --preload"
     if options.workers_affinity and not hasattr(os, "sched_setaffinity"):
-        yield "workers_affinity: this platform cannot pin a process to a processor; leave it out"
+        yield "workers_affinity: this platform cannot pin a process to a processor; leave out --workers-affinity"
 
 
 def conflicts_of_threads(options: Options) -> Iterator[str]:
@@ -124,9 +128,9 @@ def conflicts_of_proxies(options: Options) -> Iterator[str]:
             " --forwarded-prefix"
         )
     if options.proxy_protocol_from is not None and options.proxy_protocol == "off":
-        yield "proxy_protocol_from without proxy_protocol: add --proxy-protocol auto, or leave it out"
+        yield without("proxy_protocol_from", "proxy_protocol", "--proxy-protocol auto")
     if options.root_path_mode != "add" and not (options.root_path or options.forwarded_prefix):
-        yield "root_path_mode without root_path: add --root-path or --forwarded-prefix, or leave it out"
+        yield without("root_path_mode", "root_path", "--root-path or --forwarded-prefix")
 
 
 def conflicts_of_reload(options: Options) -> Iterator[str]:
