@@ -16,16 +16,17 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fastserve.topics", description="Publish to the topics of servers.")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("publish", help="publish a message")
-    command.add_argument("topic")
-    command.add_argument("message", help="text, or - for what standard input has")
+    command.add_argument("topic", help="name of the topic")
+    command.add_argument("message", help="text, or - to read standard input")
     command.add_argument("--topics", default=os.environ.get("FASTSERVE_TOPICS"), help="the --topics of the servers")
-    command.add_argument("--topics-prefix", default=os.environ.get("FASTSERVE_TOPICS_PREFIX", "fastserve:"))
+    prefix = os.environ.get("FASTSERVE_TOPICS_PREFIX", "fastserve:")
+    command.add_argument("--topics-prefix", default=prefix, help="the --topics-prefix of the servers")
     command.add_argument("--event", help="type of the server-sent event")
     command.add_argument("--history", type=int, default=0, help="messages of the topic to keep")
     command.add_argument("--ttl", type=float, help="seconds to keep them")
     given = parser.parse_args(argv)
     if not given.topics:
-        parser.error("--topics is missing: the one of the servers, unix:DIR or redis://...")
+        parser.error("--topics is missing: give that of the servers, such as unix:DIR or redis://host")
     text = sys.stdin.read() if given.message == "-" else given.message
     try:
         with connect(given.topics, prefix=given.topics_prefix) as connection:
