@@ -491,16 +491,26 @@ SERVER = (
 )
 
 
+TOPICS = "publish publish_stored subscribe stream listen count members history require connect publisher metrics"
+
+
 def documentation(thing: Any) -> str:
     """Return a docstring as Markdown."""
     text = inspect.getdoc(thing) or ""
-    return re.sub(r"(?<![`\w])(\w+(?:\(\)|\[\"\w+\"\]))(?!`)", r"`\1`", text)
+    return re.sub(r"(?<![`\w.])((?:\w+\.)?\w+(?:\(\)|\[\"\w+\"\]))(?!`)", r"`\1`", text)
 
 
 def signature(thing: Any) -> str:
     text = str(inspect.signature(thing))
     text = re.sub(r"'([^']*)'", r"\1", text) if "->" in text or ":" in text else text
     return text.replace("(self, ", "(").replace("(self)", "()").replace("/, ", "")
+
+
+def call(thing: Any) -> str:
+    """Return how something is called, without types."""
+    found = inspect.signature(thing)
+    bare = [each.replace(annotation=inspect.Parameter.empty) for each in found.parameters.values()]
+    return str(found.replace(parameters=bare, return_annotation=inspect.Signature.empty))
 
 
 def member(kind: type, name: str) -> str:
@@ -516,11 +526,14 @@ def member(kind: type, name: str) -> str:
 def entry(name: str, thing: Any, shown: str = "", members: str = "") -> str:
     module, _, last = name.rpartition(".")
     heading, origin = (name, "") if module == "fastserve" else (last, f"In `{module}`. ")
-    parts = [f"### `{heading}{shown}`\n\n{origin}{documentation(thing)}\n"]
+    prefix = "async " if inspect.iscoroutinefunction(thing) else ""
+    parts = [f"### `{prefix}{heading}{shown}`\n\n{origin}{documentation(thing)}\n"]
     return "\n".join(parts + [member(thing, each) for each in members.split()])
 
 
 def python_api() -> str:
+    from fastserve import topics
+    from fastserve.topics.starlette import EventStream
     from fastserve.workers import worker
 
     parts = [
@@ -538,6 +551,13 @@ def python_api() -> str:
         entry("fastserve.middleware.wsgi.WSGIMiddleware", wsgi.WSGIMiddleware),
         entry("fastserve.middleware.asgi2.ASGI2Middleware", asgi2.ASGI2Middleware),
         entry("fastserve.middleware.message_logger.MessageLoggerMiddleware", message_logger.MessageLoggerMiddleware),
+        "## Topics\n",
+        *(
+            entry(f"fastserve.topics.{name}", getattr(topics, name), call(getattr(topics, name)))
+            for name in TOPICS.split()
+        ),
+        entry("fastserve.topics.starlette.EventStream", EventStream, call(EventStream)),
+        entry("fastserve.topics.Subscription", topics.Subscription, members="active cancel"),
         "## gunicorn's workers\n",
         entry("fastserve.workers.FastserveWorker", worker.FastserveWorker),
         entry("fastserve.workers.FastserveH11Worker", worker.FastserveH11Worker),

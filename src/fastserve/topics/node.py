@@ -198,9 +198,9 @@ def here() -> Node:
 
 
 def require(*features: str) -> None:
-    """Have servers start only with an engine that has all of these features, which the application cannot do without.
+    """Let servers start only with an engine that has all of these features, which the application needs.
 
-    They are "history", "presence", "processes" (messages reach the other workers) and "hosts". It is called as the
+    They are "history", "presence", "processes" (messages reach the other workers) and "hosts". Call it where the
     application is imported, or in its lifespan. Raises ValueError, and Unsupported where topics are in use already.
     """
     for feature in features:

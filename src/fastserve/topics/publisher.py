@@ -13,9 +13,9 @@ from fastserve.topics.publishing import limit, publish
 def publisher(*, token: str) -> Any:
     """Return an application to mount: POST with `topic` in the query publishes the body, once for each `topic` there.
 
-    It wants `Authorization: Bearer TOKEN`. A body with `Content-Type: application/octet-stream` is published as bytes,
-    any other as text. `event`, `history` and `ttl` may be in the query as well. The response is 204, 400, 401, 405 or
-    413.
+    It requires `Authorization: Bearer TOKEN`. A body with `Content-Type: application/octet-stream` is published as
+    bytes, any other as text. `event`, `history` and `ttl` may be in the query as well. The response is 204, 400, 401,
+    405 or 413.
     """
     if not token:
         raise ValueError("publisher() needs a token")

@@ -13,8 +13,8 @@ from fastserve.topics.subscription import stream
 class EventStream(Response):
     """A response of server-sent events: the messages of `topics`, until the client leaves.
 
-    The arguments are those of topics.subscribe(), and `keepalive` seconds without a message after which a comment is
-    sent. A client that comes back with Last-Event-ID gets what it has missed, as far as the topic has a history.
+    The arguments are those of topics.subscribe() and of a response. A comment is sent after `keepalive` seconds without
+    a message. A client that comes back with Last-Event-ID gets what it has missed, as far as the topic has a history.
     """
 
     media_type = "text/event-stream"

@@ -359,16 +359,17 @@ async def subscribe(
     member: str | None = None,
     info: Mapping[str, Any] | None = None,
 ) -> Subscription:
-    """Have a connection get every message that is published to `topics`, a name or several, until it closes.
+    """Send a connection every message that is published to `topics`, a name or several, until it closes.
 
     `target` is an accepted WebSocket: one of Starlette or FastAPI, a consumer of Channels, or the `send` of an ASGI
-    application. `since` is a position from which on the topic's history is sent first (for several topics a mapping).
-    What cannot be sent is told by the message `gap`. `slow` says what happens to a client that does not read once 256
-    messages or 1 MiB wait for it: "close" closes it with 1013, "oldest" drops its oldest messages, "latest" keeps the
-    newest alone. `format` "json" sends each message as {"topic", "id", "data"}. With `member`, an id of the
-    application's choice, the connection is one of that member of the topics, whom others know by `info`, what JSON has:
-    it joins with its first connection, and leaves 5 seconds after its last. Raises TypeError and ValueError, what
-    send() raises, and Unsupported for `member` where the engine does not know members.
+    application. `since` is a position: what the topic's history has after it is sent first (for several topics a
+    mapping of names to positions). The message `gap` is sent in place of what is no longer kept. `slow` says what
+    happens to a client that does not read once 256 messages or 1 MiB wait for it: "close" closes it with 1013, "oldest"
+    drops its oldest messages, "latest" keeps only the newest. With `format="json"` each message is an object of topic,
+    id and data. With `member`, an id of the application's choice, the connection belongs to that member of the topics,
+    and `info`, what JSON has, is what others learn about it: a member joins with its first connection, and leaves 5
+    seconds after its last. Raises TypeError and ValueError, what send() raises, and Unsupported for `member` if the
+    engine does not support members.
     """
     names = names_of(topics)
     options = options_of(names, slow, gap, format, None)
@@ -423,11 +424,11 @@ async def stream(
     status: int = 200,
     headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
-    """Answer an HTTP request with the messages of `topics` as server-sent events, until the client leaves.
+    """Respond to an HTTP request with the messages of `topics` as server-sent events, until the client leaves.
 
-    It is an ASGI application but for its last arguments, those of subscribe(). A client that comes back with
-    Last-Event-ID gets what it has missed, as far as the topic has a history. A comment is sent after `keepalive`
-    seconds without a message.
+    The first three arguments are those of an ASGI application, most others those of subscribe(). A client that comes
+    back with Last-Event-ID gets what it has missed, as far as the topic has a history. A comment is sent after
+    `keepalive` seconds without a message.
     """
     names = names_of(topics)
     if since is None and len(names) == 1:
