@@ -103,6 +103,19 @@ class Visit:
             httpx.get(f"{self.server.url}/{verb}/{event}:{self.name}", timeout=60, trust_env=False).status_code == 200
         )
 
+    def wait_until_over(self, event: str) -> None:
+        """Return when the application has told of this event, its last but for a dependency that FastAPI gives back."""
+        self.wait(event)
+        if self.path in ("/fastapi/stream", "/fastapi/background"):
+            self.wait("given back")
+
+    def begin(self, kind: str) -> None:
+        """Return once the application has begun: before its response, or with the first piece of that."""
+        if kind in ("before", "late"):
+            self.wait("entered")
+        else:
+            self.read_until(b"first")
+
     def fire(self, event: str) -> None:
         assert httpx.get(f"{self.server.url}/fire/{event}:{self.name}", timeout=60, trust_env=False).status_code == 200
 
@@ -156,14 +169,9 @@ class TestStreams:
     @pytest.mark.parametrize(("server", "path", "kind"), list(rows()), indirect=["server"])
     def test_a_stream_ends_with_its_client(self, server: Command, log: LogMark, path: str, kind: str, how: str) -> None:
         visit = Visit(server, path, kind)
-        if kind == "before":
-            visit.wait("entered")
-        else:
-            visit.read_until(b"first")
+        visit.begin(kind)
         visit.leave(how)
-        visit.wait("closed")
-        if path == "/fastapi/stream":
-            visit.wait("given back")
+        visit.wait_until_over("closed")
         assert log.count("Traceback|ERROR") == 0, log.new()
 
     @leaving
@@ -176,9 +184,7 @@ class TestStreams:
         visit = Visit(server, path, kind)
         visit.read_until(b"first")
         visit.leave(how)
-        visit.wait("closed at once")
-        if path == "/fastapi/stream":
-            visit.wait("given back")
+        visit.wait_until_over("closed at once")
         assert log.count("Traceback|ERROR") == 0, log.new()
 
     @leaving_http2
@@ -190,14 +196,9 @@ class TestStreams:
     ) -> None:
         visit = Http2Visit(server, path, kind)
         with visit.sock:
-            if kind == "before":
-                visit.wait("entered")
-            else:
-                visit.read_until(b"first")
+            visit.begin(kind)
             visit.leave(how)
-            visit.wait("closed")
-            if path == "/fastapi/stream":
-                visit.wait("given back")
+            visit.wait_until_over("closed")
         assert log.count('Traceback|ERROR|" 500') == 0, log.new()
 
     @leaving
@@ -209,15 +210,10 @@ class TestStreams:
     ) -> None:
         """Where send() raises, Starlette leaves all else to it: a generator that waits is not cancelled."""
         visit = Visit(server, path, kind)
-        if kind == "late":
-            visit.wait("entered")
-        else:
-            visit.read_until(b"first")
+        visit.begin(kind)
         visit.leave(how)
         visit.fire("go")
-        visit.wait("closed")
-        if path == "/fastapi/stream":
-            visit.wait("given back")
+        visit.wait_until_over("closed")
         assert log.count("Traceback|ERROR") == 0, log.new()
 
     @pytest.mark.parametrize(("spec_version", "listens"), [("2.3", True), ("2.5", False)])
@@ -297,9 +293,7 @@ class TestWork:
         visit.read_until(b"answer")
         visit.leave(how)
         visit.fire("go")
-        visit.wait("committed")
-        if path == "/fastapi/background":
-            visit.wait("given back")
+        visit.wait_until_over("committed")
         assert log.count("Traceback|ERROR") == 0, log.new()
 
     @leaving
