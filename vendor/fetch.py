@@ -120,16 +120,20 @@ def _download(pinned: Path, pin: Pin) -> bytes:
         name: value for name, value in os.environ.items() if not name.startswith(("PEP517_", "_PYPROJECT_HOOKS"))
     }
     with tempfile.TemporaryDirectory(prefix="fastserve-llhttp-") as folder:
-        options = ["--no-deps", "--no-binary=:all:", "--no-build-isolation", "--require-hashes", "--dest", folder]
-        result = subprocess.run(
-            [sys.executable, *(find_pip() or ["-m", "pip"]), "download", *options, "-r", os.fspath(pinned)],
-            env=passed_on,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        options = ["--no-deps", "--no-binary=:all:", "--require-hashes", "--dest", folder, "-r", os.fspath(pinned)]
+        # pip reads the metadata of the archive: a build has the backend for that, an environment an old one or none.
+        for isolation in (["--no-build-isolation"], []):
+            result = subprocess.run(
+                [sys.executable, *(find_pip() or ["-m", "pip"]), "download", *options, *isolation],
+                env=passed_on,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            if result.returncode == 0:
+                break
         archive = Path(folder, pin.archive)
         if result.returncode != 0 or not archive.is_file():
             raise FetchError(f"pip could not download {pin.archive}: {_reason(result.stdout)}", pin)

@@ -82,6 +82,19 @@ def test_downloads_with_pip(vendor: Path, archive: Path, monkeypatch: pytest.Mon
     assert contents(fetch.ensure(vendor))["LICENSE"] == "content of LICENSE"
 
 
+def test_by_hand_with_an_old_setuptools(vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot read the archive's metadata, as that of a new environment cannot: pip installs one for it."""
+
+    def run(argv: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        if "--no-build-isolation" in argv:
+            return subprocess.CompletedProcess(argv, 1, "hint: See above for details.")
+        Path(argv[argv.index("--dest") + 1], archive.name).write_bytes(archive.read_bytes())
+        return subprocess.CompletedProcess(argv, 0, "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert contents(fetch.ensure(vendor))["LICENSE"] == "content of LICENSE"
+
+
 @pytest.fixture
 def hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Hide pip as an isolated build environment does; the folder of packages around that, which has none either."""
