@@ -11,6 +11,7 @@ import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import support
@@ -262,6 +263,35 @@ def test_what_is_killed_is_replaced(changing: Changing, of: str) -> None:
                 server.wait_line(rf"Finished server process \[{pid}\]")
         assert load.failures == []
     assert server.stop() == 0
+
+
+# Inherits the processes whose parents have ended, and reaps none, as the first process of many containers.
+KEEPER = """
+import ctypes, signal, subprocess, sys
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+server = subprocess.Popen([sys.executable, "-m", "fastserve", *sys.argv[1:]])
+signal.signal(signal.SIGTERM, lambda number, frame: server.terminate())
+sys.exit(server.wait())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no subreaper")
+def test_orphans_that_nobody_reaps(tmp_path: Path) -> None:
+    """The parent waits for the ends of workers whose template was killed, and not for somebody to reap them."""
+
+    def command(*args: str, **options: Any) -> support.Command:
+        return support.Command([sys.executable, "-c", KEEPER, *args], **options)
+
+    changing = Changing(command, tmp_path)
+    server = changing.server
+    try:
+        os.kill(changing.template(), signal.SIGKILL)
+        changing.replaced(2)
+        wait_for_end(*changing.workers)
+        assert server.stop() == 0
+    finally:
+        server.close()
 
 
 def test_parent_is_killed(changing: Changing) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FORK_SECONDS = 30.0  # for a fork; the process may be large
 END_SECONDS = 2.0  # for a template to end after its workers
 POLL_SECONDS = 0.05  # between two checks of a worker whose template is gone
+ENDED_STATES = "Z", "X"  # in /proc, of processes that wait for being reaped
 UNKNOWN_END = 255  # the exit code of a worker whose template could not report it
 
 logger = logging.getLogger("fastserve.error")
@@ -184,13 +185,21 @@ class ForkedProcess:
 
 
 def end_of_orphan(pid: int) -> int | None:
-    """Return the exit code of a process whose parent has ended: None while it runs, UNKNOWN_END if others reaped it."""
+    """Return the exit code of a process whose parent has ended: None while it runs, UNKNOWN_END if others reap it."""
     try:
         found, status = os.waitpid(pid, os.WNOHANG)  # the first process of a container inherits orphans
     except ChildProcessError:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return UNKNOWN_END
-        return None
+        return None if runs(pid) else UNKNOWN_END
     return os.waitstatus_to_exitcode(status) if found else None
+
+
+def runs(pid: int) -> bool:
+    """Return whether a process has not ended; one that has may never be reaped, by a container's first process."""
+    try:
+        os.kill(pid, 0)
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123
+            return file.read().rpartition(")")[2].split()[0] not in ENDED_STATES
+    except ProcessLookupError:
+        return False
+    except (OSError, IndexError):
+        return True  # the system has no such file
