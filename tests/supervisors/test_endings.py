@@ -333,3 +333,53 @@ def test_sigusr1_opens_the_log_files_of_every_process_again(
     assert "GET /moved" in file.read_text()
     assert "GET /moved" not in moved.read_text()
     assert server.stop() == 0
+
+
+# Signals to all processes of a server, as of its control group
+
+
+GROUP = """
+import signal
+print("importing", flush=True)
+open({gate!r}).read()
+async def app(scope, receive, send):
+    await send({{"type": "http.response.start", "status": 200, "headers": []}})
+    await send({{"type": "http.response.body", "body": b"served"}})
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2], ids=["SIGUSR1", "SIGUSR2"])
+@pytest.mark.parametrize(
+    "options",
+    [("--workers", "1", "--workers-lifetime", "9999"), ("--workers", "1", "--preload"), ("--reload",)],
+    ids=["workers", "preload", "reload"],
+)
+def test_user_signals_end_no_process_that_imports(
+    command: support.StartCommand, tmp_path: Path, gate: Path, options: tuple[str, ...], number: int
+) -> None:
+    """The parent passes them on: a process that it has started ignores its own."""
+    (tmp_path / "group_app.py").write_text(GROUP.format(gate=str(gate)))
+    where = ["--app-dir", str(tmp_path), "--lifespan", "off", "--port", "0", "--reload-dir", str(tmp_path)]
+    server = command("group_app:app", *where[: None if "--reload" in options else -2], *options, start_new_session=True)
+    server.wait_line("importing")
+    os.killpg(server.pid, number)
+    server.wait_line(f"Received {signal.Signals(number).name}")
+    gate.write_text("")
+    assert server.get().endswith(b"served")
+    os.killpg(server.pid, number)
+    server.wait_line(f"Received {signal.Signals(number).name}", count=2)
+    assert server.get().endswith(b"served")
+    server.stop()
+    assert server.stdout.count("importing") == 1
+    assert "killed by" not in server.output
+
+
+def test_a_hangup_of_all_processes(serve: Start) -> None:
+    """It restarts the server process, and ends nothing else: multiprocessing would warn of what it lacks then."""
+    server = serve("--reload", "--reload-dir", str(HERE), start_new_session=True)
+    first = ask(server)
+    os.killpg(server.pid, signal.SIGHUP)
+    server.wait_line("Started server process", count=2)
+    assert ask(server) != first
+    server.stop()
+    assert "resource_tracker" not in server.output

@@ -5,6 +5,7 @@
 #ifdef _WIN32
 static int fastserve_end_by(int number, double seconds) { (void)number; (void)seconds; return -1; }
 static int fastserve_is_default(int number) { (void)number; return 0; }
+static size_t fastserve_handler_of(int number) { (void)number; return 0; }
 #else
 #include <pthread.h>
 #include <signal.h>
@@ -84,6 +85,11 @@ static int fastserve_end_by(int number, double seconds) {
 static int fastserve_is_default(int number) {
     struct sigaction action;
     return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_DFL;
+}
+
+static size_t fastserve_handler_of(int number) {
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 ? (size_t)action.sa_handler : 0;
 }
 #endif
 

@@ -9,6 +9,7 @@ blocks on the way there.
 cdef extern from "ending.h":
     int fastserve_end_by(int number, double seconds)
     int fastserve_is_default(int number)
+    size_t fastserve_handler_of(int number)
 
 
 def end_by(int number, double seconds):
@@ -24,3 +25,8 @@ def end_by(int number, double seconds):
 def is_default(int number):
     """Return whether the system has the default action for a signal: signal.getsignal() knows Python's handlers only."""
     return bool(fastserve_is_default(number))
+
+
+def handler_of(int number):
+    """Return the address of what the system calls for a signal: that of all handlers of Python is the same."""
+    return fastserve_handler_of(number)

@@ -19,6 +19,8 @@ if sys.platform == "win32":
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU", "SIGWINCH")
 FORK_SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
+USER_SIGNALS = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+
 FIRST_PROCESS = 1  # of a container: the system takes no default action there
 END_SECONDS = 2.4  # for finally blocks, threads and exit handlers once a server has stopped
 
@@ -231,6 +233,33 @@ def hangup_handled(handler: Handler) -> Iterator[None]:
             signal.signal(number, previous)
 
 
+class Left(Own):
+    """A handler that leaves a signal to the parent of this process."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda number, frame: None)
+        self.address = 0  # of what the system calls
+
+
+def leave_user_signals() -> None:
+    """Leave SIGUSR1 and SIGUSR2 to the parent, where they would end the process: they may be sent to all of a group."""
+    from fastserve._core.ending import handler_of, is_default
+
+    for number in USER_SIGNALS:
+        if is_default(number):
+            left = Left()
+            signal.signal(number, left)
+            left.address = handler_of(number)
+
+
+def is_free(number: int) -> bool:
+    """Return whether nobody has set a handler for a signal, save leave_user_signals()."""
+    from fastserve._core.ending import handler_of, is_default
+
+    handler = signal.getsignal(number)  # which does not see faulthandler's
+    return is_default(number) or (isinstance(handler, Left) and handler.address == handler_of(number))
+
+
 @contextlib.contextmanager
 def user_signals_handled(handler: Handler) -> Iterator[None]:
     """Call `handler` for SIGUSR1 and SIGUSR2 while the block runs, where they would end the process.
@@ -238,20 +267,13 @@ def user_signals_handled(handler: Handler) -> Iterator[None]:
     Does nothing outside the main thread, which alone may handle signals, and on platforms without these signals.
     """
     own = Own(handler)
-    taken: list[signal.Signals] = []
-    if os.name == "posix" and threading.current_thread() is threading.main_thread():
-        from fastserve._core.ending import is_default
-
-        for number in (signal.SIGUSR1, signal.SIGUSR2):
-            if is_default(number):  # signal.getsignal() does not see faulthandler's handlers
-                taken.append(number)
-                signal.signal(number, own)
+    before: Handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, own) for number in USER_SIGNALS if is_free(number)}
     try:
         yield
     finally:
-        for number in taken:
-            if signal.getsignal(number) is own:
-                signal.signal(number, signal.SIG_DFL)
+        put_back({number: handler for number, handler in before.items() if signal.getsignal(number) is own})
 
 
 def flush_standard_streams() -> None:

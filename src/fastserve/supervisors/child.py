@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fastserve.metrics import pages
 from fastserve.metrics.pages import Page
 from fastserve.process import place as own_place
-from fastserve.process.signals import Own, begin_end
+from fastserve.process.signals import Own, begin_end, leave_user_signals
 from fastserve.supervisors.link import Link
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ multiprocessing.allow_connection_pickling()
 spawn = multiprocessing.get_context("spawn")
 
 # Signals sent to a whole process group. They are blocked while a process starts, until it can handle them.
-HELD = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
+GROUP_SIGNALS = "SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"
+HELD = {getattr(signal, name) for name in GROUP_SIGNALS if hasattr(signal, name)}
 
 Target = Callable[..., None]
 
@@ -79,9 +80,10 @@ def held_signals() -> Iterator[None]:
         return
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # starting it in the block would unblock the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
     try:
+        resource_tracker.ensure_running()  # it ignores SIGINT and SIGTERM; the others would end it
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD)  # starting it has unblocked these two
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -154,12 +156,13 @@ def pin(place: int) -> None:
 
 
 def handle_signals() -> None:
-    """Unblock signals: SIGTERM and SIGINT end this process; SIGHUP is left to the parent."""
+    """Unblock signals: SIGTERM and SIGINT end this process; SIGHUP, SIGUSR1 and SIGUSR2 are left to the parent."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, Own(lambda number, frame: None))
     if hasattr(signal, "SIGBREAK"):
         signal.signal(signal.SIGBREAK, lambda number, frame: signal.raise_signal(signal.SIGTERM))
+    leave_user_signals()
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 

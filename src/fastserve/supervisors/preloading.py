@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from fastserve.config import STARTUP_FAILURE, Config
 from fastserve.logging import log_files
 from fastserve.metrics.pages import Page, adopt
-from fastserve.process.signals import Own, begin_end, flush_standard_streams, put_back
+from fastserve.process.signals import Own, begin_end, flush_standard_streams, leave_user_signals, put_back
 from fastserve.supervisors import child
 from fastserve.supervisors.messages import ENDED, FORK, FORKED, IMPORTED, REOPEN, RETIRE, UNFORKED
 
@@ -119,6 +119,7 @@ class Forker:
         # An Own one was the template's.
         handlers = self.handlers.items()
         put_back({number: Own(each.handler) if isinstance(each, Own) else each for number, each in handlers})
+        leave_user_signals()  # the fork has given them their default action
 
     def report(self, *message: Any) -> None:
         with contextlib.suppress(OSError):  # receive() notices that the parent is gone
