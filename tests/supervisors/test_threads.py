@@ -188,6 +188,23 @@ def test_stop_beside_a_thread_that_hangs(start: Start, gate: Path) -> None:
         assert server.stop() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_stop_while_the_application_is_imported(
+    command: Start, tmp_path: Path, gate: Path, number: signal.Signals
+) -> None:
+    """The import, in the main thread, is broken off."""
+    (tmp_path / "slow.py").write_text(f"print('importing', flush=True)\nopen({str(gate)!r}).read()\n")
+    pid_file = tmp_path / "pid"
+    options = ["--app-dir", str(tmp_path), "--port", "0", "--pid-file", str(pid_file)]
+    server = command("slow:app", *options, "--workers", "2", "--worker-class", "thread")
+    server.wait_line("importing")
+    assert server.stop(number) == 0
+    server.wait_line(f"Received {number.name}, exiting")
+    server.wait_line("Stopping parent process")
+    assert not pid_file.exists()
+    assert "Traceback" not in server.output
+
+
 def test_factory_is_called_once(start: Start) -> None:
     server = start("factory", "--factory")
     assert ask(server) in ready(server, 2)

@@ -101,9 +101,14 @@ class Multithread(Multiprocess):
 
     def init_processes(self) -> None:
         try:
-            self.shared.app, self.shared.factory = self.config.made_app(), False
+            with self.signals.interrupting():  # an import may take long, and nothing else looks at the signals
+                self.shared.app, self.shared.factory = self.config.made_app(), False
         except SystemExit:
             self.fail()
+            return
+        except KeyboardInterrupt:
+            if not self.signals.queue:
+                raise
             return
         if getattr(sys, "_is_gil_enabled", lambda: True)():
             logger.warning(SHARED, TOOK_LOCK if sysconfig.get_config_var("Py_GIL_DISABLED") else HAS_LOCK)

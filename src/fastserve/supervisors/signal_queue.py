@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from fastserve.operations.orders import Order
-from fastserve.process.signals import Own, put_back
+from fastserve.process.signals import HANDLED_SIGNALS, Own, put_back
 
 NAMES = ("INT", "TERM", "BREAK", "HUP", "QUIT", "TTIN", "TTOU", "USR1", "USR2", "WINCH")
 SIGNALS: dict[int, str] = {int(getattr(signal, f"SIG{name}")): name for name in NAMES if hasattr(signal, f"SIG{name}")}
@@ -26,6 +26,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.queue: deque[int | Order] = deque()
+        self.interrupts = False  # those that stop the server raise KeyboardInterrupt as well
         self.reader, self.writer = socket.socketpair()
         self.reader.setblocking(False)
         self.writer.setblocking(False)
@@ -45,6 +46,17 @@ class Signals:
     def take(self, number: int, frame: FrameType | None) -> None:
         self.queue.append(number)
         self.wake()
+        if self.interrupts and number in HANDLED_SIGNALS:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Raise KeyboardInterrupt in this block at a signal that stops the server; it stays in the queue."""
+        self.interrupts = True
+        try:
+            yield
+        finally:
+            self.interrupts = False
 
     def submit(self, order: Order) -> None:
         """Queue an order; called from any thread."""
