@@ -106,6 +106,22 @@ CONTRADICTIONS: list[tuple[str, str]] = [
         "--ssl-certfile c --ssl-redirect unix:x --uds x",
         "ssl_redirect unix:x is the server's own address: redirect from another one",
     ),
+    ("--bind h:1 --bind h:1", "bind h:1 is given twice: leave one out"),
+    ("--metrics-bind h:1 --metrics-bind h:1", "metrics_bind h:1 is given twice: leave one out"),
+    (
+        "--bind h:1 --metrics-bind h:1",
+        "bind and metrics_bind are both h:1: use another one for --metrics-bind",
+    ),
+    (
+        "--host h --port 1 --metrics-bind h:1",
+        "port and metrics_bind are both h:1: use another one for --metrics-bind",
+    ),
+    ("--uds x --control-socket ./x", "uds and control_socket are both ./x: use another one for --control-socket"),
+    (
+        "--bind unix:x --metrics-bind unix:x",
+        "bind and metrics_bind are both x: use another one for --metrics-bind",
+    ),
+    ("--uds x --pid-file x", "uds and pid_file are both x: use another one for --pid-file"),
     ("--ssl-ca-certs c", "ssl_ca_certs has no effect without ssl_certfile: give both"),
     (
         "--http2 --http h11",

@@ -91,6 +91,21 @@ def test_an_address_that_another_process_has_begun_to_listen_on() -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("option", ["--bind", "--metrics-bind"])
+def test_an_address_that_is_given_by_two_names(start: Start, option: str, workers: str) -> None:
+    """Both can be bound; the second cannot listen."""
+    with socket.socket() as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind(("127.0.0.1", 0))  # and never listens
+        port = free.getsockname()[1]
+        server = start("app", "--bind", f"127.0.0.1:{port}", option, f"localhost:{port}", "--workers", workers)
+        assert server.wait() == 3
+    where = re.escape(f"address ('127.0.0.1', {port})")
+    server.wait_line(rf"^ERROR:    \[Errno \d+\] error while attempting to bind on {where}: address already in use$")
+    assert "Traceback" not in server.output
+
+
+@BOTH
 def test_bind(start: Start, tmp_path: Path, workers: str) -> None:
     """All of them at once, with a line each."""
     path = tmp_path / "socket"

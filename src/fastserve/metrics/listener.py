@@ -19,6 +19,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 CLIENTS = 8
+WAITING = 64  # in the kernel's queue
 REQUEST_BYTES = 8192
 REQUEST_SECONDS = 5.0
 PLACE_SECONDS = 0.5  # between two checks for a stop, while CLIENTS are being served
@@ -65,7 +66,7 @@ class Listener:
     def start(self) -> None:
         """Listen, each socket in a thread of its own. Raises OSError."""
         for sock in self.sockets:
-            sock.listen(64)
+            sock.listen(WAITING)
             sock.setblocking(False)  # another process may accept what is announced here
             thread = threading.Thread(target=self._accept, args=(sock,), name=f"fastserve {self.name}", daemon=True)
             self._threads.append(thread)

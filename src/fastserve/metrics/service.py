@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from fastserve.metrics import exposition
-from fastserve.metrics.listener import Endpoint, Listener, Request, Response, is_loopback
+from fastserve.metrics.listener import WAITING, Endpoint, Listener, Request, Response, is_loopback
 from fastserve.metrics.source import Source, readings
 from fastserve.metrics.status import History, status_of
 from fastserve.net import sockets
@@ -48,6 +48,7 @@ class Service:
                     made.groups.append((bind, sockets.bind_addresses(addresses(bind), bind.port)))
                 else:
                     made.add(bind, options)
+            made.listen(WAITING)  # now, while a failure ends the start with its reason
         return cls(options, made)
 
     def start(self, source: Source) -> None:

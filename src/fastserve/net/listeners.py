@@ -113,10 +113,7 @@ class Listeners:
     def listen(self, backlog: int) -> None:
         """Let connections queue, for processes that will accept them. Raises OSError naming the address."""
         for sock in self.sockets:
-            try:
-                sock.listen(backlog)
-            except OSError as exc:
-                raise sockets.binding_error(f"address {sock.getsockname()!r}", exc) from None
+            sockets.begin_to_listen(sock, backlog)
 
     def log_running(self, options: Options) -> None:
         """Log where the server runs, in the lines that tools wait for."""

@@ -247,6 +247,14 @@ class SocketFile:
                 self.path.unlink()
 
 
+def begin_to_listen(sock: socket.socket, backlog: int) -> None:
+    """Let connections queue. Raises OSError naming the address: another process may have bound it, and listen first."""
+    try:
+        sock.listen(backlog)
+    except OSError as exc:
+        raise binding_error(f"address {sock.getsockname()!r}", exc) from None
+
+
 async def listen(
     sock: socket.socket,
     factory: Callable[[], asyncio.Protocol],
@@ -256,9 +264,10 @@ async def listen(
 ) -> asyncio.Server:
     """Start accepting connections on a bound socket and return the asyncio server that does.
 
-    `tls` has the arguments of listen_arguments(), none for a socket without TLS.
+    `tls` has the arguments of listen_arguments(), none for a socket without TLS. Raises OSError naming the address.
     """
     arguments: Any = {"backlog": backlog, **tls}
+    begin_to_listen(sock, backlog)  # uvloop's error would not tell what failed
     if sock.family != getattr(socket, "AF_UNIX", None):
         return await loop.create_server(factory, sock=sock, **arguments)
     # The file of an inherited socket is left to its owner; Listeners removes ours.

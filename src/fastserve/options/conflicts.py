@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 
+from fastserve.net.address import Bind
 from fastserve.options.table import CORE_HTTP, TABLE, OptionError, Options, as_list
 
 NEEDED = {
@@ -52,6 +53,7 @@ def conflicts(options: Options) -> Iterator[str]:
                 yield f"reuse_port and {what}: only a host and port can have many sockets; leave out --reuse-port"
     if options.uds_permissions is not None and all(place.path is None for place in places):
         yield without("uds_permissions", "a UNIX socket", "--uds or --bind unix:PATH")
+    yield from conflicts_of_places(options)
     yield from missing(options)
     yield from conflicts_of_http2(options)
     yield from conflicts_of_platform(options)
@@ -65,6 +67,34 @@ def conflicts(options: Options) -> Iterator[str]:
     yield from conflicts_of_certificates(options)
     yield from conflicts_of_redirect(options)
     yield from conflicts_of_hsts(options)
+
+
+def conflicts_of_places(options: Options) -> Iterator[str]:
+    """Yield what to say of two sockets, or a socket and a file, that would have one address."""
+    taken: dict[str, str] = {}
+    for name, place in claims(options):
+        if not (place.path or (place.is_tcp and place.port)):
+            continue  # the system chooses a port, and a descriptor may be listened on twice
+        shown = place.path or f"{place.host or ''}:{place.port}"
+        where = os.path.abspath(shown) if place.path else shown  # noqa: PTH100
+        before = taken.get(where)
+        if before == name:
+            yield f"{name} {shown} is given twice: leave one out"
+        elif before is not None:
+            yield f"{before} and {name} are both {shown}: use another one for {TABLE[name].name}"
+        taken[where] = name
+
+
+def claims(options: Options) -> Iterator[tuple[str, Bind]]:
+    """Yield each address and path of its own that the server needs, with the option that names it."""
+    for place in options.binds:
+        yield "bind" if options.bind else "port" if place.path is None else "uds", place
+    for text in options.metrics_bind or ():
+        yield "metrics_bind", Bind.parse(text)
+    for name in ("control_socket", "pid_file"):
+        path = getattr(options, name)
+        if path is not None:
+            yield name, Bind(path=os.fspath(path))
 
 
 def missing(options: Options) -> Iterator[str]:
