@@ -87,6 +87,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("threaded_app:app --preload", 3, "Error: --preload: importing 'threaded_app:app' has started threads, which "),
     ("good_app:app --loop none:at", 3, "Error: cannot load custom loop setup function."),
     ("good_app:app --topics redis:host", 3, "Error: topics: redis://...: expected redis://host, rediss://host or "),
+    ("good_app:app --topics redis://h:x", 3, "Error: topics: "),
     ("good_app:app --topics none:At", 3, 'Error: topics: Could not import module "none".'),
     ("good_app:app --http none:At", 3, 'Error: cannot load HTTP protocol. Could not import module "none".'),
 ]

@@ -23,6 +23,7 @@ CHECKS: tuple[Check, ...] = (
     setup.keep_alive,
     setup.trust,
     setup.sockets,
+    setup.own_files,
     setup.static_files,
     setup.certificate,
     machine.clock,

@@ -15,6 +15,7 @@ from fastserve.doctor.finding import FAIL, OK, WARN, Case, Finding
 from fastserve.logging.formatters import LOGGING_CONFIG
 from fastserve.logging.log_config import ConfigError
 from fastserve.net import certificates, tls
+from fastserve.net.address import Bind
 from fastserve.static.mounts import mounts_of
 
 DAY = 86400.0
@@ -173,15 +174,36 @@ def sockets(case: Case) -> Iterator[Finding]:
                 mode = stat.S_IMODE(path.stat().st_mode)
             except OSError:
                 mode = 0o666
-        if not path.parent.is_dir():
-            yield Finding(FAIL, check, f"there is no directory {path.parent}", "make it, or use another path")
-        elif not os.access(path.parent, os.W_OK):
-            yield Finding(FAIL, check, f"{path.parent} cannot be written to", "change its owner, or use another path")
+        unusable = unusable_folder(check, path)
+        if unusable is not None:
+            yield unusable
         elif mode & 0o002:
             text = f"any user of this machine may connect to {path} (mode {mode:o})"
             yield Finding(WARN, check, text, "use --uds-permissions 660 with a group for the proxy")
         else:
             yield Finding(OK, check, f"{path} (mode {mode:o})")
+
+
+def unusable_folder(check: str, path: Path) -> Finding | None:
+    """Return why no file can be made at a path, None if it can."""
+    if not path.parent.is_dir():
+        return Finding(FAIL, check, f"there is no directory {path.parent}", "make it, or use another path")
+    if not os.access(path.parent, os.W_OK):
+        return Finding(FAIL, check, f"{path.parent} cannot be written to", "change its owner, or use another path")
+    return None
+
+
+def own_files(case: Case) -> Iterator[Finding]:
+    """Look at the folders of what the server makes for those who run it, and at that of --topics unix:DIR."""
+    options = case.options
+    paths = [("control socket", options.control_socket), ("pid file", options.pid_file)]
+    paths += [("metrics", Bind.parse(text).path) for text in options.metrics_bind or ()]
+    topics = str(options.topics or "")
+    if topics.startswith("unix:"):
+        paths.append(("topics", Path(topics.removeprefix("unix:")) / "socket"))
+    for check, path in paths:
+        if path is not None:
+            yield unusable_folder(check, Path(path)) or Finding(OK, check, f"{Path(path).parent} can be written to")
 
 
 def static_files(case: Case) -> Iterator[Finding]:
