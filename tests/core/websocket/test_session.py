@@ -265,6 +265,20 @@ class TestStop:
         peer.feed(close(1012))
         assert peer.transport.closed
 
+    @pytest.mark.parametrize("before", [False, True], ids=["open", "closing"])
+    def test_a_close_frame_that_is_not_answered(self, sockets: Work, before: bool) -> None:
+        """A client that is gone without a word does not hold up the stop for long."""
+        if before:
+            peer = sockets(Script(lambda receive, send: asyncio.sleep(0))).connect()
+            peer.feed(upgrade())
+        else:
+            peer = opened(sockets(Script()))
+        peer.wire.call(peer.wire.worker.drain)
+        peer.wire.advance(2)
+        assert not peer.transport.closed
+        peer.wire.advance(2)
+        assert peer.transport.calls[-1] == "abort"
+
     def test_a_handshake_that_is_not_answered(self, sockets: Work) -> None:
         got = []
 

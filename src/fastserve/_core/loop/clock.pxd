@@ -22,6 +22,7 @@ cdef enum:
     QUEUED  # for a request to be served
     TLS_HANDSHAKE
     TLS_SHUTDOWN  # from our close_notify until the client's
+    WS_FAREWELL  # for the client's close frame while the server stops
     WAITS  # how many kinds there are
 
 
@@ -29,6 +30,7 @@ cdef enum:
     # Seconds.
     LINGER_SECONDS = 5  # of silence, for a client whose bytes are discarded after the close
     CLOSE_SECONDS = 10  # for a client's close frame
+    FAREWELL_SECONDS = 3  # the same while the server stops: many a client is gone without a word
     HOLD_SECONDS = 1  # for an application, before the response to a client's close frame
 
 

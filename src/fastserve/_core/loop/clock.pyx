@@ -90,6 +90,7 @@ cdef class Clock:
         self.seconds[WS_PING] = settings.ws_ping_interval
         self.seconds[WS_PONG] = settings.ws_ping_timeout
         self.seconds[WS_CLOSE] = CLOSE_SECONDS
+        self.seconds[WS_FAREWELL] = FAREWELL_SECONDS
         self.seconds[HELD_HEAD] = HELD_HEAD_SECONDS
         self.seconds[SMALL_PIECE] = SMALL_PIECE_SECONDS
         self.seconds[WS_HOLD] = HOLD_SECONDS

@@ -17,7 +17,7 @@ import logging
 
 from ..counters cimport live_counts
 from ..interfaces cimport Channel, Pending, Shared
-from ..loop.clock cimport WS_CLOSE, WS_HOLD, WS_PING, WS_PONG, stop
+from ..loop.clock cimport WS_CLOSE, WS_FAREWELL, WS_HOLD, WS_PING, WS_PONG, stop
 from ..metrics cimport BY_DRAIN, BY_ERROR, BY_PING, CLOSING_CONNECTIONS, RECEIVED, WEBSOCKET_CONNECTIONS
 from ..metrics cimport WS_RECEIVED, WS_RECEIVED_BYTES, WS_SENT, WS_SENT_BYTES, fastserve_add
 from ..python cimport PyBytes_AS_STRING, PyBytes_GET_SIZE, PyObject, PyUnicode_AsUTF8AndSize
@@ -358,6 +358,8 @@ cdef class WebSocket(Channel):
 
     cdef int drain(self) except -1:
         set_why(self.writer, BY_DRAIN)
+        if self.state == CLOSING and not self.eof_seen:
+            self.worker.clock.start(self, WS_FAREWELL)
         return self.close_with(SERVICE_RESTART, "")
 
     cdef int close_with(self, int code, str reason) except -1:
@@ -372,7 +374,7 @@ cdef class WebSocket(Channel):
         if self.held_code:
             return self.shut(not self.held_close)
         if not self.eof_seen:
-            self.worker.clock.start(self, WS_CLOSE)
+            self.worker.clock.start(self, WS_FAREWELL if self.worker.stopping else WS_CLOSE)
         return self.go_on()
 
     cdef int leave(self, int code, str reason) except -1:
@@ -414,6 +416,8 @@ cdef class WebSocket(Channel):
                 self.worker.clock.start(self, WS_PONG)  # the pong may be in `tail`
             elif self.held_code and self.state == OPEN:
                 self.end_held()
+            elif kind == WS_FAREWELL and self.writer.must_wait():
+                self.worker.clock.start(self, WS_CLOSE)  # it still takes, or does not, what was sent before
             elif kind == WS_PONG:
                 set_why(self.writer, BY_PING)
                 if self.worker.traced is not None:
