@@ -22,6 +22,8 @@ async def app(scope, receive, send):
         raise ValueError("first\\nsecond")
     if scope["path"] == "/extra":
         logging.getLogger("fastserve.error").warning("watch %s", "out", extra={"user": "me", "odd": object})
+    while scope["path"] == "/waits" and (await receive())["type"] != "http.disconnect":
+        pass
     status = 404 if scope["path"] == "/missing" else 200
     body = scope["state"].get("request_id", "none").encode()
     await send({"type": "http.response.start", "status": status, "headers": []})
@@ -105,8 +107,20 @@ def test_trace_of_a_request_that_fails(run: support.StartCommand, http: str) -> 
     assert not {"trace_id", "request_id"} & set(without)
 
 
-def test_log_slow(run: support.StartCommand) -> None:
-    """Nothing is said of a request that is quick enough; tests/core/http has those that are not."""
+@pytest.mark.parametrize("http", ["auto", "h11"])
+@pytest.mark.parametrize("ids", [(), ("--request-id-header", "x-request-id")], ids=["no ids", "ids"])
+def test_log_slow(run: support.StartCommand, http: str, ids: tuple[str, ...]) -> None:
+    server = run("--log-slow", "0.05", "--http", http, *ids)
+    with server.connect() as client:
+        client.sendall(b"GET /waits HTTP/1.1\r\nHost: test\r\n\r\n")
+        shown = r"GET /waits from 127\.0\.0\.1:\d+" + (r" \[\w{32}\]" if ids else "")
+        server.wait_line(rf"^WARNING:  Slow request: {shown} is under way for \d+\.\d+ s, at:$")
+    server.wait_line(rf"^WARNING:  Slow request: {shown} took \d+\.\d+ s, ")
+    server.stop()
+    assert "Exception in the log" not in server.output
+
+
+def test_log_slow_of_quick_requests(run: support.StartCommand) -> None:
     server = run("--log-slow", "30")
     server.get("/")
     server.stop()

@@ -28,7 +28,9 @@ def warn(
 ) -> None:  # fmt: skip
     """Log a slow request, which is `over` or under way."""
     extra = {"duration": round(seconds, 6), **ids}
-    which = f"{described(scope)} from {client or 'a UNIX socket'}" + (f" [{ids['request_id']}]" * ("request_id" in ids))
+    which = f"{described(scope)} from {client or 'a UNIX socket'}"
+    if "request_id" in ids:
+        which += f" [{ids['request_id']}]"
     if over:
         outcome = "the client did not get all of it" if aborted else f"status {status}"
         logger.warning("Slow request: %s took %.3f s, %s", which, seconds, outcome, extra=extra)
