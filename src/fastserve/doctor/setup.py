@@ -200,7 +200,8 @@ def own_files(case: Case) -> Iterator[Finding]:
     paths += [("metrics", Bind.parse(text).path) for text in options.metrics_bind or ()]
     topics = str(options.topics or "")
     if topics.startswith("unix:"):
-        paths.append(("topics", Path(topics.removeprefix("unix:")) / "socket"))
+        folder = Path(topics.removeprefix("unix:"))  # which is made if it is not there
+        paths.append(("topics", folder / "socket" if folder.is_dir() else folder))
     for check, path in paths:
         if path is not None:
             yield unusable_folder(check, Path(path)) or Finding(OK, check, f"{Path(path).parent} can be written to")
