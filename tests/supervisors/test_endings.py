@@ -339,9 +339,8 @@ def test_sigusr1_opens_the_log_files_of_every_process_again(
 
 
 GROUP = """
-import signal
 print("importing", flush=True)
-open({gate!r}).read()
+open({gate!r}).read(1)
 async def app(scope, receive, send):
     await send({{"type": "http.response.start", "status": 200, "headers": []}})
     await send({{"type": "http.response.body", "body": b"served"}})
@@ -364,12 +363,16 @@ def test_user_signals_end_no_process_that_imports(
     server.wait_line("importing")
     os.killpg(server.pid, number)
     server.wait_line(f"Received {signal.Signals(number).name}")
-    gate.write_text("")
-    assert server.get().endswith(b"served")
-    os.killpg(server.pid, number)
-    server.wait_line(f"Received {signal.Signals(number).name}", count=2)
-    assert server.get().endswith(b"served")
-    server.stop()
+    opened = os.open(gate, os.O_RDWR)  # which waits for nobody
+    try:
+        os.write(opened, b"x")
+        assert server.get().endswith(b"served")
+        os.killpg(server.pid, number)
+        server.wait_line(f"Received {signal.Signals(number).name}", count=2)
+        assert server.get().endswith(b"served")
+        server.stop()
+    finally:
+        os.close(opened)
     assert server.stdout.count("importing") == 1
     assert "killed by" not in server.output
 
