@@ -347,11 +347,15 @@ async def app(scope, receive, send):
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2], ids=["SIGUSR1", "SIGUSR2"])
 @pytest.mark.parametrize(
-    "options",
-    [("--workers", "1", "--workers-lifetime", "9999"), ("--workers", "1", "--preload"), ("--reload",)],
-    ids=["workers", "preload", "reload"],
+    ("options", "number"),
+    [
+        (("--workers", "1", "--workers-lifetime", "9999"), signal.SIGUSR1),
+        (("--workers", "1", "--preload"), signal.SIGUSR1),
+        (("--reload",), signal.SIGUSR1),
+        (("--reload",), signal.SIGUSR2),  # which starts a successor of a parent of workers
+    ],
+    ids=["workers", "preload", "reload", "reload SIGUSR2"],
 )
 def test_user_signals_end_no_process_that_imports(
     command: support.StartCommand, tmp_path: Path, gate: Path, options: tuple[str, ...], number: int
