@@ -18,9 +18,11 @@ from typing import Any
 
 import backend
 import pytest
+import train
 import translate
 
-from bench.exchanges import EXCHANGES
+import fastserve
+from bench.exchanges import EXCHANGES, GET, Exchange
 from fastserve._core.settings import Settings
 
 try:
@@ -185,6 +187,19 @@ def test_what_a_profiled_build_serves_is_served() -> None:
 
 
 @pytest.mark.tree
+def test_a_profiled_build_stops_at_a_wrong_response(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body"})
+
+    monkeypatch.setattr(train, "EXCHANGES", (Exchange("wrong", app, (GET,)),))
+    assert train.main() == 1
+    assert capsys.readouterr().err == "wrong: Wrong(\"the response begins with b'HTTP/1.1 404 Not Found\\\\r\\\\n'\")\n"
+
+
+@pytest.mark.tree
 @pytest.mark.parametrize("kind", ["release", "profiled"])
 def test_wheels_for_linux_require_what_they_serve_with_while_they_are_built(
     kind: str, monkeypatch: pytest.MonkeyPatch
@@ -200,6 +215,12 @@ def test_wheels_for_linux_require_what_they_serve_with_while_they_are_built(
 @pytest.mark.tree
 @pytest.mark.skipif(sys.platform != "linux", reason="wheels are compiled by counts on Linux alone")
 def test_a_compiler_that_leaves_no_counts_is_refused(build: dict[str, Any], tmp_path: Path) -> None:
-    command = SimpleNamespace(extensions=[], get_ext_fullpath=str, get_ext_filename=str)
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    names = [path.relative_to(ROOT / "src").with_suffix("").as_posix() for path in sources()]
+    command = SimpleNamespace(
+        extensions=[SimpleNamespace(name=name) for name in names],
+        get_ext_fullpath=lambda name: Path(fastserve.__file__).parents[1] / f"{name}{suffix}",
+        get_ext_filename=lambda name: f"{name}{suffix}",
+    )
     with pytest.raises(build["CompileError"], match="FASTSERVE_BUILD=profiled needs gcc"):
         build["BuildExt"].train(command, tmp_path / "counts")

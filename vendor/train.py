@@ -30,15 +30,15 @@ def main() -> int:
     for exchange in EXCHANGES:
         try:
             served(exchange)
-        except (Wrong, OSError) as error:
-            print(f"{exchange.name}: {error}", file=sys.stderr)
+        except Exception as error:
+            print(f"{exchange.name}: {error!r}", file=sys.stderr)
             return 1
         print(exchange.name, flush=True)
     return 0
 
 
 def served(exchange: Exchange) -> None:
-    """Serve this kind of exchange to clients. Raises Wrong or OSError if one of them does not get its responses."""
+    """Serve this kind of exchange to clients. Raises what keeps one of them from its responses."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
         server = Server(_config(exchange))
         errors: list[Exception] = []
@@ -68,7 +68,7 @@ def _clients(exchange: Exchange, address: tuple[str, int], server: Server, error
     try:
         for connections, rounds in _CROWDS:
             _crowd(exchange, address, connections, rounds)
-    except (Wrong, OSError) as error:
+    except Exception as error:
         errors.append(error)
     finally:
         server.should_exit = True
