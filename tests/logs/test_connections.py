@@ -74,6 +74,18 @@ def test_lines_are_uvicorns(http: str, level: str, tmp_path: Path) -> None:
     assert len(theirs) == (20 if level == "trace" else 6)
 
 
+def test_a_protocol_that_cannot_be_made(tmp_path: Path) -> None:
+    """Its connection is told of as others are."""
+    methods = ("connection_made", "data_received", "eof_received", "connection_lost", "shutdown")
+    (tmp_path / "broken_ws.py").write_text(
+        "class Broken:\n    def __init__(self, *args, **more):\n        raise OSError\n"
+        + "".join(f"    def {name}(self, *args): pass\n" for name in methods)
+    )
+    found = lines("fastserve", "trace", ["--ws", "broken_ws:Broken"], tmp_path, b"/no", None)
+    told = [line.split(" - ")[-1] for line in found if " - HTTP" in line]
+    assert told == ["HTTP connection made", "HTTP connection lost"] * 2
+
+
 @pytest.mark.parametrize("http", ["auto", "h11"])
 @pytest.mark.parametrize("ws", ["auto", "wsproto"])
 def test_a_client_that_answers_no_ping(http: str, ws: str, tmp_path: Path) -> None:

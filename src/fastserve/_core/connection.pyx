@@ -225,11 +225,13 @@ cdef class Connection(Carrier):
 
     def resume_writing(self):
         self.turn.enter()
+        self.writer.resuming = True
         try:
             self.writer.resume()
             self.handler.drained()
         finally:
             self.turn.leave()
+            self.writer.resuming = False
 
     def shutdown(self):
         """Close now, or after the response under way. On uvicorn's contract, as is `transport`."""
@@ -254,13 +256,13 @@ cdef class Connection(Carrier):
         """Hand the transport over to another protocol for good, beginning with `received`."""
         cdef bint paused
         self.worker.connections.discard(self)
-        if self.worker.traced is not None:
-            self.worker.traced.pop(self, None)
         try:
             paused = self.writer.release()
             set_use(self.writer, 0)
             protocol = make_protocol()
             self.transport.set_protocol(protocol)
+            if self.worker.traced is not None:
+                self.worker.traced.pop(self, None)
             self.handler.lost()
             protocol.connection_made(self.transport)
             if paused:
@@ -287,8 +289,10 @@ cdef class Connection(Carrier):
         return 0
 
     cdef int trace_lost(self) except -1:
-        prefix, protocol = self.worker.traced.pop(self)
-        self.worker.report(f"{prefix}{protocol} connection lost", None, TRACE)
+        found = self.worker.traced.pop(self, None)
+        if found is not None:
+            prefix, protocol = found
+            self.worker.report(f"{prefix}{protocol} connection lost", None, TRACE)
         return 0
 
     def accepted_beyond(self):

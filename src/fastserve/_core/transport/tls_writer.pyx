@@ -110,7 +110,7 @@ cdef class TlsWriter(Writer):
             self.left = self.unacknowledged()
             self.pause_between = FIRST_LOOK
             self.look_later()
-            self.transport.close()  # asyncio's forgets the connection when it is told twice
+            self.close_transport()  # asyncio's forgets the connection when it is told twice
         return 0
 
     cdef int look_later(self) except -1:

@@ -20,6 +20,7 @@ cdef class Writer(Flushable):
     cdef Py_ssize_t stuck  # bytes that the client had not taken when its deadline was set
     cdef bint unlimited  # the transport's high-water mark is still its own
     cdef bint paused  # the transport has bytes that the kernel did not take
+    cdef bint resuming  # it is within its call of resume_writing()
     cdef bint ending  # end the writing side when everything is written
     cdef bint is_last  # and close the transport instead, unless there is unread input: the client sends no more
     cdef bint closing  # close the transport when everything is written
@@ -28,6 +29,7 @@ cdef class Writer(Flushable):
 
     cdef long long given(self) noexcept  # bytes so far, those that are being put together included
     cdef Buffer output(self)  # where to put bytes; commit() lets them leave
+    cdef int close_transport(self) except -1
     cdef int commit(self) except -1  # they leave at the end of the turn
     # They leave at the end of the turn, whatever is done with those of applications: one read can ask for thousands.
     cdef int commit_reply(self) except -1

@@ -165,7 +165,7 @@ cdef class Writer(Flushable):
             self.drop_front(size)
         if self.committed == 0 or self.broken:
             if self.closing:
-                self.transport.close()
+                self.close_transport()
             elif self.ending:
                 self.ending = False
                 if self.fd < 0 or self.paused:
@@ -173,7 +173,15 @@ cdef class Writer(Flushable):
                 elif fastserve_end_writing(self.fd) < 0:  # close() alone ends nothing if a child has the descriptor
                     self.abort()
                 elif self.is_last and fastserve_unread(self.fd) == 0:
-                    self.transport.close()
+                    self.close_transport()
+        return 0
+
+    cdef int close_transport(self) except -1:
+        """Close it. asyncio's, which calls resume_writing() in the middle of a write, would tell of its end twice there."""
+        if self.resuming:
+            self.turn.call_soon(self.transport.close)
+        else:
+            self.transport.close()
         return 0
 
     cdef int hand_over(self, object data) except -1:
@@ -235,7 +243,10 @@ cdef class Writer(Flushable):
         self.closing = True
         stop(self)
         self.drop_front(self.committed)
-        self.transport.abort()
+        if self.resuming:
+            self.turn.call_soon(self.transport.abort)
+        else:
+            self.transport.abort()
 
     cdef bint release(self) except -1:
         cdef bint paused
