@@ -15,7 +15,7 @@ from ws import Clients
 LENGTH = (b"content-length", b"2")
 START = {"type": "http.response.start", "status": 200, "headers": [LENGTH]}
 BODY = {"type": "http.response.body", "body": b"no"}
-REFUSAL = "RuntimeError: {} was called by what send() was given."
+REFUSAL = "RuntimeError: {} was called while a message was being taken."
 
 
 @pytest.fixture(params=["auto", "http2"])

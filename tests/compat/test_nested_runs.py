@@ -39,6 +39,16 @@ def test_other_requests_are_served_within_it(server: Command) -> None:
     assert "Traceback" not in server.output
 
 
+def test_a_task_that_listens_hears_that_the_client_has_left(server: Command) -> None:
+    """While the headers of the response are being taken."""
+    with server.connect() as client:
+        client.sendall(b"GET /listen HTTP/1.1\r\nHost: a\r\n\r\n")
+        get(server, "/began")
+    assert get(server, "/heard") == "http.disconnect"
+    assert server.stop() == -15
+    assert "Traceback" not in server.output
+
+
 def test_a_connection_is_read_within_a_run_of_its_own(server: Command) -> None:
     url = server.url.replace("http", "ws", 1)
     with connect(url, open_timeout=PATIENCE, close_timeout=PATIENCE, proxy=None) as websocket:

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import nest_asyncio2
 
 began = asyncio.Event()
 opened = asyncio.Event()
+heard: asyncio.Queue[str] = asyncio.Queue()
 
 
 def wait() -> None:
     """Wait as code does that is not asynchronous, and called by some that is."""
     began.set()
     asyncio.get_running_loop().run_until_complete(opened.wait())
+
+
+async def listen(receive: Any) -> None:
+    """Note what the client does next."""
+    try:
+        heard.put_nowait((await receive())["type"])
+    except Exception as error:
+        heard.put_nowait(repr(error))
+    opened.set()
+
+
+def headers(text: str) -> Iterator[tuple[bytes, bytes]]:
+    yield b"x-text", text.encode()
+    if text == "/listen":
+        wait()
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -38,5 +55,15 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             await began.wait()
         elif scope["path"] == "/open":
             opened.set()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": scope["path"].encode()})
+        text = scope["path"]
+        if text == "/heard":
+            text = await heard.get()
+        listener = None
+        if text == "/listen":
+            await receive()
+            listener = asyncio.ensure_future(listen(receive))
+            await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 200, "headers": headers(text)})
+        await send({"type": "http.response.body", "body": text.encode()})
+        if listener is not None:
+            await listener

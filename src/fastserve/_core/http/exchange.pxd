@@ -103,6 +103,7 @@ cdef class HttpExchange(Exchange):
 
 cdef class Receive(Awaitable):
     cdef HttpExchange exchange
+    cdef bint waited  # for a message, so that it comes back at a time that is not of the application's choosing
 
 
 cdef class Send(Awaitable):

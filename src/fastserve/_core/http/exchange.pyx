@@ -628,12 +628,13 @@ cdef class Receive(Awaitable):
 
     cdef object poll(self):
         cdef HttpExchange exchange = self.exchange
-        if exchange.taking:
-            raise RuntimeError("receive() was called by what send() was given.")
+        if exchange.taking and not self.waited:
+            raise RuntimeError("receive() was called while a message was being taken.")
         message = exchange.next_message()
         if message is not None:
             return message
         self.future = exchange.wait_to_receive()
+        self.waited = True
         return WAIT
 
 
@@ -646,7 +647,7 @@ cdef class Send(Awaitable):
     cdef bint take(self, HttpExchange exchange) except -1:
         """Have the message taken. Return true if it is held back or was dropped."""
         if exchange.taking:
-            raise RuntimeError("send() was called by what send() was given.")
+            raise RuntimeError("send() was called while a message was being taken.")
         exchange.taking = True
         try:
             if exchange.hold_back(self):
