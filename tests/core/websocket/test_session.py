@@ -279,6 +279,15 @@ class TestStop:
         peer.wire.advance(2)
         assert peer.transport.calls[-1] == "abort"
 
+    def test_a_client_that_takes_nothing_has_longer(self, work: Work) -> None:
+        peer = opened(work(Script()))
+        peer.wire.call(peer.connection.pause_writing)
+        peer.wire.call(peer.wire.worker.drain)
+        peer.wire.advance(9)
+        assert not peer.transport.closed
+        peer.wire.advance(2)
+        assert peer.transport.calls[-1] == "abort"
+
     def test_a_handshake_that_is_not_answered(self, sockets: Work) -> None:
         got = []
 

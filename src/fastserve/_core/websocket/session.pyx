@@ -358,7 +358,7 @@ cdef class WebSocket(Channel):
 
     cdef int drain(self) except -1:
         set_why(self.writer, BY_DRAIN)
-        if self.state == CLOSING and not self.eof_seen:
+        if self.state == CLOSING and not self.eof_seen and not self.writer.must_wait():
             self.worker.clock.start(self, WS_FAREWELL)
         return self.close_with(SERVICE_RESTART, "")
 
@@ -374,7 +374,7 @@ cdef class WebSocket(Channel):
         if self.held_code:
             return self.shut(not self.held_close)
         if not self.eof_seen:
-            self.worker.clock.start(self, WS_FAREWELL if self.worker.stopping else WS_CLOSE)
+            self.worker.clock.start(self, WS_FAREWELL if self.worker.stopping and not self.writer.must_wait() else WS_CLOSE)
         return self.go_on()
 
     cdef int leave(self, int code, str reason) except -1:
@@ -416,8 +416,6 @@ cdef class WebSocket(Channel):
                 self.worker.clock.start(self, WS_PONG)  # the pong may be in `tail`
             elif self.held_code and self.state == OPEN:
                 self.end_held()
-            elif kind == WS_FAREWELL and self.writer.must_wait():
-                self.worker.clock.start(self, WS_CLOSE)  # it still takes, or does not, what was sent before
             elif kind == WS_PONG:
                 set_why(self.writer, BY_PING)
                 if self.worker.traced is not None:
