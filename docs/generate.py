@@ -238,7 +238,7 @@ MEANINGS = {  # what to make of a line, by its beginning
     "Child process … …. Killing": "No part of the process has responded for `--timeout-worker-healthcheck` seconds.",
     "connection closed": "A WebSocket has ended.",
     "connection open": "A WebSocket was accepted.",
-    "connection rejected": "The application, or the server, denied a WebSocket's handshake.",
+    "connection rejected": "A WebSocket's handshake was denied.",
     "Dropped the hop-by-hop": "WSGI applications may not set these headers (PEP 3333).",
     "Error while serving the static file": "The file could not be opened (500), or became shorter while it was sent"
     " (the connection is closed).",

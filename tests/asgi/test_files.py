@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import queue
 import socket
 import threading
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from asgi.gates import Gate
 from asgi.messages import START, Raised, body, pathsend, raised_by, sends, start, zerocopysend
 from core.responses import Client
 from fakes.worker import get, respond
+
+from fastserve._core.errors import ClientDisconnected
 
 Connect = Callable[..., Client]
 Log = Callable[[], list[str]]
@@ -316,19 +319,19 @@ class TestSlowClients:
     def test_no_progress_without_a_descriptor_is_given_up(
         self, serve: support.Serve, large: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        gone = threading.Event()
+        raised: queue.Queue[OSError] = queue.Queue()
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             await send(START)
             try:
                 await send(pathsend(str(large)))
-            except OSError:
-                gone.set()
+            except OSError as error:
+                raised.put(error)
 
         slow = Slow(serve(app, timeout_write=0.1, disconnect="raise"))
         monkeypatch.setattr(os, "dup", too_many)
         slow.socket.sendall(get())
-        assert gone.wait(60)
+        assert type(raised.get(timeout=60)) is ClientDisconnected
         slow.socket.close()
 
     def test_file_that_shrinks(self, serve: support.Serve, log: Log, large: Path) -> None:

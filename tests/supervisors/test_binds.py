@@ -92,13 +92,13 @@ def test_an_address_that_another_process_has_begun_to_listen_on() -> None:
 
 @BOTH
 @pytest.mark.parametrize("option", ["--bind", "--metrics-bind"])
-def test_an_address_that_is_given_by_two_names(start: Start, option: str, workers: str) -> None:
+def test_an_address_that_is_given_in_two_ways(start: Start, option: str, workers: str) -> None:
     """Both can be bound; the second cannot listen."""
     with socket.socket() as free:
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         free.bind(("127.0.0.1", 0))  # and never listens
         port = free.getsockname()[1]
-        server = start("app", "--bind", f"127.0.0.1:{port}", option, f"localhost:{port}", "--workers", workers)
+        server = start("app", "--bind", f"127.0.0.1:{port}", option, f"127.1:{port}", "--workers", workers)
         assert server.wait() == 3
     where = re.escape(f"address ('127.0.0.1', {port})")
     server.wait_line(rf"^ERROR:    \[Errno \d+\] error while attempting to bind on {where}: address already in use$")
@@ -206,7 +206,7 @@ def test_unix_path_that_is_too_long(tmp_path: Path) -> None:
         ({"bind": "h:1", "host": "x"}, "bind and host name two"),
         ({"reuse_port": True, "uds": "x"}, "reuse_port and uds: only a host and port .* leave out --reuse-port"),
         ({"reuse_port": True, "bind": ["h:1", "fd://3"]}, "reuse_port and fd: "),
-        ({"uds_permissions": 0o600}, "uds_permissions without a UNIX socket: add --uds or"),
+        ({"uds_permissions": 0o600}, "uds_permissions has no effect without a UNIX socket: add --uds or"),
         ({"reload": True, "workers_max_rss": 1}, "reload and workers_max_rss: "),
         ({"reload": True, "workers_lifetime": 1}, "reload and workers_lifetime: "),
     ],

@@ -194,7 +194,7 @@ def unusable_folder(check: str, path: Path) -> Finding | None:
 
 
 def own_files(case: Case) -> Iterator[Finding]:
-    """Look at the folders of what the server makes for those who run it, and at that of --topics unix:DIR."""
+    """Check the directories of the control socket, pid file, metrics socket and topics."""
     options = case.options
     paths = [("control socket", options.control_socket), ("pid file", options.pid_file)]
     paths += [("metrics", Bind.parse(text).path) for text in options.metrics_bind or ()]

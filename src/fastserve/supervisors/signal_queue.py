@@ -54,6 +54,8 @@ class Signals:
         """Raise KeyboardInterrupt in this block at a signal that stops the server; it stays in the queue."""
         self.interrupts = True
         try:
+            if any(each in HANDLED_SIGNALS for each in self.queue):  # one that came just before
+                raise KeyboardInterrupt
             yield
         finally:
             self.interrupts = False

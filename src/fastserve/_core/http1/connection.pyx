@@ -169,9 +169,10 @@ cdef class Http1Connection(Incoming):
             self.handshake = None
             self.parser.release_head()
             self.telling = True
-            response.tell_health()
-            self.telling = False
-            return 0
+            try:
+                return response.tell_health()
+            finally:
+                self.telling = False
         if self.handshake is None:
             if worker.static is not None:
                 static = (<StaticFiles>worker.static).match(request.head + request.path.start, request.path.size)
