@@ -173,7 +173,7 @@ def test_files_that_cannot_be_used(
         file.mkdir()
     else:
         file.write_bytes(content)
-    process = command("a:b", f"--{option}", str(file), "--preload", workers)
+    process = command("a:b", f"--{option}", str(file), "--workers", workers)
     assert process.wait() == 3
     (line,) = process.lines
     assert line.startswith(f"Error: {option.replace('-', '_')} '{file}' {why}")

@@ -175,7 +175,10 @@ class TestContradictions:
             ({"proxy_headers": False, **F}, "leave out --no-proxy-headers or --proxy-headers-family"),
             ({"client_ip_header": "X-Real-IP", "forwarded_hops": 1}, "client_ip_header and forwarded_hops"),
             (F | PREFIX, "use --root-path instead of --forwarded-prefix"),
-            ({"root_path_mode": "given"}, "root_path_mode without root_path: add --root-path or --forwarded-prefix"),
+            (
+                {"root_path_mode": "given"},
+                "root_path_mode has no effect without root_path: add --root-path or --forwarded-prefix",
+            ),
             ({"forwarded_hops": 0}, "from 1 to 100"),
             ({"proxy_headers_family": "both"}, "'both' is not one of x-forwarded, forwarded"),
             ({"client_ip_header": "X Real"}, "client_ip_header"),

@@ -250,7 +250,9 @@ def test_http2_wsgi_and_workers(serve: support.Serve, command: support.StartComm
 
 
 def test_contradiction() -> None:
-    with pytest.raises(OptionError, match=r"^proxy_protocol_from without proxy_protocol: add --proxy-protocol auto"):
+    with pytest.raises(
+        OptionError, match=r"^proxy_protocol_from has no effect without proxy_protocol: add --proxy-protocol auto"
+    ):
         Config("app", log_config=None, proxy_protocol_from="*")
 
 
