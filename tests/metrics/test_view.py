@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import urllib.request
 from typing import Any
 
@@ -101,6 +102,20 @@ def test_history() -> None:
     assert {(each["rate"], each["errors"], each["active"], each["queue"]) for each in points} == {(2.0, 0.2, 1, 2)}
     assert points[0]["workers"] == {"0": 2.0}
     assert 0.0025 < points[0]["p50"] < 0.005
+
+
+def test_a_history_that_has_stopped_has_no_thread() -> None:
+    document: Document = {
+        "now": 1.0, "requests": 0, "errors": 0, "durations": [0], "active": 0, "queue": 0, "workers": [],
+    }  # fmt: skip
+    history = History(lambda: document)
+    history.stop()  # it need not have been started
+    history = History(lambda: document)
+    before = set(threading.enumerate())
+    history.start()
+    (thread,) = set(threading.enumerate()) - before
+    history.stop()
+    assert not thread.is_alive()
 
 
 def test_point_of_a_worker_that_is_new() -> None:

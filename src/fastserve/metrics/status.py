@@ -22,6 +22,7 @@ BUCKETS = SHAPE["histogram"] - 1
 CONNECTIONS = ("new", "idle", "active", "websocket", "closing")
 HISTORY_SECONDS = 5.0
 HISTORY_POINTS = 120  # ten minutes
+POINT_SECONDS = 1.0  # that stop() waits for a point that is being taken
 
 STARTED = time.time()  # this module is loaded when a server starts that shows it
 
@@ -118,13 +119,17 @@ class History:
         self._before: Document | None = None
         self._stopped = Event()
         self._lock = Lock()
+        self._thread = Thread(target=self._follow, name="fastserve history", daemon=True)
 
     def start(self) -> None:
         self.take()
-        Thread(target=self._follow, name="fastserve history", daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
         self._stopped.set()
+        if self._thread.is_alive():
+            # A thread that wakes up while Python is taken down ends within whatever it is doing.
+            self._thread.join(POINT_SECONDS)
 
     def _follow(self) -> None:
         while not self._stopped.wait(HISTORY_SECONDS):
