@@ -277,10 +277,11 @@ class TestEventStreams:
     def test_a_stream_that_says_nothing_is_kept_alive(self, work: Work) -> None:
         wire = work(Room(keepalive=0.001))
         joined(wire)
-        peer = self.listen(wire)
-        while not peer.transport.writes:
+        peer = wire.connect()
+        received = peer.feed(get("/room"))  # on a busy machine with a comment behind its head
+        while b"\r\n\r\n3\r\n:\n\n\r\n" not in received:
             wire.turn()
-        assert peer.take().startswith(b"3\r\n:\n\n\r\n")
+            received += peer.take()
         peer.lose()
 
     def test_not_with_a_content_length(self, work: Work) -> None:
