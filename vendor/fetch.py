@@ -132,12 +132,20 @@ def _download(pinned: Path, pin: Pin) -> bytes:
                 text=True,
                 check=False,
             )
-            if result.returncode == 0:
+            if result.returncode == 0 or not _has_read(result.stdout):
                 break
         archive = Path(folder, pin.archive)
         if result.returncode != 0 or not archive.is_file():
             raise FetchError(f"pip could not download {pin.archive}: {_reason(result.stdout)}", pin)
         return archive.read_bytes()
+
+
+def _has_read(output: str) -> bool:
+    """Return whether pip had the archive and went on to its metadata: another run has another backend for that alone.
+
+    Without an index, the archive or the pinned hash it does not get so far, and would not in another run.
+    """
+    return "metadata" in output.lower()
 
 
 def _reason(output: str) -> str:

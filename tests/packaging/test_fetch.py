@@ -10,6 +10,7 @@ import sysconfig
 import tarfile
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any
 
 import fetch
 import pytest
@@ -87,7 +88,7 @@ def test_by_hand_with_an_old_setuptools(vendor: Path, archive: Path, monkeypatch
 
     def run(argv: list[str], **options: object) -> subprocess.CompletedProcess[str]:
         if "--no-build-isolation" in argv:
-            return subprocess.CompletedProcess(argv, 1, "hint: See above for details.")
+            return subprocess.CompletedProcess(argv, 1, "error: metadata-generation-failed")
         Path(argv[argv.index("--dest") + 1], archive.name).write_bytes(archive.read_bytes())
         return subprocess.CompletedProcess(argv, 0, "")
 
@@ -181,7 +182,23 @@ def test_a_wrong_hash_stops(vendor: Path, archive: Path, monkeypatch: pytest.Mon
     assert not (vendor / "llhttp").exists()
 
 
-def test_a_wrong_hash_of_a_download_stops(vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands of the processes that are run."""
+    commands = []
+    run = subprocess.run
+
+    def noted(argv: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        commands.append(argv)
+        return run(argv, **options)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(subprocess, "run", noted)
+    return commands
+
+
+def test_a_wrong_hash_of_a_download_stops(
+    vendor: Path, archive: Path, runs: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIP_FIND_LINKS", str(archive.parent))
     pin(vendor, "0" * 64)
     with pytest.raises(fetch.FetchError) as caught:
@@ -190,6 +207,7 @@ def test_a_wrong_hash_of_a_download_stops(vendor: Path, archive: Path, monkeypat
     assert "HASHES" in wrong
     assert "0" * 64 in remedy
     assert not (vendor / "llhttp").exists()
+    assert len(runs) == 1  # another would find the same
 
 
 def test_a_missing_archive_stops(vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,12 +220,13 @@ def test_a_missing_archive_stops(vendor: Path, archive: Path, monkeypatch: pytes
     assert "No such file" in wrong
 
 
-def test_no_network_stops(vendor: Path) -> None:
+def test_no_network_stops(vendor: Path, runs: list[list[str]]) -> None:
     with pytest.raises(fetch.FetchError) as caught:
         fetch.ensure(vendor)
     wrong, _ = two_lines(caught.value)
     assert wrong.startswith("llhttp: pip could not download httptools-0.9.0.tar.gz: ")
     assert "httptools==0.9.0" in wrong
+    assert len(runs) == 1
 
 
 def test_an_archive_without_llhttp_stops(vendor: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
