@@ -39,7 +39,8 @@ SEAM |= {
     "http.response_head",
     "http.static",
 }
-SEAM |= {"loop.clock", "loop.give_way", "tls.transport", "topics.hub", "topics.message"}
+SEAM |= {"loop.clock", "loop.give_way", "tls.transport"}
+SEAM |= {"topics.hub", "topics.message", "topics.subscriber", "topics.subscription"}
 SEAM |= {"wsgi.call", "wsgi.environ", "wsgi.wakeup"}
 THIRD_PARTY = {"PyInstaller", "channels", "click", "dotenv", "gunicorn", "h11", "hiredis", "nats", "prometheus_client"}
 THIRD_PARTY |= {"rich", "socketio", "starlette", "tomli", "uvloop", "watchfiles", "websockets", "wsproto", "yaml"}

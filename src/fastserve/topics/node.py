@@ -14,8 +14,9 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
-from fastserve._core.topics.hub import Hub, Subscriber
+from fastserve._core.topics.hub import Hub
 from fastserve._core.topics.message import Message
+from fastserve._core.topics.subscriber import Subscriber
 from fastserve.serving import by_loop
 from fastserve.topics.engine import FEATURES, Engine, EngineDown, Keep, Stored, Unsupported
 from fastserve.topics.engines import engine_for

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from fastserve._core.topics.hub import Subscription as CoreSubscription
 from fastserve._core.topics.message import Message
+from fastserve._core.topics.subscription import Subscription as CoreSubscription
 from fastserve.topics.checks import name_of, names_of
 from fastserve.topics.engine import EngineDown, Recovery
 from fastserve.topics.history import is_after

@@ -15,8 +15,10 @@ from ws import close, closing, opened, read_frames, split_response, upgrade
 
 from fastserve._core import counters
 from fastserve._core.testing import Inflater
-from fastserve._core.topics.hub import Hub, Subscriber, Subscription
+from fastserve._core.topics.hub import Hub
 from fastserve._core.topics.message import Message
+from fastserve._core.topics.subscriber import Subscriber
+from fastserve._core.topics.subscription import Subscription
 
 Work = Callable[..., FakeWorker]
 

@@ -1,0 +1,9 @@
+class Ledger:
+    queue: int
+    queue_size: int
+    subscriptions: int
+    delivered: int
+    dropped: int
+    closed: int
+    gaps: int
+    queued_size: int

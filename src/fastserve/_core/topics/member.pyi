@@ -1,0 +1,3 @@
+from fastserve._core.interfaces import Subscribing
+
+class Member(Subscribing): ...

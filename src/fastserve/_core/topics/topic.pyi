@@ -1,0 +1,6 @@
+from typing import final
+
+@final
+class Topic:
+    name: str
+    count: int
