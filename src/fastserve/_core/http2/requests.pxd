@@ -22,6 +22,7 @@ cdef class Requests:
     cdef bytes address  # of the client, as the access log shows it
 
     cdef bint begin(self, Http2Stream stream, Py_ssize_t size) except -1
+    cdef bint refuse_misdirected(self, Http2Stream stream, dict scope) except -1
     cdef bint begin_crowded(self, Http2Stream stream, dict scope, bytes static) except -1
     cdef int note(self, Http2Stream stream, dict scope, Py_ssize_t size) except -1
     cdef bint begin_websocket(self, Http2Stream stream, Py_ssize_t size) except -1

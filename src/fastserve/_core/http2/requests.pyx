@@ -99,10 +99,7 @@ cdef class Requests:
             self.peers, worker.settings, worker.state, method, fields.path, fields.headers, fields.te_trailers
         )
         self.note(stream, scope, size)
-        if is_misdirected(worker, scope):
-            worker.metrics.refuse(421, "host")
-            stream.log(scope, 421)
-            stream.answer(421, b"")
+        if self.refuse_misdirected(stream, scope):
             return False
         if worker.static is not None:
             static = (<StaticFiles>worker.static).match(fields.path, len(fields.path))
@@ -110,6 +107,16 @@ cdef class Requests:
             return self.begin_crowded(stream, scope, static)
         worker.turn.submit(new_start(stream, new_exchange(worker, stream, scope, static)))
         return False
+
+    cdef bint refuse_misdirected(self, Http2Stream stream, dict scope) except -1:
+        """Refuse a request for a host that is not served here; return whether it is one."""
+        cdef Worker worker = self.worker
+        if not is_misdirected(worker, scope):
+            return False
+        worker.metrics.refuse(421, "host")
+        stream.log(scope, 421)
+        stream.answer(421, b"")
+        return True
 
     cdef bint begin_crowded(self, Http2Stream stream, dict scope, bytes static) except -1:
         """Refuse a request, queue it, or begin it. Returns as begin() does."""
@@ -161,10 +168,7 @@ cdef class Requests:
             self.peers, worker.settings, worker.state, fields.path, fields.headers, handshake.subprotocols.copy()
         )
         self.note(stream, scope, size)
-        if is_misdirected(worker, scope):
-            worker.metrics.refuse(421, "host")
-            stream.log(scope, 421)
-            stream.answer(421, b"")
+        if self.refuse_misdirected(stream, scope):
             return False
         stream.websocket = make_websocket_writer(stream, self.flow, handshake, worker)
         if worker.active >= worker.room:
