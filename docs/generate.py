@@ -236,9 +236,9 @@ MEANINGS = {  # what to make of a line, by its beginning
     " The stack says where. The worker is killed only with `--timeout-worker-blocked`.",
     "Child process … takes over": "A replacement is ready; the previous worker finishes its requests and ends.",
     "Child process … …. Killing": "No part of the process has responded for `--timeout-worker-healthcheck` seconds.",
-    "connection closed": "A WebSocket has ended.",
-    "connection open": "A WebSocket was accepted.",
-    "connection rejected": "A WebSocket's handshake was denied.",
+    "connection closed": "A WebSocket has ended. Not with `--ws wsproto`.",
+    "connection open": "A WebSocket was accepted. Not with `--ws wsproto`.",
+    "connection rejected": "A WebSocket's handshake was denied. Not with `--ws wsproto`.",
     "Dropped the hop-by-hop": "WSGI applications may not set these headers (PEP 3333).",
     "Error while serving the static file": "The file could not be opened (500), or became shorter while it was sent"
     " (the connection is closed).",

@@ -66,12 +66,14 @@ def lines(module: str, level: str, args: list[str], folder: Path, *paths: bytes 
 
 @pytest.mark.parametrize("level", ["trace", "info"])
 @pytest.mark.parametrize("http", ["auto", "h11"])
-def test_lines_are_uvicorns(http: str, level: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ws", ["auto", "wsproto"])
+def test_lines_are_uvicorns(ws: str, http: str, level: str, tmp_path: Path) -> None:
     """But for `connection closed`, which older uvicorns have as well."""
-    given = (level, ["--http", http], tmp_path, None, b"/no", b"/payment", b"/yes")
+    given = (level, ["--http", http, "--ws", ws], tmp_path, None, b"/no", b"/payment", b"/yes")
     theirs, ours = (lines(module, *given) for module in ("uvicorn", "fastserve"))
     assert [line for line in ours if line != "INFO:     connection closed"] == theirs
-    assert len(theirs) == (20 if level == "trace" else 6)
+    count = 6 if ws == "auto" else 3  # `wsproto` says nothing of its own
+    assert len(theirs) == (14 + count if level == "trace" else count)
 
 
 def test_a_protocol_that_cannot_be_made(tmp_path: Path) -> None:

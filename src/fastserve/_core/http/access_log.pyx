@@ -51,7 +51,8 @@ cdef int log_response(
     cdef AccessLog access = worker.access
     if websocket:
         log_websocket(worker, scope, status)
-        worker.report(f"connection rejected ({status} {reason_phrase(status)})", None, INFO)
+        if worker.ws_framing is None or not getattr(worker.ws_framing, "quiet", False):
+            worker.report(f"connection rejected ({status} {reason_phrase(status)})", None, INFO)
         return 0
     if access is not None and not access.late:
         try:

@@ -111,6 +111,11 @@ cdef int code_ahead(Py_ssize_t left, const char* data, Py_ssize_t size) noexcept
     return 0
 
 
+cdef inline bint logs_connections(Worker worker) except -1:
+    """Return whether uvicorn has lines of connections, which are its library's: it has none with wsproto."""
+    return worker.ws_framing is None or not getattr(worker.ws_framing, "quiet", False)
+
+
 cdef class WebSocket(Channel):
     def __cinit__(self):
         fastserve_count(&live_counts.websocket, 1)
@@ -126,7 +131,8 @@ cdef class WebSocket(Channel):
         self.exchange = exchange
         exchange.opened(self)
         set_use(writer, WEBSOCKET_CONNECTIONS)
-        worker.report("connection open", None, INFO)
+        if logs_connections(worker):
+            worker.report("connection open", None, INFO)
         worker.clock.start(self, WS_PING)
         return self.drain() if worker.draining else 0
 
@@ -350,7 +356,8 @@ cdef class WebSocket(Channel):
             self.lingering = None
         self.eof_seen = True
         self.detach()
-        self.worker.report("connection closed", None, INFO)
+        if logs_connections(self.worker):
+            self.worker.report("connection closed", None, INFO)
         if not self.behind:
             return self.client_ended()
         # An application that waits in send() would never take the messages.

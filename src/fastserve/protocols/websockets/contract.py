@@ -21,7 +21,8 @@ class Framing(Protocol):
     It is made for each handshake, with the values of its Sec-WebSocket-Extensions fields, and raises
     ProtocolError(400) if they are malformed. A method that has frames to send, including the responses to pings and
     close frames, leaves them to output(), which the core calls after each method. A method that raises ends the
-    connection.
+    connection. With a true class attribute `quiet` the log has no lines `connection open`, `connection closed` and
+    `connection rejected`, as in uvicorn it has none with wsproto.
     """
 
     extensions: bytes | None  # the response's Sec-WebSocket-Extensions

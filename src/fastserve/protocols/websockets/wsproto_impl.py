@@ -5,7 +5,7 @@ It inflates all its input before the size of the message can be checked, so it i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
@@ -51,6 +51,8 @@ __all__ = [
 
 class WsprotoFraming:
     """A Framing over wsproto.connection.Connection."""
+
+    quiet: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, offers: list[bytes]) -> None:
         available: list[Extension] = [PerMessageDeflate()] if settings.ws_per_message_deflate else []
