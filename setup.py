@@ -207,13 +207,23 @@ class BuildExt(build_ext):
         kind = chosen_kind()
         stamp = ROOT / CORE / ".build-kind"
         self.force = self.force or kind == PROFILED or not stamp.exists() or stamp.read_text("utf-8") != kind
-        stamp.unlink(missing_ok=True)
+        if self.force:
+            stamp.unlink(missing_ok=True)
+            self.forget()
+        # From here on all that there is is of this kind, and a build that fails leaves what it has made to the next.
+        stamp.write_text(kind, "utf-8")
         if not self.is_whole():
             self.translate_changed()
         # The longest compilations first, so that all processors have work until the end.
         self.extensions.sort(key=lambda module: -Path(module.sources[0]).stat().st_size)
         super().run()
-        stamp.write_text(kind, "utf-8")
+
+    def forget(self) -> None:
+        """Remove what an earlier build has made of the modules, which may be of another kind."""
+        for module in self.extensions:
+            built = self.get_ext_filename(module.name)  # type: ignore[no-untyped-call]
+            Path(self.build_lib, built).unlink(missing_ok=True)
+            (ROOT / module.sources[0]).with_suffix(".c").unlink(missing_ok=True)
 
     def is_whole(self) -> bool:
         """Return whether everything is built, by forked processes: others know nothing of Cython's options."""

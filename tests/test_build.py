@@ -120,19 +120,21 @@ def test_a_compiler_that_cannot_begin_so_goes_on_without(build: dict[str, Any], 
     assert build["BuildExt"].precompile(SimpleNamespace(build_temp=tmp_path, compiler=compiler), ("-O2",), 0) == []
 
 
-def build_three(tree: Path, **files: str) -> tuple[int, str]:
+def build_three(tree: Path, kind: str = "trace", **files: str) -> tuple[int, str]:
     """Build a core of three modules without optimization; return the exit code and the output."""
     core = tree / "src/fastserve/_core"
-    core.mkdir(parents=True)
-    shutil.copy(ROOT / "setup.py", tree)
-    shutil.copytree(ROOT / "vendor", tree / "vendor")  # with llhttp
-    (tree / "pyproject.toml").write_text("[project]\nname = 'three'\nversion = '1'\n", "utf-8")
-    for name, source in ({"first": "", "second": "", "third": ""} | files).items():
+    if not core.exists():
+        core.mkdir(parents=True)
+        shutil.copy(ROOT / "setup.py", tree)
+        shutil.copytree(ROOT / "vendor", tree / "vendor")  # with llhttp
+        (tree / "pyproject.toml").write_text("[project]\nname = 'three'\nversion = '1'\n", "utf-8")
+        files = {"first": "", "second": "", "third": ""} | files
+    for name, source in files.items():
         (core / f"{name}.pyx").write_text(source, "utf-8")
     result = subprocess.run(
         [sys.executable, "setup.py", "build_ext", "-j1"],
         cwd=tree,
-        env=os.environ | {"FASTSERVE_BUILD": "trace"},
+        env=os.environ | {"FASTSERVE_BUILD": kind},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -156,7 +158,24 @@ def test_a_module_that_cannot_be_built_ends_the_build(tmp_path: Path, source: st
     assert output.splitlines()[-1].startswith(error)
     assert "first" in output
     assert list(tmp_path.rglob("second*.so")) == []
-    assert not list(tmp_path.rglob(".build-kind"))
+
+
+@pytest.mark.tree
+def test_a_build_that_fails_leaves_what_it_has_made(tmp_path: Path) -> None:
+    """The next one makes the rest; one of another kind takes nothing of it."""
+    wrong = 'cdef extern from "nowhere.h":\n    pass\n'
+    assert build_three(tmp_path, first=f"#{'-' * 100}\n", second=wrong)[0] == 1
+    [made] = tmp_path.rglob("first*.so")
+    when = made.stat().st_mtime_ns
+    assert list(tmp_path.rglob("third*.so")) == []
+    for source in ("number = )", "number = 1"):  # the first of which fails in a build of what has changed
+        code, output = build_three(tmp_path, second=source)
+        assert (code == 0) == source.endswith("1"), output
+        assert made.stat().st_mtime_ns == when
+    assert len([*tmp_path.rglob("*.so")]) == 3
+    assert build_three(tmp_path, "debug", second=wrong)[0] == 1
+    assert made.stat().st_mtime_ns != when
+    assert list(tmp_path.rglob("third*.so")) == []
 
 
 @pytest.mark.tree
