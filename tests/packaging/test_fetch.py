@@ -190,7 +190,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     def noted(argv: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         commands.append(argv)
-        return run(argv, **options)  # type: ignore[no-any-return]
+        return run(argv, **options)
 
     monkeypatch.setattr(subprocess, "run", noted)
     return commands
