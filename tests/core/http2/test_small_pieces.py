@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.http2.test_websocket import frames, opened, opening
+from core.extended_connect import frames, opened, opening
 from fakes.http2 import (
     DATA,
     GET,
