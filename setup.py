@@ -123,6 +123,7 @@ KINDS = {
         link=SANITIZE,
         define=("FASTSERVE_DEBUG",),
         undefine=("NDEBUG",),
+        directives=CHECKS,
     ),
     "fuzz": Kind(
         ("-O1", "-g1", "-fno-omit-frame-pointer", "-fsanitize=fuzzer-no-link", *SANITIZE),
