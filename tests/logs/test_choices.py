@@ -15,11 +15,19 @@ import support
 APP = """
 import logging
 
+class Odd(Exception):
+    def __str__(self):
+        raise LookupError("no text")
+    __repr__ = __str__
+
 async def app(scope, receive, send):
     if scope["type"] != "http":
         raise RuntimeError("http only")
     if scope["path"] == "/raise":
         raise ValueError("first\\nsecond")
+    if scope["path"] == "/odd":
+        logging.getLogger("fastserve.error").warning("odd", extra={"odd": Odd(), "trace_id": Odd()})
+        raise Odd
     if scope["path"] == "/extra":
         logging.getLogger("fastserve.error").warning("watch %s", "out", extra={"user": "me", "odd": object})
     while scope["path"] == "/waits" and (await receive())["type"] != "http.disconnect":
@@ -175,6 +183,20 @@ def test_log_format_of_a_platform(run: support.StartCommand, form: str) -> None:
     place = "worker" if form == "json:gcp" else "fastserve.worker"
     assert at(line, place) == at(raised, place) in (0, 1)
     assert set(line) & {level, moment} == {level, moment}
+
+
+@pytest.mark.parametrize("form", ["json", *SHOWN])
+def test_log_format_of_what_has_no_text(run: support.StartCommand, form: str) -> None:
+    """An exception and a value whose own methods raise: the records are written, with the traceback."""
+    server = run("--log-format", form)
+    assert server.get("/odd").startswith(b"HTTP/1.1 500 ")
+    server.stop()
+    records = [json.loads(line) for line in server.stderr]
+    (odd,) = (each for each in records if each["message"] == "odd")
+    assert odd["odd"] == "<unprintable Odd object>"
+    (raised,) = (line for line in server.stderr if "Exception in ASGI application" in line)
+    assert "choices_app.py" in raised
+    assert (raised.count("<unprintable Odd object>") == 1) is (form in ("json:ecs", "json:datadog"))
 
 
 def test_log_format_leaves_handlers_of_a_configuration(run: support.StartCommand, tmp_path: Path) -> None:

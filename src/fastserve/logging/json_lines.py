@@ -32,6 +32,14 @@ NESTED = {"json:datadog"}  # a dot in a name leads into an object
 IN_NANOSECONDS = LOWER_CASE = {"json:ecs", "json:datadog"}  # durations; levels
 
 
+def text_of(value: object) -> str:
+    """Return it as text, also where its own method for that raises."""
+    try:
+        return str(value)
+    except Exception:  # whatever an application's object does, the record is written
+        return f"<unprintable {type(value).__qualname__} object>"
+
+
 class JsonFormatter(logging.Formatter):
     """A formatter that writes JSON, one object per line: time, level, logger, message, process, worker, and `extra`.
 
@@ -46,13 +54,13 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         values = self.values(record)
         try:
-            return json.dumps(values, default=str, allow_nan=False)  # ASCII alone, and no end of line
+            return json.dumps(values, default=text_of, allow_nan=False)  # ASCII alone, and no end of line
         except (
             TypeError,
             ValueError,
             RecursionError,
         ):  # `extra` has NaN, a circle, keys of tuples
-            plain = {name: value if isinstance(value, str | int) else str(value) for name, value in values.items()}
+            plain = {name: value if isinstance(value, str | int) else text_of(value) for name, value in values.items()}
             return json.dumps(plain)
 
     def values(self, record: logging.LogRecord) -> dict[str, Any]:
@@ -71,7 +79,7 @@ class JsonFormatter(logging.Formatter):
             found["exception"] = self.formatException(record.exc_info)
             kind, reason, _ = record.exc_info
             if "kind" in self.names and kind is not None:
-                found |= {"kind": kind.__qualname__, "reason": str(reason)}
+                found |= {"kind": kind.__qualname__, "reason": text_of(reason)}
         elif record.exc_text:
             found["exception"] = record.exc_text
         if record.stack_info:
@@ -79,8 +87,8 @@ class JsonFormatter(logging.Formatter):
         extra = {name: value for name, value in vars(record).items() if name not in STANDARD and name not in found}
         if self.form in IN_NANOSECONDS and isinstance(extra.get("duration"), float):
             extra["duration"] = round(extra["duration"] * 1e9)
-        if self.form == "json:gcp" and "/" not in str(extra.get("trace_id", "/")):
-            extra["trace_id"] = f"{google_trace()}{extra['trace_id']}"
+        if self.form == "json:gcp" and "/" not in text_of(extra.get("trace_id", "/")):
+            extra["trace_id"] = f"{google_trace()}{text_of(extra['trace_id'])}"
         named: dict[str, Any] = {}
         for name, value in found.items():
             self.put(named, self.names.get(name, name), value)
