@@ -357,6 +357,13 @@ def test_limit_request_fields(start: Start) -> None:
     limited(start, "--limit-request-fields", 3, begin + b"A: 1\r\n\r\n", begin + b"A: 1\r\nB: 2\r\n\r\n", 431)
 
 
+def test_limit_request_fields_without_end(start: Start) -> None:
+    """Memory is for the fields that a request has, whatever it might have."""
+    server = start("app", "--limit-request-fields", str(2**31 - 1))
+    request = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n" + b"A: 1\r\n" * 1000 + b"\r\n"
+    assert status_of(server.request(request)) == 200
+
+
 def test_limit_request_body(start: Start) -> None:
     begin = b"POST / HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: "
     limited(start, "--limit-request-body", 3, begin + b"3\r\n\r\nabc", begin + b"4\r\n\r\nabcd", 413)

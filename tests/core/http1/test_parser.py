@@ -262,6 +262,12 @@ class TestLimits:
         assert len(requests(data, limit_request_fields=5)[0][4]) == 5
         assert fault(data, limit_request_fields=4) == 431
 
+    def test_more_fields_than_there_is_room_for_at_first(self) -> None:
+        sent = [(b"N%d" % number, b"%d" % number) for number in range(300)]
+        data = HEADS + b"".join(b"%s: %s\r\n" % field for field in sent) + b"\r\n"
+        assert requests(data, limit_request_fields=301)[0][4] == [(b"Host", b"x"), *sent]
+        assert fault(data, limit_request_fields=300) == 431
+
     def test_body_by_its_length(self) -> None:
         head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
         assert requests(head % 5 + b"hello", limit_request_body=5)[-1] == ("done",)

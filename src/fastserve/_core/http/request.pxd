@@ -54,6 +54,7 @@ cdef class Request:
     cdef int status
     cdef const char* reason
 
+    cdef Field* add_field(self) noexcept
     cdef bint has_body(self) noexcept
     cdef int check(self, Settings settings) noexcept
     cdef int check_request_line(self) noexcept
@@ -65,5 +66,5 @@ cdef class Request:
     cdef int fault(self, int status, const char* reason) noexcept
 
 
-cdef Request take_request(Py_ssize_t capacity)
+cdef Request take_request()
 cdef void give_request(Request request) noexcept

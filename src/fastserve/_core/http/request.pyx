@@ -1,7 +1,7 @@
 """The head of a request, and the rules of RFC 9110 and RFC 9112 for it that llhttp leaves open."""
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memchr, memcmp, memcpy, strlen
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
 from ..llhttp cimport HTTP_CONNECT, HTTP_OPTIONS
 from ..memory.pool cimport Pool, make_pool
@@ -16,18 +16,19 @@ cdef extern from "memory/pool.h":
 
 cdef enum:
     SPARE = 16
+    FIELDS = 128  # that a request has room for before it grows
 
 make_pool(&fastserve_pool, SPARE)
 
 
-cdef Request take_request(Py_ssize_t capacity):
-    """Return an empty request with room for this many fields, to be given back."""
+cdef Request take_request():
+    """Return an empty request, to be given back."""
     cdef Request request
     if FASTSERVE_FREE_THREADED and fastserve_pool == NULL:
         make_pool(&fastserve_pool, SPARE)
     request = <Request>(<Pool>fastserve_pool).take()
-    if request is None or request.capacity < capacity:
-        request = Request(capacity)
+    if request is None:
+        request = Request()
     request.count = 0
     request.target.size = 0
     request.upgrade = False
@@ -37,18 +38,33 @@ cdef Request take_request(Py_ssize_t capacity):
 cdef void give_request(Request request) noexcept:
     if FASTSERVE_FREE_THREADED and fastserve_pool == NULL:
         return  # this thread has taken none
-    (<Pool>fastserve_pool).give(request)
+    if request.capacity == FIELDS:  # one that has grown is not kept
+        (<Pool>fastserve_pool).give(request)
 
 
 cdef class Request:
-    def __cinit__(self, Py_ssize_t capacity):
-        self.fields = <Field*>malloc(capacity * sizeof(Field))
+    def __cinit__(self):
+        self.fields = <Field*>malloc(FIELDS * sizeof(Field))
         if self.fields == NULL:
             raise MemoryError
-        self.capacity = capacity
+        self.capacity = FIELDS
 
     def __dealloc__(self):
         free(self.fields)
+
+    cdef Field* add_field(self) noexcept:
+        """Return a new, empty field, or NULL without memory. Earlier fields may move."""
+        cdef Field* fields
+        if self.count == self.capacity:
+            fields = <Field*>realloc(self.fields, 2 * self.capacity * sizeof(Field))
+            if fields == NULL:
+                return NULL
+            self.fields = fields
+            self.capacity *= 2
+        fields = &self.fields[self.count]
+        memset(fields, 0, sizeof(Field))
+        self.count += 1
+        return fields
 
     cdef bint has_body(self) noexcept:
         return self.chunked or self.content_length > 0

@@ -9,7 +9,7 @@ The outcome depends on the bytes alone, not on how they were cut into inputs. So
 distinguished from another one (an unknown method from noise) waits for them.
 """
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memset, strncmp
+from libc.string cimport memcpy, strncmp
 
 from ..http.field_names cimport LOWER, TRANSFER_ENCODING, lookup
 from ..http.request cimport Field, Request, give_request, take_request
@@ -230,7 +230,7 @@ cdef class Parser:
 
     cdef int begin_head(self, const char* position) except -1:
         self.release_head()
-        self.request = take_request(self.settings.limit_request_fields)
+        self.request = take_request()
         self.chunk = position
         self.in_head = True
         self.in_field = False
@@ -373,9 +373,9 @@ cdef class Parser:
         if start + size > limit:
             return self.fault(431, b"request head over the limit")
         if not self.in_field:
-            self.request.count += 1
+            if self.request.add_field() == NULL:
+                return self.fault(431, b"no memory for a field")
             self.in_field = True
-            memset(&self.request.fields[self.request.count - 1], 0, sizeof(Field))
         field = &self.request.fields[self.request.count - 1]
         if field.name.size == 0:
             field.name.start = start
