@@ -395,7 +395,12 @@ class Headers(Kind):
     repeatable = True
 
     def checked(self, value: Any) -> list[tuple[str, str]]:
-        return [self.pair(*pair) for pair in value]
+        pairs = []
+        for pair in value:
+            if not isinstance(pair, list | tuple) or len(pair) != 2:
+                raise TypeError(f"{pair!r} is not a pair of strings")
+            pairs.append(self.pair(*pair))
+        return pairs
 
     def parsed(self, text: str) -> tuple[str, str]:
         name, colon, value = text.partition(":")
