@@ -151,6 +151,17 @@ def test_standard_streams_that_are_closed(tmp_path: Path, closed: str, how: list
             server.close()
 
 
+def test_directory_that_is_deleted(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deleted").mkdir()
+    monkeypatch.chdir(tmp_path / "deleted")
+    (tmp_path / "deleted").rmdir()
+    server = start("app", "--port", "0", "--workers", "2")
+    assert server.process.wait(support.PATIENCE) == 3
+    assert server.stderr == [
+        "ERROR:    the working directory has been deleted: start in one that exists, since child processes need it"
+    ]
+
+
 def test_web_concurrency_that_is_no_number(start: Start) -> None:
     server = start("app", env={"WEB_CONCURRENCY": "many"})
     assert server.wait() == 2

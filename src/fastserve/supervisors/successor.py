@@ -68,12 +68,20 @@ class Estate:
 
 
 def working_directory() -> str:
-    """Return the working directory by its name, not resolved: a symbolic link may lead elsewhere at the next start."""
+    """Return the working directory by its name, not resolved: a symbolic link may lead elsewhere at the next start.
+
+    Raises FileNotFoundError if it has been deleted.
+    """
     named = os.environ.get("PWD", "")
     with contextlib.suppress(OSError):
         if Path(named).samefile("."):
             return named
-    return os.getcwd()  # noqa: PTH109
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            "the working directory has been deleted: start in one that exists, since child processes need it"
+        ) from None
 
 
 def impossible() -> str | None:

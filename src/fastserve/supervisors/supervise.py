@@ -41,10 +41,10 @@ def supervise(config: Config, handover: Handover | None = None) -> None:
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         logger.error(UNGUARDED)
         sys.exit(STARTUP_FAILURE)
-    directory = working_directory()
     trust.warn(config)
     with contextlib.ExitStack() as longer, contextlib.ExitStack() as stack:
         try:
+            directory = working_directory()
             listeners = Listeners.bind(config, None if handover is None else handover.take_binds(config.places))
             stack.callback(listeners.close)
             metrics = bound_metrics(config, handover)
