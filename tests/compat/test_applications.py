@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import threading
@@ -112,3 +113,24 @@ def test_messages_without_a_limit(served: Served) -> None:
     sock = response.fp.raw._sock  # type: ignore[attr-defined]  # http.client has no name for it
     sock.sendall(b"\x82\xff" + size.to_bytes(8, "big") + bytes(4) + bytes(size))
     assert response.fp.read(2 + len(str(size)))[2:] == str(size).encode()
+
+
+def test_messages_that_wait_without_a_limit(served: Served) -> None:
+    """With ws_max_queue=None a ping behind more messages than the default lets wait is answered before any is taken."""
+    answered = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await asyncio.to_thread(answered.wait, PATIENCE)
+        taken = "".join([(await receive())["text"] for _ in range(100)])
+        await send({"type": "websocket.send", "text": taken})
+        await receive()
+
+    response = served(app, ws_max_queue=None)(HANDSHAKE)
+    sock = response.fp.raw._sock  # type: ignore[attr-defined]  # http.client has no name for it
+    sock.sendall(b"\x81\x81" + bytes(4) + b"x")
+    sock.sendall((b"\x81\x81" + bytes(4) + b"x") * 99 + b"\x89\x80" + bytes(4))
+    assert response.fp.read(2) == b"\x8a\0"
+    answered.set()
+    assert response.fp.read(102)[2:] == b"x" * 100

@@ -204,7 +204,7 @@ REFUSED: dict[str, list[Any]] = {
     "limit_http2_streams": [0, 65537, None],
     "ws": ["wsaccel", 5],
     "ws_max_size": [0],
-    "ws_max_queue": [0, None],
+    "ws_max_queue": [0],
     "ws_ping_interval": [-1, "x"],
     "ws_ping_timeout": [-1, "x"],
     "ws_per_message_deflate": ["x"],

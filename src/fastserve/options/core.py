@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 0.001  # seconds: a timeout_keep_alive of 0 closes at once, while 0 means never to the core
 
-UNLIMITED = 2**62 - 1  # bytes, as programs for uvicorn ask for by None
+UNLIMITED = 2**62 - 1  # as programs for uvicorn ask for by None
 
 logger = logging.getLogger("fastserve.error")
 
@@ -37,6 +37,7 @@ def core_settings(options: Options, **changes: Any) -> Settings:
         "timeout_keep_alive": options.timeout_keep_alive or AT_ONCE,
         "websocket": options.ws != "none",
         "ws_max_size": UNLIMITED if options.ws_max_size is None else options.ws_max_size,
+        "ws_max_queue": UNLIMITED if options.ws_max_queue is None else options.ws_max_queue,
         "redirects": False,
         "trace": logger.isEnabledFor(TRACE_LOG_LEVEL),
         "serves_http2": options.serves_http2,
