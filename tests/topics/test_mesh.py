@@ -26,7 +26,7 @@ from topics.nodes import Noting, run, until
 from topics.test_memory import about
 
 from fastserve._core.topics.message import Message
-from fastserve.topics import directory, mesh_histories
+from fastserve.topics import directory, mesh, mesh_histories
 from fastserve.topics.engine import EngineDown, Keep
 from fastserve.topics.mesh import MeshEngine
 from fastserve.topics.mesh_peers import HEAD, HELLO
@@ -209,6 +209,66 @@ class TestHistories:
                 for name in names:
                     found = await one.engine.history(name, first[name])
                     assert ([each.data for each in found.messages], found.complete) == (["1"], True)
+
+        run(work)
+
+    def test_a_node_leaves_while_it_stores_for_others(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The position comes from the new owner, when the one that asked has let go of the node that leaves."""
+
+        async def work() -> None:
+            monkeypatch.setattr(mesh, "HANDOVER_SECONDS", PATIENCE)
+            async with started(folder, 3) as made:
+                one, two, three = made
+                await until(lambda: all(sum(p.owns for p in n.engine.peers.values()) == 2 for n in made))
+                order = [two.name, three.name, one.name]
+                name = next(
+                    name
+                    for name in map(str, range(10_000))
+                    if sorted(order, key=lambda node: mesh_histories.rating(node, name), reverse=True) == order
+                )
+                [slow] = [each for each in three.engine.accepted if each.peer is three.engine.peers[two.name]]
+                slow.transport.pause_reading()
+                stored = one.engine.publish(Message(name, "0"), Keep(10, 60), None)
+                made.remove(two)
+                stopping = asyncio.ensure_future(two.engine.stop())
+                await until(lambda: one.name not in two.engine.peers)  # it has closed its connection
+                slow.transport.resume_reading()
+                assert stored is not None
+                position = await stored
+                await stopping
+                assert (await one.engine.history(name, None)).position == position
+
+        run(work)
+
+    def test_a_node_leaves_after_it_has_given_them(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What the new owner stores and asks, before it knows that it is the owner, goes on with the history."""
+
+        async def work() -> None:
+            monkeypatch.setattr(mesh, "HANDOVER_SECONDS", PATIENCE)
+            async with started(folder, 2) as made:
+                one, two = made
+                await until(lambda: all(p.owns for n in made for p in n.engine.peers.values()))
+                name = next(name for name in map(str, range(100)) if one.engine.histories.owner(name) is not None)
+                first = await one.keeps(name, "0")
+                one.subscribe(name)
+                [slow] = [each for each in one.engine.accepted if each.peer is one.engine.peers[two.name]]
+                slow.transport.pause_reading()
+                made.remove(two)
+                stopping = asyncio.ensure_future(two.engine.stop())
+                await until(lambda: name not in two.engine.histories.kept.topics)  # it is on its way
+                asked = asyncio.ensure_future(one.engine.history(name, first))
+                await asyncio.sleep(0)
+                stored = one.engine.publish(Message(name, "1"), Keep(10, 60), None)
+                one.engine.subscribe("later")
+                await until(lambda: "later" in (two.engine.peers[one.name].topics or ()))  # it has read them
+                slow.transport.resume_reading()
+                assert stored is not None
+                assert await stored == first.replace(":1", ":2")
+                assert (await asked).complete
+                await stopping
+                found = await one.engine.history(name, first)
+                assert ([each.data for each in found.messages], found.complete) == (["1"], True)
+                await one.hears("1")
 
         run(work)
 

@@ -80,6 +80,8 @@ class MeshEngine(Engine):
         self.histories: OwnedHistories = OwnedHistories(self)
         self.roster = Roster()
         self.leaving = False
+        self.left = False
+        self._departed: list[Link] = []  # to those that have let go of this node as it leaves
         self._server: asyncio.AbstractServer | None = None
         self._heard = asyncio.Event()  # a connection has ended, or an answer has come
         self._numbers = itertools.count(1)
@@ -160,13 +162,15 @@ class MeshEngine(Engine):
         waited = self.histories.give_all()
         if waited:
             await asyncio.wait(waited, timeout=HANDOVER_SECONDS)
+        self.left = True
         for peer in self.peers.values():
             peer.write(frame(LEAVING))
         self._server.close()
         await self._pass_on()
-        for peer in list(self.peers.values()):
-            if peer.link is not None and peer.link.is_open:
-                peer.link.close()
+        links = [peer.link for peer in self.peers.values() if peer.link is not None]
+        for link in [*links, *self._departed]:
+            if link.is_open:
+                link.close()
         for each in list(self.accepted):
             each.transport.abort()
         for task in list(self._tasks):
@@ -188,7 +192,10 @@ class MeshEngine(Engine):
             return
         del self.peers[peer.name]
         if peer.link is not None and peer.link.is_open:
-            peer.link.transport.abort()
+            if self.leaving and link is None:
+                self._departed.append(peer.link)  # what it has asked may still be answered
+            else:
+                peer.link.transport.abort()
         if peer.reading is not None:
             peer.reading.transport.abort()
         peer.told.set()

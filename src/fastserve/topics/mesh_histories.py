@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import struct
 import time
@@ -23,6 +24,8 @@ from fastserve.topics.wire import LONG, Reader, pack, pack_message
 
 HANDOVER_SECONDS = 1.0  # for the new owner of a history to take it
 OVERHEAD = 1024  # bytes that are allowed for a message besides its data
+RETURNED = ""  # in place of a position, for a node that knows by then who else has the history
+FORWARDED = 2  # in place of whether a history is complete, for the same
 
 TIME = struct.Struct(">d")
 
@@ -32,6 +35,7 @@ class Node(Protocol):
 
     receiver: Receiver
     leaving: bool
+    left: bool  # it has told all others that it leaves
     largest_message: int
 
     @property
@@ -75,12 +79,12 @@ class OwnedHistories:
         for call in held:
             call()
 
-    def owner(self, topic: str) -> Peer | None:
+    def owner(self, topic: str, other_than: Peer | None = None) -> Peer | None:
         """Return the peer that has the history of a topic, None for this node."""
         best = b"" if self.node.leaving or not self.owns else rating(self.node.receiver.name, topic)
         found = None
         for peer in self.node.peers.values():
-            if peer.owns and (rate := rating(peer.name, topic)) > best:
+            if peer.owns and peer is not other_than and (rate := rating(peer.name, topic)) > best:
                 best, found = rate, peer
         return found
 
@@ -91,18 +95,20 @@ class OwnedHistories:
         exclude: str | None,
         done: Callable[[str | None], None],
         failed: Callable[[EngineDown], None],
-        sender: Peer | None = None,
+        other_than: Peer | None = None,
     ) -> None:
-        owner = self.owner(message.topic)
-        if owner is not None and owner is not sender:
+        """Store a message with the owner of its history, which is not `other_than`."""
+        owner = self.owner(message.topic, other_than)
+        if owner is not None:
             if owner.link is None or owner.link.full:
                 failed(EngineDown("the worker that has the topic's history does not read"))
                 return
             fields = LONG.pack(keep.size) + TIME.pack(keep.ttl) + pack(exclude) + pack_message(message)
             asked = self.node.ask(owner, STORE, fields)
-            asked.add_done_callback(lambda each: settle(each, done, failed))
+            again = functools.partial(self.store, message, keep, exclude, done, failed, owner)
+            asked.add_done_callback(lambda each: settle(each, done, failed, again))
         elif self.handing:
-            self.held.append(lambda: self.store(message, keep, exclude, done, failed, sender))
+            self.held.append(lambda: self.store(message, keep, exclude, done, failed, other_than))
         else:
             kept = self.kept.add(message, keep)
             self.node.spread(kept, exclude)
@@ -116,22 +122,35 @@ class OwnedHistories:
         def done(position: str | None) -> None:
             peer.write(frame(ANSWER, LONG.pack(number), pack(position)))
 
-        self.store(message, keep, exclude, done, lambda _: done(None), peer)
+        if self.node.left or (self.node.leaving and self.owner(message.topic) is peer):
+            done(RETURNED)  # it has not heard yet that this node leaves
+        else:
+            self.store(message, keep, exclude, done, lambda _: done(None), peer)
 
     async def recover(self, topic: str, since: str | None, only_position: bool = False) -> Recovery:
         await self.settled.wait()
         owner = self.owner(topic)
-        if owner is None:
-            return self.kept.recover(topic, since, only_position)
-        answer = Reader(await self.node.reply(owner, ASK_HISTORY, pack(topic, since, "p" if only_position else None)))
-        complete, position, messages = answer.number() == 1, answer.optional(), []
-        while answer.at < len(answer.data):
-            messages.append(answer.message())
-        return Recovery(messages, complete, position)
+        while owner is not None:
+            question = pack(topic, since, "p" if only_position else None)
+            answer = Reader(await self.node.reply(owner, ASK_HISTORY, question))
+            if topic in self.kept.topics:  # it was given to this node before the question came
+                break
+            state = answer.number()
+            if state == FORWARDED:
+                owner = self.owner(topic, owner)
+                continue
+            position, messages = answer.optional(), []
+            while answer.at < len(answer.data):
+                messages.append(answer.message())
+            return Recovery(messages, state == 1, position)
+        return self.kept.recover(topic, since, only_position)
 
     def take_ask_history(self, peer: Peer, reader: Reader) -> None:
         number, topic, since, only = reader.number(), reader.text(), reader.optional(), reader.optional()
         owner = self.owner(topic)
+        if self.node.left and owner is not None:
+            peer.write(frame(ANSWER, LONG.pack(number), LONG.pack(FORWARDED)))
+            return
         if topic in self.kept.topics or owner is None or owner is peer:
             self._answer_history(peer, number, self.kept.recover(topic, since, only is not None))
             return
@@ -212,7 +231,10 @@ def rating(node: str, topic: str) -> bytes:
 
 
 def settle(
-    asked: asyncio.Future[bytes], done: Callable[[str | None], None], failed: Callable[[EngineDown], None]
+    asked: asyncio.Future[bytes],
+    done: Callable[[str | None], None],
+    failed: Callable[[EngineDown], None],
+    again: Callable[[], None],
 ) -> None:
     if asked.cancelled():
         return
@@ -223,5 +245,7 @@ def settle(
     position = Reader(asked.result()).optional()
     if position is None:
         failed(EngineDown("the worker that has the topic's history is gone"))
+    elif position == RETURNED:
+        again()
     else:
         done(position)
