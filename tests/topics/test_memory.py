@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 import support
+from protocol.wire import Wire
 from starlette.websockets import WebSocket
 from support import PATIENCE
-from topics.clients import Chat, Stream, close_all, post
+from topics.clients import Chat, Stream, close_all, opened, post
 from topics.rooms import app
 from ws import Script
 
@@ -164,6 +165,23 @@ class TestEventStreams:
         assert [stream.event()["data"] for _ in range(2)] == ["1", "2"]
         post(rooms, "/publish/room?text=3&history=10", "")
         assert stream.event()["id"].endswith(":4")
+
+    def test_head(self, rooms: support.Running) -> None:
+        """Its response is complete, and the next request of the connection has its own."""
+        wire = Wire(rooms.connect())
+        opened.append(wire)
+        head = b"HEAD /events/room HTTP/1.1\r\nHost: x\r\n\r\n"
+        wire.send(head + b"GET /about/room HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        first, _, second = wire.file.read().partition(b"\r\n\r\n")
+        assert first.startswith(b"HTTP/1.1 200")
+        assert b"content-type: text/event-stream" in first.lower()
+        assert b'"count":0' in second
+
+    def test_headers_from_a_generator(self, serve: support.Serve) -> None:
+        async def streaming(scope: Any, receive: Any, send: Any) -> None:
+            await topics.stream(scope, receive, send, "room", headers=(field for field in [(b"x-room", b"1")]))
+
+        assert "x-room: 1" in Stream(serve(streaming), "/").head
 
     def test_it_is_kept_alive(self, rooms: support.Running) -> None:
         stream = Stream(rooms, "/events/room?keepalive=0.02")

@@ -24,7 +24,7 @@ from topics.test_memory import about
 from fastserve._core.topics.message import Message
 from fastserve.topics import redis as engine_module
 from fastserve.topics import redis_queue
-from fastserve.topics.engine import EngineDown, Keep
+from fastserve.topics.engine import EngineDown, Keep, Recovery
 from fastserve.topics.redis import RedisEngine
 from fastserve.topics.resp import address_of, connect
 from fastserve.topics.wire import fields_of
@@ -256,6 +256,32 @@ class TestAway:
                 await one.returns()
                 await one.keeps("kept", "5")
                 await two.hears("2", "3", "4", "5")
+
+        run(work)
+
+    def test_a_connection_that_is_lost_as_it_reads_on(self, server: Server) -> None:
+        """Those who subscribe to the topic anew before the next attempt get what comes then."""
+
+        async def work() -> None:
+            async with started(server, 2) as (one, two):
+                await two.subscribes("kept")
+                await one.keeps("kept", "1")
+                await two.hears("1")
+                history = two.engine._history
+
+                async def fail(*args: Any) -> Recovery:
+                    two.engine._history = history  # type: ignore[method-assign]
+                    two.engine.unsubscribe("kept")
+                    two.engine.subscribe("kept")
+                    raise ConnectionResetError
+
+                two.engine._history = fail  # type: ignore[method-assign]
+                before = two.engine.reconnects
+                server.cli("CLIENT", "KILL", "TYPE", "pubsub")
+                await two.reconnects(before)
+                await one.returns()
+                await one.keeps("kept", "2")
+                await two.hears("gap kept", "2")
 
         run(work)
 

@@ -83,7 +83,9 @@ class Histories:
         epoch, offset = parsed(since)
         missing = history.offset - offset
         if epoch == history.epoch and 0 <= missing <= len(messages):
-            return Recovery(messages[len(messages) - missing :], True, history.position)
+            found = messages[len(messages) - missing :]
+            if not found or parsed(found[0].id or "")[0] == epoch:  # else it would be of one that it has taken over
+                return Recovery(found, True, history.position)
         for index in range(len(messages) - 1, -1, -1):  # of an epoch that it has taken over
             if messages[index].id == since:
                 return Recovery(messages[index + 1 :], True, history.position)

@@ -307,6 +307,8 @@ class RedisEngine(Engine):
             self._positions[topic] = self._baselines[topic]
         if topic not in self._positions:
             self.receiver.gap(topic)
+            for message, exclude in self._held.pop(topic, ()):  # of an attempt that failed
+                self._deliver(topic, message, exclude)
             return
         self._held.setdefault(topic, [])
         await self._read_on(topic)

@@ -14,7 +14,9 @@ class EventStream(Response):
     """A response of server-sent events: the messages of `topics`, until the client leaves.
 
     The arguments are those of topics.subscribe() and of a response. A comment is sent after `keepalive` seconds without
-    a message. A client that comes back with Last-Event-ID gets what it has missed, as far as the topic has a history.
+    a message. A client that comes back with Last-Event-ID gets what it has missed, as far as the topic has a history; a
+    stream of several topics does not, because its last position is that of one of them. The response to HEAD is the
+    head alone.
     """
 
     media_type = "text/event-stream"

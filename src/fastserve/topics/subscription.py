@@ -427,10 +427,12 @@ async def stream(
     """Respond to an HTTP request with the messages of `topics` as server-sent events, until the client leaves.
 
     The first three arguments are those of an ASGI application, most others those of subscribe(). A client that comes
-    back with Last-Event-ID gets what it has missed, as far as the topic has a history. A comment is sent after
-    `keepalive` seconds without a message.
+    back with Last-Event-ID gets what it has missed, as far as the topic has a history; a stream of several topics does
+    not, because its last position is that of one of them. A comment is sent after `keepalive` seconds without a
+    message. The response to HEAD is the head alone.
     """
     names = names_of(topics)
+    headers = tuple(headers)
     if since is None and len(names) == 1:
         since = last_event_id(scope)
     options = options_of(names, slow, gap, format, keepalive)
@@ -441,6 +443,9 @@ async def stream(
     known_by = member_of(node, member, info)
     await node.started()
     await send({"type": "http.response.start", "status": status, "headers": [*fields, *headers]})
+    if scope.get("method") == "HEAD":
+        await send({"type": "http.response.body", "body": b""})
+        return
     subscription = Subscription(node, names)
     announced = EXTENSION in (scope.get("extensions") or {})
     opened = not announced or not await subscription.by_core(send, options)
