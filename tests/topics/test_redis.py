@@ -275,7 +275,7 @@ class TestAway:
                     two.engine.subscribe("kept")
                     raise ConnectionResetError
 
-                two.engine._history = fail  # type: ignore[method-assign]
+                two.engine._history = fail  # type: ignore[method-assign, assignment]
                 before = two.engine.reconnects
                 server.cli("CLIENT", "KILL", "TYPE", "pubsub")
                 await two.reconnects(before)

@@ -107,6 +107,8 @@ class OwnedHistories:
             asked = self.node.ask(owner, STORE, fields)
             again = functools.partial(self.store, message, keep, exclude, done, failed, owner)
             asked.add_done_callback(lambda each: settle(each, done, failed, again))
+        elif not self.owns:
+            failed(EngineDown("no server of the directory keeps histories"))
         elif self.handing:
             self.held.append(lambda: self.store(message, keep, exclude, done, failed, other_than))
         else:
