@@ -282,6 +282,27 @@ class TestRequestPseudoHeaders:
         assert request([*GET, (b"host", b"EXAMPLE.com")]).headers == [HOST]
 
     @pytest.mark.parametrize(
+        ("scheme", "authority", "host", "is_same"),
+        [
+            (b"http", b"example.com:80", b"Example.com", True),
+            (b"http", b"example.com", b"example.com:80", True),
+            (b"https", b"example.com", b"example.com:443", True),
+            (b"https", b"[::80]:443", b"[::80]", True),
+            (b"http", b"example.com", b"example.com:443", False),
+            (b"https", b"example.com", b"example.com:80", False),
+            (b"http", b"example.com:8080", b"example.com:80", False),
+        ],
+    )
+    def test_host_is_compared_without_the_port_of_the_scheme(
+        self, scheme: bytes, authority: bytes, host: bytes, is_same: bool
+    ) -> None:
+        fields = replaced(b":authority", authority, replaced(b":scheme", scheme))
+        found = request([*fields, (b"host", host)])
+        assert (found.malformed, found.over_limit) == (None, 0 if is_same else 400)
+        if is_same:
+            assert found.headers == [(b"host", authority)]
+
+    @pytest.mark.parametrize(
         "fields",
         [
             without(b":authority"),

@@ -166,6 +166,12 @@ cdef int classify(bytes name, bytes value) noexcept:
     return kind_of_field(kind, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
 
 
+cdef bytes normal_host(bytes host, bytes scheme):
+    """Return a host as it is compared (RFC 3986 section 6.2): in lower case, without the port that its scheme has."""
+    cdef bytes port = b":443" if scheme == b"https" else b":80"
+    return host.lower().removesuffix(port).removesuffix(b":")
+
+
 cdef class FieldSink:
     cdef int add(self, tuple field, int kind, Py_ssize_t size) except -1:
         return 0
@@ -359,10 +365,9 @@ cdef class RequestFields(FieldSink):
             self.refuse(400)
             return 0
         if authority is not None:
-            if named is not None and (
-                PyBytes_GET_SIZE(named) != PyBytes_GET_SIZE(authority) or named.lower() != authority.lower()
-            ):
-                self.refuse(400)
+            if named is not None and named != authority:
+                if normal_host(named, self.scheme) != normal_host(authority, self.scheme):
+                    self.refuse(400)
             self.host = self.host_field
             if not self.host_is_valid:
                 self.refuse(400)
