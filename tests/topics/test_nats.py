@@ -107,6 +107,33 @@ def test_a_restart_is_survived(server: Server, serve: support.Serve) -> None:
     assert chat.hear() == "x"
 
 
+def test_a_topic_that_is_subscribed_while_nats_is_away(server: Server) -> None:
+    """Its subscribers are told a gap once it is back: what is published before its subscription is there is lost."""
+    told: list[str] = []
+
+    class Receiver:
+        def gap(self, topic: str) -> None:
+            told.append(topic)
+
+    async def work() -> None:
+        engine = NatsEngine(server.url, "fastserve:", 1000)
+        receiver: Any = Receiver()
+        await engine.start(receiver)
+        await engine.subscribe("before")
+        assert told == []
+        server.kill()
+        while engine.up.is_set():  # noqa: ASYNC110  # the library tells it
+            await asyncio.sleep(0)
+        late = engine.subscribe("late")
+        await asyncio.sleep(0)
+        server.start()
+        await asyncio.wait_for(late, support.PATIENCE)
+        assert sorted(told) == ["before", "late"]
+        await engine.stop()
+
+    asyncio.run(work())
+
+
 def test_there_are_no_histories(server: Server, serve: support.Serve, caplog: pytest.LogCaptureFixture) -> None:
     rooms = serve(app, topics=server.url)
     chat = Chat(rooms, "/ws/room?gap=GAP&since=a:1&history=5")

@@ -153,6 +153,7 @@ class NatsEngine(Engine):
     async def _subscribe(self, topic: str, before: asyncio.Future[None] | None) -> None:
         if before is not None:
             await asyncio.wait([before])
+        late = not self.up.is_set()
         await self.up.wait()
 
         async def take(found: Any) -> None:
@@ -167,6 +168,8 @@ class NatsEngine(Engine):
 
         self._subscriptions[topic] = await self._client.subscribe(subject_of(self.prefix + topic), cb=take)
         await self._client.flush()
+        if late:  # its subscribers may have gone on without it, and others may have published since NATS is back
+            self.receiver.gap(topic)
 
     def unsubscribe(self, topic: str) -> None:
         work = self._wanted.get(topic)
