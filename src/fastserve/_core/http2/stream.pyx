@@ -439,6 +439,8 @@ cdef class Http2Stream(Bearer):
             raise ClientDisconnected("the client is gone")
         if self.pending is not None:
             self.pending.pour(not more)
+            if self.broken():  # the client cannot take what was published before
+                raise ClientDisconnected("the client is gone")
         return self.put_head(size, more, ends) if self.writing == HEAD else self.count(size, more)
 
     cdef int put_head(self, long long size, bint more, bint ends) except -1:
@@ -582,6 +584,8 @@ cdef class Http2Stream(Bearer):
             raise ClientDisconnected("the client is gone")
         if self.pending is not None:
             self.pending.pour(True)
+            if self.broken():
+                raise ClientDisconnected("the client is gone")
         self.count(0, False)
         if not self.ends_sent:
             if self.te_trailers and fields:

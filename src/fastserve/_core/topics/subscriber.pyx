@@ -55,6 +55,8 @@ cdef class Subscriber(Pending):
         if self.count and (self.count >= hub.queue or self.size + message.size > hub.queue_size):
             if not self.must_wait():
                 self.flush()  # there are very many in one turn
+                if self.has_ended():
+                    return 0
             if self.count and (self.count >= hub.queue or self.size + message.size > hub.queue_size):
                 if self.make_room(member, message) or self.has_ended():
                     return 0
@@ -169,6 +171,8 @@ cdef class Subscriber(Pending):
         while self.count and (everything or not self.must_wait()):
             put += (<Message>self.ring[self.first].message).size
             self.put_first(False)
+            if self.has_ended():
+                return 0
             if put >= PIECE:
                 put = 0
                 self.write()
@@ -177,6 +181,7 @@ cdef class Subscriber(Pending):
         return 0
 
     cdef int put_first(self, bint alone) except -1:
+        """Write the oldest message. That ends a stream of HTTP/2 whose client cannot take it, and the subscriber with it."""
         cdef Message message = <Message>self.ring[self.first].message
         Py_DECREF(message)  # which the ring has owned
         self.first = (self.first + 1) & (self.capacity - 1)
@@ -276,6 +281,7 @@ cdef class Subscriber(Pending):
             return
         if not self.wrote and not self.must_wait() and not self.broken():
             self.stream.put_shared(COMMENT, True)
-            self.write()
+            if self.stream is not None:
+                self.write()
         if self.stream is not None:
             self.start_timer()
