@@ -41,7 +41,12 @@ cdef class Hub(Ledger):
             topic.name = name
             self.topics[name] = topic
             if self.changed is not None:
-                self.changed(name, True)
+                try:
+                    self.changed(name, True)
+                except BaseException:
+                    if topic.deserted() and self.topics.get(name) is topic:
+                        del self.topics[name]  # so that the next subscriber has it tried again
+                    raise
         return topic
 
     cdef int drop_deserted(self, Topic topic) except -1:

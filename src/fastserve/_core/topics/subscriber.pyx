@@ -235,6 +235,7 @@ cdef class Subscriber(Pending):
 
     cdef int ended(self) noexcept:
         cdef Member each
+        cdef object failure = None
         if self.has_ended():
             return 0
         self.clear()
@@ -246,10 +247,15 @@ cdef class Subscriber(Pending):
         while self.subscriptions is not None:
             each = self.subscriptions
             self.subscriptions = each.unlink()
-            each.end()
+            try:
+                each.end()
+            except Exception as exception:  # the others have to end as well
+                failure = exception
         if self.key is not None and self.hub.gone is not None:
             self.hub.gone(self)
         self.key = None
+        if failure is not None:
+            raise failure  # reported by the interpreter's hook for errors that nobody can catch
         return 0
 
     def known_by(self, key):

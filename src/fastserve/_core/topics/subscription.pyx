@@ -103,18 +103,20 @@ cdef class Subscription(OfTopic):
             raise ValueError(f"a connection can have {MOST_TOPICS} topics")
         self.has_begun = True
         self.following, subscriber.subscriptions = <Subscription>subscriber.subscriptions, self
-        subscriber.topics += len(extra.names)
-        hub.subscriptions += len(extra.names)
-        if len(extra.names) == 1:
-            self.join(self, extra.names[0], subscriber)
-        else:
-            self.subscriber = subscriber
-            extra.members = []
-            for name in extra.names:
-                member = OfTopic.__new__(OfTopic)
-                member.subscription = self
-                extra.members.append(member)
-                self.join(member, name, subscriber)
+        self.subscriber = subscriber
+        try:
+            if len(extra.names) == 1:
+                self.join(self, extra.names[0], subscriber)
+            else:
+                extra.members = []
+                for name in extra.names:
+                    member = OfTopic.__new__(OfTopic)
+                    member.subscription = self
+                    self.join(member, name, subscriber)
+                    extra.members.append(member)
+        except BaseException:
+            self.cancel()  # what there is of it
+            raise
         if stream is not None and extra.keepalive > 0:
             subscriber.keep_alive((<Worker>worker).loop, extra.keepalive)
         extra.hub = None
@@ -124,14 +126,19 @@ cdef class Subscription(OfTopic):
         return 0
 
     cdef int join(self, OfTopic member, str name, Subscriber subscriber) except -1:
-        member.topic = (<Hub>subscriber.hub).topic_of(name)
+        cdef Hub hub = <Hub>subscriber.hub
+        cdef Topic topic = hub.topic_of(name)
         member.subscriber = subscriber
         member.in_json = self.in_json
         member.slow = self.slow
         if self.recovers:
             member.early = Early.__new__(Early)
             member.early.held = []
-        return member.topic.join(member)
+        topic.join(member)
+        member.topic = topic
+        subscriber.topics += 1
+        hub.subscriptions += 1
+        return 0
 
     cdef list all_members(self):
         if self.extra is not None and self.extra.members is not None:
@@ -220,6 +227,7 @@ cdef class Subscription(OfTopic):
         cdef Hub hub = <Hub>subscriber.hub
         cdef list members = self.all_members()
         cdef Extra extra
+        cdef object failure = None
         extra, self.extra = self.extra, None
         self.subscriber = None
         subscriber.topics -= len(members)
@@ -228,7 +236,12 @@ cdef class Subscription(OfTopic):
             member.subscriber = None
             topic, member.topic = member.topic, None
             (<Topic>topic).leave(member)
-            hub.drop_deserted(<Topic>topic)
+            try:
+                hub.drop_deserted(<Topic>topic)
+            except Exception as exception:  # the others have to be left as well
+                failure = exception
         if extra is not None and extra.end_noted is not None:
             extra.end_noted()
+        if failure is not None:
+            raise failure
         return 0
