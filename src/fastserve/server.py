@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from fastserve import _version
 from fastserve.config import STARTUP_FAILURE, Config, ConfigError
 from fastserve.lifespan.off import LifespanOff
 from fastserve.lifespan.on import LifespanOn
@@ -216,7 +217,8 @@ class Server:
             self.force_exit = True
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
-        if self.config.reload and not self.has_parent:
+        # Under fastserve.compat the program is not the user's to change, and uvicorn says nothing.
+        if self.config.reload and not self.has_parent and _version.server_name == "Fastserve":
             logger.warning("Not watching for changes: reload needs fastserve.run() or the command.")
         if not self.has_parent and not self.config.may_have_siblings:
             trust.warn(self.config)

@@ -62,6 +62,83 @@ def python_file(*arguments: str) -> str:
     return done.stdout
 
 
+# A tool that changes modules as soon as they are imported: it asks the other finders, and goes by a module's name.
+HOOK = """
+import sys
+from importlib.util import find_spec
+
+class Loader:
+    def __init__(self, own):
+        self.own = own
+
+    def create_module(self, spec):
+        return self.own.create_module(spec)
+
+    def exec_module(self, module):
+        self.own.exec_module(module)
+        print("imported", module.__name__) if module.__name__ in Finder.names else None
+
+class Finder:
+    names = {"uvicorn.config", "uvicorn.server", "uvicorn.protocols.utils"}
+    sought = set()
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name not in cls.names or name in cls.sought:
+            return None
+        cls.sought.add(name)
+        spec = find_spec(name)
+        cls.sought.discard(name)
+        spec.loader = Loader(spec.loader)
+        return spec
+
+"""
+
+
+@pytest.mark.parametrize(
+    "alias", ["", "import fastserve.compat\nfastserve.compat.install()\n"], ids=["uvicorn", "compat"]
+)
+@pytest.mark.parametrize("first", [True, False], ids=["hook first", "hook second"])
+def test_import_hooks_see_the_modules_of_uvicorn(alias: str, first: bool) -> None:
+    """New Relic and others wait for `uvicorn.config`, which the program does not import by that name."""
+    hook = HOOK + "sys.meta_path.insert(0, Finder)\n"
+    code = (
+        (hook + alias if first else alias + hook)
+        + """
+import uvicorn
+uvicorn.Server(uvicorn.Config("app:app", log_config=None))
+import uvicorn.protocols.utils
+from uvicorn.config import Config
+assert sys.modules["uvicorn.config"].Config is uvicorn.Config is Config
+assert sys.modules[Config.__module__].__name__ == sys.modules[Config.__module__].__spec__.name == Config.__module__
+"""
+    )
+    assert sorted(python(code).split("\n")) == [
+        "", "imported uvicorn.config", "imported uvicorn.protocols.utils", "imported uvicorn.server"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "alias", ["", "import fastserve.compat\nfastserve.compat.install()\n"], ids=["uvicorn", "compat"]
+)
+def test_a_server_without_a_parent_says_nothing_of_reload(alias: str) -> None:
+    """Programs set `reload` and run a Server of their own; no user of theirs could call fastserve.run() instead."""
+    code = (
+        alias
+        + """
+import uvicorn
+async def app(scope, receive, send): ...
+class Server(uvicorn.Server):
+    async def main_loop(self): ...
+Server(uvicorn.Config(app, reload=True, port=0, lifespan="off", log_level="warning")).run()
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=4 * PATIENCE, check=True
+    )
+    assert done.stdout + done.stderr == ""
+
+
 def test_a_module_is_the_same_object_under_both_names() -> None:
     code = f"""
 import fastserve.compat

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -26,6 +26,7 @@ from fastserve.compat import loggers
 __all__ = ["install"]
 
 OURS, THEIRS = "fastserve", "uvicorn"
+INTERNAL = ("_core", "compat")  # what no name of uvicorn stands for
 THEIR_VERSION = "0.54.0"  # whose interface this is: programs check it before they use newer features
 # A package `uvicorn` that calls install(): found by the processes that this one starts.
 FOLDER = str(Path(__file__).parent / "path")
@@ -58,13 +59,44 @@ class AliasLoader(Loader):
         return code
 
 
+class AnnouncingLoader(Loader):
+    """Loads a module of fastserve by its own loader, and then imports it by uvicorn's name too."""
+
+    def __init__(self, own: Any, alias: str) -> None:
+        self.own = own
+        self.alias = alias
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.own, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        module: ModuleType | None = self.own.create_module(spec)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self.own
+        if module.__spec__ is not None:
+            module.__spec__.loader = self.own
+        self.own.exec_module(module)
+        if self.alias not in sys.modules:
+            announce(module, self.alias)
+
+
 class AliasFinder(MetaPathFinder):
-    """Finds `fastserve.a.b` for `uvicorn.a.b`."""
+    """Finds `fastserve.a.b` for `uvicorn.a.b`, and imports that name too when fastserve imports its own.
+
+    Tools that change modules of uvicorn as soon as they are imported (import hooks) wait for uvicorn's names.
+    """
+
+    def __init__(self) -> None:
+        self.sought: set[str] = set()  # names that others are being asked for
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         top, dot, rest = fullname.partition(".")
+        if top == OURS and dot and not rest.startswith(INTERNAL) and fullname not in self.sought:
+            return self.announcing(fullname, f"{THEIRS}.{rest}")
         if top != THEIRS:
             return None
         name = f"{OURS}{dot}{rest}"
@@ -74,6 +106,39 @@ class AliasFinder(MetaPathFinder):
         return ModuleSpec(
             fullname, AliasLoader(name), origin=found.origin, is_package=found.submodule_search_locations is not None
         )
+
+    def announcing(self, name: str, alias: str) -> ModuleSpec | None:
+        """Return the spec of a module, which imports it as `alias` too once it has been executed."""
+        self.sought.add(name)
+        try:
+            found = find_spec(name)
+        finally:
+            self.sought.discard(name)
+        if found is not None and found.loader is not None:
+            found.loader = AnnouncingLoader(found.loader, alias)
+        return found
+
+
+def announce(module: ModuleType, alias: str) -> None:
+    """Import a module as `alias`, which is its name meanwhile: import hooks go by the name that a module has."""
+    name = module.__name__
+    module.__name__ = alias
+    try:
+        importlib.import_module(alias)
+    finally:
+        module.__name__ = name
+
+
+def place() -> int:
+    """Return where AliasFinder belongs in sys.meta_path: before what would find uvicorn, after import hooks."""
+    for index, finder in enumerate(sys.meta_path):
+        if finder is PathFinder or getattr(finder, "find_spec", no_spec)(OURS, None) is not None:
+            return index
+    return len(sys.meta_path)
+
+
+def no_spec(name: str, path: object) -> None:
+    """Find nothing, as a finder without find_spec()."""
 
 
 def install() -> None:
@@ -86,7 +151,7 @@ def install() -> None:
         return
     if present is not None and not is_shim(getattr(present, "__file__", None)):
         raise ImportedBefore(f"uvicorn was imported before fastserve.compat.install(), from {present.__file__}")
-    sys.meta_path.insert(0, AliasFinder())
+    sys.meta_path.insert(place(), AliasFinder())
     sys.modules[THEIRS] = fastserve
     fastserve.__version__ = THEIR_VERSION
     _version.server_name = "Uvicorn"
