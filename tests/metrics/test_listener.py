@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from load import until
 from support import PATIENCE, read_all
 
 from fastserve.metrics import listener as module
@@ -170,3 +171,17 @@ def test_stop_lets_a_response_be_sent(small: Fixture, monkeypatch: pytest.Monkey
         stopping.join(PATIENCE)
         assert not stopping.is_alive()
         assert read_all(client).endswith(b"done")
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_stop_leaves_no_thread(sent: bytes) -> None:
+    """A client that waits, or reads its response and does not close, has no thread that outlives the listener."""
+    before = set(threading.enumerate())
+    small = Fixture()
+    with small.connect() as client:
+        client.sendall(sent)
+        if sent.endswith(b"\r\n\r\n"):
+            read_all(client)
+        until(lambda: len(set(threading.enumerate()) - before) == 2, "a thread for the client")
+        small.listener.stop()
+        assert set(threading.enumerate()) == before

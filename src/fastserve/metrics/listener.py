@@ -7,6 +7,7 @@ a name that they have pointed there: a Host that is neither an IP address nor lo
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import re
@@ -24,6 +25,7 @@ REQUEST_BYTES = 8192
 REQUEST_SECONDS = 5.0
 PLACE_SECONDS = 0.5  # between two checks for a stop, while CLIENTS are being served
 LAST_SECONDS = 1.0  # that stop() waits for responses under way, such as that to the request for the stop itself
+END_SECONDS = 1.0  # that it waits for threads whose clients it has cut off
 
 HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::[0-9]*)?")
 logger = logging.getLogger("fastserve.error")
@@ -60,6 +62,7 @@ class Listener:
         self._stopped = threading.Event()
         self._reader, self._writer = socket.socketpair()  # readable once it is stopped
         self._threads: list[threading.Thread] = []  # that accept
+        self._clients: dict[threading.Thread, socket.socket] = {}  # by their threads, some of which have ended
         self._responding = 0  # threads
         self._responded = threading.Condition()
 
@@ -82,6 +85,17 @@ class Listener:
         self._reader.close()
         with self._responded:
             self._responded.wait_for(lambda: not self._responding, LAST_SECONDS)
+        self._cut_off()
+
+    def _cut_off(self) -> None:
+        """End the threads that wait for clients: before 3.14, CPython may crash where one wakes up while it ends."""
+        until = time.monotonic() + END_SECONDS
+        clients = list(self._clients.items())
+        for _, client in clients:
+            with contextlib.suppress(OSError):  # it has just been closed, or its client has gone
+                client.shutdown(socket.SHUT_RDWR)
+        for thread, _ in clients:
+            thread.join(max(until - time.monotonic(), 0.0))
 
     def _accept(self, sock: socket.socket) -> None:
         strict = is_loopback(sock)
@@ -113,13 +127,20 @@ class Listener:
                 logger.debug("The %s listener cannot accept: %s", self.name, exc)
                 self._stopped.wait(0.1)
                 continue
+            arguments = (client, strict)
+            thread = threading.Thread(target=self._serve, args=arguments, name=f"fastserve {self.name}", daemon=True)
             try:
-                threading.Thread(
-                    target=self._serve, args=(client, strict), name=f"fastserve {self.name}", daemon=True
-                ).start()
+                self._begin(thread, client)
             except RuntimeError:  # no thread can be started
                 client.close()
                 self._places.release()
+
+    def _begin(self, thread: threading.Thread, client: socket.socket) -> None:
+        with self._responded:
+            for each in [each for each in self._clients if not each.is_alive()]:
+                del self._clients[each]
+            thread.start()
+            self._clients[thread] = client
 
     def _serve(self, client: socket.socket, strict: bool) -> None:
         try:
