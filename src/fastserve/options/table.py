@@ -158,7 +158,8 @@ class Options:
     ws_max_size: int | None = option(16777216, WEBSOCKET, Limit(1),
         "Maximum size of a message in bytes; a larger one closes the WebSocket with 1009.", optional=True)
     ws_max_queue: int | None = option(32, WEBSOCKET, Limit(1),
-        "Maximum number of messages that wait for the application; reading pauses while there are as many.", optional=True)
+        "Maximum number of messages that wait for the application; reading pauses while there are as many.",
+        optional=True)
     ws_ping_interval: float | None = option(20.0, WEBSOCKET, Seconds(),
         "Seconds from a WebSocket's opening or last pong to the server's next ping. 0 means never.", optional=True)
     ws_ping_timeout: float | None = option(20.0, WEBSOCKET, Seconds(),

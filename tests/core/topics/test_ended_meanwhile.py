@@ -12,8 +12,9 @@ from core.topics.test_http2 import event_stream
 from fakes.http2 import CANCEL, INITIAL_WINDOW_SIZE, Http2Client
 from fakes.worker import FakeWorker
 
-from fastserve._core.topics.hub import Hub, Subscription
+from fastserve._core.topics.hub import Hub
 from fastserve._core.topics.message import Message
+from fastserve._core.topics.subscription import Subscription
 
 Work = Callable[..., FakeWorker]
 

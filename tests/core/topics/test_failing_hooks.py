@@ -10,7 +10,7 @@ import pytest
 from core.topics.test_fan_out import joined, member, tell, texts
 from fakes.worker import FakeWorker, get
 
-from fastserve._core.topics.hub import Subscription
+from fastserve._core.topics.subscription import Subscription
 
 Work = Callable[..., FakeWorker]
 
