@@ -163,7 +163,8 @@ class TestStream:
         assert client.replies[1].ended
         assert Http2Client(wire).ask(1).status == 503
 
-    def test_a_fault_of_the_server_s_resets_its_stream_alone(self, work: Work) -> None:
+    @pytest.mark.parametrize("limit", [0, 1])
+    def test_a_fault_of_the_server_s_resets_its_stream_alone(self, work: Work, limit: int) -> None:
         class Failing(asyncio.Future):  # type: ignore[type-arg]
             def set_result(self, result: Any) -> None:
                 raise MemoryError
@@ -182,7 +183,7 @@ class TestStream:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             await (Script(twice) if scope["path"] == "/fail" else echo)(scope, receive, send)
 
-        wire = work(app)
+        wire = work(app, limit_request_body=limit)  # which is not for WebSockets
         client = opened(wire)
         client.send(headers(3, changed(":path", "/fail"), end=False))
         client.send(data(3, text("one")))

@@ -259,8 +259,10 @@ cdef class Reader:
                 if stream.is_sent():
                     self.uploads.discard(stream)
             else:
+                if stream.websocket is not None:
+                    limit = 0
                 self.uploads.receive(stream, data)
-                if limit and stream.received > limit and stream.websocket is None:
+                if limit and stream.received > limit:
                     return self.refuse(stream, 413)
             if 0 <= stream.content_length < stream.received:
                 return self.malformed(stream, b"body longer than Content-Length")
