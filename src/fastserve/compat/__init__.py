@@ -26,7 +26,8 @@ from fastserve.compat import loggers
 __all__ = ["install"]
 
 OURS, THEIRS = "fastserve", "uvicorn"
-INTERNAL = ("_core", "compat")  # what no name of uvicorn stands for
+# What uvicorn imports with itself, and tools wait for that change it as soon as it is imported (import hooks).
+IMPORTED_AT_ONCE = ("config", "server")
 THEIR_VERSION = "0.54.0"  # whose interface this is: programs check it before they use newer features
 # A package `uvicorn` that calls install(): found by the processes that this one starts.
 FOLDER = str(Path(__file__).parent / "path")
@@ -59,44 +60,13 @@ class AliasLoader(Loader):
         return code
 
 
-class AnnouncingLoader(Loader):
-    """Loads a module of fastserve by its own loader, and then imports it by uvicorn's name too."""
-
-    def __init__(self, own: Any, alias: str) -> None:
-        self.own = own
-        self.alias = alias
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.own, name)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        module: ModuleType | None = self.own.create_module(spec)
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__loader__ = self.own
-        if module.__spec__ is not None:
-            module.__spec__.loader = self.own
-        self.own.exec_module(module)
-        if self.alias not in sys.modules:
-            announce(module, self.alias)
-
-
 class AliasFinder(MetaPathFinder):
-    """Finds `fastserve.a.b` for `uvicorn.a.b`, and imports that name too when fastserve imports its own.
-
-    Tools that change modules of uvicorn as soon as they are imported (import hooks) wait for uvicorn's names.
-    """
-
-    def __init__(self) -> None:
-        self.sought: set[str] = set()  # names that others are being asked for
+    """Finds `fastserve.a.b` for `uvicorn.a.b`."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         top, dot, rest = fullname.partition(".")
-        if top == OURS and dot and not rest.startswith(INTERNAL) and fullname not in self.sought:
-            return self.announcing(fullname, f"{THEIRS}.{rest}")
         if top != THEIRS:
             return None
         name = f"{OURS}{dot}{rest}"
@@ -107,26 +77,16 @@ class AliasFinder(MetaPathFinder):
             fullname, AliasLoader(name), origin=found.origin, is_package=found.submodule_search_locations is not None
         )
 
-    def announcing(self, name: str, alias: str) -> ModuleSpec | None:
-        """Return the spec of a module, which imports it as `alias` too once it has been executed."""
-        self.sought.add(name)
-        try:
-            found = find_spec(name)
-        finally:
-            self.sought.discard(name)
-        if found is not None and found.loader is not None:
-            found.loader = AnnouncingLoader(found.loader, alias)
-        return found
 
-
-def announce(module: ModuleType, alias: str) -> None:
-    """Import a module as `alias`, which is its name meanwhile: import hooks go by the name that a module has."""
-    name = module.__name__
+def announce(name: str) -> None:
+    """Import that module of fastserve by uvicorn's name too, which it has meanwhile: import hooks go by either."""
+    module = importlib.import_module(f"{OURS}.{name}")
+    own, alias = module.__name__, f"{THEIRS}.{name}"
     module.__name__ = alias
     try:
         importlib.import_module(alias)
     finally:
-        module.__name__ = name
+        module.__name__ = own
 
 
 def place() -> int:
@@ -156,6 +116,8 @@ def install() -> None:
     fastserve.__version__ = THEIR_VERSION
     _version.server_name = "Uvicorn"
     loggers.share()
+    for name in IMPORTED_AT_ONCE:
+        announce(name)
     pass_on()
 
 
