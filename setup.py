@@ -208,16 +208,17 @@ class BuildExt(build_ext):
         kind = chosen_kind()
         stamp = ROOT / CORE / ".build-kind"
         self.force = self.force or kind == PROFILED or not stamp.exists() or stamp.read_text("utf-8") != kind
+        stamp.unlink(missing_ok=True)  # a build that is killed may leave half a module
         if self.force:
-            stamp.unlink(missing_ok=True)
             self.forget()
-        # From here on all that there is is of this kind, and a build that fails leaves what it has made to the next.
-        stamp.write_text(kind, "utf-8")
-        if not self.is_whole():
-            self.translate_changed()
-        # The longest compilations first, so that all processors have work until the end.
-        self.extensions.sort(key=lambda module: -Path(module.sources[0]).stat().st_size)
-        super().run()
+        try:
+            if not self.is_whole():
+                self.translate_changed()
+            # The longest compilations first, so that all processors have work until the end.
+            self.extensions.sort(key=lambda module: -Path(module.sources[0]).stat().st_size)
+            super().run()
+        finally:  # all that there is is of this kind: one that fails leaves what it has made to the next
+            stamp.write_text(kind, "utf-8")
 
     def forget(self) -> None:
         """Remove what an earlier build has made of the modules, which may be of another kind."""

@@ -9,6 +9,7 @@ import re
 import runpy
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -120,7 +121,16 @@ def test_a_compiler_that_cannot_begin_so_goes_on_without(build: dict[str, Any], 
     assert build["BuildExt"].precompile(SimpleNamespace(build_temp=tmp_path, compiler=compiler), ("-O2",), 0) == []
 
 
-def build_three(tree: Path, kind: str = "trace", **files: str) -> tuple[int, str]:
+# Writes half a module and ends the build as a machine without memory would.
+DEADLY_LINKER = """
+import os, signal, sys
+with open(sys.argv[sys.argv.index("-o") + 1], "wb") as made:
+    made.write(b"half")
+os.killpg(0, signal.SIGKILL)
+"""
+
+
+def build_three(tree: Path, kind: str = "trace", linker: str = "", **files: str) -> tuple[int, str]:
     """Build a core of three modules without optimization; return the exit code and the output."""
     core = tree / "src/fastserve/_core"
     if not core.exists():
@@ -134,11 +144,12 @@ def build_three(tree: Path, kind: str = "trace", **files: str) -> tuple[int, str
     result = subprocess.run(
         [sys.executable, "setup.py", "build_ext", "-j1"],
         cwd=tree,
-        env=os.environ | {"FASTSERVE_BUILD": kind},
+        env=os.environ | {"FASTSERVE_BUILD": kind} | ({"LDSHARED": linker} if linker else {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        start_new_session=True,
     )
     return result.returncode, result.stdout
 
@@ -176,6 +187,18 @@ def test_a_build_that_fails_leaves_what_it_has_made(tmp_path: Path) -> None:
     assert build_three(tmp_path, "debug", second=wrong)[0] == 1
     assert made.stat().st_mtime_ns != when
     assert list(tmp_path.rglob("third*.so")) == []
+
+
+@pytest.mark.tree
+def test_a_build_that_is_killed_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    linker = tmp_path / "linker.py"
+    linker.write_text(DEADLY_LINKER, "utf-8")
+    assert build_three(tmp_path, linker=f"{sys.executable} {linker}")[0] == -signal.SIGKILL
+    [half] = tmp_path.rglob("*.so")
+    assert half.read_bytes() == b"half"
+    code, output = build_three(tmp_path)
+    assert code == 0, output
+    assert half.read_bytes()[:4] == b"\x7fELF"
 
 
 @pytest.mark.tree
