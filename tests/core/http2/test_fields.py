@@ -287,6 +287,7 @@ class TestRequestPseudoHeaders:
             (b"http", b"example.com:80", b"Example.com", True),
             (b"http", b"example.com", b"example.com:80", True),
             (b"https", b"example.com", b"example.com:443", True),
+            (b"HTTPS", b"example.com", b"example.com:443", True),
             (b"https", b"[::80]:443", b"[::80]", True),
             (b"http", b"example.com", b"example.com:443", False),
             (b"https", b"example.com", b"example.com:80", False),

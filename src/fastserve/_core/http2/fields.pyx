@@ -168,7 +168,7 @@ cdef int classify(bytes name, bytes value) noexcept:
 
 cdef bytes normal_host(bytes host, bytes scheme):
     """Return a host as it is compared (RFC 3986 section 6.2): in lower case, without the port that its scheme has."""
-    cdef bytes port = b":443" if scheme == b"https" else b":80"
+    cdef bytes port = b":443" if scheme is not None and scheme.lower() == b"https" else b":80"
     return host.lower().removesuffix(port).removesuffix(b":")
 
 
