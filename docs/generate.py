@@ -252,8 +252,8 @@ MEANINGS = {  # what to make of a line, by its beginning
     " neither TLS nor a password.",
     "Maximum request limit": "`--limit-max-requests` of a single process. It ends, for what started it to start it"
     " again.",
-    "Not watching for changes": "A program runs a Server of its own with `reload`. Under `fastserve.compat` nothing is said, as"
-    " by uvicorn.",
+    "Not watching for changes": "A program runs a Server of its own with `reload`. Under `fastserve.compat` nothing is"
+    " said, as by uvicorn.",
     "Options from": "The file that was read: see [Options from a file](../how-to/configuration.md).",
     "Out of file descriptors": "Raise the limit (`ulimit -n`, `LimitNOFILE=`), or close what holds them.",
     "Received SIGUSR1": "For log rotation: see [Logs](../how-to/logging.md).",
