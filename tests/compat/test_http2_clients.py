@@ -324,10 +324,10 @@ def test_chromium(pki: Pki, ws: str, version: str, tmp_path: Path) -> None:
 
     That is on the same connection where the server takes WebSockets over HTTP/2, else it has its own.
     """
+    argv = [program("chromium"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     options = ("--ssl-certfile", pki.certificate, "--ssl-keyfile", pki.key, "--ws", ws)
     server = start_command("compat.apps.http2_app:app", "--app-dir", str(TESTS), "--port", "0", *options)
     server.wait_line(r"running on https")
-    argv = [program("chromium"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     argv += [
         "--ignore-certificate-errors",
         "--no-proxy-server",
