@@ -43,6 +43,19 @@ def read_all(sock: socket.socket) -> bytes:
     return b"".join(chunks)
 
 
+def read_until(sock: socket.socket, mark: bytes = b"\r\n\r\n") -> bytes:
+    """Return what arrives until `mark` has; what comes in the same piece after it is part of it.
+
+    In how many pieces it arrives is up to the kernel. Raises AssertionError if the peer closes before.
+    """
+    received = b""
+    while mark not in received:
+        piece = sock.recv(65536)
+        assert piece, f"closed without {mark!r}: {received!r}"
+        received += piece
+    return received
+
+
 class EventServer(fastserve.Server):
     """A Server that sets `ready` once it listens, or once it is clear that it never will."""
 

@@ -71,7 +71,7 @@ def test_a_class_on_the_contract(serve: support.Serve, monkeypatch: pytest.Monke
     server = serve(hello, http=http, headers=[("X-Own", "1")])
     with server.connect() as client:
         client.sendall(REQUEST)
-        answer = client.recv(1000)
+        answer = support.read_until(client)
         state = server.server.server_state
         assert len(state.connections) == 1
         assert state.total_requests == 1
@@ -87,7 +87,7 @@ def test_shutdown_is_called_at_the_end(serve: support.Serve) -> None:
     server = serve(hello, http=Shout)
     with server.connect() as client:
         client.sendall(REQUEST)
-        assert client.recv(1000)
+        support.read_until(client)
         server.server.should_exit = True
         assert client.recv(1000) == b""  # closed by shutdown(), while the client was connected
 

@@ -394,7 +394,7 @@ def test_idle_connections_are_closed_without_a_word(log: Log) -> None:
     running = support.Running(support.EventServer(config())).start()
     with running.connect() as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
-        assert client.recv(15) == b"HTTP/1.1 200 OK"
+        assert client.recv(1) == b"H"
         running.server.should_exit = True
         assert support.read_all(client).endswith(b"hello")
     running.stop()

@@ -56,7 +56,7 @@ def leave(running: support.Running, path: str) -> None:
         client.settimeout(60)
         client.connect((running.host, running.port))
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-        assert client.recv(15) == b"HTTP/1.1 200 OK"
+        assert client.recv(1) == b"H"
 
 
 @pytest.mark.parametrize(("path", "pathsend"), [("/stream", True), ("/file", True), ("/file", False)])

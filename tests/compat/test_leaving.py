@@ -19,7 +19,7 @@ import httpx
 import pytest
 from fakes import http2
 from starlette.responses import StreamingResponse
-from support import Command, read_all
+from support import Command, read_all, read_until
 
 from .conftest import LogMark
 
@@ -80,12 +80,7 @@ class Visit:
         )
 
     def read_until(self, mark: bytes) -> bytes:
-        seen = b""
-        while mark not in seen:
-            piece = self.sock.recv(65536)
-            assert piece, seen
-            seen += piece
-        return seen
+        return read_until(self.sock, mark)
 
     def leave(self, how: str) -> None:
         if how == "reset":
@@ -373,13 +368,13 @@ class TestStop:
             visit.leave("reset")
             with server.connect() as last:  # a request that is not complete before the stop
                 last.sendall(f"POST /fire/go:{visit.name} HTTP/1.1\r\n{UPLOAD}".encode())
-                assert last.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it has begun
+                assert read_until(last) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it has begun
                 visit.wait("working")
                 if by == "signal":
                     server.send_signal(signal.SIGTERM)
                 server.wait_line("Waiting for connections to close")
                 last.sendall(b"x")
-                assert last.recv(100).startswith(b"HTTP/1.1 200 OK")
+                assert read_until(last).startswith(b"HTTP/1.1 200 OK")
             server.wait()
             assert f"committed {visit.name}" in server.stdout
         finally:

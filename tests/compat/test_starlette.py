@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support import Command
+from support import Command, read_until
 
 from .conftest import TIMEOUT, Curl, LogMark, Start
 
@@ -126,7 +126,7 @@ class TestClientsThatLeave:
     def test_server_sent_events_cut_by_a_reset(self, client: httpx.Client, server: Command, log: LogMark) -> None:
         with server.connect() as sock:
             sock.sendall(b"GET /sse?name=reset HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert sock.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert read_until(sock).startswith(b"HTTP/1.1 200 OK\r\n")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         assert client.get("/wait/reset").text == "reset"
         assert log.count("Traceback|ERROR") == 0

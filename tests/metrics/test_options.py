@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 import support
+from core.responses import Client
 from metrics.conftest import Serve
 from metrics.scraping import Scrape
 from support import StartCommand
@@ -88,25 +89,21 @@ def test_health(served: Serve, args: tuple[str, ...]) -> None:
     """It is 200 until the server is told to stop, and 503 from then on; not in the access log."""
     server = served("--health", "/healthz", "--shutdown-delay", "60", *args)
     with server.connect() as client:
+        wire = Client(client)
         for method in ("GET", "HEAD"):
-            client.sendall(f"{method} /healthz HTTP/1.1\r\nHost: test\r\n\r\n".encode())
-            response = client.recv(65536)
-            assert response.startswith(b"HTTP/1.1 200 "), response
-            assert b"content-length: 2" in response.lower()
-        client.sendall(b"POST /healthz HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n")
-        assert client.recv(65536).endswith(b"ok")
+            wire.send(f"{method} /healthz HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+            response = wire.read(method)
+            assert (response.status, response.get(b"content-length")) == (200, b"2")
+        assert wire.ask(b"POST /healthz HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n").body == b"ok"
         client.sendall(
             b"GET /healthz HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\n\r\nxGET /404 HTTP/1.1\r\nHost: a\r\n\r\n"
         )
-        received = b""
-        while b" 404 " not in received:
-            received += client.recv(65536)
-        assert received.startswith(b"HTTP/1.1 200 "), received
+        assert [wire.read().status for _ in range(2)] == [200, 404]
     server.command.send_signal(signal.SIGTERM)
     server.command.wait_line("Serving on for")
-    response = server.command.get("/healthz")
-    assert response.startswith(b"HTTP/1.1 503 "), response
-    assert response.endswith(b"draining")
+    drained = server.command.get("/healthz")
+    assert drained.startswith(b"HTTP/1.1 503 "), drained
+    assert drained.endswith(b"draining")
     assert server.fetch("/livez")[0] == 200
     assert server.fetch("/readyz")[0] == 503
     server.command.send_signal(signal.SIGTERM)
@@ -146,7 +143,7 @@ def test_health_with_a_class_of_others(served: Serve) -> None:
                 assert b"content-length: 2" in head.lower()
         with server.connect() as client:
             client.sendall(b"POST /healthz HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n")
-            assert client.recv(65536).startswith(b"HTTP/1.1 503 ")  # the application's
+            assert support.read_until(client).startswith(b"HTTP/1.1 503 ")  # the application's
         server.command.send_signal(signal.SIGTERM)
         server.command.wait_line("Serving on for")
         response = server.command.get("/healthz")
@@ -173,16 +170,14 @@ def test_health_with_workers(served: Serve) -> None:
 def test_health_stays_green_while_workers_are_replaced(served: Serve) -> None:
     """A probe's open connection to a worker that leaves is not told of a stop: there is none."""
     server = served("--health", "/healthz", "--workers", "2", "--timeout-keep-alive", "60")
-    connections = [server.connect() for _ in range(4)]
+    connections = [Client(server.connect()) for _ in range(4)]
     for client in connections:
-        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
-        assert client.recv(65536).endswith(b"ok")
+        assert client.ask(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n").body == b"ok"
     server.command.send_signal(signal.SIGHUP)
     server.command.wait_line("takes over", count=2)
     for client in connections:
-        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
-        assert b" 503 " not in client.recv(65536)
-        client.close()
+        assert client.ask(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n").status == 200
+        client.sock.close()
     server.until(lambda found: found.value("fastserve_reloads_total", result="ok") == 1)
 
 

@@ -40,7 +40,7 @@ with socket.socket(socket.AF_UNIX) as client:
         print("refused")
     else:
         client.sendall(f"{line} HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n".encode())
-        print(client.recv(65536).split()[1].decode())
+        print(client.makefile("rb").readline().split()[1].decode())
 """
 
 
@@ -263,7 +263,7 @@ def test_long_request_is_cut(shared: Controlled) -> None:
     before = reading_of(shared.command.pid).rss
     with shared.connect() as client:
         client.sendall(b"GET /" + b"x" * 9000)
-        assert client.recv(65536).startswith(b"HTTP/1.1 431")
+        assert support.read_until(client).startswith(b"HTTP/1.1 431")
         sent = 0
         try:
             while sent < 10_000_000:
@@ -378,8 +378,7 @@ def test_stop(controlled: Start, args: tuple[str, ...], mode: str) -> None:
     server = controlled(*args)
     with server.command.connect() as client:
         client.sendall(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        while b"x" not in client.recv(65536).partition(b"\r\n\r\n")[2]:
-            pass
+        support.read_until(client, b"\r\nx\r\n")
         assert server.post(f"/stop{mode}")["stopping"] == (mode.partition("=")[2] or "graceful")
         if "quick" not in mode:
             server.command.wait_line("Waiting for connections to close|Shutting down")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from core.responses import Client
 from load import PATIENCE, LoadedServer, until
 from overload.crowd import HELLO, Crowd, answer_seconds
 
@@ -44,8 +45,7 @@ def complaints(server: LoadedServer) -> list[str]:
 
 def is_answered(sock: socket.socket) -> bool:
     sock.settimeout(PATIENCE)
-    sock.sendall(HELLO)
-    return sock.recv(4096).startswith(b"HTTP/1.1 200 ")
+    return Client(sock).ask(HELLO).status == 200
 
 
 def test_accepting_pauses_and_goes_on(server: LoadedServer, request: pytest.FixtureRequest) -> None:
@@ -88,12 +88,10 @@ def test_the_limit_again_and_again(server: LoadedServer) -> None:
 def test_an_application_that_takes_the_last(server: LoadedServer) -> None:
     with server.connect() as first, server.connect() as second:
         assert is_answered(second)  # it has been accepted
-        first.sendall(b"GET /hoard HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert first.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert Client(first).ask(b"GET /hoard HTTP/1.1\r\nHost: a\r\n\r\n").status == 200
         until(lambda: WARNING in server.text, "the warning")
         with server.connect() as waiting:
-            first.sendall(b"GET /release HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert first.recv(4096).startswith(b"HTTP/1.1 200 ")
+            assert Client(first).ask(b"GET /release HTTP/1.1\r\nHost: a\r\n\r\n").status == 200
             assert is_answered(waiting)
         assert is_answered(second)
     until(lambda: RESUMED in server.text, "accepting goes on")

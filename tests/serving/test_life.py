@@ -109,7 +109,7 @@ class TestFromAnotherThread:
         running = support.Running(support.EventServer(config())).start()
         with running.connect() as client:
             client.sendall(REQUEST.replace(b"close", b"keep-alive"))
-            assert client.recv(65536).endswith(b"hello")  # an idle client, that a server which retires waits for
+            support.read_until(client, b"hello")  # an idle client, that a server which retires waits for
             running.server.retire()
             running.server.hasten(2, False)
             running.join()

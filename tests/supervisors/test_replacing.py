@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import support
+from core.responses import Client
 from load import until
 from supervisors.clients import Http2Load, Load, ask, processor_seconds, ready, replaced
 
@@ -189,8 +190,7 @@ def test_clients_of_an_old_worker(start: Start, gate: Path) -> None:
     server = start("app", "--port", "0", "--workers-lifetime", "1000", *KEPT, env={"GATE": str(gate)})
     (old,) = ready(server, 1)
     with server.connect() as busy, server.connect() as idle:
-        idle.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
-        assert b"connection: close" not in idle.recv(4096)
+        assert Client(idle).ask(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").get(b"connection") is None
         busy.sendall(b"GET /gate HTTP/1.1\r\nHost: test\r\n\r\n")
         server.wait_line(f"waiting in {old}")
         server.send_signal(signal.SIGHUP)

@@ -250,7 +250,7 @@ def test_control_socket(start: Start, gate: Path, tmp_path: Path) -> None:
         assert (request["method"], request["path"]) == ("GET", "/block")
         assert " in app\n" in server.text(f"/workers/{busy[0]}/stacks", "POST")[1]
         os.close(os.open(gate, os.O_WRONLY))
-        assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        assert support.read_until(client).startswith(b"HTTP/1.1 200")
     assert server.post("/workers?count=3") == {"workers": 3}
     third = ready(command, 3)[2]
     server.post("/workers/2/replace")

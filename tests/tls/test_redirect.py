@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import support
-from core.responses import read_one, read_responses
+from core.responses import Client, read_one, read_responses
 from fakes.worker import get
 from supervisors.clients import ready, replace_workers
 from supervisors.test_binds import ACTIVATE
@@ -180,8 +180,7 @@ class TestStop:
         server = serve(seen, ssl_redirect=0)
         sock = socket.create_connection(("127.0.0.1", redirect_port(server)), support.PATIENCE)
         with sock:
-            sock.sendall(request().replace(b"Connection: close\r\n", b""))
-            assert located(sock.recv(65536))[0] == 301
+            assert Client(sock).ask(request().replace(b"Connection: close\r\n", b"")).status == 301
             assert len(server.server.server_state.connections) == 1
             server.server.should_exit = True
             assert sock.recv(1) == b""
