@@ -55,6 +55,7 @@ def rooms(request: pytest.FixtureRequest, serve: support.Serve) -> Iterator[supp
     yield running
     close_all()
     running.stop()
+    PROCESS.histories.topics.clear()  # the end of a loop that is not one of our servers' tells nobody
 
 
 def about(running: Any, room: str, query: str = "") -> Any:
