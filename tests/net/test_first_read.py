@@ -13,6 +13,7 @@ from support import PATIENCE, Running, Serve, read_all
 
 from fastserve._core.connection import Connection
 from fastserve._core.preface import Preface
+from fastserve.protocols.http import h11_impl
 from fastserve.proxies.protocol import Expected
 
 LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -240,6 +241,24 @@ def test_a_request_that_comes_with_the_end_of_its_connection(serve: Serve, http:
             sock.sendall(LAST)
             sock.shutdown(socket.SHUT_WR)
         assert read_all(sock).endswith(b"whole")
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_request_that_h11_ends_only_after_the_first_step(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, loop: str
+) -> None:
+    """As when reading its head has taken long; then the connection ends before the application goes on."""
+    monkeypatch.setattr(h11_impl, "SHARE_SECONDS", -1)
+    heard: list[tuple[str, str]] = []
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        heard.append((scope["path"], (await receive())["type"]))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"whole"})
+
+    server = serve(noting, http="h11", loop=loop)
+    assert exchange(server, (FIRST + LAST,), True, True).endswith(b"whole")
+    assert heard == [("/first", "http.request"), ("/last", "http.request")]
 
 
 def test_a_client_that_is_gone(serve: Serve) -> None:

@@ -205,6 +205,23 @@ class TestPersistence:
         assert told[-1] == {"type": "http.disconnect"}
         assert peer.transport.closed
 
+    @pytest.mark.parametrize("beside", [False, True])
+    def test_the_end_of_a_body_and_of_the_connection_together(self, work: Work, beside: bool) -> None:
+        """An application that waits has the end of the body first, though it goes on only after both."""
+        told: list[Any] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            for _ in range(2):
+                told.append(await (asyncio.ensure_future(receive()) if beside else receive()))
+            await respond(send, b"all")
+
+        peer = work(app).connect()
+        peer.feed(get("/", "Transfer-Encoding: chunked", method="POST") + b"1\r\nx\r\n")
+        peer.put(b"0\r\n\r\n")
+        assert read_one(peer.eof()).body == b"all"
+        assert told == [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
+
     def test_half_close_without_a_request(self, work: Work) -> None:
         peer = work(hello()).connect()
         assert peer.eof() == b""

@@ -41,7 +41,7 @@ cdef class HttpExchange(Exchange):
     cdef bint started  # the application has been called
     cdef bint queued  # it waits for its turn to be called, in `place`
     cdef bint gone  # nobody reads the response any more
-    cdef bint first_step  # of an application that was called after that
+    cdef bint owes_end  # of the body, to an application that was called after that, or that has waited for it
     cdef readonly bint left  # the client was gone before the response was complete
     cdef bint endless  # and the response had begun, with no declared end
     cdef bint raises  # send() raises when the client is gone

@@ -11,7 +11,7 @@ http.response.early_hint is accepted at any time, and written as long as the hea
 
 receive() gives the body as it arrives, then waits. It gives http.disconnect, repeatedly, once the response is complete or
 the client is gone. Bytes of a body that have arrived are given first, even if the client has left since, and so is the
-end of a body to the first step of an application that is called only then.
+end of a body: to the first step of an application that is called only then, and to one that waited when it came.
 
 Once the client is gone, send() accepts any message and drops it; with `raises` it raises. Each such call gives the loop a
 turn (loop/give_way.py): an application that sends without end must not block it.
@@ -110,16 +110,16 @@ cdef class HttpExchange(Exchange):
                 coro = worker.app(self.scope, bind(receive_function, self), bind(send_function, self))
             else:
                 coro = call(worker.app, self.scope, bind(receive_function, self), bind(send_function, self))
-            self.first_step = self.gone
+            self.owes_end = self.gone
             self.start_task(coro, self.context)
-            if self.first_step:
+            if self.owes_end:
                 worker.loop.call_soon(self.turn_passed)
         except BaseException as exception:
             # Not raised inside the application: the call itself failed.
             self.ended(None, exception)
 
     def turn_passed(self):
-        self.first_step = False
+        self.owes_end = False
 
     cdef bint hides_loop(self) noexcept:
         return self.worker.direct is not None and (not self.worker.draining or self.scope is None)
@@ -183,7 +183,7 @@ cdef class HttpExchange(Exchange):
             self.stream.send_continue()
         if self.pieces is not None:
             return self.body_message()
-        if self.gone and not (self.first_step and self.body_ended and not self.body_taken):
+        if self.gone and not (self.owes_end and self.body_ended and not self.body_taken):
             return {"type": "http.disconnect"}
         if self.body_ended and not self.body_taken:
             return self.body_message()
@@ -395,6 +395,7 @@ cdef class HttpExchange(Exchange):
 
     cdef int end_body(self) except -1:
         self.body_ended = True
+        self.owes_end = self.owes_end or self.waits()
         return self.wake_receivers()
 
     cdef int disconnected(self) except -1:

@@ -66,7 +66,7 @@ class HttpExchange:
         self.stage = "start"
         self.started = False  # the application has been called
         self.gone = False  # nobody reads the response any more
-        self.first_step = False  # of an application that was called after that
+        self.owes_end = False  # of the body, to an application that was called after that, or that has waited for it
         self.left = False  # the client was gone before the response was complete
         self.endless = False  # and the response had begun, with no declared end
         self.raises = stream.config.raises_disconnect  # send() raises once the client is gone
@@ -83,7 +83,7 @@ class HttpExchange:
         """Call the application, and handle its end. Never raises."""
         self.started = True
         if self.gone:
-            self.first_step = True
+            self.owes_end = True
             self.loop.call_soon(self.turn_passed)
         self.counting.called(self.began)
         try:
@@ -109,7 +109,7 @@ class HttpExchange:
             self.end()
 
     def turn_passed(self) -> None:
-        self.first_step = False
+        self.owes_end = False
 
     def ids(self) -> dict[str, Any]:
         """Return what log records have in `extra` of the request."""
@@ -148,7 +148,7 @@ class HttpExchange:
             self.expect_continue = False
             self.stream.send_continue()
         ended = self.body_ended and not self.body_taken
-        if not self.pieces and (self.gone or self.stream is None) and not (self.first_step and ended):
+        if not self.pieces and (self.gone or self.stream is None) and not (self.owes_end and ended):
             return {"type": "http.disconnect"}
         if self.pieces or ended:
             body = b"".join(self.pieces)
@@ -248,6 +248,7 @@ class HttpExchange:
 
     def end_body(self) -> None:
         self.body_ended = True
+        self.owes_end = self.owes_end or self.waits()
         self.wake()
 
     def disconnected(self) -> None:
