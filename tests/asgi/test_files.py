@@ -208,7 +208,16 @@ class Slow:
         return b"".join(parts)
 
 
+duplicate = os.dup
+
+
 def too_many(fd: int) -> int:
+    """Fail where there is no descriptor for a connection; a server that has none to accept with pauses, at any time."""
+    sock = socket.socket(fileno=fd)
+    listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    sock.detach()
+    if listens:
+        return duplicate(fd)
     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 

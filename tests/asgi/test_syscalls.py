@@ -57,19 +57,19 @@ class Client:
             received += piece
         assert received.count(b"HTTP/1.1 200 OK\r\n") == answers
 
-    def writes_for(self, request: bytes, answers: int = 1, rounds: int = ROUNDS) -> int:
-        """Writes of the server for EXCHANGES exchanges, in the best of many rounds.
+    def writes_for(self, request: bytes, answers: int = 1, least: int = EXCHANGES) -> int:
+        """Writes of the server for EXCHANGES exchanges, in the best of many rounds, or in the first with the least.
 
         A machine that does not run the server for a while makes it believe that the application is slow, and nothing is
         held for the exchanges that follow; the rounds are more than these.
         """
         counts = set()
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             before = self.segments()
             for _ in range(EXCHANGES):
                 self.exchange(request, answers)
             counts.add(self.segments() - before)
-            if EXCHANGES in counts:
+            if min(counts) <= least:
                 break
         return min(counts)
 
@@ -153,7 +153,7 @@ def test_pipelined_exchanges_share_a_read(counted: Client) -> None:
 def test_writes_are_seen_apart(client: Client, app: App) -> None:
     """The measure itself: what is sent later is a write of its own; on a busy machine a segment may be sent again."""
     app.pause = True
-    assert client.writes_for(GET, rounds=3) == 2 * EXCHANGES
+    assert client.writes_for(GET, least=2 * EXCHANGES) == 2 * EXCHANGES
 
 
 def test_reads_are_seen_apart(counted: Client) -> None:
