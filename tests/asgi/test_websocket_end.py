@@ -14,7 +14,7 @@ from asgi.gates import Gate
 from core.frames import FIN, PING, PONG, TEXT, frame, text
 from ws import ACCEPTS, OVER_HTTP1, Clients, Raises, Script, close, closing, disconnect, sent, upgrade
 
-from fastserve._core.errors import ClientDisconnected
+from fastserve._core.errors import ClientDisconnected, SentAfterClose
 
 Log = Callable[[], list[str]]
 
@@ -104,7 +104,10 @@ class TestEnd:
 
     @pytest.mark.parametrize("end", [close(), None], ids=["closes", "breaks off"])
     def test_item_50_send_after_the_client_has_left(self, clients: Clients, log: Log, end: bytes | None) -> None:
-        """It raises an OSError, each time; not caught it is the end of the application, and no error of the server."""
+        """It raises an OSError, each time; not caught it is the end of the application, and no error of the server.
+
+        A close does nothing once the client has closed.
+        """
         errors: list[str] = []
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -119,6 +122,7 @@ class TestEnd:
             await send(sent(b"b"))
             errors.append("none")
 
+        raised = 1 if end else 2
         client = clients(app)
         client.open()
         if end is None:
@@ -127,7 +131,7 @@ class TestEnd:
         else:
             client.send(end).frames()
         clients.stop()
-        assert errors == ["ClientDisconnected"] * 2
+        assert errors == ["ClientDisconnected"] * raised
         assert log() == []
 
     def test_item_50_send_after_the_application_has_closed(self, clients: Clients, log: Log) -> None:
@@ -139,7 +143,8 @@ class TestEnd:
         client.send(close())
         assert client.frames() == []
         clients.stop()
-        assert app.kinds == [ClientDisconnected] * 2
+        assert app.kinds == [SentAfterClose] * 2
+        assert issubclass(SentAfterClose, ClientDisconnected)
         assert log() == []
 
     def test_item_51_an_application_that_raises(self, clients: Clients, caplog: pytest.LogCaptureFixture) -> None:

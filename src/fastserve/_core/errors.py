@@ -22,6 +22,13 @@ class ClientDisconnected(OSError):
     """
 
 
+class SentAfterClose(ClientDisconnected, RuntimeError):
+    """Raised by send() after the application's own websocket.close.
+
+    uvicorn raises a RuntimeError until the client has responded, and ClientDisconnected from then on.
+    """
+
+
 # Exceptions of that meaning: Starlette's two, and Quart's, which it raises `from None`.
 OF_FRAMEWORKS = ("ClientDisconnect", "WebSocketDisconnect", "ClientDisconnectedError")
 

@@ -14,7 +14,7 @@ from fakes.worker import FakeWorker
 from protocol.wire import Response
 from ws import ACCEPT, Script, close, closing, read_frames, split_response, upgrade
 
-from fastserve._core.errors import ClientDisconnected
+from fastserve._core.errors import ClientDisconnected, SentAfterClose
 
 Work = Callable[..., FakeWorker]
 CONNECT = {"type": "websocket.connect"}
@@ -353,8 +353,8 @@ class TestSend:
             {"type": "websocket.close"},
         )
         assert frames == [closing(3000, reason or "")]
-        assert errors == [ClientDisconnected] * 2
-        assert issubclass(ClientDisconnected, OSError)
+        assert errors == [SentAfterClose] * 2
+        assert issubclass(SentAfterClose, ClientDisconnected) and issubclass(ClientDisconnected, OSError)
 
     def test_close_has_a_default(self, work: Work) -> None:
         assert self.sent(work, {"type": "websocket.close"}) == ([closing(1000)], [])

@@ -16,6 +16,7 @@ cdef class WebSocketExchange(HttpExchange):
     cdef object held  # a deque of held-back calls of send(), None before the first
     cdef int code  # of the disconnect
     cdef str reason
+    cdef bint closed_itself  # the application has closed it
     cdef bint over  # the application has ended
     cdef bint counted  # among the open ones of the worker
 
@@ -31,7 +32,9 @@ cdef class WebSocketExchange(HttpExchange):
     cdef int take_handshake(self, dict message) except -1
     cdef int take_denial(self, dict message) except -1
     cdef int take_message(self, dict message) except -1
+    cdef int take_after_end(self, kind) except -1
     cdef int take_close(self, dict message) except -1
+    cdef int close_with(self, int code, str reason) except -1
     cdef int take_send(self, dict message) except -1
 
 

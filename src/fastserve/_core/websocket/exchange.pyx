@@ -9,11 +9,11 @@ COMPLETE        nothing: the application has denied the handshake or closed the 
 Until it is accepted this is an exchange of HTTP, whose response may be a denial. receive() gives websocket.connect,
 then the messages in order, then websocket.disconnect repeatedly. Its code and reason are those of the client's close
 frame (1005 if that had none), or those with which the server or the application closed, or 1006 if the connection
-broke.
+broke. From then on send() raises an OSError, except for a websocket.close after somebody else's close, which does nothing.
 """
 from collections import deque
 
-from ..errors import ClientDisconnected
+from ..errors import ClientDisconnected, SentAfterClose
 from ..http.access_log cimport log_end, log_websocket
 from ..http.account cimport response_field
 from ..http.exchange cimport (
@@ -167,7 +167,7 @@ cdef class WebSocketExchange(HttpExchange):
     cdef int take_message(self, dict message) except -1:
         kind = message["type"]
         if self.channel is None or self.channel.broken():
-            raise ClientDisconnected("the WebSocket is closed")
+            return self.take_after_end(kind)
         if is_kind(kind, "websocket.send"):
             return self.take_send(message)
         if kind == "websocket.close":
@@ -176,11 +176,18 @@ cdef class WebSocketExchange(HttpExchange):
             return (<Subscribing?>message["subscription"]).begin(self.worker, None, self.channel)
         raise RuntimeError(f"Expected ASGI message 'websocket.send' or 'websocket.close', but got '{kind}'.")
 
+    cdef int take_after_end(self, kind) except -1:
+        """Take a message once the WebSocket is closed or the connection gone."""
+        if self.closed_itself:
+            raise SentAfterClose(f"Unexpected ASGI message '{kind}', after sending 'websocket.close'.")
+        if kind == "websocket.close" and self.code != ABNORMAL_CLOSURE:
+            return 0  # applications close in `finally`, and go on to clean up
+        raise ClientDisconnected("the WebSocket is closed")
+
     cdef int take_close(self, dict message) except -1:
-        cdef Channel channel = self.channel
         code, reason = message.get("code", NORMAL_CLOSURE), message.get("reason")
         if code is None and not reason:
-            return channel.close_with(NO_STATUS, "")
+            return self.close_with(NO_STATUS, "")
         if not isinstance(code, int):
             raise TypeError(f"the close code must be an integer, not {code!r}")
         if not 0 < code < 5000 or not valid_code(code):
@@ -190,7 +197,13 @@ cdef class WebSocketExchange(HttpExchange):
         if reason and len(reason.encode()) > MAX_REASON:
             raise ValueError(f"the close reason must have at most {MAX_REASON} bytes, not {len(reason.encode())}")
         # As exactly str: a class of an application's, such as one of enum's, may be a subclass.
-        return channel.close_with(code, str.__str__(reason) if reason else "")
+        return self.close_with(code, str.__str__(reason) if reason else "")
+
+    cdef int close_with(self, int code, str reason) except -1:
+        cdef Channel channel = self.channel
+        channel.close_with(code, reason)
+        self.closed_itself = True
+        return 0
 
     cdef int take_send(self, dict message) except -1:
         text, data = message.get("text"), message.get("bytes")
