@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
 import http.client
+import mmap
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +26,12 @@ HANDSHAKE = {
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     "Sec-WebSocket-Version": "13",
 }
+
+
+def mmapped(data: bytes) -> mmap.mmap:
+    found = mmap.mmap(-1, len(data))
+    found.write(data)
+    return found
 
 
 @pytest.fixture(params=[uvicorn, fastserve], ids=lambda package: package.__name__)
@@ -134,3 +142,37 @@ def test_messages_that_wait_without_a_limit(served: Served) -> None:
     assert response.fp.read(2) == b"\x8a\0"
     answered.set()
     assert response.fp.read(102)[2:] == b"x" * 100
+
+
+@pytest.mark.parametrize("http", ["auto", "h11"])
+@pytest.mark.parametrize("made", [array.array, mmapped, bytearray, memoryview], ids=lambda made: made.__name__)
+def test_bodies_with_a_buffer(served: Served, made: Any, http: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        for piece in (b"one ", b"two "):
+            body = made("B", piece) if made is array.array else made(piece)
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    assert served(app, http=http)().read() == b"one two "
+
+
+@pytest.mark.parametrize("http", ["auto", "h11"])
+@pytest.mark.parametrize("nothing", ["", None, 0, False, [], {}], ids=repr)
+def test_bodies_that_are_empty(served: Served, nothing: Any, http: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": nothing, "more_body": True})
+        await send({"type": "http.response.body", "body": b"more"})
+
+    assert served(app, http=http)().read() == b"more"
+
+
+@pytest.mark.parametrize("made", [array.array, mmapped, bytearray, memoryview], ids=lambda made: made.__name__)
+def test_messages_with_a_buffer(served: Served, made: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "bytes": made("B", b"one") if made is array.array else made(b"one")})
+        await receive()
+
+    assert served(app)(HANDSHAKE).fp.read(5) == b"\x82\x03one"

@@ -41,6 +41,8 @@ from .file_body cimport Transfer
 from .inflight cimport enabled as somebody_asks, stop_tracking, track
 
 cdef extern from "Python.h":
+    bint PyObject_CheckBuffer(object)
+    bytes PyBytes_FromObject(object)
     object bind "PyMethod_New"(object function, object self)
     Py_ssize_t PyVectorcall_NARGS(size_t flags)
     object PyContext_Copy(object context)
@@ -274,11 +276,13 @@ cdef class HttpExchange(Exchange):
         body = message.get("body", b"")
         more = message.get("more_body", False)
         if type(body) is not bytes:
-            if body is None:
-                body = b""
-            elif not isinstance(body, (bytes, bytearray, memoryview)):
+            # As uvicorn: whatever has bytes, and for none also what else is empty, such as None and "".
+            if PyObject_CheckBuffer(body):
+                body = PyBytes_FromObject(body)
+            elif body:
                 raise TypeError(f"the body of a response must be bytes, not {type(body).__name__}")
-            body = bytes(body)
+            else:
+                body = b""
         if more:
             self.sent_body = True
             self.stream.body(<bytes>body, True)

@@ -35,6 +35,10 @@ from ..metrics cimport FAILED_MISSING, WS_ACCEPTED, WS_DENIED, fastserve_add
 from ..worker cimport Worker
 from .frames cimport MAX_REASON, NO_STATUS, valid_code
 
+cdef extern from "Python.h":
+    bint PyObject_CheckBuffer(object)
+    bytes PyBytes_FromObject(object)
+
 cdef enum:
     NORMAL_CLOSURE = 1000
     ABNORMAL_CLOSURE = 1006
@@ -217,9 +221,9 @@ cdef class WebSocketExchange(HttpExchange):
             self.channel.send_text(<str>text)
             return note_sender(self.worker.turn, self.scope, False)
         if type(data) is not bytes:
-            if not isinstance(data, (bytes, bytearray, memoryview)):
+            if not PyObject_CheckBuffer(data):
                 raise TypeError(f"the bytes of websocket.send must be bytes, not {type(data).__name__}")
-            data = bytes(data)
+            data = PyBytes_FromObject(data)
         self.channel.send_bytes(<bytes>data)
         return note_sender(self.worker.turn, self.scope, False)
 

@@ -224,10 +224,14 @@ class HttpExchange:
             self.take_body(self.stream, message.get("body", b""), bool(message.get("more_body", False)))
 
     def take_body(self, stream: Stream, body: Any, more: bool) -> None:
-        if body is None:
-            body = b""
-        elif not isinstance(body, bytes | bytearray | memoryview):
-            raise TypeError(f"the body of a response must be bytes, not {type(body).__name__}")
+        if not isinstance(body, bytes):
+            # As uvicorn: whatever has bytes, and for none also what else is empty, such as None and "".
+            try:
+                body = memoryview(body)
+            except TypeError:
+                if body:
+                    raise TypeError(f"the body of a response must be bytes, not {type(body).__name__}") from None
+                body = b""
         self.stage = "body" if more else "complete"
         try:
             stream.body(bytes(body), more)
