@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 
 import fastserve
 from fastserve.config import ConfigError
@@ -280,10 +281,23 @@ def test_env_file_that_cannot_be_read(tmp_path: Path) -> None:
     file.write_bytes(b"A=\xff\n")
     with pytest.raises(ConfigError, match="cannot be read: 'utf-8' codec"):
         config(env_file=str(file))
-    file.write_text("# a comment\nA=1\n\nthis is not it\n")
-    with pytest.raises(ConfigError, match=f"env_file '{file}' cannot be used: line 4 is not of the form NAME=VALUE"):
-        config(env_file=str(file))
     assert "A" not in os.environ
+
+
+@pytest.mark.parametrize("module", [uvicorn, fastserve], ids=lambda module: module.__name__)
+def test_env_file_with_other_lines(module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: Log) -> None:
+    """As uvicorn, which has python-dotenv's warning without the file's name."""
+    pytest.importorskip("dotenv")
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    file = tmp_path / "env"
+    file.write_text("# a comment\nA=1\n\nthis is not it\nB: 2\nexport C='x\ny'\nD\n")
+    module.Config("main:app", env_file=str(file), log_config=None)
+    assert [os.environ.get(name) for name in "ABCD"] == ["1", None, "x\ny", None]
+    if module is fastserve:
+        assert log() == [
+            f"WARNING Line {line} of env_file '{file}' is not of the form NAME=VALUE, and is left out."
+            for line in (4, 5)
+        ] + [f"INFO Loading environment from '{file}'"]
 
 
 def test_env_file_without_its_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ logger = logging.getLogger("fastserve.error")
 def load_env_file(path: str | os.PathLike[str]) -> None:
     """Add the variables of a file to the environment; variables that are set already keep their values.
 
+    Lines of another form are left out with a warning, as by uvicorn, so that a file that has some goes on to work.
     Raises ConfigError if the file cannot be used, or if python-dotenv is not installed.
     """
     import io
@@ -33,14 +34,18 @@ def load_env_file(path: str | os.PathLike[str]) -> None:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as exc:
         raise ConfigError(f"env_file '{path}' cannot be read: {exc}") from exc
+    taken = []
     for binding in parse_stream(io.StringIO(text)):
+        original = binding.original
         if binding.error:
-            before = binding.original.string.partition(binding.original.string.strip())[0]
-            line = binding.original.line + before.count("\n")
-            raise ConfigError(f"env_file '{path}' cannot be used: line {line} is not of the form NAME=VALUE")
+            before = original.string.partition(original.string.strip())[0]
+            line = original.line + before.count("\n")
+            logger.warning("Line %d of env_file '%s' is not of the form NAME=VALUE, and is left out.", line, path)
+        else:
+            taken.append(original.string)
     known = set(os.environ)
     try:
-        load_dotenv(stream=io.StringIO(text))
+        load_dotenv(stream=io.StringIO("".join(taken)))
     except (OSError, ValueError) as exc:  # no environment can hold it
         raise ConfigError(f"env_file '{path}' cannot be used: {exc}") from exc
     from_files.update(os.environ.keys() - known)
