@@ -283,6 +283,34 @@ class TestWriting:
         wire.advance(6)
         assert peer.transport.calls[-1] == "abort"
 
+    @updates_keys
+    def test_a_client_that_asks_for_keys_and_never_reads(self, work: Work, secure: Connect) -> None:
+        """Its connection ends long before it has been unread for as long as --timeout-write allows."""
+        peer = secure(work(hello()), maximum_version=TLS_1_3)
+        peer.shake_hands()
+        peer.exchange()
+        peer.transport.stuck = True
+        for _ in range(10_000):
+            peer.update_key(ask=True)
+            peer.put([peer.outgoing.read()])
+            if peer.transport.closed:
+                break
+        assert peer.transport.calls[-1] == "abort"
+        assert peer.transport.queue < 100_000  # its high-water mark, and a thousand replies
+
+    @updates_keys
+    def test_a_client_that_asks_for_keys_and_reads_late(self, work: Work, secure: Connect) -> None:
+        peer = secure(work(hello()), maximum_version=TLS_1_3)
+        peer.shake_hands()
+        peer.exchange()
+        for _ in range(4):  # as often as it likes
+            peer.transport.stuck = True
+            for _ in range(500):
+                peer.update_key(ask=True)
+            peer.put([peer.outgoing.read()])
+            peer.transport.unstick()
+            assert read_one(peer.ask(get())).body == b"hello"
+
     def test_a_client_that_reads_late(self, work: Work, secure: Connect) -> None:
         peer = secure(work(hello(b"x" * MILLION)))
         peer.shake_hands()

@@ -35,6 +35,7 @@ cdef class TlsTransport(Timed):
     cdef Py_ssize_t high  # bytes in the plain transport's queue at which the protocol is asked to pause
     cdef bint stuck  # the plain transport has bytes that the kernel did not take
     cdef bint limited  # its high-water mark is 0, so that it tells when it has them
+    cdef int replies  # of TLS itself, since the plain transport has had them
     cdef bint told  # the protocol has been asked to pause
     cdef bint resting  # the protocol does not want to read
     cdef bint unread  # meanwhile something is left in `incoming`
@@ -45,6 +46,7 @@ cdef class TlsTransport(Timed):
     cdef int begin(self) except -1
     cdef int take(self, bytes data) except -1
     cdef Py_ssize_t read(self, Py_ssize_t at) except -1
+    cdef Py_ssize_t reply(self) except -1
     cdef int deliver(self, Py_ssize_t size) except -1
     cdef int deliver_buffered(self, Py_ssize_t size) except -1
     cdef int end(self) except -1

@@ -33,6 +33,7 @@ cdef enum:
     ROOM = 262144 + 2 * RECORD  # more than a loop reads at a time
     HIGH = 65536  # asyncio's high-water mark
     PATIENCE = 30  # seconds that asyncio waits for a client's close_notify
+    REPLIES = 1000  # of TLS itself, that wait for a client which reads nothing; 27 bytes each to requests for new keys
 
 cdef enum:
     # What read() returns in place of a number of bytes.
@@ -169,12 +170,21 @@ cdef class TlsTransport(Timed):
         try:
             got = self.engine.read(RECORD, self.server.room if at == 0 else self.server.room[at:])
         except AGAIN:  # what was complete had no data, and there may be something to be said to it
-            self.put()
-            return NOTHING
+            return self.reply()
         except SSLError as exception:
             self.refuse(exception)
             return FAILED
         return got if got else ENDED
+
+    cdef Py_ssize_t reply(self) except -1:
+        """Write what TLS itself has to say; break off where a client asks for that without end, and reads nothing."""
+        if self.stuck and self.outgoing.pending:
+            self.replies += 1
+            if self.replies > REPLIES:
+                self.drop()
+                return FAILED
+        self.put()
+        return NOTHING
 
     cdef int deliver(self, Py_ssize_t size) except -1:
         if self.protocol is None:
@@ -335,6 +345,7 @@ cdef class TlsTransport(Timed):
 
     def resume_writing(self):
         self.stuck = False
+        self.replies = 0
         if self.told:
             self.told = False
             if self.protocol is not None:
