@@ -79,6 +79,24 @@ def test_a_slow_stream_is_reset_and_others_go_on(work: Work) -> None:
     assert (hub.count("room"), hub.closed) == (1, 1)
 
 
+def test_what_the_server_resets_is_not_held_against_the_client(work: Work) -> None:
+    """Its policy for slow streams is no sign of an attack, however many there are."""
+    wire = work(Room())
+    hub = joined(wire, queue=2)
+    client = Http2Client(wire, (INITIAL_WINDOW_SIZE, 0))
+    for first in range(1, 1001, 200):
+        streams = range(first, first + 200, 2)
+        client.send(*(event_stream(stream) for stream in streams))
+        for number in range(4):
+            tell(wire, hub, str(number))
+        client.hear()
+        assert {client.replies[stream].reset for stream in streams} == {CANCEL}
+    client.send(event_stream(1001), window_update(1001, 1000))
+    tell(wire, hub, "x")
+    client.hear()
+    assert client.replies[1001].body == b"data: x\n\n"
+
+
 def test_a_client_that_resets_a_stream_ends_its_subscription(work: Work) -> None:
     wire = work(Room())
     hub = joined(wire)

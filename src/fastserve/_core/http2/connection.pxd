@@ -9,6 +9,7 @@ from .backlog cimport Backlog
 from .reader cimport FrameCarrier, Reader
 from .replies cimport Replies
 from .requests cimport Requests
+from .stream cimport Http2Stream
 from .streams cimport Streams
 from .uploads cimport Uploads
 
@@ -30,6 +31,7 @@ cdef class Http2Connection(FrameCarrier):
     cdef Backlog waiting  # None unless applications have had to wait for what others have sent
 
     cdef int open(self) except -1
+    cdef int close_by_reset(self, Http2Stream stream, int error) except -1
     cdef int settle(self) except -1
     cdef int await_next(self) except -1
     cdef int go_away(self) except -1

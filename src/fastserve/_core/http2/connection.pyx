@@ -175,11 +175,19 @@ cdef class Http2Connection(FrameCarrier):
 
     cdef int reset(self, Http2Stream stream, int error) except -1:
         """End a stream whose response is not complete."""
+        self.close_by_reset(stream, error)
+        self.spend_reset()
+        return self.settle()
+
+    cdef int cut(self, Http2Stream stream) except -1:
+        self.close_by_reset(stream, CANCEL)
+        return self.settle()
+
+    cdef int close_by_reset(self, Http2Stream stream, int error) except -1:
         if not self.writer.broken:
             self.replies.reset(stream.id, error)
         self.streams.close(stream, RESET_BY_US)
-        self.spend_reset()
-        return self.settle()
+        return 0
 
     cdef int spend_reset(self) except -1:
         if not spend_reset(&self.flow.guard, self.worker.clock.now()):

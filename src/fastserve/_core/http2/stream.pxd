@@ -23,6 +23,7 @@ cdef class StreamCarrier(Handler):
     cdef bint holds_back(self, Http2Stream stream) except -1  # its application is started later
     cdef int sent(self, Http2Stream stream) except -1  # all of its response, END_STREAM included
     cdef int reset(self, Http2Stream stream, int error) except -1
+    cdef int cut(self, Http2Stream stream) except -1  # reset it as the server likes, which is not held against the client
     cdef int overdue(self, Http2Stream stream) except -1  # the client neither takes nor sends what it should
 
 

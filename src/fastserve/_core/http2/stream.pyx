@@ -68,6 +68,9 @@ cdef class StreamCarrier(Handler):
     cdef int reset(self, Http2Stream stream, int error) except -1:
         return 0
 
+    cdef int cut(self, Http2Stream stream) except -1:
+        return 0
+
     cdef int overdue(self, Http2Stream stream) except -1:
         return 0
 
@@ -639,4 +642,4 @@ cdef class Http2Stream(Bearer):
         return 0  # put_shared() has: those of all streams of a connection leave together
 
     cdef int cut(self) except -1:
-        return 0 if self.connection is None else self.connection.reset(self, CANCEL)
+        return 0 if self.connection is None else self.connection.cut(self)
