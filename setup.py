@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "vendor"))
 
@@ -368,9 +370,27 @@ class BuildExt(build_ext):
         return [source.removesuffix(".pyx") + ".c", *others]
 
 
+def let_children_end_with(parent: int) -> None:
+    """Let the processes that this one forks for translations end when it is killed, not wait for work for ever."""
+    try:
+        import ctypes
+    except ImportError:  # of a Python that was built without it
+        return
+    library = ctypes.CDLL(None)
+
+    def follow() -> None:
+        library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it has ended before
+            os._exit(1)
+
+    os.register_at_fork(after_in_child=follow)
+
+
 def main() -> None:
     """Build as setuptools was asked to. Raises SystemExit for a wrong FASTSERVE_BUILD or llhttp."""
     kind = chosen_kind()
+    if sys.platform == "linux":
+        let_children_end_with(os.getpid())
     try:
         fetch.ensure()
     except fetch.FetchError as error:

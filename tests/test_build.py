@@ -130,7 +130,9 @@ os.killpg(0, signal.SIGKILL)
 """
 
 
-def build_three(tree: Path, kind: str = "trace", linker: str = "", **files: str) -> tuple[int, str]:
+def build_three(
+    tree: Path, kind: str = "trace", linker: str = "", program: tuple[str, ...] = ("setup.py",), **files: str
+) -> tuple[int, str]:
     """Build a core of three modules without optimization; return the exit code and the output."""
     core = tree / "src/fastserve/_core"
     if not core.exists():
@@ -142,7 +144,7 @@ def build_three(tree: Path, kind: str = "trace", linker: str = "", **files: str)
     for name, source in files.items():
         (core / f"{name}.pyx").write_text(source, "utf-8")
     result = subprocess.run(
-        [sys.executable, "setup.py", "build_ext", "-j1"],
+        [sys.executable, *program, "build_ext", "-j1"],
         cwd=tree,
         env=os.environ | {"FASTSERVE_BUILD": kind} | ({"LDSHARED": linker} if linker else {}),
         stdout=subprocess.PIPE,
@@ -150,6 +152,7 @@ def build_three(tree: Path, kind: str = "trace", linker: str = "", **files: str)
         text=True,
         check=False,
         start_new_session=True,
+        timeout=300,
     )
     return result.returncode, result.stdout
 
@@ -199,6 +202,28 @@ def test_a_build_that_is_killed_leaves_nothing_to_the_next(tmp_path: Path) -> No
     code, output = build_three(tmp_path)
     assert code == 0, output
     assert half.read_bytes()[:4] == b"\x7fELF"
+
+
+# Kills the build alone, as an operator's SIGKILL does.
+KILLING_LINKER = """
+import os, signal
+os.kill(int(os.environ["BUILD"]), signal.SIGKILL)
+"""
+NOTING_SETUP = """
+import os, runpy
+os.environ["BUILD"] = str(os.getpid())
+runpy.run_path("setup.py", run_name="__main__")
+"""
+
+
+@pytest.mark.tree
+@pytest.mark.skipif(sys.platform != "linux", reason="translators are forked on Linux")
+def test_a_build_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+    linker = tmp_path / "linker.py"
+    linker.write_text(KILLING_LINKER, "utf-8")
+    code, output = build_three(tmp_path, linker=f"{sys.executable} {linker}", program=("-c", NOTING_SETUP))
+    # The output ends when no process has it any more: what was left behind would hold it open.
+    assert code == -signal.SIGKILL, output
 
 
 @pytest.mark.tree
