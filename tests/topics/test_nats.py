@@ -107,6 +107,22 @@ def test_a_restart_is_survived(server: Server, serve: support.Serve) -> None:
     assert chat.hear() == "x"
 
 
+def test_the_gap_is_told_before_what_waited(server: Server, serve: support.Serve) -> None:
+    """The library sends what was published while NATS was away before it tells that it is back."""
+    rooms = serve(app, topics=server.url)
+    chat = Chat(rooms, "/ws/room?gap=GAP")
+    chat.hear_json()
+    server.kill()
+    while "down" not in about(rooms, "room"):
+        pass
+    for text in ("1", "2"):
+        chat.say(text)
+    server.start()
+    assert [chat.hear() for _ in range(3)] == ["GAP", "1", "2"]
+    chat.say("3")
+    assert chat.hear() == "3"
+
+
 def test_a_topic_that_is_subscribed_while_nats_is_away(server: Server) -> None:
     """Its subscribers are told a gap once it is back: what is published before its subscription is there is lost."""
     told: list[str] = []

@@ -2,7 +2,7 @@
 
 A topic is a subject: its name after the prefix, with what a subject cannot have as %XX. A payload is as with Redis. The
 library connects again for ever, subscribes again, and then sends what was published until then; subscribers are told a
-gap.
+gap, before the first message of their topic that comes by the new connection.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class NatsEngine(Engine):
         self.up = asyncio.Event()
         self._client: Any = Client()
         self._subscriptions: dict[str, Any] = {}  # those of the library, by topic
+        self._missed: set[str] = set()  # topics whose subscribers are to be told a gap once the server delivers again
         self._wanted: dict[str, asyncio.Future[None]] = {}
         self._waiting: deque[tuple[str, bytes, Stored]] = deque()
         self._waiting_size = 0
@@ -121,12 +122,18 @@ class NatsEngine(Engine):
     async def _lost(self) -> None:
         if self.up.is_set() and not self._client.is_closed:
             self.up.clear()
+            self._missed.update(self._subscriptions)
             logger.error("topics: NATS is unavailable, reconnecting: %s", self._client.last_error or "it has closed")
 
     async def _back(self) -> None:
         self.up.set()
         logger.info("topics: NATS is back.")
         for topic in list(self._subscriptions):
+            self._tell_gap(topic)
+
+    def _tell_gap(self, topic: str) -> None:
+        if topic in self._missed:
+            self._missed.discard(topic)
             self.receiver.gap(topic)
 
     async def _failed(self, exc: Exception) -> None:
@@ -153,7 +160,8 @@ class NatsEngine(Engine):
     async def _subscribe(self, topic: str, before: asyncio.Future[None] | None) -> None:
         if before is not None:
             await asyncio.wait([before])
-        late = not self.up.is_set()
+        if not self.up.is_set():  # its subscribers may go on without it, and others publish before it is there
+            self._missed.add(topic)
         await self.up.wait()
 
         async def take(found: Any) -> None:
@@ -164,12 +172,13 @@ class NatsEngine(Engine):
             except ValueError as exc:
                 logger.warning("topics: a message of %r that is not valid: %s", topic, exc)
             else:
+                if self._client.is_connected:  # else the message is of the connection that is lost
+                    self._tell_gap(topic)
                 self.receiver.receive(message, exclude)
 
         self._subscriptions[topic] = await self._client.subscribe(subject_of(self.prefix + topic), cb=take)
         await self._client.flush()
-        if late:  # its subscribers may have gone on without it, and others may have published since NATS is back
-            self.receiver.gap(topic)
+        self._tell_gap(topic)
 
     def unsubscribe(self, topic: str) -> None:
         work = self._wanted.get(topic)
@@ -178,6 +187,7 @@ class NatsEngine(Engine):
 
     async def _unsubscribe(self, topic: str, before: asyncio.Future[None]) -> None:
         await asyncio.wait([before])
+        self._missed.discard(topic)
         subscription = self._subscriptions.pop(topic, None)
         if subscription is not None:
             with contextlib.suppress(Exception):  # the library's connection is closed
