@@ -23,9 +23,8 @@ CLIENTS = 8
 WAITING = 64  # in the kernel's queue
 REQUEST_BYTES = 8192
 REQUEST_SECONDS = 5.0
-PLACE_SECONDS = 0.5  # between two checks for a stop, while CLIENTS are being served
 LAST_SECONDS = 1.0  # that stop() waits for responses under way, such as that to the request for the stop itself
-END_SECONDS = 1.0  # that it waits for threads whose clients it has cut off
+END_SECONDS = 0.1  # that it waits at least for threads whose clients it has cut off
 
 HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::[0-9]*)?")
 logger = logging.getLogger("fastserve.error")
@@ -78,6 +77,9 @@ class Listener:
     def stop(self) -> None:
         self._stopped.set()
         self._writer.close()
+        until = time.monotonic() + LAST_SECONDS
+        for _ in self._threads:
+            self._places.release()  # one may wait for a place
         for thread in self._threads:
             thread.join()
         for sock in self.sockets:
@@ -85,11 +87,10 @@ class Listener:
         self._reader.close()
         with self._responded:
             self._responded.wait_for(lambda: not self._responding, LAST_SECONDS)
-        self._cut_off()
+        self._cut_off(max(until, time.monotonic() + END_SECONDS))
 
-    def _cut_off(self) -> None:
+    def _cut_off(self, until: float) -> None:
         """End the threads that wait for clients: before 3.14, CPython may crash where one wakes up while it ends."""
-        until = time.monotonic() + END_SECONDS
         clients = list(self._clients.items())
         for _, client in clients:
             with contextlib.suppress(OSError):  # it has just been closed, or its client has gone
@@ -107,12 +108,10 @@ class Listener:
 
     def _accept_all(self, sock: socket.socket, selector: selectors.BaseSelector, strict: bool) -> None:
         while not self._stopped.is_set():
-            while not self._places.acquire(timeout=PLACE_SECONDS):
-                if self._stopped.is_set():
-                    return
+            self._places.acquire()
             selector.select()
             if self._stopped.is_set():
-                self._places.release()
+                self._places.release()  # another thread may wait for one
                 return
             try:
                 client, _ = sock.accept()
