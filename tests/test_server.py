@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import support
+import uvicorn
 
 import fastserve
 from fastserve.server import Server, ServerState
@@ -132,6 +133,27 @@ def test_cancelled_serve_stops_as_it_should(log: Log) -> None:
 
     asyncio.run(main())
     assert log()[-2:] == ["INFO Shutting down", f"INFO Finished server process [{os.getpid()}]"]
+
+
+@pytest.mark.parametrize("package", [fastserve, uvicorn])
+def test_without_a_port(package: Any) -> None:
+    """None is any port, and for programs that bind elsewhere no port at all."""
+    made = package.Config(app, port=None, log_config=None, log_level="critical", lifespan="off")
+    assert made.port is None
+    server = package.Server(made)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            thread.join(0.01)
+            assert thread.is_alive()
+        address = server.servers[0].sockets[0].getsockname()
+        with socket.create_connection(address, timeout=support.PATIENCE) as client:
+            client.sendall(REQUEST)
+            assert support.read_all(client).endswith(b"hello")
+    finally:
+        server.should_exit = True
+        thread.join(support.PATIENCE)
 
 
 def test_sockets_of_the_caller(serve: support.Serve) -> None:

@@ -139,8 +139,8 @@ class Options:
     app: ASGIApplication | Callable[..., Any] | str
     host: str | None = option("127.0.0.1", BINDING, Text(),
         "Bind socket to this host.", optional=True)
-    port: int = option(8000, BINDING, Integer(0, 65535),
-        "Bind socket to this port. If 0, an available port will be picked.")
+    port: int | None = option(8000, BINDING, Integer(0, 65535),
+        "Bind socket to this port. If 0, an available port will be picked.", optional=True)
     uds: str | None = option(None, BINDING, Text(),
         "Bind to a UNIX domain socket.")
     fd: int | None = option(None, BINDING, Integer(0),
@@ -426,7 +426,7 @@ class Options:
             return [Bind(path=self.uds)]
         redirecting = {place.fd for place in self.redirects_at()}
         passed = [Bind(fd=fd) for fd in self.activated if fd not in redirecting]
-        return passed or [Bind(host=self.host or None, port=self.port)]
+        return passed or [Bind(host=self.host or None, port=self.port or 0)]
 
     def redirects_at(self) -> list[Bind]:
         """Return the address of ssl_redirect if it is an address rather than a port."""
