@@ -32,7 +32,7 @@ from fastserve.process.signals import HANDLED_SIGNALS
 from fastserve.protocols.factory import connection_factory, redirect_factory
 from fastserve.proxies import trust
 from fastserve.server_state import ServerState
-from fastserve.serving import by_loop
+from fastserve.serving import by_loop, tracing
 from fastserve.serving.drain import Drain
 from fastserve.serving.life import Cause, Life, Phase
 from fastserve.serving.metrics import ServerMetrics
@@ -231,6 +231,7 @@ class Server:
         with (
             self._life.within(loop),
             by_loop.noted(loop, self.config),
+            tracing.following(loop, self.server_state),
             self._hangup_reloads(),
             self._user_signals_taken(),
         ):

@@ -24,6 +24,11 @@ from fastserve.operations.configuration import configuration, masked_url
 from fastserve.options.table import Options
 
 TWO = ("--workers", "2")
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+UPGRADE = (
+    b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 KINDS = pytest.mark.parametrize("args", [(), TWO, ("--reload",)], ids=["single", "workers", "reload"])
 OTHER_UID = 12345
 # Connects as another user, and prints the status of the response.
@@ -360,6 +365,29 @@ def test_log_level(controlled: Start, args: tuple[str, ...]) -> None:
     assert server.post("/log-level?level=debug") == {"level": "debug"}
     until(lambda: server.command.request(invalid) and "DEBUG" in server.command.output)
     assert server.post("/log-level?level=error") == {"level": "error"}
+
+
+@pytest.mark.parametrize("args", [(), TWO, (*TWO, "--worker-class", "thread")], ids=["single", "workers", "threads"])
+def test_log_level_trace(controlled: Start, args: tuple[str, ...]) -> None:
+    """New connections are shown as with --log-level trace, and what is asked on older ones."""
+    server = controlled(*args)
+    output = server.command
+    with output.connect() as before:
+        before.sendall(GET)
+        before.recv(65536)
+        port = before.getsockname()[1]
+        server.post("/log-level?level=trace")
+        until(lambda: output.get("/") and "HTTP connection lost" in output.output)
+        before.sendall(GET.replace(b"\r\n\r\n", UPGRADE))
+        output.wait_line(f"{port} - ASGI .*Started scope=")
+    output.wait_line("[0-9] - HTTP connection made")
+    output.wait_line("ASGI .* Completed")
+    server.post("/log-level?level=info")
+    server.post("/log-level?level=trace")
+    made = output.output.count("HTTP connection made")
+    until(lambda: output.get("/") and output.output.count("HTTP connection made") > made)
+    assert "Traceback" not in output.output
+    assert f"{port} - HTTP connection" not in output.output
 
 
 @KINDS

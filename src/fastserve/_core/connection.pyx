@@ -39,6 +39,7 @@ cdef enum:
 cdef int TRACE = 5  # a level of fastserve.logging
 
 cdef str WEBSOCKET = "WebSocket"
+cdef tuple UNTRACED = ("", WEBSOCKET)  # in place of a connection that was made before connections were traced
 
 VERSIONS = (HTTP2, HTTP1)
 ONLY_HTTP1 = (HTTP1,)
@@ -280,7 +281,7 @@ cdef class Connection(Carrier):
         return 0
 
     cdef int trace_upgrade(self, bint elsewhere) except -1:
-        prefix, protocol = self.worker.traced[self]
+        prefix, protocol = self.worker.traced.get(self, UNTRACED)
         if protocol != WEBSOCKET:  # else this connection is there for a WebSocket alone
             self.worker.report(f"{prefix}Upgrading to WebSocket", None, TRACE)
             if not elsewhere:

@@ -12,7 +12,7 @@ cdef class Worker:
     cdef readonly object loop
     cdef object get_task_factory  # the loop's, bound once
     cdef object get_debug
-    cdef readonly object app  # the ASGI application
+    cdef public object app  # the ASGI application
     cdef bint app_is_coroutine_function  # calling it runs none of its code
     cdef bint asyncio_tasks  # the loop makes the tasks of applications: it has a task factory, or is in debug mode
     cdef object direct  # the application as a DirectApplication if it can be called without tasks, else None

@@ -82,8 +82,10 @@ cdef class Worker:
         self.ws_framing = ws_framing
         self.ws_protocol = ws_protocol
         self.connections = set() if beside is None else beside.connections
-        self.traced = None if not settings.trace else {} if beside is None else beside.traced
         self.others = []
+        self.traced = None if beside is None else beside.traced
+        if beside is None and settings.trace:
+            self.trace(True)
         if beside is not None:
             beside.others.append(self)
         self.lingerings.next = self.lingerings.previous = &self.lingerings
@@ -142,6 +144,13 @@ cdef class Worker:
             if exception is not None:
                 traceback.print_exception(type(exception), exception, exception.__traceback__)
             traceback.print_exc()
+
+    def trace(self, bint on):
+        """Begin or end to log connections, from those on that are made now."""
+        cdef Worker worker
+        cdef dict traced = None if not on else {} if self.traced is None else self.traced
+        for worker in [self, *self.others]:
+            worker.traced = traced
 
     def announce_drain(self, double seconds=0):
         """Make every response from now on the last of its connection. Idle connections stay for one more request.

@@ -435,9 +435,10 @@ cdef class WebSocket(Channel):
             self.writer.abort()
 
     cdef int trace_timeout(self) except -1:
-        prefix = ""
+        found = None
         if hasattr(self.transport, "get_protocol"):  # a stream of HTTP/2 has none
-            prefix = self.worker.traced[self.transport.get_protocol()][0]
+            found = self.worker.traced.get(self.transport.get_protocol())
+        prefix = "" if found is None else found[0]
         self.worker.report(f"{prefix}WebSocket keepalive ping timeout", None, TRACE)
         return 0
 
