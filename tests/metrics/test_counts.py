@@ -252,8 +252,7 @@ def test_sums_while_workers_come_and_go(served: Serve) -> None:
                 found = server.scrape()
                 assert_no_fall(before, found)
                 before = dict(found.counters())
-    server.until(lambda found: found.value("http_server_active_requests") == 0)
-    found = server.scrape()
+    found = server.until(lambda found: found.value("http_server_active_requests") == 0)
     assert_no_fall(before, found)
     # A worker that is killed may have counted a response that its client did not get, one a client and kill at most.
     pids = 3

@@ -31,7 +31,7 @@ def test_metrics_bind(served: Serve, args: tuple[str, ...]) -> None:
     """The listener has three paths, whoever serves the application."""
     server = served(*args)
     assert server.command.get("/").endswith(b"ok")
-    assert server.scrape().requests(200) == 1
+    server.until(lambda found: found.requests(200) == 1)
     assert server.fetch("/livez") == (200, "ok\n")
     until(lambda: server.fetch("/readyz")[1], lambda text: text == "ok\n")
     assert server.fetch("/other")[0] == 404
@@ -65,11 +65,10 @@ def test_metrics_routes(served: Serve) -> None:
     server = served("--metrics-routes", "--health", "/healthz")
     for path in ("/items/1", "/items/2", "/404", "/raise", "/healthz"):
         server.command.get(path)
-    found = server.scrape()
+    found = server.until(lambda found: found.value("fastserve_route_requests_total") == 4)
     assert found.value("fastserve_route_requests_total", route="/items/{id}", method="GET", code="2xx") == 2
     assert found.value("fastserve_route_requests_total", route="unmatched", code="4xx") == 1
     assert found.value("fastserve_route_requests_total", route="unmatched", code="5xx") == 1
-    assert found.value("fastserve_route_requests_total") == 4
     assert found.value("fastserve_route_duration_seconds_count", route="/items/{id}") == 2
     assert not served().scrape().has("fastserve_route_requests_total")
 
@@ -78,8 +77,8 @@ def test_metrics_per_worker(served: Serve) -> None:
     server = served("--metrics-per-worker", *TWO)
     for _ in range(4):
         server.command.get("/")
-    found = server.scrape()
-    assert sum(found.requests(200, worker=place) for place in "01") == found.requests(200) == 4
+    found = server.until(lambda found: found.requests(200) == 4)
+    assert sum(found.requests(200, worker=place) for place in "01") == 4
     by_worker = [found.value("fastserve_worker_requests_total", worker=place) for place in "01"]
     assert by_worker == [found.requests(200, worker=place) for place in "01"]
 
@@ -120,7 +119,7 @@ def test_health_over_http2(served: Serve) -> None:
             assert (response.status_code, response.headers["content-length"]) == (200, "2")
         assert client.get("/healthz").text == "ok"
         assert client.post("/healthz").text == "ok"  # the application's
-    assert server.scrape().requests(200, network_protocol_version="2") == 4
+    server.until(lambda found: found.requests(200, network_protocol_version="2") == 4)
     server.command.wait_line(r'"POST /healthz HTTP/2" 200')
     assert not [line for line in server.command.lines if '"GET /healthz' in line]
 
@@ -189,7 +188,8 @@ def test_health_needs_no_place(served: Serve) -> None:
         busy.recv(65536)
         assert server.command.get("/").startswith(b"HTTP/1.1 503 ")
         assert server.command.get("/healthz").startswith(b"HTTP/1.1 200 ")
-        assert server.scrape().value("fastserve_refused_requests_total", status="503", reason="limit") == 1
+        refused = {"status": "503", "reason": "limit"}
+        server.until(lambda found: found.value("fastserve_refused_requests_total", **refused) == 1)
 
 
 def test_shutdown_green(served: Serve) -> None:

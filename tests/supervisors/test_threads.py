@@ -121,8 +121,8 @@ def test_limit_max_requests(start: Start) -> None:
         replaced(server, 3)
     assert load.failures == []
     sent = sum(load.answers.values())
-    scrape = figures.scrape()
-    assert scrape.requests(200) == scrape.value("served_total") == sent >= 900
+    scrape = figures.until(lambda found: found.requests(200) == sent)
+    assert scrape.value("served_total") == sent >= 900
     assert scrape.requests(worker="0") + scrape.requests(worker="1") == sent
     assert min(scrape.requests(worker="0"), scrape.requests(worker="1")) > 0
     assert scrape.value("fastserve_worker_ends_total", reason="requests") >= 3
@@ -274,8 +274,7 @@ def test_new_code_by_a_successor(start: Start) -> None:
             until(lambda: sum(load.answers.values()) > before + 50, "answers of the successor")
         assert load.failures == []
         sent = sum(load.answers.values())
-        scrape = figures.scrape()
-        assert scrape.requests(200) == sent
+        figures.until(lambda found: found.requests(200) == sent)
         assert f"imported in {following}" in server.stdout
 
 
@@ -293,9 +292,8 @@ def test_topics(start: Start) -> None:
         assert [each.recv(support.PATIENCE) for each in clients] == ["news"] * len(clients)
         name = "fastserve_topics_subscriptions"
         places = ("0", "1")
-        until(lambda: all(figures.scrape().value(name, worker=each) for each in places), "both threads have counted")
-        scrape = figures.scrape()
-        assert sum(scrape.value(name, worker=each) for each in places) == len(clients)
+        scrape = figures.until(lambda found: found.value(name) == len(clients))
+        assert all(scrape.value(name, worker=each) for each in places)
     assert server.stop() == 0
 
 
