@@ -238,9 +238,10 @@ def test_ssl_redirect() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(), ("--workers", "2"), ("--workers", "2", "--reuse-port"), ("--reload",)])
-def test_processes(start: support.StartCommand, pki: Pki, arguments: tuple[str, ...]) -> None:
+def test_processes(start: support.StartCommand, pki: Pki, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """The parent binds the port, and each worker redirects there, also after a reload."""
-    server = start("secure", "--lifespan", "off", "--ssl-redirect", "0", "--log-level", "debug", *arguments)
+    options = ["--lifespan", "off", "--ssl-redirect", "0", "--log-level", "debug", *arguments]
+    server = start("secure", *options, cwd=tmp_path)  # in which nothing changes
     port = int(server.wait_line(r"Redirecting to HTTPS from port (\d+)$")[1])
     pids = ready(server, 2) if "--workers" in arguments else []
 
