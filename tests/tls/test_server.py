@@ -219,6 +219,18 @@ class TestHandshake:
         server.stop()
         assert log() == []
 
+    @pytest.mark.parametrize("begun", [False, True])
+    def test_stop_breaks_a_handshake_off(self, serve: Serve, log: Log, begun: bool) -> None:
+        """Nothing is left of a client that stays where it is."""
+        server = serve(show)
+        with socket.create_connection((server.host, server.port), support.PATIENCE) as sock:
+            if begun:
+                sock.sendall(b"\x16\x03\x01")
+            server.fetch()  # it came after the other, so that one has been accepted
+            server.stop()
+            assert support.read_all(sock) == b""
+        assert log() == []
+
 
 class TestEnd:
     def test_close_notify_behind_a_request_is_answered(self, serve: Serve, log: Log) -> None:

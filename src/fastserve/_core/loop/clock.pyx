@@ -210,7 +210,13 @@ cdef class Clock:
         self.tick()
 
     def close(self):
-        """Cancel the timer; pending deadlines never expire."""
+        """Cancel the timer. TLS handshakes are given up, which nobody else knows of; other deadlines never expire."""
+        cdef Deadline* end = &self.queues[TLS_HANDSHAKE]
+        cdef Timed timed
+        while end.next != end:
+            timed = <Timed>end.next.owner
+            stop(timed)
+            timed.expired(TLS_HANDSHAKE)
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
