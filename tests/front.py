@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import PATIENCE, Command
+from support import PATIENCE, Command, held_port
 
 StartProxy = Callable[[Callable[[int], list[str]]], int]
 
@@ -36,22 +36,19 @@ def open_folder(prefix: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def proxies() -> Iterator[StartProxy]:
-    """Start proxies: start(argv of a port, a port once bound) -> the port, which was free a moment ago."""
-    running: list[Command] = []
+    """Start proxies: start(argv of a port) -> the port: a proxy does not say which one the system has given it."""
+    with contextlib.ExitStack() as stack:
 
-    def start(arguments: Callable[[int], list[str]]) -> int:
-        for _ in range(20):  # a proxy does not say which port it has got, and one that was free may be taken
-            with socket.create_server(("127.0.0.1", 0)) as sock:
-                port = int(sock.getsockname()[1])
+        def start(arguments: Callable[[int], list[str]]) -> int:
+            port = stack.enter_context(held_port())
             process = Command(arguments(port))
-            running.append(process)
-            if accepts(process, functools.partial(socket.create_connection, ("127.0.0.1", port), PATIENCE)):
-                return port
-        raise AssertionError(running[-1].output)
+            stack.callback(process.close)
+            assert accepts(process, functools.partial(socket.create_connection, ("127.0.0.1", port), PATIENCE)), (
+                process.output
+            )
+            return port
 
-    yield start
-    for each in running:
-        each.close()
+        yield start
 
 
 def accepts(process: Command, connect: Callable[[], socket.socket]) -> bool:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -54,6 +54,18 @@ def read_until(sock: socket.socket, mark: bytes = b"\r\n\r\n") -> bytes:
         assert piece, f"closed without {mark!r}: {received!r}"
         received += piece
     return received
+
+
+@contextlib.contextmanager
+def held_port() -> Iterator[int]:
+    """Give a port of 127.0.0.1 that the system gives to nobody else during the block.
+
+    A server that asks for this port can listen on it, if it sets SO_REUSEADDR as servers do.
+    """
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", 0))  # and never listens
+        yield int(sock.getsockname()[1])
 
 
 class EventServer(fastserve.Server):

@@ -12,7 +12,7 @@ from typing import Any
 import front
 import httpx
 import pytest
-from support import PATIENCE, Command
+from support import PATIENCE, Command, held_port
 from support import command as start_command
 
 from .apps.http2_app import EVENTS
@@ -139,18 +139,15 @@ def nginx(server: Command) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def apache(server: Command, folder: Path) -> Iterator[str]:
-    """Start Apache, on a port that was free a moment ago; return its URL."""
+    """Start Apache; return its URL."""
     argv = [front.program("apache2"), "-f", str(folder / "apache.conf"), "-D", "FOREGROUND", "-X"]
-    for _ in range(20):
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            own = sock.getsockname()[1]
+    with held_port() as own:
         text = APACHE.format(folder=folder, port=server.port, own=own, modules=MODULES)
         (folder / "apache.conf").write_text(text)
-        process = started(argv, lambda: socket.create_connection(("127.0.0.1", own), PATIENCE))  # noqa: B023
-        if process.process.poll() is None:
-            break
-    yield f"http://127.0.0.1:{own}"
-    process.close()
+        process = started(argv, lambda: socket.create_connection(("127.0.0.1", own), PATIENCE))
+        assert process.process.poll() is None, process.output
+        yield f"http://127.0.0.1:{own}"
+        process.close()
 
 
 def check(url: str, **transport: Any) -> None:

@@ -99,19 +99,18 @@ def test_item_55_state_and_scope() -> None:
 
 
 def test_item_56_no_connection_before_startup_is_complete(serve: support.Serve) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        address = probe.getsockname()
     outcome = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         with socket.socket() as client:
-            outcome.append(client.connect_ex(address) != 0)
+            outcome.append(client.connect_ex(("127.0.0.1", port)) != 0)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
-    serve(app, lifespan="on", port=address[1])
+    with support.held_port() as port:
+        serve(app, lifespan="on", port=port)
     assert outcome == [True]
 
 
