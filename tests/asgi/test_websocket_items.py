@@ -291,7 +291,7 @@ class TestMessages:
         assert found.index((PONG, b"one")) < found.index((PONG, b""))
 
     def test_item_46_the_server_pings(self, clients: Clients) -> None:
-        client = clients(echo, ws_ping_interval=0.02, ws_ping_timeout=5)
+        client = clients(echo, ws_ping_interval=0.02, ws_ping_timeout=60)
         client.open()
         for _ in range(3):
             found = client.frame()

@@ -282,7 +282,7 @@ def test_second_sigint_does_not_wait(start: support.StartCommand) -> None:
 
 def test_second_sigterm_waits_on(start: support.StartCommand) -> None:
     """It is not a second SIGINT: the response that has no end goes on, until a SIGINT after all."""
-    server = start("endless", "--lifespan", "off")
+    server = start("endless", "--lifespan", "off", "--timeout-graceful-shutdown", "1000")
     with server.connect() as client:
         client.sendall(HEAD)
         assert client.recv(1) == b"H"
