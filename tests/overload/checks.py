@@ -16,7 +16,10 @@ from overload.crowd import HELLO, Crowd, answer_seconds, settled
 Say = Callable[[str], Any]
 
 # Clients take their time, and the stop does not wait for applications that are stuck.
-PATIENT = ("--timeout-keep-alive", "600", "--timeout-request-head", "600", "--timeout-graceful-shutdown", "0.1")
+PATIENT = (
+    *("--timeout-keep-alive", "600", "--timeout-request-head", "600", "--timeout-graceful-shutdown", "0.1"),
+    *("--ws-ping-interval", "600"),  # a ping would be counted as an echo
+)
 
 KIB = 1024
 IDLE = 6 * KIB
