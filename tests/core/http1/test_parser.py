@@ -65,6 +65,29 @@ class TestGood:
         assert [event[0] for event in events] == ["head", "body", "done", "head", "done"]
         assert events[1] == ("body", b"hello")
 
+    @pytest.mark.parametrize("fields", [b"", b"Expect: 100-continue\r\n", b"Connection: close\r\n"])
+    def test_bodies_of_requests_in_one_input(self, fields: bytes) -> None:
+        one = b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" + fields + b"\r\n%b"
+        bodies = [b"G", b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100, b"0\r\n\r\n"]
+        events = requests(b"".join(one % (at, len(body), body) for at, body in enumerate(bodies)) + GET)
+        assert [event[0] for event in events] == ["head", "body", "done"] * len(bodies) + ["head", "done"]
+        assert [event[1] for event in events if event[0] == "body"] == bodies
+        assert [event[2] for event in events if event[0] == "head"] == [b"/0", b"/1", b"/2", b"/3", b"/a?b"]
+
+    def test_a_body_by_its_length_between_chunked_ones(self) -> None:
+        sized = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab"
+        events = requests((CHUNKED + b"1\r\nc\r\n0\r\n\r\n" + sized) * 2)
+        assert [event[1] for event in events if event[0] == "body"] == [b"c", b"ab"] * 2
+
+    def test_a_request_after_a_body_is_checked_as_any_other(self) -> None:
+        events = requests(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab\0")
+        assert [event[:2] for event in events[1:]] == [("body", b"ab"), ("done",), ("fault", 400)]
+
+    def test_the_longest_content_length(self) -> None:
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (2**64 - 1)
+        events = requests(head + b"ab", limit_request_body=0)
+        assert events[1:] == [("body", b"ab")]
+
     def test_content_length_zero(self) -> None:
         events = requests(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n" + GET)
         assert [event[0] for event in events] == ["head", "done", "head", "done"]

@@ -33,6 +33,7 @@ cdef class Parser:
     cdef Py_ssize_t dropped  # bytes of chunk extensions and trailers, which are read and dropped
     cdef Py_ssize_t extension_value_size
     cdef uint64_t body_total  # bytes of body so far
+    cdef uint64_t remaining  # bytes of a body with Content-Length that are still to come
     cdef char trailer_name[32]
     cdef Py_ssize_t trailer_name_size
     # With BODY.
@@ -45,6 +46,7 @@ cdef class Parser:
     cdef int next(self, const char** position, const char* end) except -1
     cdef void release_head(self) noexcept  # the head's fields are not needed any more
 
+    cdef int take_body(self, const char** position, const char* end) noexcept
     cdef void restart(self) noexcept
     cdef int begin_head(self, const char* position) except -1
     cdef int save(self, const char* end) except -1
