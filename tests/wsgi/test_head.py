@@ -26,6 +26,19 @@ class TestHead:
         assert response.all(b"set-cookie") == [b"a=1", b"b=2"]
         assert (response.get(b"x-one"), response.get(b"x-latin"), response.get(b"x-empty")) == (b"1", b"\xe4", b"")
 
+    @pytest.mark.parametrize("body", [lambda: [b"x"], lambda: iter([b"x"]), lambda: iter([b"x", b"y"])])
+    @pytest.mark.parametrize("config", [{}, {"request_id_header": "X-Request-ID"}])
+    def test_values_of_each_kind(self, client: Connect, body: Any, config: dict[str, Any]) -> None:
+        class Text(str):
+            __slots__ = ()
+
+        pairs = [("X-Plain", "a\tb"), ("X-Latin", "\xe4\xff"), ("X-Own", Text("c")), ("X-Own-Latin", Text("\xfc"))]
+        response = client(returning(body, [*pairs, ("Content-Type", "text/plain")]), **config).ask(get())
+        assert response.status == 200
+        for name, value in pairs:
+            assert response.get(name.lower().encode()) == value.encode("latin-1")
+        assert response.get(b"content-type") == b"text/plain"
+
     def test_the_applications_date_and_server_replace_the_servers(self, client: Connect) -> None:
         response = client(returning([b"x"], [("Date", "today"), ("Server", "mine")])).ask(get())
         assert (response.get(b"date"), response.get(b"server")) == (b"today", b"mine")

@@ -54,6 +54,8 @@ cdef class Stream:
     cdef int want_body(self) except -1  # the application waits for the request's body
     cdef int took_body(self, Py_ssize_t left) except -1  # it took all but `left` bytes of what had arrived
     cdef int respond(self, status, headers) except -1  # raises TypeError, ValueError; nothing is written yet
+    # The same with checked fields (http/response_head) and Content-Length, -1 if there is none.
+    cdef int respond_checked(self, int status, list fields, Py_ssize_t length) except -1
     cdef int hold_head(self) except -1  # the application may suspend with only the head sent: do not hold that for long
     cdef int early_hint(self, links) except -1  # raises TypeError, ValueError
     cdef int body(self, bytes data, bint more) except -1  # raises RuntimeError, ClientDisconnected

@@ -74,6 +74,9 @@ cdef class Stream:
     cdef int respond(self, status, headers) except -1:
         return 0
 
+    cdef int respond_checked(self, int status, list fields, Py_ssize_t length) except -1:
+        return 0
+
     cdef int hold_head(self) except -1:
         return 0
 

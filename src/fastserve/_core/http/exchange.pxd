@@ -81,6 +81,7 @@ cdef class HttpExchange(Exchange):
     cdef int put_last(self, bytes body) except -1
     cdef object go_on_with_file(self)
     cdef int answer(self, int status, list headers, bytes body) except -1
+    cdef int answer_checked(self, int status, list fields, Py_ssize_t length, bytes body) except -1
     cdef int start_task(self, coro, context) except -1
     cdef int never_started(self) except -1
     cdef int leave_queue(self) except -1

@@ -266,6 +266,14 @@ cdef class HttpExchange(Exchange):
         self.stage = EXPECT_BODY
         return self.put_last(body)
 
+    cdef int answer_checked(self, int status, list fields, Py_ssize_t length, bytes body) except -1:
+        """The same with checked fields and Content-Length (http/response_head)."""
+        if self.stream is None:
+            raise ClientDisconnected("the client is gone")
+        self.stream.respond_checked(status, fields, length)
+        self.stage = EXPECT_BODY
+        return self.put_last(body)
+
     cdef int take_body(self, dict message) except -1:
         if not is_kind(message["type"], "http.response.body") or self.stage != EXPECT_BODY or self.transfer is not None:
             return self.take_other(message)
@@ -445,7 +453,7 @@ cdef class HttpExchange(Exchange):
     cdef int wake_receivers(self) except -1:
         if self.waiter is not None:
             self.waiter.wake()
-        return wake(self.receiving)
+        return 0 if self.receiving is None else wake(self.receiving)
 
     cdef object wait_in(self, list waiting):
         """Return a future of the caller's own: cancelling one call of receive() must not cancel another."""

@@ -13,7 +13,7 @@ from .access_log cimport log_end, log_response
 from .account cimport open_account, response_field
 from .exchange cimport HttpExchange
 from .request cimport Request
-from .response_head cimport has_no_body
+from .response_head cimport has_no_body, pairs_of
 from .scope cimport Peers
 
 cdef int WARNING = logging.WARNING
@@ -90,6 +90,9 @@ cdef class Response(Stream):
         self.respond(503 if self.worker.red else 200, PLAIN_TEXT)
         return self.body(b"draining" if self.worker.red else b"ok", False)
 
+    cdef int respond_checked(self, int status, list fields, Py_ssize_t length) except -1:
+        return self.respond(status, pairs_of(fields, length))
+
     # The body
 
     cdef long long decide_length(self, long long size, bint more) except -2:
@@ -137,6 +140,8 @@ cdef class Response(Stream):
                 self.account.first = monotonic()
         if self.exchange is None:
             return 0  # the server's health
+        if self.worker.access is None and not self.is_websocket:
+            return 0
         if status == 500 and self.client_has_ended():
             return 0  # a failure because the client has left is of no interest
         return log_response(

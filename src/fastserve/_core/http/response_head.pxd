@@ -22,6 +22,10 @@ cdef struct HeadFacts:
 
 
 cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1
+# The same with a final status and checked fields: names, bytes in lower case, and values, ASCII text or bytes, in turn.
+# Content-Length is not in them, but -1 or `length`.
+cdef int start_checked_head(Buffer out, HeadFacts* facts, int status, list fields, Py_ssize_t length) except -1
+cdef list pairs_of(list fields, Py_ssize_t length)  # these, as an application of ASGI gives them
 cdef int end_head(Buffer out, HeadFacts* facts, Settings settings, Clock clock, long long content_length,
                   bint chunked, int connection, bint encrypted) except -1
 cdef int put_trailers(Buffer out, list fields) except -1

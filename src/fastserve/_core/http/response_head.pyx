@@ -13,7 +13,7 @@ from libc.string cimport memchr, memcmp, memcpy
 
 from ..loop.clock cimport DATE_SIZE, Clock
 from ..memory.buffer cimport Buffer
-from ..python cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from ..python cimport PyBytes_AS_STRING, PyBytes_GET_SIZE, PyUnicode_AsUTF8AndSize
 from ..settings cimport Settings
 from .field_names cimport LOWER
 from .rules cimport equals, forbidden_trailer, has_member
@@ -81,11 +81,50 @@ cdef int start_head(Buffer out, HeadFacts* facts, status, headers) except -1:
     code = PyLong_AsLongAndOverflow(status, &overflow)
     if not 100 <= code <= 999:  # -1 if it overflows
         raise ValueError(f"the response status must have three digits: {status!r}")
-    facts.status = <int>code
+    start_line(out, facts, <int>code)
+    return add_fields(out, facts, headers, mark)
+
+
+cdef inline int start_line(Buffer out, HeadFacts* facts, int status) except -1:
+    facts.status = status
     facts.content_length = -1
     facts.close = facts.date = facts.server = facts.hsts = False
-    out.append_bytes(status_line(facts.status))
-    return add_fields(out, facts, headers, mark)
+    return out.append_bytes(status_line(status))
+
+
+cdef int start_checked_head(Buffer out, HeadFacts* facts, int status, list fields, Py_ssize_t length) except -1:
+    cdef const char* text
+    cdef Py_ssize_t at, size
+    cdef bytes name
+    cdef object value
+    start_line(out, facts, status)
+    facts.content_length = length
+    for at in range(0, len(fields), 2):
+        name, value = <bytes>fields[at], fields[at + 1]
+        if type(value) is bytes:
+            text, size = PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)
+        else:
+            text = PyUnicode_AsUTF8AndSize(value, &size)
+        if not is_servers_own(facts, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), text, size):
+            add_checked_field(out, name, text, size)
+    return 0
+
+
+cdef int add_checked_field(Buffer out, bytes name, const char* value, Py_ssize_t size) except -1:
+    cdef char* to = out.reserve(PyBytes_GET_SIZE(name) + size + 4)
+    memcpy(to, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+    put_value(out, to, PyBytes_GET_SIZE(name), value, size)
+    return 0
+
+
+cdef list pairs_of(list fields, Py_ssize_t length):
+    pairs = [
+        (fields[at], fields[at + 1] if type(fields[at + 1]) is bytes else (<str>fields[at + 1]).encode("ascii"))
+        for at in range(0, len(fields), 2)
+    ]
+    if length >= 0:
+        pairs.append((b"content-length", b"%d" % length))
+    return pairs
 
 
 cdef int add_fields(Buffer out, HeadFacts* facts, fields, Py_ssize_t mark) except -1:
@@ -212,18 +251,23 @@ cdef int add_field(Buffer out, HeadFacts* facts, bytes name, bytes value) except
             raise ValueError(f"field not allowed in trailers: {name!r}")
     elif is_servers_own(facts, to, name_size, value_data, value_size):
         return 0
-    to += name_size
-    to[0] = c":"
-    to[1] = c" "
-    memcpy(to + 2, value_data, value_size)
-    to += 2 + value_size
-    to[0] = c"\r"
-    to[1] = c"\n"
-    out.size += name_size + value_size + 4
+    put_value(out, to, name_size, value_data, value_size)
     return 0
 
 
-cdef bint is_servers_own(HeadFacts* facts, const char* name, Py_ssize_t name_size, const char* value,
+cdef inline void put_value(Buffer out, char* to, Py_ssize_t name_size, const char* value, Py_ssize_t size) noexcept:
+    """Complete the line of a field whose name is at `to` already, the end of the output."""
+    to += name_size
+    to[0] = c":"
+    to[1] = c" "
+    memcpy(to + 2, value, size)
+    to += 2 + size
+    to[0] = c"\r"
+    to[1] = c"\n"
+    out.size += name_size + size + 4
+
+
+cdef inline bint is_servers_own(HeadFacts* facts, const char* name, Py_ssize_t name_size, const char* value,
                          Py_ssize_t value_size) except -1:
     """Note a field that concerns the server. Return whether the application's own is left out."""
     if name_size == 4 and memcmp(name, b"date", 4) == 0:

@@ -17,7 +17,8 @@ from ..http.exchange cimport HttpExchange
 from ..http.request cimport Request
 from ..http.response cimport CLIENT_LEFT, Response
 from ..http.response_head cimport CLOSE, KEEP_ALIVE as KEEP_ALIVE_FIELD, NO_CONNECTION
-from ..http.response_head cimport begins_stream, early_hints, end_head, plain_response, reason_phrase, start_head
+from ..http.response_head cimport begins_stream, early_hints, end_head, pairs_of, plain_response, reason_phrase
+from ..http.response_head cimport start_checked_head, start_head
 from ..interfaces cimport Handler, Pending, Shared
 from ..llhttp cimport HTTP_HEAD
 from ..loop.clock cimport HELD_HEAD, stop
@@ -247,6 +248,15 @@ cdef class Http1Response(Response):
         finally:
             if not taken:
                 self.writer.discard(self.writer.committed)
+        self.writing = HEAD
+        return 0
+
+    cdef int respond_checked(self, int status, list fields, Py_ssize_t length) except -1:
+        if self.account is not None and self.worker.notes_headers:
+            return self.respond(status, pairs_of(fields, length))
+        if self.writer.broken:
+            raise ClientDisconnected("the client is gone")
+        start_checked_head(self.writer.output(), &self.extent.facts, status, fields, length)
         self.writing = HEAD
         return 0
 

@@ -39,7 +39,7 @@ cdef class WSGICall(DirectCall):
     cdef public object input  # wsgi.input, until the application has it
     # The thread's; the event loop reads it.
     cdef int status  # given to start_response()
-    cdef list headers  # the same, None before that
+    cdef list headers  # the same, checked (http/response_head); None before that
     cdef Py_ssize_t length  # Content-Length of the response, or -1
     cdef bint head_sent
     cdef bint complete  # the last piece is on its way

@@ -4,10 +4,13 @@ import re
 from wsgiref.util import is_hop_by_hop
 
 from ..grammar import TOKEN
-from ..http.response_head cimport has_control
 from ..python cimport (
-    PyBytes_AS_STRING, PyBytes_GET_SIZE, PyUnicode_AsLatin1String, PyUnicode_GET_LENGTH, PyUnicode_READ_CHAR,
+    PyBytes_AS_STRING, PyBytes_GET_SIZE, PyDict_GetItemWithError, PyObject, PyUnicode_AsLatin1String,
+    PyUnicode_AsUTF8AndSize, PyUnicode_GET_LENGTH, PyUnicode_IS_ASCII, PyUnicode_READ_CHAR,
 )
+
+cdef extern from "http/field_text.h" nogil:
+    bint fastserve_has_control(const char* value, Py_ssize_t size)
 
 cdef enum:
     KNOWN_NAMES = 1000  # header names that are kept with their checked form
@@ -48,30 +51,25 @@ cdef bytes checked_name(name):
     if is_hop_by_hop(lower):  # only a server may send these (PEP 3333)
         logger.debug("Dropped the hop-by-hop header %r of a WSGI application's response.", name)
         return None
-    encoded = lower.encode()
+    encoded = CONTENT_LENGTH if lower == "content-length" else lower.encode()
     if type(name) is str and len(names) < KNOWN_NAMES:  # a subclass may define equality
-        names[name] = encoded
+        names.setdefault(name, encoded)  # which replaces nothing: another thread may be using it
     return encoded
 
 
-cdef bytes checked_value(name, value):
-    """Return the value of a header as it is sent. Raises TypeError, ValueError."""
-    cdef bytes encoded
+cdef bytes latin_value(name, value):
+    """Return the value of a header that is not plain ASCII as it is sent. Raises TypeError, UnicodeEncodeError."""
     if not isinstance(value, str):
         raise TypeError(f"the value of header {name!r} must be a str, not {type(value).__name__}")
-    encoded = PyUnicode_AsLatin1String(value)
-    if has_control(PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded)):
-        raise ValueError(f"invalid value of header {name!r}: {value!r}")
-    return encoded
+    return PyUnicode_AsLatin1String(value)
 
 
-cdef Py_ssize_t length_of(bytes field) noexcept:
+cdef Py_ssize_t length_of(const char* digits, Py_ssize_t size) noexcept:
     """Return the number in a Content-Length field, -1 if it is not one."""
-    cdef const char* digits = PyBytes_AS_STRING(field)
     cdef Py_ssize_t at, number = 0
-    if not 0 < PyBytes_GET_SIZE(field) <= LONGEST_LENGTH:
+    if not 0 < size <= LONGEST_LENGTH:
         return -1
-    for at in range(PyBytes_GET_SIZE(field)):
+    for at in range(size):
         if not c"0" <= digits[at] <= c"9":
             return -1
         number = number * 10 + (digits[at] - c"0")
@@ -80,22 +78,32 @@ cdef Py_ssize_t length_of(bytes field) noexcept:
 
 cdef list checked_headers(headers, Py_ssize_t* length):
     cdef list checked = []
-    cdef object name, value
-    cdef bytes encoded, field
-    cdef Py_ssize_t declared
+    cdef object name, value, field
+    cdef PyObject* known
+    cdef bytes encoded
+    cdef const char* text
+    cdef Py_ssize_t size, declared
     length[0] = -1
     if not isinstance(headers, list):
         raise TypeError(f"the headers of a response must be a list, not {type(headers).__name__}")
     for name, value in <list>headers:
-        encoded = <bytes>names.get(name) if type(name) is str else None
-        if encoded is None:
-            encoded = checked_name(name)
-        field = checked_value(name, value)
+        known = PyDict_GetItemWithError(names, name) if type(name) is str else NULL
+        encoded = checked_name(name) if known == NULL else <bytes>known
+        if type(value) is str and PyUnicode_IS_ASCII(value):
+            field = value
+            text = PyUnicode_AsUTF8AndSize(value, &size)
+        else:
+            field = latin_value(name, value)
+            text, size = PyBytes_AS_STRING(field), PyBytes_GET_SIZE(field)
+        if fastserve_has_control(text, size):
+            raise ValueError(f"invalid value of header {name!r}: {value!r}")
         if encoded is None:
             continue
-        checked.append((encoded, field))
-        if encoded == CONTENT_LENGTH:
-            declared = length_of(field)
+        if encoded is not CONTENT_LENGTH:
+            checked.append(encoded)
+            checked.append(field)
+        else:
+            declared = length_of(text, size)
             if declared < 0:
                 raise ValueError(f"invalid Content-Length: {value!r}")
             if length[0] >= 0 and length[0] != declared:
