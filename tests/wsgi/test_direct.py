@@ -70,6 +70,18 @@ def test_requests_of_one_read_are_answered_in_order(start: Start) -> None:
     assert [client.read().body for _ in range(50)] == [b"/%d" % number for number in range(50)]
 
 
+def test_bodies_of_one_read(start: Start) -> None:
+    def app(environ: Environ, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        file = environ["wsgi.input"]
+        return [environ["PATH_INFO"].encode(), file.read(1), file.readline(), file.read(), file.read()]
+
+    client = Client(start(app).connect())
+    bodies = [b"", b"a", b"one\ntwo", bytes(5000), b"GET / HTTP/1.1"]
+    client.send(b"".join(post(body, path=f"/{len(body)}") for body in bodies))
+    assert [client.read().body for _ in bodies] == [b"/%d%b" % (len(body), body) for body in bodies]
+
+
 @pytest.mark.parametrize("by_write", [True, False])
 def test_no_thread_stays_with_a_large_piece_that_is_all(start: Start, by_write: bool) -> None:
     def app(environ: Environ, start_response: Any) -> Any:

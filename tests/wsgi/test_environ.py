@@ -46,6 +46,17 @@ def test_request_line(environ_of: EnvironOf) -> None:
     assert environ["SERVER_PROTOCOL"] == "HTTP/1.1"
 
 
+def test_hosts_of_requests_on_one_connection(start: Start) -> None:
+    def app(environ: Environ, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [repr((environ.get("HTTP_HOST"), environ["SERVER_NAME"])).encode()]
+
+    client = Client(start(app, access_log=False).connect())
+    hosts = ["x", "x", "y", "y:80", "x", "z" * 64, "z" * 65, "z" * 64, "w" * 65, "x"]
+    seen = [client.ask(get().replace(b"Host: x", b"Host: " + host.encode())).body for host in hosts]
+    assert seen == [repr((host, "127.0.0.1")).encode() for host in hosts]
+
+
 def test_without_a_query_it_is_empty(environ_of: EnvironOf) -> None:
     assert environ_of(get("/", version="1.0"))["QUERY_STRING"] == ""
 

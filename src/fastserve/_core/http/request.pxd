@@ -50,12 +50,14 @@ cdef class Request:
     # The last Host that was valid: it is mostly the next one as well.
     cdef char host[HOST_KEPT]
     cdef Py_ssize_t host_size  # 0: none
+    cdef str host_decoded  # that one, once it was asked for
     # After a failed check.
     cdef int status
     cdef const char* reason
 
     cdef Field* add_field(self) noexcept
     cdef bint has_body(self) noexcept
+    cdef str host_text(self, Field* host)  # the value of Host, which has passed the check
     cdef int check(self, Settings settings) noexcept
     cdef int check_request_line(self) noexcept
     cdef int check_target(self) noexcept

@@ -215,7 +215,16 @@ cdef class Request:
         if host.value.size <= HOST_KEPT:
             memcpy(self.host, text, host.value.size)
             self.host_size = host.value.size
+            self.host_decoded = None
         return 0
+
+    cdef str host_text(self, Field* host):
+        cdef const char* text = self.head + host.value.start
+        if host.value.size > HOST_KEPT:
+            return text[:host.value.size].decode("latin-1")
+        if self.host_decoded is None:
+            self.host_decoded = text[:host.value.size].decode("latin-1")
+        return self.host_decoded
 
     cdef int fault(self, int status, const char* reason) noexcept:
         self.status = status

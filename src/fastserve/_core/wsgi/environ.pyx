@@ -4,22 +4,21 @@ from urllib.parse import unquote_to_bytes
 
 cimport cython
 
-from ..http.field_names cimport UNKNOWN, X_FORWARDED_FOR, X_FORWARDED_PROTO, known_names
+from ..http.field_names cimport HOST, UNKNOWN, X_FORWARDED_FOR, X_FORWARDED_PROTO, known_names
 from ..http.methods cimport method_name
 from ..http.request cimport Field, Request
 from ..http.scope cimport Peers
 from ..llhttp cimport HTTP_GET
-from ..python cimport PyUnicode_DecodeASCII, PyUnicode_GET_LENGTH, PyUnicode_READ_CHAR
-
-cdef extern from "Python.h":
-    bint PyUnicode_IS_ASCII(object text) noexcept
+from ..python cimport PyUnicode_DecodeASCII, PyUnicode_GET_LENGTH, PyUnicode_IS_ASCII, PyUnicode_READ_CHAR
 
 cdef enum:
     KNOWN_NAMES = 1000  # header names whose keys are kept
     KNOWN_ENDS = 100  # addresses of the server whose templates are kept
 
 cdef dict system = vars(sys)
-cdef tuple REQUEST_KEYS = ("PATH_INFO", "REMOTE_PORT", "SERVER_NAME", "SERVER_PORT", "wsgi.input")
+cdef tuple REQUEST_KEYS = (
+    "PATH_INFO", "wsgi.input", "REMOTE_PORT", "REMOTE_ADDR", "REQUEST_METHOD", "QUERY_STRING", "SERVER_NAME", "SERVER_PORT"
+)
 cdef str LEFT_OUT = ""  # the key of a header that has no key
 cdef dict DEFAULT_PORTS = {"http": "80", "https": "443"}
 
@@ -70,6 +69,9 @@ cdef int add_fields(dict environ, Request head) except -1:
             key = known_keys.get(name)
             if key is None:
                 key = key_of(name)
+        elif field.known == HOST:
+            environ["HTTP_HOST"] = head.host_text(field)
+            continue
         else:
             key = table_keys[field.known]
         if key:
@@ -175,7 +177,7 @@ cdef class Environs:
         add_client(environ, scope.get("client"))
         add_headers(environ, scope["headers"])
         environ["wsgi.input"] = body
-        if environ["SERVER_NAME"] is None:
+        if not has_port(scope.get("server")):
             name_server(environ)
         return environ
 
@@ -195,7 +197,7 @@ cdef class Environs:
         else:
             environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = peers.client[0], peers.port
         add_fields(environ, head)
-        if environ["SERVER_NAME"] is None:
+        if not has_port(peers.server):
             name_server(environ)
         return environ
 
@@ -219,25 +221,29 @@ cdef class Environs:
         return <dict>last[3]
 
     cdef dict make_template(self, tuple ends):
-        cdef dict template = self.constants.copy()
+        # What each request sets comes first: the table need not grow, and these are found where they are looked for first.
+        cdef dict template = dict.fromkeys(REQUEST_KEYS)
+        template.update(self.constants)
         server, scheme, version = ends
         template["SERVER_PROTOCOL"] = f"HTTP/{version}"
         template["wsgi.url_scheme"] = scheme
         if scheme == "https":
             template["HTTPS"] = "on"
         template["REMOTE_ADDR"] = ""  # for a client of a UNIX socket
-        # What each request sets has its place already: the table need not grow.
-        for key in REQUEST_KEYS:
-            template[key] = None
         template["REQUEST_METHOD"] = "GET"
         template["SCRIPT_NAME"] = template["QUERY_STRING"] = ""
         template["wsgi.errors"] = self.errors
-        if server and server[1] is not None:
+        if has_port(server):
             template["SERVER_NAME"] = server[0]
             template["SERVER_PORT"] = str(server[1])
         if len(self.templates) < KNOWN_ENDS:
             self.templates[ends] = template
         return template
+
+
+cdef bint has_port(server) except -1:
+    """Return whether this address of the server names it: that of a UNIX socket does not."""
+    return bool(server) and server[1] is not None
 
 
 cdef int add_client(dict environ, client) except -1:
