@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "bad.ini").write_text("nothing")
     (made / "bad.toml").write_text("prot = 1\n")
     (made / "good.toml").write_text('app = "good_app:app"\n')
-    (made / "bad.env").write_text("A B\n")
+    (made / "bad.env").write_bytes(b"A=\xff\n")
     return made
 
 
@@ -65,7 +65,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("good_app:app --config bad.toml", 2, "Error: bad.toml: unknown key 'prot': did you mean 'port'?"),
     ("good_app:app --config nowhere", 3, "Error: config 'nowhere' cannot be read: no such file or directory"),
     ("good_app:app --log-config bad.ini", 3, "Error: log_config 'bad.ini' cannot be used: MissingSectionHeaderError: "),
-    ("good_app:app --env-file bad.env", 3, "Error: env_file 'bad.env' cannot be used: line 1 is not of the form "),
+    ("good_app:app --env-file bad.env", 3, "Error: env_file 'bad.env' cannot be read: 'utf-8' codec "),
     ("good_app:app --ssl-certfile no.pem", 3, "Error: ssl_certfile 'no.pem' cannot be read: no such file or directory"),
     (
         "good_app:app --ssl-certfile one.pem --ssl-keyfile two.key",
