@@ -196,7 +196,7 @@ ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
 REFUSED: dict[str, list[Any]] = {
     "host": [5, b"127.0.0.1"],
     "port": [-1, 65536, "http", True, 80.5, None],
-    "uds": [5],
+    "uds": [5, ""],
     "fd": [-1, "x"],
     "loop": ["nonsense", 5],
     "http": ["zttp", "module.Class", 5, None],

@@ -46,6 +46,7 @@ from fastserve.options.values import (
     Seconds,
     Share,
     Size,
+    SocketPath,
     Switch,
     Text,
     TopicsUrl,
@@ -141,7 +142,7 @@ class Options:
         "Bind socket to this host.", optional=True)
     port: int | None = option(8000, BINDING, Integer(0, 65535),
         "Bind socket to this port. If 0, an available port will be picked.", optional=True)
-    uds: str | None = option(None, BINDING, Text(),
+    uds: str | None = option(None, BINDING, SocketPath(),
         "Bind to a UNIX domain socket.")
     fd: int | None = option(None, BINDING, Integer(0),
         "Listen on the socket of this file descriptor.")

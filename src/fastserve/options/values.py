@@ -76,6 +76,16 @@ class OptionalText(Text):
         return super().checked(value) or None
 
 
+class SocketPath(Text):
+    """The path of a UNIX socket; with an empty one the kernel would choose a name that no client knows."""
+
+    def checked(self, value: Any) -> str:
+        path = super().checked(value)
+        if not path:
+            raise ValueError(f"{path!r}: expected a path")
+        return path
+
+
 class RequestPath(OptionalText):
     """The path of a request as it is sent, without a query; an empty one means None."""
 
