@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from typing import Any
 
 import support
-from core.frames import CLOSE, text
+from core.frames import CLOSE, FIN, PING, PONG, frame, text
 from protocol.wire import Wire
-from ws import Socket, upgrade
+from ws import Frame, Socket, upgrade
 
 opened: list[Wire] = []  # by a test
 
@@ -34,9 +35,16 @@ class Chat:
     def say(self, words: str) -> None:
         self.socket.send(text(words))
 
+    def frame(self) -> Frame | None:
+        """Wait for the next frame; pings, which come to those that wait for long, are answered."""
+        while (found := self.socket.frame()) is not None and found[0] == PING:
+            with contextlib.suppress(OSError):
+                self.socket.send(frame(FIN | PONG, found[1]))
+        return found
+
     def hear(self) -> str:
         """Wait for the next message."""
-        found = self.socket.frame()
+        found = self.frame()
         assert found is not None, "the WebSocket has ended"
         opcode, data = found
         assert opcode != CLOSE, f"closed with {data!r}"
@@ -50,7 +58,7 @@ class Chat:
 
     def closed(self) -> int:
         """Wait for the close frame; return its code."""
-        found = self.socket.frame()
+        found = self.frame()
         assert found is not None
         assert found[0] == CLOSE, found
         return int.from_bytes(found[1][:2], "big")

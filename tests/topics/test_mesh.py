@@ -396,7 +396,7 @@ class Follower:
     def follow(self, published: int) -> None:
         """Hear the numbers up to that of the messages that are published."""
         while self.count < published:
-            found = self.chat.socket.frame()
+            found = self.chat.frame()
             if found is None or found[0] == CLOSE:
                 self.chat = Chat(self.command, f"/ws/room?format=json&quiet=1&gap=GAP&since={self.position}")
                 continue
