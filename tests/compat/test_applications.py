@@ -176,3 +176,16 @@ def test_messages_with_a_buffer(served: Served, made: Any) -> None:
         await receive()
 
     assert served(app)(HANDSHAKE).fp.read(5) == b"\x82\x03one"
+
+
+@pytest.mark.parametrize("made", [array.array, mmapped, bytearray, memoryview], ids=lambda made: made.__name__)
+@pytest.mark.filterwarnings("ignore:.*WSGI")
+def test_pieces_of_wsgi_with_a_buffer(served: Served, made: Any) -> None:
+    """A generator of Flask's may yield them: werkzeug passes them on."""
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        for piece in (b"one ", b"two"):
+            yield made("B", piece) if made is array.array else made(piece)
+
+    assert served(app, interface="wsgi")().read() == b"one two"

@@ -37,6 +37,8 @@ from .mailbox cimport Reports, make_reports
 from .start_response cimport checked_headers, status_of
 
 cdef extern from "Python.h":
+    bint PyObject_CheckBuffer(object)
+    bytes PyBytes_FromObject(object)
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
     object PyContext_Copy(object context)
@@ -559,6 +561,6 @@ cdef bytes checked(piece):
     """Return a piece of a body as bytes. Raises TypeError."""
     if type(piece) is bytes:
         return <bytes>piece
-    if not isinstance(piece, bytes):
+    if not PyObject_CheckBuffer(piece):
         raise TypeError(f"a piece of a response must be bytes, not {type(piece).__name__}")
-    return bytes(piece)  # of a subclass
+    return PyBytes_FromObject(piece)  # PEP 3333 has bytes alone, uvicorn takes what has some
