@@ -40,7 +40,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     stack = contextlib.ExitStack()
 
     def serve(app: Any, **options: Any) -> Ask:
-        config = request.param.Config(app, port=0, lifespan="off", log_config=None, **options)
+        config = request.param.Config(app, **{"port": 0, "lifespan": "off", "log_config": None, **options})
         server = request.param.Server(config)
         listens = threading.Event()
         set_once_listening(server, listens)
@@ -189,3 +189,24 @@ def test_pieces_of_wsgi_with_a_buffer(served: Served, made: Any) -> None:
             yield made("B", piece) if made is array.array else made(piece)
 
     assert served(app, interface="wsgi")().read() == b"one two"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"port": None},
+        {"ssl_version": None, "ssl_cert_reqs": None},
+        {"reload_delay": None, "limit_max_requests_jitter": None},
+        {"timeout_notify": None, "timeout_worker_healthcheck": None},
+        {"ws_max_size": 1e6, "limit_concurrency": 1e3, "limit_max_requests": 1e4},
+    ],
+    ids=str,
+)
+def test_values_that_programs_pass_on(served: Served, options: dict[str, Any]) -> None:
+    """None for what they were not given, and numbers that they have calculated."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"served"})
+
+    assert served(app, **options)().read() == b"served"

@@ -95,6 +95,7 @@ class Option(NamedTuple):
     help: str
     flag: str = ""  # the name on the command line without dashes, where it is not made from the parameter's
     optional: bool = False  # None is valid, even if it is not the default
+    omissible: bool = False  # None means the default: programs pass it on for what they were not given
     command_default: Any = None  # of the command, if it differs
     param: str = ""  # from the field, as is the default
     default: Any = None
@@ -113,6 +114,8 @@ class Option(NamedTuple):
         """Return the value in the form that the server uses. Raises OptionError for an invalid one."""
         if value is None and (self.optional or self.default is None):
             return None
+        if value is None and self.omissible:
+            return self.default
         try:
             return self.kind.checked(value)
         except (TypeError, ValueError) as exc:
@@ -123,8 +126,8 @@ def option(default: Any, group: str, kind: Kind, text: str, **more: Any) -> Any:
     return field(default=default, metadata={"option": Option(kind, group, text, **more)})
 
 
-def api(default: Any, kind: Kind) -> Any:
-    return field(default=default, metadata={"option": Option(kind, "", "")})
+def api(default: Any, kind: Kind, **more: Any) -> Any:
+    return field(default=default, metadata={"option": Option(kind, "", "", **more)})
 
 
 def default_log_config(group: str, kind: Kind, text: str) -> Any:
@@ -187,7 +190,7 @@ class Options:
     reload_dirs: Sequence[str | os.PathLike[str]] | str | None = option(None, PROCESSES, Directories(),
         "Directory to watch; can be given many times.  [default: the current one]", flag="reload-dir")
     reload_delay: float = option(0.25, PROCESSES, Seconds(),
-        "Polling interval for file changes.")
+        "Polling interval for file changes.", omissible=True)
     reload_includes: list[str] | str | None = option(None, PROCESSES, Patterns(),
         "Glob pattern of further files, or further directory, to watch; can be given many times.  [default: *.py]",
         flag="reload-include")
@@ -214,18 +217,19 @@ class Options:
     limit_max_requests: int | None = option(None, LIMITS, Limit(1),
         "Number of requests after which the process ends.  [default: none]")
     limit_max_requests_jitter: int = option(0, LIMITS, Integer(0),
-        "Random extra requests (0 to N) added to --limit-max-requests, so that workers do not restart together.")
+        "Random extra requests (0 to N) added to --limit-max-requests, so that workers do not restart together.",
+        omissible=True)
     backlog: int = option(2048, BINDING, Integer(0),
         "Maximum number of connections that wait to be accepted.")
     timeout_keep_alive: float = option(5, TIMEOUTS, Seconds(),
         "Seconds until a connection that is idle after a response is closed. 0 means at once.")
-    timeout_notify: float = api(30, Seconds())
+    timeout_notify: float = api(30, Seconds(), omissible=True)
     timeout_graceful_shutdown: float | None = option(None, TIMEOUTS, Seconds(),
         "Seconds from a stop until running requests are cancelled. Without it the server waits for them, except that"
         " streamed responses of unknown length, such as server-sent events, end after 3 seconds.  [default: none]")
     timeout_worker_healthcheck: int = option(5, TIMEOUTS, Integer(1),
         "Seconds without a sign of life after which a worker is killed and replaced. A worker whose event loop is"
-        " blocked for as long is logged with its stack.")
+        " blocked for as long is logged with its stack.", omissible=True)
     callback_notify: Callable[[], Awaitable[None]] | None = api(None, Callback())
     ssl_keyfile: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = option(None, TLS, PemFiles(),
         "Private key of the certificate, a PEM file; one for each --ssl-certfile, in the same order."
@@ -236,9 +240,9 @@ class Options:
     ssl_keyfile_password: str | None = option(None, TLS, OptionalText(),
         "Password of the private key; with several keys, of all that are encrypted.")
     ssl_version: int = option(17, TLS, Number(SSL_VERSIONS),
-        "TLS protocol, as a number of the ssl module's PROTOCOL_*.")
+        "TLS protocol, as a number of the ssl module's PROTOCOL_*.", omissible=True)
     ssl_cert_reqs: int = option(0, TLS, Number(SSL_CERT_REQS),
-        "Client certificates: 0 does not ask for them, 1 verifies them if sent, 2 requires them.")
+        "Client certificates: 0 does not ask for them, 1 verifies them if sent, 2 requires them.", omissible=True)
     ssl_ca_certs: str | os.PathLike[str] | None = option(None, TLS, OptionalText(),
         "Certificates of the authorities that client certificates are verified with, a PEM file.")
     ssl_ciphers: str | None = option(None, TLS, OptionalText(),

@@ -97,7 +97,7 @@ class RequestPath(OptionalText):
 
 
 class Integer(Kind):
-    """A whole number within bounds, as such or in digits."""
+    """A whole number within bounds, as such, in digits or, as 1e6 is, as a float."""
 
     metavar = "INTEGER"
 
@@ -112,6 +112,8 @@ class Integer(Kind):
                 number = int(value)
             except ValueError:
                 number = None
+        elif isinstance(value, float) and value.is_integer():
+            number = int(value)
         if not isinstance(number, int) or isinstance(number, bool):
             raise TypeError(f"{value!r}: expected a whole number")
         if not self.least <= number <= self.most:
