@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from fastserve.logging import core_records
 from fastserve.logging.formatters import ACCESS_FORMAT, AccessFormatter
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def access_log(options: Options) -> AccessLog | None:
 
         file_class = AccessFile
     return AccessLog(
-        logging.getLogger("fastserve.access"), AccessFormatter, ACCESS_FORMAT,
+        core_records.access, AccessFormatter, ACCESS_FORMAT,
         format=form, skip=tuple(options.access_log_skip or ()), sample=options.access_log_sample,
-        file_class=file_class,
+        file_class=file_class, emit=core_records.log_access,
     )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from fastserve._core.metrics import Metrics
 from fastserve.config import Config
 from fastserve.logging import slow_requests
 from fastserve.logging.access_log import access_log
+from fastserve.logging.core_records import log_general
 from fastserve.server_state import ServerState
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from fastserve.net.listeners import PlainSockets
 
 Factory = Callable[[], asyncio.Protocol]
-
-logger = logging.getLogger("fastserve.error")
 
 
 def connection_factory(config: Config, state: ServerState, app_state: dict[str, Any], metrics: Metrics) -> Factory:
@@ -92,7 +90,7 @@ def make_worker(
         app,
         config.core_settings(**(changes or {})),
         state=app_state,
-        log=logger.log,
+        log=log_general,
         access=access_log(config),
         slow=None if config.log_slow is None else slow_requests.report,
         metrics=metrics,

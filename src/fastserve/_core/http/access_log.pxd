@@ -10,6 +10,7 @@ from .account cimport Account
 
 cdef class AccessLog(Flushable):
     cdef object logger
+    cdef object emit  # makes log records in place of the logger's info(); None for that itself
     cdef dict attributes  # the logger's own
     cdef Py_ssize_t attribute_count  # more than at the start: a method has been replaced
     cdef object formatter_class

@@ -1,5 +1,5 @@
 import logging
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any
 
 from fastserve._core.http.access_format import AccessFormat
@@ -22,6 +22,7 @@ class AccessLog(Flushable):
         skip: Iterable[str] = ...,
         sample: float = ...,
         file_class: type[logging.Handler] | None = ...,
+        emit: Callable[..., object] | None = ...,
     ) -> None: ...
     is_plain: bool
     def log(self, scope: MutableMapping[str, Any], peer: tuple[str, int] | None, status: int) -> None: ...

@@ -137,13 +137,16 @@ cdef class AccessLog(Flushable):
     with the format `default_fmt`. Such a formatter has `use_colors`, `color_level_name()` and `get_status_code()`. A
     handler of `file_class` does as well. `format` is another than the default one. Of the lines with a status below 400
     whose request is not slow, those with a path of `skip` (a name, or a prefix and "*") are left out, and the share
-    `sample` of the others is kept: the same ones in all logs, if their requests have ids.
+    `sample` of the others is kept: the same ones in all logs, if their requests have ids. Records are made by `emit`, if
+    given, in place of the logger's info().
     """
 
     def __init__(
-        self, logger, formatter_class, default_fmt, AccessFormat format=None, skip=(), double sample=1, file_class=None
+        self, logger, formatter_class, default_fmt, AccessFormat format=None, skip=(), double sample=1, file_class=None,
+        emit=None,
     ):
         self.logger = logger
+        self.emit = emit
         self.attributes = logger.__dict__
         self.attribute_count = len(self.attributes)
         self.formatter_class = formatter_class
@@ -347,7 +350,8 @@ cdef class AccessLog(Flushable):
             if self.late:
                 extra |= {"duration": account.seconds, "bytes": account.body, "aborted": account.aborted}
         method = scope.get("method", "GET")
-        self.logger.info(
+        emit = self.logger.info if self.emit is None else self.emit
+        emit(
             '%s - "%s %s HTTP/%s" %d', address, method, full_path, scope["http_version"], status, extra=extra
         )
 
