@@ -39,7 +39,7 @@ LOOP.close()
 # Everything that each row takes from a program, as the server then sees it.
 ACCEPTED: dict[str, list[tuple[Any, Any]]] = {
     "host": [("0.0.0.0", "0.0.0.0"), (None, None)],
-    "port": [(0, 0), (65535, 65535), ("8080", 8080), (None, 0), (80.0, 80)],
+    "port": [(0, 0), (65535, 65535), ("8080", 8080), (None, None), (80.0, 80)],
     "uds": [("/tmp/x", "/tmp/x"), (None, None)],
     "fd": [(0, 0), (None, None)],
     "loop": [
