@@ -379,9 +379,11 @@ def let_children_end_with(parent: int) -> None:
     library = ctypes.CDLL(None)
 
     def follow() -> None:
+        nonlocal parent
         library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it has ended before
             os._exit(1)
+        parent = os.getpid()
 
     os.register_at_fork(after_in_child=follow)
 

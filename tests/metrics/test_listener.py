@@ -173,16 +173,18 @@ def test_stop_lets_a_response_be_sent(small: Fixture, monkeypatch: pytest.Monkey
         assert read_all(client).endswith(b"done")
 
 
-def test_stop_does_not_wait_for_a_place(small: Fixture) -> None:
+def test_stop_does_not_wait_for_a_place(small: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that say nothing take all of them."""
+    monkeypatch.setattr(module, "REQUEST_SECONDS", 2 * PATIENCE)  # until then the places are taken
     clients = [small.connect() for _ in range(module.CLIENTS + 1)]
     until(lambda: small.listener._places._value == 0, "no place")
     stopping = threading.Thread(target=small.listener.stop, daemon=True)
     stopping.start()
     stopping.join(PATIENCE)
-    assert not stopping.is_alive()
+    waited = stopping.is_alive()
     for client in clients:
         client.close()
+    assert not waited
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"])

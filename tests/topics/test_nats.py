@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -121,6 +122,47 @@ def test_the_gap_is_told_before_what_waited(server: Server, serve: support.Serve
     assert [chat.hear() for _ in range(3)] == ["GAP", "1", "2"]
     chat.say("3")
     assert chat.hear() == "3"
+
+
+def test_a_second_outage_before_the_library_tells_of_the_end_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that comes by the new connection before that has told the gap of the first; there is another."""
+    seen: list[str] = []
+
+    class Client:
+        is_closed = False
+        is_connected = True
+        last_error = None
+
+        async def subscribe(self, subject: str, cb: Any) -> None:
+            self.deliver = cb
+
+        async def flush(self) -> None:
+            pass
+
+    class Receiver:
+        def gap(self, topic: str) -> None:
+            seen.append("gap")
+
+        def receive(self, message: Any, exclude: Any) -> None:
+            seen.append("message")
+
+    async def work() -> None:
+        engine = NatsEngine("nats://127.0.0.1:1", "", 1000)
+        client = Client()
+        receiver: Any = Receiver()
+        monkeypatch.setattr(engine, "_client", client)
+        monkeypatch.setattr(engine, "receiver", receiver, raising=False)
+        engine.up.set()
+        await engine.subscribe("room")
+        message = SimpleNamespace(data=b"text")
+        await engine._lost()
+        await client.deliver(message)
+        await engine._lost()
+        await engine._back()
+        await client.deliver(message)
+
+    asyncio.run(work())
+    assert seen == ["gap", "message", "gap", "message"]
 
 
 def test_a_topic_that_is_subscribed_while_nats_is_away(server: Server) -> None:

@@ -56,7 +56,9 @@ class TestFraming:
         response = client(returning([b"12345"])).ask(get())
         assert (response.get(b"content-length"), response.body) == (b"5", b"12345")
 
-    @pytest.mark.parametrize("items", [[b"ab", b"", b"cde"], (b"ab", b"cde"), [b"abcde"]])
+    @pytest.mark.parametrize(
+        "items", [[b"ab", b"", b"cde"], (b"ab", b"cde"), [b"abcde"], [memoryview(b"a-b-")[::2], bytearray(b"cde")]]
+    )
     def test_pieces_that_are_there_are_one(self, client: Connect, items: Any) -> None:
         response = client(returning(items)).ask(get())
         assert (response.get(b"content-length"), response.body) == (b"5", b"abcde")

@@ -120,9 +120,11 @@ class NatsEngine(Engine):
                 future.set_exception(EngineDown("NATS is unavailable"))
 
     async def _lost(self) -> None:
-        if self.up.is_set() and not self._client.is_closed:
+        if self._client.is_closed:
+            return
+        self._missed.update(self._subscriptions)  # again if it is lost before _back() is called
+        if self.up.is_set():
             self.up.clear()
-            self._missed.update(self._subscriptions)
             logger.error("topics: NATS is unavailable, reconnecting: %s", self._client.last_error or "it has closed")
 
     async def _back(self) -> None:

@@ -275,8 +275,9 @@ cdef class WSGICall(DirectCall):
         cdef Py_ssize_t size = 0
         if len(items) == 1:
             return self.put(checked(items[0]), False)
+        items = [checked(item) for item in items]  # all of them before any is sent
         for item in items:
-            size += len(checked(item))  # all of them before any is sent
+            size += len(item)
         if size <= JOINED:
             return self.put(b"".join(items), False)
         for item in items:
