@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from typing import Any
 
 import httpx
 import pytest
-from support import Command
+import uvicorn
+from support import Command, set_once_listening
+
+import fastserve
 
 from .conftest import TIMEOUT, LogMark, Start
 
@@ -136,3 +141,43 @@ class TestTimeoutsAndGroups:
 
         assert asyncio.run(ask()) == [200] * len(paths)
         assert log.count("Traceback") == 0
+
+
+async def tells_what_is_handled(scope: Any, receive: Any, send: Any) -> None:
+    """Respond with the contexts of errors that are raised once a wait has failed."""
+    seen = []
+    loop = asyncio.get_running_loop()
+    for result in (KeyError("lost"), asyncio.CancelledError()):
+        future = loop.create_future()
+        if isinstance(result, KeyError):
+            loop.call_soon(future.set_exception, result)
+        else:
+            loop.call_soon(future.cancel)
+        with contextlib.suppress(type(result)):
+            await future
+        seen.append(sys.exc_info()[1])
+        try:
+            raise ValueError
+        except ValueError as error:
+            seen.append(error.__context__)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": repr(seen).encode()})
+
+
+@pytest.mark.parametrize("package", [uvicorn, fastserve], ids=lambda package: package.__name__)
+def test_no_error_is_handled_after_that_of_a_wait(package: Any) -> None:
+    """Tracebacks of later errors say nothing of it, and have what they themselves came from."""
+
+    async def main() -> None:
+        server = package.Server(package.Config(tells_what_is_handled, port=0, log_config=None, lifespan="off"))
+        listens = asyncio.Event()
+        set_once_listening(server, listens)
+        serving = asyncio.create_task(server.serve())
+        await asyncio.wait_for(listens.wait(), TIMEOUT)
+        url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT) as client:
+            assert (await client.get(url)).text == "[None, None, None, None]"
+        server.should_exit = True
+        await serving
+
+    asyncio.run(main())

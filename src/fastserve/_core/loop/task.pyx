@@ -152,12 +152,12 @@ cdef class Task(Sleeper):
         self.go_on(exception)
 
     def _wakeup(self, future):
+        exception = None
         try:
             future.result()
-        except BaseException as exception:
-            self.go_on(exception)
-        else:
-            self.go_on(None)
+        except BaseException as raised:
+            exception = raised
+        self.go_on(exception)  # out of the clause: what is handled there would be handled in the coroutine too
 
     cdef int go_on(self, object exception) except -1:
         """Resume the coroutine; called by the loop, in the task's context."""
