@@ -33,8 +33,10 @@ def access_log(options: Options) -> AccessLog | None:
         from fastserve.logging.access_file import AccessFile
 
         file_class = AccessFile
+    # Not made before: uvicorn has none yet where a program disables all loggers that exist.
+    logger = logging.getLogger("fastserve.access")
     return AccessLog(
-        core_records.access, AccessFormatter, ACCESS_FORMAT,
+        logger, AccessFormatter, ACCESS_FORMAT,
         format=form, skip=tuple(options.access_log_skip or ()), sample=options.access_log_sample,
-        file_class=file_class, emit=core_records.log_access,
+        file_class=file_class, emit=core_records.emitter(logger),
     )  # fmt: skip

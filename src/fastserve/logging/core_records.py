@@ -7,10 +7,10 @@ frame would show the application's line that happens to be running.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 general = logging.getLogger("fastserve.error")
-access = logging.getLogger("fastserve.access")
 
 
 def log_general(level: int, message: str, *args: Any, **more: Any) -> None:
@@ -18,6 +18,10 @@ def log_general(level: int, message: str, *args: Any, **more: Any) -> None:
     general.log(level, message, *args, **more)
 
 
-def log_access(message: str, *args: Any, **more: Any) -> None:
-    """Log to the access log, as Logger.info() does."""
-    access.info(message, *args, **more)
+def emitter(logger: logging.Logger) -> Callable[..., None]:
+    """Return what logs to this logger of an access log, as Logger.info() does."""
+
+    def emit(message: str, *args: Any, **more: Any) -> None:
+        logger.info(message, *args, **more)
+
+    return emit
