@@ -13,7 +13,9 @@ cdef extern from "Python.h":
     void Py_CLEAR(PyObject* item)
     int PyObject_GenericSetAttr(object item, object name, object value) except -1
     object PyWeakref_NewRef(object item, object callback)
+    bint PyObject_CheckBuffer(object item)
 
+    bytes PyBytes_FromObject(object item)
     bytes PyBytes_FromStringAndSize(const char* data, Py_ssize_t size)
     char* PyBytes_AS_STRING(object data)
     Py_ssize_t PyBytes_GET_SIZE(object data)

@@ -33,7 +33,7 @@ from ..loop.turn cimport note_sender
 from ..loop.waiter cimport Waiter, make_waiter
 from ..metrics cimport ACTIVE, FAILED_AFTER, FAILED_BEFORE, FAILED_MISSING, WAIT as WAITED
 from ..metrics cimport fastserve_add, fastserve_observe
-from ..python cimport PyBytes_GET_SIZE, PyObject
+from ..python cimport PyBytes_FromObject, PyBytes_GET_SIZE, PyObject, PyObject_CheckBuffer
 from ..threads cimport fastserve_count
 from ..worker cimport Worker
 from .account cimport Account, ids_of
@@ -41,8 +41,6 @@ from .file_body cimport Transfer
 from .inflight cimport enabled as somebody_asks, stop_tracking, track
 
 cdef extern from "Python.h":
-    bint PyObject_CheckBuffer(object)
-    bytes PyBytes_FromObject(object)
     object bind "PyMethod_New"(object function, object self)
     Py_ssize_t PyVectorcall_NARGS(size_t flags)
     object PyContext_Copy(object context)

@@ -32,12 +32,9 @@ from ..loop.awaitable cimport Awaitable
 from ..loop.clock cimport monotonic, stop
 from ..loop.turn cimport SHARE_SECONDS, note_sender
 from ..metrics cimport FAILED_MISSING, WS_ACCEPTED, WS_DENIED, fastserve_add
+from ..python cimport PyBytes_FromObject, PyObject_CheckBuffer
 from ..worker cimport Worker
 from .frames cimport MAX_REASON, NO_STATUS, valid_code
-
-cdef extern from "Python.h":
-    bint PyObject_CheckBuffer(object)
-    bytes PyBytes_FromObject(object)
 
 cdef enum:
     NORMAL_CLOSURE = 1000

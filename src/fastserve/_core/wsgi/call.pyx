@@ -30,15 +30,13 @@ from ..http.scope cimport Peers
 from ..interfaces cimport Exchange
 from ..loop.current_task cimport make_current, restore_current
 from ..loop.turn cimport note_sender
-from ..python cimport PyObject
+from ..python cimport PyBytes_FromObject, PyObject, PyObject_CheckBuffer
 from ..threads cimport FASTSERVE_FREE_THREADED
 from .environ cimport Environs
 from .mailbox cimport Reports, make_reports
 from .start_response cimport checked_headers, status_of
 
 cdef extern from "Python.h":
-    bint PyObject_CheckBuffer(object)
-    bytes PyBytes_FromObject(object)
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
     object PyContext_Copy(object context)
